@@ -1,0 +1,119 @@
+"""A TF1 graph around one ``BasicLSTMCell``, for the backends that unroll it in their own way.
+
+The cell stores one kernel (input + hidden, 4·hidden) for ``[x, h]``, gates i, j, f, o (j is g), and one
+bias to whose f part it adds ``forget_bias`` at run time. Source: TensorFlow 2.21,
+``tf.compat.v1.nn.rnn_cell.BasicLSTMCell``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from harness.case import Case
+from harness.problem import Array, Problem
+from harness.trace import Parameter, Stopwatch, Trace
+
+tf1 = tf.compat.v1
+
+# From a cell, x (T, B, I), its first state and lengths (B,) or None, what to fetch: h, c_n, h_n, perhaps c.
+Unroll = Callable[[Any, Any, Any, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A built graph with its session, its inputs by name, and what it computes."""
+
+    session: Any
+    inputs: dict[str, Any]
+    fetches: dict[str, Any]
+    assign: Any | None  # None where the initialisers have set the weights already
+    variables: tuple[Parameter, ...]
+
+
+def run(problem: Problem, unroll: Unroll) -> Trace:
+    """Run ``problem`` through the graph that ``unroll`` builds, building it once per shape."""
+    stopwatch = Stopwatch()
+    with stopwatch("build"):
+        graph = _graph(unroll, shape_of(problem.case))
+    p = problem
+    with stopwatch("run"):
+        if graph.assign is not None:
+            kernel, bias = kernel_and_bias(p)
+            graph.session.run(graph.assign, {graph.inputs["kernel"]: kernel, graph.inputs["bias"]: bias})
+        arrays = {name: getattr(p, name) for name in ("x", "h0", "c0", "lengths") if name in graph.inputs}
+        found = graph.session.run(graph.fetches, {graph.inputs[name]: array for name, array in arrays.items()})
+    device = graph.fetches["h_n"].device or "/device:CPU:0"
+    return Trace(**found, parameters=graph.variables, device=device, seconds=stopwatch.seconds)
+
+
+@dataclass(frozen=True)
+class GraphShape:
+    """What decides a graph: two cases alike in it share one."""
+
+    timesteps: int
+    batch: int
+    input_size: int
+    hidden_size: int
+    dtype: str
+    forget_bias: float
+    ones: bool
+    lengths: bool
+
+
+def shape_of(case: Case) -> GraphShape:
+    """Give the shape of a case's graph."""
+    weights = case.run.values("weights")
+    return GraphShape(
+        *case.shape,
+        dtype=case.run.dtype,
+        forget_bias=case.lstm.forget_bias,
+        ones=weights.kind == "ones" and weights.scale == 1,
+        lengths=case.run.lengths is not None,
+    )
+
+
+@lru_cache(maxsize=16)
+def _graph(unroll: Unroll, shape: GraphShape) -> Graph:
+    T, B, I, H = shape.timesteps, shape.batch, shape.input_size, shape.hidden_size  # noqa: E741, N806
+    dtype = tf.as_dtype(shape.dtype)
+    with tf.Graph().as_default() as graph:
+        inputs = {
+            "x": tf1.placeholder(dtype, (T, B, I), "x"),
+            "h0": tf1.placeholder(dtype, (B, H), "h0"),
+            "c0": tf1.placeholder(dtype, (B, H), "c0"),
+        }
+        if shape.lengths:
+            inputs["lengths"] = tf1.placeholder(tf.int64, (B,), "lengths")
+        # As in the question: the scope's initialiser makes the kernel one, the cell its bias zero.
+        initializer = tf1.ones_initializer() if shape.ones else tf1.zeros_initializer()
+        cell = tf1.nn.rnn_cell.BasicLSTMCell(H, forget_bias=shape.forget_bias, dtype=dtype)
+        state = tf1.nn.rnn_cell.LSTMStateTuple(c=inputs["c0"], h=inputs["h0"])
+        with tf1.variable_scope("lstm", initializer=initializer):
+            fetches = unroll(cell, inputs["x"], state, inputs.get("lengths"))
+        assign = None
+        if not shape.ones:
+            inputs["kernel"] = tf1.placeholder(dtype, (I + H, 4 * H), "kernel")
+            inputs["bias"] = tf1.placeholder(dtype, (4 * H,), "bias")
+            kernel, bias = cell.trainable_variables
+            assign = tf.group(tf1.assign(kernel, inputs["kernel"]), tf1.assign(bias, inputs["bias"]))
+        variables = tuple(Parameter(v.name, tuple(v.shape.as_list())) for v in tf1.global_variables())
+        initialise = tf1.global_variables_initializer()
+    session = tf1.Session(graph=graph)
+    session.run(initialise)
+    return Graph(session, inputs, fetches, assign, variables)
+
+
+def kernel_and_bias(problem: Problem) -> tuple[Array, Array]:
+    """Give canonical weights as a TF1 cell stores them: kernel (I + H, 4H), bias (4H,) without the forget bias."""
+    order = [0, 2, 1, 3]  # canonical i, f, g, o to the cell's i, g, f, o
+    H = problem.case.lstm.hidden_size  # noqa: N806
+    stacked = np.concatenate([problem.W, problem.R], axis=1)  # (4H, I + H)
+    kernel = stacked.reshape(4, H, -1)[order].reshape(stacked.shape).T
+    # TF1 adds forget_bias at run time; in the stored bias it would count twice.
+    return kernel, problem.forget_bias_apart.reshape(4, H)[order].reshape(-1)

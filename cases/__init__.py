@@ -1,0 +1,1 @@
+"""Case files, one configuration in each. A package only so that they are found when installed."""

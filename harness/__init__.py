@@ -1,0 +1,1 @@
+"""Lockstep's core: cases, problems, expected values with their noise, comparison, results."""

@@ -1,0 +1,56 @@
+"""Named arrays on disk: .safetensors and .npz. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from harness.errors import CaseError, LockstepError, TraceError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Read the named arrays of a .npz or .safetensors file.
+
+    Raises:
+        CaseError: If the file is neither, or damaged.
+    """
+    if path.suffix == ".safetensors":
+        return load_safetensors(path, CaseError)[0]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise CaseError(f"{path}: one bare array. Give a .npz or .safetensors file with named arrays.")
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise CaseError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError, NotImplementedError) as error:
+        raise CaseError(f"{path}: not a readable .npz file: {error}. Pickled objects are never loaded.") from error
+
+
+def load_safetensors(path: Path, error_type: type[LockstepError] = TraceError) -> tuple[Arrays, dict[str, str]]:
+    """Read the arrays of a .safetensors file and its metadata.
+
+    Raises:
+        LockstepError: Of ``error_type``, if the file is missing, truncated or something else.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except OSError as error:
+        raise error_type(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (SafetensorError, ValueError, TypeError, MemoryError) as error:
+        raise error_type(f"{path}: not a readable .safetensors file: {error}.") from error
+
+
+def save_safetensors(path: Path, arrays: Arrays, metadata: dict[str, str]) -> None:
+    """Write arrays with metadata; the folder is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata)

@@ -1,0 +1,126 @@
+"""What a backend is, and which there are.
+
+A module with the two functions of ``Backend`` is a backend. It is found by an entry point of the group
+``lockstep.backends``; its name is the entry point's. The core never imports it: a worker does, and
+what the core must know before that it reads from the module's source, where these constants stand as
+literals, all of them optional:
+
+    REQUIRES = ("tensorflow", "tf_keras")          what must be importable; versions are reported
+    INSTALL = "lockstep-rnn[tf]"                   what pip installs to get it
+    ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
+
+Backends alike in REQUIRES and ENVIRONMENT share one worker process.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from harness.case import Case
+from harness.errors import BackendError
+
+GROUP = "lockstep.backends"
+
+
+class Backend(Protocol):
+    """The two functions of a backend's module."""
+
+    def unsupported(self, case: Case) -> str | None:
+        """Say why ``case`` cannot be run faithfully, or return None if it can."""
+        ...
+
+    def run(self, problem: Any) -> Any:
+        """Take a ``harness.Problem``, give a ``harness.Trace``; leave the problem as it is."""
+        ...
+
+
+class BackendInfo(Struct, frozen=True):
+    """What is known of a backend without importing it."""
+
+    name: str
+    module: str
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    install: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def worker(self) -> tuple[Any, ...]:
+        """Backends with equal keys share a worker process."""
+        return (self.requires, self.environment) if self.requires else (self.module,)
+
+    def missing(self) -> str | None:
+        """Say what is not installed here that the backend needs, and how to get it; None if all is there."""
+        absent = [name for name in self.requires if importlib.util.find_spec(name) is None]
+        if not absent:
+            return None
+        hint = f": pip install '{self.install}'" if self.install else ""
+        return f"{' and '.join(absent)} not installed{hint}"
+
+
+def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
+    """Find the installed backends, or those named, in the order of their names.
+
+    Raises:
+        BackendError: If a name is unknown, or two packages offer a backend of one name.
+    """
+    found: dict[str, BackendInfo] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        info = _read(entry.name, entry.module)
+        # One distribution may be seen twice, as when it is installed for editing.
+        if found.setdefault(entry.name, info).module != info.module:
+            raise BackendError(
+                f'two backends are called "{entry.name}": {found[entry.name].module} and {info.module}. '
+                "Uninstall one of the packages that offer them."
+            )
+    if names is None:
+        return list(found.values())
+    wanted = list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in found:
+            raise BackendError(unknown("backend", name, found))
+    return [found[name] for name in wanted]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is no such thing, what was perhaps meant, and what there is."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    guess = f' Did you mean "{close[0]}"?' if close else ""
+    return f'no {kind} is called "{name}".{guess} There are: {", ".join(known) or "none"}.'
+
+
+def _read(name: str, module: str) -> BackendInfo:
+    """Read a backend's constants and the first line of its docstring from its source."""
+    try:
+        spec = importlib.util.find_spec(module)
+        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+        tree = ast.parse(source or "")
+        constants = dict(_literals(tree))
+        return BackendInfo(
+            name,
+            module,
+            summary=(ast.get_docstring(tree) or "").partition("\n")[0],
+            requires=tuple(constants.get("REQUIRES", ())),
+            install=constants.get("INSTALL"),
+            environment=tuple(sorted(constants.get("ENVIRONMENT", {}).items())),
+        )
+    except (ImportError, AttributeError, SyntaxError, ValueError, TypeError):
+        # Without its constants a backend gets a worker of its own; importing it there tells what is wrong.
+        return BackendInfo(name, module)
+
+
+def _literals(tree: ast.Module) -> Iterable[tuple[str, Any]]:
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in {"REQUIRES", "INSTALL", "ENVIRONMENT"}:
+                yield name, ast.literal_eval(value)
+            case _:
+                pass

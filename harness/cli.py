@@ -1,0 +1,279 @@
+"""The command ``lockstep``. Exit status: 0 agree, 1 something diverges, 2 a wrong request, 3 a backend failed."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import cyclopts
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from harness.errors import LockstepError
+
+# The commands import what they need: help and lists answer before NumPy would have been imported.
+if TYPE_CHECKING:
+    from harness.case import Case
+    from harness.results import Results, RunResult
+
+WRONG_REQUEST = 2
+INTERRUPTED = 130
+
+app = App(
+    name="lockstep",
+    help="Run one LSTM through many frameworks and compare it at every timestep.",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+
+Cases = Annotated[
+    list[str] | None,
+    Parameter(help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given."),
+]
+BackendNames = Annotated[
+    list[str] | None, Parameter(name="--backend", negative="", help="A backend to run, may be repeated; else all.")
+]
+Timeout = Annotated[float, Parameter(help="Seconds for one run of one backend.")]
+Limit = Annotated[
+    float | None,
+    Parameter(help="Sigma beyond which a number diverges; else the case's tolerance, or 10 sigma of rounding."),
+]
+JsonFile = Annotated[Path | None, Parameter(name="--json", help="Write results as JSON to this file, or - for stdout.")]
+HtmlFolder = Annotated[Path | None, Parameter(name="--html", help="Write an HTML report into this folder.")]
+
+
+@app.command
+def run(
+    *case: Annotated[str, Parameter(help=Cases.__metadata__[0].help)],
+    backend: BackendNames = None,
+    json: JsonFile = None,
+    html: HtmlFolder = None,
+    timeout: Timeout = 120.0,
+    limit: Limit = None,
+) -> int:
+    """Run cases through backends and compare each with the reference."""
+    from harness.backend import find_backends
+    from harness.find_cases import find_cases
+    from harness.run import environment, run_cases
+    from harness.terminal import advance, progress
+
+    _check_positive(timeout=timeout, limit=limit)
+    found, backends = find_cases(case), find_backends(backend)
+    _check_outputs(json, html)
+    arguments = {one.case.name: one.argument for one in found}
+    with progress(Console(stderr=True), len(found) * len(backends)) as bar:
+        runs = run_cases(
+            [one.case for one in found], backends, timeout=timeout, limit=limit,
+            on_result=lambda result: advance(bar, result),
+        )  # fmt: skip
+    runs = [_with_rerun(result, arguments[result.case]) for result in runs]
+    status = _hand_over(_results(environment(), runs), json, html)
+    if len(runs) < len(found) * len(backends):
+        raise KeyboardInterrupt
+    return status
+
+
+@app.command
+def record(
+    *case: Annotated[str, Parameter(help=Cases.__metadata__[0].help)],
+    backend: BackendNames = None,
+    out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
+    timeout: Timeout = 120.0,
+) -> int:
+    """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
+    from harness.backend import find_backends
+    from harness.find_cases import find_cases
+    from harness.record import record_cases
+    from harness.terminal import advance, plain, progress
+
+    _check_positive(timeout=timeout)
+    found, backends = find_cases(case), find_backends(backend)
+    _check_outputs(None, out)
+    console = Console()
+    with progress(Console(stderr=True), len(found) * len(backends)) as bar:
+        recorded, runs = record_cases(
+            [one.case for one in found], backends, out, timeout=timeout, on_result=lambda run: advance(bar, run)
+        )
+    from harness.messages import text_of
+    from harness.results import exit_status
+
+    for result in runs:
+        console.print(plain(text_of(result)), soft_wrap=True)
+    console.print(plain(f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"), soft_wrap=True)
+    return max((exit_status(result.status) for result in runs), default=0)
+
+
+@app.command
+def compare(
+    *file: Annotated[Path, Parameter(help="Recorded traces, folders of them, or saved results (JSON).")],
+    case: Annotated[str | None, Parameter(help="The case the traces must come from; else the one each names.")] = None,
+    json: JsonFile = None,
+    html: HtmlFolder = None,
+    limit: Limit = None,
+) -> int:
+    """Judge recorded traces, and saved results again under another limit. Nothing is run."""
+    from harness.find_cases import find_cases
+    from harness.record import judge_files
+    from harness.run import environment
+
+    _check_positive(limit=limit)
+    if not file:
+        raise LockstepError("nothing to compare: name traces (lockstep record writes them) or results (--json).")
+    _check_outputs(json, html)
+    expected_case: Case | None = None
+    if case is not None:
+        expected_case = find_cases([case])[0].case
+    runs, errors = judge_files(file, expected_case, limit)
+    status = _hand_over(_results(environment(), runs), json, html) if runs else 0
+    for error in errors:
+        _complain(str(error))
+    return max(status, WRONG_REQUEST) if errors else status
+
+
+@app.command
+def report(
+    results: Annotated[Path, Parameter(help="Results that --json wrote.")],
+    *,
+    html: Annotated[Path, Parameter(help="Folder for the report.")] = Path("lockstep-report"),
+) -> int:
+    """Make the HTML report of saved results."""
+    from harness.results import load_results
+
+    loaded = load_results(results)
+    _check_outputs(None, html)
+    _write_html(loaded, html)
+    return 0
+
+
+@app.command
+def backends() -> int:
+    """Show which backends are installed, their versions, and what each supports."""
+    from harness.features import support
+    from harness.terminal import support_table
+
+    Console().print(support_table(support()))
+    return 0
+
+
+@app.command
+def cases() -> int:
+    """List the shipped cases."""
+    from rich.table import Table
+
+    from harness.case import load_case
+    from harness.find_cases import shipped
+    from harness.terminal import plain
+
+    table = Table()
+    for column in ("case", "T", "B", "I", "H", "what it tries to break"):
+        table.add_column(column, justify="right" if len(column) == 1 else "left")
+    for name, path in shipped().items():
+        case = load_case(path)
+        table.add_row(plain(name), *(str(size) for size in case.shape), plain(case.description))
+    Console().print(table)
+    return 0
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON Schema of a case file."""
+    import msgspec
+
+    from harness.case import case_schema
+
+    print(msgspec.json.format(msgspec.json.encode(case_schema()), indent=2).decode())
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    try:
+        status = app(arguments, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        _complain(f"{error} See: lockstep --help")
+        status = WRONG_REQUEST
+    except LockstepError as error:
+        _complain(str(error))
+        status = WRONG_REQUEST
+    except KeyboardInterrupt:
+        _complain("interrupted; what was done until then is shown and written.")
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str) -> None:
+    from harness.terminal import plain
+
+    text = plain("lockstep: ")
+    text.append(plain(message))
+    Console(stderr=True).print(text, soft_wrap=True, style="red")
+
+
+def _check_positive(**options: float | None) -> None:
+    for name, value in options.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise LockstepError(f"--{name} {value:g}: must be a number above 0.")
+
+
+def _check_outputs(json: Path | None, html: Path | None) -> None:
+    """Make sure, before anything runs, that results can be written."""
+    try:
+        if json is not None and str(json) != "-":
+            json.parent.mkdir(parents=True, exist_ok=True)
+            with json.open("ab"):
+                pass
+        if html is not None:
+            html.mkdir(parents=True, exist_ok=True)
+            if not os.access(html, os.W_OK):
+                raise PermissionError(13, "not writable", str(html))
+    except OSError as error:
+        raise LockstepError(f"{error.filename}: cannot be written to: {error.strerror or error}.") from error
+
+
+def _with_rerun(result: RunResult, argument: str) -> RunResult:
+    import shlex
+
+    from msgspec.structs import replace
+
+    return replace(result, rerun=f"lockstep run {shlex.quote(argument)} --backend {shlex.quote(result.backend)}")
+
+
+def _results(environment: dict[str, object], runs: list[RunResult]) -> Results:
+    from harness.results import Results
+
+    return Results(environment=environment, runs=runs)
+
+
+def _hand_over(results: Results, json: Path | None, html: Path | None) -> int:
+    """Write results where they were asked for, show them, and give their exit status."""
+    from harness.results import encode_results
+    from harness.terminal import show_results
+
+    to_stdout = json is not None and str(json) == "-"
+    if to_stdout:
+        sys.stdout.buffer.write(encode_results(results) + b"\n")
+        sys.stdout.flush()
+    elif json is not None:
+        json.write_bytes(encode_results(results))
+    console = Console(stderr=to_stdout)
+    show_results(console, results.runs)
+    if html is not None:
+        _write_html(results, html)
+    return results.exit_status
+
+
+def _write_html(results: Results, folder: Path) -> None:
+    renderers = list(entry_points(group="lockstep.reports", name="html"))
+    if not renderers:
+        raise LockstepError("no HTML renderer is installed: the entry point lockstep.reports, html is missing.")
+    page: Path = renderers[0].load()(results, folder)
+    Console(stderr=True).print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,116 @@
+"""Traces recorded in one environment, judged in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from harness.backend import BackendInfo
+from harness.case import Case
+from harness.compare import limit_for
+from harness.errors import LockstepError, TraceError
+from harness.results import RunResult, judge, load_results
+from harness.run import Problems, answers, environment, judge_trace
+from harness.trace import Recorded, check_same_problem, load_trace, save_trace
+
+
+def record_cases(
+    cases: list[Case],
+    backends: list[BackendInfo],
+    folder: Path,
+    *,
+    timeout: float,
+    on_result: Callable[[RunResult], None] = lambda result: None,
+) -> tuple[list[Path], list[RunResult]]:
+    """Run every case through every backend and write their traces into a folder.
+
+    Returns:
+        The files, and a result for each run that gave none.
+    """
+    problems = Problems()
+    for case in cases:
+        problems.check(case)
+    files, rest = [], []
+    for case, backend, answer in answers(cases, backends, problems, timeout):
+        result = RunResult(
+            case=case.name, backend=backend.name, status="agree" if answer.trace else answer.status,  # type: ignore[arg-type]
+            message=answer.message, stderr=answer.stderr, timesteps=case.run.timesteps,
+        )  # fmt: skip
+        on_result(result)
+        if answer.trace is None:
+            rest.append(result)
+            continue
+        recorded = Recorded(
+            case=case,
+            problem=problems.problem(case).digest,
+            backend=backend.name,
+            parameters=answer.trace.parameters,
+            device=answer.trace.device,
+            versions=answer.versions or {},
+            seconds=answer.seconds or {},
+            environment=environment(),
+            repeatable=answer.repeatable,
+        )
+        file = folder / f"{case.name}.{backend.name}.safetensors"
+        save_trace(file, answer.trace, recorded)
+        files.append(file)
+    return files, rest
+
+
+def judge_files(
+    paths: Iterable[Path], case: Case | None, limit: float | None
+) -> tuple[list[RunResult], list[LockstepError]]:
+    """Judge traces and saved results.
+
+    Args:
+        paths: .safetensors files, folders of them, or .json files.
+        case: What the traces must have been recorded from; None: what each says.
+        limit: Sigma beyond which a number diverges; None leaves it to each case, and to what results say.
+
+    Returns:
+        The results, and what kept other files from being judged.
+    """
+    runs: list[RunResult] = []
+    errors: list[LockstepError] = []
+    problems = Problems()
+    for path in paths:
+        try:
+            for file in _files_in(path):
+                runs += _judge_results(file, limit) if file.suffix == ".json" else []
+                if file.suffix != ".json":
+                    runs.append(_judge_trace_file(file, case, limit, problems))
+        except LockstepError as error:
+            errors.append(error)
+    return runs, errors
+
+
+def _files_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        raise TraceError(f"{path}: no trace (*.safetensors) in this folder.")
+    return files
+
+
+def _judge_results(path: Path, limit: float | None) -> list[RunResult]:
+    runs = load_results(path).runs
+    if limit is None:
+        return runs
+    from harness.results import Limit
+
+    return [judge(run, Limit("option", sigma=limit)) for run in runs]
+
+
+def _judge_trace_file(path: Path, case: Case | None, limit: float | None, problems: Problems) -> RunResult:
+    trace, recorded = load_trace(path)
+    judged_by = case or recorded.case
+    problem = problems.problem(judged_by)
+    check_same_problem(recorded, problem, path)
+    result = judge_trace(judged_by, recorded.backend, trace, problems, limit_for(judged_by, limit))
+    return replace(
+        result, versions=recorded.versions, seconds=recorded.seconds, repeatable=recorded.repeatable,
+        rerun=f"lockstep compare {path}",
+    )  # fmt: skip

@@ -1,0 +1,255 @@
+"""Results: what was found, as plain values. The contract between the core, the reports and scripts.
+
+In JSON a number that is not finite is one of the strings "NaN", "Infinity", "-Infinity".
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from harness.errors import ResultsError
+from harness.trace import FINAL, TENSORS, Parameter
+
+FORMAT = 1
+
+Verdict = Literal["agree", "diverge"]
+Status = Literal["agree", "diverge", "unsupported", "failed", "crashed", "timeout"]
+Origin = Literal["derived", "case", "option"]
+
+
+class Limit(Struct, frozen=True):
+    """The gate: so many sigma, or rtol and atol; and who set it."""
+
+    origin: Origin
+    sigma: float | None = None
+    rtol: float | None = None
+    atol: float | None = None
+
+    def __str__(self) -> str:
+        if self.sigma is not None:
+            return f"{self.sigma:g} sigma"
+        return f"atol {self.atol:g} + rtol {self.rtol:g}"
+
+
+class Difference(Struct, frozen=True):
+    """One number against its expected value.
+
+    ``sigma`` is the distance in standard deviations of rounding, ``rel`` is relative to the expected
+    value, ``excess`` the distance over ``atol + rtol |expected|`` where the case has a tolerance.
+    """
+
+    at: tuple[int, ...]  # [timestep, sequence, unit]; [sequence, unit] for a final state
+    observed: float
+    expected: float
+    sigma: float
+    ulp: float
+    abs: float
+    rel: float
+    timestep: int
+    excess: float | None = None
+
+
+class PerTimestep(Struct, frozen=True):
+    """The largest difference at each timestep by each measure; ``at``, ``observed`` and ``expected`` are where sigma is largest."""
+
+    sigma: list[float]
+    ulp: list[float]
+    abs: list[float]
+    rel: list[float]
+    at: list[tuple[int, int]]
+    observed: list[float]
+    expected: list[float]
+    beyond: list[int] | None  # numbers beyond the limit; None when judged again under another
+    excess: list[float] | None = None
+
+
+class Golden(Struct, frozen=True):
+    """A tensor against the case's own golden values."""
+
+    verdict: Verdict
+    abs: float
+    atol: float
+    source: str
+
+
+class TensorResult(Struct, frozen=True, kw_only=True):
+    """One tensor of one run; ``worst`` holds the largest value of each measure, and the place of the largest sigma."""
+
+    verdict: Verdict
+    worst: Difference
+    first_divergence: Difference | None
+    per_timestep: PerTimestep
+    size: int
+    golden: Golden | None = None
+
+
+class Local(Struct, frozen=True):
+    """Each step alone, from the state observed before it: the largest sigma at each timestep."""
+
+    sigma: dict[str, list[float]]
+    first_divergence: int | None
+
+
+class First(Struct, frozen=True):
+    """Where a run first leaves the reference, in order of computation."""
+
+    tensor: str
+    timestep: int
+
+
+class RunResult(Struct, frozen=True, kw_only=True):
+    """One backend on one case."""
+
+    case: str
+    backend: str
+    status: Status
+    limit: Limit | None = None
+    first_divergence: First | None = None
+    tensors: dict[str, TensorResult] = field(default_factory=dict)
+    local: Local | None = None
+    diagnosis: list[dict[str, Any]] = field(default_factory=list)
+    parameters: list[Parameter] = field(default_factory=list)
+    device: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    repeatable: bool | None = None  # whether a second call gave the same bits; None if it was called once
+    message: str | None = None
+    stderr: str | None = None
+    timesteps: int = 0
+    rerun: str | None = None  # the command that runs exactly this again
+
+
+class Results(Struct, frozen=True, kw_only=True):
+    """All runs of one command, and the environment they ran in."""
+
+    format: Literal[1] = FORMAT
+    environment: dict[str, Any]
+    runs: list[RunResult]
+
+    @property
+    def exit_status(self) -> int:
+        """0 all agree, 1 something diverges, 3 a backend failed; the highest."""
+        return max((exit_status(run.status) for run in self.runs), default=0)
+
+
+def exit_status(status: Status) -> int:
+    """Give the exit status that a run's status asks for."""
+    return {"agree": 0, "unsupported": 0, "diverge": 1}.get(status, 3)
+
+
+def judge(run: RunResult, limit: Limit) -> RunResult:
+    """Judge a run's saved differences under a limit; nothing is run.
+
+    A golden value that is missed stays a divergence under every limit.
+    """
+    if run.status not in {"agree", "diverge"}:
+        return run
+    same = limit == run.limit
+    tensors = {name: _judge_tensor(name, tensor, limit, same=same) for name, tensor in run.tensors.items()}
+    local = run.local
+    if local is not None and limit.sigma is not None:
+        local = msgspec.structs.replace(local, first_divergence=first_beyond(local.sigma, limit.sigma))
+    first = _first_divergence(tensors)
+    diverges = any(tensor.verdict == "diverge" for tensor in tensors.values())
+    return msgspec.structs.replace(
+        run, limit=limit, tensors=tensors, local=local, first_divergence=first,
+        status="diverge" if diverges else "agree",
+    )  # fmt: skip
+
+
+def first_beyond(sigma: dict[str, list[float]], limit: float) -> int | None:
+    """Give the first timestep at which any of several series is beyond a limit; NaN is beyond."""
+    beyond = [t for series in sigma.values() for t, value in enumerate(series) if not value <= limit]
+    return min(beyond, default=None)
+
+
+def _judge_tensor(name: str, tensor: TensorResult, limit: Limit, *, same: bool) -> TensorResult:
+    steps = tensor.per_timestep
+    measure = steps.sigma if limit.sigma is not None else steps.excess
+    if measure is None:
+        raise ResultsError(
+            "these results were not measured against rtol and atol: set them in the case and run it again"
+        )
+    bound = limit.sigma if limit.sigma is not None else 1.0
+    # Not `value > bound`: what cannot be compared is beyond every limit.
+    first = next((t for t, value in enumerate(measure) if not value <= bound), None)
+    golden_missed = tensor.golden is not None and tensor.golden.verdict == "diverge"
+    return msgspec.structs.replace(
+        tensor,
+        verdict="diverge" if first is not None or golden_missed else "agree",
+        first_divergence=None if first is None else difference_at(name, steps, first, tensor.worst.timestep),
+        per_timestep=steps if same else msgspec.structs.replace(steps, beyond=None),
+    )
+
+
+def difference_at(name: str, steps: PerTimestep, t: int, final_timestep: int) -> Difference:
+    """Give the difference with the largest sigma at row ``t``."""
+    final = name in FINAL
+    return Difference(
+        at=steps.at[t] if final else (t, *steps.at[t]),
+        observed=steps.observed[t], expected=steps.expected[t],
+        sigma=steps.sigma[t], ulp=steps.ulp[t], abs=steps.abs[t], rel=steps.rel[t],
+        timestep=final_timestep if final else t,
+        excess=None if steps.excess is None else steps.excess[t],
+    )  # fmt: skip
+
+
+def _first_divergence(tensors: dict[str, TensorResult]) -> First | None:
+    """Find the first divergence in order of computation: timestep by timestep, then tensor by tensor."""
+    places = [
+        (name in FINAL, tensor.first_divergence.timestep, TENSORS.index(name), name)
+        for name, tensor in tensors.items()
+        if tensor.first_divergence is not None
+    ]
+    if not places:
+        return None
+    _, timestep, _, name = min(places)
+    return First(name, timestep)
+
+
+def encode_results(results: Results) -> bytes:
+    """Give results as JSON."""
+    return msgspec.json.format(msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(results))), indent=1)
+
+
+def decode_results(data: bytes, source: str) -> Results:
+    """Read results from JSON; ``source`` names it in messages.
+
+    Raises:
+        ResultsError: If it is no JSON, or not results of this format.
+    """
+    try:
+        found = msgspec.json.decode(data)
+        if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
+            raise ResultsError(f"{source}: results of format {found['format']!r}; this version reads format {FORMAT}.")
+        # Not strict: "Infinity" is a float here.
+        return msgspec.convert(found, Results, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ResultsError(f"{source}: not results that lockstep wrote: {error}.") from error
+
+
+def load_results(path: Path) -> Results:
+    """Read saved results.
+
+    Raises:
+        ResultsError: If the file cannot be read or holds something else.
+    """
+    try:
+        return decode_results(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _without_nonfinite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    if isinstance(value, dict):
+        return {key: _without_nonfinite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nonfinite(part) for part in value]
+    return value

@@ -1,0 +1,200 @@
+"""Run cases through backends, each framework in a worker of its own, and judge what they give."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from harness.backend import BackendInfo
+from harness.case import Case
+from harness.compare import check_golden, compare, compare_steps, limit_for
+from harness.errors import LockstepError
+from harness.problem import Problem
+from harness.reference import Expected, expect
+from harness.results import Limit, RunResult, judge
+from harness.serve import THREADS, Answer
+from harness.trace import Trace
+from harness.worker import Worker
+
+TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine
+
+
+class Problems:
+    """Problems and expected values by case, made when first asked for and kept until dropped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._problems: dict[str, Problem] = {}
+        self._expected: dict[str, Expected] = {}
+
+    def problem(self, case: Case) -> Problem:
+        """Give a case's problem; threads may ask at once."""
+        with self._lock:
+            if case.name not in self._problems:
+                self._problems[case.name] = Problem.from_case(case)
+            return self._problems[case.name]
+
+    def expected(self, case: Case) -> Expected:
+        """Give what the reference makes of a case's problem."""
+        if case.name not in self._expected:
+            expected = expect(self.problem(case))
+            check_golden(expected, case)
+            self._expected[case.name] = expected
+        return self._expected[case.name]
+
+    def check(self, case: Case) -> None:
+        """Check, before anything runs, what only the numbers of a case can show.
+
+        Raises:
+            CaseError: If a file it names cannot be used, or its golden values contradict its numbers.
+        """
+        files = any(case.run.values(key).file for key in ("weights", "inputs", "initial_state"))
+        if files:
+            self.problem(case)
+        if case.expect is not None:
+            self.expected(case)
+
+    def drop(self, case: Case) -> None:
+        """Forget a case."""
+        with self._lock:
+            self._problems.pop(case.name, None)
+        self._expected.pop(case.name, None)
+
+
+def answers(
+    cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT
+) -> Iterator[tuple[Case, BackendInfo, Answer]]:
+    """Run every case through every backend, the frameworks side by side; give answers as they come."""
+    groups: dict[Any, list[BackendInfo]] = {}
+    for backend in backends:
+        groups.setdefault(backend.worker, []).append(backend)
+    queue: SimpleQueue[tuple[Case, BackendInfo, Answer]] = SimpleQueue()
+    workers = [Worker(group[0].environment, timeout) for group in groups.values()]
+
+    def serve_group(worker: Worker, group: list[BackendInfo]) -> None:
+        with worker:
+            for case in cases:
+                for backend in group:
+                    queue.put((case, backend, _answer(worker, backend, case, problems)))
+
+    threads = [
+        threading.Thread(target=serve_group, args=pair, daemon=True)
+        for pair in zip(workers, groups.values(), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(len(cases) * len(backends)):
+            yield queue.get()
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _answer(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Answer:
+    try:
+        return worker.run(backend, problems.problem(case))
+    except (LockstepError, MemoryError) as error:
+        return Answer("failed", message=f"the problem could not be made: {error or 'out of memory'}")
+
+
+def run_cases(
+    cases: list[Case],
+    backends: list[BackendInfo],
+    *,
+    timeout: float = TIMEOUT,
+    limit: float | None = None,
+    on_result: Callable[[RunResult], None] = lambda result: None,
+) -> list[RunResult]:
+    """Run every case through every backend and judge what they give.
+
+    Args:
+        cases: What to run; no two of one name.
+        backends: Through what.
+        timeout: Seconds for one run.
+        limit: Sigma beyond which a number diverges; None leaves it to each case.
+        on_result: Called with each result as it comes.
+
+    Returns:
+        Results in the order of cases, then backends. An interruption from the keyboard ends the run
+        early with the results so far.
+
+    Raises:
+        CaseError: If a file that a case names cannot be used, or a case contradicts its golden values.
+    """
+    problems = Problems()
+    for case in cases:
+        problems.check(case)
+    results: dict[tuple[str, str], RunResult] = {}
+    left = {case.name: len(backends) for case in cases}
+    try:
+        for case, backend, answer in answers(cases, backends, problems, timeout):
+            result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit))
+            results[case.name, backend.name] = result
+            on_result(result)
+            left[case.name] -= 1
+            if not left[case.name]:
+                problems.drop(case)
+    except KeyboardInterrupt:
+        pass
+    wanted = [(case.name, backend.name) for case in cases for backend in backends]
+    return [results[key] for key in wanted if key in results]
+
+
+def judge_answer(case: Case, backend: str, answer: Answer, problems: Problems, limit: Limit) -> RunResult:
+    """Turn a worker's answer into a result."""
+    if answer.trace is None:
+        return RunResult(
+            case=case.name, backend=backend, status=answer.status,  # type: ignore[arg-type]
+            message=answer.message, stderr=answer.stderr, timesteps=case.run.timesteps, seconds=answer.seconds or {},
+        )  # fmt: skip
+    result = judge_trace(case, backend, answer.trace, problems, limit)
+    return replace(
+        result, versions=answer.versions or {}, seconds=answer.seconds or {}, repeatable=answer.repeatable
+    )
+
+
+def judge_trace(case: Case, backend: str, trace: Trace, problems: Problems, limit: Limit) -> RunResult:
+    """Compare a trace with what is expected, and judge it.
+
+    Raises:
+        LockstepError: If nothing can be compared, or the case contradicts its golden values.
+    """
+    expected = problems.expected(case)
+    measured = RunResult(
+        case=case.name,
+        backend=backend,
+        status="agree",
+        limit=limit,
+        tensors=compare(trace, expected, case, limit),
+        local=compare_steps(trace, problems.problem(case), limit),
+        parameters=list(trace.parameters),
+        device=trace.device,
+        timesteps=case.run.timesteps,
+    )
+    return judge(measured, limit)
+
+
+def environment() -> dict[str, Any]:
+    """Say where results come from."""
+    try:
+        ours = version("lockstep-rnn")
+    except PackageNotFoundError:
+        ours = "not installed"
+    return {
+        "lockstep": ours,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "threads": THREADS,
+    }

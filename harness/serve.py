@@ -1,0 +1,147 @@
+"""What runs inside a worker process: it imports the backends of one framework once, and serves runs.
+
+Everything a backend prints goes to the worker's log, whose tail is kept with a run that fails.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.backend import Backend
+from harness.case import Case
+from harness.problem import Problem
+from harness.trace import Trace, check_trace
+
+# The same number everywhere, so that times can be compared and sums are ordered alike.
+THREADS = 1
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
+)  # fmt: skip
+_XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a run came to: a trace, or why there is none."""
+
+    status: str  # "ran", "unsupported", "failed"; the parent adds "crashed" and "timeout"
+    trace: Trace | None = None
+    message: str | None = None
+    versions: dict[str, str] | None = None
+    seconds: dict[str, float] | None = None
+    repeatable: bool | None = None
+    stderr: str | None = None
+
+
+def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
+    """Prepare a fresh worker: its environment, its threads, and where its output goes."""
+    os.environ.update(environment)
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(THREADS)))
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_ONE_THREAD}".strip()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    faulthandler.enable()
+    # NumPy came with the worker, before the variables above were set.
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(THREADS)
+    # Where memory runs out, this process goes first, not the one that keeps the results.
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("800")
+
+
+def load(module: str) -> Answer:
+    """Import a backend."""
+    started = time.perf_counter()
+    already = module in sys.modules
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        return Answer("unsupported", message=f"{error.name} not installed")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a backend raises costs only its own result)
+        return _failed("importing it raised", error)
+    return Answer("ran", seconds=None if already else {"import": time.perf_counter() - started})
+
+
+def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict[str, str], list[str | None]]:
+    """Give the versions of what a backend requires, and its reasons against each of several cases."""
+    backend = _backend(module)
+    return _versions(requires), [backend.unsupported(case) for case in cases]
+
+
+def run(module: str, requires: tuple[str, ...], problem: Problem, timeout: float) -> Answer:
+    """Run a problem through a backend; twice where its shape is new, to tell the first run from a steady one."""
+    backend = _backend(module)
+    # The parent ends this process at the time-out; just before, the log is told where it hangs.
+    faulthandler.dump_traceback_later(timeout)
+    try:
+        reason = backend.unsupported(problem.case)
+        if reason is not None:
+            return Answer("unsupported", message=reason)
+        trace = _checked(backend.run(problem), problem)
+        seconds, repeatable = _first_seconds(trace), None
+        if _is_new(module, problem.case):
+            again = _checked(backend.run(problem), problem)
+            seconds["steady"] = again.seconds.get("run", 0.0)
+            repeatable = _same_bits(trace, again)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a backend raises costs only its own result)
+        return _failed("it raised", error)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return Answer(
+        "ran", trace=replace(trace, seconds={}), versions=_versions(requires), seconds=seconds, repeatable=repeatable
+    )
+
+
+def _versions(requires: tuple[str, ...]) -> dict[str, str]:
+    return {name: str(getattr(sys.modules.get(name), "__version__", "unknown")) for name in requires}
+
+
+_seen: set[Any] = set()
+
+
+def _is_new(module: str, case: Case) -> bool:
+    """Whether this worker sees such a graph for the first time: from then on a run is a steady one."""
+    key = (module, case.shape, case.lstm, case.run.dtype, case.run.lengths is None)
+    new = key not in _seen
+    _seen.add(key)
+    return new
+
+
+def _first_seconds(trace: Trace) -> dict[str, float]:
+    seconds = dict(trace.seconds)
+    seconds["first"] = seconds.pop("run", 0.0)
+    return seconds
+
+
+def _backend(module: str) -> Backend:
+    return importlib.import_module(module)  # type: ignore[return-value]
+
+
+def _checked(trace: Any, problem: Problem) -> Trace:
+    if not isinstance(trace, Trace):
+        raise TypeError(f"run returned a {type(trace).__name__}, expected a Trace")
+    check_trace(trace, problem.case)
+    return trace
+
+
+def _same_bits(one: Trace, other: Trace) -> bool:
+    a, b = one.tensors(), other.tensors()
+    return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def _failed(what: str, error: BaseException) -> Answer:
+    return Answer("failed", message=f"{what} {type(error).__name__}: {error}", stderr=traceback.format_exc())

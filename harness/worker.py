@@ -1,0 +1,122 @@
+"""A worker process as its parent sees it: it runs problems, and survives what they do to it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from pebble import ProcessExpired, ProcessPool
+
+from harness import serve
+from harness.backend import BackendInfo
+from harness.case import Case
+from harness.problem import Problem
+from harness.serve import Answer
+
+# Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
+IMPORT_TIMEOUT = 300.0
+# How long the worker has, after its own time-out, to say where it hangs.
+GRACE = 1.0
+TAIL = 4000  # characters of a worker's output that are kept
+
+
+class Worker:
+    """One process that serves the backends of one framework, started when it is first needed.
+
+    A process that dies or hangs is replaced; only the run it was at is lost.
+    """
+
+    def __init__(self, environment: tuple[tuple[str, str], ...], timeout: float) -> None:
+        """Serve with these environment variables and ``timeout`` seconds for a run."""
+        self._timeout = timeout
+        self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
+        self._log = Path(self._folder.name, "log")
+        # spawn: a fork would carry the parent's threads and locks into the frameworks.
+        self._pool = ProcessPool(
+            max_workers=1,
+            context=multiprocessing.get_context("spawn"),
+            initializer=serve.start,
+            initargs=(environment, str(self._log)),
+        )
+        self._loaded: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, whatever it is at; a run it is at is answered as failed."""
+        self._pool.stop()
+        self._pool.join()
+        self._folder.cleanup()
+
+    def run(self, backend: BackendInfo, problem: Problem) -> Answer:
+        """Run a problem through a backend; every way to fail is an answer, none an exception."""
+        loading = self._load(backend)
+        if loading.status != "ran":
+            return loading
+        arguments = (backend.module, backend.requires, problem, self._timeout)
+        answer = self._call(serve.run, arguments, self._timeout + GRACE)
+        if isinstance(answer, Answer) and loading.seconds and answer.seconds is not None:
+            return replace(answer, seconds={**loading.seconds, **answer.seconds})
+        return answer
+
+    def ask(self, backend: BackendInfo, cases: list[Case]) -> tuple[dict[str, str], list[str | None]] | Answer:
+        """Ask for versions, and for the reasons against each of several cases; an Answer says why it could not be asked."""
+        loading = self._load(backend)
+        if loading.status != "ran":
+            return loading
+        return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout + GRACE)
+
+    def _load(self, backend: BackendInfo) -> Answer:
+        missing = backend.missing()
+        if missing is not None:
+            return Answer("unsupported", message=missing)
+        if backend.module in self._loaded:
+            return Answer("ran")
+        answer = self._call(serve.load, (backend.module,), IMPORT_TIMEOUT)
+        if answer.status == "ran":
+            self._loaded.add(backend.module)
+        return answer
+
+    def _call(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float) -> Any:
+        before = self._log.stat().st_size if self._log.exists() else 0
+        try:
+            answer = self._pool.schedule(function, args=list(arguments), timeout=timeout).result()
+        except FutureTimeoutError:
+            seconds = timeout if function is serve.load else timeout - GRACE
+            answer = Answer("timeout", message=f"not done after {seconds:g} s")
+        except ProcessExpired as error:
+            answer = Answer("crashed", message=_death(error.exitcode))
+        except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
+            answer = Answer("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
+        if isinstance(answer, Answer) and answer.status in {"timeout", "crashed", "failed"}:
+            if answer.status != "failed":
+                self._loaded.clear()
+            printed = self._tail(before)
+            answer = replace(answer, stderr=f"{printed}{answer.stderr or ''}"[-TAIL:] or None)
+        return answer
+
+    def _tail(self, before: int) -> str:
+        """What was printed since the log had ``before`` bytes, at most its last part."""
+        if not self._log.exists():
+            return ""
+        with self._log.open("rb") as log:
+            log.seek(max(before, self._log.stat().st_size - TAIL))
+            return log.read().decode("utf-8", "replace")
+
+
+def _death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        memory = " (often: out of memory)" if -exitcode == signal.SIGKILL else ""
+        return f"its process was killed by {name}{memory}"
+    return f"its process ended with exit status {exitcode}"
