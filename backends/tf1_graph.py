@@ -80,7 +80,7 @@ def shape_of(case: Case) -> GraphShape:
 
 @lru_cache(maxsize=16)
 def _graph(unroll: Unroll, shape: GraphShape) -> Graph:
-    T, B, I, H = shape.timesteps, shape.batch, shape.input_size, shape.hidden_size  # noqa: E741, N806
+    T, B, I, H = shape.timesteps, shape.batch, shape.input_size, shape.hidden_size
     dtype = tf.as_dtype(shape.dtype)
     with tf.Graph().as_default() as graph:
         inputs = {
@@ -112,7 +112,7 @@ def _graph(unroll: Unroll, shape: GraphShape) -> Graph:
 def kernel_and_bias(problem: Problem) -> tuple[Array, Array]:
     """Give canonical weights as a TF1 cell stores them: kernel (I + H, 4H), bias (4H,) without the forget bias."""
     order = [0, 2, 1, 3]  # canonical i, f, g, o to the cell's i, g, f, o
-    H = problem.case.lstm.hidden_size  # noqa: N806
+    H = problem.case.lstm.hidden_size
     stacked = np.concatenate([problem.W, problem.R], axis=1)  # (4H, I + H)
     kernel = stacked.reshape(4, H, -1)[order].reshape(stacked.shape).T
     # TF1 adds forget_bias at run time; in the stored bias it would count twice.

@@ -36,7 +36,5 @@ def run(problem: Problem) -> Trace:
 
 
 def _unroll(cell: Any, x: Any, state: Any, lengths: Any) -> dict[str, Any]:
-    outputs, final = tf.compat.v1.nn.dynamic_rnn(
-        cell, x, initial_state=state, sequence_length=lengths, time_major=True
-    )
+    outputs, final = tf.compat.v1.nn.dynamic_rnn(cell, x, initial_state=state, sequence_length=lengths, time_major=True)
     return {"h": outputs, "c_n": final.c, "h_n": final.h}

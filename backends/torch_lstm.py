@@ -38,14 +38,12 @@ def run(problem: Problem) -> Trace:
     with stopwatch("build"):
         lstm = _lstm(p.case.lstm.input_size, p.case.lstm.hidden_size, p.case.lstm.bias, p.case.run.dtype)
     with stopwatch("run"), torch.inference_mode():
-        _load_weights(lstm, p)
+        lstm.load_state_dict(_state_dict(p))
         x, state = torch.tensor(p.x), (torch.tensor(p.h0)[None], torch.tensor(p.c0)[None])
         if p.lengths is None:
             h, (h_n, c_n) = lstm(x, state)
         else:
-            packed, (h_n, c_n) = lstm(
-                pack_padded_sequence(x, torch.tensor(p.lengths), enforce_sorted=False), state
-            )
+            packed, (h_n, c_n) = lstm(pack_padded_sequence(x, torch.tensor(p.lengths), enforce_sorted=False), state)
             h, _ = pad_packed_sequence(packed, total_length=len(p.x))
     return Trace(
         h=h.numpy(),
@@ -62,9 +60,11 @@ def _lstm(input_size: int, hidden_size: int, bias: bool, dtype: str) -> torch.nn
     return torch.nn.LSTM(input_size, hidden_size, bias=bias, dtype=getattr(torch, dtype))
 
 
-def _load_weights(lstm: torch.nn.LSTM, p: Problem) -> None:
-    lstm.weight_ih_l0.copy_(torch.tensor(p.W))
-    lstm.weight_hh_l0.copy_(torch.tensor(p.R))
-    if lstm.bias:
-        lstm.bias_ih_l0.copy_(torch.tensor(p.b))
-        lstm.bias_hh_l0.zero_()
+def _state_dict(p: Problem) -> dict[str, torch.Tensor]:
+    state = {"weight_ih_l0": torch.tensor(p.W), "weight_hh_l0": torch.tensor(p.R)}
+    if p.case.lstm.bias:
+        state |= {
+            "bias_ih_l0": torch.tensor(p.b),
+            "bias_hh_l0": torch.zeros(len(p.b), dtype=state["weight_ih_l0"].dtype),
+        }
+    return state

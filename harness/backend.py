@@ -89,6 +89,14 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
     return [found[name] for name in wanted]
 
 
+def by_worker(backends: Iterable[BackendInfo]) -> list[list[BackendInfo]]:
+    """Group backends that share a worker process."""
+    groups: dict[tuple[Any, ...], list[BackendInfo]] = {}
+    for backend in backends:
+        groups.setdefault(backend.worker, []).append(backend)
+    return list(groups.values())
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that there is no such thing, what was perhaps meant, and what there is."""
     known = list(known)

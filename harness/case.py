@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -27,7 +28,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     """One table of a case file."""
 
 
-class Values(Table, kw_only=True):
+class Values(Table, frozen=True, kw_only=True):
     """Where numbers come from: a kind with a scale, or a file."""
 
     kind: Annotated[
@@ -55,7 +56,7 @@ class Values(Table, kw_only=True):
             raise ValueError("scale goes with kind, not with file: a file's values are taken as they are")
 
 
-class LSTM(Table, kw_only=True):
+class LSTM(Table, frozen=True, kw_only=True):
     """The network: what is computed, whatever the data."""
 
     input_size: Annotated[Size, Meta(description="Width I of the input.")]
@@ -75,7 +76,7 @@ class LSTM(Table, kw_only=True):
             )
 
 
-class Run(Table, kw_only=True):
+class Run(Table, frozen=True, kw_only=True):
     """The data: how long, how many, which numbers."""
 
     timesteps: Annotated[int, Meta(ge=1, le=2**24, description="Length T of the sequences.")]
@@ -97,7 +98,8 @@ class Run(Table, kw_only=True):
             raise ValueError(f"lengths has {len(self.lengths)} entries for batch = {self.batch}")
         if self.lengths and max(self.lengths) > self.timesteps:
             raise ValueError(
-                f"lengths has {max(self.lengths)}, beyond timesteps = {self.timesteps}: allowed are 0 to {self.timesteps}"
+                f"lengths has {max(self.lengths)}, beyond timesteps = {self.timesteps}: "
+                f"allowed are 0 to {self.timesteps}"
             )
 
     def values(self, key: Literal["weights", "inputs", "initial_state"]) -> Values:
@@ -109,7 +111,7 @@ class Run(Table, kw_only=True):
 GoldenNumbers = float | tuple[Any, ...]
 
 
-class Expect(Table, kw_only=True):
+class Expect(Table, frozen=True, kw_only=True):
     """Golden values, from outside this project, that reference and backends must both meet.
 
     Each is a number for all places, or a list over the leading axes of its tensor: one number per
@@ -135,7 +137,7 @@ class Expect(Table, kw_only=True):
         return {name: golden for name, golden in given.items() if golden is not None}
 
 
-class Tolerance(Table, kw_only=True):
+class Tolerance(Table, frozen=True, kw_only=True):
     """A gate of the case's own, in place of the one derived from rounding."""
 
     rtol: Annotated[float, Meta(ge=0, description="Relative part.")]
@@ -147,7 +149,7 @@ class Tolerance(Table, kw_only=True):
             raise ValueError("rtol and atol must be finite")
 
 
-class Case(Table, kw_only=True):
+class Case(Table, frozen=True, kw_only=True):
     """One LSTM configuration with its data, and what is expected of it."""
 
     lstm: LSTM
@@ -160,8 +162,8 @@ class Case(Table, kw_only=True):
     tolerance: Tolerance | None = None
 
     def __post_init__(self) -> None:
-        T, B = self.run.timesteps, self.run.batch  # noqa: N806
-        I, H = self.lstm.input_size, self.lstm.hidden_size  # noqa: E741, N806
+        T, B = self.run.timesteps, self.run.batch
+        I, H = self.lstm.input_size, self.lstm.hidden_size
         for what, count in (("timesteps x batch x (input_size + 4 hidden_size)", T * B * (I + 4 * H)),
                             ("4 hidden_size x (input_size + hidden_size)", 4 * H * (I + H))):  # fmt: skip
             if count > MOST_NUMBERS:
@@ -273,8 +275,7 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
         message = f"the key {missing[1]} is missing"
     found = _found(data, keys)
     if found is not None and not isinstance(found, dict):
-        shown = repr(found) if len(repr(found)) <= 80 else f"{repr(found)[:77]}..."
-        message += f"; found {shown}"
+        message += f"; found {reprlib.repr(found)}"
         kinds = get_args(ValueKind)
         if key in {"weights", "inputs", "initial_state"}:
             message += f'. Choose one of: {", ".join(kinds)}, or a table such as {{ file = "values.npz" }}'
@@ -286,7 +287,7 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
 def _explain_unknown(key: str, keys: list[str], path: Path) -> str:
     table = keys[0] if keys else ""
     struct = _TABLES.get(table, Case) if len(keys) < 2 else Values  # noqa: PLR2004
-    allowed = [name for name in struct.__struct_fields__]
+    allowed = list(struct.__struct_fields__)
     close = difflib.get_close_matches(key, allowed, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
     place = f"{path}, [{'.'.join(keys)}]" if keys else f"{path}"

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,13 +26,13 @@ INTERRUPTED = 130
 app = App(
     name="lockstep",
     help="Run one LSTM through many frameworks and compare it at every timestep.",
+    help_format="plaintext",
     version_flags=["--version"],
     result_action="return_value",
 )
 
-Cases = Annotated[
-    list[str] | None,
-    Parameter(help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given."),
+CaseName = Annotated[
+    str, Parameter(help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given.")
 ]
 BackendNames = Annotated[
     list[str] | None, Parameter(name="--backend", negative="", help="A backend to run, may be repeated; else all.")
@@ -43,13 +42,16 @@ Limit = Annotated[
     float | None,
     Parameter(help="Sigma beyond which a number diverges; else the case's tolerance, or 10 sigma of rounding."),
 ]
-JsonFile = Annotated[Path | None, Parameter(name="--json", help="Write results as JSON to this file, or - for stdout.")]
+JsonFile = Annotated[
+    Path | None,
+    Parameter(name="--json", allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
+]
 HtmlFolder = Annotated[Path | None, Parameter(name="--html", help="Write an HTML report into this folder.")]
 
 
 @app.command
 def run(
-    *case: Annotated[str, Parameter(help=Cases.__metadata__[0].help)],
+    *case: CaseName,
     backend: BackendNames = None,
     json: JsonFile = None,
     html: HtmlFolder = None,
@@ -59,12 +61,13 @@ def run(
     """Run cases through backends and compare each with the reference."""
     from harness.backend import find_backends
     from harness.find_cases import find_cases
+    from harness.output import check_outputs
     from harness.run import environment, run_cases
     from harness.terminal import advance, progress
 
     _check_positive(timeout=timeout, limit=limit)
     found, backends = find_cases(case), find_backends(backend)
-    _check_outputs(json, html)
+    check_outputs(json, html)
     arguments = {one.case.name: one.argument for one in found}
     with progress(Console(stderr=True), len(found) * len(backends)) as bar:
         runs = run_cases(
@@ -80,7 +83,7 @@ def run(
 
 @app.command
 def record(
-    *case: Annotated[str, Parameter(help=Cases.__metadata__[0].help)],
+    *case: CaseName,
     backend: BackendNames = None,
     out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
     timeout: Timeout = 120.0,
@@ -88,20 +91,20 @@ def record(
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
     from harness.backend import find_backends
     from harness.find_cases import find_cases
+    from harness.messages import text_of
+    from harness.output import check_outputs
     from harness.record import record_cases
+    from harness.results import exit_status
     from harness.terminal import advance, plain, progress
 
     _check_positive(timeout=timeout)
     found, backends = find_cases(case), find_backends(backend)
-    _check_outputs(None, out)
+    check_outputs(None, out)
     console = Console()
     with progress(Console(stderr=True), len(found) * len(backends)) as bar:
         recorded, runs = record_cases(
             [one.case for one in found], backends, out, timeout=timeout, on_result=lambda run: advance(bar, run)
         )
-    from harness.messages import text_of
-    from harness.results import exit_status
-
     for result in runs:
         console.print(plain(text_of(result)), soft_wrap=True)
     console.print(plain(f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"), soft_wrap=True)
@@ -118,13 +121,14 @@ def compare(
 ) -> int:
     """Judge recorded traces, and saved results again under another limit. Nothing is run."""
     from harness.find_cases import find_cases
+    from harness.output import check_outputs
     from harness.record import judge_files
     from harness.run import environment
 
     _check_positive(limit=limit)
     if not file:
         raise LockstepError("nothing to compare: name traces (lockstep record writes them) or results (--json).")
-    _check_outputs(json, html)
+    check_outputs(json, html)
     expected_case: Case | None = None
     if case is not None:
         expected_case = find_cases([case])[0].case
@@ -142,11 +146,11 @@ def report(
     html: Annotated[Path, Parameter(help="Folder for the report.")] = Path("lockstep-report"),
 ) -> int:
     """Make the HTML report of saved results."""
+    from harness.output import write_html
     from harness.results import load_results
 
-    loaded = load_results(results)
-    _check_outputs(None, html)
-    _write_html(loaded, html)
+    page = write_html(load_results(results), html)
+    _tell_page(page)
     return 0
 
 
@@ -154,24 +158,26 @@ def report(
 def backends() -> int:
     """Show which backends are installed, their versions, and what each supports."""
     from harness.features import support
-    from harness.terminal import support_table
+    from harness.terminal import plain, support_text
 
-    Console().print(support_table(support()))
+    for one in support():
+        Console().print(plain(support_text(one)), soft_wrap=True)
     return 0
 
 
 @app.command
 def cases() -> int:
     """List the shipped cases."""
+    from rich import box
     from rich.table import Table
 
     from harness.case import load_case
     from harness.find_cases import shipped
     from harness.terminal import plain
 
-    table = Table()
+    table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("case", "T", "B", "I", "H", "what it tries to break"):
-        table.add_column(column, justify="right" if len(column) == 1 else "left")
+        table.add_column(column, justify="right" if len(column) == 1 else "left", overflow="fold")
     for name, path in shipped().items():
         case = load_case(path)
         table.add_row(plain(name), *(str(size) for size in case.shape), plain(case.description))
@@ -224,21 +230,6 @@ def _check_positive(**options: float | None) -> None:
             raise LockstepError(f"--{name} {value:g}: must be a number above 0.")
 
 
-def _check_outputs(json: Path | None, html: Path | None) -> None:
-    """Make sure, before anything runs, that results can be written."""
-    try:
-        if json is not None and str(json) != "-":
-            json.parent.mkdir(parents=True, exist_ok=True)
-            with json.open("ab"):
-                pass
-        if html is not None:
-            html.mkdir(parents=True, exist_ok=True)
-            if not os.access(html, os.W_OK):
-                raise PermissionError(13, "not writable", str(html))
-    except OSError as error:
-        raise LockstepError(f"{error.filename}: cannot be written to: {error.strerror or error}.") from error
-
-
 def _with_rerun(result: RunResult, argument: str) -> RunResult:
     import shlex
 
@@ -255,25 +246,15 @@ def _results(environment: dict[str, object], runs: list[RunResult]) -> Results:
 
 def _hand_over(results: Results, json: Path | None, html: Path | None) -> int:
     """Write results where they were asked for, show them, and give their exit status."""
-    from harness.results import encode_results
+    from harness.output import write_outputs
     from harness.terminal import show_results
 
-    to_stdout = json is not None and str(json) == "-"
-    if to_stdout:
-        sys.stdout.buffer.write(encode_results(results) + b"\n")
-        sys.stdout.flush()
-    elif json is not None:
-        json.write_bytes(encode_results(results))
-    console = Console(stderr=to_stdout)
-    show_results(console, results.runs)
-    if html is not None:
-        _write_html(results, html)
+    page = write_outputs(results, json, html)
+    show_results(Console(stderr=json is not None and str(json) == "-"), results.runs)
+    if page is not None:
+        _tell_page(page)
     return results.exit_status
 
 
-def _write_html(results: Results, folder: Path) -> None:
-    renderers = list(entry_points(group="lockstep.reports", name="html"))
-    if not renderers:
-        raise LockstepError("no HTML renderer is installed: the entry point lockstep.reports, html is missing.")
-    page: Path = renderers[0].load()(results, folder)
+def _tell_page(page: Path) -> None:
     Console(stderr=True).print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
 from harness.reference import Expected, ExpectedTensor, expect_steps
 from harness.results import Difference, Golden, Limit, Local, PerTimestep, TensorResult, difference_at, first_beyond
-from harness.trace import FINAL, Trace, check_trace
+from harness.trace import Trace, check_trace
 from harness.ulp import ulp_buffer, ulp_largest
 
 Array = NDArray[Any]
@@ -59,7 +59,7 @@ def compare_steps(trace: Trace, problem: Problem, limit: Limit) -> Local | None:
     """
     if trace.h is None or trace.c is None:
         return None
-    T, B, _, H = problem.case.shape  # noqa: N806
+    T, B, _, H = problem.case.shape
     sigma: dict[str, list[float]] = {"c": [], "h": []}
     for steps in _blocks(T, B * H):
         one_step = expect_steps(problem, trace.h, trace.c, steps)
@@ -84,20 +84,19 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
     A NaN or infinity that is not expected is infinitely far away; one that is expected, at that place
     and of that kind, is no difference.
     """
-    rows, H = len(actual), actual.shape[-1]  # noqa: N806
-    numbers = tuple(
-        np.ascontiguousarray(a).reshape(rows, -1) for a in (actual, expected.value, expected.rest, expected.noise)
-    )
+    rows, H = len(actual), actual.shape[-1]
+    actual = np.ascontiguousarray(actual).reshape(rows, -1)
+    expected = expected.reshaped(actual.shape)
     found = _Found.empty(rows, excess=limit.rtol is not None)
-    buffers = _Buffers.of(numbers[0])
+    buffers = _Buffers.of(actual)
     with np.errstate(all="ignore"):
-        for block in _blocks(rows, numbers[0].shape[1]):
-            _measure_block(*(a[block] for a in numbers), limit, buffers, found, block)
-    every = np.arange(rows)
+        for block in _blocks(rows, actual.shape[1]):
+            _measure_block(actual, expected, limit, buffers, found, block)
+    worst = np.arange(rows), found.place
     measured = found._asdict() | {
         "at": np.stack([found.place // H, found.place % H], axis=1),
-        "observed": numbers[0][every, found.place].astype(np.float64),
-        "expected": numbers[1][every, found.place].astype(np.float64) + numbers[2][every, found.place],
+        "observed": actual[worst].astype(np.float64),
+        "expected": expected.value[worst].astype(np.float64) + expected.rest[worst],
     }
     del measured["place"]
     return {name: array for name, array in measured.items() if array is not None}
@@ -116,8 +115,9 @@ class _Found(NamedTuple):
 
     @classmethod
     def empty(cls, rows: int, *, excess: bool) -> _Found:
-        integers = np.zeros((2, rows), np.int64)
-        return cls(*np.empty((4, rows)), *integers, np.empty(rows) if excess else None)
+        sigma, ulp, largest_abs, rel = np.empty((4, rows))
+        beyond, place = np.zeros((2, rows), np.int64)
+        return cls(sigma, ulp, largest_abs, rel, beyond, place, np.empty(rows) if excess else None)
 
 
 class _Buffers(NamedTuple):
@@ -137,14 +137,14 @@ class _Buffers(NamedTuple):
 
 
 def _measure_block(
-    actual: Array, value: Array, rest: Array, noise: Array,
-    limit: Limit, buffers: _Buffers, found: _Found, block: slice,
-) -> None:  # fmt: skip
+    observed: Array, expected: ExpectedTensor, limit: Limit, buffers: _Buffers, found: _Found, block: slice
+) -> None:
+    actual, value = observed[block], expected.value[block]
     distance, ratio, bits, every = (buffer[: len(actual)] for buffer in buffers)
     np.subtract(actual, value, out=distance)
-    np.subtract(distance, rest, out=distance)
+    np.subtract(distance, expected.rest[block], out=distance)
     np.abs(distance, out=distance)
-    np.divide(distance, noise, out=ratio)
+    np.divide(distance, expected.noise[block], out=ratio)
     # argmax stops at the first NaN, so the largest ratios show whether there is any.
     place = ratio.argmax(axis=1)
     largest = ratio[every, place]
@@ -194,11 +194,11 @@ def _excess(distance: Array, value: Array, limit: Limit) -> Array:
 def _measure_tensor(
     name: str, actual: Array, expected: Expected, case: Case, limit: Limit, golden: Golden | None
 ) -> TensorResult:
-    T, B, _, H = case.shape  # noqa: N806
+    T, B, _, H = case.shape
     measured = measure(actual.reshape(-1, B, H), expected[name].reshaped((-1, B, H)), limit)
-    steps = PerTimestep(**{
-        key: [tuple(p) for p in a.tolist()] if key == "at" else a.tolist() for key, a in measured.items()
-    })  # fmt: skip
+    lists: dict[str, Any] = {key: array.tolist() for key, array in measured.items()}
+    lists["at"] = [tuple(place) for place in lists["at"]]
+    steps = PerTimestep(**lists)
     return TensorResult(
         verdict="agree", worst=_worst(name, steps, T - 1), first_divergence=None, per_timestep=steps,
         size=actual.size, golden=golden,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from harness.backend import BackendInfo, find_backends
+from harness.backend import BackendInfo, by_worker, find_backends
 from harness.case import LSTM, Case, Run
 from harness.worker import Worker
 
@@ -40,16 +41,20 @@ class Support:
 
 def support(timeout: float = 60.0) -> list[Support]:
     """Ask every installed backend what it supports, the frameworks side by side."""
-    from concurrent.futures import ThreadPoolExecutor
-
     backends = find_backends()
-    with ThreadPoolExecutor(max_workers=max(len(backends), 1)) as pool:
-        return list(pool.map(lambda backend: _support(backend, timeout), backends))
+    groups = by_worker(backends)
+    with ThreadPoolExecutor(max_workers=max(len(groups), 1)) as threads:
+        found = {one.backend.name: one for group in threads.map(lambda g: _ask(g, timeout), groups) for one in group}
+    return [found[backend.name] for backend in backends]
 
 
-def _support(backend: BackendInfo, timeout: float) -> Support:
-    with Worker(backend.environment, timeout) as worker:
-        answer = worker.ask(backend, list(FEATURES.values()))
+def _ask(group: list[BackendInfo], timeout: float) -> list[Support]:
+    with Worker(group[0].environment, timeout) as worker:
+        return [_support(worker, backend) for backend in group]
+
+
+def _support(worker: Worker, backend: BackendInfo) -> Support:
+    answer = worker.ask(backend, list(FEATURES.values()))
     if not isinstance(answer, tuple):
         return Support(backend, {}, {}, answer.message)
     versions, reasons = answer

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from harness.results import Difference, RunResult, TensorResult
+if TYPE_CHECKING:
+    from harness.results import Difference, RunResult, TensorResult
 
 
 def headline(run: RunResult) -> str:
@@ -110,9 +112,9 @@ def _steps_alone(run: RunResult) -> list[str]:
         return ["  Each step alone: not known, since c is not exposed at each timestep."]
     step = run.local.first_divergence
     if step is None:
+        if run.first_divergence.timestep == 0:
+            return []
         return ["  Each step alone is right, given the state observed before it: the difference accumulates."]
     worst = max(max(series) for series in run.local.sigma.values())
-    return [
-        f"  Given the state observed before it, timestep {step} itself computes otherwise "
-        f"(worst of all steps alone: {number(worst)} sigma)."
-    ]
+    itself = f"  Given the state observed before it, timestep {step} itself computes otherwise"
+    return [f"{itself} (worst of all steps alone: {number(worst)} sigma)."]

@@ -52,7 +52,7 @@ class Problem:
         Raises:
             CaseError: If a file it names is unreadable or holds other names, shapes or types.
         """
-        T, B, I, H = case.shape  # noqa: E741, N806
+        T, B, I, H = case.shape
         run = case.run
         # Drawn together, so that no two weights are alike: W, R and b in one row each.
         bound = 2 / float(np.sqrt(float(I + H)))
@@ -88,14 +88,14 @@ class Problem:
     def forget_bias_apart(self) -> Array:
         """``b`` (4H,) without the forget bias: what a framework stores that adds it at run time."""
         b = self.b.copy()
-        H = self.case.lstm.hidden_size  # noqa: N806
+        H = self.case.lstm.hidden_size
         b[H : 2 * H] -= b.dtype.type(self.case.lstm.forget_bias)
         return b
 
 
 def _bias(case: Case, drawn: Array) -> Array:
     """Give canonical b (4H,): the drawn bias, zero for ``ones`` and without bias, with the forget bias added."""
-    H = case.lstm.hidden_size  # noqa: N806
+    H = case.lstm.hidden_size
     b = np.zeros_like(drawn) if not case.lstm.bias or case.run.values("weights").kind == "ones" else drawn.copy()
     b[H : 2 * H] += case.lstm.forget_bias
     return b

@@ -75,7 +75,7 @@ _CHUNK = 32
 def forward(problem: Problem) -> Arrays:
     """Compute the values alone: i, f, g, o, c, h (T, B, H), c_n and h_n (B, H), in the reference's precision."""
     weights = _Weights.of(problem)
-    T, B, _, H = problem.case.shape  # noqa: N806
+    T, B, _, H = problem.case.shape
     values = _empty((T, B, H), weights.noise)
     h, c = weights.h0, weights.c0
     with np.errstate(all="ignore"):
@@ -94,7 +94,7 @@ def expect(problem: Problem) -> Expected:
         i, f, g, o, c, h (T, B, H), then c_n and h_n (B, H).
     """
     weights = _Weights.of(problem)
-    T, B, _, H = problem.case.shape  # noqa: N806
+    T, B, _, H = problem.case.shape
     noise = weights.noise
     expected = {name: ExpectedTensor.empty((T, B, H), noise) for name in PER_TIMESTEP}
     values, variances = _empty((min(T, _CHUNK), B, H), noise), _empty((min(T, _CHUNK), B, H), noise)
@@ -169,8 +169,9 @@ class _Weights:
     @classmethod
     def of(cls, problem: Problem) -> _Weights:
         noise = Noise.of(problem.case.run.dtype)
-        Wt, Rt, b, h0, c0 = (  # noqa: N806
-            np.ascontiguousarray(a, noise.precision) for a in (problem.W.T, problem.R.T, problem.b, problem.h0, problem.c0)
+        Wt, Rt, b, h0, c0 = (
+            np.ascontiguousarray(a, noise.precision)
+            for a in (problem.W.T, problem.R.T, problem.b, problem.h0, problem.c0)
         )
         return cls(Wt, Rt, Wt * Wt, Rt * Rt, b, h0, c0, problem.lengths, noise)
 
@@ -195,7 +196,7 @@ class _Weights:
 
 def _cell(z: Array, c: Array) -> tuple[Array, Array, Array, Array]:
     """From pre-activations (..., 4H) and the cell state before: activations (..., 4H), c, tanh(c), h."""
-    H = c.shape[-1]  # noqa: N806
+    H = c.shape[-1]
     a = 1 / (1 + np.exp(-z))
     a[..., 2 * H : 3 * H] = np.tanh(z[..., 2 * H : 3 * H])
     i, f, g, o = _gates(a)
@@ -208,7 +209,7 @@ def _cell_variance(
     a: Array, z_var: Array, c: Array, c_var: Array, c_new: Array, tanh_c: Array, h_new: Array, noise: Noise
 ) -> tuple[Array, Array, Array]:
     """Carry the variances of z and c through ``_cell``: those of the activations, of c and of h."""
-    H, u2 = c.shape[-1], noise.u2  # noqa: N806
+    H, u2 = c.shape[-1], noise.u2
     slope = a * (1 - a)
     slope[..., 2 * H : 3 * H] = 1 - np.square(a[..., 2 * H : 3 * H])
     # fmin, not minimum: where infinities meet, the variance is NaN and the cap holds.
@@ -227,7 +228,7 @@ def _cell_variance(
 
 
 def _gates(a: Array) -> tuple[Array, Array, Array, Array]:
-    H = a.shape[-1] // 4  # noqa: N806
+    H = a.shape[-1] // 4
     return a[..., :H], a[..., H : 2 * H], a[..., 2 * H : 3 * H], a[..., 3 * H :]
 
 

@@ -55,7 +55,10 @@ class Difference(Struct, frozen=True):
 
 
 class PerTimestep(Struct, frozen=True):
-    """The largest difference at each timestep by each measure; ``at``, ``observed`` and ``expected`` are where sigma is largest."""
+    """The largest difference at each timestep by each measure.
+
+    ``at``, ``observed`` and ``expected`` are where sigma is largest.
+    """
 
     sigma: list[float]
     ulp: list[float]
@@ -214,7 +217,17 @@ def _first_divergence(tensors: dict[str, TensorResult]) -> First | None:
 
 def encode_results(results: Results) -> bytes:
     """Give results as JSON."""
-    return msgspec.json.format(msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(results))), indent=1)
+    return msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(results)))
+
+
+def encode_run(run: RunResult) -> str:
+    """Give one result as JSON, to be sent from process to process."""
+    return msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(run))).decode()
+
+
+def decode_run(data: str) -> RunResult:
+    """Read what ``encode_run`` gave."""
+    return msgspec.convert(msgspec.json.decode(data), RunResult, strict=False)
 
 
 def decode_results(data: bytes, source: str) -> Results:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from harness.backend import BackendInfo
+from harness.backend import BackendInfo, by_worker
 from harness.case import Case
 from harness.compare import check_golden, compare, compare_steps, limit_for
 from harness.errors import LockstepError
@@ -31,6 +31,7 @@ class Problems:
     """Problems and expected values by case, made when first asked for and kept until dropped."""
 
     def __init__(self) -> None:
+        """Start with none."""
         self._lock = threading.Lock()
         self._problems: dict[str, Problem] = {}
         self._expected: dict[str, Expected] = {}
@@ -73,11 +74,9 @@ def answers(
     cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT
 ) -> Iterator[tuple[Case, BackendInfo, Answer]]:
     """Run every case through every backend, the frameworks side by side; give answers as they come."""
-    groups: dict[Any, list[BackendInfo]] = {}
-    for backend in backends:
-        groups.setdefault(backend.worker, []).append(backend)
+    groups = by_worker(backends)
     queue: SimpleQueue[tuple[Case, BackendInfo, Answer]] = SimpleQueue()
-    workers = [Worker(group[0].environment, timeout) for group in groups.values()]
+    workers = [Worker(group[0].environment, timeout) for group in groups]
 
     def serve_group(worker: Worker, group: list[BackendInfo]) -> None:
         with worker:
@@ -86,8 +85,7 @@ def answers(
                     queue.put((case, backend, _answer(worker, backend, case, problems)))
 
     threads = [
-        threading.Thread(target=serve_group, args=pair, daemon=True)
-        for pair in zip(workers, groups.values(), strict=True)
+        threading.Thread(target=serve_group, args=pair, daemon=True) for pair in zip(workers, groups, strict=True)
     ]
     for thread in threads:
         thread.start()
@@ -157,9 +155,7 @@ def judge_answer(case: Case, backend: str, answer: Answer, problems: Problems, l
             message=answer.message, stderr=answer.stderr, timesteps=case.run.timesteps, seconds=answer.seconds or {},
         )  # fmt: skip
     result = judge_trace(case, backend, answer.trace, problems, limit)
-    return replace(
-        result, versions=answer.versions or {}, seconds=answer.seconds or {}, repeatable=answer.repeatable
-    )
+    return replace(result, versions=answer.versions or {}, seconds=answer.seconds or {}, repeatable=answer.repeatable)
 
 
 def judge_trace(case: Case, backend: str, trace: Trace, problems: Problems, limit: Limit) -> RunResult:

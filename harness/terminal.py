@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.features import Support
 from harness.messages import number, text_of
-from harness.results import RunResult
+
+if TYPE_CHECKING:
+    from harness.features import Support
+    from harness.results import RunResult
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
 # Control characters of a backend's output or a case's name must not steer the terminal.
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
 def plain(text: str) -> Text:
@@ -29,7 +33,13 @@ def plain(text: str) -> Text:
 @contextmanager
 def progress(console: Console, total: int) -> Iterator[Progress]:
     """Show how many runs are done, while there is a terminal to show it on."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task("starting frameworks", total=total)
         yield bar
@@ -43,10 +53,11 @@ def advance(bar: Progress, run: RunResult) -> None:
 def results_table(runs: list[RunResult]) -> Table:
     """Give the table case x backend: status, and the worst sigma where there is one."""
     backends = list(dict.fromkeys(run.backend for run in runs))
-    table = Table(title="Worst sigma of each backend against the reference", title_justify="left")
-    table.add_column("case")
+    title = "Worst sigma of each backend against the reference"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table.add_column("case", overflow="fold")
     for backend in backends:
-        table.add_column(plain(backend), justify="right")
+        table.add_column(plain(backend), justify="right", overflow="fold")
     cells = {(run.case, run.backend): run for run in runs}
     for case in dict.fromkeys(run.case for run in runs):
         table.add_row(plain(case), *(_cell(cells.get((case, backend))) for backend in backends))
@@ -81,20 +92,13 @@ def _cell(run: RunResult | None) -> Text:
     return Text(f"{worst}" if run.status == "agree" else f"{run.status} {worst}", style=style)
 
 
-def support_table(supports: list[Support]) -> Table:
-    """Give the table backend x feature, with versions, and with the reasons below it."""
-    table = Table()
-    features = list(dict.fromkeys(feature for support in supports for feature in support.reasons))
-    for column in ("backend", "versions", *features):
-        table.add_column(column)
-    notes: list[str] = []
-    for support in supports:
-        versions = ", ".join(f"{name} {version}" for name, version in support.versions.items())
-        cells = []
-        for feature in features:
-            reason = support.reasons.get(feature, support.problem)
-            cells.append(Text("yes", style="green") if reason is None else Text("no", style="dim"))
-        notes += [f"{support.backend.name}, {f}: {reason}" for f, reason in support.reasons.items() if reason]
-        table.add_row(plain(support.backend.name), plain(support.problem or versions), *cells)
-    table.caption, table.caption_justify = "\n".join(notes) or None, "left"
-    return table
+def support_text(support: Support) -> str:
+    """Say of one backend what it is, which versions it runs on, what it supports and what not, and why."""
+    backend = support.backend
+    lines = [f"{backend.name}: {backend.summary}"]
+    if support.problem:
+        return "\n".join([*lines, f"  not available: {support.problem}"])
+    lines.append("  on " + ", ".join(f"{name} {version}" for name, version in support.versions.items()))
+    lines.append("  supports " + ", ".join(feature for feature, reason in support.reasons.items() if reason is None))
+    lines += [f"  not {feature}: {reason}" for feature, reason in support.reasons.items() if reason is not None]
+    return "\n".join(lines)

@@ -63,6 +63,7 @@ class Stopwatch:
     """Times the parts of a backend's run: ``with stopwatch("build"): ...``."""
 
     def __init__(self) -> None:
+        """Start with no part timed."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -79,7 +80,7 @@ def check_trace(trace: Trace, case: Case) -> None:
     Raises:
         TraceError: If it is empty, or a tensor has another type, shape or dtype than it must.
     """
-    T, B, _, H = case.shape  # noqa: N806
+    T, B, _, H = case.shape
     tensors = trace.tensors()
     if not tensors:
         raise TraceError("the trace holds no tensor: nothing could be compared")

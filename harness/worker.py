@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -45,6 +46,7 @@ class Worker:
             initargs=(environment, str(self._log)),
         )
         self._loaded: set[str] = set()
+        self._closing, self._closed = threading.Lock(), False
 
     def __enter__(self) -> Self:
         return self
@@ -54,9 +56,12 @@ class Worker:
 
     def close(self) -> None:
         """End the process, whatever it is at; a run it is at is answered as failed."""
-        self._pool.stop()
-        self._pool.join()
-        self._folder.cleanup()
+        with self._closing:
+            if not self._closed:
+                self._pool.stop()
+                self._pool.join()
+                self._folder.cleanup()
+            self._closed = True
 
     def run(self, backend: BackendInfo, problem: Problem) -> Answer:
         """Run a problem through a backend; every way to fail is an answer, none an exception."""
@@ -70,7 +75,11 @@ class Worker:
         return answer
 
     def ask(self, backend: BackendInfo, cases: list[Case]) -> tuple[dict[str, str], list[str | None]] | Answer:
-        """Ask for versions, and for the reasons against each of several cases; an Answer says why it could not be asked."""
+        """Ask for versions, and for the reasons against each of several cases.
+
+        Returns:
+            Versions by module and reasons, None where a case is supported; an Answer if it could not be asked.
+        """
         loading = self._load(backend)
         if loading.status != "ran":
             return loading

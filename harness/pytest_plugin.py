@@ -1,0 +1,230 @@
+"""Case files as pytest tests: ``pytest cases -n auto`` runs one test per (case, backend).
+
+Ids read ``cases/ones.toml::torch_lstm``. A file is a case if it is named on the command line, or lies in a
+collected folder and has a table ``[lstm]``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
+if TYPE_CHECKING:
+    from harness.backend import BackendInfo
+    from harness.case import Case
+    from harness.results import RunResult
+    from harness.run import Problems
+    from harness.worker import Worker
+
+_LSTM_TABLE = re.compile(rb"^\s*\[\s*lstm\s*\]", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add Lockstep's options."""
+    group = parser.getgroup("lockstep", "LSTM cases across frameworks")
+    group.addoption("--lockstep-backend", action="append", metavar="NAME", help="a backend to run; else all")
+    group.addoption("--lockstep-timeout", type=float, metavar="S", help="seconds for one run")
+    group.addoption("--lockstep-limit", type=float, metavar="SIGMA", help="sigma beyond which a number diverges")
+    group.addoption("--lockstep-json", type=Path, metavar="FILE", help="write the results of all workers as JSON")
+    group.addoption("--lockstep-html", type=Path, metavar="DIR", help="write an HTML report of all workers' results")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile | None:
+    """Collect case files."""
+    if file_path.suffix != ".toml":
+        return None
+    if parent.session.isinitpath(file_path) or is_case_file(file_path):
+        return CaseFile.from_parent(parent, path=file_path)
+    return None
+
+
+def is_case_file(path: Path) -> bool:
+    """Tell a case from other TOML files, also where it is not valid."""
+    try:
+        return _LSTM_TABLE.search(path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+class CaseFile(pytest.File):
+    """A case file: one test for each backend."""
+
+    def collect(self) -> Iterator[CaseItem]:
+        """Load the case and find the backends."""
+        from harness.backend import find_backends
+        from harness.case import load_case
+        from harness.errors import LockstepError
+
+        try:
+            case = load_case(self.path)
+            backends = find_backends(self.config.getoption("lockstep_backend"))
+        except LockstepError as error:
+            raise self.CollectError(str(error)) from error
+        for backend in backends:
+            item = CaseItem.from_parent(self, name=backend.name, case=case, backend=backend)
+            if self.config.pluginmanager.hasplugin("xdist"):
+                item.add_marker(pytest.mark.xdist_group(_group(backend)))
+            yield item
+
+
+class CaseItem(pytest.Item):
+    """One case through one backend."""
+
+    def __init__(self, *, case: Case, backend: BackendInfo, **kwargs: Any) -> None:
+        """Hold a case and a backend until the test runs."""
+        super().__init__(**kwargs)
+        self.case, self.backend = case, backend
+        self.result: RunResult | None = None
+
+    def runtest(self) -> None:
+        """Run, judge, and fail where the backend does not agree."""
+        from msgspec.structs import replace
+
+        from harness.compare import limit_for
+        from harness.run import judge_answer
+
+        workers = _workers(self.config)
+        workers.problems.check(self.case)
+        answer = workers.of(self.backend).run(self.backend, workers.problems.problem(self.case))
+        limit = limit_for(self.case, self.config.getoption("lockstep_limit"))
+        result = judge_answer(self.case, self.backend.name, answer, workers.problems, limit)
+        self.result = replace(result, rerun=f"pytest '{self.nodeid}'")
+        if self.result.status == "unsupported":
+            pytest.skip(self.result.message or "unsupported")
+        if self.result.status != "agree":
+            raise NotInLockstepError(self.result)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show what the terminal of ``lockstep run`` shows."""
+        from harness.errors import LockstepError
+
+        if isinstance(excinfo.value, (NotInLockstepError, LockstepError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Name the test in headlines."""
+        return self.path, None, f"{self.case.name} x {self.backend.name}"
+
+
+class NotInLockstepError(AssertionError):
+    """A backend does not agree with the reference; the text says where, and by how much."""
+
+    def __init__(self, result: RunResult) -> None:
+        """Take the result that failed."""
+        from harness.messages import text_of
+
+        super().__init__(text_of(result))
+
+
+class _Workers:
+    """The worker processes of this pytest process, started when first needed, ended with the session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        from harness.run import TIMEOUT, Problems
+
+        self.problems: Problems = Problems()
+        self._timeout: float = config.getoption("lockstep_timeout") or TIMEOUT
+        self._workers: dict[Any, Worker] = {}
+        config.add_cleanup(self.close)
+
+    def of(self, backend: BackendInfo) -> Worker:
+        from harness.worker import Worker
+
+        if backend.worker not in self._workers:
+            self._workers[backend.worker] = Worker(backend.environment, self._timeout)
+        return self._workers[backend.worker]
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+
+
+_WORKERS = pytest.StashKey[_Workers]()
+
+
+def _workers(config: pytest.Config) -> _Workers:
+    if _WORKERS not in config.stash:
+        config.stash[_WORKERS] = _Workers(config)
+    return config.stash[_WORKERS]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Hand a case's result over with its report, which travels from xdist's workers to their controller."""
+    report: Any = yield
+    if isinstance(item, CaseItem) and item.result is not None and report.when == "call":
+        from harness.results import encode_run
+
+        report.lockstep_result = encode_run(item.result)
+    return report
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Listen to reports in the process that writes: the only one, or xdist's controller."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(_Listener(session.config), "lockstep-listener")
+
+
+class _Listener:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._runs: list[RunResult] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        encoded = getattr(report, "lockstep_result", None)
+        if encoded is not None:
+            from harness.results import decode_run
+
+            self._runs.append(decode_run(encoded))
+
+    def pytest_sessionfinish(self) -> None:
+        json, html = self._config.getoption("lockstep_json"), self._config.getoption("lockstep_html")
+        if json is None and html is None:
+            return
+        from harness.output import write_outputs
+        from harness.results import Results
+        from harness.run import environment
+
+        runs = sorted(self._runs, key=lambda run: (run.case, run.backend))
+        write_outputs(Results(environment=environment(), runs=runs), json, html)
+
+
+@cache
+def _groups() -> dict[str, str]:
+    from harness.backend import find_backends
+
+    return {backend.name: _group(backend) for backend in find_backends()}
+
+
+def _group(backend: BackendInfo) -> str:
+    return "+".join(str(part) for part in backend.worker)
+
+
+def _asks_for_cases(arguments: Iterable[str]) -> bool:
+    for argument in arguments:
+        path = Path(argument.partition("::")[0])
+        if path.suffix == ".toml" or (path.is_dir() and any(is_case_file(file) for file in path.glob("*.toml"))):
+            return True
+    return False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Send all cases of one framework to one xdist worker, so that each worker imports few frameworks."""
+    if config.getoption("dist") != "load" or not _asks_for_cases(config.args):
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFramework(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path, _, name = nodeid.rpartition("::")
+            return _groups().get(name, nodeid) if path.endswith(".toml") else nodeid
+
+    return ByFramework(config, log)
