@@ -25,10 +25,12 @@ def load_arrays(path: Path) -> Arrays:
     if path.suffix == ".safetensors":
         return load_safetensors(path, CaseError)[0]
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
                 raise CaseError(f"{path}: one bare array. Give a .npz or .safetensors file with named arrays.")
-            return {name: archive[name] for name in archive.files}
+            # NumPy gives a member that is no array as bytes.
+            return {name: array for name, array in loaded.items() if isinstance(array, np.ndarray)}
     except OSError as error:
         raise CaseError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError, NotImplementedError) as error:

@@ -126,6 +126,8 @@ class Expect(Table, frozen=True, kw_only=True):
     source: Annotated[str, Meta(description="Where the values come from.")]
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.atol):
+            raise ValueError("atol must be finite")
         if not self.tensors():
             raise ValueError("no golden values: give at least one of h, c, h_n, c_n")
         for name, golden in self.tensors().items():
@@ -144,7 +146,6 @@ class Tolerance(Table, frozen=True, kw_only=True):
     atol: Annotated[float, Meta(ge=0, description="Absolute part.")]
 
     def __post_init__(self) -> None:
-        # The comparison of NaN with a bound is always false, so bounds in Meta let it pass.
         if not (math.isfinite(self.rtol) and math.isfinite(self.atol)):
             raise ValueError("rtol and atol must be finite")
 

@@ -77,6 +77,10 @@ class Problem:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over names, types, shapes and little-endian bytes of all arrays."""
+        return self.fresh_digest()
+
+    def fresh_digest(self) -> str:
+        """Give ``digest`` of what the arrays hold now."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

@@ -89,9 +89,13 @@ def run(module: str, requires: tuple[str, ...], problem: Problem, timeout: float
         reason = backend.unsupported(problem.case)
         if reason is not None:
             return Answer("unsupported", message=reason)
+        new = _is_new(module, problem.case)
+        before = problem.digest if new else None
         trace = _checked(backend.run(problem), problem)
         seconds, repeatable = _first_seconds(trace), None
-        if _is_new(module, problem.case):
+        if new:
+            if before != problem.fresh_digest():
+                return Answer("failed", message="it changed its inputs")
             again = _checked(backend.run(problem), problem)
             seconds["steady"] = again.seconds.get("run", 0.0)
             repeatable = _same_bits(trace, again)
