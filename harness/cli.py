@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ app = App(
     name="lockstep",
     help="Run one LSTM through many frameworks and compare it at every timestep.",
     help_format="plaintext",
+    version=lambda: version("lockstep-rnn"),
     version_flags=["--version"],
     result_action="return_value",
 )

@@ -5,6 +5,7 @@ One pass over blocks that fit a processor's cache; no temporary is as large as t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -224,6 +225,8 @@ def _golden(name: str, actual: Array, case: Case) -> Golden | None:
     golden = golden.reshape(golden.shape + (1,) * (actual.ndim - golden.ndim))
     with np.errstate(all="ignore"):
         difference = float(np.abs(actual - golden).max())
+    if math.isnan(difference):
+        difference = math.inf
     agrees = difference <= case.expect.atol
     return Golden("agree" if agrees else "diverge", difference, case.expect.atol, case.expect.source)
 

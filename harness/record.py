@@ -11,7 +11,7 @@ from harness.backend import BackendInfo
 from harness.case import Case
 from harness.compare import limit_for
 from harness.errors import LockstepError, TraceError
-from harness.results import RunResult, judge, load_results
+from harness.results import Limit, RunResult, judge, load_results
 from harness.run import Problems, answers, environment, judge_trace
 from harness.trace import Recorded, check_same_problem, load_trace, save_trace
 
@@ -76,32 +76,22 @@ def judge_files(
     errors: list[LockstepError] = []
     problems = Problems()
     for path in paths:
-        try:
-            for file in _files_in(path):
-                runs += _judge_results(file, limit) if file.suffix == ".json" else []
-                if file.suffix != ".json":
-                    runs.append(_judge_trace_file(file, case, limit, problems))
-        except LockstepError as error:
-            errors.append(error)
+        files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        if not files:
+            errors.append(TraceError(f"{path}: no trace (*.safetensors) in this folder."))
+        for file in files:
+            try:
+                runs += _judge_results(file, limit) if file.suffix == ".json" else [
+                    _judge_trace_file(file, case, limit, problems)
+                ]  # fmt: skip
+            except LockstepError as error:
+                errors.append(error)
     return runs, errors
-
-
-def _files_in(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = sorted(path.glob("*.safetensors"))
-    if not files:
-        raise TraceError(f"{path}: no trace (*.safetensors) in this folder.")
-    return files
 
 
 def _judge_results(path: Path, limit: float | None) -> list[RunResult]:
     runs = load_results(path).runs
-    if limit is None:
-        return runs
-    from harness.results import Limit
-
-    return [judge(run, Limit("option", sigma=limit)) for run in runs]
+    return runs if limit is None else [judge(run, Limit("option", sigma=limit)) for run in runs]
 
 
 def _judge_trace_file(path: Path, case: Case | None, limit: float | None, problems: Problems) -> RunResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -51,6 +52,8 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     faulthandler.enable()
+    # Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # NumPy came with the worker, before the variables above were set.
     import threadpoolctl
 

@@ -7,6 +7,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,7 @@ class Worker:
             initargs=(environment, str(self._log)),
         )
         self._loaded: set[str] = set()
+        self._running: Future[Any] | None = None
         self._closing, self._closed = threading.Lock(), False
 
     def __enter__(self) -> Self:
@@ -58,6 +60,8 @@ class Worker:
         """End the process, whatever it is at; a run it is at is answered as failed."""
         with self._closing:
             if not self._closed:
+                if self._running is not None:
+                    self._running.cancel()  # stopping the pool alone leaves whoever waits for it waiting
                 self._pool.stop()
                 self._pool.join()
                 self._folder.cleanup()
@@ -99,7 +103,10 @@ class Worker:
     def _call(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float) -> Any:
         before = self._log.stat().st_size if self._log.exists() else 0
         try:
-            answer = self._pool.schedule(function, args=list(arguments), timeout=timeout).result()
+            self._running = self._pool.schedule(function, args=list(arguments), timeout=timeout)
+            answer = self._running.result()
+        except CancelledError:
+            answer = Answer("failed", message="the run was ended before it was done")
         except FutureTimeoutError:
             seconds = timeout if function is serve.load else timeout - GRACE
             answer = Answer("timeout", message=f"not done after {seconds:g} s")

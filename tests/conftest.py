@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,17 +22,28 @@ settings.register_profile(
 settings.load_profile("lockstep")
 
 
-@pytest.fixture(scope="session")
-def run_backend() -> Iterator[Callable[[BackendInfo, Case], tuple[Problem, Answer]]]:
-    """Run a case through a backend in its framework's worker; give the problem and the answer."""
-    workers: dict[object, Worker] = {}
+class Workers:
+    """A worker for each framework, started when it is first needed."""
 
-    def run(backend: BackendInfo, case: Case) -> tuple[Problem, Answer]:
-        if backend.worker not in workers:
-            workers[backend.worker] = Worker(backend.environment, timeout=120)
+    def __init__(self) -> None:
+        self.workers: dict[object, Worker] = {}
+
+    def __call__(self, backend: BackendInfo, case: Case) -> tuple[Problem, Answer]:
+        """Run a case through a backend; give the problem and the answer."""
         problem = Problem.from_case(case)
-        return problem, workers[backend.worker].run(backend, problem)
+        return problem, self.problem(backend, problem)
 
-    yield run
-    for worker in workers.values():
+    def problem(self, backend: BackendInfo, problem: Problem) -> Answer:
+        """Run a problem through a backend."""
+        if backend.worker not in self.workers:
+            self.workers[backend.worker] = Worker(backend.environment, timeout=120)
+        return self.workers[backend.worker].run(backend, problem)
+
+
+@pytest.fixture(scope="session")
+def run_backend() -> Iterator[Workers]:
+    """Run cases through backends, each in its framework's worker."""
+    workers = Workers()
+    yield workers
+    for worker in workers.workers.values():
         worker.close()

@@ -1,0 +1,127 @@
+"""What every backend passes by being in the registry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from lstm_cases import cases, make_case
+from msgspec.structs import replace
+
+from backends import numpy_loop
+from harness.backend import Backend, find_backends
+from harness.case import Values
+from harness.compare import compare, limit_for
+from harness.features import FEATURES
+from harness.problem import Problem
+from harness.reference import expect
+from harness.results import RunResult, judge
+
+# One group of tests for each framework, so that a process imports few of them.
+BACKENDS = [
+    pytest.param(backend, id=backend.name, marks=pytest.mark.xdist_group("+".join(map(str, backend.worker))))
+    for backend in find_backends()
+]
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def judged(case, problem, trace):
+    limit = limit_for(case)
+    tensors = compare(trace, expect(problem), case, limit)
+    return judge(RunResult(case=case.name, backend="b", status="agree", limit=limit, tensors=tensors), limit)
+
+
+@every_backend
+@given(case=cases())
+@settings(max_examples=30)
+def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case):
+    problem, answer = run_backend(backend, case)
+    assert answer.status == "ran", answer
+    run = judged(case, problem, answer.trace)
+    assert run.status == "agree", run.first_divergence
+
+
+@every_backend
+def test_it_gives_hidden_states_and_final_states_of_the_right_form(run_backend, backend):
+    case = make_case(timesteps=3, batch=2, hidden_size=5)
+    _, answer = run_backend(backend, case)
+    tensors = answer.trace.tensors()
+    assert {"h", "h_n", "c_n"} <= set(tensors)
+    assert tensors["h"].shape == (3, 2, 5)
+    assert tensors["c_n"].shape == (2, 5)
+    assert {array.dtype.name for array in tensors.values()} == {"float32"}
+
+
+@every_backend
+def test_the_final_hidden_state_is_the_last_one(run_backend, backend):
+    _, answer = run_backend(backend, make_case(seed=3))
+    assert (answer.trace.h[-1] == answer.trace.h_n).all()
+
+
+@every_backend
+def test_it_gives_the_same_bits_twice_and_leaves_its_inputs_alone(run_backend, backend):
+    # The worker holds both against each other, and refuses a run that changed its inputs.
+    _, answer = run_backend(backend, make_case(timesteps=6, batch=3, hidden_size=3))
+    assert answer.status == "ran", answer
+    assert answer.repeatable is True
+
+
+@every_backend
+def test_a_problem_in_between_leaves_no_mark(run_backend, backend):
+    """A, B, A: nothing is remembered from call to call."""
+    case = make_case(seed=1, initial_state="probe")
+    first = run_backend(backend, case)[1].trace
+    run_backend(backend, replace(case, run=replace(case.run, seed=2)))
+    again = run_backend(backend, case)[1].trace
+    for name, array in first.tensors().items():
+        assert array.tobytes() == again.tensors()[name].tobytes()
+
+
+@every_backend
+def test_a_sequence_does_not_depend_on_its_batch_mates(run_backend, backend):
+    case = make_case(batch=3, initial_state="probe")
+    problem, answer = run_backend(backend, case)
+    x = problem.x.copy()
+    x[:, 1:] = 5.0
+    crowded = Problem(case, problem.W, problem.R, problem.b, x, problem.h0, problem.c0)
+    other = run_backend.problem(backend, crowded)
+    np.testing.assert_array_equal(other.trace.h[:, 0], answer.trace.h[:, 0])
+    assert not np.array_equal(other.trace.h[:, 1], answer.trace.h[:, 1])
+
+
+@every_backend
+def test_it_tells_parameters_device_version_and_seconds(run_backend, backend):
+    case = make_case(timesteps=4, batch=2, input_size=3, hidden_size=6)
+    _, answer = run_backend(backend, case)
+    assert answer.trace.device
+    assert set(answer.versions) == set(backend.requires)
+    assert all(version[0].isdigit() for version in answer.versions.values())
+    assert {"first", "steady"} <= set(answer.seconds)
+    assert all(seconds >= 0 for seconds in answer.seconds.values())
+    # One kernel for x and h or one for each, and one or two biases, whatever T is; none where arrays are passed in.
+    sizes = sorted(len(parameter.shape) for parameter in answer.trace.parameters)
+    assert sizes in ([], [1, 2], [1, 1, 2, 2])
+
+
+@every_backend
+@pytest.mark.parametrize("feature", FEATURES)
+def test_a_feature_is_supported_and_right_or_refused_with_a_reason(run_backend, backend, feature):
+    case = FEATURES[feature]
+    problem, answer = run_backend(backend, case)
+    if answer.status == "unsupported":
+        assert len(answer.message) > 10
+    else:
+        assert judged(case, problem, answer.trace).status == "agree"
+
+
+@every_backend
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e6, 1e30])
+def test_inputs_of_extreme_size_give_what_the_reference_gives(run_backend, backend, scale):
+    case = make_case(inputs=Values(kind="probe", scale=scale), initial_state="probe")
+    problem, answer = run_backend(backend, case)
+    assert judged(case, problem, answer.trace).status == "agree"
+
+
+def test_a_module_of_a_backend_fits_the_protocol():
+    module: Backend = numpy_loop
+    assert module.unsupported(make_case()) is None

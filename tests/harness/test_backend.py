@@ -1,0 +1,78 @@
+"""The registry: backends are found, and read without being imported."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from harness import backend as registry
+from harness.backend import by_worker, find_backends
+from harness.errors import BackendError
+
+
+def entry(name, module):
+    return EntryPoint(name=name, value=module, group=registry.GROUP)
+
+
+@pytest.fixture
+def offer(monkeypatch):
+    def offer(*entries):
+        monkeypatch.setattr(registry, "entry_points", lambda group: list(entries))
+
+    return offer
+
+
+def test_the_shipped_backends_are_found_with_what_they_say_of_themselves():
+    found = {backend.name: backend for backend in find_backends()}
+    assert {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"} <= set(found)
+    assert found["tf_loop"].requires == ("tensorflow", "tf_keras")
+    assert dict(found["tf_loop"].environment)["TF_USE_LEGACY_KERAS"] == "1"
+    assert found["torch_lstm"].install == "lockstep-rnn[torch]"
+    assert "lax.scan" in found["jax_scan"].summary
+
+
+def test_finding_backends_imports_none_of_them():
+    find_backends()
+    assert not {name for name in sys.modules if name.startswith("backends.") and name != "backends.numpy_loop"}
+
+
+def test_backends_of_one_framework_share_a_worker():
+    groups = [[backend.name for backend in group] for group in by_worker(find_backends())]
+    assert ["tf_dynamic_rnn", "tf_loop", "tf_static_rnn"] in groups
+    assert ["torch_lstm"] in groups
+
+
+def test_backends_that_say_nothing_have_a_worker_each(offer):
+    offer(entry("a", "planted.healthy"), entry("b", "planted.raises"))
+    assert len(by_worker(find_backends())) == 2
+
+
+def test_named_backends_come_once_each_and_in_the_order_of_their_naming():
+    assert [b.name for b in find_backends(["torch_lstm", "numpy_loop", "torch_lstm"])] == ["torch_lstm", "numpy_loop"]
+
+
+def test_an_unknown_backend_is_answered_with_a_guess_and_the_list():
+    with pytest.raises(BackendError, match=r'no backend is called "torch_lstn".*Did you mean "torch_lstm".*numpy_loop'):
+        find_backends(["torch_lstn"])
+
+
+def test_two_backends_of_one_name_are_refused_with_both_modules(offer):
+    offer(entry("a", "planted.healthy"), entry("a", "planted.raises"))
+    with pytest.raises(BackendError, match=r"planted\.healthy and planted\.raises"):
+        find_backends()
+
+
+@pytest.mark.parametrize("module", ["no_such_package.module", "planted.absent", "sys", "harness"])
+def test_a_backend_whose_source_cannot_be_read_is_listed_all_the_same(offer, module):
+    offer(entry("a", module))
+    assert [backend.name for backend in find_backends()] == ["a"]
+    assert find_backends()[0].requires == ()
+
+
+def test_constants_that_are_no_literals_are_not_evaluated(offer, tmp_path, monkeypatch):
+    (tmp_path / "odd_backend.py").write_text('REQUIRES = __import__("os").listdir("/")\nINSTALL = "x"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(entry("a", "odd_backend"))
+    assert find_backends()[0].requires == ()

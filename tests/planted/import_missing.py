@@ -1,0 +1,3 @@
+"""Imports a framework that is not there."""
+
+import no_such_framework

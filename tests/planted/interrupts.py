@@ -1,0 +1,18 @@
+"""Presses Ctrl-C, as it were, in the case called ones."""
+
+import os
+import signal
+import time
+
+from backends import numpy_loop
+
+
+def unsupported(case):
+    return None
+
+
+def run(problem):
+    if problem.case.name == "ones":
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+    return numpy_loop.run(problem)
