@@ -30,6 +30,7 @@ app = App(
     help_format="plaintext",
     version=lambda: version("lockstep-rnn"),
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
 
@@ -79,7 +80,8 @@ def run(
     runs = [_with_rerun(result, arguments[result.case]) for result in runs]
     status = _hand_over(_results(environment(), runs), json, html)
     if len(runs) < len(found) * len(backends):
-        raise KeyboardInterrupt
+        _complain("interrupted; what was done until then is shown, and written where it was asked for.")
+        return INTERRUPTED
     return status
 
 
@@ -209,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(str(error))
         status = WRONG_REQUEST
     except KeyboardInterrupt:
-        _complain("interrupted; what was done until then is shown and written.")
+        _complain("interrupted.")
         status = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has had enough. Python would complain once more at exit.

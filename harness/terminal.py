@@ -53,8 +53,7 @@ def advance(bar: Progress, run: RunResult) -> None:
 def results_table(runs: list[RunResult]) -> Table:
     """Give the table case x backend: status, and the worst sigma where there is one."""
     backends = list(dict.fromkeys(run.backend for run in runs))
-    title = "Worst sigma of each backend against the reference"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("case", overflow="fold")
     for backend in backends:
         table.add_column(plain(backend), justify="right", overflow="fold")
@@ -66,6 +65,7 @@ def results_table(runs: list[RunResult]) -> Table:
 
 def show_results(console: Console, runs: list[RunResult]) -> None:
     """Print the table, then every divergence and failure in full, every refusal with its reason, and the sum."""
+    console.print("Worst difference from the reference, in sigma of rounding:")
     console.print(results_table(runs))
     for run in runs:
         if run.status != "agree":

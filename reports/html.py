@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from harness.messages import number, text_of
 from harness.results import Results, RunResult
@@ -13,41 +18,67 @@ from reports.charts import as_script_json, charts_script, sigma_chart
 
 PAGE = "index.html"
 
+# Control characters show as what they are: no text. Tabs and line feeds are; what turns the direction of
+# writing around would make a line read otherwise than it is.
+_CONTROLS = dict.fromkeys(
+    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "�"
+)
+
 
 def write_html(results: Results, folder: Path) -> Path:
     """Write the report of ``results`` into ``folder``, and give the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / PAGE
-    page.write_text(render(results), encoding="utf-8")
+    # Half of a surrogate pair, from a backend's output, has no UTF-8.
+    page.write_text(render(results), encoding="utf-8", errors="backslashreplace")
     return page
 
 
 def render(results: Results) -> str:
     """Give the report of ``results`` as the text of one page."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     by_case: dict[str, list[RunResult]] = {}
     for run in results.runs:
         by_case.setdefault(run.case, []).append(run)
-    charts = {case: chart for case, runs in by_case.items() if (chart := sigma_chart(runs)) is not None}
+    backends = list(dict.fromkeys(run.backend for run in results.runs))
+    charts = {case: chart for case, runs in by_case.items() if (chart := sigma_chart(runs, backends)) is not None}
     by_element = {f"chart-{index}": charts[case] for index, case in enumerate(by_case, start=1) if case in charts}
-    return environment.get_template("report.html.j2").render(
+    script = charts_script() if charts else ""
+    return _environment().get_template("report.html.j2").render(
         results=results,
         by_case=by_case,
-        backends=list(dict.fromkeys(run.backend for run in results.runs)),
+        backends=backends,
         charts=charts,
         charts_json=as_script_json(by_element),
-        script=charts_script() if charts else "",
+        script=script,
+        script_source=_source(script) if script else "'none'",
         counts=_counts(results.runs),
-        worst=_worst,
+        worst_sigma=_worst_sigma,
         number=number,
         text_of=text_of,
+    )  # fmt: skip
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("reports"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+
+
+def _printable(value: Any) -> Any:
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return value.translate(_CONTROLS) if plain else value
+
+
+def _source(script: str) -> str:
+    """Name a script in a content security policy: no other one runs."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _counts(runs: list[RunResult]) -> dict[str, int]:
@@ -57,7 +88,7 @@ def _counts(runs: list[RunResult]) -> dict[str, int]:
     return counts
 
 
-def _worst(run: RunResult) -> dict[str, Any]:
-    """The largest of each measure over a run's tensors."""
-    tensors = run.tensors.values()
-    return {key: max(getattr(tensor.worst, key) for tensor in tensors) for key in ("sigma", "ulp", "abs", "rel")}
+def _worst_sigma(run: RunResult) -> float:
+    """The largest sigma over a run's tensors; what cannot be compared is largest."""
+    sigmas = [tensor.worst.sigma for tensor in run.tensors.values()]
+    return math.nan if any(math.isnan(sigma) for sigma in sigmas) else max(sigmas)

@@ -30,7 +30,9 @@ def judged(trace, expected, case, limit=None, problem=None):
     limit = limit or limit_for(case)
     local = compare_steps(trace, problem, limit) if problem is not None else None
     tensors = compare(trace, expected, case, limit)
-    return judge(RunResult(case=case.name, backend="b", status="agree", limit=limit, tensors=tensors, local=local), limit)
+    return judge(
+        RunResult(case=case.name, backend="b", status="agree", limit=limit, tensors=tensors, local=local), limit
+    )
 
 
 @pytest.fixture

@@ -58,7 +58,10 @@ def made(tmp_path_factory):
 def test_requests_that_need_no_framework_work_with_none_installed(made, tmp_path, request_):
     """Importing a framework is made an error: the request must succeed all the same."""
     arguments = request_.format(
-        results=made / "results.json", trace=made / "ones.numpy_loop.safetensors", out=tmp_path / "o.json", folder=tmp_path
+        results=made / "results.json",
+        trace=made / "ones.numpy_loop.safetensors",
+        out=tmp_path / "o.json",
+        folder=tmp_path,
     ).split()
     code = (
         f"import sys\nfor name in {FRAMEWORKS!r}: sys.modules[name] = None\n"

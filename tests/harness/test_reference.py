@@ -21,7 +21,7 @@ CASES = Path(str(files("cases")))
 
 def decimal_lstm(problem):
     """The recurrence, number by number, in fifty digits; nothing in common with the reference."""
-    T, B, I, H = problem.case.shape
+    T, B, _, H = problem.case.shape
 
     def exact(array):
         return np.vectorize(lambda v: Decimal(float(v)), otypes=[object])(array)
@@ -67,11 +67,11 @@ def test_it_gives_what_fifty_decimal_digits_give(dtype, settings):
     found, expected = forward(problem), expect(problem)
     bound = 40 * np.finfo(Noise.of(dtype).precision).eps
     for name, values in exact.items():
-        values = np.vectorize(lambda d: np.longdouble(str(d)), otypes=[np.longdouble])(values)
-        assert np.abs(found[name] - values).max() < bound
+        true = np.vectorize(lambda d: np.longdouble(str(d)), otypes=[np.longdouble])(values)
+        assert np.abs(found[name] - true).max() < bound
         # Split in two floats of the dtype, the expected value keeps twice the dtype's digits.
         split = expected[name].value.astype(np.longdouble) + expected[name].rest
-        assert np.abs(split - values).max() < bound + np.finfo(dtype).eps ** 2
+        assert np.abs(split - true).max() < bound + np.finfo(dtype).eps ** 2
 
 
 def test_the_questions_numbers_come_out():
@@ -87,7 +87,9 @@ def test_values_alone_and_values_with_noise_are_the_same(case):
     alone, expected = forward(problem), expect(problem)
     assert list(alone) == list(expected)
     for name, tensor in expected.items():
-        np.testing.assert_allclose(tensor.value.astype(np.longdouble) + tensor.rest, alone[name], rtol=1e-14, atol=1e-30)
+        np.testing.assert_allclose(
+            tensor.value.astype(np.longdouble) + tensor.rest, alone[name], rtol=1e-14, atol=1e-30
+        )
 
 
 def test_many_timesteps_are_computed_like_few():

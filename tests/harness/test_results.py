@@ -36,7 +36,12 @@ def a_run(*, disturb=(), case=None, **fields):
         trace.h[t, 0, 0] += np.float32(size)
     limit = limit_for(case)
     run = RunResult(
-        case=case.name, backend="b", status="agree", limit=limit, tensors=compare(trace, expected, case, limit), **fields
+        case=case.name,
+        backend="b",
+        status="agree",
+        limit=limit,
+        tensors=compare(trace, expected, case, limit),
+        **fields,
     )
     return judge(run, limit)
 
@@ -60,7 +65,9 @@ def test_json_has_the_form_of_the_contract():
     found = json.loads(encode_results(results(a_run(disturb=[(2, 0.1)]))))
     assert found["format"] == 1
     run = found["runs"][0]
-    assert {"case", "backend", "status", "tensors", "diagnosis", "parameters", "versions", "seconds", "message"} <= set(run)
+    assert {"case", "backend", "status", "tensors", "diagnosis", "parameters", "versions", "seconds", "message"} <= set(
+        run
+    )
     tensor = run["tensors"]["h"]
     assert tensor["verdict"] == "diverge"
     assert {"sigma", "ulp", "abs", "rel", "at"} <= set(tensor["worst"])
@@ -89,7 +96,10 @@ def test_judging_again_needs_no_trace():
     assert loose.limit.origin == "option"
     assert loose.tensors["h"].per_timestep.beyond is None  # cannot be counted again
     assert judge(run, Limit("option", sigma=1e9)).status == "agree"
-    assert judge(judge(run, Limit("option", sigma=1e9)), Limit("derived", sigma=10.0)).first_divergence == run.first_divergence
+    assert (
+        judge(judge(run, Limit("option", sigma=1e9)), Limit("derived", sigma=10.0)).first_divergence
+        == run.first_divergence
+    )
 
 
 def test_judging_again_leaves_failures_alone():
@@ -119,7 +129,7 @@ def test_the_exit_status_is_the_highest(statuses, status):
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.just(b"[" * 5000))
 def test_what_is_no_results_ends_in_one_message(data):
-    with pytest.raises(ResultsError, match="some.json"):
+    with pytest.raises(ResultsError, match=r"some\.json"):
         decode_results(data, "some.json")
 
 
