@@ -44,6 +44,17 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile |
     return None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse two cases of one name: their results could not be told apart."""
+    files: dict[str, Path] = {}
+    for item in items:
+        if isinstance(item, CaseItem) and files.setdefault(item.case.name, item.path) != item.path:
+            name = item.case.name
+            raise pytest.UsageError(
+                f'two cases are called "{name}": {files[name]} and {item.path}. Rename one of them.'
+            )
+
+
 def is_case_file(path: Path) -> bool:
     """Tell a case from other TOML files, also where it is not valid."""
     try:
@@ -90,6 +101,7 @@ class CaseItem(pytest.Item):
         from harness.run import judge_answer
 
         workers = _workers(self.config)
+        workers.problems.keep_only(self.case)
         workers.problems.check(self.case)
         answer = workers.of(self.backend).run(self.backend, workers.problems.problem(self.case))
         limit = limit_for(self.case, self.config.getoption("lockstep_limit"))

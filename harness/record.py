@@ -97,6 +97,7 @@ def _judge_results(path: Path, limit: float | None) -> list[RunResult]:
 def _judge_trace_file(path: Path, case: Case | None, limit: float | None, problems: Problems) -> RunResult:
     trace, recorded = load_trace(path)
     judged_by = case or recorded.case
+    problems.keep_only(judged_by)
     problem = problems.problem(judged_by)
     check_same_problem(recorded, problem, path)
     result = judge_trace(judged_by, recorded.backend, trace, problems, limit_for(judged_by, limit))

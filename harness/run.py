@@ -33,23 +33,23 @@ class Problems:
     def __init__(self) -> None:
         """Start with none."""
         self._lock = threading.Lock()
-        self._problems: dict[str, Problem] = {}
-        self._expected: dict[str, Expected] = {}
+        self._problems: dict[Case, Problem] = {}
+        self._expected: dict[Case, Expected] = {}
 
     def problem(self, case: Case) -> Problem:
         """Give a case's problem; threads may ask at once."""
         with self._lock:
-            if case.name not in self._problems:
-                self._problems[case.name] = Problem.from_case(case)
-            return self._problems[case.name]
+            if case not in self._problems:
+                self._problems[case] = Problem.from_case(case)
+            return self._problems[case]
 
     def expected(self, case: Case) -> Expected:
         """Give what the reference makes of a case's problem."""
-        if case.name not in self._expected:
+        if case not in self._expected:
             expected = expect(self.problem(case))
             check_golden(expected, case)
-            self._expected[case.name] = expected
-        return self._expected[case.name]
+            self._expected[case] = expected
+        return self._expected[case]
 
     def check(self, case: Case) -> None:
         """Check, before anything runs, what only the numbers of a case can show.
@@ -63,11 +63,16 @@ class Problems:
         if case.expect is not None:
             self.expected(case)
 
+    def keep_only(self, case: Case) -> None:
+        """Forget all others: for those who go through cases one by one."""
+        for other in {*self._problems, *self._expected} - {case}:
+            self.drop(other)
+
     def drop(self, case: Case) -> None:
         """Forget a case."""
         with self._lock:
-            self._problems.pop(case.name, None)
-        self._expected.pop(case.name, None)
+            self._problems.pop(case, None)
+        self._expected.pop(case, None)
 
 
 def answers(

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
-# Control characters of a backend's output or a case's name must not steer the terminal.
-_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
+# Control characters of a backend's output or a case's name must not steer the terminal, nor turn its lines around.
+_CONTROLS = dict.fromkeys(
+    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    "\N{REPLACEMENT CHARACTER}",
+)
 
 
 def plain(text: str) -> Text:

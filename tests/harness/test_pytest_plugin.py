@@ -112,6 +112,15 @@ def test_xdist_keeps_ids_and_sends_a_framework_to_one_worker(project):
         assert len({line.split("]")[0] for line in lines if f".toml::{backend} " in line}) == 1
 
 
+def test_two_cases_of_one_name_are_refused(project):
+    made = project(["healthy"])
+    made.path.joinpath("other").mkdir()
+    made.path.joinpath("other", "plain.toml").write_text(TEXT)
+    result = made.runpytest_subprocess("cases", "other", "-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(['*two cases are called "plain"*cases/plain.toml and *other/plain.toml*'])
+
+
 def test_limit_and_selection_are_options(project):
     made = project(["healthy"])
     run(made, "--lockstep-limit", "0.0001").assert_outcomes(failed=2)
