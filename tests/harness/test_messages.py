@@ -45,14 +45,14 @@ def a_run(**changes):
 
 
 def test_a_divergence_says_where_by_how_much_and_how_to_see_it_again():
-    assert divergence_text(a_run()).splitlines() == [
-        'tf_loop leaves the reference in case "long-memory" at timestep 17 of 64.',
-        "  First: h[17, 2, 5] = 0.7616002, expected 0.7615942: 84 sigma (101 ULP, 6e-06 absolute), limit 10 sigma.",
+    assert divergence_text(a_run()) == (
+        'tf_loop leaves the reference in case "long-memory" at timestep 17 of 64.\n'
+        "  First: h[17, 2, 5] = 0.7616002, expected 0.7615942: 84 sigma (101 ULP, 6e-06 absolute), limit 10 sigma.\n"
         "  Worst: h[63, 2, 5] = 0.7616002, expected 0.7615942: 790 sigma (101 ULP, 6e-06 absolute). "
-        "Beyond the limit: 212 of 4096 values (5.2%).",
-        "  Each step alone: not known, since c is not exposed at each timestep.",
-        "  Rerun: lockstep run long-memory --backend tf_loop",
-    ]
+        "Beyond the limit: 212 of 4096 values (5.2%).\n"
+        "  Each step alone: not known, since c is not exposed at each timestep.\n"
+        "  Rerun: lockstep run long-memory --backend tf_loop"
+    )
 
 
 def test_a_step_that_is_wrong_in_itself_is_told_from_one_that_was_handed_a_wrong_state():
