@@ -23,50 +23,44 @@ CONSTRAINTS = ROOT / "constraints.txt"
 shared = nox.session(venv_backend="none")
 
 
-def furnish(session: nox.Session) -> None:
-    """Bring the shared environment to the pinned versions, if anything has changed since it was last done."""
-    session.env["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    session.env["VIRTUAL_ENV"] = str(HOUSE)
+def run(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of the shared environment, after bringing that to the pinned versions if they have changed."""
     wanted = hashlib.sha256(CONSTRAINTS.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    stamp = HOUSE / "furnished"
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    if not BIN.exists():
+    furnished = HOUSE / "furnished"
+    if not furnished.exists() or furnished.read_text() != wanted:
+        session.log("installing into .venv what constraints.txt pins: some minutes the first time")
         session.run(sys.executable, "-m", "venv", str(HOUSE), external=True)
-    python, project = str(BIN / "python"), f"{ROOT}[all,dev]"
-    session.log("installing into .venv what constraints.txt pins: some minutes the first time")
-    session.run(python, "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), "-e", project, external=True)
-    stamp.write_text(wanted)
+        pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS)]
+        session.run(*pip, "-e", f"{ROOT}[all,dev]", external=True)
+        furnished.write_text(wanted)
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    session.run(str(BIN / program), *arguments, external=True, env={"PATH": path, "VIRTUAL_ENV": str(HOUSE)})
 
 
 @shared
 def diff(session: nox.Session) -> None:
     """The main job: all shipped cases (or those after --) through all backends, a table, a report in build/report."""
-    furnish(session)
     outputs = ["--html", "build/report", "--json", "build/report/results.json"]
-    session.run("lockstep", "run", *session.posargs, *outputs, external=True)
+    run(session, "lockstep", "run", *session.posargs, *outputs)
 
 
 @shared
 def tests(session: nox.Session) -> None:
     """The test suite; arguments after -- go to pytest instead of "-n 2 --dist loadgroup -q"."""
-    furnish(session)
-    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadgroup", "-q"]), external=True)
+    run(session, "pytest", *(session.posargs or ["-n", "2", "--dist", "loadgroup", "-q"]))
 
 
 @shared
 def lint(session: nox.Session) -> None:
     """Format, style, types, and who imports whom."""
-    furnish(session)
     for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["pyright"], ["lint-imports"]):
-        session.run(*command, external=True)
+        run(session, *command)
 
 
 @shared
 def bench(session: nox.Session) -> None:
     """Speed and memory, as ratios within one run; names after -- choose parts, --list shows them."""
-    furnish(session)
-    session.run("python", "tests/bench/run.py", *session.posargs, external=True)
+    run(session, "python", "tests/bench/run.py", *session.posargs)
 
 
 @nox.session
