@@ -56,7 +56,7 @@ def advance(bar: Progress, run: RunResult) -> None:
 def results_table(runs: list[RunResult]) -> Table:
     """Give the table case x backend: status, and the worst sigma where there is one."""
     backends = list(dict.fromkeys(run.backend for run in runs))
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("case", overflow="fold")
     for backend in backends:
         table.add_column(plain(backend), justify="right", overflow="fold")
