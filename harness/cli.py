@@ -14,6 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from harness.defaults import TIMEOUT
 from harness.errors import LockstepError
 
 # The commands import what they need: help and lists answer before NumPy would have been imported.
@@ -58,7 +59,7 @@ def run(
     backend: BackendNames = None,
     json: JsonFile = None,
     html: HtmlFolder = None,
-    timeout: Timeout = 120.0,
+    timeout: Timeout = TIMEOUT,
     limit: Limit = None,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
@@ -90,7 +91,7 @@ def record(
     *case: CaseName,
     backend: BackendNames = None,
     out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
-    timeout: Timeout = 120.0,
+    timeout: Timeout = TIMEOUT,
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
     from harness.backend import find_backends

@@ -139,7 +139,8 @@ class _Workers:
     """The worker processes of this pytest process, started when first needed, ended with the session."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from harness.run import TIMEOUT, Problems
+        from harness.defaults import TIMEOUT
+        from harness.run import Problems
 
         self.problems: Problems = Problems()
         self._timeout: float = config.getoption("lockstep_timeout") or TIMEOUT

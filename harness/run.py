@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from harness.backend import BackendInfo, by_worker
 from harness.case import Case
 from harness.compare import check_golden, compare, compare_steps, limit_for
+from harness.defaults import TIMEOUT
 from harness.errors import LockstepError
 from harness.problem import Problem
 from harness.reference import Expected, expect
@@ -23,8 +24,6 @@ from harness.results import Limit, RunResult, judge
 from harness.serve import THREADS, Answer
 from harness.trace import Trace
 from harness.worker import Worker
-
-TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine
 
 
 class Problems:
@@ -80,14 +79,17 @@ def answers(
 ) -> Iterator[tuple[Case, BackendInfo, Answer]]:
     """Run every case through every backend, the frameworks side by side; give answers as they come."""
     groups = by_worker(backends)
-    queue: SimpleQueue[tuple[Case, BackendInfo, Answer]] = SimpleQueue()
+    queue: SimpleQueue[tuple[Case, BackendInfo, Answer] | BaseException] = SimpleQueue()
     workers = [Worker(group[0].environment, timeout) for group in groups]
 
     def serve_group(worker: Worker, group: list[BackendInfo]) -> None:
-        with worker:
-            for case in cases:
-                for backend in group:
-                    queue.put((case, backend, _answer(worker, backend, case, problems)))
+        try:
+            with worker:
+                for case in cases:
+                    for backend in group:
+                        queue.put((case, backend, _answer(worker, backend, case, problems)))
+        except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
+            queue.put(error)
 
     threads = [
         threading.Thread(target=serve_group, args=pair, daemon=True) for pair in zip(workers, groups, strict=True)
@@ -96,7 +98,10 @@ def answers(
         thread.start()
     try:
         for _ in range(len(cases) * len(backends)):
-            yield queue.get()
+            answer = queue.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            yield answer
     finally:
         for worker in workers:
             worker.close()
@@ -159,7 +164,11 @@ def judge_answer(case: Case, backend: str, answer: Answer, problems: Problems, l
             case=case.name, backend=backend, status=answer.status,  # type: ignore[arg-type]
             message=answer.message, stderr=answer.stderr, timesteps=case.run.timesteps, seconds=answer.seconds or {},
         )  # fmt: skip
-    result = judge_trace(case, backend, answer.trace, problems, limit)
+    try:
+        result = judge_trace(case, backend, answer.trace, problems, limit)
+    except MemoryError:
+        message = "the reference ran out of memory: the case is too large for this machine"
+        return RunResult(case=case.name, backend=backend, status="failed", message=message)
     return replace(result, versions=answer.versions or {}, seconds=answer.seconds or {}, repeatable=answer.repeatable)
 
 

@@ -23,6 +23,7 @@ from harness.serve import Answer
 
 # Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
 IMPORT_TIMEOUT = 300.0
+START_TIMEOUT = 60.0  # for the process itself, on top
 # How long the worker has, after its own time-out, to say where it hangs.
 GRACE = 1.0
 TAIL = 4000  # characters of a worker's output that are kept
@@ -39,16 +40,29 @@ class Worker:
         self._timeout = timeout
         self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
         self._log = Path(self._folder.name, "log")
-        # spawn: a fork would carry the parent's threads and locks into the frameworks.
-        self._pool = ProcessPool(
-            max_workers=1,
-            context=multiprocessing.get_context("spawn"),
-            initializer=serve.start,
-            initargs=(environment, str(self._log)),
-        )
+        self._environment = environment
+        self._pool = self._new_pool()
         self._loaded: set[str] = set()
         self._running: Future[Any] | None = None
         self._closing, self._closed = threading.Lock(), False
+
+    def _new_pool(self) -> ProcessPool:
+        # spawn: a fork would carry the parent's threads and locks into the frameworks.
+        return ProcessPool(
+            max_workers=1,
+            context=multiprocessing.get_context("spawn"),
+            initializer=serve.start,
+            initargs=(self._environment, str(self._log)),
+        )
+
+    def _replace_process(self) -> None:
+        """Start anew after a death. The pool too: an old one may hand the next run to the process it is killing."""
+        with self._closing:
+            if not self._closed:
+                self._pool.stop()
+                self._pool.join()
+                self._pool = self._new_pool()
+                self._loaded.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +118,7 @@ class Worker:
         before = self._log.stat().st_size if self._log.exists() else 0
         try:
             self._running = self._pool.schedule(function, args=list(arguments), timeout=timeout)
-            answer = self._running.result()
+            answer = self._running.result(timeout + START_TIMEOUT)
         except CancelledError:
             answer = Answer("failed", message="the run was ended before it was done")
         except FutureTimeoutError:
@@ -115,10 +129,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
             answer = Answer("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
         if isinstance(answer, Answer) and answer.status in {"timeout", "crashed", "failed"}:
-            if answer.status != "failed":
-                self._loaded.clear()
             printed = self._tail(before)
             answer = replace(answer, stderr=f"{printed}{answer.stderr or ''}"[-TAIL:] or None)
+            if answer.status != "failed":
+                self._replace_process()
         return answer
 
     def _tail(self, before: int) -> str:

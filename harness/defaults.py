@@ -1,0 +1,3 @@
+"""Numbers that hold unless a user says otherwise."""
+
+TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine

@@ -1,0 +1,69 @@
+"""Running side by side: every pair has one result, in order, and a fault of ours is heard of."""
+
+from __future__ import annotations
+
+import pytest
+from lstm_cases import make_case
+
+from harness import run as running
+from harness.backend import BackendInfo
+from harness.case import Expect
+from harness.errors import CaseError
+from harness.run import Problems, run_cases
+
+
+def planted(name):
+    return BackendInfo(name, f"planted.{name}")
+
+
+def test_results_come_in_the_order_of_cases_then_backends():
+    cases = [make_case("b"), make_case("a", seed=1)]
+    seen = []
+    runs = run_cases(cases, [planted("half_right"), planted("healthy")], on_result=seen.append)
+    assert [(run.case, run.backend) for run in runs] == [
+        ("b", "half_right"), ("b", "healthy"), ("a", "half_right"), ("a", "healthy"),
+    ]  # fmt: skip
+    assert sorted(map(id, seen)) == sorted(map(id, runs))
+    assert [run.status for run in runs] == ["diverge", "agree"] * 2
+
+
+def test_a_time_out_costs_one_run_and_the_next_has_a_new_process():
+    backends = [BackendInfo(name, f"planted.{name}", requires=("numpy",)) for name in ("hangs", "healthy", "dies")]
+    runs = run_cases([make_case("a"), make_case("b")], backends, timeout=1)
+    assert [run.status for run in runs] == ["timeout", "agree", "crashed"] * 2
+
+
+def test_a_case_that_contradicts_its_golden_values_is_refused_before_anything_runs():
+    case = make_case(expect=Expect(h=9.0, atol=1e-6, source="nowhere"))
+    with pytest.raises(CaseError, match="golden h"):
+        run_cases([case], [planted("healthy")])
+
+
+def test_a_fault_of_ours_is_heard_of_instead_of_waited_for(monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(running.Worker, "run", broken)
+    with pytest.raises(ZeroDivisionError):
+        run_cases([make_case()], [planted("healthy")])
+
+
+def test_a_case_too_large_for_the_reference_costs_only_its_own_results(monkeypatch):
+    def too_large(problem):
+        if problem.case.name == "large":
+            raise MemoryError
+        return expect(problem)
+
+    expect = running.expect
+    monkeypatch.setattr(running, "expect", too_large)
+    runs = run_cases([make_case("large"), make_case("small")], [planted("healthy")])
+    assert [run.status for run in runs] == ["failed", "agree"]
+    assert "too large" in runs[0].message
+
+
+def test_two_cases_of_one_name_have_problems_of_their_own():
+    problems = Problems()
+    one, other = make_case("x", seed=1), make_case("x", seed=2)
+    assert problems.problem(one).digest != problems.problem(other).digest
+    problems.keep_only(other)
+    assert list(problems._problems) == [other]
