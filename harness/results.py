@@ -136,8 +136,10 @@ class Results(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 all agree, 1 something diverges, 3 a backend failed; the highest."""
-        return max((exit_status(run.status) for run in self.runs), default=0)
+        """0 all agree, 1 something diverges, 2 nothing could be compared, 3 a backend failed; the highest."""
+        if all(run.status == "unsupported" for run in self.runs):
+            return 2
+        return max(exit_status(run.status) for run in self.runs)
 
 
 def exit_status(status: Status) -> int:

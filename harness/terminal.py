@@ -67,13 +67,26 @@ def results_table(runs: list[RunResult]) -> Table:
 
 
 def show_results(console: Console, runs: list[RunResult]) -> None:
-    """Print the table, then every divergence and failure in full, every refusal with its reason, and the sum."""
+    """Print the table, then every refusal with its reason, every divergence and failure in full, and the sum."""
     console.print("Worst difference from the reference, in sigma of rounding:")
     console.print(results_table(runs))
+    for text in _refusals(runs):
+        console.print(plain(text), style="dim", soft_wrap=True)
     for run in runs:
-        if run.status != "agree":
-            console.print(plain(text_of(run)), style="dim" if run.status == "unsupported" else None, soft_wrap=True)
+        if run.status not in {"agree", "unsupported"}:
+            console.print(plain(text_of(run)), soft_wrap=True)
+    if all(run.status == "unsupported" for run in runs):
+        console.print("Nothing could be compared.", style="red")
     console.print(summary(runs))
+
+
+def _refusals(runs: list[RunResult]) -> list[str]:
+    """Say once for each backend and reason what is unsupported, and in which cases."""
+    cases: dict[tuple[str, str | None], list[str]] = {}
+    for run in runs:
+        if run.status == "unsupported":
+            cases.setdefault((run.backend, run.message), []).append(run.case)
+    return [f"{backend}, unsupported: {reason} ({', '.join(names)})" for (backend, reason), names in cases.items()]
 
 
 def summary(runs: list[RunResult]) -> str:

@@ -233,3 +233,18 @@ def test_markup_in_a_message_is_shown_as_text(lockstep, tmp_path):
     status, _, err = lockstep("run", tmp_path / "[bold]x[nope].toml", "--backend", "numpy_loop")
     assert status == 2
     assert "[bold]x[nope].toml" in err
+
+
+def test_what_is_unsupported_is_told_once_for_each_reason(lockstep, planted):
+    planted("healthy", "refuses")
+    status, out, _ = lockstep("run", "ones", "probe", "float64")
+    assert status == 0
+    assert "refuses, unsupported: no float32 here (ones, probe)" in out
+    assert "refuses, unsupported: no float64 here (float64)" in out
+
+
+def test_comparing_nothing_is_no_agreement(lockstep, planted):
+    planted("refuses")
+    status, out, _ = lockstep("run", "ones")
+    assert status == 2
+    assert "Nothing could be compared" in out
