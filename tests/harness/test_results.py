@@ -119,8 +119,8 @@ def test_results_without_a_tolerance_cannot_be_judged_by_one():
 @pytest.mark.parametrize(
     ("statuses", "status"),
     [
-        ([], 2), (["unsupported"], 2), (["agree"], 0), (["agree", "unsupported"], 0), (["agree", "diverge"], 1), (["diverge", "failed"], 3),
-        (["timeout"], 3), (["crashed", "agree"], 3),
+        ([], 2), (["unsupported"], 2), (["agree"], 0), (["agree", "unsupported"], 0), (["agree", "diverge"], 1),
+        (["diverge", "failed"], 3), (["timeout"], 3), (["crashed", "agree"], 3),
     ],
 )  # fmt: skip
 def test_the_exit_status_is_the_highest(statuses, status):
