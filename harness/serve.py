@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.backend import Backend
 from harness.case import Case
+from harness.parcel import Parcel
 from harness.problem import Problem
 from harness.trace import Trace, check_trace
 
@@ -81,6 +82,11 @@ def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict
     """Give the versions of what a backend requires, and its reasons against each of several cases."""
     backend = _backend(module)
     return _versions(requires), [backend.unsupported(case) for case in cases]
+
+
+def run_parcel(module: str, requires: tuple[str, ...], problem: Parcel, timeout: float, answer: Path) -> Parcel:
+    """Run a packed problem through a backend, and pack the answer; its arrays go into the file ``answer``."""
+    return Parcel.pack(run(module, requires, problem.unpack(), timeout), answer)
 
 
 def run(module: str, requires: tuple[str, ...], problem: Problem, timeout: float) -> Answer:

@@ -18,6 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 from harness import serve
 from harness.backend import BackendInfo
 from harness.case import Case
+from harness.parcel import Parcel
 from harness.problem import Problem
 from harness.serve import Answer
 
@@ -42,7 +43,8 @@ class Worker:
         self._log = Path(self._folder.name, "log")
         self._environment = environment
         self._pool = self._new_pool()
-        self._loaded: set[str] = set()
+        self._loaded: set[BackendInfo] = set()
+        self._sent: tuple[Problem, Parcel] | None = None
         self._running: Future[Any] | None = None
         self._closing, self._closed = threading.Lock(), False
 
@@ -86,8 +88,12 @@ class Worker:
         loading = self._load(backend)
         if loading.status != "ran":
             return loading
-        arguments = (backend.module, backend.requires, problem, self._timeout)
-        answer = self._call(serve.run, arguments, self._timeout + GRACE)
+        try:
+            parcel = self._packed(problem)
+        except OSError as error:
+            return Answer("failed", message=f"the problem could not be sent: {error}")
+        arguments = (backend.module, backend.requires, parcel, self._timeout, Path(self._folder.name, "answer"))
+        answer = self._call(serve.run_parcel, arguments, self._timeout + GRACE)
         if isinstance(answer, Answer) and loading.seconds and answer.seconds is not None:
             return replace(answer, seconds={**loading.seconds, **answer.seconds})
         return answer
@@ -103,15 +109,21 @@ class Worker:
             return loading
         return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout + GRACE)
 
+    def _packed(self, problem: Problem) -> Parcel:
+        """Pack a problem; backends that run the same one, one after the other, get the same parcel."""
+        if self._sent is None or self._sent[0] is not problem:
+            self._sent = problem, Parcel.pack(problem, Path(self._folder.name, "problem"))
+        return self._sent[1]
+
     def _load(self, backend: BackendInfo) -> Answer:
+        if backend in self._loaded:
+            return Answer("ran")
         missing = backend.missing()
         if missing is not None:
             return Answer("unsupported", message=missing)
-        if backend.module in self._loaded:
-            return Answer("ran")
         answer = self._call(serve.load, (backend.module,), IMPORT_TIMEOUT)
         if answer.status == "ran":
-            self._loaded.add(backend.module)
+            self._loaded.add(backend)
         return answer
 
     def _call(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float) -> Any:
@@ -119,6 +131,8 @@ class Worker:
         try:
             self._running = self._pool.schedule(function, args=list(arguments), timeout=timeout)
             answer = self._running.result(timeout + START_TIMEOUT)
+            if isinstance(answer, Parcel):
+                answer = answer.unpack()
         except CancelledError:
             answer = Answer("failed", message="the run was ended before it was done")
         except FutureTimeoutError:
