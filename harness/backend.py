@@ -90,11 +90,11 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
 
 
 def by_worker(backends: Iterable[BackendInfo]) -> list[list[BackendInfo]]:
-    """Group backends that share a worker process."""
+    """Group backends that share a worker process; the largest group, which takes longest, comes first."""
     groups: dict[tuple[Any, ...], list[BackendInfo]] = {}
     for backend in backends:
         groups.setdefault(backend.worker, []).append(backend)
-    return list(groups.values())
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

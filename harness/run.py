@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+from threadpoolctl import threadpool_limits
 
 from harness.backend import BackendInfo, by_worker
 from harness.case import Case
@@ -143,7 +145,8 @@ def run_cases(
         problems.check(case)
     results: dict[tuple[str, str], RunResult] = {}
     left = {case.name: len(backends) for case in cases}
-    try:
+    # The reference multiplies small matrices: more threads would only take the workers' time.
+    with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
         for case, backend, answer in answers(cases, backends, problems, timeout):
             result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit))
             results[case.name, backend.name] = result
@@ -151,8 +154,6 @@ def run_cases(
             left[case.name] -= 1
             if not left[case.name]:
                 problems.drop(case)
-    except KeyboardInterrupt:
-        pass
     wanted = [(case.name, backend.name) for case in cases for backend in backends]
     return [results[key] for key in wanted if key in results]
 
