@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from harness.results import Difference, RunResult, TensorResult
 
 
+STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
+
+
 def headline(run: RunResult) -> str:
     """Say in one line what a run came to."""
     case = f'case "{run.case}"'
@@ -55,7 +58,7 @@ def failure_text(run: RunResult) -> str:
     """Say why a backend gave nothing to compare, with the tail of what it printed."""
     lines = [headline(run)]
     if run.stderr:
-        lines += ["  " + line for line in run.stderr.strip().splitlines()[-15:]]
+        lines += ["  " + line for line in run.stderr.strip().splitlines()[-STDERR_LINES:]]
     if run.rerun:
         lines.append(f"  Rerun: {run.rerun}")
     return "\n".join(lines)

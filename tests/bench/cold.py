@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from cores import cores_figure, cores_given, on_two_cores
-from figures import Figure, against, figure_of
+from cores import cores_figure, cores_given, figure_on_two_cores
+from figures import Figure
 from frameworks import FRAMEWORKS, framework_backends
 from timing import HERE, LOCKSTEP, process, seconds
 
@@ -25,8 +25,4 @@ def cold() -> list[Figure]:
         before = cores_given()
         pairs.append((seconds(lockstep), seconds(plain)))
         cores.append(min(before, cores_given()))
-    counted, told = on_two_cores(pairs, cores)
-    return [
-        figure_of("lockstep run ones / plain script", counted, BOUND, lambda *both: f"{against(*both)}; {told}"),
-        cores_figure(cores),
-    ]
+    return [figure_on_two_cores("lockstep run ones / plain script", pairs, cores, BOUND), cores_figure(cores)]

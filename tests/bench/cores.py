@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from figures import Figure, Pair
+from figures import Figure, Pair, against, figure_of
 from timing import seconds
 
 # Between one core, where two busy processes take turns, and two.
@@ -18,11 +18,13 @@ def cores_given() -> float:
     return 2 * seconds(lambda: _busy(1)) / seconds(lambda: _busy(2))
 
 
-def on_two_cores(pairs: list[Pair], cores: list[float]) -> tuple[list[Pair], str]:
-    """Keep the pairs measured while there were two cores, all of them if there never were; say which."""
+def figure_on_two_cores(name: str, pairs: list[Pair], cores: list[float], bound: float) -> Figure:
+    """Make a figure of the pairs measured while there were two cores; of all of them, not judged, if there never were."""
     whole = [pair for pair, given in zip(pairs, cores, strict=True) if given >= WHOLE]
     told = f"{len(whole)} of {len(pairs)} repetitions had two cores"
-    return (whole, told) if whole else (pairs, f"{told}: all are counted")
+    if not whole:
+        return figure_of(name, pairs, note=lambda *both: f"{against(*both)}; {told}: not judged")
+    return figure_of(name, whole, bound, lambda *both: f"{against(*both)}; {told}")
 
 
 def cores_figure(cores: list[float]) -> Figure:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from bare import CALLS, BareGroup
-from cores import cores_figure, cores_given, on_two_cores
+from cores import cores_figure, cores_given, figure_on_two_cores
 from figures import Figure, Pair, against, figure_of
 from frameworks import framework_backends, usual_case
 from timing import typical_seconds
@@ -92,8 +92,7 @@ def _figure(name: str, pairs: list[Pair], cores: list[float]) -> Figure:
         return figure_of(f"{name} / sum of bare calls", pairs, note=against)
     if name not in {SAME, OTHER}:
         return figure_of(f"{name} by itself / its bare call", pairs, note=against)
-    counted, told = on_two_cores(pairs, cores)
-    return figure_of(f"{name} / sum of bare calls", counted, BOUND, lambda *both: f"{against(*both)}; {told}")
+    return figure_on_two_cores(f"{name} / sum of bare calls", pairs, cores, BOUND)
 
 
 def _seconds_of(problems: list[Problem], frameworks: Frameworks) -> float:
