@@ -19,7 +19,7 @@ def cores_given() -> float:
 
 
 def figure_on_two_cores(name: str, pairs: list[Pair], cores: list[float], bound: float) -> Figure:
-    """Make a figure of the pairs measured while there were two cores; of all of them, not judged, if there never were."""
+    """Make a figure of the pairs measured while there were two cores; of all, not judged, if there never were."""
     whole = [pair for pair, given in zip(pairs, cores, strict=True) if given >= WHOLE]
     told = f"{len(whole)} of {len(pairs)} repetitions had two cores"
     if not whole:
