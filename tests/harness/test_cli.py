@@ -71,7 +71,7 @@ def test_every_way_to_fail_exits_3_and_loses_nothing(lockstep, planted, tmp_path
     planted(
         "healthy", "raises", "dies", "half_right", "gives_nan", "refuses", "prints", "import_fails", "hangs_politely"
     )
-    status, out, _ = lockstep("run", "ones", "--json", tmp_path / "r.json", "--html", tmp_path, "--timeout", 2)
+    status, out, _ = lockstep("run", "ones", "--json", tmp_path / "r.json", "--html", tmp_path, "--timeout", 4)
     assert status == 3
     found = {run["backend"]: run for run in json.loads((tmp_path / "r.json").read_text())["runs"]}
     assert {name: run["status"] for name, run in found.items()} == {

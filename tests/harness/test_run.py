@@ -29,7 +29,7 @@ def test_results_come_in_the_order_of_cases_then_backends():
 
 def test_a_time_out_costs_one_run_and_the_next_has_a_new_process():
     backends = [BackendInfo(name, f"planted.{name}", requires=("numpy",)) for name in ("hangs", "healthy", "dies")]
-    runs = run_cases([make_case("a"), make_case("b")], backends, timeout=1)
+    runs = run_cases([make_case("a"), make_case("b")], backends, timeout=3)
     assert [run.status for run in runs] == ["timeout", "agree", "crashed"] * 2
 
 

@@ -61,12 +61,12 @@ def test_what_a_backend_does_is_its_own_result_and_the_next_run_is_well(worker, 
 
 
 def test_a_backend_that_hangs_is_ended_and_says_where_it_hung(problem):
-    with Worker((), timeout=1) as worker:
+    with Worker((), timeout=3) as worker:
         started = time.monotonic()
         answer = worker.run(planted("hangs"), problem)
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 60
         assert answer.status == "timeout"
-        assert "1 s" in answer.message
+        assert "3 s" in answer.message
         assert "time.sleep" in answer.stderr or "hangs.py" in answer.stderr
         assert worker.run(planted("healthy"), problem).status == "ran"
 
