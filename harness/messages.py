@@ -12,6 +12,18 @@ if TYPE_CHECKING:
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
 
 
+# Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around.
+_CONTROLS = dict.fromkeys(
+    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    "\N{REPLACEMENT CHARACTER}",
+)
+
+
+def printable(text: str) -> str:
+    """Give text whose control characters are shown as what they are: no text. Tabs and line feeds stay."""
+    return text.translate(_CONTROLS)
+
+
 def headline(run: RunResult) -> str:
     """Say in one line what a run came to."""
     case = f'case "{run.case}"'

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.messages import number, text_of
+from harness.messages import number, printable, text_of
 
 if TYPE_CHECKING:
     from harness.features import Support
@@ -21,16 +21,10 @@ if TYPE_CHECKING:
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
-# Control characters of a backend's output or a case's name must not steer the terminal, nor turn its lines around.
-_CONTROLS = dict.fromkeys(
-    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
-    "\N{REPLACEMENT CHARACTER}",
-)
-
 
 def plain(text: str) -> Text:
     """Give text as it is: no markup, no control characters."""
-    return Text(text.translate(_CONTROLS))
+    return Text(printable(text))
 
 
 @contextmanager

@@ -12,17 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from harness.messages import number, text_of
+from harness.messages import number, printable, text_of
 from harness.results import Results, RunResult
 from reports.charts import as_script_json, charts_script, sigma_chart
 
 PAGE = "index.html"
-
-# Control characters show as what they are: no text. Tabs and line feeds are; what turns the direction of
-# writing around would make a line read otherwise than it is.
-_CONTROLS = dict.fromkeys(
-    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "�"
-)
 
 
 def write_html(results: Results, folder: Path) -> Path:
@@ -72,7 +66,7 @@ def _environment() -> Environment:
 
 def _printable(value: Any) -> Any:
     plain = isinstance(value, str) and not isinstance(value, Markup)
-    return value.translate(_CONTROLS) if plain else value
+    return printable(value) if plain else value
 
 
 def _source(script: str) -> str:

@@ -141,6 +141,20 @@ def test_weights_come_from_a_file_as_they_are(tmp_path, suffix):
         np.testing.assert_array_equal(getattr(problem, name), array)
 
 
+def test_inputs_and_initial_state_come_from_files_as_they_are(tmp_path):
+    rng = np.random.default_rng(0)
+    x, h0, c0 = (rng.random(shape, np.float32) for shape in ((5, 2, 3), (2, 4), (2, 4)))
+    save_npz(tmp_path / "x.npz", x=x)
+    (tmp_path / "state.safetensors").write_bytes(save({"h0": h0, "c0": c0}))
+    files = {
+        "inputs": Values(file=str(tmp_path / "x.npz")),
+        "initial_state": Values(file=str(tmp_path / "state.safetensors")),
+    }
+    problem = Problem.from_case(make_case(**files))
+    for name, array in {"x": x, "h0": h0, "c0": c0}.items():
+        np.testing.assert_array_equal(getattr(problem, name), array)
+
+
 def npz_with_pickle():
     buffer = io.BytesIO()
     np.savez(buffer, W=np.array([{"a": 1}], dtype=object), R=np.zeros(1), b=np.zeros(1))
