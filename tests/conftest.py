@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +18,10 @@ pytest_plugins = ["pytester"]
 
 # Times on shared machines say nothing, and a fixture kept for the session is meant to be shared by examples.
 settings.register_profile(
-    "lockstep", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "lockstep",
+    derandomize="CI" in os.environ,  # searches go on at people's desks; a landing does not hang on chance
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("lockstep")
 
