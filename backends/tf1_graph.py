@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
+from msgspec.structs import replace
 
 from harness.case import Case
-from harness.problem import Array, Problem
+from harness.dialect import DIALECTS, store
+from harness.problem import Problem
 from harness.trace import Parameter, Stopwatch, Trace
 
 tf1 = tf.compat.v1
+TF1 = DIALECTS["tf1"]
 
 # From a cell, x (T, B, I), its first state and lengths (B,) or None, what to fetch: h, c_n, h_n, perhaps c.
 Unroll = Callable[[Any, Any, Any, Any], dict[str, Any]]
@@ -44,8 +46,8 @@ def run(problem: Problem, unroll: Unroll) -> Trace:
     p = problem
     with stopwatch("run"):
         if graph.assign is not None:
-            kernel, bias = kernel_and_bias(p)
-            graph.session.run(graph.assign, {graph.inputs["kernel"]: kernel, graph.inputs["bias"]: bias})
+            stored = store({"W": p.W, "R": p.R, "b": p.b}, replace(TF1, forget_bias=p.case.lstm.forget_bias))
+            graph.session.run(graph.assign, {graph.inputs[name]: array for name, array in stored.items()})
         arrays = {name: getattr(p, name) for name in ("x", "h0", "c0", "lengths") if name in graph.inputs}
         found = graph.session.run(graph.fetches, {graph.inputs[name]: array for name, array in arrays.items()})
     device = graph.fetches["h_n"].device or "/device:CPU:0"
@@ -107,13 +109,3 @@ def _graph(unroll: Unroll, shape: GraphShape) -> Graph:
     session = tf1.Session(graph=graph)
     session.run(initialise)
     return Graph(session, inputs, fetches, assign, variables)
-
-
-def kernel_and_bias(problem: Problem) -> tuple[Array, Array]:
-    """Give canonical weights as a TF1 cell stores them: kernel (I + H, 4H), bias (4H,) without the forget bias."""
-    order = [0, 2, 1, 3]  # canonical i, f, g, o to the cell's i, g, f, o
-    H = problem.case.lstm.hidden_size
-    stacked = np.concatenate([problem.W, problem.R], axis=1)  # (4H, I + H)
-    kernel = stacked.reshape(4, H, -1)[order].reshape(stacked.shape).T
-    # TF1 adds forget_bias at run time; in the stored bias it would count twice.
-    return kernel, problem.forget_bias_apart.reshape(4, H)[order].reshape(-1)

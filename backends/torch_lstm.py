@@ -13,11 +13,14 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from harness.case import Case
+from harness.dialect import DIALECTS, store
 from harness.problem import Problem
 from harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
+
+TORCH = DIALECTS["torch"]
 
 
 def unsupported(case: Case) -> str | None:
@@ -38,7 +41,8 @@ def run(problem: Problem) -> Trace:
     with stopwatch("build"):
         lstm = _lstm(p.case.lstm.input_size, p.case.lstm.hidden_size, p.case.lstm.bias, p.case.run.dtype)
     with stopwatch("run"), torch.inference_mode():
-        lstm.load_state_dict(_state_dict(p))
+        stored = store({"W": p.W, "R": p.R, "b": p.b}, TORCH)
+        lstm.load_state_dict({name: torch.tensor(stored[name]) for name in lstm.state_dict()})
         x, state = torch.tensor(p.x), (torch.tensor(p.h0)[None], torch.tensor(p.c0)[None])
         if p.lengths is None:
             h, (h_n, c_n) = lstm(x, state)
@@ -58,13 +62,3 @@ def run(problem: Problem) -> Trace:
 @lru_cache(maxsize=8)
 def _lstm(input_size: int, hidden_size: int, bias: bool, dtype: str) -> torch.nn.LSTM:  # noqa: FBT001
     return torch.nn.LSTM(input_size, hidden_size, bias=bias, dtype=getattr(torch, dtype))
-
-
-def _state_dict(p: Problem) -> dict[str, torch.Tensor]:
-    state = {"weight_ih_l0": torch.tensor(p.W), "weight_hh_l0": torch.tensor(p.R)}
-    if p.case.lstm.bias:
-        state |= {
-            "bias_ih_l0": torch.tensor(p.b),
-            "bias_hh_l0": torch.zeros(len(p.b), dtype=state["weight_ih_l0"].dtype),
-        }
-    return state

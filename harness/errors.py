@@ -19,3 +19,7 @@ class BackendError(LockstepError):
 
 class ResultsError(LockstepError):
     """A file of results cannot be read."""
+
+
+class ConvertError(LockstepError):
+    """Weights are not what a dialect stores, or cannot be written as another stores them."""

@@ -1,0 +1,443 @@
+"""Dialects: how each framework stores an LSTM's weights, and how it is called.
+
+Frameworks agree on the recurrence and differ in conventions. A ``Dialect`` names each of them; ``store`` writes
+canonical weights as a dialect keeps them, ``read`` reads them back. Values are only moved, so both are exact
+bit for bit, with two exceptions: a forget bias that is added at run time is taken out of the stored bias or put into
+it, and two biases are summed into one. Each is one rounding in the weights' dtype, exact wherever the result is
+representable: taking 1 out is exact between 0.5 and 2 (Sterbenz), and may round elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from harness.errors import ConvertError
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+SplitBias = Literal["first", "uneven"]
+
+GATES = "ifgo"  # the canonical order
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """The conventions of one framework. Names hold either one array of all gates or one array for each gate."""
+
+    name: str
+    title: str
+    source: str  # of all facts here
+    # Storing.
+    gates: str = GATES  # in the order in which they are stacked
+    input_kernel: tuple[str, ...]  # one name, or one for each gate in the order of ``gates``
+    recurrent_kernel: tuple[str, ...]  # likewise; none where the input kernel is fused: that of [x; h]
+    transposed: bool  # kernels are (in, 4H), multiplied from the right
+    directions_axis: bool = False  # a leading axis of length 1, or 2 for both directions
+    bias: tuple[str, ...]
+    biases: Literal["one", "two", "recurrent"] = "one"  # two are summed; recurrent: on the recurrent side alone
+    bias_optional: bool = False  # it may be left out, which means zeros
+    forget_bias: float = 0.0  # added to the forget gate at run time; in the stored bias it would count twice
+    beyond: tuple[tuple[str, str], ...] = ()  # patterns of names that make it more than one plain LSTM, and what
+    # Calling.
+    batch_major: bool  # x is (B, T, I) unless asked otherwise
+    state: Literal["h, c", "c, h"] = "h, c"
+    gate_activation: str = "sigmoid"
+    activation: str = "tanh"
+    # What the outputs past a sequence's end are; compute: the recurrence goes on over the padding.
+    after_end: Literal["zero", "repeat", "compute"]
+
+    @property
+    def fused(self) -> bool:
+        """Whether one kernel holds both sides."""
+        return not self.recurrent_kernel
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All arrays it stores."""
+        return self.input_kernel + self.recurrent_kernel + self.bias
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The arrays without which there is no LSTM."""
+        return self.input_kernel + self.recurrent_kernel if self.bias_optional else self.names
+
+
+_TORCH_CELL = Dialect(
+    name="torch_cell",
+    title="PyTorch nn.LSTMCell",
+    source="PyTorch 2.13, torch/nn/modules/rnn.py, LSTMCell",
+    input_kernel=("weight_ih",),
+    recurrent_kernel=("weight_hh",),
+    transposed=False,
+    bias=("bias_ih", "bias_hh"),
+    biases="two",
+    bias_optional=True,
+    batch_major=False,  # one timestep a call: the caller loops
+    after_end="compute",
+)
+_FLAX = Dialect(
+    name="flax",
+    title="Flax linen LSTMCell and OptimizedLSTMCell",
+    source="Flax 0.12.8, flax/linen/recurrent.py, LSTMCell, OptimizedLSTMCell, RNN",
+    input_kernel=("ii.kernel", "if.kernel", "ig.kernel", "io.kernel"),
+    recurrent_kernel=("hi.kernel", "hf.kernel", "hg.kernel", "ho.kernel"),
+    transposed=True,
+    bias=("hi.bias", "hf.bias", "hg.bias", "ho.bias"),
+    biases="recurrent",
+    batch_major=True,
+    state="c, h",
+    after_end="compute",  # seq_lengths choose the final carry; outputs go on
+)
+
+_SHIPPED = (
+    Dialect(
+        name="canonical",
+        title="Lockstep",
+        source="harness/problem.py",
+        input_kernel=("W",),
+        recurrent_kernel=("R",),
+        transposed=False,
+        bias=("b",),
+        beyond=(("P", "a projection"), ("p", "peepholes"), ("clip", "clipping")),
+        batch_major=False,
+        after_end="zero",
+    ),
+    Dialect(
+        name="tf1",
+        title="TensorFlow 1 BasicLSTMCell and LSTMCell",
+        source="tf_keras 2.21, src/layers/rnn/legacy_cells.py; TensorFlow 2.21, python/ops/rnn.py, dynamic_rnn",
+        gates="igfo",
+        input_kernel=("kernel",),
+        recurrent_kernel=(),
+        transposed=True,
+        bias=("bias",),
+        forget_bias=1.0,
+        beyond=(("w_?_diag", "peepholes"), ("projection/*", "a projection")),
+        batch_major=True,  # of dynamic_rnn; static_rnn takes a list of timesteps
+        state="c, h",
+        after_end="zero",
+    ),
+    Dialect(
+        name="keras",
+        title="Keras 3 and tf_keras LSTM",
+        source="Keras 3.15.1, src/layers/rnn/lstm.py and rnn.py; tf_keras 2.21, src/layers/rnn/lstm.py",
+        input_kernel=("kernel",),
+        recurrent_kernel=("recurrent_kernel",),
+        transposed=True,
+        bias=("bias",),  # its forget part starts at 1 (unit_forget_bias): stored, not added at run time
+        bias_optional=True,
+        batch_major=True,
+        after_end="repeat",  # unless zero_output_for_mask
+    ),
+    Dialect(
+        name="torch",
+        title="PyTorch nn.LSTM, and cuDNN",
+        source="PyTorch 2.13, torch/nn/modules/rnn.py, LSTM; torch/nn/utils/rnn.py, pad_packed_sequence",
+        input_kernel=("weight_ih_l0",),
+        recurrent_kernel=("weight_hh_l0",),
+        transposed=False,
+        bias=("bias_ih_l0", "bias_hh_l0"),
+        biases="two",
+        bias_optional=True,
+        beyond=(
+            ("*_l[1-9]*", "a further layer"),
+            ("*_l0_reverse", "the backward direction"),
+            ("weight_hr_l0", "a projection"),
+        ),
+        batch_major=False,
+        after_end="zero",
+    ),
+    _TORCH_CELL,
+    Dialect(
+        name="onnx",
+        title="ONNX LSTM",
+        source="onnx 1.23.2, onnx/defs/rnn/defs.cc, LSTM-22; onnx/reference/ops/op_lstm.py",
+        gates="iofg",
+        input_kernel=("W",),
+        recurrent_kernel=("R",),
+        transposed=False,
+        directions_axis=True,
+        bias=("B",),
+        biases="two",
+        bias_optional=True,
+        beyond=(("P", "peepholes"),),
+        batch_major=False,  # layout = 0
+        after_end="zero",  # seen in onnxruntime 1.32; the standard does not say
+    ),
+    _FLAX,
+    # nnx' OptimizedLSTMCell is another: dense_i.kernel (I, 4H), dense_h.kernel (H, 4H), dense_h.bias (4H,).
+    replace(
+        _FLAX,
+        name="nnx",
+        title="Flax nnx LSTMCell",
+        source="Flax 0.12.8, flax/nnx/nn/recurrent.py, LSTMCell, RNN",
+        input_kernel=("ii.kernel", "if_.kernel", "ig.kernel", "io.kernel"),
+    ),
+    Dialect(
+        name="equinox",
+        title="Equinox LSTMCell",
+        source="Equinox 0.13.8, equinox/nn/_rnn.py, LSTMCell",
+        input_kernel=("weight_ih",),
+        recurrent_kernel=("weight_hh",),
+        transposed=False,
+        bias=("bias",),
+        bias_optional=True,
+        batch_major=False,  # one timestep of one sequence a call: scan and vmap
+        after_end="compute",
+    ),
+    Dialect(
+        name="haiku",
+        title="Haiku LSTM",
+        source="dm-haiku 0.0.17, haiku/_src/recurrent.py, LSTM, dynamic_unroll",
+        gates="igfo",
+        input_kernel=("w",),
+        recurrent_kernel=(),
+        transposed=True,
+        bias=("b",),
+        forget_bias=1.0,
+        batch_major=False,
+        after_end="compute",
+    ),
+)
+DIALECTS = {dialect.name: dialect for dialect in _SHIPPED}
+CANONICAL = DIALECTS["canonical"]
+
+
+def store(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first") -> Arrays:
+    """Give canonical weights as a dialect stores them.
+
+    Args:
+        weights: ``W`` (4H, I), ``R`` (4H, H), ``b`` (4H,), gates i, f, g, o, the forget bias inside ``b``.
+        dialect: How to store them.
+        split_bias: What a dialect with two biases gets: ``first`` puts all of ``b`` into the first and
+            zeros into the second; ``uneven`` gives both their part, so that leaving out either shows.
+
+    Returns:
+        New arrays by the dialect's names.
+
+    Raises:
+        ConvertError: If the weights are no canonical ones.
+    """
+    W, R, (b,) = unpack(weights, CANONICAL)
+    if dialect.forget_bias:
+        b = with_forget_bias(b, -dialect.forget_bias)
+    if dialect.biases == "two":
+        return pack(W, R, uneven(b) if split_bias == "uneven" else (b, np.zeros_like(b)), dialect)
+    return pack(W, R, (b,), dialect)
+
+
+def read(arrays: Arrays, dialect: Dialect) -> Arrays:
+    """Give canonical weights ``W``, ``R``, ``b``, as new arrays, of those that a dialect stores.
+
+    Raises:
+        ConvertError: If arrays are missing, or have shapes or dtypes that the dialect does not allow.
+    """
+    W, R, biases = unpack(arrays, dialect)
+    b = biases[0] if len(biases) == 1 else summed(*biases)
+    return {"W": W, "R": R, "b": with_forget_bias(b, dialect.forget_bias) if dialect.forget_bias else b}
+
+
+def guess(arrays: Arrays) -> Dialect | None:
+    """Give the dialect that arrays look like, by their names and then by their shapes; None if there is none."""
+    named = [dialect for dialect in DIALECTS.values() if not _missing(arrays, dialect)]
+    return max(named, key=lambda dialect: (_count(dialect, arrays), _fits(arrays, dialect)), default=None)
+
+
+def unpack(arrays: Arrays, dialect: Dialect) -> tuple[Array, Array, tuple[Array, ...]]:
+    """Give ``W``, ``R`` and the biases, one or two, in canonical order and otherwise as they are stored.
+
+    Returns:
+        New arrays; a bias that was left out is zeros.
+
+    Raises:
+        ConvertError: If arrays are missing, or have shapes or dtypes that the dialect does not allow.
+    """
+    _check_names(arrays, dialect)
+    dtype = _dtype(arrays, dialect)
+    H = _hidden_size(arrays, dialect)
+    _check_shapes(arrays, dialect, H)
+    order = [dialect.gates.index(gate) for gate in GATES]
+    kernel, R = (_joined(arrays, names, dialect) for names in (dialect.input_kernel, dialect.recurrent_kernel))
+    W, R = (kernel[:, :-H], kernel[:, -H:]) if dialect.fused else (kernel, R)
+    count = 2 if dialect.biases == "two" else 1
+    flat = _joined(arrays, dialect.bias, dialect) if _has_bias(arrays, dialect) else np.zeros(count * 4 * H, dtype)
+    return _reordered(W, order), _reordered(R, order), tuple(_reordered(b, order) for b in np.split(flat, count))
+
+
+def pack(W: Array, R: Array, biases: tuple[Array, ...], dialect: Dialect) -> Arrays:
+    """Turn round what ``unpack`` gave: canonical order in, the dialect's arrays out."""
+    order = [GATES.index(gate) for gate in dialect.gates]
+    kernels = {dialect.input_kernel: np.hstack([W, R])} if dialect.fused else {
+        dialect.input_kernel: W, dialect.recurrent_kernel: R,
+    }  # fmt: skip
+    arrays = {}
+    for names, matrix in kernels.items():
+        parts = np.split(_reordered(matrix, order), len(names))
+        arrays |= {name: part.T if dialect.transposed else part for name, part in zip(names, parts, strict=True)}
+    flat = np.concatenate([_reordered(b, order) for b in biases])
+    arrays |= dict(zip(dialect.bias, np.split(flat, len(dialect.bias)), strict=True))
+    return {name: np.ascontiguousarray(a[None] if dialect.directions_axis else a) for name, a in arrays.items()}
+
+
+def with_forget_bias(b: Array, forget_bias: float) -> Array:
+    """Give ``b`` (4H,) with a number added to its forget part, rounded once to its dtype."""
+    b, H = b.copy(), len(b) // 4
+    b[H : 2 * H] += b.dtype.type(forget_bias)
+    return b
+
+
+def summed(first: Array, second: Array) -> Array:
+    """Give the sum of two biases; what is added to zero stays bit for bit, a negative zero too."""
+    return np.where(second == 0, first, first + second)
+
+
+def uneven(b: Array) -> tuple[Array, Array]:
+    """Split ``b`` into two parts, for non-zero values both non-zero and different, whose sum is ``b`` exactly."""
+    # By Sterbenz' lemma b - first is exact where first lies between b / 2 and 2 b. Parts of the smallest
+    # subnormal numbers, 1, 2 and 4 quanta, would be zero or alike: those are split into 2 b and -b.
+    first = b * b.dtype.type(0.625)
+    with np.errstate(over="ignore", invalid="ignore"):
+        first = np.where((first == b) | (first == b - first), b + b, first)
+        second = np.where(np.isfinite(b), b - first, np.zeros_like(b))
+    return first, second
+
+
+def _reordered(array: Array, order: list[int]) -> Array:
+    """Take the four blocks of the first axis in another order, into a new array."""
+    return array.reshape(4, -1, *array.shape[1:])[order].reshape(array.shape)
+
+
+def _joined(arrays: Arrays, names: Iterable[str], dialect: Dialect) -> Array:
+    """Join arrays, one or one for each gate, along the gates' axis: (4H, in), or (4H,) and (8H,) for biases."""
+    parts = (arrays[name][0] if dialect.directions_axis else arrays[name] for name in names)
+    parts = [part.T if dialect.transposed else part for part in parts]
+    # Bytes in the machine's order: concatenating alone would keep a foreign one.
+    return np.concatenate(parts).astype(parts[0].dtype.newbyteorder("=")) if parts else np.empty(0)
+
+
+def _has_bias(arrays: Arrays, dialect: Dialect) -> bool:
+    return any(name in arrays for name in dialect.bias)
+
+
+def _count(dialect: Dialect, arrays: Arrays) -> int:
+    return sum(name in arrays for name in dialect.names)
+
+
+def _fits(arrays: Arrays, dialect: Dialect) -> bool:
+    try:
+        unpack(arrays, dialect)
+    except ConvertError:
+        return False
+    return True
+
+
+def _missing(arrays: Arrays, dialect: Dialect) -> list[str]:
+    """Name the arrays that are not there; of an optional bias all parts may be left out, not one of two."""
+    wanted = dialect.names if _has_bias(arrays, dialect) else dialect.required
+    return [name for name in wanted if name not in arrays]
+
+
+def _check_names(arrays: Arrays, dialect: Dialect) -> None:
+    missing = _missing(arrays, dialect)
+    if missing:
+        raise ConvertError(
+            f"{', '.join(missing)} missing: {dialect.name} stores {', '.join(dialect.names)}. "
+            f"Found: {', '.join(sorted(arrays)) or 'nothing'}.{_hint(arrays, dialect)}"
+        )
+    for name in arrays:
+        for pattern, what in dialect.beyond:
+            if name not in dialect.names and fnmatchcase(name, pattern):
+                raise ConvertError(
+                    f"{name} is {what}: only a plain LSTM of one layer and one direction can be read. "
+                    "Give its arrays alone."
+                )
+
+
+def _hint(arrays: Arrays, dialect: Dialect) -> str:
+    looks_like = guess(arrays)
+    if looks_like is not None:
+        return f" These look like {looks_like.name}."
+    first = dialect.required[0]
+    prefixes = [name.removesuffix(first) for name in arrays if name.endswith(first) and name != first]
+    whole = [p for p in prefixes if all(p + name in arrays for name in dialect.required)]
+    if whole:
+        return f" With a prefix they are there: {' or '.join(repr(prefix) for prefix in whole)}."
+    return ""
+
+
+def _dtype(arrays: Arrays, dialect: Dialect) -> np.dtype[Any]:
+    """Give the one dtype of the arrays."""
+    found = {name: arrays[name].dtype for name in dialect.names if name in arrays}
+    for name, dtype in found.items():
+        if dtype.name not in FLOATS:
+            raise ConvertError(f"{name} is {dtype}: weights are one of {', '.join(FLOATS)}.")
+    (first, dtype), *rest = found.items()
+    for name, other in rest:
+        if other.name != dtype.name:
+            raise ConvertError(f"{first} is {dtype} and {name} is {other}: weights are all of one dtype.")
+    return dtype.newbyteorder("=")
+
+
+def _hidden_size(arrays: Arrays, dialect: Dialect) -> int:
+    """Give H: of the recurrent kernel the smaller side, so that a transposed one can be told; else of the bias."""
+    name = dialect.bias[0] if dialect.fused else dialect.recurrent_kernel[0]
+    shape = arrays[name].shape[dialect.directions_axis :]
+    if len(shape) != (1 if dialect.fused else 2):
+        raise ConvertError(f"{name} has shape {arrays[name].shape}, expected {_text(_shapes(dialect, None)[name])}.")
+    H = shape[0] // 4 if dialect.fused else min(shape)
+    if H == 0:
+        raise ConvertError(f"{name} has shape {arrays[name].shape}: a hidden size of 0.")
+    return H
+
+
+def _shapes(dialect: Dialect, H: int | None) -> dict[str, tuple[int | str, ...]]:
+    """Give the shape of each array; sizes that are not known are text."""
+
+    def gates(factor: int, names: tuple[str, ...]) -> int | str:
+        factor //= len(names)
+        return factor * H if H is not None else f"{factor if factor > 1 else ''}H"
+
+    hidden = "H" if H is None else H
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for names, width in ((dialect.input_kernel, f"I + {hidden}" if dialect.fused else "I"),
+                         (dialect.recurrent_kernel, hidden)):  # fmt: skip
+        for name in names:
+            shape = (gates(4, names), width)
+            shapes[name] = shape[::-1] if dialect.transposed else shape
+    shapes |= {name: (gates(8 if dialect.biases == "two" else 4, dialect.bias),) for name in dialect.bias}
+    return {name: (1, *shape) if dialect.directions_axis else shape for name, shape in shapes.items()}
+
+
+def _check_shapes(arrays: Arrays, dialect: Dialect, H: int) -> None:
+    smallest = H + 1 if dialect.fused else 1  # of the axis whose length is not known beforehand
+    for name, expected in _shapes(dialect, H).items():
+        shape = arrays[name].shape if name in arrays else None
+        if shape is None or _matches(shape, expected, smallest):
+            continue
+        hint = ""
+        if dialect.directions_axis and len(shape) == len(expected) and shape[0] != 1:
+            hint = f" It holds {shape[0]} directions; only one can be read."
+        elif len(shape) > 1 and _matches((*shape[:-2], *shape[:-3:-1]), expected, smallest):
+            hint = " It looks transposed."
+        raise ConvertError(f"{name} has shape {shape}, and {dialect.name} needs {_text(expected)}, H = {H}.{hint}")
+    widths = {arrays[name].shape for name in dialect.input_kernel}
+    if len(widths) > 1:
+        raise ConvertError(f"{', '.join(dialect.input_kernel)} differ in shape: {', '.join(map(str, sorted(widths)))}.")
+
+
+def _matches(shape: tuple[int, ...], expected: tuple[int | str, ...], smallest: int) -> bool:
+    return len(shape) == len(expected) and all(
+        found >= smallest if isinstance(size, str) else found == size
+        for found, size in zip(shape, expected, strict=True)
+    )
+
+
+def _text(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
