@@ -28,6 +28,7 @@ _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
 )  # fmt: skip
+TAIL = 4000  # characters of what a worker prints that are kept
 _XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 

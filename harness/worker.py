@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,14 +22,123 @@ from harness.backend import BackendInfo
 from harness.case import Case
 from harness.parcel import Parcel
 from harness.problem import Problem
-from harness.serve import Answer
+from harness.serve import TAIL, Answer
 
 # Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
 IMPORT_TIMEOUT = 300.0
 START_TIMEOUT = 60.0  # for the process itself, on top
 # How long the worker has, after its own time-out, to say where it hangs.
 GRACE = 1.0
-TAIL = 4000  # characters of a worker's output that are kept
+POLL = 0.1  # seconds between two looks at a call that is watched
+
+
+class Process:
+    """One worker process, started when it is first needed; one that dies or hangs is replaced by a fresh one."""
+
+    def __init__(self, environment: tuple[tuple[str, str], ...]) -> None:
+        """Start nothing yet; the process will have these environment variables."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="lockstep-")
+        self.folder = Path(self._temporary.name)
+        self.log = self.folder / "log"
+        self._environment = environment
+        self._pool = self._new_pool()
+        self._running: Future[Any] | None = None
+        self._closing, self._closed = threading.Lock(), False
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        timeout: float,
+        *,
+        grace: float = GRACE,
+        watch: Callable[[], None] | None = None,
+    ) -> Any:
+        """Call a function there; every way to fail is an answer, none an exception.
+
+        Args:
+            function: Importable there under its name.
+            arguments: Its arguments; small ones, or parcels.
+            timeout: Seconds it may take.
+            grace: Seconds it has on top, to say where it hangs.
+            watch: Asked again and again, in place of the time-out, whether the call is still well; it
+                raises TimeoutError or ProcessExpired if not.
+
+        Returns:
+            What the function gave, parcels unpacked; or an Answer: "failed", "timeout", "crashed".
+        """
+        if self.log.exists():
+            os.truncate(self.log, 0)
+        try:
+            answer = self._result(function, arguments, timeout + grace, watch)
+            if isinstance(answer, Parcel):
+                answer = answer.unpack()
+        except CancelledError:
+            answer = Answer("failed", message="the run was ended before it was done")
+        except FutureTimeoutError:
+            answer = Answer("timeout", message=f"not done after {timeout:g} s")
+        except (ProcessExpired, BrokenProcessPool) as error:
+            answer = Answer("crashed", message=_death(getattr(error, "exitcode", None)))
+        except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
+            answer = Answer("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
+        if isinstance(answer, Answer) and answer.status in {"timeout", "crashed", "failed"}:
+            answer = replace(answer, stderr=f"{self._tail()}{answer.stderr or ''}"[-TAIL:] or None)
+            if answer.status != "failed":
+                self._replace()
+        return answer
+
+    def close(self) -> None:
+        """End the process, whatever it is at; a call it is at is answered as failed."""
+        with self._closing:
+            if not self._closed:
+                if self._running is not None:
+                    self._running.cancel()  # stopping the pool alone leaves whoever waits for it waiting
+                self._pool.stop()
+                self._pool.join()
+                self._temporary.cleanup()
+            self._closed = True
+
+    def _result(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        timeout: float,
+        watch: Callable[[], None] | None,
+    ) -> Any:
+        if not self._pool.active:
+            self._replace()  # it died between two calls, of something that the last one left behind
+        future = self._pool.schedule(function, args=list(arguments), timeout=None if watch else timeout)
+        self._running = future
+        if watch is None:
+            return future.result(timeout + START_TIMEOUT)
+        while not wait([future], POLL).done:
+            watch()
+        return future.result()
+
+    def _new_pool(self) -> ProcessPool:
+        # spawn: a fork would carry the parent's threads and locks into the frameworks.
+        return ProcessPool(
+            max_workers=1,
+            context=multiprocessing.get_context("spawn"),
+            initializer=serve.start,
+            initargs=(self._environment, str(self.log)),
+        )
+
+    def _replace(self) -> None:
+        """Start anew after a death. The pool too: an old one may hand the next run to the process it is killing."""
+        with self._closing:
+            if not self._closed:
+                self._pool.stop()
+                self._pool.join()
+                self._pool = self._new_pool()
+
+    def _tail(self) -> str:
+        """Give the last part of what was printed since the call began."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - TAIL))
+            return log.read().decode("utf-8", "replace")
 
 
 class Worker:
@@ -39,32 +150,9 @@ class Worker:
     def __init__(self, environment: tuple[tuple[str, str], ...], timeout: float) -> None:
         """Serve with these environment variables and ``timeout`` seconds for a run."""
         self._timeout = timeout
-        self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
-        self._log = Path(self._folder.name, "log")
-        self._environment = environment
-        self._pool = self._new_pool()
+        self._process = Process(environment)
         self._loaded: set[BackendInfo] = set()
         self._sent: tuple[Problem, Parcel] | None = None
-        self._running: Future[Any] | None = None
-        self._closing, self._closed = threading.Lock(), False
-
-    def _new_pool(self) -> ProcessPool:
-        # spawn: a fork would carry the parent's threads and locks into the frameworks.
-        return ProcessPool(
-            max_workers=1,
-            context=multiprocessing.get_context("spawn"),
-            initializer=serve.start,
-            initargs=(self._environment, str(self._log)),
-        )
-
-    def _replace_process(self) -> None:
-        """Start anew after a death. The pool too: an old one may hand the next run to the process it is killing."""
-        with self._closing:
-            if not self._closed:
-                self._pool.stop()
-                self._pool.join()
-                self._pool = self._new_pool()
-                self._loaded.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -74,14 +162,7 @@ class Worker:
 
     def close(self) -> None:
         """End the process, whatever it is at; a run it is at is answered as failed."""
-        with self._closing:
-            if not self._closed:
-                if self._running is not None:
-                    self._running.cancel()  # stopping the pool alone leaves whoever waits for it waiting
-                self._pool.stop()
-                self._pool.join()
-                self._folder.cleanup()
-            self._closed = True
+        self._process.close()
 
     def run(self, backend: BackendInfo, problem: Problem) -> Answer:
         """Run a problem through a backend; every way to fail is an answer, none an exception."""
@@ -92,8 +173,8 @@ class Worker:
             parcel = self._packed(problem)
         except OSError as error:
             return Answer("failed", message=f"the problem could not be sent: {error}")
-        arguments = (backend.module, backend.requires, parcel, self._timeout, Path(self._folder.name, "answer"))
-        answer = self._call(serve.run_parcel, arguments, self._timeout + GRACE)
+        arguments = (backend.module, backend.requires, parcel, self._timeout, self._process.folder / "answer")
+        answer = self._call(serve.run_parcel, arguments, self._timeout)
         if isinstance(answer, Answer) and loading.seconds and answer.seconds is not None:
             return replace(answer, seconds={**loading.seconds, **answer.seconds})
         return answer
@@ -107,12 +188,12 @@ class Worker:
         loading = self._load(backend)
         if loading.status != "ran":
             return loading
-        return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout + GRACE)
+        return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout)
 
     def _packed(self, problem: Problem) -> Parcel:
         """Pack a problem; backends that run the same one, one after the other, get the same parcel."""
         if self._sent is None or self._sent[0] is not problem:
-            self._sent = problem, Parcel.pack(problem, Path(self._folder.name, "problem"))
+            self._sent = problem, Parcel.pack(problem, self._process.folder / "problem")
         return self._sent[1]
 
     def _load(self, backend: BackendInfo) -> Answer:
@@ -121,41 +202,18 @@ class Worker:
         missing = backend.missing()
         if missing is not None:
             return Answer("unsupported", message=missing)
-        answer = self._call(serve.load, (backend.module,), IMPORT_TIMEOUT)
+        answer = self._call(serve.load, (backend.module,), IMPORT_TIMEOUT, grace=0)
         if answer.status == "ran":
             self._loaded.add(backend)
         return answer
 
-    def _call(self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float) -> Any:
-        before = self._log.stat().st_size if self._log.exists() else 0
-        try:
-            self._running = self._pool.schedule(function, args=list(arguments), timeout=timeout)
-            answer = self._running.result(timeout + START_TIMEOUT)
-            if isinstance(answer, Parcel):
-                answer = answer.unpack()
-        except CancelledError:
-            answer = Answer("failed", message="the run was ended before it was done")
-        except FutureTimeoutError:
-            seconds = timeout if function is serve.load else timeout - GRACE
-            answer = Answer("timeout", message=f"not done after {seconds:g} s")
-        except ProcessExpired as error:
-            answer = Answer("crashed", message=_death(error.exitcode))
-        except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
-            answer = Answer("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
-        if isinstance(answer, Answer) and answer.status in {"timeout", "crashed", "failed"}:
-            printed = self._tail(before)
-            answer = replace(answer, stderr=f"{printed}{answer.stderr or ''}"[-TAIL:] or None)
-            if answer.status != "failed":
-                self._replace_process()
+    def _call(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, grace: float = GRACE
+    ) -> Any:
+        answer = self._process.call(function, arguments, timeout, grace=grace)
+        if isinstance(answer, Answer) and answer.status in {"timeout", "crashed"}:
+            self._loaded.clear()
         return answer
-
-    def _tail(self, before: int) -> str:
-        """What was printed since the log had ``before`` bytes, at most its last part."""
-        if not self._log.exists():
-            return ""
-        with self._log.open("rb") as log:
-            log.seek(max(before, self._log.stat().st_size - TAIL))
-            return log.read().decode("utf-8", "replace")
 
 
 def _death(exitcode: int | None) -> str:
@@ -163,4 +221,6 @@ def _death(exitcode: int | None) -> str:
         name = signal.Signals(-exitcode).name
         memory = " (often: out of memory)" if -exitcode == signal.SIGKILL else ""
         return f"its process was killed by {name}{memory}"
+    if exitcode is None:
+        return "its process died"
     return f"its process ended with exit status {exitcode}"
