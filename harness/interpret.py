@@ -1,0 +1,465 @@
+"""Carry out any execution: what the canonical equations become when one does otherwise, with its rounding noise.
+
+``harness.reference`` is the canonical LSTM, written for speed; this is the same LSTM with a table where each
+convention stood. Under the canonical execution both give the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.curves import CURVES, sigmoid
+from harness.dialect import uneven
+from harness.execution import (
+    BATCHES,
+    CANONICAL,
+    CELLS,
+    FEATURES,
+    GATES,
+    HIDDEN,
+    INITIAL,
+    KERNELS,
+    LAYOUTS,
+    LENGTHS,
+    PADDING,
+    PARTS,
+    SOURCES,
+    TIMES,
+    Execution,
+    rounded,
+)
+from harness.noise import Noise
+from harness.problem import Problem
+from harness.reference import Expected, ExpectedTensor
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+# Says of h and c (B, H) of one timestep whether to go on; None stands for what is not returned as computed.
+Watch = Callable[[int, Array, Array], bool]
+
+_EPS = 1e-6  # relative, of the differences that stand for derivatives
+_SIGMOIDS = "sigmoid"
+
+
+def interpret(problem: Problem, execution: Execution) -> Expected:
+    """Give what an execution makes of a problem, with the noise that rounding in its dtype can add.
+
+    Returns:
+        As ``harness.reference.expect``: i, f, g, o, c, h (T, B, H), then c_n and h_n (B, H).
+    """
+    run = _Run(problem, execution, noise=True)
+    run.go(None)
+    values, variances = run.returned(variances=False), run.returned(variances=True)
+    with np.errstate(all="ignore"):
+        return {name: ExpectedTensor.of(values[name], variances[name], run.noise) for name in values}
+
+
+def interpret_values(problem: Problem, execution: Execution, watch: Watch | None = None) -> Arrays | None:
+    """Give the values alone; None if ``watch`` ended it early."""
+    run = _Run(problem, execution, noise=False)
+    if not run.go(watch):
+        return None
+    return run.returned(variances=False)
+
+
+def returns_as_computed(execution: Execution) -> bool:
+    """Whether h and c of timestep t are returned at t, as that step computed them."""
+    e = execution
+    return (e.h_order, e.c_order, e.h_batch, e.c_batch, e.h_returned, e.c_returned, e.padding, e.lengths) == (
+        "given", "given", "given", "given", "h", "c", "masked", "given",
+    ) and e.h_gain == 1.0 and not e.returned_format  # fmt: skip
+
+
+def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, Array]:
+    """Give W (4H, I), R (4H, H) and b (4H,) in canonical form, as an execution reads them."""
+    e = execution
+    precision = Noise.of(problem.case.run.dtype).precision
+    W, R, b = (a.astype(precision) for a in (problem.W, problem.R, problem.b))
+    if e.first_bias_gain != 1.0 or e.second_bias_gain != 1.0:
+        first, second = uneven(problem.b)
+        b = e.first_bias_gain * first.astype(precision) + e.second_bias_gain * second.astype(precision)
+    W, R = KERNELS[e.kernels](W, R)
+    W, R = PARTS[e.W_part](LAYOUTS[e.W_layout](W)), PARTS[e.R_part](LAYOUTS[e.R_layout](R))
+    b = LAYOUTS[e.b_layout](b)
+    W = _gained(_ordered(W, e.W_gates), e.W_gain)
+    R = _gained(_ordered(R, e.R_gates), e.R_gain)
+    b = _gained(_ordered(b, e.b_gates), e.b_gain)
+    forget = (e.forget_bias - 1.0) * problem.case.lstm.forget_bias
+    if any(e.constant) or forget:
+        H = len(b) // 4
+        constants = np.array(e.constant, precision)
+        constants[1] += forget
+        b = b + np.repeat(constants, H)
+    if e.weights_format:
+        W, R, b = (rounded(a, e.weights_format) for a in (W, R, b))
+    return W, R, b
+
+
+def _ordered(M: Array, order: str) -> Array:
+    if order == GATES:
+        return M
+    H = len(M) // 4
+    return np.concatenate([M[order.index(gate) * H : (order.index(gate) + 1) * H] for gate in GATES])
+
+
+def _gained(M: Array, gain: tuple[float, ...]) -> Array:
+    if gain == (1.0, 1.0, 1.0, 1.0):
+        return M
+    factors = np.repeat(np.array(gain, M.dtype), len(M) // 4)
+    return M * (factors if M.ndim == 1 else factors[:, None])
+
+
+@dataclass(eq=False)
+class _State:
+    """h, c and tanh(c) after each timestep, with their variances where noise is asked for."""
+
+    values: dict[str, list[Array]]
+    initial: dict[str, Array]
+
+    def at(self, own: str, t: int) -> Array:
+        return self.initial[own] if t < 0 else self.values[own][t]
+
+
+class _Cell:
+    """One step of an execution, its weights read."""
+
+    def __init__(self, problem: Problem, execution: Execution, noise: Noise) -> None:
+        self.e, self.noise = execution, noise
+        W, R, self.b = read_weights(problem, execution)
+        self.operands = execution.operands_format
+        W, R = rounded(W, self.operands), rounded(R, self.operands)
+        self.Wt, self.Rt = np.ascontiguousarray(W.T), np.ascontiguousarray(R.T)
+        self.growth = noise.sum_growth(len(self.Wt) + len(self.Rt))
+        self.H = R.shape[1]
+        curve = CURVES[execution.cell_curve].value
+        self.cell, self.curve = CELLS[execution.cell], curve
+        hidden = HIDDEN[execution.hidden]
+        self.hidden = lambda o, c, before: hidden(o, c, before, curve)
+        self.x = self._inputs(problem, execution)
+        self.zx = rounded(self.x, self.operands) @ self.Wt + self.b
+        self.peeps = any(execution.peephole)
+
+    def _inputs(self, problem: Problem, e: Execution) -> Array:
+        x = problem.x.astype(self.noise.precision)
+        if e.x_batch == e.x_time == e.x_features == "given" and e.x_gain == 1.0 and not e.x_format:
+            return x
+        x = TIMES[e.x_time](BATCHES[e.x_batch](x), problem.lengths)
+        return rounded(FEATURES[e.x_features](x) * e.x_gain, e.x_format)
+
+    def initial(self, problem: Problem, e: Execution) -> tuple[Array, Array]:
+        h0, c0 = problem.h0.astype(self.noise.precision), problem.c0.astype(self.noise.precision)
+        h, c = INITIAL[e.h0](h0, c0), INITIAL[e.c0](c0, h0)
+        return rounded(h, e.h_format), rounded(c, e.c_format)
+
+    def step(self, t: int, h: Array, c: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """From the state that is taken in: z, gates (B, 4H), new c, tanh of it, new h."""
+        e, H = self.e, self.H
+        z = self.zx[t] + rounded(h, self.operands) @ self.Rt
+        if self.peeps:
+            z[:, :H] += e.peephole[0] * c
+            z[:, H : 2 * H] += e.peephole[1] * c
+        z = np.clip(z, -e.z_clip, e.z_clip) if e.z_clip < np.inf else z
+        z = rounded(z, e.z_format)
+        a = self.activate(z)
+        new_c = self._new_c(a, c)
+        if e.peephole[2]:
+            z[:, 3 * H :] += e.peephole[2] * new_c
+            a[:, 3 * H :] = self.activate(z)[:, 3 * H :]
+        u = self.curve(new_c)
+        h = self.hidden(a[:, 3 * H :], new_c, c)
+        if e.h_clip < np.inf:
+            h = np.clip(h, -e.h_clip, e.h_clip)
+        return z, a, new_c, u, rounded(h, e.h_format)
+
+    def _new_c(self, a: Array, c: Array) -> Array:
+        e, H = self.e, self.H
+        new = self.cell(a[:, :H], a[:, H : 2 * H], a[:, 2 * H : 3 * H], c)
+        if e.c_clip < np.inf:
+            new = np.clip(new, -e.c_clip, e.c_clip)
+        return rounded(new, e.c_format)
+
+    def activate(self, z: Array) -> Array:
+        e, H = self.e, self.H
+        a = sigmoid(z)
+        for k, name in enumerate(e.curves):
+            part = slice(k * H, (k + 1) * H)
+            if name != _SIGMOIDS:
+                a[..., part] = CURVES[name].value(z[..., part])
+            if e.gain[k] != 1.0 or e.offset[k]:
+                a[..., part] = e.gain[k] * a[..., part] + e.offset[k]
+        return rounded(a, e.gates_format)
+
+    def variance(
+        self,
+        t: int,
+        fed: tuple[Array, Array],
+        fed_var: tuple[Array, Array],
+        z: Array,
+        a: Array,
+        new_c: Array,
+        new_h: Array,
+    ) -> tuple[Array, Array, Array, Array]:
+        """Carry variances through ``step``: of gates, c, tanh(c) and h. ``harness.noise`` has the rules."""
+        (h, c), (h_var, c_var), H, u2 = fed, fed_var, self.H, self.noise.u2
+        Wt2, Rt2 = self.Wt * self.Wt, self.Rt * self.Rt
+        z_var = self.growth * ((self.x[t] * self.x[t]) @ Wt2 + self.b * self.b)
+        z_var = z_var + (self.growth * (h * h) + h_var) @ Rt2 + u2 * (z * z)
+        if self.peeps:
+            for k, weight in zip((0, 1, 3), self.e.peephole, strict=True):
+                part = z_var[:, k * H : (k + 1) * H]
+                part += weight * weight * (c_var + u2 * c * c)
+        near = _EPS * np.maximum(1, np.abs(z))
+        slope = (self.activate(z + near) - self.activate(z - near)) / (2 * near)
+        size = np.maximum(np.abs(a), 1)
+        a_var = np.fmin(slope * slope * z_var + u2 * size * size, size * size)
+        gates = [a[:, k * H : (k + 1) * H] for k in range(4)]
+        gate_vars = [a_var[:, k * H : (k + 1) * H] for k in range(4)]
+        i, f, g, o = gates
+        c_new_var = _through(self.cell, (i, f, g, c), (*gate_vars[:3], c_var))
+        c_new_var = c_new_var + u2 * (np.square(f * c) + np.square(i * g) + np.square(new_c))
+        u = self.curve(new_c)
+        near = _EPS * np.maximum(1, np.abs(new_c))
+        u_slope = (self.curve(new_c + near) - self.curve(new_c - near)) / (2 * near)
+        u_var = u_slope * u_slope * c_new_var + u2 * np.maximum(1, u * u)
+        h_new_var = _through(self.hidden, (o, new_c, c), (gate_vars[3], c_new_var, c_var))
+        h_new_var = h_new_var + u2 * (np.square(new_h) + np.square(o))
+        cap = np.maximum(1, np.square(new_h))
+        return a_var, c_new_var, u_var, np.fmin(h_new_var, cap)
+
+
+def _through(function: Callable[..., Array], values: tuple[Array, ...], variances: tuple[Array, ...]) -> Array:
+    """Give the first-order variance of a function of several values."""
+    total: Array = np.zeros_like(values[0])
+    for k, variance in enumerate(variances):
+        near = _EPS * np.maximum(1, np.abs(values[k]))
+        up = function(*(v + near if j == k else v for j, v in enumerate(values)))
+        down = function(*(v - near if j == k else v for j, v in enumerate(values)))
+        total = total + np.square((up - down) / (2 * near)) * variance
+    return total
+
+
+@lru_cache(maxsize=64)
+def _canonical_cell(problem: Problem) -> _Cell:
+    return _Cell(problem, CANONICAL, Noise.of(problem.case.run.dtype))
+
+
+# Rules over time and batch that compute, rather than only move: they round too.
+_COMPUTED = frozenset({
+    "mean over time", "sum so far", "mean so far", "change from the step before", "with the step before added",
+    "mean over sequences",
+})  # fmt: skip
+# Variances add up where values are subtracted.
+_ADDED = {"change from the step before": "with the step before added"}
+
+
+class _Run:
+    """One execution of one problem, from the first timestep to the last."""
+
+    def __init__(self, problem: Problem, execution: Execution, *, noise: bool) -> None:
+        self.problem, self.e, self.with_noise = problem, execution, noise
+        self.noise = Noise.of(problem.case.run.dtype)
+        self.T, self.B, _, self.H = problem.case.shape
+        with np.errstate(all="ignore"):
+            self.cell = _Cell(problem, execution, self.noise)
+            self.plain = None if execution.everywhere else _canonical_cell(problem)
+            self.lengths = None
+            if problem.lengths is not None:
+                self.lengths = LENGTHS[execution.lengths](problem.lengths, self.T)
+            h0, c0 = self.cell.initial(problem, execution)
+            if self.plain is not None:
+                scope = self._sequences()[:, None] & (execution.timesteps[0] == 0)
+                h0, c0 = (
+                    np.where(scope, mine, given.astype(mine.dtype))
+                    for mine, given in ((h0, problem.h0), (c0, problem.c0))
+                )
+            u0 = self.cell.curve(c0)
+        self.state = _State({name: [] for name in "hcu"}, {"h": h0, "c": c0, "u": u0})
+        given = {"h": problem.h0, "c": problem.c0, "u": None}
+        self.state_var = _State(
+            {name: [] for name in "hcu"},
+            {name: self._rounding_of(value, given[name]) for name, value in self.state.initial.items()},
+        )
+        self.records: list[Arrays] = []
+        self.record_vars: list[Arrays] = []
+
+    def _rounding_of(self, value: Array, given: Array | None) -> Array:
+        """Give the variance of an initial state: none where it is representable, as a given one is."""
+        if given is not None and value.shape == given.shape and (value == given).all():
+            return np.zeros_like(value)
+        with np.errstate(all="ignore"):
+            return np.where(value.astype(self.noise.dtype) == value, 0, 4 * self.noise.u2 * value * value)
+
+    def _sequences(self) -> Array:
+        first, stop = self.e.sequences
+        b = np.arange(self.B)
+        return (b >= first) & (b < (self.B if stop is None else stop))
+
+    def _units(self) -> Array:
+        first, stop = self.e.units
+        n = np.arange(self.H)
+        return (n >= first) & (n < (self.H if stop is None else stop))
+
+    def _at_timestep(self, t: int) -> bool:
+        first, stop = self.e.timesteps
+        return t >= first and (stop is None or t < stop)
+
+    def go(self, watch: Watch | None) -> bool:
+        """Take every timestep; False if ``watch`` ended it."""
+        with np.errstate(all="ignore"):
+            for t in range(self.T):
+                self._step(t)
+                if watch is not None and not watch(t, *self._shown(t)):
+                    return False
+        return True
+
+    def _shown(self, t: int) -> tuple[Array, Array]:
+        record = self.records[t]
+        valid = self._valid(t)
+        return (record["h"] if valid is None else np.where(valid, record["h"], 0)), record["c"]
+
+    def _valid(self, t: int) -> Array | None:
+        return None if self.lengths is None else (t < self.lengths)[:, None]
+
+    def _step(self, t: int) -> None:
+        if self.plain is None:
+            record, record_var = self._with(self.cell, self.e, t)
+        elif not self._at_timestep(t):
+            record, record_var = self._with(self.plain, CANONICAL, t)
+        else:
+            record, record_var = self._with(self.cell, self.e, t)
+            if (self.e.sequences, self.e.units) != ((0, None), (0, None)):
+                other, other_var = self._with(self.plain, CANONICAL, t)
+                scope = self._sequences()[:, None] & self._units()
+                record = {name: np.where(scope, record[name], other[name]) for name in record}
+                record_var = {name: np.where(scope, record_var[name], other_var[name]) for name in record_var}
+        valid = self._valid(t)
+        running = "hcu" if valid is None else PADDING[self.e.padding][2]
+        for name in "hcu":
+            for new, state in ((record, self.state), (record_var, self.state_var))[: 2 if self.with_noise else 1]:
+                kept = new[name]
+                if valid is not None and name not in running:
+                    kept = np.where(valid, kept, state.at(name, t - 1))
+                state.values[name].append(kept)
+        if "c" not in running:
+            record["c"] = self.state.at("c", t)
+            if self.with_noise:
+                record_var["c"] = self.state_var.at("c", t)
+        self.records.append(record)
+        self.record_vars.append(record_var)
+
+    def _with(self, cell: _Cell, e: Execution, t: int) -> tuple[Arrays, Arrays]:
+        H = self.H
+        h, c = self._fed(e, t, self.state)
+        z, a, new_c, u, new_h = cell.step(t, h, c)
+        record = dict(zip("ifgo", (a[:, k * H : (k + 1) * H] for k in range(4)), strict=True))
+        record |= {"c": new_c, "u": u, "h": new_h, "h before": h, "c before": c}
+        if not self.with_noise:
+            return record, {}
+        h_var, c_var = (np.abs(v) for v in self._fed(e, t, self.state_var, scaled=2))
+        a_var, new_c_var, u_var, new_h_var = cell.variance(t, (h, c), (h_var, c_var), z, a, new_c, new_h)
+        record_var = dict(zip("ifgo", (a_var[:, k * H : (k + 1) * H] for k in range(4)), strict=True))
+        record_var |= {"c": new_c_var, "u": u_var, "h": new_h_var, "h before": h_var, "c before": c_var}
+        return record, record_var
+
+    def _fed(self, e: Execution, t: int, state: _State, scaled: int = 1) -> tuple[Array, Array]:
+        """Give h and c as timestep ``t`` takes them in."""
+        h, c = SOURCES[e.h_source]("h", state.at, t), SOURCES[e.c_source]("c", state.at, t)
+        if e.h_keep != 1.0:
+            h = e.h_keep**scaled * h
+        if e.c_keep != 1.0:
+            c = e.c_keep**scaled * c
+        if t in e.reset_at or (e.reset_every and t and t % e.reset_every == 0):
+            if "h" in e.reset_what:
+                h = 0 * h if e.reset_to == "zero" else state.at("h", -1)
+            if "c" in e.reset_what:
+                c = 0 * c if e.reset_to == "zero" else state.at("c", -1)
+        return h, c
+
+    def returned(self, *, variances: bool) -> Arrays:
+        """Give the arrays that are handed back, or their variances."""
+        records = self.record_vars if variances else self.records
+        state = self.state_var if variances else self.state
+        arrays = {name: np.stack([record[name] for record in records]) for name in (*"ifgo", "c", "h")}
+        what = {"h": self.e.h_returned, "c": self.e.c_returned}
+        exchanged = what == {"h": "c", "c": "h"}
+        if exchanged:  # the pair is exchanged when all is done, padding too
+            what = {"h": "h", "c": "c"}
+        h, c = (arrays[own] if what[own] == own else self._what(what[own], records, state) for own in "hc")
+        if self.lengths is not None:
+            past = np.arange(self.T)[:, None, None] >= self.lengths[None, :, None]
+            for name in "ifgo":
+                arrays[name][np.broadcast_to(past, arrays[name].shape)] = 0
+            of_h, of_c, _ = PADDING[self.e.padding]
+            h, c = self._past(of_h, what["h"], h, past, state), self._past(of_c, what["c"], c, past, state)
+            for own, rule in (("h", "zero"), ("c", "kept")):
+                arrays[own] = self._past(rule, own, arrays[own], past, state)
+        if exchanged:
+            h, c = c, h
+        h, c = self._placed(h, c, variances=variances)
+        if self.plain is not None:
+            h, c = self._in_scope(h, arrays["h"]), self._in_scope(c, arrays["c"])
+        final = {"c_n": state.at("c", self.T - 1), "h_n": state.at("h", self.T - 1)}
+        return {**{name: arrays[name] for name in "ifgo"}, "c": c, "h": h, **final}
+
+    def _placed(self, h: Array, c: Array, *, variances: bool) -> tuple[Array, Array]:
+        """Put h and c at the time and sequence at which they are returned."""
+        e, lengths = self.e, self.problem.lengths
+        if not variances:
+            h = BATCHES[e.h_batch](TIMES[e.h_order](h, lengths)) * e.h_gain
+            c = BATCHES[e.c_batch](TIMES[e.c_order](c, lengths))
+            self.placed = h, c
+            return rounded(h, e.returned_format), rounded(c, e.returned_format)
+        placed = []
+        for name, array, order, batch in (("h", h, e.h_order, e.h_batch), ("c", c, e.c_order, e.c_batch)):
+            moved = BATCHES[batch](TIMES[_ADDED.get(order, order)](array, lengths))
+            if order in _COMPUTED or batch in _COMPUTED:
+                value = self.placed["hc".index(name)]
+                moved = moved + self.noise.sum_growth(max(self.T, self.B)) * value * value
+            placed.append(moved)
+        return placed[0] * e.h_gain**2, placed[1]
+
+    def _in_scope(self, mine: Array, canonical: Array) -> Array:
+        scope = np.array([self._at_timestep(t) for t in range(self.T)])[:, None, None]
+        return np.where(scope & self._sequences()[None, :, None] & self._units(), mine, canonical)
+
+    def _what(self, name: str, records: list[Arrays], state: _State) -> Array:
+        shape = (self.T, self.B, self.H)
+        if name in {"zero", "-"}:
+            return np.zeros(shape, self.noise.precision)
+        if name in {"h0", "c0"}:
+            return np.broadcast_to(state.at(name[0], -1), shape)
+        if name.startswith("tanh"):
+            value = np.stack([record[name[5]] for record in records])
+            return value if records is self.record_vars else np.tanh(value)
+        return np.stack([record[name] for record in records])
+
+    def _past(self, rule: str, name: str, a: Array, past: Array, state: _State) -> Array:
+        """Fill what stands past the end of each sequence."""
+        if rule == "computed":
+            return a
+        if rule == "zero":
+            return np.where(past, 0, a)
+        if rule == "initial":
+            return np.where(past, self._initial(name, state), a)
+        filled = a.copy()
+        assert self.lengths is not None
+        for b, length in enumerate(self.lengths):
+            filled[length:, b] = filled[length - 1, b] if length else self._initial(name, state)[b]
+        return filled
+
+    def _initial(self, name: str, state: _State) -> Array:
+        """Give what stands for a returned tensor before the first timestep."""
+        if name in {"h", "c", "u"}:
+            return state.at(name, -1)
+        if name in {"h before", "c before", "h0", "c0"}:
+            return state.at(name[0], -1)
+        if name.startswith("tanh"):
+            value = state.at(name[5], -1)
+            return value + self.noise.u2 if state is self.state_var else np.tanh(value)
+        return 0 * state.at("h", -1) if name == "zero" else state.at("c", -1)
