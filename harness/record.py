@@ -12,7 +12,7 @@ from harness.case import Case
 from harness.compare import limit_for
 from harness.errors import LockstepError, TraceError
 from harness.results import Limit, RunResult, judge, load_results
-from harness.run import Problems, answers, environment, judge_trace
+from harness.run import Problems, Seen, answers, environment, judge_trace
 from harness.trace import Recorded, check_same_problem, load_trace, save_trace
 
 
@@ -74,7 +74,7 @@ def judge_files(
     """
     runs: list[RunResult] = []
     errors: list[LockstepError] = []
-    problems = Problems()
+    problems, seen = Problems(), Seen()
     for path in paths:
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not files:
@@ -82,11 +82,11 @@ def judge_files(
         for file in files:
             try:
                 runs += _judge_results(file, limit) if file.suffix == ".json" else [
-                    _judge_trace_file(file, case, limit, problems)
+                    _judge_trace_file(file, case, limit, problems, seen)
                 ]  # fmt: skip
             except LockstepError as error:
                 errors.append(error)
-    return runs, errors
+    return seen.explained(runs), errors
 
 
 def _judge_results(path: Path, limit: float | None) -> list[RunResult]:
@@ -94,13 +94,14 @@ def _judge_results(path: Path, limit: float | None) -> list[RunResult]:
     return runs if limit is None else [judge(run, Limit("option", sigma=limit)) for run in runs]
 
 
-def _judge_trace_file(path: Path, case: Case | None, limit: float | None, problems: Problems) -> RunResult:
+def _judge_trace_file(path: Path, case: Case | None, limit: float | None, problems: Problems, seen: Seen) -> RunResult:
     trace, recorded = load_trace(path)
     judged_by = case or recorded.case
     problems.keep_only(judged_by)
     problem = problems.problem(judged_by)
     check_same_problem(recorded, problem, path)
     result = judge_trace(judged_by, recorded.backend, trace, problems, limit_for(judged_by, limit))
+    seen.keep(problem, trace, result)
     return replace(
         result, versions=recorded.versions, seconds=recorded.seconds, repeatable=recorded.repeatable,
         rerun=f"lockstep compare {path}",

@@ -19,13 +19,18 @@ from harness.backend import BackendInfo, by_worker
 from harness.case import Case
 from harness.compare import check_golden, compare, compare_steps, limit_for
 from harness.defaults import TIMEOUT
+from harness.diagnose import diagnose
 from harness.errors import LockstepError
 from harness.problem import Problem
 from harness.reference import Expected, expect
-from harness.results import Limit, RunResult, judge
+from harness.results import Diagnosis, Limit, RunResult, judge
+from harness.search import Observation
 from harness.serve import THREADS, Answer
+from harness.spread import widened
 from harness.trace import Trace
 from harness.worker import Worker
+
+SMALL = 10_000  # numbers in a trace that is kept although it agrees
 
 
 class Problems:
@@ -36,6 +41,7 @@ class Problems:
         self._lock = threading.Lock()
         self._problems: dict[Case, Problem] = {}
         self._expected: dict[Case, Expected] = {}
+        self._widened: dict[Case, Expected] = {}
 
     def problem(self, case: Case) -> Problem:
         """Give a case's problem; threads may ask at once."""
@@ -51,6 +57,12 @@ class Problems:
             check_golden(expected, case)
             self._expected[case] = expected
         return self._expected[case]
+
+    def widened(self, case: Case) -> Expected:
+        """Give the same with noise that covers what the network amplifies: for what lies beyond the limit."""
+        if case not in self._widened:
+            self._widened[case] = widened(self.problem(case), self.expected(case))
+        return self._widened[case]
 
     def check(self, case: Case) -> None:
         """Check, before anything runs, what only the numbers of a case can show.
@@ -74,6 +86,7 @@ class Problems:
         with self._lock:
             self._problems.pop(case, None)
         self._expected.pop(case, None)
+        self._widened.pop(case, None)
 
 
 def answers(
@@ -144,18 +157,47 @@ def run_cases(
     for case in cases:
         problems.check(case)
     results: dict[tuple[str, str], RunResult] = {}
+    seen = Seen()
     left = {case.name: len(backends) for case in cases}
     # The reference multiplies small matrices: more threads would only take the workers' time.
     with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
         for case, backend, answer in answers(cases, backends, problems, timeout):
             result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit))
             results[case.name, backend.name] = result
+            if answer.trace is not None:
+                seen.keep(problems.problem(case), answer.trace, result)
             on_result(result)
             left[case.name] -= 1
             if not left[case.name]:
                 problems.drop(case)
     wanted = [(case.name, backend.name) for case in cases for backend in backends]
-    return [results[key] for key in wanted if key in results]
+    return seen.explained([results[key] for key in wanted if key in results])
+
+
+class Seen:
+    """What each backend returned, kept until it is known which of them diverge."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._observations: dict[str, list[Observation]] = {}
+
+    def keep(self, problem: Problem, trace: Trace, result: RunResult) -> None:
+        """Keep what diverges, and what agrees where it is small: an explanation must reproduce both."""
+        size = sum(array.size for array in trace.tensors().values())
+        if result.status == "diverge" or size <= SMALL:
+            self._observations.setdefault(result.backend, []).append(Observation(problem, trace.tensors()))
+
+    def explained(self, runs: list[RunResult]) -> list[RunResult]:
+        """Give the results with the explanations of those that diverge: one search for each backend."""
+        found: dict[str, list[Diagnosis]] = {}
+        for backend in dict.fromkeys(run.backend for run in runs if run.status == "diverge"):
+            own = [run for run in runs if run.backend == backend]
+            if backend in self._observations:
+                found[backend] = diagnose(self._observations[backend], own)
+        return [
+            replace(run, diagnosis=found[run.backend]) if run.status == "diverge" and run.backend in found else run
+            for run in runs
+        ]
 
 
 def judge_answer(case: Case, backend: str, answer: Answer, problems: Problems, limit: Limit) -> RunResult:
@@ -179,7 +221,14 @@ def judge_trace(case: Case, backend: str, trace: Trace, problems: Problems, limi
     Raises:
         LockstepError: If nothing can be compared, or the case contradicts its golden values.
     """
-    expected = problems.expected(case)
+    result = _judged(case, backend, trace, problems, problems.expected(case), limit)
+    if result.status == "diverge" and limit.sigma is not None:
+        # Is it rounding that the network itself amplifies?
+        result = _judged(case, backend, trace, problems, problems.widened(case), limit)
+    return result
+
+
+def _judged(case: Case, backend: str, trace: Trace, problems: Problems, expected: Expected, limit: Limit) -> RunResult:
     measured = RunResult(
         case=case.name,
         backend=backend,
