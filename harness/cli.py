@@ -87,6 +87,103 @@ def run(
 
 
 @app.command
+def check(
+    target: Annotated[str, Parameter(help="Your port, FILE.py:FUNCTION; it is called in a process of its own.")],
+    *,
+    case: Annotated[
+        list[str] | None,
+        Parameter(name="--case", negative="", help="A case to check, may be repeated; else all shipped ones."),
+    ] = None,
+    layout: Annotated[
+        str, Parameter(help="How weights are handed over: canonical, torch, keras, tf1, onnx.")
+    ] = "canonical",
+    arrays: Annotated[str, Parameter(help="What arguments are: numpy, torch, jax or tensorflow arrays.")] = "numpy",
+    json: JsonFile = None,
+    html: HtmlFolder = None,
+    timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
+    limit: Limit = None,
+    seed: Annotated[int, Parameter(help="Added to every case's seed: the same check on other numbers.")] = 0,
+) -> int:
+    """Check your own implementation: whether it agrees, where it first diverges, and why."""
+    from harness.check import cases_of, check, rerun_of
+    from harness.output import check_outputs, write_outputs
+    from harness.port import Port, parse_target
+    from harness.run import environment
+    from harness.terminal import advance, progress, show_check
+
+    _check_positive(timeout=timeout, limit=limit)
+    if seed < 0:
+        raise LockstepError(f"--seed {seed}: must be 0 or above.")
+    found, cases = parse_target(target), cases_of(case or [])
+    check_outputs(json, html)
+    with (
+        Port(found, layout=layout, arrays=arrays, timeout=timeout) as port,
+        progress(Console(stderr=True), len(cases)) as bar,
+    ):
+        checked = check(
+            port,
+            cases,
+            layout=layout,
+            limit=limit,
+            seed=seed,
+            blind=bool(case),
+            on_result=lambda result: advance(bar, result),
+        )
+    runs = [rerun_of(result, target, layout, arrays) for result in checked.runs]
+    results = _results(environment(), runs)
+    page = write_outputs(results, json, html)
+    show_check(Console(stderr=str(json) == "-"), runs, checked, named=bool(case))
+    if page is not None:
+        _tell_page(page)
+    return results.exit_status
+
+
+@app.command
+def anatomy(
+    target: Annotated[str, Parameter(help="A port, FILE.py:FUNCTION, or the name of a backend.")],
+    *,
+    layout: Annotated[str, Parameter(help="How a port's weights are handed over.")] = "canonical",
+    arrays: Annotated[str, Parameter(help="What a port's arguments are.")] = "numpy",
+    json: JsonFile = None,
+    timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
+) -> int:
+    """Measure the dialect of an implementation: convention, intended, measured, evidence."""
+    from harness.ask import anatomy_of
+    from harness.output import check_outputs, write_json
+    from harness.terminal import show_anatomy
+
+    _check_positive(timeout=timeout)
+    check_outputs(json, None)
+    found = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
+    show_anatomy(Console(stderr=str(json) == "-"), found)
+    if json is not None:
+        write_json(found, json)
+    return 0 if found.proved and found.explanation is None else 1
+
+
+@app.command
+def adequacy(
+    *case: CaseName,
+    json: JsonFile = None,
+    full: Annotated[
+        bool, Parameter(negative="", help="Show every fault, not only those that some case misses.")
+    ] = False,
+) -> int:
+    """Compute which faults of the catalogue a case can see, without any framework."""
+    from harness.adequacy import adequacy
+    from harness.find_cases import find_cases
+    from harness.output import check_outputs, write_json
+    from harness.terminal import show_adequacy
+
+    check_outputs(json, None)
+    found = adequacy([one.case for one in find_cases(case)])
+    show_adequacy(Console(stderr=str(json) == "-"), found, full=full)
+    if json is not None:
+        write_json(found, json)
+    return 0
+
+
+@app.command
 def record(
     *case: CaseName,
     backend: BackendNames = None,
@@ -156,6 +253,26 @@ def report(
 
     page = write_html(load_results(results), html)
     _tell_page(page)
+    return 0
+
+
+@app.command
+def convert(
+    weights: Annotated[Path, Parameter(name="IN", help="Weights of one LSTM: .safetensors or .npz.")],
+    out: Annotated[Path, Parameter(name="OUT", help="Where to write them: .safetensors or .npz.")],
+    /,
+    *,
+    source: Annotated[str, Parameter(name="--from", help="How they are stored: torch, keras, tf1, onnx, ...")],
+    target: Annotated[str, Parameter(name="--to", help="How to store them.")],
+    prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
+) -> int:
+    """Rewrite the weights of one framework as another stores them."""
+    from harness.convert import convert_file, find_dialect, written
+    from harness.terminal import plain
+
+    from_dialect, to_dialect = find_dialect(source), find_dialect(target)
+    arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix)
+    Console().print(plain(written(out, to_dialect, arrays, notes)), soft_wrap=True)
     return 0
 
 

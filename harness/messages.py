@@ -6,7 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.results import Difference, RunResult, TensorResult
+    from collections.abc import Mapping, Sequence
+
+    from harness.adequacy import Adequacy
+    from harness.anatomy import Anatomy
+    from harness.results import Diagnosis, Difference, RunResult, TensorResult
 
 
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
@@ -61,9 +65,117 @@ def divergence_text(run: RunResult) -> str:
     lines += _steps_alone(run)
     if run.repeatable is False:
         lines.append("  Not repeatable: a second call on the same problem gave other bits.")
+    lines += [f"  Note: {note}." for note in run.notes]
+    lines += ["  " + line for line in diagnosis_lines(run.diagnosis)]
     if run.rerun:
         lines.append(f"  Rerun: {run.rerun}")
     return "\n".join(lines)
+
+
+_FEW = 6  # explanations that are named one by one
+
+
+def diagnosis_lines(found: Sequence[Diagnosis]) -> list[str]:
+    """Say why: the explanation, its proof, its fix, and what else these numbers cannot be told from."""
+    if not found:
+        return []
+    first = found[0]
+    if first.sigma is None and not first.fix:
+        return [f"Why: {first.fault}. {first.message}", *(f"     {fact}" for fact in first.facts)]
+    lines = [f"Why: {first.message} [{first.fault}]"]
+    if first.evidence:
+        lines.append(f"     {first.evidence}")
+    lines.append(f"Fix: {first.fix}")
+    others = first.indistinguishable_from
+    if others:
+        more = f" and {len(others) - _FEW} more" if len(others) > _FEW else ""
+        apart = (
+            f'Case "{first.told_apart_by}" tells some of them apart.'
+            if first.told_apart_by
+            else "No shipped case tells them apart."
+        )
+        lines.append(f"These numbers cannot tell it from: {', '.join(others[:_FEW])}{more}. {apart}")
+    return lines
+
+
+def first_diverging(runs: Sequence[RunResult]) -> RunResult:
+    """Choose of several divergences the one to show: the smallest case, which comes first, with a first timestep."""
+    return next((run for run in runs if run.first_divergence is not None), runs[0])
+
+
+def check_text(run: RunResult, diverging: int, cases: int) -> str:
+    """Say of a port where it first diverges, and why."""
+    first = run.first_divergence
+    at = f" at timestep {first.timestep}" if first is not None else ""
+    return (
+        f'{run.backend} diverges{at} (case "{run.case}"), and in {diverging} of {cases} cases.\n{divergence_text(run)}'
+    )
+
+
+def blind_texts(cases: Sequence[str], blind: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say what each case could not have seen."""
+    lines = []
+    for case in cases:
+        missed = list(blind.get(case, ()))
+        if missed:
+            shown = ", ".join(_spread(missed))
+            lines.append(
+                f'Case "{case}" cannot see {len(missed)} faults of the catalogue, among them {shown}. '
+                "All: lockstep adequacy; without --case the whole suite is run."
+            )
+    return lines
+
+
+_SHOWN = 8
+
+
+def _spread(names: Sequence[str]) -> list[str]:
+    """Choose some names of all kinds: one for each first word, then what is left."""
+    kinds: dict[str, str] = {}
+    for name in names:
+        kinds.setdefault(name.partition("-")[0], name)
+    return list(kinds.values())[:_SHOWN]
+
+
+def anatomy_lines(found: Anatomy) -> list[str]:
+    """Say what differs, whether it is proved, and what could not be decided."""
+    differing = [row.name for row in found.conventions if row.differs]
+    undecided = [row.name for row in found.conventions if row.differs is None]
+    lines = []
+    if found.explanation is not None:
+        lines += diagnosis_lines([found.explanation])
+    elif found.proved and found.sigma is not None:
+        lines.append(
+            f"{found.subject} is canonical: the reference reproduces its answers to fresh problems to "
+            f"{number(found.sigma)} sigma."
+        )
+    else:
+        lines.append(f"Not proved: no reading of {found.subject} reproduces its answers to fresh problems.")
+    lines.append(
+        f"{len(found.conventions)} conventions, {len(differing)} differ, {len(undecided)} could not be decided "
+        f"({found.calls} calls)."
+    )
+    return lines
+
+
+def seen(sigma: float, limit: float) -> bool:
+    """Whether a fault shows at this many sigma; what cannot be compared shows."""
+    return not sigma <= limit
+
+
+def adequacy_lines(found: Adequacy) -> list[str]:
+    """Count what each case and all together see."""
+    count = len(found.sigma)
+    lines = []
+    for k, case in enumerate(found.cases):
+        sees = sum(seen(row[k], found.limit) for row in found.sigma.values())
+        lines.append(f"{case} sees {sees} of {count} faults.")
+    unseen = [name for name, row in found.sigma.items() if not any(seen(value, found.limit) for value in row)]
+    if len(found.cases) > 1:
+        lines.append(f"Together they see {count - len(unseen)} of {count}.")
+    if unseen:
+        lines.append(f"Unseen: {', '.join(unseen)}.")
+    return lines
 
 
 def failure_text(run: RunResult) -> str:
@@ -80,7 +192,9 @@ def text_of(run: RunResult) -> str:
     """Give the whole text of a result, whatever it came to."""
     if run.status == "diverge":
         return divergence_text(run)
-    return headline(run) if run.status in {"agree", "unsupported"} else failure_text(run)
+    if run.status in {"agree", "unsupported"}:
+        return "\n".join([headline(run), *(f"  Note: {note}." for note in run.notes)])
+    return failure_text(run)
 
 
 def number(value: float) -> str:

@@ -6,9 +6,10 @@ import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from harness.errors import LockstepError
-from harness.results import Results, encode_results
+from harness.results import Results, encode, encode_results
 
 GROUP = "lockstep.reports"
 
@@ -41,6 +42,16 @@ def write_outputs(results: Results, json: Path | None, html: Path | None) -> Pat
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_bytes(encode_results(results))
     return write_html(results, html) if html is not None else None
+
+
+def write_json(found: Any, json: Path) -> None:
+    """Write any plain value as JSON, to a file or with "-" to stdout."""
+    encoded = encode(found)
+    if str(json) == "-":
+        sys.stdout.buffer.write(encoded + b"\n")
+        sys.stdout.flush()
+    else:
+        json.write_bytes(encoded)
 
 
 def write_html(results: Results, folder: Path) -> Path:

@@ -105,6 +105,25 @@ class First(Struct, frozen=True):
     timestep: int
 
 
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """One explanation of a divergence, proved by running the reference with it; or that none was found.
+
+    ``fault`` is a stable name of the catalogue, several joined by " + ", or "unexplained".
+    """
+
+    fault: str
+    message: str  # what is done otherwise
+    fix: str = ""
+    sigma: float | None = None  # how far the reference with this fault is from what was returned; None if unexplained
+    evidence: str = ""
+    indistinguishable_from: list[str] = field(default_factory=list)  # other explanations of the same numbers
+    told_apart_by: str | None = None  # a case under which these explanations differ
+    family: str = ""
+    met: str = ""
+    facts: list[str] = field(default_factory=list)  # what is known where nothing explains
+    proof: dict[str, Any] = field(default_factory=dict)  # what the reference did otherwise: fields of an execution
+
+
 class RunResult(Struct, frozen=True, kw_only=True):
     """One backend on one case."""
 
@@ -115,7 +134,8 @@ class RunResult(Struct, frozen=True, kw_only=True):
     first_divergence: First | None = None
     tensors: dict[str, TensorResult] = field(default_factory=dict)
     local: Local | None = None
-    diagnosis: list[dict[str, Any]] = field(default_factory=list)
+    diagnosis: list[Diagnosis] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what else is worth knowing of the call
     parameters: list[Parameter] = field(default_factory=list)
     device: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -219,7 +239,12 @@ def _first_divergence(tensors: dict[str, TensorResult]) -> First | None:
 
 def encode_results(results: Results) -> bytes:
     """Give results as JSON."""
-    return msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(results)))
+    return encode(results)
+
+
+def encode(value: Any) -> bytes:
+    """Give any plain value as JSON, numbers that are not finite as strings."""
+    return msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(value)))
 
 
 def encode_run(run: RunResult) -> str:

@@ -13,9 +13,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.messages import number, printable, text_of
+from harness.messages import (
+    adequacy_lines,
+    anatomy_lines,
+    blind_texts,
+    check_text,
+    first_diverging,
+    number,
+    printable,
+    seen,
+    text_of,
+)
 
 if TYPE_CHECKING:
+    from harness.adequacy import Adequacy
+    from harness.anatomy import Anatomy
+    from harness.check import Checked
     from harness.features import Support
     from harness.results import RunResult
 
@@ -112,3 +125,58 @@ def support_text(support: Support) -> str:
     lines.append("  supports " + ", ".join(feature for feature, reason in support.reasons.items() if reason is None))
     lines += [f"  not {feature}: {reason}" for feature, reason in support.reasons.items() if reason is not None]
     return "\n".join(lines)
+
+
+def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool) -> None:
+    """Print what a check came to: each case, the first divergence in full, why, the fix, and what it could not see."""
+    console.print("Worst difference from the reference, in sigma of rounding:")
+    console.print(results_table(runs))
+    for text in _refusals(runs):
+        console.print(plain(text), style="dim", soft_wrap=True)
+    diverging = [run for run in runs if run.status == "diverge"]
+    if diverging:
+        first = first_diverging(diverging)
+        console.print(plain(check_text(first, len(diverging), len(runs))), soft_wrap=True)
+    for run in runs:
+        if run.status not in {"agree", "unsupported", "diverge"}:
+            console.print(plain(text_of(run)), soft_wrap=True)
+    notes = dict.fromkeys(note for run in runs for note in run.notes)
+    for note in notes:
+        console.print(plain(f"Note: it {note}."), soft_wrap=True)
+    if named:
+        for text in blind_texts([run.case for run in runs], checked.blind):
+            console.print(plain(text), soft_wrap=True)
+    console.print(summary(runs))
+
+
+def show_anatomy(console: Console, found: Anatomy) -> None:
+    """Print the table of conventions, what differs, and the proof."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in ("", "convention", "intended", "measured", "evidence"):
+        table.add_column(column, overflow="fold")
+    marks = {True: ("differs", "bold red"), False: ("", ""), None: ("?", "yellow")}
+    for row in found.conventions:
+        mark, style = marks[row.differs]
+        cells = (mark, row.name, row.intended, row.measured, row.evidence)
+        table.add_row(*(plain(cell) for cell in cells), style=style)
+    console.print(table)
+    console.print(plain("\n".join(anatomy_lines(found))), soft_wrap=True)
+
+
+def show_adequacy(console: Console, found: Adequacy, *, full: bool) -> None:
+    """Print the matrix fault x case, and counts."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("fault", overflow="fold")
+    for case in found.cases:
+        table.add_column(plain(case), justify="right", overflow="fold")
+    for name, row in found.sigma.items():
+        if full or not all(seen(value, found.limit) for value in row):
+            table.add_row(plain(name), *(_adequacy_cell(value, found.limit) for value in row))
+    console.print(f"Faults that change a case's h or c beyond {found.limit:g} sigma; blind cells show a dot:")
+    console.print(table)
+    for line in adequacy_lines(found):
+        console.print(plain(line), soft_wrap=True)
+
+
+def _adequacy_cell(value: float, limit: float) -> Text:
+    return Text(number(value)) if seen(value, limit) else Text("·", style="bold red")

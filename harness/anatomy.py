@@ -1,0 +1,500 @@
+"""The anatomy of a black box: its dialect, measured convention by convention, and proved on fresh problems.
+
+Each convention has its own small experiment, so that several faults at once do not hide each other. What was
+measured is an execution; the reference runs it on problems that no experiment has used, and only where it reproduces
+the black box to within rounding is it called what the black box does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from harness.curves import CURVES
+from harness.diagnose import MEASURED_MAP, chosen, confirmed
+from harness.execution import CANONICAL, GATES, Execution, merged
+from harness.faults import FAMILIES
+from harness.measure.curves import Reading, Response, describe_curve, read_curves, response, sparkline
+from harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules
+from harness.measure.precision import Kept, measure_precision
+from harness.measure.wiring import Wiring, measure_wiring
+from harness.messages import number
+from harness.noise import LIMIT_SIGMA
+from harness.problem import Problem
+from harness.results import Diagnosis
+from harness.search import Explanation, Observation, Search
+from harness.subject import Subject, posed
+
+Array = NDArray[Any]
+Changes = dict[str, Any]
+
+MOST_BASES = 12
+MOST_SECONDS = 15.0
+
+
+class Convention(Struct, frozen=True):
+    """One row of the table: what is asked, what a canonical LSTM does, what was measured, and how that is known."""
+
+    name: str
+    intended: str
+    measured: str
+    evidence: str
+    differs: bool | None  # None: could not be decided
+
+
+class Anatomy(Struct, frozen=True):
+    """All conventions of a black box, and whether the reference, run that way, reproduces it."""
+
+    subject: str
+    conventions: list[Convention]
+    explanation: Diagnosis | None  # the deviations that were measured and proved; None if there are none or no proof
+    proved: bool
+    sigma: float | None  # of the proof
+    calls: int
+
+
+class _Counted:
+    """Counts the calls of a subject."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.name, self.two_biases = subject.name, subject.two_biases
+        self._subject, self.calls = subject, 0
+
+    def ask(self, problems: Sequence[Problem]) -> list[Any]:
+        self.calls += len(problems)
+        return self._subject.ask(problems)
+
+
+def explain_measured(subject: Subject, seen: Sequence[Observation], others: Sequence[Problem]) -> list[Diagnosis]:
+    """Measure a black box that no named fault explains, and give what explains all that was seen; empty if nothing."""
+    found = _explanations(subject, seen)
+    if found:
+        return _told(found, seen, others)
+    irregular = _irregular(subject)
+    return [] if irregular is None else [irregular[0]]
+
+
+def _told(found: list[Explanation], seen: Sequence[Observation], others: Sequence[Problem]) -> list[Diagnosis]:
+    from harness.diagnose import told
+
+    if not found:
+        return []
+    return told(found, [one.problem for one in seen], others)
+
+
+def _unlike(found: list[Explanation]) -> list[Explanation]:
+    seen: set[str] = set()
+    return [one for one in found if not (one.name in seen or seen.add(one.name))]
+
+
+def _explanations(subject: Subject, seen: Sequence[Observation]) -> list[Explanation]:
+    search = Search(chosen(seen, LIMIT_SIGMA), two_biases=subject.two_biases)
+    until = time.monotonic() + MOST_SECONDS
+    for base in _bases(subject, batched=independent(subject)):
+        if time.monotonic() > until:
+            break
+        found = [one for one in search.explain_from(base) if confirmed(one, seen, LIMIT_SIGMA)]
+        if found:
+            fewest = min(len(one.faults) for one in found)
+            return _unlike([one for one in found if len(one.faults) == fewest])
+    return []
+
+
+def _irregular(subject: Subject) -> tuple[Diagnosis, Execution, KernelMap] | None:
+    """Where entries are misplaced by no known rule, give the measured table, if it reproduces fresh numbers."""
+    batched = independent(subject)
+    for _, readings in _curve_readings(subject, batched=batched):
+        for reading in readings[:3]:
+            measured = measure_kernels(subject, reading.changes, batched=batched)
+            if measured is None or measured.undecided:
+                continue
+            shapes = [{"T": T, "B": B, "I": I, "H": H} for T, B in ((1, 1), (6, 1), (5, 3))]
+            seen = observe(subject, 500, shapes)
+            read = [Observation(_as_read(one.problem, measured), one.tensors) for one in seen]
+            found = Search(read).explain_from(reading.changes)
+            if seen and found:
+                return _misplaced(measured, found[0]), found[0].execution, measured
+    return None
+
+
+def _as_read(problem: Problem, measured: KernelMap) -> Problem:
+    """Give the problem with the weights that are in effect."""
+    W, R, b = measured.effective(*(a.astype(np.float64) for a in (problem.W, problem.R, problem.b)))
+    return posed(W, R, b, problem.x, problem.h0, problem.c0)
+
+
+def _misplaced(measured: KernelMap, found: Explanation) -> Diagnosis:
+    table = exceptions(measured)
+    also = "".join(f" And: {fault.message}" for fault in found.faults)
+    return Diagnosis(
+        fault=" + ".join(["weights-misplaced", *(fault.name for fault in found.faults)]),
+        message="Entries of the weights drive other gates, units or inputs than theirs "
+        f"(measured at I = {I}, H = {H}): "
+        f"{table}.{also}",
+        fix=FAMILIES["kernel"].fix,
+        sigma=found.sigma,
+        evidence="The reference, with each entry where it was measured, reproduces fresh numbers to "
+        f"{number(found.sigma)} sigma.",
+        family="kernel",
+        met=FAMILIES["kernel"].met,
+        proof={MEASURED_MAP: table},
+    )
+
+
+def independent(subject: Subject) -> bool:
+    """Whether a sequence's result does not depend on its neighbours in the batch."""
+    problem = _random(1, T=1, B=3, I=3, H=5)
+    together = subject.ask([problem])[0]
+    alone = subject.ask([_sequence(problem, b) for b in range(3)])
+    if together is None or any(one is None for one in alone):
+        return False
+    return all(
+        np.allclose(together[name][:, b : b + 1], one[name], rtol=1e-4, atol=1e-5, equal_nan=True)
+        for name in ("h", "c")
+        if name in together
+        for b, one in enumerate(alone)
+        if one is not None and name in one
+    )
+
+
+def _bases(subject: Subject, *, batched: bool) -> Iterator[Changes]:
+    """Give what one timestep shows, the plainest reading first."""
+    count = 0
+    for _, readings in _curve_readings(subject, batched=batched):
+        for reading in readings:
+            for changes in _kernel_readings(subject, reading, batched=batched):
+                yield changes
+                count += 1
+                if count == MOST_BASES:
+                    return
+
+
+def _curve_readings(subject: Subject, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:
+    for door in ("W", "R"):
+        seen = response(subject, door, batched=batched)
+        if seen is not None and np.ptp(seen.c[0.0]) > 0:
+            yield seen, read_curves(seen)
+            return
+
+
+_INITIALS = (("given", "given"), ("exchanged", "exchanged"), ("exchanged", "given"), ("given", "exchanged"))
+
+
+def _kernel_readings(subject: Subject, reading: Reading, *, batched: bool) -> Iterator[Changes]:
+    for h0, c0 in _INITIALS:
+        measured = measure_kernels(subject, reading.changes, batched=batched, initial=(h0, c0))
+        if measured is None or measured.undecided:
+            continue
+        start = {name: value for name, value in (("h0", h0), ("c0", c0)) if value != "given"}
+        for rule in rules(measured):
+            changes = merged(reading.changes, {**rule, **start})
+            if changes is not None:
+                yield changes.changes()
+        yield from _without_h0(reading, measured, start)
+        return
+
+
+def _without_h0(reading: Reading, measured: KernelMap, start: Changes) -> Iterator[Changes]:
+    """Where R drives nothing at the first timestep, h0 may be ignored and R read like W."""
+    if any(drives for (array, _, _), drives in measured.entries.items() if array == "R"):
+        return
+    for rule in rules(measured):
+        alike = {name.replace("W_", "R_"): value for name, value in rule.items() if name.startswith("W_")}
+        fields = {name: value for name, value in rule.items() if not name.startswith("R_")}
+        changes = merged(reading.changes, {**fields, **alike, **start, "h0": "zero"})
+        if changes is not None:
+            yield changes.changes()
+
+
+def _random(
+    seed: int, *, T: int, B: int, I: int, H: int, lengths: Sequence[int] | None = None, dtype: str = "float32"
+) -> Problem:
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int, bound: float = 1.0) -> Array:
+        return rng.uniform(0.1 * bound, bound, shape) * rng.choice([-1.0, 1.0], shape)
+
+    bound = 2 / np.sqrt(I + H)
+    return posed(
+        draw(4 * H, I, bound=bound), draw(4 * H, H, bound=bound), draw(4 * H, bound=bound), draw(T, B, I), draw(B, H),
+        draw(B, H), None if lengths is None else np.array(lengths), dtype=dtype,
+    )  # fmt: skip
+
+
+def _sequence(problem: Problem, b: int) -> Problem:
+    own = slice(b, b + 1)
+    return posed(problem.W, problem.R, problem.b, problem.x[:, own], problem.h0[own], problem.c0[own])
+
+
+# Shapes in which rules that fall together in one show themselves apart: even, odd, square, one unit, and wide.
+FRESH = (
+    {"T": 1, "B": 1, "I": 3, "H": 4}, {"T": 6, "B": 1, "I": 3, "H": 4}, {"T": 7, "B": 3, "I": 5, "H": 3},
+    {"T": 4, "B": 4, "I": 4, "H": 4}, {"T": 5, "B": 2, "I": 1, "H": 1}, {"T": 9, "B": 5, "I": 2, "H": 7},
+    {"T": 6, "B": 3, "I": 4, "H": 5, "lengths": (4, 2, 5)}, {"T": 6, "B": 4, "I": 3, "H": 4, "lengths": (6, 1, 3, 2)},
+    {"T": 3, "B": 2, "I": 4, "H": 140},
+)  # fmt: skip
+
+
+def observe(subject: Subject, seed: int, shapes: Iterable[dict[str, Any]] = FRESH) -> list[Observation]:
+    """Ask for fresh problems; what gives nothing is left out."""
+    problems = [_random(seed + k, **shape) for k, shape in enumerate(shapes)]
+    answers = subject.ask(problems)
+    return [
+        Observation(problem, answer) for problem, answer in zip(problems, answers, strict=True) if answer is not None
+    ]
+
+
+class _Proof(NamedTuple):
+    """What explains a black box, and how well that reproduces fresh problems."""
+
+    execution: Execution | None  # None: nothing reproduces it
+    explanation: Diagnosis | None
+    sigma: float | None
+    kernel_map: KernelMap | None = None  # of entries misplaced by no known rule
+
+
+def anatomy(subject: Subject) -> Anatomy:
+    """Measure every convention of a black box."""
+    counted = _Counted(subject)
+    wiring = measure_wiring(counted)
+    batched = independent(counted)
+    curves = next(iter(_curve_readings(counted, batched=batched)), None)
+    kernel_map = _first_map(counted, curves, batched=batched)
+    proof = _proof(counted)
+    table = _Table(proof.execution, sigma=proof.sigma)
+    kept = measure_precision(counted)
+    conventions = [
+        *table.weights(proof.kernel_map or kernel_map), *table.curves(curves), *table.cell(), *table.state(wiring),
+        *table.data(wiring), *table.padding(wiring), *table.returned(), *_precision(kept), *_behaviour(wiring),
+    ]  # fmt: skip
+    proved = proof.execution is not None
+    return Anatomy(subject.name, conventions, proof.explanation, proved, proof.sigma, counted.calls)
+
+
+def _first_map(subject: Subject, curves: tuple[Response, list[Reading]] | None, *, batched: bool) -> KernelMap | None:
+    """Measure the kernels under the first reading of the curves that makes sense of them."""
+    measured = None
+    for reading in () if curves is None else curves[1]:
+        measured = measure_kernels(subject, reading.changes, batched=batched)
+        if measured is not None and not measured.undecided:
+            break
+    return measured
+
+
+def _proof(subject: Subject) -> _Proof:
+    """Find what explains fresh problems, and hold it against other fresh problems."""
+    seen, held = observe(subject, seed=100), observe(subject, seed=900)
+    if not seen or not held:
+        return _Proof(None, None, None)
+    search = Search(seen, two_biases=subject.two_biases)
+    if not search.wrong:
+        sigma = max(one.sigma(CANONICAL) for one in held)
+        return _Proof(CANONICAL if sigma <= LIMIT_SIGMA else None, None, sigma)
+    found = search.explain(pairs=False) or _explanations(subject, seen)
+    if not found:
+        irregular = _irregular(subject)
+        if irregular is not None:
+            explanation, execution, kernel_map = irregular
+            return _Proof(execution, explanation, explanation.sigma, kernel_map)
+        found = search.explain(pairs=True)
+    for one, explanation in zip(found, _told(found, seen, []), strict=False):
+        sigma = max(o.sigma(one.execution) for o in held)
+        if sigma <= LIMIT_SIGMA:
+            return _Proof(one.execution, explanation, sigma)
+    return _Proof(None, None, None)
+
+
+class _Table:
+    """Rows of the table from a measured execution and from what the experiments saw."""
+
+    def __init__(self, execution: Execution | None, *, sigma: float | None) -> None:
+        self.e = execution or CANONICAL
+        self.known = execution is not None
+        self.proof = f"proof: {number(sigma)} sigma" if self.known and sigma is not None else ""
+
+    def row(self, name: str, intended: str, measured: str, evidence: str = "", *fields: str) -> Convention:
+        """Make a row; it differs where one of its fields does."""
+        own = {field: getattr(self.e, field) for field in fields}
+        differs: bool | None = any(value != getattr(CANONICAL, field) for field, value in own.items())
+        if not self.known:
+            differs, measured = (None, "not decided") if not differs else (None, f"{measured} (not confirmed)")
+        return Convention(name, intended, measured, evidence or self.proof or "no reading reproduces it", differs)
+
+    def weights(self, kernel_map: KernelMap | None) -> Iterator[Convention]:
+        """Order, layout and share of W, R and b."""
+        e = self.e
+        for array, what in (("W", "x"), ("R", "h"), ("b", "1")):
+            order = getattr(e, f"{array}_gates")
+            seen = "" if kernel_map is None else _kernel_evidence(kernel_map, array)
+            yield self.row(f"gate order in {array}", "i, f, g, o", ", ".join(order), seen, f"{array}_gates")
+            misplaced = "" if kernel_map is None else exceptions(kernel_map, array)
+            if misplaced and not any(True for _ in rules(kernel_map)):  # type: ignore[arg-type]
+                yield Convention(
+                    f"{array} as it drives the gates from {what}", "as given", misplaced, seen, differs=True
+                )
+                continue
+            layout, gain = getattr(e, f"{array}_layout"), getattr(e, f"{array}_gain")
+            part = getattr(e, f"{array}_part", "all")
+            words = [layout] if layout != "given" else []
+            words += [f"only {part}"] if part != "all" else []
+            words += [f"times {_four(gain)}"] if gain != CANONICAL.W_gain else []
+            yield self.row(
+                f"{array} as it drives the gates from {what}", "as given", "; ".join(words) or "as given", seen,
+                f"{array}_layout", f"{array}_gain", *([f"{array}_part"] if array != "b" else []),
+            )  # fmt: skip
+        yield self.row("kernels", "W times x, R times h", _kernels_words(e.kernels), "", "kernels")
+
+    def curves(self, seen: tuple[Response, list[Reading]] | None) -> Iterator[Convention]:
+        """Each activation, and the constants of each gate."""
+        e = self.e
+        drawn = _drawn(seen)
+        for k, gate in enumerate(GATES):
+            words = CURVES[e.curves[k]].words
+            if e.gain[k] != 1 or e.offset[k]:
+                words = f"{e.gain[k]:g} times {words} + {e.offset[k]:g}"
+            intended = CURVES[CANONICAL.curves[k]].words
+            differs = (e.curves[k], e.gain[k], e.offset[k]) != (CANONICAL.curves[k], 1.0, 0.0)
+            yield self._one(f"activation of {gate}", intended, words, drawn.get(gate, ""), differs=differs)
+        for k, gate in enumerate(GATES):
+            added = e.constant[k] + ((e.forget_bias - 1.0) if gate == "f" else 0.0)
+            yield self._one(
+                f"constant added to {gate}", "0 (b holds the forget bias)" if gate == "f" else "0", f"{added:g}",
+                drawn.get(gate, ""), differs=bool(added),
+            )  # fmt: skip
+        yield self.row(
+            "curve of the cell's output", "tanh", CURVES[e.cell_curve].words, drawn.get("cell", ""), "cell_curve"
+        )
+
+    def _one(self, name: str, intended: str, measured: str, evidence: str, *, differs: bool) -> Convention:
+        if not self.known:
+            return Convention(name, intended, "not decided" if not differs else f"{measured} (not confirmed)",
+                              evidence or "no reading reproduces it", None)  # fmt: skip
+        return Convention(name, intended, measured, evidence or self.proof, differs)
+
+    def cell(self) -> Iterator[Convention]:
+        """The equations."""
+        e = self.e
+        yield self.row("update of c", "c = f c + i g", f"c = {e.cell}", "", "cell")
+        yield self.row("update of h", "h = o tanh(c)", f"h = {e.hidden}", "", "hidden")
+        clips = [
+            f"{name} at ±{value:g}"
+            for name, value in (("z", e.z_clip), ("c", e.c_clip), ("h", e.h_clip))
+            if value < np.inf
+        ]
+        yield self.row("clips", "none", ", ".join(clips) or "none", "", "z_clip", "c_clip", "h_clip")
+        peeps = [f"{w:g} c to {gate}" for w, gate in zip(e.peephole, "ifo", strict=True) if w]
+        yield self.row("peepholes", "none", ", ".join(peeps) or "none", "", "peephole")
+
+    def state(self, wiring: Wiring) -> Iterator[Convention]:
+        """Which state goes where."""
+        e = self.e
+        yield self.row("initial h", "h0", _given(e.h0, "h0"), wiring.h0, "h0")
+        yield self.row("initial c", "c0", _given(e.c0, "c0"), wiring.c0, "c0")
+        for own in "hc":
+            source, keep = getattr(e, f"{own}_source"), getattr(e, f"{own}_keep")
+            words = ("" if keep == 1 else f"{keep:g} times ") + source
+            yield self.row(
+                f"{own} that reaches the next step",
+                "previous",
+                words,
+                getattr(wiring, own),
+                f"{own}_source",
+                f"{own}_keep",
+            )
+        resets = [f"before timestep {t}" for t in e.reset_at] + (
+            [f"every {e.reset_every} steps"] if e.reset_every else []
+        )
+        yield self.row("resets of the state", "none", ", ".join(resets) or "none", "", "reset_at", "reset_every")
+
+    def data(self, wiring: Wiring) -> Iterator[Convention]:
+        """Time, batch and features of the input."""
+        e = self.e
+        yield self.row(
+            "input over time", "x[t] into step t", _given(e.x_time, "x[t] into step t"), wiring.time, "x_time"
+        )
+        yield self.row(
+            "input over the batch", "sequences apart", _given(e.x_batch, "sequences apart"), wiring.batch, "x_batch"
+        )
+        words = _given(e.x_features, "as given") + ("" if e.x_gain == 1 else f", times {e.x_gain:g}")
+        yield self.row("features of the input", "as given", words, "", "x_features", "x_gain")
+
+    def padding(self, wiring: Wiring) -> Iterator[Convention]:
+        """The end of a sequence."""
+        e = self.e
+        if wiring.padding is None:
+            yield Convention(
+                "past the end of a sequence", "h is 0, c is kept", "takes no lengths", "it was not asked", None
+            )
+            return
+        measured = "h is 0, c is kept" if e.padding == "masked" else e.padding
+        yield self.row("past the end of a sequence", "h is 0, c is kept", measured, wiring.padding, "padding")
+        yield self.row("lengths", "each sequence's own", _given(e.lengths, "each sequence's own"), "", "lengths")
+
+    def returned(self) -> Iterator[Convention]:
+        """What is handed back."""
+        e = self.e
+        for own in "hc":
+            what, order, batch = (getattr(e, f"{own}_{name}") for name in ("returned", "order", "batch"))
+            words = [f"{what} of every step"] + [rule for rule in (order, batch) if rule != "given"]
+            if own == "h" and e.h_gain != 1:
+                words.append(f"times {e.h_gain:g}")
+            fields = [f"{own}_returned", f"{own}_order", f"{own}_batch", *(["h_gain"] if own == "h" else [])]
+            yield self.row(f"returned as {own}_seq", f"{own} of every step", ", ".join(words), "", *fields)
+
+
+def _kernel_evidence(measured: KernelMap, array: str) -> str:
+    own = {key: drives for key, drives in measured.entries.items() if key[0] == array}
+    driving = sum(bool(drives) for drives in own.values())
+    text = f"{driving} of {len(own)} entries, moved one at a time, drive a gate"
+    if measured.undecided:
+        return f"{text}; {measured.undecided} effects fit nothing"
+    return text if any(True for _ in rules(measured)) else f"{text}, by no known rule"
+
+
+def _kernels_words(kernels: str) -> str:
+    return "W times x, R times h" if kernels == "[x, h]" else kernels
+
+
+def _given(rule: str, words: str) -> str:
+    return words if rule == "given" else rule
+
+
+def _four(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values) if len(set(values)) > 1 else f"{values[0]:g}"
+
+
+def _drawn(seen: tuple[Response, list[Reading]] | None) -> dict[str, str]:
+    """Describe the curves that were seen."""
+    if seen is None:
+        return {}
+    shown, readings = seen
+    f = (shown.c[1.0] - shown.c[-1.0]) / 2
+    product = shown.c[0.0]
+    unknown = not readings
+    words = {"f": f, "i": product, "g": product, "o": shown.h[1.0]}
+    names = {"f": "f(z)", "i": "i(z) g(z)", "g": "i(z) g(z)", "o": "h(z) at c0 = 1"}
+    return {
+        gate: f"{names[gate]} over z in [-9, 9]: {sparkline(curve)}"
+        + (f", {describe_curve(curve, shown.z)}" if unknown else "")
+        for gate, curve in words.items()
+    } | {"cell": f"h over c0 in [-4, 4]: {sparkline(shown.sweep_h)}"}
+
+
+def _precision(kept: list[Kept]) -> Iterator[Convention]:
+    for one in kept:
+        measured = "not decided" if one.bits is None else f"{one.bits} bits ({one.format})"
+        differs = None if one.bits is None else one.bits < one.intended
+        yield Convention(f"precision of {one.part}", f"{one.intended} bits", measured, one.evidence, differs)
+
+
+def _behaviour(wiring: Wiring) -> Iterator[Convention]:
+    repeatable = wiring.repeatable
+    yield Convention(
+        "the same call twice", "the same numbers", "the same numbers" if repeatable else "other numbers",
+        "asked twice, and again after another call", None if repeatable is None else not repeatable,
+    )  # fmt: skip

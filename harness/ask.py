@@ -1,0 +1,43 @@
+"""Have a port or a backend, whichever a target names, asked."""
+
+from __future__ import annotations
+
+from harness.anatomy import Anatomy, anatomy
+from harness.backend import find_backends, unknown
+from harness.check import TWO_BIASES
+from harness.errors import BackendError, LockstepError
+from harness.port import Port, parse_target
+from harness.subject import BackendSubject, PortSubject
+from harness.worker import Worker
+
+
+def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anatomy:
+    """Measure the dialect of a port, FILE.py:FUNCTION, or of a backend.
+
+    Raises:
+        LockstepError: If there is no such file, function or backend, or it answers nothing.
+    """
+    if ".py" in target or ":" in target or "/" in target:
+        with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
+            subject = PortSubject(port, two_biases=layout in TWO_BIASES)
+            found = anatomy(subject)
+            _check_answers(found, [reply.message for reply in subject.last])
+            return found
+    backends = {backend.name: backend for backend in find_backends()}
+    if target not in backends:
+        raise BackendError(unknown("backend", target, backends) + " A port is written FILE.py:FUNCTION.")
+    backend = backends[target]
+    missing = backend.missing()
+    if missing is not None:
+        raise BackendError(f"{target}: {missing}")
+    with Worker(backend.environment, timeout) as worker:
+        subject = BackendSubject(backend, worker)
+        found = anatomy(subject)
+        _check_answers(found, [answer.message for answer in subject.last])
+        return found
+
+
+def _check_answers(found: Anatomy, messages: list[str | None]) -> None:
+    """Refuse a table of something that never answered."""
+    if not found.proved and messages and all(messages):
+        raise LockstepError(f"{found.subject} gave no answer: {messages[0]}")

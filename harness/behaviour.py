@@ -1,0 +1,152 @@
+"""Whether an implementation is a function of its arguments: what it remembers from call to call, what is random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.execution import CANONICAL
+from harness.faults import FAMILIES
+from harness.messages import number
+from harness.noise import LIMIT_SIGMA
+from harness.port import Reply
+from harness.problem import Problem
+from harness.results import Diagnosis
+from harness.search import Observation
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+_FAMILY = "behaviour"
+_ARGUMENTS = ("W", "R", "b", "x", "h0", "c0")
+
+
+def behaviour(problem: Problem, again: Sequence[Reply], other: Problem, last: Reply) -> Diagnosis | None:
+    """Explain why calls with the same arguments gave other numbers; None if they gave the same.
+
+    Args:
+        problem: What was asked three times: first, at once again, and when all others were through.
+        again: The three replies.
+        other: The problem that was asked before the third time.
+        last: The reply to that.
+    """
+    tensors = [reply.trace.tensors() for reply in again if reply.trace is not None]
+    if len(tensors) < 3 or all(_same(tensors[0], one) for one in tensors[1:]):  # noqa: PLR2004
+        return None
+    right = [Observation(problem, one).sigma(CANONICAL) <= LIMIT_SIGMA for one in tensors]
+    if all(right):
+        return None  # rounding differs from call to call, as with threads: no fault
+    return (
+        _kept_state(problem, tensors[0], tensors[1])
+        or (last.trace is not None and _kept_arguments(problem, tensors[2], other))
+        or _random(problem, tensors)
+    )
+
+
+def _same(one: Arrays, other: Arrays) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[n], other[n], equal_nan=True) for n in one)
+
+
+def with_arguments(problem: Problem, **arrays: Array) -> Problem:
+    """Give the problem with some arguments replaced."""
+    own = {name: getattr(problem, name) for name in _ARGUMENTS}
+    return Problem(problem.case, **{**own, **arrays}, lengths=problem.lengths)
+
+
+def _kept_state(problem: Problem, first: Arrays, second: Arrays) -> Diagnosis | None:
+    """Try whether the second call went on from where the first had ended."""
+    final = {name: first[name][-1] for name in ("h", "c") if name in first}
+    for own in ("hc", "h", "c"):
+        if not set(own) <= final.keys():
+            continue
+        for how, words in (("instead of", "in the place of"), ("added to", "on top of")):
+            replaced = {
+                f"{name}0": final[name] + (getattr(problem, f"{name}0") if how == "added to" else 0) for name in own
+            }
+            sigma = Observation(with_arguments(problem, **replaced), second).sigma(CANONICAL)
+            if sigma <= LIMIT_SIGMA:
+                state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[own]
+                return _found(
+                    "state-kept-between-calls",
+                    f"The final {state} of a call is kept, and the next call starts from it {words} the given one.",
+                    "Start every call from the h0 and c0 that it is given (Keras: stateful=False, or reset_states()).",
+                    sigma,
+                    f"The second of two equal calls is reproduced to {number(sigma)} sigma by starting it from the "
+                    "final state of the first.",
+                )
+    return None
+
+
+def _kept_arguments(problem: Problem, third: Arrays, other: Problem) -> Diagnosis | None:
+    """Try whether a call used arguments of the one before it, where shapes allow that."""
+    fitting = [name for name in _ARGUMENTS if getattr(problem, name).shape == getattr(other, name).shape]
+    for names in _subsets(fitting):
+        replaced = with_arguments(problem, **{name: getattr(other, name) for name in names})
+        sigma = Observation(replaced, third).sigma(CANONICAL)
+        if sigma <= LIMIT_SIGMA:
+            return kept(names, sigma, "the call before")
+    return None
+
+
+def kept(names: Sequence[str], sigma: float, when: str) -> Diagnosis:
+    """Say that arguments of an earlier call were used."""
+    what = ", ".join(names)
+    return _found(
+        "arguments-kept-between-calls",
+        f"{what} of {when} {'are' if len(names) > 1 else 'is'} used in the place of what the call was given.",
+        "Use the arguments of each call: build no weights, caches or graphs that outlive it.",
+        sigma,
+        f"Its numbers are reproduced to {number(sigma)} sigma with {what} of {when}.",
+    )
+
+
+def _subsets(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for size in range(1, len(names) + 1):
+        yield from combinations(names, size)
+
+
+def _random(problem: Problem, tensors: Sequence[Arrays]) -> Diagnosis:
+    """Say what is random: dropped values, or anything else."""
+    dropped = _dropout(problem, tensors[0])
+    if dropped is not None:
+        return dropped
+    return _found(
+        "not-repeatable",
+        "Calls with the same arguments give other numbers: dropout or noise is active, or weights are made anew.",
+        "Switch to inference mode (model.eval(), training=False), and use the weights that are given.",
+        None,
+        "The same call gave other numbers three times over.",
+    )
+
+
+def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
+    expected = Observation(problem, first).expected["h"]
+    h = first["h"].astype(np.float64)
+    zero = h == 0
+    if not zero.any() or zero.all():
+        return None
+    with np.errstate(all="ignore"):
+        ratio = (h / expected.value)[~zero]
+        factor = float(np.median(ratio))
+        near = np.abs(h - factor * expected.value) <= LIMIT_SIGMA * (abs(factor) * expected.noise + 1e-7)
+    if not near[~zero].all() or factor < 1:
+        return None
+    rate = 1 - 1 / factor
+    return _found(
+        "dropout-active",
+        f"Dropout is active on h: {zero.mean():.0%} of its values are 0, the others are {factor:.4g} times too large "
+        f"(rate {rate:.3g}).",
+        "Switch to inference mode (model.eval(), training=False).",
+        0.0,
+        "Every other number is reproduced by that factor.",
+    )
+
+
+def _found(fault: str, message: str, fix: str, sigma: float | None, evidence: str) -> Diagnosis:
+    return Diagnosis(
+        fault=fault, message=message, fix=fix, sigma=sigma, evidence=evidence, family=_FAMILY, met=FAMILIES[_FAMILY].met
+    )

@@ -1,0 +1,199 @@
+"""Check a user's own implementation: run it over the suite, more than once, and say why it differs where it does."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from msgspec.structs import replace
+
+from harness.adequacy import adequacy
+from harness.behaviour import behaviour
+from harness.case import Case
+from harness.compare import limit_for
+from harness.diagnose import MEASURED_MAP, UNEXPLAINED, diagnose, execution_of
+from harness.errors import LockstepError
+from harness.noise import LIMIT_SIGMA
+from harness.port import LocalPort, Port, Reply
+from harness.problem import Problem
+from harness.results import Diagnosis, RunResult
+from harness.run import Problems, judge_answer
+from harness.search import Observation
+from harness.serve import Answer
+from harness.subject import PortSubject
+
+# Layouts that store b as two biases, which a port may add wrongly.
+TWO_BIASES = frozenset({"torch", "onnx"})
+FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
+FRESH = ("probe", "batch", "lengths", "one-timestep")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check came to: one result for each case, and what explains those that diverge."""
+
+    runs: list[RunResult]
+    diagnosis: list[Diagnosis]
+    blind: dict[str, list[str]] = field(default_factory=dict)  # by case: faults that it cannot see
+
+
+def check(
+    port: Port | LocalPort,
+    cases: Sequence[Case],
+    *,
+    layout: str = "canonical",
+    limit: float | None = None,
+    seed: int = 0,
+    measure: bool = True,
+    blind: bool = False,
+    on_result: Callable[[RunResult], None] = lambda result: None,
+) -> Checked:
+    """Run a port over cases, judge what it returns, and explain it where it diverges.
+
+    Args:
+        port: What to check.
+        cases: Over what.
+        layout: How the port is handed its weights.
+        limit: Sigma beyond which a number diverges; None leaves it to each case.
+        seed: Added to the seed of every case that has one: the same check on other numbers.
+        measure: Whether a port that no named fault explains is measured (``harness.anatomy``).
+        blind: Whether to say of each case which faults it cannot see.
+        on_result: Called with each result.
+
+    Raises:
+        CaseError: If a case cannot be made concrete.
+    """
+    cases = [reseeded(case, seed) for case in cases]
+    unseen = _blind(cases, layout) if blind else {}
+    problems = Problems()
+    asked = [problems.problem(case) for case in cases]
+    # The first problem comes again at once, and once more when all others are through: what is remembered shows.
+    replies = port.call([asked[0], *asked, asked[0]])
+    again, replies = [replies[0], replies[1], replies[-1]], replies[1:-1]
+    replies[0] = again[0]
+    runs = [_judged(case, port.name, reply, problems, limit) for case, reply in zip(cases, replies, strict=True)]
+    remembered = behaviour(asked[0], again, asked[-1], replies[-1])
+    if remembered is not None:
+        runs[0] = replace(
+            runs[0], status="diverge" if remembered.sigma is not None or not _close(again) else runs[0].status,
+            repeatable=False,
+        )  # fmt: skip
+    elif runs[0].status in {"agree", "diverge"}:
+        runs[0] = replace(runs[0], repeatable=True)
+    for run in runs:
+        on_result(run)
+    if all(run.status != "diverge" for run in runs):
+        return Checked(runs, [], unseen)
+    if remembered is not None:
+        diagnosis = [remembered]
+    else:
+        seen = [
+            Observation(problem, reply.trace.tensors())
+            for problem, reply in zip(asked, replies, strict=True)
+            if reply.trace is not None
+        ]
+        diagnosis = _explained(port, cases, seen, runs, layout, measure=measure)
+    return Checked([_with(run, diagnosis) for run in runs], diagnosis, unseen)
+
+
+def _blind(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
+    found = adequacy(cases, two_biases=layout in TWO_BIASES)
+    return {case.name: found.blind(case.name) for case in cases}
+
+
+def reseeded(case: Case, seed: int) -> Case:
+    """Give the case with other numbers, where a seed draws them."""
+    return case if not seed else replace(case, run=replace(case.run, seed=case.run.seed + seed), expect=None)
+
+
+def _judged(case: Case, name: str, reply: Reply, problems: Problems, limit: float | None) -> RunResult:
+    answer = Answer(
+        reply.status, reply.trace, message=reply.message, stderr=reply.stderr, seconds={"run": reply.seconds}
+    )
+    result = judge_answer(case, name, answer, problems, limit_for(case, limit))
+    return replace(result, notes=list(reply.notes))
+
+
+def _close(replies: Sequence[Reply]) -> bool:
+    """Whether repeated calls differ by no more than rounding could."""
+    first = replies[0].trace
+    for reply in replies[1:]:
+        if first is None or reply.trace is None:
+            return False
+        for name, array in first.tensors().items():
+            other = reply.trace.tensors().get(name)
+            if other is None or not np.allclose(array, other, rtol=1e-4, atol=1e-5, equal_nan=True):
+                return False
+    return True
+
+
+def _explained(
+    port: Port | LocalPort,
+    cases: Sequence[Case],
+    seen: list[Observation],
+    runs: list[RunResult],
+    layout: str,
+    *,
+    measure: bool,
+) -> list[Diagnosis]:
+    """Explain what was seen, and hold the explanation against numbers that no search has seen."""
+    two_biases = layout in TWO_BIASES
+    others = _shipped_problems()
+    found = diagnose(seen, runs, others=others, pairs=not measure, two_biases=two_biases)
+    if measure and found[0].fault == UNEXPLAINED:
+        from harness.anatomy import explain_measured
+
+        measured = explain_measured(PortSubject(port, two_biases=two_biases), seen, others)
+        found = measured or diagnose(seen, runs, others=others, two_biases=two_biases)
+    if found[0].fault == UNEXPLAINED or MEASURED_MAP in found[0].proof:
+        return found
+    return _held(port, cases, found) or [
+        replace(diagnose(seen, runs, pairs=False, two_biases=two_biases)[0], fault=UNEXPLAINED)
+    ]
+
+
+def _held(port: Port | LocalPort, cases: Sequence[Case], found: list[Diagnosis]) -> list[Diagnosis]:
+    """Keep the explanations that also reproduce fresh numbers."""
+    named = [case for case in cases if case.name in FRESH] or list(cases[:1])
+    fresh = [Problem.from_case(reseeded(case, FRESH_SEED)) for case in named]
+    replies = port.call(fresh)
+    seen = [
+        Observation(problem, reply.trace.tensors())
+        for problem, reply in zip(fresh, replies, strict=True)
+        if reply.trace is not None
+    ]
+    return [one for one in found if all(o.sigma(execution_of(one)) <= LIMIT_SIGMA for o in seen)]
+
+
+def _shipped_problems() -> list[Problem]:
+    from harness.find_cases import find_cases
+
+    small = [one.case for one in find_cases([]) if one.case.run.timesteps <= 50]  # noqa: PLR2004
+    return [Problem.from_case(case) for case in small]
+
+
+def _with(run: RunResult, diagnosis: list[Diagnosis]) -> RunResult:
+    return replace(run, diagnosis=diagnosis) if run.status == "diverge" else run
+
+
+def rerun_of(run: RunResult, target: str, layout: str, arrays: str) -> RunResult:
+    """Give a result with the command that checks its case alone."""
+    options = [f"--layout {layout}"] * (layout != "canonical") + [f"--arrays {arrays}"] * (arrays != "numpy")
+    words = ["lockstep check", shlex.quote(target), "--case", shlex.quote(run.case), *options]
+    return replace(run, rerun=" ".join(words))
+
+
+def cases_of(names: Sequence[str]) -> list[Case]:
+    """Find the cases of a check: those named, or the whole suite.
+
+    Raises:
+        LockstepError: If a case is unknown, or asks for what a port is never handed.
+    """
+    from harness.find_cases import find_cases
+
+    cases = [one.case for one in find_cases(names)]
+    if not cases:
+        raise LockstepError("no case to check: name one with --case, or none for the whole suite.")
+    return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)

@@ -1,0 +1,228 @@
+"""Why an implementation diverges: every explanation that holds, in words, with the fix; or what is known without one.
+
+A recorded trace can only be matched: ``harness.search`` finds the deviation under which the reference reproduces
+it. One that can be called is measured as well: see ``harness.anatomy``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from msgspec.structs import asdict
+from numpy.typing import NDArray
+
+from harness.curves import sigmoid
+from harness.execution import CANONICAL, Execution
+from harness.interpret import interpret
+from harness.messages import number
+from harness.noise import LIMIT_SIGMA
+from harness.problem import Problem
+from harness.results import Diagnosis, RunResult
+from harness.search import Explanation, Observation, Search
+
+Array = NDArray[Any]
+
+UNEXPLAINED = "unexplained"
+MEASURED_MAP = "measured_map"  # a proof that holds for the shape of the measurement only
+# A search looks at a few observations, an explanation is held against all of them.
+MOST_WRONG = 4
+MOST_RIGHT = 4
+LARGE = 20_000  # numbers in x and W above which an observation only confirms
+
+
+def diagnose(
+    observations: Sequence[Observation],
+    runs: Sequence[RunResult] = (),
+    *,
+    others: Sequence[Problem] = (),
+    pairs: bool = True,
+    two_biases: bool = False,
+    limit: float = LIMIT_SIGMA,
+) -> list[Diagnosis]:
+    """Explain what one implementation returned.
+
+    Args:
+        observations: What it returned, right or wrong, and for which problems.
+        runs: The results of the comparison, which tell what is known where nothing explains.
+        others: Further problems, by which explanations of the same numbers might be told apart.
+        pairs: Whether to look for two faults at once, which takes longer.
+        two_biases: Whether it was handed b as two biases.
+        limit: In sigma.
+
+    Returns:
+        The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
+    """
+    search = Search(chosen(observations, limit), limit, two_biases=two_biases)
+    if not search.wrong:
+        return []
+    found = [explanation for explanation in search.explain(pairs=pairs) if confirmed(explanation, observations, limit)]
+    if not found:
+        return [unexplained(search.wrong, runs)]
+    return told(found, [one.problem for one in observations], others)
+
+
+def chosen(observations: Sequence[Observation], limit: float) -> list[Observation]:
+    """Choose the observations that tell most: small ones, wrong and right."""
+    by_size = sorted(observations, key=lambda one: (_large(one), one.problem.x.size + one.problem.W.size))
+    wrong = [one for one in by_size if not one.sigma(CANONICAL) <= limit]
+    right = [one for one in by_size if one not in wrong]
+    small = [one for one in wrong if not _large(one)] or wrong[:1]
+    # The widest variety first: lengths and several sequences beside the smallest.
+    small.sort(key=lambda one: (one.problem.lengths is not None, one.problem.x.shape[1] == 1))
+    return [*small[:MOST_WRONG], *[one for one in right if not _large(one)][:MOST_RIGHT]]
+
+
+def _large(one: Observation) -> bool:
+    return one.problem.x.size + one.problem.W.size + one.problem.R.size > LARGE
+
+
+def confirmed(explanation: Explanation, observations: Sequence[Observation], limit: float) -> bool:
+    """Whether an explanation reproduces every observation."""
+    return all(one.sigma(explanation.execution) <= limit for one in observations)
+
+
+def told(found: list[Explanation], seen: Sequence[Problem], others: Sequence[Problem]) -> list[Diagnosis]:
+    """Put explanations into words; those that these data cannot tell apart name each other."""
+    names = [explanation.name for explanation in found]
+    apart = _told_apart(found, others) if len(found) > 1 else None
+    return [
+        Diagnosis(
+            fault=explanation.name,
+            message=explanation.message,
+            fix=explanation.fix,
+            sigma=explanation.sigma,
+            evidence=evidence_of(explanation.sigma, len(seen)),
+            indistinguishable_from=[name for name in names if name != explanation.name],
+            told_apart_by=apart,
+            family=explanation.faults[0].family,
+            met=explanation.faults[0].met,
+            proof=explanation.execution.changes(),
+        )
+        for explanation in found
+    ]
+
+
+def evidence_of(sigma: float, problems: int) -> str:
+    """Say what the proof came to."""
+    over = "" if problems == 1 else f" of {problems} problems"
+    return f"The reference, run that way, reproduces every number{over} to {number(sigma)} sigma."
+
+
+def _told_apart(found: list[Explanation], others: Sequence[Problem]) -> str | None:
+    """Name a problem under which the first explanation differs from another."""
+    first = found[0].execution
+    for problem in others:
+        for other in found[1:]:
+            if differ(problem, first, other.execution):
+                return problem.case.name
+    return None
+
+
+def differ(problem: Problem, one: Execution, other: Execution, limit: float = LIMIT_SIGMA) -> bool:
+    """Whether two executions give h or c of a problem further apart than rounding could."""
+    a, b = interpret(problem, one), interpret(problem, other)
+    with np.errstate(all="ignore"):
+        for name in ("h", "c"):
+            distance = np.abs(a[name].value - b[name].value)
+            near = distance <= limit * (a[name].noise + b[name].noise)
+            same = np.isnan(a[name].value) & np.isnan(b[name].value)
+            if not (near | same | (a[name].value == b[name].value)).all():
+                return True
+    return False
+
+
+# -- what is known without an explanation ------------------------------------------------------------------------
+
+
+def unexplained(wrong: Sequence[Observation], runs: Sequence[RunResult]) -> Diagnosis:
+    """Say that nothing explains it, and what is known all the same."""
+    first = next((run for run in runs if run.status == "diverge"), None)
+    one = next((o for o in wrong if first is not None and o.problem.case.name == first.case), wrong[0])
+    return Diagnosis(
+        fault=UNEXPLAINED,
+        message="No deviation of the catalogue, nor two together, reproduces these numbers.",
+        facts=facts(one, first),
+        evidence="What is known:",
+    )
+
+
+def facts(one: Observation, run: RunResult | None) -> list[str]:
+    """Say of one wrong observation where it is wrong, and whether its parts fit together."""
+    found = [f"looked at in case {one.problem.case.name!r}"] if one.problem.case.name else []
+    if run is not None and run.first_divergence is not None:
+        found.append(f"first wrong: {run.first_divergence.tensor} at timestep {run.first_divergence.timestep}")
+    found += _affected(one)
+    precision = _as_if_narrow(one)
+    if precision:
+        found.append(precision)
+    if run is not None and run.local is not None:
+        step = run.local.first_divergence
+        found.append(
+            "each step alone is right, given the state observed before it: the difference accumulates"
+            if step is None
+            else f"timestep {step} computes otherwise even from the state observed before it"
+        )
+    follows = _h_follows_from_c(one)
+    if follows is not None:
+        found.append(f"h {'follows' if follows else 'does not follow'} from the observed c by h = o tanh(c)")
+    return found
+
+
+def _affected(one: Observation) -> list[str]:
+    name = "h" if "h" in one.tensors else next(iter(one.tensors))
+    wrong = ~(_sigma(one, name) <= LIMIT_SIGMA)
+    found = []
+    for axis, what in zip(range(wrong.ndim)[::-1], ("units", "sequences", "timesteps"), strict=False):
+        others = tuple(k for k in range(wrong.ndim) if k != axis)
+        places = np.flatnonzero(wrong.any(axis=others))
+        count = wrong.shape[axis]
+        found.append(f"{what} affected in {name}: {_listed(places, count)}")
+    return found
+
+
+def _listed(places: Array, count: int) -> str:
+    if len(places) == count:
+        return f"all {count}" if count > 1 else "the only one"
+    shown = ", ".join(str(int(place)) for place in places[:8])
+    return f"{shown}{', ...' if len(places) > 8 else ''} of {count}" if len(places) else "none"  # noqa: PLR2004
+
+
+def _sigma(one: Observation, name: str) -> Array:
+    expected = one.expected[name]
+    with np.errstate(all="ignore"):
+        return np.abs((one.tensors[name] - expected.value) - expected.rest) / expected.noise
+
+
+def _as_if_narrow(one: Observation) -> str | None:
+    """Tell numbers that are as far off as a narrower format's rounding would put them."""
+    u = np.finfo(one.problem.case.run.dtype).eps / 2
+    worst = max(float(np.nan_to_num(_sigma(one, name), nan=np.inf).max()) for name in one.tensors)
+    for form, roundoff in (("float32", 2.0**-24), ("float16 or tf32", 2.0**-11), ("bfloat16", 2.0**-8)):
+        if roundoff > 4 * u and worst * u / roundoff <= LIMIT_SIGMA:
+            return f"all differences are as small as rounding to {form} could make them: some part may be computed so"
+    return None
+
+
+def _h_follows_from_c(one: Observation) -> bool | None:
+    """Whether each h is o tanh(c), with o from the h observed before it and c as observed."""
+    if not {"h", "c"} <= one.tensors.keys() or one.problem.lengths is not None:
+        return None
+    p, h, c = one.problem, one.values["h"], one.values["c"]
+    H = p.case.lstm.hidden_size
+    before = np.concatenate([p.h0[None].astype(h.dtype), h[:-1]])
+    with np.errstate(all="ignore"):
+        o = sigmoid(p.x @ p.W[3 * H :].T + before @ p.R[3 * H :].T + p.b[3 * H :])
+        return bool((np.abs(h - o * np.tanh(c)) <= one.near["h"]).all())
+
+
+def proof_text(diagnosis: Diagnosis) -> str:
+    """Write the fields of an execution that differ from the canonical one."""
+    return ", ".join(f"{name} = {value!r}" for name, value in diagnosis.proof.items())
+
+
+def execution_of(diagnosis: Diagnosis) -> Execution:
+    """Give the execution that proves a diagnosis."""
+    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in diagnosis.proof.items()}
+    return Execution(**{**asdict(CANONICAL), **fields})

@@ -1,0 +1,1 @@
+"""The experiments of an anatomy: each measures one kind of convention of a black box."""

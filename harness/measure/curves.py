@@ -1,0 +1,361 @@
+"""Measure the curves of a black box: its activations, its cell and its output, without knowing its gate order.
+
+All rows of a kernel are made equal, so every gate of every unit gets the same pre-activation z, whatever the order
+or the layout. With c0 = 0, +1, -1 the cell's answer splits: f(z) = (c[+1] - c[-1]) / 2, i(z) g(z) = c[0].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.curves import CURVES
+from harness.execution import CANONICAL, CELLS, HIDDEN
+from harness.knobs import plain_values, shown
+from harness.problem import Problem
+from harness.subject import Arrays, Subject, posed
+
+Array = NDArray[Any]
+Changes = dict[str, Any]
+
+H, I = 4, 4  # equal rows and columns: 1/4 is exact, and no layout can change the matrix
+GRID = np.round(np.linspace(-9, 9, 25), 3)
+SWEEP = np.linspace(-4, 4, 17)  # of c0, for the curve of the cell's output
+AT = 0.625  # the pre-activation at which c0 is swept
+CLOSE = 2e-5  # float32 curves agree to some 1e-6
+MOST = 12  # readings of one measurement that are followed up
+PRECISE = 2e-6
+
+
+@dataclass
+class Response:
+    """c and h over pre-activations z (n,) for c0 = 0, +1, -1, and over a sweep of c0 at one z."""
+
+    z: Array
+    c: dict[float, Array]
+    h: dict[float, Array]
+    sweep_c: Array
+    sweep_h: Array
+
+
+@dataclass
+class Reading:
+    """One way to read what was measured: changes of an execution, and the words for each curve."""
+
+    changes: Changes
+    words: dict[str, str] = field(default_factory=dict)
+
+
+def _rows(door: str, z: Array, c0: Array) -> Problem:
+    """One timestep of a batch that drives every gate with z through one of the doors W x, R h0."""
+    n = len(z)
+    flat = np.broadcast_to(z[:, None], (n, I))
+    none = np.zeros((n, H))
+    W = np.full((4 * H, I), 1 / I if door == "W" else 0.0)
+    R = np.full((4 * H, H), 1 / H if door == "R" else 0.0)
+    x, h0 = (flat, none) if door == "W" else (0 * flat, flat)
+    return posed(W, R, np.zeros(4 * H), x[None], h0, np.repeat(c0[:, None], H, axis=1))
+
+
+def response(subject: Subject, door: str, *, batched: bool) -> Response | None:
+    """Ask for the response to z through a door; None if nothing usable comes back."""
+    z = np.concatenate([GRID, GRID, GRID, np.full(len(SWEEP), AT)])
+    c0 = np.concatenate([np.repeat([0.0, 1.0, -1.0], len(GRID)), SWEEP])
+    found = ask_rows(subject, _rows(door, z, c0), batched=batched)
+    if found is None or "c" not in found:
+        return None
+    c, h = found["c"][0, :, 0].astype(np.float64), found["h"][0, :, 0].astype(np.float64)
+    n = len(GRID)
+    parts = {value: slice(k * n, (k + 1) * n) for k, value in enumerate((0.0, 1.0, -1.0))}
+    return Response(
+        GRID, {value: c[part] for value, part in parts.items()}, {value: h[part] for value, part in parts.items()},
+        c[3 * n :], h[3 * n :],
+    )  # fmt: skip
+
+
+def ask_rows(subject: Subject, problem: Problem, *, batched: bool) -> Arrays | None:
+    """Ask for a batch at once, or sequence by sequence where sequences are known to mix."""
+    if batched:
+        return subject.ask([problem])[0]
+    singles = []
+    for k in range(problem.x.shape[1]):
+        own = slice(k, k + 1)
+        singles.append(posed(problem.W, problem.R, problem.b, problem.x[:, own], problem.h0[own], problem.c0[own]))
+    answers = subject.ask(singles)
+    if any(answer is None for answer in answers):
+        return None
+    names = set.intersection(*(set(answer) for answer in answers if answer is not None)) & {"h", "c"}
+    return {name: np.concatenate([answer[name] for answer in answers if answer], axis=1) for name in names}
+
+
+def read_curves(seen: Response) -> list[Reading]:
+    """Give the ways to read a response, the nearest to the canonical cell first."""
+    readings = []
+    for cell, curve in _cells(seen):
+        for hidden in _hiddens(seen):
+            merged = {**cell, **hidden}
+            gates = {**curve}
+            o = _output_gate(seen, merged)
+            for output in o:
+                readings.append(Reading(_joined(merged, gates, output)))
+                if len(readings) >= MOST:
+                    return readings
+    return readings
+
+
+def _joined(fields: Changes, gates: dict[str, Changes], output: Changes) -> Changes:
+    """Put per-gate findings into fields of four."""
+    changes = dict(fields)
+    parts = {**gates, "o": output}
+    for name, neutral in (
+        ("curves", CANONICAL.curves), ("constant", CANONICAL.constant), ("gain", CANONICAL.gain),
+        ("offset", CANONICAL.offset), ("slope", (1.0,) * 4),
+    ):  # fmt: skip
+        values = tuple(parts.get(gate, {}).get(name, neutral["ifgo".index(gate)]) for gate in "ifgo")
+        if values != neutral:
+            if name == "slope":
+                changes |= {f"{array}_gain": values for array in "WRb"}
+            else:
+                changes[name] = values
+    return changes
+
+
+def _cells(seen: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
+    """Give the cells, with curves for i, f and g, that give the c that was seen."""
+    z = seen.z
+    f = (seen.c[1.0] - seen.c[-1.0]) / 2
+    product_ = seen.c[0.0]
+    linear = np.abs(seen.c[1.0] + seen.c[-1.0] - 2 * product_).max() < CLOSE
+    # c in c0 at one z: linear over the whole sweep, not only at 0 and ±1.
+    slope = np.polyfit(SWEEP, seen.sweep_c, 1)
+    linear = linear and np.abs(np.polyval(slope, SWEEP) - seen.sweep_c).max() < CLOSE * 5
+    named = _canonical_cells(seen)
+    if "f c + i g" in named:
+        yield {}, {}
+        named.remove("f c + i g")
+    if linear:
+        forget = list(_fits(z, f, "sigmoid"))[:3]
+        for of_f in forget:
+            for of_i, of_g in _product_fits(z, product_):
+                if of_f or of_i or of_g:
+                    yield {}, {"i": of_i, "f": of_f, "g": of_g}
+    for cell in named:
+        yield {"cell": cell}, {}
+
+
+def _canonical_cells(seen: Response) -> list[str]:
+    """Give the equations of the cell that fit with canonical curves."""
+    sigmoid, tanh = CURVES["sigmoid"].value, CURVES["tanh"].value
+    found = []
+    at = np.full(len(SWEEP), AT)
+    for name, cell in CELLS.items():
+        pairs = [(seen.c[c0], seen.z, np.full(len(seen.z), c0)) for c0 in (0.0, 1.0, -1.0)]
+        pairs.append((seen.sweep_c, at, SWEEP))
+        if all(np.abs(cell(sigmoid(z), sigmoid(z), tanh(z), c0) - c).max() < CLOSE for c, z, c0 in pairs):
+            found.append(name)
+    return found
+
+
+def _fits(z: Array, y: Array, intended: str) -> Iterator[Changes]:
+    """Give the curves that go through (z, y): named ones, then named ones with one or two free numbers."""
+    if _through(CURVES[intended].value, z, y):
+        yield {}
+        return
+    found = False
+    for name, curve in CURVES.items():
+        if name != intended and _through(curve.value, z, y):
+            found = True
+            yield {"curves": name}
+    if found or not np.isfinite(y).all():
+        return
+    for name in dict.fromkeys([intended, "sigmoid", "tanh", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu"]):
+        for free in (("constant",), ("gain",), ("offset",), ("slope",), ("constant", "offset"), ("gain", "offset"),
+                     ("constant", "gain"), ("slope", "constant"), ("slope", "gain")):  # fmt: skip
+            fitted = fit_curve(z, y, name, free)
+            if fitted is not None:
+                yield fitted if name == intended else {"curves": name, **fitted}
+                return
+
+
+def _through(curve: Callable[[Array], Array], z: Array, y: Array) -> bool:
+    with np.errstate(all="ignore"):
+        expected = curve(z)
+        close = np.abs(expected - y) <= PRECISE * np.maximum(1, np.abs(expected)) * 5
+        return bool((close | (np.isnan(expected) & np.isnan(y))).all())
+
+
+_NEUTRAL = {"constant": 0.0, "gain": 1.0, "offset": 0.0, "slope": 1.0}
+
+
+def bent(name: str, z: Array, numbers: dict[str, float]) -> Array:
+    """Give gain · curve(slope · z + constant) + offset."""
+    n = {**_NEUTRAL, **numbers}
+    return n["gain"] * CURVES[name].value(n["slope"] * z + n["constant"]) + n["offset"]
+
+
+def fit_curve(z: Array, y: Array, name: str, free: Sequence[str]) -> dict[str, float] | None:
+    """Find free numbers of a curve by Gauss-Newton; None if it does not go through the points."""
+    for start in product(*((-1.0, 0.3, 1.0) if key in {"constant", "offset"} else (0.5, 1.0, 2.0) for key in free)):
+        values = np.array(start)
+        with np.errstate(all="ignore"):
+            for _ in range(25):
+                now = y - bent(name, z, dict(zip(free, values, strict=True)))
+                slopes = []
+                for k in range(len(free)):
+                    beside = values.copy()
+                    beside[k] += 1e-6
+                    slopes.append((y - bent(name, z, dict(zip(free, beside, strict=True))) - now) / 1e-6)
+                J = np.stack(slopes, axis=1)
+                if not (np.isfinite(J).all() and np.isfinite(now).all()):
+                    break
+                step = np.linalg.lstsq(J, -now, rcond=None)[0]
+                values = values + step
+                if np.abs(step).max() < 1e-10:  # noqa: PLR2004
+                    break
+        numbers = dict(zip(free, (float(v) for v in values), strict=True))
+        if _through(lambda z, numbers=numbers: bent(name, z, numbers), z, y):
+            return snapped(name, z, y, numbers)
+    return None
+
+
+def snapped(name: str, z: Array, y: Array, numbers: dict[str, float]) -> dict[str, float]:
+    """Take the plainest numbers that still fit."""
+    for key, value in numbers.items():
+        for plain in plain_values(value):
+            tried = {**numbers, key: plain}
+            if _through(lambda z, tried=tried: bent(name, z, tried), z, y):
+                numbers = tried
+                break
+    return numbers
+
+
+def _product_fits(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
+    """Give the pairs of curves for i and g whose product was seen."""
+    with np.errstate(all="ignore"):
+        found = list(islice(_named_products(z, y), 4))
+        yield from found or _numbered_products(z, y)
+
+
+def _named_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
+    values = {name: curve.value(z) for name, curve in CURVES.items()}
+    pairs = [("sigmoid", "tanh")]
+    pairs += [(name, "tanh") for name in CURVES if name != "sigmoid"]
+    pairs += [("sigmoid", name) for name in CURVES if name != "tanh"]
+    pairs += [(i, g) for i in CURVES for g in CURVES if i != "sigmoid" and g != "tanh"]
+    for i, g in pairs:
+        expected = values[i] * values[g]
+        if np.abs(expected - y).max() <= PRECISE * 5 * max(1.0, float(np.abs(expected).max())):
+            yield ({} if i == "sigmoid" else {"curves": i}), ({} if g == "tanh" else {"curves": g})
+
+
+def _numbered_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
+    """One of the two is the canonical curve, the other a curve with one or two numbers; or both share a constant."""
+    for own, other_curve, side in (("sigmoid", "tanh", "i"), ("tanh", "sigmoid", "g")):
+        other = CURVES[other_curve].value(z)
+        use = np.abs(other) > 1e-2  # noqa: PLR2004
+        ratio = y[use] / other[use]
+        for free in (("constant",), ("gain",), ("offset",), ("slope",), ("constant", "offset")):
+            fitted = fit_curve(z[use], ratio, own, free)
+            if fitted is not None:
+                yield (fitted, {}) if side == "i" else ({}, fitted)
+                break
+    for constant in (1.0, -1.0, 0.5, 2.0):
+        both = {"constant": constant}
+        if np.abs(bent("sigmoid", z, both) * bent("tanh", z, both) - y).max() < CLOSE:
+            yield dict(both), dict(both)
+
+
+def _hiddens(seen: Response) -> Iterator[Changes]:
+    """Give the output equations, with the cell's curve, that give the h of the sweep for one number o."""
+    c, h, before = seen.sweep_c, seen.sweep_h, SWEEP
+    forms = [("o tanh(c)", curve) for curve in CURVES]
+    forms += [(form, "tanh") for form in HIDDEN if form != "o tanh(c)"]
+    if _one_number("o tanh(c)", "tanh", c, h, before) is not None:
+        yield {}
+        return
+    count = 0
+    for form, curve in forms:
+        if _one_number(form, curve, c, h, before) is not None:
+            changes: Changes = {} if form == "o tanh(c)" else {"hidden": form}
+            if curve != "tanh":
+                changes["cell_curve"] = curve
+            yield changes
+            count += 1
+            if count == 3:  # noqa: PLR2004
+                return
+
+
+def _one_number(form: str, curve: str, c: Array, h: Array, before: Array) -> float | None:
+    """Find the o for which a form gives h over the sweep."""
+    hidden, phi = HIDDEN[form], CURVES[curve].value
+
+    def residual(o: float) -> Array:
+        return hidden(np.full_like(c, o), c, before, phi) - h
+
+    with np.errstate(all="ignore"):
+        for start in (0.65, 0.2, 1.0, -0.5):
+            o = start
+            for _ in range(20):
+                now = residual(o)
+                slope = (residual(o + 1e-6) - now) / 1e-6
+                steepness = float(slope @ slope)
+                if not np.isfinite(steepness) or steepness == 0:
+                    break
+                o -= float(slope @ now) / steepness
+            if np.isfinite(o) and np.abs(residual(o)).max() < PRECISE * 5:
+                return o
+    return None
+
+
+def _output_gate(seen: Response, changes: Changes) -> Iterator[Changes]:
+    """Give the curves of o that turn the c that was seen into the h that was seen, over all z."""
+    hidden, phi = HIDDEN[changes.get("hidden", "o tanh(c)")], CURVES[changes.get("cell_curve", "tanh")].value
+    c, h, before = seen.c[1.0], seen.h[1.0], np.ones_like(seen.z)
+
+    def gives(o: Array) -> bool:
+        with np.errstate(all="ignore"):
+            return bool(np.abs(hidden(o, c, before, phi) - h).max() <= PRECISE * 5 * max(1.0, np.abs(h).max()))
+
+    if gives(CURVES["sigmoid"].value(seen.z)):
+        yield {}
+        return
+    with np.errstate(all="ignore"):
+        named = [name for name in CURVES if name != "sigmoid" and gives(CURVES[name].value(seen.z))]
+        for name in named[:2]:
+            yield {"curves": name}
+        if named or changes.get("hidden", "o tanh(c)") != "o tanh(c)":
+            return
+        scale = phi(c)
+        use = np.abs(scale) > 1e-2  # noqa: PLR2004
+        if use.sum() > 8:  # noqa: PLR2004
+            yield from (fit for fit in _fits(seen.z[use], h[use] / scale[use], "sigmoid") if fit)
+
+
+def describe_curve(y: Array, z: Array) -> str:
+    """Describe an unknown curve by its range, its slope and its value at 0."""
+    if not np.isfinite(y).all():
+        return "a curve with values that are not finite"
+    at0 = float(np.interp(0.0, z, y))
+    slope = float((np.interp(0.375, z, y) - np.interp(-0.375, z, y)) / 0.75)
+    return (
+        f"a curve of its own: {shown(at0)} at 0, slope {shown(slope)} there, "
+        f"from {shown(float(y.min()))} to {shown(float(y.max()))} over [-9, 9]"
+    )
+
+
+def sparkline(y: Array) -> str:
+    """Draw a curve in one line."""
+    blocks = "▁▂▃▄▅▆▇█"
+    low, high = float(np.nanmin(y)), float(np.nanmax(y))
+    if not math.isfinite(low + high) or high == low:
+        return blocks[0] * len(y)
+    return "".join(blocks[int((value - low) / (high - low) * 7.999)] for value in y)
+
+
+__all__ = ["Reading", "Response", "ask_rows", "describe_curve", "read_curves", "response", "sparkline"]

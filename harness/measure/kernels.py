@@ -1,0 +1,378 @@
+"""Measure which entry of each kernel and bias drives which gate of which unit, from which input.
+
+Every pre-activation stands at one known value; then one entry at a time is moved, in a batch whose inputs and states
+are all different. Each unit that answers shows by its c and h which gate was moved, and by how it varies over the
+batch which input the entry was multiplied with. Order, transposition, reshape and exchanged halves come out by
+themselves, irregular ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.curves import CURVES
+from harness.execution import CANONICAL, CELLS, GATES, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS, merged
+from harness.problem import Problem
+from harness.subject import Arrays, Subject, posed
+
+Array = NDArray[Any]
+Changes = dict[str, Any]
+
+I, H, B = 3, 5, 6  # H is not 4: reading (H, 4) for (4, H) shows
+BASE = 0.7  # pre-activation of every gate at rest: away from 0, where i would not show
+MOVE = 0.5
+CLOSE = 4e-6
+COEFFICIENTS = (1.0, -1.0, 2.0, 0.5, 0.25, 4.0, -0.5, -2.0, 0.75, 1.5)
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One effect of a stored entry: it is added to ``gate`` of ``unit``, times ``source`` and a coefficient."""
+
+    gate: str
+    unit: int
+    source: str  # "x[0]", "h[2]" or "1"
+    coefficient: float
+
+
+Map = dict[tuple[str, int, int], tuple[Drive, ...]]  # by array, row and column
+
+
+@dataclass
+class KernelMap:
+    """What was measured; ``undecided`` counts entries whose effect fits nothing."""
+
+    entries: Map
+    undecided: int
+    base_gain: tuple[float, float, float, float]
+
+    def effective(self, W: Array, R: Array, b: Array) -> tuple[Array, Array, Array]:
+        """Give the kernels and the bias in effect when these are stored."""
+        stored = {"W": W, "R": R, "b": b[:, None]}
+        new_W, new_R, new_b = np.zeros_like(W), np.zeros_like(R), np.zeros_like(b)
+        for (array, row, column), drives in self.entries.items():
+            for drive in drives:
+                to = GATES.index(drive.gate) * H + drive.unit
+                value = drive.coefficient * stored[array][row, column]
+                if drive.source == "1":
+                    new_b[to] += value
+                else:
+                    (new_W if drive.source[0] == "x" else new_R)[to, int(drive.source[2:-1])] += value
+        return new_W, new_R, new_b
+
+
+class _Model:
+    """c and h of one unit for given pre-activations, under the curves that were measured."""
+
+    def __init__(self, changes: Changes) -> None:
+        e = merged(changes, {})
+        assert e is not None
+        self.e = e
+        self.cell, hidden = CELLS[e.cell], HIDDEN[e.hidden]
+        curve = CURVES[e.cell_curve].value
+        self.hidden = lambda o, c, before: hidden(o, c, before, curve)
+        self.slope = e.b_gain
+
+    def __call__(self, z: Array, c0: Array) -> tuple[Array, Array]:
+        """From z (..., 4) and c0 (...) give c and h."""
+        e = self.e
+        a = [
+            e.gain[k] * CURVES[e.curves[k]].value(self.slope[k] * z[..., k] + e.constant[k]) + e.offset[k]
+            for k in range(4)
+        ]
+        c = self.cell(a[0], a[1], a[2], c0)
+        return c, self.hidden(a[3], c, c0)
+
+
+def _batch(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Give x (B, I), h0 (B, H), c0 (B, H): no two columns alike or opposite."""
+    x = rng.uniform(0.2, 1.0, (B, I)) * rng.choice([-1, 1], (B, I))
+    h0 = rng.uniform(0.2, 0.95, (B, H)) * rng.choice([-1, 1], (B, H))
+    c0 = rng.uniform(0.3, 1.5, (B, H)) * rng.choice([-1, 1], (B, H))
+    return x.astype(np.float32), h0.astype(np.float32), c0.astype(np.float32)
+
+
+def measure_kernels(
+    subject: Subject, changes: Changes, *, batched: bool, initial: tuple[str, str] = ("given", "given")
+) -> KernelMap | None:
+    """Measure the map of all entries under the given curves; None if rest itself is not understood."""
+    rng = np.random.default_rng(7)
+    x, h0, c0 = _batch(rng)
+    model = _Model(changes)
+    rest = _problem(x, h0, c0, {})
+    given = h0, c0
+    fed_h, fed_c = INITIAL[initial[0]](h0, c0), INITIAL[initial[1]](c0, h0)
+    moves = [(a, r, k) for a, shape in (("W", (4 * H, I)), ("R", (4 * H, H)), ("b", (4 * H, 1)))
+             for r, k in product(range(shape[0]), range(shape[1]))]  # fmt: skip
+    problems = [rest, *(_problem(x, *given, {move: MOVE}) for move in moves)]
+    answers = _ask(subject, problems, batched=batched)
+    if answers is None:
+        return None
+    at_rest = answers[0]
+    base = _base(model, at_rest, fed_c)
+    if base is None:
+        return None
+    resting = np.broadcast_to(BASE * np.array(base), (B, H, 4))
+    entries, undecided = _entries(_Table(model, resting, x, fed_h, fed_c), moves, answers)
+    silent = [move for move in moves if not entries[move]]
+    if silent and not base[GATES.index("g")]:
+        # With g = 0 nothing of i is seen: open g by entries that are known to drive it.
+        opened, resting = _with_g_open(entries, resting, x, fed_h)
+        problems = [_problem(x, *given, opened), *(_problem(x, *given, {**opened, move: MOVE}) for move in silent)]
+        answers = _ask(subject, problems, batched=batched)
+        if answers is None:
+            return None
+        more, unknown = _entries(_Table(model, resting, x, fed_h, fed_c), silent, answers)
+        entries, undecided = {**entries, **more}, undecided + unknown
+    return KernelMap(entries, undecided, base)
+
+
+def _entries(table: _Table, moves: list[tuple[str, int, int]], answers: list[Arrays]) -> tuple[Map, int]:
+    entries: Map = {}
+    undecided = 0
+    for move, answer in zip(moves, answers[1:], strict=True):
+        entries[move], unknown = table.read(answer, answers[0])
+        undecided += unknown
+    return entries, undecided
+
+
+def _with_g_open(entries: Map, resting: Array, x: Array, h0: Array) -> tuple[dict[tuple[str, int, int], float], Array]:
+    """Choose for each unit one entry that drives g alone; give their values, and the pre-activations they make."""
+    base, opened = resting.copy(), {}
+    for unit in range(H):
+        for move, drives in entries.items():
+            if len(drives) == 1 and drives[0].gate == "g" and drives[0].unit == unit:
+                drive = drives[0]
+                kind, column = drive.source[0], int(drive.source[2:-1] or 0) if len(drive.source) > 1 else 0
+                values = {"x": x[:, min(column, I - 1)], "h": h0[:, column], "1": np.ones(B)}[kind]
+                opened[move] = 0.9
+                base[:, unit, GATES.index("g")] += 0.9 * drive.coefficient * values
+                break
+    return opened, base
+
+
+def _problem(x: Array, h0: Array, c0: Array, moved: dict[tuple[str, int, int], float]) -> Problem:
+    W, R, b = np.zeros((4 * H, I)), np.zeros((4 * H, H)), np.full(4 * H, BASE)
+    arrays = {"W": W, "R": R, "b": b[:, None]}
+    for (array, row, column), value in moved.items():
+        arrays[array][row, column] += value
+    return posed(W, R, b, x[None], h0, c0)
+
+
+def _ask(subject: Subject, problems: list[Problem], *, batched: bool) -> list[Arrays] | None:
+    if not batched:
+        singles = [
+            posed(p.W, p.R, p.b, p.x[:, k : k + 1], p.h0[k : k + 1], p.c0[k : k + 1])
+            for p in problems
+            for k in range(B)
+        ]
+        answers = subject.ask(singles)
+        if any(answer is None or "c" not in answer for answer in answers):
+            return None
+        joined = []
+        for start in range(0, len(singles), B):
+            own = [answer for answer in answers[start : start + B] if answer is not None]
+            joined.append({name: np.concatenate([answer[name] for answer in own], axis=1) for name in ("h", "c")})
+        return joined
+    answers = subject.ask(problems)
+    if any(answer is None or "c" not in answer for answer in answers):
+        return None
+    return [answer for answer in answers if answer is not None]
+
+
+def _base(model: _Model, rest: Arrays, c0: Array) -> tuple[float, float, float, float] | None:
+    """Find how often the bias enters each gate, from the batch at rest."""
+    gains = (1.0, 0.0, 2.0, 0.5, -1.0)
+    order = sorted(product(gains, repeat=4), key=lambda four: (len(set(four)), sum(g != 1.0 for g in four)))
+    with np.errstate(all="ignore"):
+        for four in order:
+            c, h = model(np.full((B, H, 4), BASE) * np.array(four), c0.astype(np.float64))
+            if np.abs(c - rest["c"][0]).max() < CLOSE * 3 and np.abs(h - rest["h"][0]).max() < CLOSE * 3:
+                return four  # type: ignore[return-value]
+    return None
+
+
+class _Table:
+    """What every single effect would look like, to be compared with what was seen."""
+
+    def __init__(self, model: _Model, resting: Array, x: Array, h0: Array, c0: Array) -> None:
+        self.sources = {f"x[{j}]": x[:, j] for j in range(I)} | {f"h[{j}]": h0[:, j] for j in range(H)}
+        self.sources["1"] = np.ones(B)
+        self.model, self.c0 = model, c0.astype(np.float64)
+        self.resting = resting.astype(np.float64)  # (B, H, 4)
+        self.gates = sorted((g for g in product((0, 1), repeat=4) if any(g)), key=sum)
+        self.keys = [(gates, source, a) for gates in self.gates for a in COEFFICIENTS for source in self.sources]
+        moved = np.stack([
+            MOVE * a * np.array(gates)[None, :] * self.sources[source].astype(np.float64)[:, None]
+            for gates, source, a in self.keys
+        ])  # (K, B, 4)  # fmt: skip
+        with np.errstate(all="ignore"):
+            c, h = model(self.resting[None] + moved[:, :, None, :], self.c0[None])  # (K, B, H)
+        self.c, self.h = c, h
+
+    def read(self, answer: Arrays, rest: Arrays) -> tuple[tuple[Drive, ...], int]:
+        """Give the effects that were seen, and in how many units an effect fits nothing."""
+        drives: list[Drive] = []
+        unknown = 0
+        for unit in range(H):
+            c, h = answer["c"][0, :, unit].astype(np.float64), answer["h"][0, :, unit].astype(np.float64)
+            if np.abs(c - rest["c"][0, :, unit]).max() < CLOSE and np.abs(h - rest["h"][0, :, unit]).max() < CLOSE:
+                continue
+            with np.errstate(all="ignore"):
+                distance = np.maximum(
+                    np.abs(self.c[:, :, unit] - c).max(axis=1), np.abs(self.h[:, :, unit] - h).max(axis=1)
+                )
+            distance = np.where(np.isnan(distance), np.inf, distance)
+            close = np.flatnonzero(distance < CLOSE)
+            if not len(close):
+                found = self._odd(c, h, unit)
+                if found is None:
+                    unknown += 1
+                else:
+                    drives.append(found)
+                continue
+            gates, source, a = self.keys[close[0]]
+            drives += [Drive(GATES[k], unit, source, a) for k in range(4) if gates[k]]
+        return tuple(drives), unknown
+
+    def _odd(self, c: Array, h: Array, unit: int) -> Drive | None:
+        """Find an odd coefficient by Gauss-Newton."""
+        c0 = self.c0[:, unit]
+        for k in range(4):
+            for source, values in self.sources.items():
+
+                def residual(a: float, k: int = k, values: Array = values) -> Array:
+                    z = self.resting[:, unit].copy()
+                    z[:, k] += MOVE * a * values
+                    new_c, new_h = self.model(z, c0)
+                    return np.concatenate([new_c - c, new_h - h])
+
+                a = 1.0
+                with np.errstate(all="ignore"):
+                    for _ in range(15):
+                        now = residual(a)
+                        slope = (residual(a + 1e-6) - now) / 1e-6
+                        steepness = float(slope @ slope)
+                        if not np.isfinite(steepness) or not steepness:
+                            break
+                        a -= float(slope @ now) / steepness
+                    if np.isfinite(a) and np.abs(residual(a)).max() < CLOSE:
+                        return Drive(GATES[k], unit, source, round(a, 4))
+        return None
+
+
+# -- rules -------------------------------------------------------------------------------------------------------
+
+
+def rules(measured: KernelMap) -> Iterator[Changes]:
+    """Give the readings of kernels and bias that make the measured map, the plainest first; it may be more than one."""
+    rng = np.random.default_rng(11)
+    W, R, b = (rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape) for shape in ((4 * H, I), (4 * H, H), (4 * H,)))
+    new_W, new_R, new_b = measured.effective(W, R, b)
+    found_b = list(_array_rules("b", b, new_b))[:3]
+    if not found_b:
+        return
+    for kernels, read in KERNELS.items():
+        first, second = read(W, R)
+        if first.shape != W.shape or second.shape != R.shape:
+            continue
+        for of_W in _few(_array_rules("W", first, new_W)):
+            for of_R in _few(_array_rules("R", second, new_R)):
+                for of_b in found_b:
+                    yield {**({"kernels": kernels} if kernels != "[x, h]" else {}), **of_W, **of_R, **of_b}
+
+
+def _few(found: Iterator[Changes]) -> list[Changes]:
+    taken = []
+    for one in found:
+        taken.append(one)
+        if len(taken) == 3:  # noqa: PLR2004
+            break
+    return taken
+
+
+def _array_rules(array: str, stored: Array, effective: Array) -> Iterator[Changes]:
+    """Give the ways to read one array: order, layout, part, gain."""
+    orders = ["".join(letters) for letters in permutations(GATES)]
+    # A gain of -1 says what "negated" says, and a vector has no columns.
+    layouts = [name for name in LAYOUTS if name != "negated" and (array != "b" or name in _OF_VECTORS)]
+    parts = [*PARTS] if array != "b" else ["all"]
+    tried = [(order, layout, "all") for layout in layouts for order in orders]
+    tried += [(GATES, "given", part) for part in parts if part != "all"]
+    if not np.any(effective):
+        yield {f"{array}_gain": (0.0,) * 4}
+        return
+    for order, layout, part in tried:
+        M = LAYOUTS[layout](stored)
+        if array != "b":
+            M = PARTS[part](M)
+        M = M if order == GATES else np.concatenate([M[order.index(g) * H : (order.index(g) + 1) * H] for g in GATES])
+        gain = _gain(M, effective)
+        if gain is not None:
+            yield {
+                **({f"{array}_gates": order} if order != GATES else {}),
+                **({f"{array}_layout": layout} if layout != "given" else {}),
+                **({f"{array}_part": part} if part != "all" else {}),
+                **({f"{array}_gain": gain} if gain != CANONICAL.W_gain else {}),
+            }
+
+
+_OF_VECTORS = frozenset({
+    "given", "interleaved", "unit by unit", "units reversed", "rows rolled", "absolute", "first row for all",
+    "first gate for all",
+})  # fmt: skip
+
+
+def _gain(M: Array, effective: Array) -> tuple[float, float, float, float] | None:
+    """Give the factor for each gate that makes one the other, if there is one."""
+    gains = []
+    for k in range(4):
+        own, other = M[k * H : (k + 1) * H], effective[k * H : (k + 1) * H]
+        size = float((own * own).sum())
+        factor = float((own * other).sum()) / size if size else 1.0
+        if np.abs(factor * own - other).max() > 1e-4:  # noqa: PLR2004
+            return None
+        gains.append(round(factor, 4))
+    return tuple(gains)  # type: ignore[return-value]
+
+
+def exceptions(measured: KernelMap, array: str = "") -> str:
+    """Name the entries that do not drive their own gate, unit and input, row by row where a whole row agrees."""
+    lines = []
+    for name in array or "WRb":
+        rows = sorted({row for own, row, _ in measured.entries if own == name})
+        for row in rows:
+            columns = sorted(column for own, at, column in measured.entries if (own, at) == (name, row))
+            odd = {k: measured.entries[name, row, k] for k in columns if not _in_place(name, row, k, measured)}
+            targets = {tuple((d.gate, d.unit, d.coefficient) for d in drives) for drives in odd.values()}
+            own_sources = all(d.source in {f"x[{k}]", f"h[{k}]", "1"} for k, drives in odd.items() for d in drives)
+            if len(odd) == len(columns) and len(targets) == 1 and own_sources:
+                lines.append(f"{name}[{row}] drives {_effects(odd[columns[0]], source=False)}")
+            else:
+                lines += [
+                    f"{name}[{row}{'' if name == 'b' else f', {k}'}] drives {_effects(drives, source=name != 'b')}"
+                    for k, drives in odd.items()
+                ]
+    return "; ".join(lines)
+
+
+def _in_place(array: str, row: int, column: int, measured: KernelMap) -> bool:
+    source = "1" if array == "b" else f"{'x' if array == 'W' else 'h'}[{column}]"
+    return measured.entries[array, row, column] == (Drive(GATES[row // H], row % H, source, 1.0),)
+
+
+def _effects(drives: tuple[Drive, ...], *, source: bool) -> str:
+    return (
+        ", ".join(
+            f"{'' if d.coefficient == 1 else f'{d.coefficient:g} times '}{d.gate}[{d.unit}]"
+            f"{f' from {d.source}' if source else ''}"
+            for d in drives
+        )
+        or "nothing"
+    )

@@ -1,0 +1,109 @@
+"""Measure how many bits each part of a black box keeps.
+
+Two products that cancel but for one small part: with w = (1 + 2^-k, 1) and x = (1, -1), z is 2^-k where w keeps k
+bits after the point, and 0 where it does not. So the answer is either there or gone, and no tolerance decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.problem import Problem
+from harness.subject import Subject, posed
+
+Array = NDArray[Any]
+
+DEPTHS = (6, 7, 8, 9, 10, 11, 14, 18, 20, 22, 23)
+INTENDED = 24  # bits of float32's significand, with the hidden one
+_FORMATS = {24: "float32", 11: "float16 or tf32", 8: "bfloat16"}
+H, I = 4, 2
+
+
+class Kept(NamedTuple):
+    """How many bits one part keeps; None where that could not be seen."""
+
+    part: str
+    bits: int | None
+    intended: int
+    evidence: str
+
+    @property
+    def format(self) -> str:
+        """The format that has so many bits."""
+        return _FORMATS.get(self.bits or 0, "no format that has a name")
+
+
+def _problem(**arrays: Array) -> Problem:
+    zeros = {
+        "W": np.zeros((4 * H, I)), "R": np.zeros((4 * H, H)), "b": np.zeros(4 * H), "x": np.zeros((1, 1, I)),
+        "h0": np.zeros((1, H)), "c0": np.zeros((1, H)),
+    }  # fmt: skip
+    return posed(**{**zeros, **arrays})
+
+
+def _pair(first: float, second: float, width: int) -> Array:
+    return np.array([first, second, *(0.0,) * (width - 2)])
+
+
+def _of_input_kernel(small: float) -> Problem:
+    return _problem(W=np.tile(_pair(1 + small, 1, I), (4 * H, 1)), x=_pair(1, -1, I)[None, None])
+
+
+def _of_x(small: float) -> Problem:
+    return _problem(W=np.tile(_pair(1, -1, I), (4 * H, 1)), x=_pair(1 + small, 1, I)[None, None])
+
+
+def _of_recurrent_kernel(small: float) -> Problem:
+    return _problem(R=np.tile(_pair(1 + small, 1, H), (4 * H, 1)), h0=_pair(1, -1, H)[None])
+
+
+def _of_h(small: float) -> Problem:
+    return _problem(R=np.tile(_pair(1, -1, H), (4 * H, 1)), h0=_pair(1 + small, 1, H)[None])
+
+
+def _of_b(small: float) -> Problem:
+    return _problem(W=np.tile(_pair(-1, 0, I), (4 * H, 1)), b=np.full(4 * H, 1 + small), x=_pair(1, 0, I)[None, None])
+
+
+def _seen_in_c(answer: dict[str, Array]) -> bool:
+    return bool(np.any(answer["c"][0, 0] != 0))
+
+
+PARTS: dict[str, Callable[[float], Problem]] = {
+    "W": _of_input_kernel,
+    "R": _of_recurrent_kernel,
+    "b": _of_b,
+    "x": _of_x,
+    "h as operand": _of_h,
+}
+
+
+def measure_precision(subject: Subject) -> list[Kept]:
+    """Measure the bits that W, R, b, x, h and the carried c keep."""
+    problems = [make(2.0**-k) for make in PARTS.values() for k in DEPTHS]
+    # c goes through f = sigmoid(0) = 1/2 exactly: what is lost of it is lost in storing.
+    carried = [_problem(c0=np.full((1, H), 1 + 2.0**-k)) for k in DEPTHS]
+    answers = subject.ask([*problems, *carried])
+    kept = []
+    for n, part in enumerate(PARTS):
+        own = answers[n * len(DEPTHS) : (n + 1) * len(DEPTHS)]
+        seen = [answer is not None and "c" in answer and _seen_in_c(answer) for answer in own]
+        kept.append(_kept(part, seen, "2^-k beside 1 in a sum that cancels"))
+    own = answers[len(PARTS) * len(DEPTHS) :]
+    through = [
+        answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != np.float32(0.5)))
+        for answer in own
+    ]  # fmt: skip
+    kept.append(_kept("c", through, "c0 = 1 + 2^-k through f = 1/2"))
+    return kept
+
+
+def _kept(part: str, seen: list[bool], how: str) -> Kept:
+    deepest = max((k for k, there in zip(DEPTHS, seen, strict=True) if there), default=None)
+    if deepest is None or not seen[0]:
+        return Kept(part, None, INTENDED, f"{how}: no answer to any k")
+    return Kept(part, deepest + 1, INTENDED, f"{how}: seen down to k = {deepest}")

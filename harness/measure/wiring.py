@@ -1,0 +1,119 @@
+"""Measure by impulses which input, state and padding reaches which output, over time, over the batch, over calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.problem import Problem
+from harness.subject import Arrays, Subject, posed
+
+Array = NDArray[Any]
+
+T, B, I, H = 5, 3, 3, 4
+AT, OF = 2, 1  # timestep and sequence of the impulse
+LENGTHS = (4, 2, 5)
+HEARD = 1e-6
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What was seen, in words, for the rows of the table."""
+
+    time: str
+    batch: str
+    h0: str
+    c0: str
+    h: str
+    c: str
+    padding: str | None  # None: it takes no lengths
+    repeatable: bool | None
+
+
+def _start(lengths: Sequence[int] | None = None) -> Problem:
+    rng = np.random.default_rng(3)
+
+    def draw(*shape: int) -> Array:
+        return rng.uniform(-0.7, 0.7, shape)
+
+    return posed(
+        draw(4 * H, I), draw(4 * H, H), draw(4 * H), draw(T, B, I), draw(B, H), draw(B, H),
+        None if lengths is None else np.array(lengths),
+    )  # fmt: skip
+
+
+def _moved(problem: Problem, name: str, place: tuple[int, ...]) -> Problem:
+    own = {key: np.array(getattr(problem, key)) for key in ("W", "R", "b", "x", "h0", "c0")}
+    own[name][place] += 0.5
+    return posed(own["W"], own["R"], own["b"], own["x"], own["h0"], own["c0"], problem.lengths)
+
+
+def measure_wiring(subject: Subject) -> Wiring:
+    """Ask with and without impulses, and say where they are heard."""
+    plain = _start()
+    problems = [
+        plain,
+        plain,
+        _moved(plain, "x", (AT, OF)),
+        _moved(plain, "h0", (OF,)),
+        _moved(plain, "c0", (OF,)),
+        plain,
+    ]
+    answers = subject.ask(problems)
+    rest = answers[0]
+    if rest is None:
+        none = "it gave no answer"
+        return Wiring(none, none, none, none, none, none, None, None)
+    x, h0, c0 = (_heard(rest, answer) for answer in answers[2:5])
+    repeatable = all(answer is not None and _same(rest, answer) for answer in (answers[1], answers[5]))
+    return Wiring(
+        time=f"an impulse in x[{AT}] is heard at timesteps {_listed(x, 0)}",
+        batch=f"an impulse in sequence {OF} is heard in sequences {_listed(x, 1)}",
+        h0=f"an impulse in h0 is heard at timesteps {_listed(h0, 0)}",
+        c0=f"an impulse in c0 is heard at timesteps {_listed(c0, 0)}",
+        h=_carried(x),
+        c=_carried(x),
+        padding=_padding(subject),
+        repeatable=repeatable,
+    )
+
+
+def _same(one: Arrays, other: Arrays) -> bool:
+    return all(np.allclose(one[name], other[name], rtol=1e-5, atol=1e-6, equal_nan=True) for name in one)
+
+
+def _heard(rest: Arrays, answer: Arrays | None) -> Array:
+    """Where h differs: (T, B)."""
+    if answer is None:
+        return np.zeros((T, B), bool)
+    with np.errstate(all="ignore"):
+        return np.any(np.abs(answer["h"] - rest["h"]) > HEARD, axis=2)  # type: ignore[return-value]
+
+
+def _listed(heard: Array, axis: int) -> str:
+    places = np.flatnonzero(heard.any(axis=1 - axis))
+    return ", ".join(str(int(place)) for place in places) or "none"
+
+
+def _carried(x: Array) -> str:
+    later = np.flatnonzero(x.any(axis=1))
+    return (
+        "an impulse lives on in later steps" if (later > AT).any() else "an impulse is heard in its own step only"
+    )  # fmt: skip
+
+
+def _padding(subject: Subject) -> str | None:
+    plain = _start(LENGTHS)
+    past = (3, 1)  # sequence 1 has two valid timesteps
+    answers = subject.ask([plain, _moved(plain, "x", past)])
+    rest, moved = answers
+    if rest is None:
+        return None
+    heard = _heard(rest, moved)
+    after = np.abs(rest["h"][LENGTHS[1] :, 1]).max() if LENGTHS[1] < T else 0.0
+    words = "is heard" if heard.any() else "is not heard"
+    return f"an impulse past the end {words}; h there is {'0' if after == 0 else 'not 0'}"

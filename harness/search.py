@@ -1,0 +1,486 @@
+"""Search for the deviation under which the reference reproduces everything that was returned.
+
+Nearest to the intended execution first: one named fault, a fault that holds in part only, a fault with a number,
+then two faults at once. A candidate is dropped at the first timestep that it misses; what is left is run with its
+rounding noise, and counts only if it reproduces every number within the limit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from harness.execution import BY_GATE, CANONICAL, FORMATS, Execution, merged
+from harness.faults import Fault, Scope, catalogue, scopes
+from harness.interpret import interpret, interpret_values, returns_as_computed
+from harness.knobs import Knob, knobs, plain_values, solve
+from harness.noise import LIMIT_SIGMA
+from harness.problem import Problem
+from harness.reference import Expected, ExpectedTensor, expect
+from harness.spread import widened
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+SINGLE_SECONDS = 5.0
+PAIR_SECONDS = 24.0
+# A format of few bits may round the other way where a sum lies between two of its values.
+FLIPS = 0.05
+FLIP_SIZE = 32.0  # in unit roundoffs of the format
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What an implementation returned for one problem."""
+
+    problem: Problem
+    tensors: Arrays
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What it should have returned; where it did not, with the noise that the network itself amplifies."""
+        expected = expect(self.problem)
+        if self.distance(expected, None) <= LIMIT_SIGMA:
+            return expected
+        return widened(self.problem, expected)
+
+    @cached_property
+    def values(self) -> Arrays:
+        """The tensors in the reference's precision."""
+        return {name: array.astype(_precision(self.problem)) for name, array in self.tensors.items()}
+
+    @cached_property
+    def near(self) -> Arrays:
+        """How far a candidate may be from each tensor to be looked at more closely."""
+        u = float(np.finfo(self.problem.case.run.dtype).eps)
+        return {
+            name: 100 * self.expected[name].noise.astype(np.float64) + 200 * u * np.maximum(np.abs(array), 1)
+            for name, array in self.values.items()
+        }
+
+    def sigma(self, execution: Execution) -> float:
+        """Give the largest distance from what an execution gives, in sigma of its rounding."""
+        if execution == CANONICAL:
+            return self.distance(self.expected, None)
+        return self.distance(interpret(self.problem, execution), _format_of(execution))
+
+    def distance(self, computed: Expected, form: str | None) -> float:
+        """Give the largest distance from computed values, in sigma; a format's flips are let pass."""
+        return max((_distance(array, computed[name], form) for name, array in self.tensors.items()), default=math.inf)
+
+
+def _precision(problem: Problem) -> Any:
+    return np.longdouble if problem.case.run.dtype == "float64" else np.float64
+
+
+def _format_of(execution: Execution) -> str | None:
+    formats = [value for name, value in execution.changes().items() if name.endswith("_format")]
+    return min(formats, key=lambda name: FORMATS[name]) if formats else None
+
+
+def _distance(actual: Array, computed: ExpectedTensor, form: str | None) -> float:
+    with np.errstate(all="ignore"):
+        distance = np.abs((actual - computed.value) - computed.rest)
+        sigma = distance / computed.noise
+        same = (actual == computed.value) | (np.isnan(actual) & np.isnan(computed.value))
+        sigma = np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma))
+        if form is None or not sigma.size:
+            return float(sigma.max(initial=0))
+        flip = FLIP_SIZE * 2.0 ** -FORMATS[form] * np.maximum(np.abs(actual), 1)
+        if (distance > flip).any():
+            return math.inf
+        return float(np.quantile(sigma, 1 - FLIPS))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A deviation, or several at once, that reproduces what was returned, and how well."""
+
+    faults: tuple[Fault, ...]
+    sigma: float
+    execution: Execution
+    scope: Scope | None = None
+
+    @property
+    def name(self) -> str:
+        """The faults' stable names."""
+        return " + ".join(fault.name for fault in self.faults)
+
+    @property
+    def message(self) -> str:
+        """What is done otherwise, in a sentence."""
+        text = " And: ".join(fault.message for fault in self.faults)
+        return text if self.scope is None else f"{text.removesuffix('.')}, {self.scope.words}."
+
+    @property
+    def fix(self) -> str:
+        """How to mend it."""
+        return " ".join(dict.fromkeys(fault.fix for fault in self.faults))
+
+
+# What a measurement of single timesteps cannot see.
+LATE = frozenset({"state", "initial state", "time", "batch", "returned", "padding", "clip", "scale", "precision"})
+
+
+def replace_faults(explanation: Explanation, faults: tuple[Fault, ...]) -> Explanation:
+    """Give the explanation under other names."""
+    return Explanation(faults, explanation.sigma, explanation.execution, explanation.scope)
+
+
+def named(changes: dict[str, Any]) -> tuple[Fault, ...]:
+    """Name the faults that together make these changes: those of the catalogue that set most first, then numbers."""
+    left, faults = dict(changes), []
+    while left:
+        best: tuple[int, Fault, dict[str, Any]] | None = None
+        for fault in catalogue().values():
+            rest = _without(left, fault.changes)
+            if rest is not None:
+                covered = _parts(left) - _parts(rest)
+                if best is None or covered > best[0]:
+                    best = covered, fault, rest
+        if best is None:
+            break
+        faults.append(best[1])
+        left = best[2]
+    return (*faults, *_numbered(left))
+
+
+def _parts(changes: dict[str, Any]) -> int:
+    """Count the single things that changes set."""
+    return sum(
+        sum(part != neutral for part, neutral in zip(value, getattr(CANONICAL, name), strict=True))
+        if isinstance(value, tuple) and name in BY_GATE
+        else 1
+        for name, value in changes.items()
+    )
+
+
+def _without(changes: dict[str, Any], part: dict[str, Any]) -> dict[str, Any] | None:
+    """Give what is left of changes when a part of them is taken out; None if it is no part."""
+    left = dict(changes)
+    for name, value in part.items():
+        if name not in left:
+            return None
+        neutral = getattr(CANONICAL, name)
+        if name not in BY_GATE:
+            if left.pop(name) != value:
+                return None
+            continue
+        rest = []
+        for mine, taken, plain in zip(left[name], value, neutral, strict=True):
+            if taken not in (plain, mine):
+                return None
+            rest.append(plain if taken != plain else mine)
+        if tuple(rest) == neutral:
+            del left[name]
+        else:
+            left[name] = tuple(rest)
+    return left
+
+
+def _numbered(left: dict[str, Any]) -> Iterator[Fault]:
+    """Put numbers that are left into the words of their knobs."""
+    for knob in knobs():
+        for value in {part for parts in left.values() for part in (parts if isinstance(parts, tuple) else (parts,))}:
+            if not left or not isinstance(value, float):
+                continue
+            rest = _without(left, knob.set(value))
+            if rest is not None and _parts(rest) < _parts(left):
+                left = rest
+                yield knob.fault(value)
+    if left:
+        words = ", ".join(f"{name} = {value}" for name, value in left.items())
+        yield Fault("measured", "kernel", f"Measured: {words}.", "", left)
+
+
+class Search:
+    """All that is known of one implementation, and what explains it."""
+
+    def __init__(
+        self, observations: Sequence[Observation], limit: float = LIMIT_SIGMA, *, two_biases: bool = False
+    ) -> None:
+        """Take observations of healthy and of wrong numbers alike: an explanation must reproduce all.
+
+        ``two_biases`` says that the implementation was handed b as two biases, of which it may use one.
+        """
+        self.two_biases = two_biases
+        self.observations = sorted(observations, key=lambda one: one.problem.x.size + 10 * one.problem.W.size)
+        self.limit = limit
+        wrong = [one for one in self.observations if not one.sigma(CANONICAL) <= limit]
+        right = [one for one in self.observations if one not in wrong]
+        self.wrong = wrong
+        self._order = [*wrong, *right]  # what the intended execution misses tells most
+
+    def possible(self, execution: Execution) -> bool:
+        """Tell quickly whether an execution comes near what was returned."""
+        return all(_near(one, execution) for one in self._order)
+
+    def sigma(self, execution: Execution) -> float:
+        """Give the largest distance over everything observed, infinity as soon as it is beyond the limit."""
+        worst = 0.0
+        for one in self._order:
+            worst = max(worst, one.sigma(execution))
+            if not worst <= self.limit:
+                return math.inf
+        return worst
+
+    def explain_from(self, base: dict[str, Any], seconds: float = 6.0) -> list[Explanation]:
+        """Find what, on top of measured deviations, explains everything: nothing, a fault, a number, two faults."""
+        until = time.monotonic() + seconds
+        execution = merged(base, {})
+        assert execution is not None
+        found = self._of([(named(base), execution, None)])
+        if found:
+            return found
+        rest = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
+        found = self._of(self._upon(base, ((fault,) for fault in rest), until))
+        if found:
+            return found
+        measured = Fault("measured", "kernel", "", "", base)
+        found = [
+            replace_faults(one, (*named(base), one.faults[-1]))
+            for one in self._numbers(until - SINGLE_SECONDS, measured)
+        ]
+        if found:
+            return found
+        late = [fault for fault in rest if fault.family in LATE and fault.family != "precision"]
+        return self._of(self._upon(base, combinations(late, 2), until), most=1)
+
+    def _upon(
+        self, base: dict[str, Any], extras: Iterable[tuple[Fault, ...]], until: float
+    ) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
+        for faults in extras:
+            if time.monotonic() > until:
+                return
+            execution: Execution | None = merged(base, {})
+            for fault in faults:
+                execution = None if execution is None else merged(execution.changes(), fault.changes)
+            if execution is not None:
+                yield (*named(base), *faults), execution, None
+
+    def explain(self, *, pairs: bool = True) -> list[Explanation]:
+        """Find every explanation of the simplest kind that explains; empty if nothing does."""
+        if not self.wrong:
+            return []
+        started = time.monotonic()
+        singles = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
+        found = self._of(((fault,), fault.execution, None) for fault in singles)
+        found = found or self._of(self._in_part(singles))
+        found = found or self._numbers(started + SINGLE_SECONDS)
+        if not found and pairs:
+            found = self._pairs(singles, time.monotonic() + PAIR_SECONDS)
+        return sorted(found, key=_plainness)
+
+    def _of(
+        self, candidates: Iterable[tuple[tuple[Fault, ...], Execution, Scope | None]], most: int = 50
+    ) -> list[Explanation]:
+        found = []
+        for faults, execution, scope in candidates:
+            if _format_of(execution) is None and not self.possible(execution):
+                continue
+            sigma = self.sigma(execution)
+            if sigma <= self.limit:
+                found.append(Explanation(faults, sigma, execution, scope))
+                if len(found) == most:
+                    break
+        return found
+
+    def _in_part(self, singles: list[Fault]) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
+        places = self._first_places()
+        for scope in scopes(*places):
+            for fault in singles:
+                execution = merged(fault.changes, scope.changes)
+                if execution is not None:
+                    yield (fault,), execution, scope
+        yield from self._single_resets()
+
+    def _single_resets(self) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
+        longest = max(one.problem.case.run.timesteps for one in self.wrong)
+        first = self._first_places()[0]
+        if not first:
+            return
+        for fault in catalogue().values():
+            if fault.name.endswith("-once"):
+                for t in {first, min(first + 1, longest - 1)}:
+                    words = fault.message.replace("timestep 2", f"timestep {t}")
+                    changes = {**fault.changes, "reset_at": (t,)}
+                    moved = replace(
+                        fault, message=words, fix=fault.fix.replace("timestep 2", f"timestep {t}"), changes=changes
+                    )
+                    yield (moved,), moved.execution, None
+
+    def _first_places(self) -> tuple[int, int, int]:
+        """Give the first timestep, sequence and unit that are wrong in any observation."""
+        places = []
+        for one in self.wrong:
+            for name in {"h", "c"} & one.tensors.keys():
+                with np.errstate(all="ignore"):
+                    wrong = ~(
+                        np.abs(one.tensors[name] - one.expected[name].value) <= self.limit * one.expected[name].noise
+                    )
+                if wrong.any():
+                    places.append(tuple(int(axis.min()) for axis in wrong.nonzero()))
+        if not places:
+            return 0, 0, 0
+        return tuple(min(column) for column in zip(*places, strict=True))  # type: ignore[return-value]
+
+    # -- numbers -------------------------------------------------------------------------------------------------
+
+    def _numbers(self, until: float, base: Fault | None = None) -> list[Explanation]:
+        """Turn each knob until it fits, and snap it to a plain number."""
+        found = []
+        for knob in knobs():
+            if not self.two_biases and _of_two_biases(knob.set(knob.neutral)):
+                continue
+            if time.monotonic() > until + SINGLE_SECONDS:
+                break
+            explanation = self._turned(knob, base)
+            if explanation is not None:
+                found.append(explanation)
+        return found
+
+    def _turned(self, knob: Knob, base: Fault | None) -> Explanation | None:
+        target = self.wrong[0]
+        before = base.changes if base else {}
+        for start in knob.starts:
+            if merged(before, knob.set(start)) is None:
+                return None
+            value = solve(lambda v: _misses(target, merged(before, knob.set(v))), start)
+            if value is None or not math.isfinite(value):
+                continue
+            execution = merged(before, knob.set(value))
+            if execution is None or not _near(target, execution, slack=50):
+                continue
+            for plain in plain_values(value):
+                execution = merged(before, knob.set(plain))
+                if execution is None or not self.possible(execution):
+                    continue
+                sigma = self.sigma(execution)
+                if sigma <= self.limit:
+                    faults = (base, knob.fault(plain)) if base else (knob.fault(plain),)
+                    return Explanation(faults, sigma, execution)
+        return None
+
+    # -- two at once ---------------------------------------------------------------------------------------------
+
+    def _pairs(self, singles: list[Fault], until: float) -> list[Explanation]:
+        """Try two faults at once: those first of which one explains the first timestep, then the rest."""
+        first = self._opening()
+        moving = [fault for fault in singles if _format_of(fault.execution) is None]
+        opening = [fault for fault in moving if all(_near(one, fault.execution) for one in first)] if first else []
+        found = []
+        for fault in opening:
+            others = ((fault, other) for other in moving if other is not fault)
+            found += self._of(self._joined(others, until))
+            if found:
+                return found
+        for fault in opening[:12]:
+            found += self._numbers(until - SINGLE_SECONDS, fault)
+        if found:
+            return found
+        common = [fault for fault in moving if not _exotic(fault)]
+        for ring in (common, moving):
+            for faults, execution, scope in self._joined(combinations(ring, 2), until):
+                if first and not all(_near(one, execution) for one in first):
+                    continue
+                found += self._of([(faults, execution, scope)])
+            if found:
+                return found
+        return found
+
+    def _joined(
+        self, pairs: Iterable[tuple[Fault, Fault]], until: float
+    ) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
+        for first, second in pairs:
+            if time.monotonic() > until:
+                return
+            execution = merged(first.changes, second.changes)
+            if execution is not None:
+                yield (first, second), execution, None
+
+    def _opening(self) -> list[Observation]:
+        """The first timestep of the smallest wrong observation as one of its own."""
+        for one in self.wrong:
+            if {"h", "c"} <= one.tensors.keys() and one.problem.lengths is None:
+                return [_prefix(one, 1)]
+        return []
+
+
+def _prefix(one: Observation, timesteps: int) -> Observation:
+    p = one.problem
+    case = replace(p.case, run=replace(p.case.run, timesteps=timesteps), expect=None)
+    problem = Problem(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0)
+    return Observation(problem, {name: one.tensors[name][:timesteps] for name in "hc"})
+
+
+def _near(one: Observation, execution: Execution, slack: float = 1.0) -> bool:
+    """Tell whether an execution comes near an observation; most that do not are found out at the first timestep."""
+    h, c = one.values.get("h"), one.values.get("c")
+    if h is None or not returns_as_computed(execution) or one.problem.lengths is not None:
+        computed = interpret_values(one.problem, execution)
+    else:
+        near_h, near_c = one.near["h"], one.near.get("c")
+
+        def watch(t: int, new_h: Array, new_c: Array) -> bool:
+            return _close(h[t], new_h, near_h[t], slack) and (
+                c is None or near_c is None or _close(c[t], new_c, near_c[t], slack)
+            )
+
+        computed = interpret_values(one.problem, execution, watch)
+    return computed is not None and all(
+        _close(array, computed[name], one.near[name], slack) for name, array in one.values.items()
+    )
+
+
+def _close(actual: Array, computed: Array, near: Array, slack: float) -> bool:
+    distance = np.abs(actual - computed)
+    close = distance <= slack * near
+    if close.all():
+        return True
+    same = (actual == computed) | (np.isnan(actual) & np.isnan(computed))
+    return bool((close | same).all())
+
+
+def _misses(one: Observation, execution: Execution | None) -> Array | None:
+    if execution is None:
+        return None
+    computed = interpret_values(one.problem, execution)
+    assert computed is not None
+    vector = np.concatenate([
+        np.asarray((one.values[name] - computed[name]) / one.expected[name].noise, np.float64).ravel()
+        for name in one.values
+    ])  # fmt: skip
+    return vector if np.isfinite(vector).all() else None
+
+
+_EXOTIC_CURVES = frozenset({
+    "relu6", "leaky_relu_0.01", "leaky_relu_0.2", "elu", "selu", "softplus", "silu", "gelu_tanh", "exp", "sin",
+    "arctan", "algebraic", "step", "lecun_tanh", "sigmoid_twice", "tanh_twice", "tanh_of_sigmoid", "sigmoid_of_tanh",
+    "half",
+    "taylor_tanh", "taylor_sigmoid", "linear_sigmoid", "tanh_of_half",
+})  # fmt: skip
+
+
+def _of_two_biases(changes: dict[str, Any]) -> bool:
+    return "first_bias_gain" in changes or "second_bias_gain" in changes
+
+
+def _exotic(fault: Fault) -> bool:
+    """Whether a fault is met so seldom that pairs with it come last."""
+    curves = {*fault.changes.get("curves", ()), fault.changes.get("cell_curve", "tanh")}
+    return bool(curves & _EXOTIC_CURVES)
+
+
+def _plainness(explanation: Explanation) -> tuple[int, int]:
+    order = list(catalogue())
+    places = [order.index(fault.name) if fault.name in catalogue() else len(order) for fault in explanation.faults]
+    return len(explanation.faults), max(places)
