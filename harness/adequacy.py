@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from harness.case import Case
-from harness.execution import CANONICAL, Execution
+from harness.execution import Execution
 from harness.faults import Fault, catalogue
-from harness.interpret import interpret
+from harness.interpret import interpret_values, returns_as_computed
 from harness.messages import seen
 from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
-from harness.reference import Expected, expect
+from harness.reference import Expected, ExpectedTensor, expect
 
 # What a port or a backend returns; gates are seldom exposed.
 SEEN = ("h", "c")
+PLAIN = 1e5  # sigma beyond which nobody asks how far: a run is ended there
+
+
+Array = NDArray[Any]
 
 
 class Adequacy(Struct, frozen=True):
@@ -70,17 +76,24 @@ def _column(problem: Problem, faults: Sequence[Fault]) -> list[float]:
 
 
 def distance(problem: Problem, expected: Expected, execution: Execution) -> float:
-    """Give the largest sigma by which an execution changes h or c of a problem."""
-    if execution == CANONICAL:
-        return 0.0
-    computed = interpret(problem, execution)
+    """Give the largest sigma by which an execution changes h or c of a problem; beyond ``PLAIN`` any that was met."""
     worst = 0.0
+
+    def watch(t: int, h: Array, c: Array) -> bool:
+        nonlocal worst
+        worst = max(worst, _sigma(expected["h"], h, t), _sigma(expected["c"], c, t))
+        return worst <= PLAIN
+
+    early = returns_as_computed(execution)
+    computed = interpret_values(problem, execution, watch if early else None)
+    if early or computed is None:
+        return worst
+    return max(_sigma(expected[name], computed[name], ...) for name in SEEN)
+
+
+def _sigma(expected: ExpectedTensor, values: Array, rows: Any) -> float:
     with np.errstate(all="ignore"):
-        for name in SEEN:
-            is_, other = expected[name], computed[name]
-            difference = np.abs((other.value - is_.value) + (other.rest - is_.rest))
-            sigma = difference / np.maximum(is_.noise, np.minimum(other.noise, 1e3 * is_.noise))
-            same = (other.value == is_.value) & (other.rest == is_.rest)
-            sigma = np.where(same | (np.isnan(other.value) & np.isnan(is_.value)), 0, sigma)
-            worst = max(worst, float(np.where(np.isnan(sigma), np.inf, sigma).max(initial=0)))
-    return worst
+        difference = (values - expected.value[rows]) - expected.rest[rows]
+        sigma = np.abs(difference / expected.noise[rows])
+        same = (values == expected.value[rows]) | (np.isnan(values) & np.isnan(expected.value[rows]))
+        return float(np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma)).max(initial=0))

@@ -20,7 +20,7 @@ from harness.diagnose import MEASURED_MAP, chosen, confirmed
 from harness.execution import CANONICAL, GATES, Execution, merged
 from harness.faults import FAMILIES
 from harness.measure.curves import Reading, Response, describe_curve, read_curves, response, sparkline
-from harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules
+from harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules, unused_gates
 from harness.measure.precision import Kept, measure_precision
 from harness.measure.wiring import Wiring, measure_wiring
 from harness.messages import number
@@ -35,6 +35,7 @@ Changes = dict[str, Any]
 
 MOST_BASES = 12
 MOST_SECONDS = 15.0
+QUICK_SECONDS = 4.0  # a table of conventions is waited for
 
 
 class Convention(Struct, frozen=True):
@@ -72,7 +73,7 @@ class _Counted:
 
 def explain_measured(subject: Subject, seen: Sequence[Observation], others: Sequence[Problem]) -> list[Diagnosis]:
     """Measure a black box that no named fault explains, and give what explains all that was seen; empty if nothing."""
-    found = _explanations(subject, seen)
+    found = _explanations(subject, seen, MOST_SECONDS)
     if found:
         return _told(found, seen, others)
     irregular = _irregular(subject)
@@ -92,13 +93,13 @@ def _unlike(found: list[Explanation]) -> list[Explanation]:
     return [one for one in found if not (one.name in seen or seen.add(one.name))]
 
 
-def _explanations(subject: Subject, seen: Sequence[Observation]) -> list[Explanation]:
+def _explanations(subject: Subject, seen: Sequence[Observation], seconds: float) -> list[Explanation]:
     search = Search(chosen(seen, LIMIT_SIGMA), two_biases=subject.two_biases)
-    until = time.monotonic() + MOST_SECONDS
+    until = time.monotonic() + seconds
     for base in _bases(subject, batched=independent(subject)):
         if time.monotonic() > until:
             break
-        found = [one for one in search.explain_from(base) if confirmed(one, seen, LIMIT_SIGMA)]
+        found = [one for one in search.explain_from(base, until) if confirmed(one, seen, LIMIT_SIGMA)]
         if found:
             fewest = min(len(one.faults) for one in found)
             return _unlike([one for one in found if len(one.faults) == fewest])
@@ -111,12 +112,12 @@ def _irregular(subject: Subject) -> tuple[Diagnosis, Execution, KernelMap] | Non
     for _, readings in _curve_readings(subject, batched=batched):
         for reading in readings[:3]:
             measured = measure_kernels(subject, reading.changes, batched=batched)
-            if measured is None or measured.undecided:
+            if measured is None or measured.undecided or any(True for _ in rules(measured)):
                 continue
             shapes = [{"T": T, "B": B, "I": I, "H": H} for T, B in ((1, 1), (6, 1), (5, 3))]
             seen = observe(subject, 500, shapes)
             read = [Observation(_as_read(one.problem, measured), one.tensors) for one in seen]
-            found = Search(read).explain_from(reading.changes)
+            found = Search(read).explain_from(reading.changes, time.monotonic() + QUICK_SECONDS)
             if seen and found:
                 return _misplaced(measured, found[0]), found[0].execution, measured
     return None
@@ -174,6 +175,14 @@ def _bases(subject: Subject, *, batched: bool) -> Iterator[Changes]:
                     return
 
 
+def curve_facts(subject: Subject) -> list[str]:
+    """Describe the curves that were seen, where no known ones make them."""
+    seen = next(iter(_curve_readings(subject, batched=independent(subject))), None)
+    if seen is None or seen[1]:
+        return []
+    return [f"gate {gate}: {words}" for gate, words in _drawn(seen).items() if gate in "fo"]
+
+
 def _curve_readings(subject: Subject, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:
     for door in ("W", "R"):
         seen = response(subject, door, batched=batched)
@@ -191,11 +200,13 @@ def _kernel_readings(subject: Subject, reading: Reading, *, batched: bool) -> It
         if measured is None or measured.undecided:
             continue
         start = {name: value for name, value in (("h0", h0), ("c0", c0)) if value != "given"}
-        for rule in rules(measured):
-            changes = merged(reading.changes, {**rule, **start})
-            if changes is not None:
-                yield changes.changes()
+        read = [merged(reading.changes, {**rule, **start}) for rule in rules(measured, unused_gates(reading.changes))]
+        found = [changes.changes() for changes in read if changes is not None]
+        # What drives nothing at the first timestep may do so later: that comes before the less plain rules.
+        yield from found[:1]
         yield from _without_h0(reading, measured, start)
+        yield from _without_x(reading, measured, start)
+        yield from found[1:]
         return
 
 
@@ -203,10 +214,24 @@ def _without_h0(reading: Reading, measured: KernelMap, start: Changes) -> Iterat
     """Where R drives nothing at the first timestep, h0 may be ignored and R read like W."""
     if any(drives for (array, _, _), drives in measured.entries.items() if array == "R"):
         return
-    for rule in rules(measured):
-        alike = {name.replace("W_", "R_"): value for name, value in rule.items() if name.startswith("W_")}
+    for rule in rules(measured, unused_gates(reading.changes)):
+        like_w = {name.replace("W_", "R_"): value for name, value in rule.items() if name.startswith("W_")}
+        like_b = {name.replace("b_", "R_"): value for name, value in rule.items() if name in {"b_gates", "b_layout"}}
         fields = {name: value for name, value in rule.items() if not name.startswith("R_")}
-        changes = merged(reading.changes, {**fields, **alike, **start, "h0": "zero"})
+        for alike in (like_w, like_b, {}):
+            changes = merged(reading.changes, {**fields, **alike, **start, "h0": "zero"})
+            if changes is not None:
+                yield changes.changes()
+
+
+def _without_x(reading: Reading, measured: KernelMap, start: Changes) -> Iterator[Changes]:
+    """Where W drives nothing at the first timestep, x may come late and W be read like R."""
+    if any(drives for (array, _, _), drives in measured.entries.items() if array == "W"):
+        return
+    for rule in rules(measured, unused_gates(reading.changes)):
+        alike = {name.replace("R_", "W_"): value for name, value in rule.items() if name.startswith("R_")}
+        fields = {name: value for name, value in rule.items() if not name.startswith("W_")}
+        changes = merged(reading.changes, {**fields, **alike, **start, "x_time": "one late, zero first"})
         if changes is not None:
             yield changes.changes()
 
@@ -295,13 +320,14 @@ def _proof(subject: Subject) -> _Proof:
     if not search.wrong:
         sigma = max(one.sigma(CANONICAL) for one in held)
         return _Proof(CANONICAL if sigma <= LIMIT_SIGMA else None, None, sigma)
-    found = search.explain(pairs=False) or _explanations(subject, seen)
+    started = time.monotonic()
+    found = search.explain(pairs=False) or _explanations(subject, seen, QUICK_SECONDS)
     if not found:
         irregular = _irregular(subject)
         if irregular is not None:
             explanation, execution, kernel_map = irregular
             return _Proof(execution, explanation, explanation.sigma, kernel_map)
-        found = search.explain(pairs=True)
+        found = search.explain_from({}, started + 2 * QUICK_SECONDS)
     for one, explanation in zip(found, _told(found, seen, []), strict=False):
         sigma = max(o.sigma(one.execution) for o in held)
         if sigma <= LIMIT_SIGMA:
@@ -363,8 +389,7 @@ class _Table:
         for k, gate in enumerate(GATES):
             added = e.constant[k] + ((e.forget_bias - 1.0) if gate == "f" else 0.0)
             yield self._one(
-                f"constant added to {gate}", "0 (b holds the forget bias)" if gate == "f" else "0", f"{added:g}",
-                drawn.get(gate, ""), differs=bool(added),
+                f"constant added to {gate}", "0", f"{added:g}", self.proof, differs=bool(added),
             )  # fmt: skip
         yield self.row(
             "curve of the cell's output", "tanh", CURVES[e.cell_curve].words, drawn.get("cell", ""), "cell_curve"
@@ -450,7 +475,7 @@ class _Table:
 def _kernel_evidence(measured: KernelMap, array: str) -> str:
     own = {key: drives for key, drives in measured.entries.items() if key[0] == array}
     driving = sum(bool(drives) for drives in own.values())
-    text = f"{driving} of {len(own)} entries, moved one at a time, drive a gate"
+    text = f"{driving} of {len(own)} entries drive a gate"
     if measured.undecided:
         return f"{text}; {measured.undecided} effects fit nothing"
     return text if any(True for _ in rules(measured)) else f"{text}, by no known rule"
@@ -477,12 +502,11 @@ def _drawn(seen: tuple[Response, list[Reading]] | None) -> dict[str, str]:
     product = shown.c[0.0]
     unknown = not readings
     words = {"f": f, "i": product, "g": product, "o": shown.h[1.0]}
-    names = {"f": "f(z)", "i": "i(z) g(z)", "g": "i(z) g(z)", "o": "h(z) at c0 = 1"}
+    names = {"f": "f(z)", "i": "i(z) g(z)", "g": "i(z) g(z)", "o": "h(z)"}
     return {
-        gate: f"{names[gate]} over z in [-9, 9]: {sparkline(curve)}"
-        + (f", {describe_curve(curve, shown.z)}" if unknown else "")
+        gate: f"{names[gate]} {sparkline(curve)}" + (f", {describe_curve(curve, shown.z)}" if unknown else "")
         for gate, curve in words.items()
-    } | {"cell": f"h over c0 in [-4, 4]: {sparkline(shown.sweep_h)}"}
+    } | {"cell": f"h(c0) {sparkline(shown.sweep_h)}"}
 
 
 def _precision(kept: list[Kept]) -> Iterator[Convention]:

@@ -116,22 +116,32 @@ def _random(problem: Problem, tensors: Sequence[Arrays]) -> Diagnosis:
         return dropped
     return _found(
         "not-repeatable",
-        "Calls with the same arguments give other numbers: dropout or noise is active, or weights are made anew.",
-        "Switch to inference mode (model.eval(), training=False), and use the weights that are given.",
+        "Calls with the same arguments give other numbers: dropout or noise is active, weights are made anew, or "
+        "something is remembered from call to call.",
+        "Switch to inference mode (model.eval(), training=False), use the weights that are given, keep no state.",
         None,
         "The same call gave other numbers three times over.",
     )
 
 
+def dropped(seen: Sequence[Observation]) -> Diagnosis | None:
+    """Find dropout that repeats itself, as with a fixed seed: in each wrong observation, at one rate."""
+    wrong = [one for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA]
+    found = [_dropout(one.problem, one.tensors) for one in wrong]
+    if not found or any(one is None for one in found):
+        return None
+    return found[-1]
+
+
 def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
     expected = Observation(problem, first).expected["h"]
     h = first["h"].astype(np.float64)
-    zero = h == 0
-    if not zero.any() or zero.all():
+    zero = (h == 0) & (np.abs(expected.value) > LIMIT_SIGMA * expected.noise)
+    if not zero.any() or zero.all() or ("c" in first and not _right(problem, first, "c")):
         return None
     with np.errstate(all="ignore"):
-        ratio = (h / expected.value)[~zero]
-        factor = float(np.median(ratio))
+        present = ~zero & (np.abs(expected.value) > LIMIT_SIGMA * expected.noise)
+        factor = float(np.median((h / expected.value)[present]))
         near = np.abs(h - factor * expected.value) <= LIMIT_SIGMA * (abs(factor) * expected.noise + 1e-7)
     if not near[~zero].all() or factor < 1:
         return None
@@ -143,6 +153,25 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
         "Switch to inference mode (model.eval(), training=False).",
         0.0,
         "Every other number is reproduced by that factor.",
+    )
+
+
+def _right(problem: Problem, tensors: Arrays, name: str) -> bool:
+    return Observation(problem, {name: tensors[name]}).sigma(CANONICAL) <= LIMIT_SIGMA
+
+
+def made_anew(timesteps: Sequence[int], of: int) -> Diagnosis:
+    """Say at which timesteps the given kernel is not in use."""
+    first = timesteps[0]
+    when = (
+        f"from timestep {first} on" if list(timesteps) == list(range(first, of)) else f"at timesteps {list(timesteps)}"
+    )
+    return _found(
+        "weights-made-anew",
+        f"The given W is not in use {when}: another kernel is, made anew or kept from elsewhere.",
+        "Use one kernel at every timestep (with tf.Variable in a loop: tf.get_variable under reuse=tf.AUTO_REUSE).",
+        None,
+        f"With an input at one timestep only, changing W changes nothing {when}.",
     )
 
 

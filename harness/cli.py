@@ -129,7 +129,10 @@ def check(
             blind=bool(case),
             on_result=lambda result: advance(bar, result),
         )
-    runs = [rerun_of(result, target, layout, arrays) for result in checked.runs]
+    given = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
+    plain = {"layout": "canonical", "arrays": "numpy", "timeout": TIMEOUT, "limit": None, "seed": 0}
+    options = {name: value for name, value in given.items() if value != plain[name]}
+    runs = [rerun_of(result, target, options) for result in checked.runs]
     results = _results(environment(), runs)
     page = write_outputs(results, json, html)
     show_check(Console(stderr=str(json) == "-"), runs, checked, named=bool(case))

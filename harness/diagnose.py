@@ -29,6 +29,9 @@ MEASURED_MAP = "measured_map"  # a proof that holds for the shape of the measure
 # A search looks at a few observations, an explanation is held against all of them.
 MOST_WRONG = 4
 MOST_RIGHT = 4
+NARROW = "all differences are as small as rounding to"
+NOT_FINITE = "a number is not finite at"
+ROUNDS = 3  # a search is repeated with the observation that speaks against what it found
 LARGE = 20_000  # numbers in x and W above which an observation only confirms
 
 
@@ -54,13 +57,31 @@ def diagnose(
     Returns:
         The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
     """
-    search = Search(chosen(observations, limit), limit, two_biases=two_biases)
-    if not search.wrong:
-        return []
-    found = [explanation for explanation in search.explain(pairs=pairs) if confirmed(explanation, observations, limit)]
-    if not found:
-        return [unexplained(search.wrong, runs)]
-    return told(found, [one.problem for one in observations], others)
+    looked_at = chosen(observations, limit)
+    for _ in range(ROUNDS):
+        search = Search(looked_at, limit, two_biases=two_biases)
+        if not search.wrong:
+            return []
+        candidates = search.explain(pairs=pairs)
+        found = [explanation for explanation in candidates if confirmed(explanation, observations, limit)]
+        if found:
+            return told(found, [one.problem for one in observations], others)
+        against = _against(candidates, observations, looked_at, limit)
+        if against is None:
+            break
+        looked_at = [*looked_at, against]
+    return [unexplained(looked_at, runs)]
+
+
+def _against(
+    candidates: Sequence[Explanation], observations: Sequence[Observation], known: Sequence[Observation], limit: float
+) -> Observation | None:
+    """Give an observation that speaks against what was found without it."""
+    for candidate in candidates[:1]:
+        for one in observations:
+            if one not in known and not one.sigma(candidate.execution) <= limit:
+                return one
+    return None
 
 
 def chosen(observations: Sequence[Observation], limit: float) -> list[Observation]:
@@ -69,9 +90,14 @@ def chosen(observations: Sequence[Observation], limit: float) -> list[Observatio
     wrong = [one for one in by_size if not one.sigma(CANONICAL) <= limit]
     right = [one for one in by_size if one not in wrong]
     small = [one for one in wrong if not _large(one)] or wrong[:1]
-    # The widest variety first: lengths and several sequences beside the smallest.
-    small.sort(key=lambda one: (one.problem.lengths is not None, one.problem.x.shape[1] == 1))
-    return [*small[:MOST_WRONG], *[one for one in right if not _large(one)][:MOST_RIGHT]]
+    kinds: dict[tuple[bool, bool, bool], list[Observation]] = {}
+    for one in small:
+        T, B, _ = one.problem.x.shape
+        kinds.setdefault((one.problem.lengths is not None, B > 1, T > 1), []).append(one)
+    # One of each kind, then the smallest of what is left.
+    first = [own[0] for own in kinds.values()]
+    rest = [one for one in small if one not in first]
+    return [*first, *rest[: max(MOST_WRONG - len(first), 0)], *[one for one in right if not _large(one)][:MOST_RIGHT]]
 
 
 def _large(one: Observation) -> bool:
@@ -107,7 +133,8 @@ def told(found: list[Explanation], seen: Sequence[Problem], others: Sequence[Pro
 def evidence_of(sigma: float, problems: int) -> str:
     """Say what the proof came to."""
     over = "" if problems == 1 else f" of {problems} problems"
-    return f"The reference, run that way, reproduces every number{over} to {number(sigma)} sigma."
+    how = f"to {number(sigma)} sigma" if sigma else "exactly"
+    return f"The reference, run that way, reproduces every number{over} {how}."
 
 
 def _told_apart(found: list[Explanation], others: Sequence[Problem]) -> str | None:
@@ -136,23 +163,27 @@ def differ(problem: Problem, one: Execution, other: Execution, limit: float = LI
 # -- what is known without an explanation ------------------------------------------------------------------------
 
 
-def unexplained(wrong: Sequence[Observation], runs: Sequence[RunResult]) -> Diagnosis:
+def unexplained(seen: Sequence[Observation], runs: Sequence[RunResult]) -> Diagnosis:
     """Say that nothing explains it, and what is known all the same."""
-    first = next((run for run in runs if run.status == "diverge"), None)
+    first = next((run for run in runs if run.status == "diverge" and run.first_divergence is not None), None)
+    wrong = [one for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA]
     one = next((o for o in wrong if first is not None and o.problem.case.name == first.case), wrong[0])
+    first = next((run for run in runs if run.case == one.problem.case.name), first)
     return Diagnosis(
         fault=UNEXPLAINED,
         message="No deviation of the catalogue, nor two together, reproduces these numbers.",
         facts=facts(one, first),
-        evidence="What is known:",
     )
 
 
 def facts(one: Observation, run: RunResult | None) -> list[str]:
     """Say of one wrong observation where it is wrong, and whether its parts fit together."""
-    found = [f"looked at in case {one.problem.case.name!r}"] if one.problem.case.name else []
+    found = [f'looked at in case "{one.problem.case.name}"'] if one.problem.case.name else []
     if run is not None and run.first_divergence is not None:
         found.append(f"first wrong: {run.first_divergence.tensor} at timestep {run.first_divergence.timestep}")
+    if one.breaks_off:
+        t = one.finite.problem.case.run.timesteps if one.finite.tensors else 0
+        found.append(f"{NOT_FINITE} timestep {t}, and right before it")
     found += _affected(one)
     precision = _as_if_narrow(one)
     if precision:
@@ -201,7 +232,7 @@ def _as_if_narrow(one: Observation) -> str | None:
     worst = max(float(np.nan_to_num(_sigma(one, name), nan=np.inf).max()) for name in one.tensors)
     for form, roundoff in (("float32", 2.0**-24), ("float16 or tf32", 2.0**-11), ("bfloat16", 2.0**-8)):
         if roundoff > 4 * u and worst * u / roundoff <= LIMIT_SIGMA:
-            return f"all differences are as small as rounding to {form} could make them: some part may be computed so"
+            return f"{NARROW} {form} could make them: some part may be computed so"
     return None
 
 

@@ -60,6 +60,8 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cell_curve: str = "tanh"
     hidden: str = "o tanh(c)"  # HIDDEN
     h_clip: float = math.inf
+    c_mix: float = 0.0  # share of the old c, or h, in the new one
+    h_mix: float = 0.0
     # The state that a step takes in.
     h_source: str = "previous"  # SOURCES
     c_source: str = "previous"
@@ -88,7 +90,9 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     padding: str = "masked"  # PADDING
     lengths: str = "given"  # LENGTHS
     # Precision: formats by place; "" is the case's own.
-    weights_format: str = ""
+    W_format: str = ""
+    R_format: str = ""
+    b_format: str = ""
     x_format: str = ""
     h_format: str = ""
     c_format: str = ""
@@ -359,6 +363,7 @@ SOURCES: dict[str, Callable[[str, Callable[[str, int], Array], int], Array]] = {
     "units rolled": lambda own, at, t: np.roll(at(own, t - 1), 1, axis=1),
 }
 
+CHAINED = "end of the sequence before"
 INITIAL: dict[str, Callable[[Array, Array], Array]] = {
     "given": lambda own, other: own,
     "zero": lambda own, other: 0 * own,
@@ -376,6 +381,8 @@ INITIAL: dict[str, Callable[[Array, Array], Array]] = {
     "negated": lambda own, other: -own,
     "doubled": lambda own, other: 2 * own,
     "sum": lambda own, other: own + other,
+    # Sequences are run one after another; the first starts from what is given.
+    CHAINED: lambda own, other: own,
 }
 
 # -- time and batch: what stands where, of arrays (T, B, n) -------------------------------------------------------
@@ -444,9 +451,9 @@ def _time_major_reshaped(a: Array) -> Array:
 
 BATCHES: dict[str, Callable[[Array], Array]] = {
     "given": lambda a: a,
+    "time and batch exchanged": lambda a: a.swapaxes(0, 1) if a.shape[0] == a.shape[1] else a,
     "(B, T) read as (T, B)": _batch_major_reshaped,
     "(T, B) read as (B, T)": _time_major_reshaped,
-    "time and batch exchanged": lambda a: a.swapaxes(0, 1) if a.shape[0] == a.shape[1] else a,
     "reversed": lambda a: a[:, ::-1],
     "sequence before": lambda a: np.roll(a, 1, axis=1),
     "next sequence": lambda a: np.roll(a, -1, axis=1),
@@ -472,8 +479,6 @@ FEATURES: dict[str, Callable[[Array], Array]] = {
     "negated": lambda x: -x,
     "squared": lambda x: x * x,
     "centred": lambda x: x - x.mean(axis=-1, keepdims=True),
-    "unit length": lambda x: x / np.maximum(np.sqrt((x * x).sum(axis=-1, keepdims=True)), 1e-30),
-    "standardised": lambda x: (x - x.mean(axis=-1, keepdims=True)) / np.maximum(x.std(axis=-1, keepdims=True), 1e-30),
 }
 
 # What is handed back in the place of h or c: names of what a step computes. "u" is tanh(c), "before" the state

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from harness.curves import CURVES
-from harness.execution import CANONICAL, GATES, NONE, ONCE, Execution, merged
+from harness.execution import CANONICAL, CHAINED, GATES, NONE, ONCE, Execution, merged
 
 _NAMES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
 
@@ -89,7 +89,7 @@ FAMILIES: dict[str, Family] = {
     "state": Family(
         "The state not carried as it should be",
         "Feed h and c of the step before into each step, and the given initial state into the first.",
-        "Stack Overflow: Why build timestep-unfold LSTM manually has different outputs from using static_rnn? "
+        "Stack Overflow, Why build timestep-unfold LSTM manually has different outputs from using static_rnn; "
         "ChenRocks/fast_abs_rl#14.",
     ),
     "initial state": Family(
@@ -209,32 +209,34 @@ def _exchange(a: str, b: str) -> str:
 
 
 def _forget_bias() -> Iterator[Fault]:
-    yield _fault(
-        "forget-bias-absent", "forget bias", "The forget bias is left out.",
-        "Add the forget bias to the forget gate before its sigmoid (with --layout tf1: 1.0, at run time).",
-        forget_bias=0.0,
-    )  # fmt: skip
-    yield _fault(
-        "forget-bias-twice", "forget bias", "The forget bias is added twice.",
-        "b holds the forget bias already: do not add it again.", forget_bias=2.0,
-    )  # fmt: skip
-    yield _fault(
-        "forget-bias-subtracted", "forget bias", "The forget bias is subtracted instead of added.", forget_bias=-1.0
+    add, once = (
+        "Add the forget bias to the forget gate before its sigmoid",
+        "b holds the forget bias: do not add it again.",
     )
+    for name, message, fix, times in (
+        ("absent", "The forget bias, 1, is left out", f"{add} (with --layout tf1: 1.0, at run time).", -1.0),
+        ("twice", "The forget bias, 1, is added twice", once, 1.0),
+        ("subtracted", "The forget bias, 1, is subtracted instead of added", f"{add}: do not subtract it.", -2.0),
+    ):
+        yield _fault(f"forget-bias-{name}", "forget bias", f"{message}.", fix, constant=of_gate("f", times, NONE))
+        yield _fault(
+            f"forget-bias-of-the-case-{name}", "forget bias", f"{message.replace(', 1,', ' of the case')}.", fix,
+            forget_bias=times + 1.0,
+        )  # fmt: skip
     yield _fault(
         "forget-bias-after-sigmoid", "forget bias", "1 is added to the forget gate after its sigmoid.",
         offset=(0.0, 1.0, 0.0, 0.0),
     )  # fmt: skip
     yield _fault(
         "forget-bias-moved-after-sigmoid", "forget bias",
-        "1 is added to the forget gate after its sigmoid, and the forget bias not before it.",
-        forget_bias=0.0, offset=(0.0, 1.0, 0.0, 0.0),
+        "The forget bias 1 is added to the forget gate after its sigmoid instead of before it.",
+        constant=(0.0, -1.0, 0.0, 0.0), offset=(0.0, 1.0, 0.0, 0.0),
     )  # fmt: skip
     for gate in "igo":
         yield _fault(
             f"forget-bias-on-{gate}", "forget bias",
-            f"1 is added to the {_NAMES[gate]} {gate}, and the forget bias to no gate.",
-            forget_bias=0.0, constant=of_gate(gate, 1.0, NONE),
+            f"The forget bias 1 is added to the {_NAMES[gate]} {gate} instead of the forget gate f.",
+            constant=of_gate(gate, 1.0, (0.0, -1.0, 0.0, 0.0)),
         )  # fmt: skip
         yield _fault(
             f"forget-bias-also-on-{gate}", "forget bias", f"1 is added to the {_NAMES[gate]} {gate} too.",
@@ -427,6 +429,8 @@ def _activation() -> Iterator[Fault]:
             f"cell-{_slug(name)}", "activation", f"The cell's output has {words} in the place of tanh.",
             cell_curve=name,
         )  # fmt: skip
+        if name == "exp":  # of exp overflows at once
+            continue
         yield _fault(
             f"g-and-cell-{_slug(name)}", "activation", f"The candidate and the cell's output have {words} for tanh.",
             curves=g, cell_curve=name,
@@ -546,6 +550,7 @@ _INITIAL_WORDS = {
     "tanh": ("through-tanh", "{} goes through tanh"),
     "negated": ("negated", "{} enters with the opposite sign"),
     "doubled": ("doubled", "{} enters doubled"),
+    CHAINED: ("chained", "{} is that of the first sequence only, each other one starts from the end of the one before"),
 }
 
 
@@ -706,27 +711,27 @@ _ROUNDS_OPERANDS = {"float16": "float16 autocast", "bfloat16": "bfloat16 autocas
 
 def _precision() -> Iterator[Fault]:
     places = {
-        "weights": "the weights are", "x": "the input x is", "h": "the hidden state h is", "c": "the cell state c is",
-        "z": "the pre-activations are", "gates": "the activated gates are", "returned": "what is returned is",
+        "weights": ("The weights are", "WRb"), "W": ("W is", "W"), "R": ("R is", "R"), "b": ("b is", "b"),
+        "kernels": ("W and R are, but b is not,", "WR"), "x": ("The input x is", "x"),
+        "h": ("The hidden state h is", "h"), "c": ("The cell state c is", "c"), "z": ("The pre-activations are", "z"),
+        "gates": ("The activated gates are", ""), "returned": ("What is returned is", ""),
     }  # fmt: skip
-    for name in ("float16", "bfloat16", "tf32"):
-        for place, words in places.items():
-            if (name, place) in {("tf32", "returned"), ("tf32", "c"), ("tf32", "gates"), ("tf32", "z")}:
+    for name in ("float16", "bfloat16", "tf32", "float32"):
+        for place, (words, parts) in places.items():
+            if place in {"returned", "c", "gates", "z"} and name == "tf32":
                 continue  # tf32 is a format of operands only
+            if place == "returned" and name == "float32":
+                continue  # a float64 case's results must come as float64
+            fields = [f"{part}_format" for part in parts or [place]]
+            where = "In a float64 case: " if name == "float32" else ""
             yield _fault(
-                f"{place}-in-{name}", "precision", f"{words[0].upper()}{words[1:]} rounded to {name}.",
-                **{f"{place}_format": name},
-            )  # fmt: skip
-        yield _fault(
-            f"operands-in-{name}", "precision",
-            f"The operands of the products (W, R, x and h) are rounded to {name}, as {_ROUNDS_OPERANDS[name]} does.",
-            operands_format=name,
-        )  # fmt: skip
-    for place, words in places.items():
-        if place != "returned":
+                f"{place}-in-{name}", "precision", f"{where}{words} rounded to {name}.", **dict.fromkeys(fields, name)
+            )
+        if name != "float32":
             yield _fault(
-                f"{place}-in-float32", "precision", f"In a float64 case {words} rounded to float32.",
-                **{f"{place}_format": "float32"},
+                f"operands-in-{name}", "precision",
+                f"The operands of the products, W, R, x and h, are rounded to {name}: {_ROUNDS_OPERANDS[name]}.",
+                operands_format=name,
             )  # fmt: skip
 
 

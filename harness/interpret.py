@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from harness.curves import CURVES, sigmoid
@@ -20,6 +21,7 @@ from harness.execution import (
     BATCHES,
     CANONICAL,
     CELLS,
+    CHAINED,
     FEATURES,
     GATES,
     HIDDEN,
@@ -47,22 +49,30 @@ _EPS = 1e-6  # relative, of the differences that stand for derivatives
 _SIGMOIDS = "sigmoid"
 
 
-def interpret(problem: Problem, execution: Execution) -> Expected:
+def interpret(problem: Problem, execution: Execution, observed: Arrays | None = None) -> Expected:
     """Give what an execution makes of a problem, with the noise that rounding in its dtype can add.
+
+    Args:
+        problem: What is run.
+        execution: How.
+        observed: h and c (T, B, H): then each step starts from the states that were observed, which count as
+            exact, so that no network amplifies what one step may round.
 
     Returns:
         As ``harness.reference.expect``: i, f, g, o, c, h (T, B, H), then c_n and h_n (B, H).
     """
-    run = _Run(problem, execution, noise=True)
+    run = _Run(problem, execution, noise=True, observed=observed)
     run.go(None)
     values, variances = run.returned(variances=False), run.returned(variances=True)
     with np.errstate(all="ignore"):
         return {name: ExpectedTensor.of(values[name], variances[name], run.noise) for name in values}
 
 
-def interpret_values(problem: Problem, execution: Execution, watch: Watch | None = None) -> Arrays | None:
-    """Give the values alone; None if ``watch`` ended it early."""
-    run = _Run(problem, execution, noise=False)
+def interpret_values(
+    problem: Problem, execution: Execution, watch: Watch | None = None, observed: Arrays | None = None
+) -> Arrays | None:
+    """Give the values alone, each step from observed states if they are given; None if ``watch`` ended it."""
+    run = _Run(problem, execution, noise=False, observed=observed)
     if not run.go(watch):
         return None
     return run.returned(variances=False)
@@ -96,9 +106,7 @@ def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, 
         constants = np.array(e.constant, precision)
         constants[1] += forget
         b = b + np.repeat(constants, H)
-    if e.weights_format:
-        W, R, b = (rounded(a, e.weights_format) for a in (W, R, b))
-    return W, R, b
+    return rounded(W, e.W_format), rounded(R, e.R_format), rounded(b, e.b_format)
 
 
 def _ordered(M: Array, order: str) -> Array:
@@ -172,10 +180,14 @@ class _Cell:
             z[:, 3 * H :] += e.peephole[2] * new_c
             a[:, 3 * H :] = self.activate(z)[:, 3 * H :]
         u = self.curve(new_c)
-        h = self.hidden(a[:, 3 * H :], new_c, c)
+        new_h = self.hidden(a[:, 3 * H :], new_c, c)
         if e.h_clip < np.inf:
-            h = np.clip(h, -e.h_clip, e.h_clip)
-        return z, a, new_c, u, rounded(h, e.h_format)
+            new_h = np.clip(new_h, -e.h_clip, e.h_clip)
+        if e.h_mix:
+            new_h = (1 - e.h_mix) * new_h + e.h_mix * h
+        if e.c_mix:
+            new_c = (1 - e.c_mix) * new_c + e.c_mix * c
+        return z, a, new_c, u, rounded(new_h, e.h_format)
 
     def _new_c(self, a: Array, c: Array) -> Array:
         e, H = self.e, self.H
@@ -208,7 +220,8 @@ class _Cell:
         """Carry variances through ``step``: of gates, c, tanh(c) and h. ``harness.noise`` has the rules."""
         (h, c), (h_var, c_var), H, u2 = fed, fed_var, self.H, self.noise.u2
         Wt2, Rt2 = self.Wt * self.Wt, self.Rt * self.Rt
-        z_var = self.growth * ((self.x[t] * self.x[t]) @ Wt2 + self.b * self.b)
+        of_x = self.growth + (_FEATURE_ROUNDING * u2 if self.e.x_features in _COMPUTED_FEATURES else 0)
+        z_var = of_x * (self.x[t] * self.x[t]) @ Wt2 + self.growth * self.b * self.b
         z_var = z_var + (self.growth * (h * h) + h_var) @ Rt2 + u2 * (z * z)
         if self.peeps:
             for k, weight in zip((0, 1, 3), self.e.peephole, strict=True):
@@ -230,6 +243,9 @@ class _Cell:
         h_new_var = _through(self.hidden, (o, new_c, c), (gate_vars[3], c_new_var, c_var))
         h_new_var = h_new_var + u2 * (np.square(new_h) + np.square(o))
         cap = np.maximum(1, np.square(new_h))
+        if self.e.c_mix or self.e.h_mix:
+            c_new_var = (1 - self.e.c_mix) ** 2 * c_new_var + self.e.c_mix**2 * c_var
+            h_new_var = (1 - self.e.h_mix) ** 2 * h_new_var + self.e.h_mix**2 * h_var
         return a_var, c_new_var, u_var, np.fmin(h_new_var, cap)
 
 
@@ -249,6 +265,9 @@ def _canonical_cell(problem: Problem) -> _Cell:
     return _Cell(problem, CANONICAL, Noise.of(problem.case.run.dtype))
 
 
+# Features of x that are computed, and how many roundings that takes.
+_COMPUTED_FEATURES = frozenset({"tanh", "squared", "centred"})
+_FEATURE_ROUNDING = 16
 # Rules over time and batch that compute, rather than only move: they round too.
 _COMPUTED = frozenset({
     "mean over time", "sum so far", "mean so far", "change from the step before", "with the step before added",
@@ -258,11 +277,36 @@ _COMPUTED = frozenset({
 _ADDED = {"change from the step before": "with the step before added"}
 
 
+def _chained(problem: Problem, execution: Execution, h0: Array, c0: Array) -> tuple[Array, Array]:
+    """Give initial states of which each is the end of the sequence before it."""
+    alone = replace(
+        execution, h0="given", c0="given", sequences=(0, None), x_batch="given", h_batch="given", c_batch="given"
+    )
+    h0, c0 = h0.copy(), c0.copy()
+    for b in range(1, len(h0)):
+        own = slice(b - 1, b)
+        case = problem.case
+        lengths = None if problem.lengths is None else problem.lengths[own]
+        run = replace(case.run, batch=1, lengths=None if lengths is None else tuple(int(n) for n in lengths))
+        before = Problem(
+            replace(case, run=run, expect=None), problem.W, problem.R, problem.b, problem.x[:, own],
+            h0[own].astype(problem.h0.dtype), c0[own].astype(problem.c0.dtype), lengths,
+        )  # fmt: skip
+        found = _Run(before, alone, noise=False)
+        found.go(None)
+        end = found.returned(variances=False)
+        if execution.h0 == CHAINED:
+            h0[b] = end["h_n"][0]
+        if execution.c0 == CHAINED:
+            c0[b] = end["c_n"][0]
+    return h0, c0
+
+
 class _Run:
     """One execution of one problem, from the first timestep to the last."""
 
-    def __init__(self, problem: Problem, execution: Execution, *, noise: bool) -> None:
-        self.problem, self.e, self.with_noise = problem, execution, noise
+    def __init__(self, problem: Problem, execution: Execution, *, noise: bool, observed: Arrays | None = None) -> None:
+        self.problem, self.e, self.with_noise, self.observed = problem, execution, noise, observed
         self.noise = Noise.of(problem.case.run.dtype)
         self.T, self.B, _, self.H = problem.case.shape
         with np.errstate(all="ignore"):
@@ -272,6 +316,8 @@ class _Run:
             if problem.lengths is not None:
                 self.lengths = LENGTHS[execution.lengths](problem.lengths, self.T)
             h0, c0 = self.cell.initial(problem, execution)
+            if CHAINED in (execution.h0, execution.c0):
+                h0, c0 = _chained(problem, execution, h0, c0)
             if self.plain is not None:
                 scope = self._sequences()[:, None] & (execution.timesteps[0] == 0)
                 h0, c0 = (
@@ -293,6 +339,8 @@ class _Run:
         if given is not None and value.shape == given.shape and (value == given).all():
             return np.zeros_like(value)
         with np.errstate(all="ignore"):
+            if CHAINED in (self.e.h0, self.e.c0):  # the noise of whole sequences, to an order of magnitude
+                return 400 * self.noise.u2 * np.maximum(1, value * value)
             return np.where(value.astype(self.noise.dtype) == value, 0, 4 * self.noise.u2 * value * value)
 
     def _sequences(self) -> Array:
@@ -340,6 +388,11 @@ class _Run:
                 record_var = {name: np.where(scope, record_var[name], other_var[name]) for name in record_var}
         valid = self._valid(t)
         running = "hcu" if valid is None else PADDING[self.e.padding][2]
+        if self.observed is not None:
+            self._take_observed(t)
+            self.records.append(record)
+            self.record_vars.append(record_var)
+            return
         for name in "hcu":
             for new, state in ((record, self.state), (record_var, self.state_var))[: 2 if self.with_noise else 1]:
                 kept = new[name]
@@ -352,6 +405,14 @@ class _Run:
                 record_var["c"] = self.state_var.at("c", t)
         self.records.append(record)
         self.record_vars.append(record_var)
+
+    def _take_observed(self, t: int) -> None:
+        """Go on from the states that were observed."""
+        assert self.observed is not None
+        h, c = (self.observed[name][t].astype(self.noise.precision) for name in "hc")
+        for name, value in (("h", h), ("c", c), ("u", self.cell.curve(c))):
+            self.state.values[name].append(value)
+            self.state_var.values[name].append(np.zeros_like(value))
 
     def _with(self, cell: _Cell, e: Execution, t: int) -> tuple[Arrays, Arrays]:
         H = self.H

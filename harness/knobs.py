@@ -117,6 +117,12 @@ def _scales() -> Iterator[Knob]:
         ("h_gain", "h-scaled-when-returned", "h is returned {} times."),
     ):
         yield Knob(name, "scale", words, 1.0, (*_AROUND_1, 0.9), lambda v, field=field: {field: v})
+    for fields, name, words in (
+        (("h_mix", "c_mix"), "state-mixed-with-the-old", "h and c keep {} of their old values at every step."),
+        (("c_mix",), "c-mixed-with-the-old", "c keeps {} of its old value at every step."),
+        (("h_mix",), "h-mixed-with-the-old", "h keeps {} of its old value at every step."),
+    ):
+        yield Knob(name, "cell", words, 0.0, (0.1, 0.5), lambda v, fields=fields: dict.fromkeys(fields, v))
     yield Knob(
         "state-scaled-when-fed", "scale", "h and c are fed to the next step {} times.", 1.0, (0.9, 0.5, 1.1),
         lambda v: {"h_keep": v, "c_keep": v},

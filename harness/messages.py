@@ -36,18 +36,25 @@ def headline(run: RunResult) -> str:
     if run.status == "diverge" and run.first_divergence is not None:
         at = f"timestep {run.first_divergence.timestep} of {run.timesteps}"
         return f"{run.backend} leaves the reference in {case} at {at}."
+    if run.status == "diverge" and run.repeatable is False:
+        return f"{run.backend} gives other numbers for {case} when it is called again."
     if run.status == "diverge":
         return f"{run.backend} misses the golden values of {case}."
-    return f"{run.backend}, {case}: {run.status}: {run.message or 'no reason given'}."
+    reason = run.message or "no reason given"
+    return f"{run.backend}, {case}: {run.status}: {reason}{'' if reason.endswith(('.', '?', '!')) else '.'}"
 
 
-def divergence_text(run: RunResult) -> str:
+def divergence_text(run: RunResult, title: str | None = None) -> str:
     """Say where a run leaves the reference, by how much, and whether the step itself is at fault.
+
+    Args:
+        run: What diverges.
+        title: The first line, in place of the headline; notes are left to whoever gives it.
 
     Returns:
         Several lines: the first place, the worst, the golden values missed, each step alone.
     """
-    lines = [headline(run)]
+    lines = [title or headline(run)]
     first, limit = run.first_divergence, run.limit
     if first is not None:
         tensor = run.tensors[first.tensor]
@@ -65,13 +72,14 @@ def divergence_text(run: RunResult) -> str:
     lines += _steps_alone(run)
     if run.repeatable is False:
         lines.append("  Not repeatable: a second call on the same problem gave other bits.")
-    lines += [f"  Note: {note}." for note in run.notes]
+    lines += [f"  Note: {note}." for note in run.notes if title is None]
     lines += ["  " + line for line in diagnosis_lines(run.diagnosis)]
     if run.rerun:
         lines.append(f"  Rerun: {run.rerun}")
     return "\n".join(lines)
 
 
+JOIN = " And: "  # between the messages of faults that hold together
 _FEW = 6  # explanations that are named one by one
 
 
@@ -81,11 +89,16 @@ def diagnosis_lines(found: Sequence[Diagnosis]) -> list[str]:
         return []
     first = found[0]
     if first.sigma is None and not first.fix:
-        return [f"Why: {first.fault}. {first.message}", *(f"     {fact}" for fact in first.facts)]
-    lines = [f"Why: {first.message} [{first.fault}]"]
+        known = [f"     {fact}" for fact in first.facts]
+        return [f"Why: {first.fault}. {first.message}", *(["     What is known:", *known] if known else [])]
+    messages = first.message.split(JOIN)
+    lines = [f"Why: {messages[0]}", *(f"     {message}" for message in messages[1:])]
+    lines[-1] += f" [{first.fault}]"
     if first.evidence:
         lines.append(f"     {first.evidence}")
     lines.append(f"Fix: {first.fix}")
+    if first.met:
+        lines.append(f"Met: {first.met}")
     others = first.indistinguishable_from
     if others:
         more = f" and {len(others) - _FEW} more" if len(others) > _FEW else ""
@@ -100,16 +113,15 @@ def diagnosis_lines(found: Sequence[Diagnosis]) -> list[str]:
 
 def first_diverging(runs: Sequence[RunResult]) -> RunResult:
     """Choose of several divergences the one to show: the smallest case, which comes first, with a first timestep."""
-    return next((run for run in runs if run.first_divergence is not None), runs[0])
+    return next((run for run in runs if run.first_divergence is not None or run.repeatable is False), runs[0])
 
 
 def check_text(run: RunResult, diverging: int, cases: int) -> str:
     """Say of a port where it first diverges, and why."""
     first = run.first_divergence
-    at = f" at timestep {first.timestep}" if first is not None else ""
-    return (
-        f'{run.backend} diverges{at} (case "{run.case}"), and in {diverging} of {cases} cases.\n{divergence_text(run)}'
-    )
+    at = f" at timestep {first.timestep} of {run.timesteps}" if first is not None else ""
+    count = f" ({diverging} of {cases} cases diverge)" if cases > 1 else ""
+    return divergence_text(run, f'{run.backend} diverges{at} in case "{run.case}"{count}.')
 
 
 def blind_texts(cases: Sequence[str], blind: Mapping[str, Sequence[str]]) -> list[str]:
@@ -121,12 +133,25 @@ def blind_texts(cases: Sequence[str], blind: Mapping[str, Sequence[str]]) -> lis
             shown = ", ".join(_spread(missed))
             lines.append(
                 f'Case "{case}" cannot see {len(missed)} faults of the catalogue, among them {shown}. '
-                "All: lockstep adequacy; without --case the whole suite is run."
+                f"All of them: lockstep adequacy {case}. Without --case the whole suite is run."
             )
     return lines
 
 
-_SHOWN = 8
+def failure_texts(runs: Sequence[RunResult]) -> list[str]:
+    """Say of runs that gave nothing why; of those that failed alike the first in full, and the names of the others."""
+    alike: dict[tuple[str, str | None], list[RunResult]] = {}
+    for run in runs:
+        if run.status not in {"agree", "unsupported", "diverge"}:
+            alike.setdefault((run.status, run.message), []).append(run)
+    texts = []
+    for first, *others in alike.values():
+        names = ", ".join(run.case for run in others)
+        texts.append(failure_text(first) + (f"\n  Likewise: {names}." if others else ""))
+    return texts
+
+
+_SHOWN, _LISTED = 8, 30
 
 
 def _spread(names: Sequence[str]) -> list[str]:
@@ -174,7 +199,8 @@ def adequacy_lines(found: Adequacy) -> list[str]:
     if len(found.cases) > 1:
         lines.append(f"Together they see {count - len(unseen)} of {count}.")
     if unseen:
-        lines.append(f"Unseen: {', '.join(unseen)}.")
+        more = f" and {len(unseen) - _LISTED} more" if len(unseen) > _LISTED else ""
+        lines.append(f"Unseen: {', '.join(unseen[:_LISTED])}{more}.")
     return lines
 
 
@@ -230,7 +256,9 @@ def _beyond(tensor: TensorResult) -> str:
     if beyond is None:
         return ""
     count = sum(beyond)
-    return f" Beyond the limit: {count} of {tensor.size} values ({100 * count / tensor.size:.2g}%)."
+    share = 100 * count / tensor.size
+    percent = f"{share:.0f}" if share >= 10 else f"{share:.2g}"  # noqa: PLR2004
+    return f" Beyond the limit: {count} of {tensor.size} values ({percent}%)."
 
 
 def _steps_alone(run: RunResult) -> list[str]:

@@ -1,13 +1,13 @@
-"""Case files as pytest tests: ``pytest cases -n auto`` runs one test per (case, backend).
+"""Lockstep in pytest: the fixture ``lockstep``, which checks a port, and case files as tests.
 
-Ids read ``cases/ones.toml::torch_lstm``. A file is a case if it is named on the command line, or lies in a
-collected folder and has a table ``[lstm]``.
+``pytest cases -n auto`` runs one test per (case, backend). Ids read ``cases/ones.toml::torch_lstm``. A file is
+a case if it is named on the command line, or lies in a collected folder and has a table ``[lstm]``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,12 @@ import pytest
 if TYPE_CHECKING:
     from harness.backend import BackendInfo
     from harness.case import Case
-    from harness.results import RunResult
+    from harness.results import Results, RunResult
     from harness.run import Problems
     from harness.worker import Worker
+
+# What a test found, until its report takes it along.
+_FOUND = pytest.StashKey["list[RunResult]"]()
 
 _LSTM_TABLE = re.compile(rb"^\s*\[\s*lstm\s*\]", re.MULTILINE)
 
@@ -91,7 +94,6 @@ class CaseItem(pytest.Item):
         """Hold a case and a backend until the test runs."""
         super().__init__(**kwargs)
         self.case, self.backend = case, backend
-        self.result: RunResult | None = None
 
     def runtest(self) -> None:
         """Run, judge, and fail where the backend does not agree."""
@@ -106,11 +108,12 @@ class CaseItem(pytest.Item):
         answer = workers.of(self.backend).run(self.backend, workers.problems.problem(self.case))
         limit = limit_for(self.case, self.config.getoption("lockstep_limit"))
         result = judge_answer(self.case, self.backend.name, answer, workers.problems, limit)
-        self.result = replace(result, rerun=f"pytest '{self.nodeid}'")
-        if self.result.status == "unsupported":
-            pytest.skip(self.result.message or "unsupported")
-        if self.result.status != "agree":
-            raise NotInLockstepError(self.result)
+        result = replace(result, rerun=f"pytest '{self.nodeid}'")
+        self.stash[_FOUND] = [result]
+        if result.status == "unsupported":
+            pytest.skip(result.message or "unsupported")
+        if result.status != "agree":
+            raise NotInLockstepError(result)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show what the terminal of ``lockstep run`` shows."""
@@ -133,6 +136,62 @@ class NotInLockstepError(AssertionError):
         from harness.messages import text_of
 
         super().__init__(text_of(result))
+
+
+class Lockstep:
+    """What the fixture ``lockstep`` gives."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        """Keep for the report of a test what its checks find."""
+        self._item, self._checks = item, 0
+
+    def check(self, port: Callable[..., Any], **options: Any) -> Results:
+        """Check that a port agrees with the reference.
+
+        Args:
+            port: A function ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``.
+            options: As of ``harness.fixture.assert_agrees``; the limit and the time-out are those of the
+                command line where they are left out.
+
+        Returns:
+            The results of all cases.
+
+        Raises:
+            AssertionError: If it does not; the text says where, why, and what to change.
+            LockstepError: If the request is wrong.
+        """
+        __tracebackhide__ = True
+        from harness.fixture import assert_agrees
+
+        for name in ("limit", "timeout"):
+            value = self._item.config.getoption(f"lockstep_{name}")
+            if value is not None:
+                options.setdefault(name, value)
+        return assert_agrees(port, on_results=self._keep, **options)
+
+    def _keep(self, results: Results) -> None:
+        from msgspec.structs import replace
+
+        self._checks += 1
+        # Ports of many tests are called alike: beside each other they go by their test, and by which check of it.
+        place = self._item.nodeid + (f" {self._checks}" if self._checks > 1 else "")
+        self._item.stash.setdefault(_FOUND, []).extend(
+            replace(run, backend=f"{run.backend} ({place})", rerun=f"pytest '{self._item.nodeid}'")
+            for run in results.runs
+        )
+
+
+@pytest.fixture
+def lockstep(request: pytest.FixtureRequest) -> Lockstep:
+    """Check your own LSTM: ``lockstep.check(port)`` fails where it diverges, and says why and how to fix it.
+
+    ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)`` is run over the shipped cases, or over those of
+    ``case="ones"`` or ``case=["ones", "my.toml"]``. Further options: ``layout`` (how weights are handed over:
+    canonical, torch, keras, tf1, onnx), ``arrays`` (numpy, torch, jax, tensorflow), ``limit`` (sigma), ``timeout``
+    (seconds for one call), ``seed``. It returns the results. A function that its module exports is called in a process
+    of its own, and may crash or hang; any other, such as a closure, is called in the test's process.
+    """
+    return Lockstep(request.node)
 
 
 class _Workers:
@@ -170,12 +229,14 @@ def _workers(config: pytest.Config) -> _Workers:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Hand a case's result over with its report, which travels from xdist's workers to their controller."""
+    """Hand what a test found over with its report, which travels from xdist's workers to their controller."""
     report: Any = yield
-    if isinstance(item, CaseItem) and item.result is not None and report.when == "call":
+    found = item.stash.get(_FOUND, None)
+    if found:
         from harness.results import encode_run
 
-        report.lockstep_result = encode_run(item.result)
+        report.lockstep_results = [encode_run(run) for run in found]
+        del item.stash[_FOUND]  # each phase of a test has a report, and a fixture may check as well
     return report
 
 
@@ -191,11 +252,11 @@ class _Listener:
         self._runs: list[RunResult] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        encoded = getattr(report, "lockstep_result", None)
-        if encoded is not None:
+        encoded = getattr(report, "lockstep_results", None)
+        if encoded:
             from harness.results import decode_run
 
-            self._runs.append(decode_run(encoded))
+            self._runs += map(decode_run, encoded)
 
     def pytest_sessionfinish(self) -> None:
         json, html = self._config.getoption("lockstep_json"), self._config.getoption("lockstep_html")

@@ -53,7 +53,7 @@ def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
         tensors["c" if c.ndim == h.ndim else "c_n"] = c
         notes += more
     elif "c_seq" not in parts and "c_n" not in parts:
-        notes.append("returned h_seq alone: c is not compared")
+        notes.append("it returned h_seq alone: c is not compared")
     for name in ("h_n", "c_n"):
         if parts.get(name) is not None:
             tensors[name], more = _tensor(name, parts[name], case, final=True)

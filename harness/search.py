@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -23,18 +23,26 @@ from harness.execution import BY_GATE, CANONICAL, FORMATS, Execution, merged
 from harness.faults import Fault, Scope, catalogue, scopes
 from harness.interpret import interpret, interpret_values, returns_as_computed
 from harness.knobs import Knob, knobs, plain_values, solve
+from harness.messages import JOIN
 from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
 from harness.reference import Expected, ExpectedTensor, expect
 from harness.spread import widened
+from harness.trace import TENSORS
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
+Changes = dict[str, Any]
 
 SINGLE_SECONDS = 5.0
 PAIR_SECONDS = 24.0
+BLIND_SECONDS = 8.0  # of these, for pairs of which neither explains anything alone
+MOST_PARTIAL = 24
+MOST_NUMBERED = 6
+MOST_DEEP = 4
 # A format of few bits may round the other way where a sum lies between two of its values.
 FLIPS = 0.05
+HUGE = 1e18  # beyond this, products of float32 overflow in one order of summation and not in the other
 FLIP_SIZE = 32.0  # in unit roundoffs of the format
 
 
@@ -71,11 +79,40 @@ class Observation:
         """Give the largest distance from what an execution gives, in sigma of its rounding."""
         if execution == CANONICAL:
             return self.distance(self.expected, None)
-        return self.distance(interpret(self.problem, execution), _format_of(execution))
+        if self.finite is not self:
+            return math.inf if self.breaks_off else self.finite.sigma(execution)
+        form = _format_of(execution)
+        sigma = self.distance(interpret(self.problem, execution), form)
+        if not sigma <= LIMIT_SIGMA and self.shows_states(execution):
+            # Amplified on the way, or wrong? Each step from the state that was observed tells.
+            sigma = min(sigma, self.distance(interpret(self.problem, execution, self.tensors), form, ("h", "c")))
+        return sigma
 
-    def distance(self, computed: Expected, form: str | None) -> float:
+    def shows_states(self, execution: Execution) -> bool:
+        """Whether the h and c that were returned are the states that each step started from."""
+        return {"h", "c"} <= self.tensors.keys() and self.problem.lengths is None and returns_as_computed(execution)
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether it is right until it is not finite: then nothing that was computed tells why."""
+        one = self.finite
+        return one is not self and (not one.tensors or one.sigma(CANONICAL) <= LIMIT_SIGMA)
+
+    @cached_property
+    def finite(self) -> Observation:
+        """What was returned before anything overflowed; nothing if it did at once, itself if nothing did."""
+        sizes = [np.nan_to_num(np.abs(array), nan=np.inf) for name, array in self.tensors.items() if name in {"h", "c"}]
+        if not sizes:
+            return self
+        beyond = np.logical_or.reduce([(size > HUGE).any(axis=(1, 2)) for size in sizes])
+        if not beyond.any():
+            return self
+        return _prefix(self, int(beyond.argmax()))
+
+    def distance(self, computed: Expected, form: str | None, names: tuple[str, ...] = TENSORS) -> float:
         """Give the largest distance from computed values, in sigma; a format's flips are let pass."""
-        return max((_distance(array, computed[name], form) for name, array in self.tensors.items()), default=math.inf)
+        distances = (_distance(array, computed[name], form) for name, array in self.tensors.items() if name in names)
+        return max(distances, default=math.inf)
 
 
 def _precision(problem: Problem) -> Any:
@@ -118,7 +155,7 @@ class Explanation:
     @property
     def message(self) -> str:
         """What is done otherwise, in a sentence."""
-        text = " And: ".join(fault.message for fault in self.faults)
+        text = JOIN.join(fault.message for fault in self.faults)
         return text if self.scope is None else f"{text.removesuffix('.')}, {self.scope.words}."
 
     @property
@@ -129,11 +166,6 @@ class Explanation:
 
 # What a measurement of single timesteps cannot see.
 LATE = frozenset({"state", "initial state", "time", "batch", "returned", "padding", "clip", "scale", "precision"})
-
-
-def replace_faults(explanation: Explanation, faults: tuple[Fault, ...]) -> Explanation:
-    """Give the explanation under other names."""
-    return Explanation(faults, explanation.sigma, explanation.execution, explanation.scope)
 
 
 def named(changes: dict[str, Any]) -> tuple[Fault, ...]:
@@ -233,9 +265,11 @@ class Search:
                 return math.inf
         return worst
 
-    def explain_from(self, base: dict[str, Any], seconds: float = 6.0) -> list[Explanation]:
-        """Find what, on top of measured deviations, explains everything: nothing, a fault, a number, two faults."""
-        until = time.monotonic() + seconds
+    def explain_from(self, base: Changes, until: float) -> list[Explanation]:
+        """Find what, on top of measured deviations, explains everything: nothing, a fault, a number, several faults.
+
+        ``until`` is on the clock of ``time.monotonic``.
+        """
         execution = merged(base, {})
         assert execution is not None
         found = self._of([(named(base), execution, None)])
@@ -245,15 +279,11 @@ class Search:
         found = self._of(self._upon(base, ((fault,) for fault in rest), until))
         if found:
             return found
-        measured = Fault("measured", "kernel", "", "", base)
-        found = [
-            replace_faults(one, (*named(base), one.faults[-1]))
-            for one in self._numbers(until - SINGLE_SECONDS, measured)
-        ]
+        found = self._numbers(until, base)
         if found:
             return found
         late = [fault for fault in rest if fault.family in LATE and fault.family != "precision"]
-        return self._of(self._upon(base, combinations(late, 2), until), most=1)
+        return self._several(base, late, until)
 
     def _upon(
         self, base: dict[str, Any], extras: Iterable[tuple[Fault, ...]], until: float
@@ -267,17 +297,20 @@ class Search:
             if execution is not None:
                 yield (*named(base), *faults), execution, None
 
-    def explain(self, *, pairs: bool = True) -> list[Explanation]:
-        """Find every explanation of the simplest kind that explains; empty if nothing does."""
-        if not self.wrong:
+    def explain(self, *, pairs: bool = True, seconds: float = PAIR_SECONDS) -> list[Explanation]:
+        """Find every explanation of the simplest kind that explains; empty if nothing does.
+
+        ``seconds`` bounds the search for several faults at once.
+        """
+        if not self.wrong or all(one.breaks_off for one in self.wrong):
             return []
         started = time.monotonic()
         singles = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
         found = self._of(((fault,), fault.execution, None) for fault in singles)
         found = found or self._of(self._in_part(singles))
-        found = found or self._numbers(started + SINGLE_SECONDS)
+        found = found or self._numbers(started + 2 * SINGLE_SECONDS)
         if not found and pairs:
-            found = self._pairs(singles, time.monotonic() + PAIR_SECONDS)
+            found = self._pairs(singles, time.monotonic() + seconds)
         return sorted(found, key=_plainness)
 
     def _of(
@@ -335,22 +368,21 @@ class Search:
 
     # -- numbers -------------------------------------------------------------------------------------------------
 
-    def _numbers(self, until: float, base: Fault | None = None) -> list[Explanation]:
+    def _numbers(self, until: float, base: Changes | None = None) -> list[Explanation]:
         """Turn each knob until it fits, and snap it to a plain number."""
         found = []
         for knob in knobs():
             if not self.two_biases and _of_two_biases(knob.set(knob.neutral)):
                 continue
-            if time.monotonic() > until + SINGLE_SECONDS:
+            if time.monotonic() > until:
                 break
-            explanation = self._turned(knob, base)
+            explanation = self._turned(knob, base or {})
             if explanation is not None:
                 found.append(explanation)
         return found
 
-    def _turned(self, knob: Knob, base: Fault | None) -> Explanation | None:
+    def _turned(self, knob: Knob, before: Changes) -> Explanation | None:
         target = self.wrong[0]
-        before = base.changes if base else {}
         for start in knob.starts:
             if merged(before, knob.set(start)) is None:
                 return None
@@ -366,33 +398,61 @@ class Search:
                     continue
                 sigma = self.sigma(execution)
                 if sigma <= self.limit:
-                    faults = (base, knob.fault(plain)) if base else (knob.fault(plain),)
-                    return Explanation(faults, sigma, execution)
+                    return Explanation((*named(before), knob.fault(plain)), sigma, execution)
         return None
 
-    # -- two at once ---------------------------------------------------------------------------------------------
+    # -- several at once ----------------------------------------------------------------------------------------
 
-    def _pairs(self, singles: list[Fault], until: float) -> list[Explanation]:
-        """Try two faults at once: those first of which one explains the first timestep, then the rest."""
-        first = self._opening()
-        moving = [fault for fault in singles if _format_of(fault.execution) is None]
-        opening = [fault for fault in moving if all(_near(one, fault.execution) for one in first)] if first else []
-        found = []
-        for fault in opening:
-            others = ((fault, other) for other in moving if other is not fault)
-            found += self._of(self._joined(others, until))
+    def _several(self, base: Changes, singles: list[Fault], until: float, depth: int = 2) -> list[Explanation]:
+        """Find faults that explain a part of what was seen, and on top of each what explains the rest."""
+        partial = self._partial(base, singles, until)
+        for fault in partial:
+            joined = _joined_changes(base, fault)
+            if joined is None:
+                continue
+            found = self._of(self._upon(joined, ((other,) for other in singles), until))
             if found:
                 return found
-        for fault in opening[:12]:
-            found += self._numbers(until - SINGLE_SECONDS, fault)
-        if found:
+        for fault in partial[:MOST_NUMBERED]:
+            joined = _joined_changes(base, fault)
+            found = [] if joined is None or time.monotonic() > until else self._numbers(until, joined)
+            if found:
+                return found
+        for fault in partial[:MOST_DEEP] if depth > 1 else ():
+            joined = _joined_changes(base, fault)
+            found = [] if joined is None else self._several(joined, singles, until, depth - 1)
+            if found:
+                return found
+        return []
+
+    def _partial(self, base: Changes, singles: list[Fault], until: float) -> list[Fault]:
+        """Give the faults that explain some view of the evidence that what is known so far does not explain."""
+        known = merged(base, {})
+        assert known is not None
+        count: dict[str, int] = {}
+        for view in VIEWS:
+            parts = [part for one in self._order if (part := view(one)) is not None]
+            if time.monotonic() > until or not parts or all(_matches(part, known) for part in parts):
+                continue
+            for fault in singles:
+                execution = merged(base, fault.changes)
+                if execution is not None and all(_matches(part, execution) for part in parts):
+                    count[fault.name] = count.get(fault.name, 0) + 1
+        names = sorted(count, key=lambda name: (-count[name], _place(name)))
+        return [catalogue()[name] for name in names[:MOST_PARTIAL]]
+
+    def _pairs(self, singles: list[Fault], until: float) -> list[Explanation]:
+        """Try faults of which each explains a part, then, of the common ones, any two."""
+        moving = [fault for fault in singles if _format_of(fault.execution) is None]
+        found = self._several({}, moving, until - BLIND_SECONDS)
+        if found or time.monotonic() > until:
             return found
+        first = self._opening()
         common = [fault for fault in moving if not _exotic(fault)]
-        for ring in (common, moving):
-            for faults, execution, scope in self._joined(combinations(ring, 2), until):
-                if first and not all(_near(one, execution) for one in first):
-                    continue
-                found += self._of([(faults, execution, scope)])
+        for faults, execution, scope in self._joined(combinations(common, 2), until):
+            if first and not all(_near(one, execution) for one in first):
+                continue
+            found += self._of([(faults, execution, scope)])
             if found:
                 return found
         return found
@@ -415,27 +475,118 @@ class Search:
         return []
 
 
+# -- views: parts of the evidence, which one fault of several may explain alone ------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some numbers of an observation: a mask for each tensor that is looked at."""
+
+    one: Observation
+    masks: Arrays
+
+
+def _where(
+    one: Observation, names: str, *, t: int | None = None, b: int | None = None, valid: bool = False
+) -> Part | None:
+    if one.finite is not one or not set(names) & one.tensors.keys():
+        return None
+    masks = {}
+    for name in names:
+        if name not in one.tensors:
+            continue
+        mask = np.ones(one.tensors[name].shape, bool)
+        if t is not None:
+            mask[t + 1 :] = False
+        if b is not None:
+            mask[:, b + 1 :] = False
+        if valid and one.problem.lengths is not None:
+            mask &= (np.arange(len(mask))[:, None] < one.problem.lengths)[:, :, None]
+        masks[name] = mask
+    return Part(one, masks)
+
+
+def _from_zero(one: Observation) -> bool:
+    return not (one.problem.h0.any() or one.problem.c0.any())
+
+
+VIEWS: tuple[Callable[[Observation], Part | None], ...] = (
+    lambda one: _where(one, "hc") if one.problem.lengths is None else None,
+    lambda one: _where(one, "hc", valid=True),
+    lambda one: _where(one, "c"),
+    lambda one: _where(one, "h"),
+    lambda one: _where(one, "hc", b=0, valid=True),
+    lambda one: _where(one, "hc", t=0, valid=True),
+    lambda one: _where(one, "c", t=0, valid=True),
+    lambda one: _where(one, "h", t=0, valid=True),
+    lambda one: _where(one, "hc", t=0, b=0, valid=True),
+    lambda one: _where(one, "hc") if one.problem.x.shape[1] == 1 else None,
+    lambda one: _where(one, "hc") if _from_zero(one) else None,
+    lambda one: _where(one, "c", valid=True) if _from_zero(one) else None,
+    lambda one: _where(one, "c", t=0) if _from_zero(one) else None,
+)
+
+
+def _matches(part: Part, execution: Execution) -> bool:
+    """Whether an execution gives the numbers of a part."""
+    one = part.one
+    last = max(int(np.flatnonzero(mask.any(axis=(1, 2)))[-1]) for mask in part.masks.values() if mask.any())
+
+    def watch(t: int, new_h: Array, new_c: Array) -> bool:
+        new = {"h": new_h, "c": new_c}
+        return t > last or all(
+            _close(one.values[name][t], new[name], np.where(mask[t], one.near[name][t], np.inf), 1.0)
+            for name, mask in part.masks.items()
+        )
+
+    early = returns_as_computed(execution)
+    computed = interpret_values(one.problem, execution, watch if early else None)
+    return computed is not None and (
+        early
+        or all(
+            _close(one.values[name], computed[name], np.where(mask, one.near[name], np.inf), 1.0)
+            for name, mask in part.masks.items()
+        )
+    )
+
+
+def _joined_changes(base: Changes, fault: Fault) -> Changes | None:
+    execution = merged(base, fault.changes)
+    return None if execution is None else execution.changes()
+
+
+def _place(name: str) -> int:
+    return list(catalogue()).index(name)
+
+
 def _prefix(one: Observation, timesteps: int) -> Observation:
+    """Give the first timesteps of an observation as one of its own; without tensors if there are none."""
     p = one.problem
-    case = replace(p.case, run=replace(p.case.run, timesteps=timesteps), expect=None)
-    problem = Problem(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0)
-    return Observation(problem, {name: one.tensors[name][:timesteps] for name in "hc"})
+    if not timesteps:
+        return Observation(p, {})
+    lengths = None if p.lengths is None else np.minimum(p.lengths, timesteps)
+    ends = None if lengths is None else tuple(int(n) for n in lengths)
+    case = replace(p.case, run=replace(p.case.run, timesteps=timesteps, lengths=ends), expect=None)
+    problem = Problem(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0, lengths)
+    return Observation(problem, {name: one.tensors[name][:timesteps] for name in "hc" if name in one.tensors})
 
 
 def _near(one: Observation, execution: Execution, slack: float = 1.0) -> bool:
     """Tell whether an execution comes near an observation; most that do not are found out at the first timestep."""
-    h, c = one.values.get("h"), one.values.get("c")
-    if h is None or not returns_as_computed(execution) or one.problem.lengths is not None:
+    one = one.finite
+    if not one.tensors:
+        return True
+    if not one.shows_states(execution):
         computed = interpret_values(one.problem, execution)
     else:
-        near_h, near_c = one.near["h"], one.near.get("c")
+        h, c, near = one.values["h"], one.values["c"], one.near
 
         def watch(t: int, new_h: Array, new_c: Array) -> bool:
-            return _close(h[t], new_h, near_h[t], slack) and (
-                c is None or near_c is None or _close(c[t], new_c, near_c[t], slack)
-            )
+            return _close(h[t], new_h, near["h"][t], slack) and _close(c[t], new_c, near["c"][t], slack)
 
-        computed = interpret_values(one.problem, execution, watch)
+        # Each step from the states that were observed: no network amplifies what one step may round.
+        computed = interpret_values(one.problem, execution, watch, one.tensors)
+        return computed is not None
     return computed is not None and all(
         _close(array, computed[name], one.near[name], slack) for name, array in one.values.items()
     )

@@ -95,7 +95,7 @@ class Calls:
             lengths = self._lengths(given)
             started = perf_counter()
             value = self._value(given, lengths)
-            notes = tuple(f"changed its argument {name} in place" for name in given.changed())
+            notes = tuple(f"it changed its argument {name} in place" for name in given.changed())
             trace, more = self._read(value, problem)
         except PortError as error:
             seconds = perf_counter() - started
@@ -431,7 +431,7 @@ def _with_printed(reply: Reply, stdout: _Stdout, log: Path, before: int) -> Repl
     with log.open("rb") as file:
         file.seek(max(before, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode("utf-8", "replace")
-    notes = (*reply.notes, "prints to stdout") if printed else reply.notes
+    notes = (*reply.notes, "it prints to stdout") if printed else reply.notes
     return replace(reply, stderr=f"{text}{reply.stderr or ''}"[-TAIL:] or None, notes=notes)
 
 

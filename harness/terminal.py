@@ -18,6 +18,7 @@ from harness.messages import (
     anatomy_lines,
     blind_texts,
     check_text,
+    failure_texts,
     first_diverging,
     number,
     printable,
@@ -137,12 +138,11 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
     if diverging:
         first = first_diverging(diverging)
         console.print(plain(check_text(first, len(diverging), len(runs))), soft_wrap=True)
-    for run in runs:
-        if run.status not in {"agree", "unsupported", "diverge"}:
-            console.print(plain(text_of(run)), soft_wrap=True)
+    for text in failure_texts(runs):
+        console.print(plain(text), soft_wrap=True)
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     for note in notes:
-        console.print(plain(f"Note: it {note}."), soft_wrap=True)
+        console.print(plain(f"Note: {note}."), soft_wrap=True)
     if named:
         for text in blind_texts([run.case for run in runs], checked.blind):
             console.print(plain(text), soft_wrap=True)
@@ -152,31 +152,39 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
 def show_anatomy(console: Console, found: Anatomy) -> None:
     """Print the table of conventions, what differs, and the proof."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for column in ("", "convention", "intended", "measured", "evidence"):
-        table.add_column(column, overflow="fold")
-    marks = {True: ("differs", "bold red"), False: ("", ""), None: ("?", "yellow")}
+    for column in ("convention", "intended", "measured", "evidence"):
+        table.add_column(column, overflow="fold", ratio=3 if column == "evidence" else 2)
+    marks = {True: ("! ", "bold red"), False: ("", ""), None: ("? ", "yellow")}
     for row in found.conventions:
         mark, style = marks[row.differs]
-        cells = (mark, row.name, row.intended, row.measured, row.evidence)
-        table.add_row(*(plain(cell) for cell in cells), style=style)
+        same = "as intended" if row.measured == row.intended else row.measured
+        table.add_row(*(plain(cell) for cell in (mark + row.name, row.intended, same, row.evidence)), style=style)
     console.print(table)
     console.print(plain("\n".join(anatomy_lines(found))), soft_wrap=True)
 
 
 def show_adequacy(console: Console, found: Adequacy, *, full: bool) -> None:
     """Print the matrix fault x case, and counts."""
+    many = len(found.cases) > MOST_NUMBERS
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("fault", overflow="fold")
-    for case in found.cases:
-        table.add_column(plain(case), justify="right", overflow="fold")
+    for k, case in enumerate(found.cases):
+        table.add_column(plain(str(k + 1) if many else case), justify="right", overflow="fold")
     for name, row in found.sigma.items():
         if full or not all(seen(value, found.limit) for value in row):
-            table.add_row(plain(name), *(_adequacy_cell(value, found.limit) for value in row))
-    console.print(f"Faults that change a case's h or c beyond {found.limit:g} sigma; blind cells show a dot:")
+            table.add_row(plain(name), *(_adequacy_cell(value, found.limit, short=many) for value in row))
+    console.print(f"Faults that change a case's h or c beyond {found.limit:g} sigma; a dot where they do not:")
     console.print(table)
+    if many:
+        console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(found.cases)) + "."))
     for line in adequacy_lines(found):
         console.print(plain(line), soft_wrap=True)
 
 
-def _adequacy_cell(value: float, limit: float) -> Text:
-    return Text(number(value)) if seen(value, limit) else Text("·", style="bold red")
+MOST_NUMBERS = 5  # cases beside each other for which there is room to show by how much
+
+
+def _adequacy_cell(value: float, limit: float, *, short: bool) -> Text:
+    if not seen(value, limit):
+        return Text("·", style="bold red")
+    return Text("x" if short else number(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -12,6 +11,8 @@ from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing import spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,31 @@ START_TIMEOUT = 60.0  # for the process itself, on top
 # How long the worker has, after its own time-out, to say where it hangs.
 GRACE = 1.0
 POLL = 0.1  # seconds between two looks at a call that is watched
+
+
+_SPAWNING = threading.Lock()
+
+
+class _WithoutMain(SpawnProcess):
+    """A spawned process that does not run the parent's script again: a script needs no main guard for us."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (multiprocessing's name)
+        with _SPAWNING:
+            whole = spawn.get_preparation_data
+            try:
+                spawn.get_preparation_data = lambda name: {
+                    key: value for key, value in whole(name).items() if not key.startswith("init_main")
+                }
+                return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]  # noqa: SLF001
+            finally:
+                spawn.get_preparation_data = whole
+
+
+class _Spawn(SpawnContext):
+    """Spawn: a fork would carry the parent's threads and locks into the frameworks."""
+
+    Process = _WithoutMain  # type: ignore[assignment]
 
 
 class Process:
@@ -116,10 +142,9 @@ class Process:
         return future.result()
 
     def _new_pool(self) -> ProcessPool:
-        # spawn: a fork would carry the parent's threads and locks into the frameworks.
         return ProcessPool(
             max_workers=1,
-            context=multiprocessing.get_context("spawn"),
+            context=_Spawn(),
             initializer=serve.start,
             initargs=(self._environment, str(self.log)),
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from msgspec.structs import replace
 
 from harness.messages import number, printable, text_of
 from harness.results import Results, RunResult
@@ -49,6 +50,7 @@ def render(results: Results) -> str:
         worst_sigma=_worst_sigma,
         number=number,
         text_of=text_of,
+        bare=_bare,
     )  # fmt: skip
 
 
@@ -73,6 +75,11 @@ def _source(script: str) -> str:
     """Name a script in a content security policy: no other one runs."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _bare(run: RunResult) -> RunResult:
+    """Give a run without what the page shows in words of its own."""
+    return replace(run, diagnosis=[], notes=[])
 
 
 def _counts(runs: list[RunResult]) -> dict[str, int]:

@@ -93,8 +93,10 @@ def make_port(fault: str | None = None, *, from_timestep: int = 0, from_sequence
     Raises:
         KeyError: If there is no such slip here.
     """
-    if fault is not None and fault not in SLIPS:
+    if fault is not None and fault not in SLIPS.keys() | CHAINED.keys():
         raise KeyError(fault)
+    if fault in CHAINED:
+        return _chained(CHAINED[fault])
     right, wrong = Pieces(), replace(Pieces(), **SLIPS[fault] if fault else {})
 
     def port(x, weights, h0, c0, lengths=None):
@@ -125,6 +127,30 @@ def make_port(fault: str | None = None, *, from_timestep: int = 0, from_sequence
         h_seq, c_seq = wrong.result(h_seq, c_seq)
         there = (np.arange(T)[:, None, None] >= from_timestep) & made
         return np.where(there, h_seq, h_right), np.where(there, c_seq, c_right)
+
+    return port
+
+
+# Which states a sequence takes from the end of the one before it.
+CHAINED = {"h0-chained": "h", "c0-chained": "c", "initial-state-chained": "hc"}
+
+
+def _chained(kept: str) -> Port:
+    """Run the sequences one after another, as one that never resets its state between them."""
+    alone = make_port()
+
+    def port(x, weights, h0, c0, lengths=None):
+        found, h, c = [], h0[:1], c0[:1]
+        for b in range(x.shape[1]):
+            own = slice(b, b + 1)
+            h = h if "h" in kept else h0[own]
+            c = c if "c" in kept else c0[own]
+            ends = None if lengths is None else lengths[own]
+            h_seq, c_seq = alone(x[:, own], weights, h, c, ends)
+            found.append((h_seq, c_seq))
+            last = len(x) if ends is None else int(ends[0])
+            h, c = (h_seq[last - 1], c_seq[last - 1]) if last else (h, c)
+        return tuple(np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
 
     return port
 
@@ -208,9 +234,10 @@ def _after_sigmoid(gate, z):
 
 
 def _forget_bias() -> Iterator[tuple[str, Change]]:
-    yield "forget-bias-absent", _added(f=-FORGET_BIAS)
-    yield "forget-bias-twice", _added(f=FORGET_BIAS)
-    yield "forget-bias-subtracted", _added(f=-2 * FORGET_BIAS)
+    for whose in ("", "of-the-case-"):
+        yield f"forget-bias-{whose}absent", _added(f=-FORGET_BIAS)
+        yield f"forget-bias-{whose}twice", _added(f=FORGET_BIAS)
+        yield f"forget-bias-{whose}subtracted", _added(f=-2 * FORGET_BIAS)
     yield "forget-bias-after-sigmoid", {"activate": _after_sigmoid}
     yield "forget-bias-moved-after-sigmoid", {**_added(f=-FORGET_BIAS), "activate": _after_sigmoid}
     for gate in "igo":
@@ -445,7 +472,8 @@ def _activation() -> Iterator[tuple[str, Change]]:
         if slug != "tanh":
             yield f"g-{slug}", _curves(g=slug)
             yield f"cell-{slug}", cell
-            yield f"g-and-cell-{slug}", {**_curves(g=slug), **cell}
+            if slug != "exp":  # of exp overflows at once
+                yield f"g-and-cell-{slug}", {**_curves(g=slug), **cell}
         if slug not in {"sigmoid", "tanh"}:
             yield f"all-{slug}", _curves(**dict.fromkeys(GATES, slug))
     for gate, slug in (("hard-sigmoid-0.2", "hard-tanh"), ("pade-sigmoid", "pade-tanh"),
@@ -683,10 +711,6 @@ BATCHES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _norm(x):
-    return (x * x).sum(axis=-1, keepdims=True) ** 0.5
-
-
 def _centred(x):
     return x - x.mean(axis=-1, keepdims=True)
 
@@ -703,8 +727,6 @@ FEATURES: dict[str, Callable[[Array], Array]] = {
     "negated": lambda x: -x,
     "squared": lambda x: x * x,
     "centred": _centred,
-    "unit-length": lambda x: x / _norm(x),
-    "standardised": lambda x: _centred(x) / (_norm(_centred(x)) / x.shape[2] ** 0.5),
 }
 
 
@@ -807,6 +829,8 @@ def _precision() -> Iterator[tuple[str, Change]]:
             return cast(x) @ cast(W).T, cast(h) @ cast(R).T
 
         yield f"weights-in-{name}", {"W": cast, "R": cast, "b": cast}
+        yield f"kernels-in-{name}", {"W": cast, "R": cast}
+        yield from ((f"{array}-in-{name}", {array: cast}) for array in "WRb")
         yield f"x-in-{name}", {"x": lambda x, lengths, cast=cast: cast(x)}
         yield f"h-in-{name}", {"initial": lambda h0, c0, cast=cast: (cast(h0), c0), "h_done": cast}
         if name != "float32":

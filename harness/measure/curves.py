@@ -6,7 +6,6 @@ or the layout. With c0 = 0, +1, -1 the cell's answer splits: f(z) = (c[+1] - c[-
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
@@ -31,6 +30,8 @@ AT = 0.625  # the pre-activation at which c0 is swept
 CLOSE = 2e-5  # float32 curves agree to some 1e-6
 MOST = 12  # readings of one measurement that are followed up
 PRECISE = 2e-6
+_GATE_CURVES = ("sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "pade_sigmoid", "softsign_sigmoid", "tanh")
+_CANDIDATE_CURVES = ("tanh", "sigmoid", "linear", "relu", "hard_tanh", "softsign", "pade_tanh")
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Response:
     h: dict[float, Array]
     sweep_c: Array
     sweep_h: Array
+    sweep: Array = field(default_factory=lambda: SWEEP)  # the c0 of the sweep
 
 
 @dataclass
@@ -56,11 +58,12 @@ def _rows(door: str, z: Array, c0: Array) -> Problem:
     """One timestep of a batch that drives every gate with z through one of the doors W x, R h0."""
     n = len(z)
     flat = np.broadcast_to(z[:, None], (n, I))
-    none = np.zeros((n, H))
     W = np.full((4 * H, I), 1 / I if door == "W" else 0.0)
     R = np.full((4 * H, H), 1 / H if door == "R" else 0.0)
-    x, h0 = (flat, none) if door == "W" else (0 * flat, flat)
-    return posed(W, R, np.zeros(4 * H), x[None], h0, np.repeat(c0[:, None], H, axis=1))
+    # Through W, h0 is what c0 is: R is 0, so it shows only where the two are exchanged.
+    state = np.repeat(c0[:, None], H, axis=1)
+    x, h0 = (flat, state) if door == "W" else (0 * flat, flat)
+    return posed(W, R, np.zeros(4 * H), x[None], h0, state)
 
 
 def response(subject: Subject, door: str, *, batched: bool) -> Response | None:
@@ -96,6 +99,35 @@ def ask_rows(subject: Subject, problem: Problem, *, batched: bool) -> Arrays | N
 
 def read_curves(seen: Response) -> list[Reading]:
     """Give the ways to read a response, the nearest to the canonical cell first."""
+    clip = plateau(seen.sweep_c)
+    if clip is None:
+        return _readings(seen)
+    inside = _inside(seen, clip)
+    return [Reading({**one.changes, "c_clip": clip}) for one in (_readings(inside) if inside else [])]
+
+
+def plateau(c: Array) -> float | None:
+    """Give the bound at which c stops on both sides of its sweep, if it does."""
+    bound = float(np.abs(c).max())
+    high, low = (np.abs(c - side) < PRECISE for side in (bound, -bound))
+    if high.sum() < 2 or low.sum() < 2:  # noqa: PLR2004
+        return None
+    return next(plain for plain in plain_values(bound) if abs(plain - bound) < PRECISE)
+
+
+def _inside(seen: Response, clip: float) -> Response | None:
+    """Give the part of a response in which nothing is clipped."""
+    free = np.logical_and.reduce([np.abs(c) < clip - PRECISE for c in seen.c.values()])
+    swept = np.abs(seen.sweep_c) < clip - PRECISE
+    if free.sum() < 8 or swept.sum() < 3:  # noqa: PLR2004
+        return None
+    return Response(
+        seen.z[free], {k: c[free] for k, c in seen.c.items()}, {k: h[free] for k, h in seen.h.items()},
+        seen.sweep_c[swept], seen.sweep_h[swept], seen.sweep[swept],
+    )  # fmt: skip
+
+
+def _readings(seen: Response) -> list[Reading]:
     readings = []
     for cell, curve in _cells(seen):
         for hidden in _hiddens(seen):
@@ -128,37 +160,46 @@ def _joined(fields: Changes, gates: dict[str, Changes], output: Changes) -> Chan
 
 def _cells(seen: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
     """Give the cells, with curves for i, f and g, that give the c that was seen."""
-    z = seen.z
-    f = (seen.c[1.0] - seen.c[-1.0]) / 2
-    product_ = seen.c[0.0]
-    linear = np.abs(seen.c[1.0] + seen.c[-1.0] - 2 * product_).max() < CLOSE
-    # c in c0 at one z: linear over the whole sweep, not only at 0 and ±1.
-    slope = np.polyfit(SWEEP, seen.sweep_c, 1)
-    linear = linear and np.abs(np.polyval(slope, SWEEP) - seen.sweep_c).max() < CLOSE * 5
-    named = _canonical_cells(seen)
-    if "f c + i g" in named:
-        yield {}, {}
-        named.remove("f c + i g")
-    if linear:
-        forget = list(_fits(z, f, "sigmoid"))[:3]
-        for of_f in forget:
-            for of_i, of_g in _product_fits(z, product_):
-                if of_f or of_i or of_g:
-                    yield {}, {"i": of_i, "f": of_f, "g": of_g}
-    for cell in named:
-        yield {"cell": cell}, {}
+    named = _cells_under(seen, "sigmoid", "tanh")
+    for cell in sorted(named, key=lambda cell: cell != CANONICAL.cell):
+        yield ({} if cell == CANONICAL.cell else {"cell": cell}), {}
+    yield from _linear_cells(seen)
+    for gates, candidate in product(_GATE_CURVES, _CANDIDATE_CURVES):
+        if (gates, candidate) != ("sigmoid", "tanh"):
+            own: dict[str, Changes] = {gate: {"curves": gates} for gate in "if" if gates != "sigmoid"}
+            own |= {"g": {"curves": candidate}} if candidate != "tanh" else {}
+            for cell in _cells_under(seen, gates, candidate):
+                if cell != CANONICAL.cell:
+                    yield {"cell": cell}, own
 
 
-def _canonical_cells(seen: Response) -> list[str]:
-    """Give the equations of the cell that fit with canonical curves."""
-    sigmoid, tanh = CURVES["sigmoid"].value, CURVES["tanh"].value
+def _linear_cells(seen: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
+    """Where c is linear in c0: c = f c0 + i g with whatever curves give f and i g."""
+    f, both = (seen.c[1.0] - seen.c[-1.0]) / 2, seen.c[0.0]
+    line = np.polyval(np.polyfit(seen.sweep, seen.sweep_c, 1), seen.sweep)
+    if (
+        np.abs(seen.c[1.0] + seen.c[-1.0] - 2 * both).max() >= CLOSE
+        or np.abs(line - seen.sweep_c).max() >= CLOSE * 5
+    ):  # fmt: skip
+        return
+    for of_f in list(_fits(seen.z, f, "sigmoid"))[:3]:
+        for of_i, of_g in _product_fits(seen.z, both):
+            if of_f or of_i or of_g:
+                yield {}, {"i": of_i, "f": of_f, "g": of_g}
+
+
+def _cells_under(seen: Response, gates: str, candidate: str) -> list[str]:
+    """Give the equations of the cell that fit with one curve for i and f, and one for g."""
+    curve, of_g = CURVES[gates].value, CURVES[candidate].value
     found = []
-    at = np.full(len(SWEEP), AT)
-    for name, cell in CELLS.items():
-        pairs = [(seen.c[c0], seen.z, np.full(len(seen.z), c0)) for c0 in (0.0, 1.0, -1.0)]
-        pairs.append((seen.sweep_c, at, SWEEP))
-        if all(np.abs(cell(sigmoid(z), sigmoid(z), tanh(z), c0) - c).max() < CLOSE for c, z, c0 in pairs):
-            found.append(name)
+    at = np.full(len(seen.sweep), AT)
+    pairs = [(seen.c[c0], seen.z, np.full(len(seen.z), c0)) for c0 in (0.0, 1.0, -1.0)]
+    pairs.append((seen.sweep_c, at, seen.sweep))
+    with np.errstate(all="ignore"):
+        values = [(curve(z), of_g(z), c0, c) for c, z, c0 in pairs]
+        for name, cell in CELLS.items():
+            if all(np.abs(cell(gate, gate, g, c0) - c).max() < CLOSE for gate, g, c0, c in values):
+                found.append(name)
     return found
 
 
@@ -273,7 +314,7 @@ def _numbered_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
 
 def _hiddens(seen: Response) -> Iterator[Changes]:
     """Give the output equations, with the cell's curve, that give the h of the sweep for one number o."""
-    c, h, before = seen.sweep_c, seen.sweep_h, SWEEP
+    c, h, before = seen.sweep_c, seen.sweep_h, seen.sweep
     forms = [("o tanh(c)", curve) for curve in CURVES]
     forms += [(form, "tanh") for form in HIDDEN if form != "o tanh(c)"]
     if _one_number("o tanh(c)", "tanh", c, h, before) is not None:
@@ -352,9 +393,9 @@ def describe_curve(y: Array, z: Array) -> str:
 def sparkline(y: Array) -> str:
     """Draw a curve in one line."""
     blocks = "▁▂▃▄▅▆▇█"
-    low, high = float(np.nanmin(y)), float(np.nanmax(y))
-    if not math.isfinite(low + high) or high == low:
+    if not np.isfinite(y).all() or np.ptp(y) == 0:
         return blocks[0] * len(y)
+    low, high = float(y.min()), float(y.max())
     return "".join(blocks[int((value - low) / (high - low) * 7.999)] for value in y)
 
 

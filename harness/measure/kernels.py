@@ -86,7 +86,7 @@ class _Model:
             e.gain[k] * CURVES[e.curves[k]].value(self.slope[k] * z[..., k] + e.constant[k]) + e.offset[k]
             for k in range(4)
         ]
-        c = self.cell(a[0], a[1], a[2], c0)
+        c = np.clip(self.cell(a[0], a[1], a[2], c0), -e.c_clip, e.c_clip)
         return c, self.hidden(a[3], c, c0)
 
 
@@ -270,20 +270,35 @@ class _Table:
 # -- rules -------------------------------------------------------------------------------------------------------
 
 
-def rules(measured: KernelMap) -> Iterator[Changes]:
+def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
+    """Say of each gate whether the measured equations leave it out: what drives it cannot be seen then."""
+    model = _Model(changes)
+    rng = np.random.default_rng(5)
+    z, c0 = rng.uniform(-1, 1, (8, 4)), rng.uniform(-1, 1, 8)
+    unused = []
+    with np.errstate(all="ignore"):
+        rest = model(z, c0)
+        for k in range(4):
+            moved = z.copy()
+            moved[:, k] += 0.5
+            unused.append(all(np.allclose(a, b, atol=1e-9) for a, b in zip(rest, model(moved, c0), strict=True)))
+    return tuple(unused)  # type: ignore[return-value]
+
+
+def rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -> Iterator[Changes]:
     """Give the readings of kernels and bias that make the measured map, the plainest first; it may be more than one."""
     rng = np.random.default_rng(11)
     W, R, b = (rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape) for shape in ((4 * H, I), (4 * H, H), (4 * H,)))
     new_W, new_R, new_b = measured.effective(W, R, b)
-    found_b = list(_array_rules("b", b, new_b))[:3]
+    found_b = list(_array_rules("b", b, new_b, unused))[:3]
     if not found_b:
         return
     for kernels, read in KERNELS.items():
         first, second = read(W, R)
         if first.shape != W.shape or second.shape != R.shape:
             continue
-        for of_W in _few(_array_rules("W", first, new_W)):
-            for of_R in _few(_array_rules("R", second, new_R)):
+        for of_W in _few(_array_rules("W", first, new_W, unused)):
+            for of_R in _few(_array_rules("R", second, new_R, unused)):
                 for of_b in found_b:
                     yield {**({"kernels": kernels} if kernels != "[x, h]" else {}), **of_W, **of_R, **of_b}
 
@@ -297,7 +312,7 @@ def _few(found: Iterator[Changes]) -> list[Changes]:
     return taken
 
 
-def _array_rules(array: str, stored: Array, effective: Array) -> Iterator[Changes]:
+def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool, ...]) -> Iterator[Changes]:
     """Give the ways to read one array: order, layout, part, gain."""
     orders = ["".join(letters) for letters in permutations(GATES)]
     # A gain of -1 says what "negated" says, and a vector has no columns.
@@ -313,7 +328,7 @@ def _array_rules(array: str, stored: Array, effective: Array) -> Iterator[Change
         if array != "b":
             M = PARTS[part](M)
         M = M if order == GATES else np.concatenate([M[order.index(g) * H : (order.index(g) + 1) * H] for g in GATES])
-        gain = _gain(M, effective)
+        gain = _gain(M, effective, unused)
         if gain is not None:
             yield {
                 **({f"{array}_gates": order} if order != GATES else {}),
@@ -329,11 +344,14 @@ _OF_VECTORS = frozenset({
 })  # fmt: skip
 
 
-def _gain(M: Array, effective: Array) -> tuple[float, float, float, float] | None:
+def _gain(M: Array, effective: Array, unused: tuple[bool, ...]) -> tuple[float, float, float, float] | None:
     """Give the factor for each gate that makes one the other, if there is one."""
     gains = []
     for k in range(4):
         own, other = M[k * H : (k + 1) * H], effective[k * H : (k + 1) * H]
+        if unused[k] and not other.any():
+            gains.append(1.0)
+            continue
         size = float((own * own).sum())
         factor = float((own * other).sum()) / size if size else 1.0
         if np.abs(factor * own - other).max() > 1e-4:  # noqa: PLR2004

@@ -6,13 +6,15 @@ bits after the point, and 0 where it does not. So the answer is either there or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.faults import FAMILIES
 from harness.problem import Problem
+from harness.results import Diagnosis
 from harness.subject import Subject, posed
 
 Array = NDArray[Any]
@@ -100,6 +102,25 @@ def measure_precision(subject: Subject) -> list[Kept]:
     ]  # fmt: skip
     kept.append(_kept("c", through, "c0 = 1 + 2^-k through f = 1/2"))
     return kept
+
+
+def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
+    """Say which parts keep fewer bits than they are given; None if all keep theirs."""
+    fewer = [one for one in kept if one.bits is not None and one.bits < one.intended]
+    if not fewer:
+        return None
+    coarsest = min(fewer, key=lambda one: one.bits or 0)
+    parts = ", ".join(f"{one.part} ({one.bits} bits)" for one in fewer)
+    family = FAMILIES["precision"]
+    return Diagnosis(
+        fault=f"computed-in-{coarsest.format.partition(' ')[0]}",
+        message=f"It computes in {coarsest.format}: of {INTENDED} bits fewer are kept in {parts}.",
+        fix=family.fix,
+        evidence="Measured: a part of 2^-k beside 1 is gone where it must be seen. Every difference is as small as "
+        "rounding to that format could make it.",
+        family="precision",
+        met=family.met,
+    )
 
 
 def _kept(part: str, seen: list[bool], how: str) -> Kept:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.results import Difference, First, Limit, PerTimestep, Results, RunResult, TensorResult
+from harness.results import Diagnosis, Difference, First, Limit, PerTimestep, Results, RunResult, TensorResult
 from reports.html import write_html
 
 LIMIT = Limit("derived", sigma=10.0)
@@ -54,11 +54,42 @@ def every_status(make_results) -> Results:
 
 
 @pytest.fixture
+def explained(make_results) -> Results:
+    """A run that one of two faults explains, one that nothing explains, and an agreeing one, all with notes."""
+    reset = Diagnosis(
+        fault="state-reset", message="The state is not carried.", fix="Feed it into the next step.", sigma=1.4,
+        evidence="The reference, run that way, reproduces every number to 1.4 sigma.", met="ChenRocks/fast_abs_rl#14.",
+        indistinguishable_from=["state-zero"], told_apart_by="batch",
+    )  # fmt: skip
+    zero = Diagnosis(fault="state-zero", message="The state is zero.", fix="Keep it.", sigma=1.5)
+    unknown = Diagnosis(
+        fault="unexplained", message="Nothing reproduces these numbers.", evidence="What is known:",
+        facts=["units affected in h: all 7", "h follows from c"],
+    )  # fmt: skip
+    sigma = {"h": [1.0, 50.0]}
+    return make_results(
+        _run("ones", "port", sigma=sigma, diagnosis=[reset, zero], notes=["x came as float64: converted"]),
+        _run("ones", "other", sigma=sigma, diagnosis=[unknown]),
+        _run("batch", "port", sigma={"h": [1.0]}, notes=["prints to stdout"]),
+        _run("batch", "other", sigma={"h": [1.0]}, diagnosis=[reset]),
+    )
+
+
+@pytest.fixture
 def hostile(make_results) -> Results:
     """Scripts, quotes, control characters and very long words wherever a string may stand."""
     long = "x" * 3000
     names = [(HOSTILE, HOSTILE), (HOSTILE, long), (long, HOSTILE), ("plain", "plain")]
-    results = make_results(*(_run(case, name, sigma={"h": [1.0, 2.0, 50.0]}, rerun=HOSTILE) for case, name in names))
+    words = Diagnosis(
+        fault=HOSTILE, message=HOSTILE + long, fix=HOSTILE + long, evidence=HOSTILE, met=HOSTILE + long,
+        indistinguishable_from=[HOSTILE, long], told_apart_by=HOSTILE,
+    )  # fmt: skip
+    facts = Diagnosis(fault=long, message=HOSTILE, facts=[HOSTILE, long])
+    said = {"rerun": HOSTILE, "notes": [HOSTILE, long]}
+    results = make_results(*(
+        _run(case, name, sigma={"h": [1.0, 2.0, 50.0]}, diagnosis=[why, words], **said)
+        for (case, name), why in zip(names, [words, facts, words, facts], strict=True)
+    ))  # fmt: skip
     printed = {"message": HOSTILE + long, "stderr": f"{HOSTILE}\n{long}\n\udc80\r\n"}
     found = {"device": HOSTILE, "versions": {HOSTILE: HOSTILE}, "seconds": {HOSTILE: 1.0}}
     results.runs.append(_run("plain", HOSTILE, status="failed", **printed, **found))

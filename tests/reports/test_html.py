@@ -80,6 +80,55 @@ def test_a_divergence_is_told_in_full(every_status):
     assert "Rerun: lockstep run ones" in text
 
 
+def words(page):
+    """The lists beside the divergences: pairs of a term and what stands beside it."""
+    pairs = re.compile(r"<dt>(.*?)</dt><dd[^>]*>(.*?)</dd>", flags=re.DOTALL)
+    return [
+        [(term, " ".join(shown(text).split())) for term, text in pairs.findall(part)]
+        for part in re.findall(r'<dl class="words">(.*?)</dl>', page, flags=re.DOTALL)
+    ]
+
+
+def test_a_divergence_is_explained_in_words(explained):
+    first, second, third = words(render(explained))
+    apart = "Case batch tells some of them apart. In wordsThe state is zero. state-zero"
+    assert first == [
+        ("Why", "The state is not carried. state-reset"),
+        ("Proof", "The reference, run that way, reproduces every number to 1.4 sigma."),
+        ("Fix", "Feed it into the next step."),
+        ("Met", "ChenRocks/fast_abs_rl#14."),
+        ("Or", f"These numbers cannot tell it from state-zero. {apart}"),
+        ("Note", "x came as float64: converted."),
+    ]  # fmt: skip
+    assert second == [
+        ("Why", "Nothing reproduces these numbers. unexplained"),
+        ("Known", "units affected in h: all 7h follows from c"),
+    ]
+    assert third == [("Note", "prints to stdout.")]
+
+
+def test_an_explanation_is_told_once(explained):
+    text = shown(render(explained))
+    assert text.count("The state is not carried.") == 1
+    assert text.count("prints to stdout") == 1
+    assert 'port agrees with the reference in case "batch"' in text
+
+
+def test_the_case_that_tells_explanations_apart_is_linked_where_it_is_on_the_page(explained, make_results):
+    assert '<a href="#case-2">batch</a> tells some of them apart' in render(explained)
+    assert "Case “batch” tells some of them apart" in shown(render(make_results(explained.runs[0])))
+
+
+def test_a_fault_stands_in_the_table_below_its_divergence(explained):
+    page = render(explained)
+    cells = [[re.sub(r"\s+", " ", cell) for cell in row] for row in cell_texts(page)]
+    assert cells[1:] == [
+        ["ones", "diverge 50state-reset or 1 more", "diverge 50unexplained"],
+        ["batch", "agree 1", "agree 1"],
+    ]
+    assert Document(page).attributes("title") == ["The state is not carried.", "Nothing reproduces these numbers."]
+
+
 def test_what_is_not_right_is_linked_from_the_table_to_its_text(every_status):
     page = Document(render(every_status))
     links = [link for link in page.attributes("href") if link.startswith("#")]
@@ -195,6 +244,19 @@ def test_nothing_hostile_runs_or_overflows(open_report, hostile, hostile_text, w
         assert page.locator("img").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert hostile_text[:40] in page.locator("h2").first.inner_text()
+        assert report.complaints == []
+
+
+@pytest.mark.parametrize("how", HOW, ids=lambda how: f"{how['width']}-{'dark' if how['dark'] else 'light'}")
+def test_explanations_are_seen_at_every_width(open_report, explained, how):
+    with open_report(explained, **how) as report:
+        page = report.page
+        assert page.locator("#runs .fault").first.is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= how["width"]
+        for one in page.locator(".words > dd").all():
+            box = one.bounding_box()
+            assert box["x"] + box["width"] <= how["width"]
+            assert box["width"] > how["width"] / 2
         assert report.complaints == []
 
 

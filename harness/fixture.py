@@ -1,0 +1,122 @@
+"""Check a port from Python: one call that returns the results, or raises what the terminal would say.
+
+``assert_agrees`` is for scripts and any test runner. In pytest the fixture ``lockstep`` calls it:
+``def test_my_port(lockstep): lockstep.check(port)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from typing import Any
+
+from harness.check import cases_of, check
+from harness.defaults import TIMEOUT
+from harness.errors import LockstepError
+from harness.messages import check_text, first_diverging, printable, text_of
+from harness.port import port_of
+from harness.results import Results, RunResult
+from harness.run import environment
+
+CaseNames = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+
+def assert_agrees(
+    port: Callable[..., Any],
+    *,
+    case: CaseNames | None = None,
+    layout: str = "canonical",
+    arrays: str = "numpy",
+    limit: float | None = None,
+    timeout: float = TIMEOUT,
+    seed: int = 0,
+    on_results: Callable[[Results], None] = lambda results: None,
+) -> Results:
+    """Check that a port agrees with the reference, and say where it diverges, why, and what to change if not.
+
+    A function that its module exports is called in a process of its own, which imports that module afresh: it may
+    crash or hang, and does not see what a test has set up. A lambda, a closure, a method, a callable object, or a
+    function of the script that is running is called in this process, without a time-out. A script calls this under
+    ``if __name__ == "__main__":``, since the other process imports the script as well.
+
+    Args:
+        port: ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``, as for ``lockstep check``.
+        case: The name of a shipped case, a case file or a folder of them, or several; None is the whole suite.
+        layout: How the weights are handed over: canonical, torch, keras, tf1 or onnx.
+        arrays: What the arguments are: numpy, torch, jax or tensorflow arrays.
+        limit: Sigma beyond which a number diverges; None leaves it to each case.
+        timeout: Seconds for one call, where it has a process of its own.
+        seed: Added to every case's seed: the same check on other numbers.
+        on_results: Called with the results before they are judged, so also with those of a port that does not agree.
+
+    Returns:
+        The results of all cases. What the port does not support is among them, but not all of it.
+
+    Raises:
+        AssertionError: If the port diverges, fails, crashes or hangs in a case, or nothing could be compared.
+        LockstepError: If the request is wrong: an unknown case, layout or kind of arrays, a limit that is no number.
+    """
+    __tracebackhide__ = True
+    try:
+        results = _results(port, case, layout=layout, arrays=arrays, limit=limit, timeout=timeout, seed=seed)
+    except LockstepError as error:
+        raise error.with_traceback(None) from None  # where it was found is of no use to who asked
+    on_results(results)
+    text = complaint(results.runs)
+    if text is not None:
+        raise AssertionError(text)
+    return results
+
+
+def _results(
+    port: Callable[..., Any],
+    case: CaseNames | None,
+    *,
+    layout: str,
+    arrays: str,
+    limit: float | None,
+    timeout: float,
+    seed: int,
+) -> Results:
+    if not callable(port):
+        raise LockstepError(f"{port!r} is no port: pass the function itself, such as check(port).")
+    for name, value in {"limit": limit, "timeout": timeout}.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise LockstepError(f"{name}={value:g}: must be a number above 0.")
+    if seed < 0:
+        raise LockstepError(f"seed={seed}: must be 0 or above.")
+    cases = cases_of(_names(case))
+    with port_of(port, layout=layout, arrays=arrays, timeout=timeout) as opened:
+        checked = check(opened, cases, layout=layout, limit=limit, seed=seed)
+    return Results(environment=environment(), runs=checked.runs)
+
+
+def _names(case: CaseNames | None) -> list[str]:
+    if case is None:
+        return []
+    names = [fspath(case)] if isinstance(case, (str, PathLike)) else [fspath(one) for one in case]
+    if not names:
+        raise LockstepError("case=[] names no case; leave it out for the whole suite.")
+    return names
+
+
+def complaint(runs: Sequence[RunResult]) -> str | None:
+    """Say of a port what is wrong, the first of each kind in full; None if it agrees wherever it was compared."""
+    parts = []
+    diverging = [run for run in runs if run.status == "diverge"]
+    if diverging:
+        parts.append(check_text(first_diverging(diverging), len(diverging), len(runs)))
+    for status in ("failed", "crashed", "timeout"):
+        parts += _alike([run for run in runs if run.status == status])
+    if all(run.status == "unsupported" for run in runs):
+        parts += ["Nothing could be compared.", *_alike(runs)]
+    return printable("\n".join(parts)) if parts else None
+
+
+def _alike(runs: Sequence[RunResult]) -> list[str]:
+    """Tell the first of several results of one status, and name the cases of the others."""
+    if not runs:
+        return []
+    others = ", ".join(run.case for run in runs[1:])
+    return [text_of(runs[0]), *([f"  Also {runs[0].status}: {others}."] if others else [])]

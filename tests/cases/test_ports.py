@@ -1,0 +1,73 @@
+"""The shipped ports: the loop of the question and its correction in TensorFlow, and one to begin from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+PORTS = Path(str(files("cases"))) / "ports"
+tensorflow = pytest.mark.xdist_group("tensorflow")
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Check a shipped port as a user does; give the exit status, what was shown, and the results."""
+
+    def check(name, *options):
+        results = tmp_path / "results.json"
+        command = [sys.executable, "-m", "harness", "check", f"{PORTS / name}.py:port", *options, "--json", results]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
+        assert done.stderr == ""
+        return done.returncode, done.stdout, json.loads(results.read_text())["runs"]
+
+    return check
+
+
+@tensorflow
+def test_the_broken_loop_diverges_at_timestep_1_since_its_state_is_reset(check):
+    status, out, runs = check("broken_loop")
+    assert status == 1
+    assert "diverges at timestep 1 " in out
+    assert "every step is fed the initial state" in out
+    assert "Fix: Feed the state that a step returns into the next step." in out
+    found = {run["case"]: run for run in runs}
+    # With one timestep nothing is carried; a port without lengths cannot run sequences that end early.
+    assert found["one-timestep"]["status"] == "agree"
+    assert found["lengths"]["status"] == "unsupported"
+    diverging = [run for run in runs if run["status"] == "diverge"]
+    assert {"ones", "probe", "long", "float64", "square"} <= {run["case"] for run in diverging}
+    for run in diverging:
+        assert run["first_divergence"]["timestep"] == 1
+        assert [one["fault"] for one in run["diagnosis"]] == ["state-reset"]
+
+
+@tensorflow
+def test_under_the_questions_weights_the_cause_is_named_with_what_these_could_not_have_told(check):
+    status, out, (run,) = check("broken_loop", "--case", "ones")
+    assert status == 1
+    assert 'diverges at timestep 1 of 3 in case "ones".' in out
+    assert run["tensors"]["c"]["first_divergence"]["at"] == [1, 0, 0]
+    assert run["diagnosis"][0]["fault"] == "state-reset"
+    # From zeros, the initial state cannot be told from zeros.
+    assert "state-not-carried" in run["diagnosis"][0]["indistinguishable_from"]
+    assert "These numbers cannot tell it from: " in out
+    assert 'Case "ones" cannot see ' in out
+    assert "gates-exchanged" in out.partition('Case "ones" cannot see ')[2]
+
+
+@tensorflow
+def test_the_carried_loop_agrees(check):
+    status, out, runs = check("carried_loop")
+    assert status == 0, out
+    assert {run["case"]: run["status"] for run in runs if run["status"] != "agree"} == {"lengths": "unsupported"}
+
+
+def test_the_port_to_begin_from_agrees_in_every_case(check):
+    status, out, runs = check("numpy_loop")
+    assert status == 0, out
+    assert {run["status"] for run in runs} == {"agree"}

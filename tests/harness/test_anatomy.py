@@ -1,0 +1,173 @@
+"""The dialect of a black box, measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from faulty_lstm import make_port
+
+from harness.anatomy import anatomy
+from harness.backend import find_backends
+from harness.port import LocalPort
+from harness.subject import BackendSubject, PortSubject
+from harness.worker import Worker
+
+right = make_port()
+
+
+def measured(port, **options):
+    return anatomy(PortSubject(LocalPort(port, **options), two_biases="layout" in options))
+
+
+def rows(found):
+    return {row.name: row for row in found.conventions}
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def port_of(step, *, before=lambda weights: weights):
+    """Make a port from what one step does with z and c."""
+
+    def port(x, weights, h0, c0, lengths=None):
+        weights = before(weights)
+        h, c, h_seq, c_seq = h0, c0, [], []
+        for t in range(len(x)):
+            z = x[t] @ weights["W"].T + h @ weights["R"].T + weights["b"]
+            new_h, new_c = step(np.split(z, 4, axis=1), c)
+            runs = True if lengths is None else (t < lengths)[:, None]
+            h, c = np.where(runs, new_h, h), np.where(runs, new_c, c)
+            h_seq.append(np.where(runs, h, 0))
+            c_seq.append(c)
+        return np.stack(h_seq).astype(x.dtype), np.stack(c_seq).astype(x.dtype)
+
+    return port
+
+
+@pytest.mark.parametrize("backend", find_backends(), ids=lambda backend: backend.name)
+def test_a_backends_anatomy_is_the_canonical_one(backend):
+    missing = backend.missing()
+    if missing:
+        pytest.skip(missing)
+    with Worker(backend.environment, 120) as worker:
+        found = anatomy(BackendSubject(backend, worker))
+    assert found.proved
+    assert found.explanation is None
+    assert [row for row in found.conventions if row.differs] == []
+    assert len(found.conventions) > 30
+
+
+def test_a_right_port_is_canonical_in_every_row_and_every_row_is_decided():
+    found = measured(right)
+    assert found.proved
+    assert found.sigma is not None
+    assert found.sigma < 5
+    assert [row for row in found.conventions if row.differs is not False] == []
+    assert found.calls < 500
+
+
+@pytest.mark.parametrize("layout", ["torch", "keras", "tf1", "onnx"])
+def test_the_layout_in_which_weights_are_handed_over_changes_nothing(layout):
+    from harness.dialect import DIALECTS, read
+
+    def port(x, weights, h0, c0, lengths=None):
+        return right(x, read(weights, DIALECTS[layout]), h0, c0, lengths)
+
+    found = measured(port, layout=layout)
+    assert found.explanation is None
+    assert found.proved
+
+
+def test_several_deviations_are_measured_apart_and_proved_together():
+    def hard(z):
+        return np.clip(0.2 * z + 0.5, 0, 1)
+
+    def step(z, c):
+        i, g, f, o = z
+        c = hard(f + 0.3) * c + hard(i) * np.tanh(g)
+        return hard(o) * np.tanh(c), c
+
+    def before(weights):
+        H = weights["R"].shape[1]
+        return {**weights, "R": weights["R"].reshape(H, 4 * H).T}
+
+    found = measured(port_of(step, before=before))
+    assert found.proved
+    assert found.explanation is not None
+    assert set(found.explanation.fault.split(" + ")) == {
+        "gates-exchanged-f-g", "gates-hard-sigmoid-0.2", "R-reshaped", "constant-added-to-f",
+    }  # fmt: skip
+    table = rows(found)
+    assert table["gate order in W"].measured == "i, g, f, o"
+    assert table["R as it drives the gates from h"].measured == "reshaped"
+    assert "0.2 z + 0.5" in table["activation of o"].measured
+    assert table["constant added to f"].measured == "0.3"
+    assert table["update of c"].differs is False
+
+
+def test_entries_misplaced_by_no_rule_are_listed():
+    def before(weights):
+        W = weights["W"].copy()
+        W[[0, 3]] = W[[3, 0]]
+        return {**weights, "W": W}
+
+    found = measured(lambda x, weights, h0, c0, lengths=None: right(x, before(weights), h0, c0, lengths))
+    assert found.explanation is not None
+    assert found.explanation.fault == "weights-misplaced"
+    row = rows(found)["W as it drives the gates from x"]
+    assert row.differs
+    assert row.measured == "W[0] drives i[3]; W[3] drives i[0]"
+
+
+def test_a_curve_of_its_own_is_described():
+    def step(z, c):
+        i, f, g, o = z
+        c = (0.5 + 0.5 * np.tanh(f**3)) * c + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c
+
+    row = rows(measured(port_of(step)))["activation of f"]
+    assert row.differs is None
+    assert "curve of its own" in row.evidence
+
+
+@pytest.mark.parametrize(("to", "bits"), [("float16", 11), (None, 24)])
+def test_bits_are_counted(to, bits):
+    def port(x, weights, h0, c0, lengths=None):
+        if to:
+            weights = {**weights, "W": weights["W"].astype(to).astype(x.dtype)}
+        return right(x, weights, h0, c0, lengths)
+
+    table = rows(measured(port))
+    assert table["precision of W"].measured.startswith(f"{bits} bits")
+    assert table["precision of x"].differs is False
+
+
+def test_a_port_without_c_is_still_proved():
+    found = measured(
+        lambda x, weights, h0, c0, lengths=None: (make_port("state-reset")(x, weights, h0, c0, lengths)[0], None)
+    )
+    assert found.explanation is not None
+    assert found.explanation.fault == "state-reset"
+
+
+def test_what_takes_no_lengths_is_said():
+    def port(x, weights, h0, c0):
+        return right(x, weights, h0, c0)
+
+    found = measured(port)
+    row = rows(found)["past the end of a sequence"]
+    assert row.differs is None
+    assert "takes no lengths" in row.measured
+    assert found.proved
+
+
+def test_what_remembers_is_seen():
+    kept = {}
+
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, weights, kept.get(x.shape, h0), c0, lengths)
+        kept[x.shape] = h[-1]
+        return h, c
+
+    assert rows(measured(port))["the same call twice"].differs

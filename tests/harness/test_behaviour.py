@@ -1,0 +1,119 @@
+"""Ports that are no functions of their arguments."""
+
+from __future__ import annotations
+
+import numpy as np
+from faulty_lstm import make_port
+from lstm_cases import make_case
+
+from harness.check import check
+from harness.port import LocalPort
+
+right = make_port()
+CASES = [
+    make_case("first", timesteps=6, batch=3, initial_state="probe"),
+    make_case("second", timesteps=6, batch=3, initial_state="probe", seed=5),
+]
+
+
+def diagnosed(port):
+    checked = check(LocalPort(port), CASES)
+    assert any(run.status == "diverge" for run in checked.runs)
+    assert all(run.diagnosis == checked.diagnosis for run in checked.runs if run.status == "diverge")
+    return checked.diagnosis[0]
+
+
+def test_a_state_that_is_kept_from_call_to_call_is_found():
+    kept = {}
+
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, weights, *kept.get("state", (h0, c0)), lengths)
+        kept["state"] = h[-1], c[-1]
+        return h, c
+
+    found = diagnosed(port)
+    assert found.fault == "state-kept-between-calls"
+    assert "h and c" in found.message
+
+
+def test_a_cell_state_alone_that_is_kept_is_found():
+    kept = {}
+
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, weights, h0, kept.get("c", c0), lengths)
+        kept["c"] = c[-1]
+        return h, c
+
+    found = diagnosed(port)
+    assert found.fault == "state-kept-between-calls"
+    assert "cell state c" in found.message
+
+
+def test_weights_of_the_call_before_are_found():
+    kept = {}
+
+    def port(x, weights, h0, c0, lengths=None):
+        used = kept.get("weights", weights)
+        kept["weights"] = {name: array.copy() for name, array in weights.items()}
+        return right(x, used, h0, c0, lengths)
+
+    found = diagnosed(port)
+    assert found.fault == "arguments-kept-between-calls"
+    assert "W, R, b" in found.message
+
+
+def test_dropout_is_found_with_its_rate():
+    rng = np.random.default_rng(0)
+
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, weights, h0, c0, lengths)
+        return (h * (rng.random(h.shape) >= 0.25) / 0.75).astype(h.dtype), c
+
+    found = diagnosed(port)
+    assert found.fault == "dropout-active"
+    assert "rate 0.25" in found.message
+
+
+def test_dropout_with_a_fixed_seed_is_found_too():
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, weights, h0, c0, lengths)
+        return (h * (np.random.default_rng(0).random(h.shape) >= 0.5) * 2).astype(h.dtype), c
+
+    assert diagnosed(port).fault == "dropout-active"
+
+
+def test_noise_is_called_what_it_is():
+    rng = np.random.default_rng(0)
+
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, weights, h0, c0, lengths)
+        return h + rng.normal(0, 1e-2, h.shape).astype(h.dtype), c
+
+    found = diagnosed(port)
+    assert found.fault == "not-repeatable"
+    assert found.sigma is None
+
+
+def test_rounding_that_differs_from_call_to_call_is_no_fault():
+    rng = np.random.default_rng(0)
+
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, weights, h0, c0, lengths)
+        return (h * (1 + 1e-7 * rng.normal(size=h.shape))).astype(h.dtype), c
+
+    checked = check(LocalPort(port), CASES)
+    assert [run.status for run in checked.runs] == ["agree", "agree"]
+
+
+def test_weights_made_anew_at_a_step_are_found():
+    def port(x, weights, h0, c0):
+        W = np.random.default_rng(3).normal(0, 0.3, weights["W"].shape).astype(x.dtype)
+        h1, c1 = right(x[:2], weights, h0, c0)
+        if len(x) <= 2:
+            return h1, c1
+        h2, c2 = right(x[2:], {**weights, "W": W}, h1[-1], c1[-1])
+        return np.concatenate([h1, h2]), np.concatenate([c1, c2])
+
+    found = diagnosed(port)
+    assert found.fault == "weights-made-anew"
+    assert "from timestep 2 on" in found.message

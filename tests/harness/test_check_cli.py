@@ -1,0 +1,401 @@
+"""``lockstep check``, ``anatomy`` and ``adequacy``: exit statuses, what is told, and what is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.cli import main
+from harness.find_cases import shipped
+
+PORTS = """
+import ctypes
+import os
+import time
+
+import numpy as np
+
+
+def sigmoid(z):
+    return (1 + np.tanh(z / 2)) / 2
+
+
+def run(x, W, R, b, h, c, lengths=None, order="ifgo", forget_bias=0):
+    h_seq, c_seq = [], []
+    for t in range(len(x)):
+        z = dict(zip(order, np.split(x[t] @ W.T + h @ R.T + b, 4, axis=-1)))
+        c_new = sigmoid(z["f"] + forget_bias) * c + sigmoid(z["i"]) * np.tanh(z["g"])
+        h_new = sigmoid(z["o"]) * np.tanh(c_new)
+        valid = np.ones((len(h), 1), bool) if lengths is None else (t < lengths)[:, None]
+        h, c = np.where(valid, h_new, h), np.where(valid, c_new, c)
+        h_seq.append(np.where(valid, h, 0))
+        c_seq.append(c)
+    return np.stack(h_seq).astype(x.dtype), np.stack(c_seq).astype(x.dtype)
+
+
+def port(x, weights, h0, c0, lengths=None):
+    return run(x, weights["W"], weights["R"], weights["b"], h0, c0, lengths)
+
+
+def without_lengths(x, weights, h0, c0):
+    return port(x, weights, h0, c0)
+
+
+def gates_ifog(x, weights, h0, c0, lengths=None):
+    return run(x, weights["W"], weights["R"], weights["b"], h0, c0, lengths, order="ifog")
+
+
+def torch_layout(x, weights, h0, c0, lengths=None):
+    b = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+    return run(x, weights["weight_ih_l0"], weights["weight_hh_l0"], b, h0, c0, lengths)
+
+
+def one_of_two_biases(x, weights, h0, c0, lengths=None):
+    return run(x, weights["weight_ih_l0"], weights["weight_hh_l0"], weights["bias_ih_l0"], h0, c0, lengths)
+
+
+def keras_layout(x, weights, h0, c0, lengths=None):
+    return run(x, weights["kernel"].T, weights["recurrent_kernel"].T, weights["bias"], h0, c0, lengths)
+
+
+def tf1_layout(x, weights, h0, c0, lengths=None):
+    W, R = np.split(weights["kernel"].T, [x.shape[2]], axis=1)
+    return run(x, W, R, weights["bias"], h0, c0, lengths, order="igfo", forget_bias=1)
+
+
+def onnx_layout(x, weights, h0, c0, lengths=None):
+    first, second = np.split(weights["B"][0], 2)
+    return run(x, weights["W"][0], weights["R"][0], first + second, h0, c0, lengths, order="iofg")
+
+
+def torch_arrays(x, weights, h0, c0, lengths=None):
+    import torch
+
+    assert all(isinstance(array, torch.Tensor) for array in (x, h0, c0, *weights.values()))
+    lstm = torch.nn.LSTM(x.shape[2], h0.shape[1], dtype=x.dtype)
+    lstm.load_state_dict(weights)
+    with torch.no_grad():
+        return lstm(x, (h0[None], c0[None]))
+
+
+def at_one_timestep(strike):
+    def struck(x, weights, h0, c0, lengths=None):
+        if len(x) == 1:
+            strike()
+        return port(x, weights, h0, c0, lengths)
+
+    return struck
+
+
+raises = at_one_timestep(lambda: np.ones(2) @ np.ones(3))
+hangs = at_one_timestep(lambda: time.sleep(600))
+exits = at_one_timestep(lambda: os._exit(3))
+segfaults = at_one_timestep(lambda: ctypes.string_at(0))
+
+
+def prints(x, weights, h0, c0, lengths=None):
+    print("{ no JSON")
+    os.write(1, b"nor this")
+    return port(x, weights, h0, c0, lengths)
+
+
+def batch_major(x, weights, h0, c0):
+    h, c = port(x, weights, h0, c0)
+    return h.swapaxes(0, 1), c.swapaxes(0, 1)
+
+
+def gives_nan(x, weights, h0, c0, lengths=None):
+    h, c = port(x, weights, h0, c0, lengths)
+    h[-1] = np.nan
+    return h, c
+
+
+calls = 0
+
+
+def remembers(x, weights, h0, c0, lengths=None):
+    global calls
+    calls += 1
+    h, c = port(x, weights, h0, c0, lengths)
+    return h * calls, c
+"""
+
+
+@pytest.fixture
+def lockstep(capsys):
+    """Run a command in this process; give its exit status, stdout and stderr."""
+
+    def lockstep(*arguments):
+        with pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return exited.value.code, out, err
+
+    return lockstep
+
+
+@pytest.fixture
+def ports(tmp_path):
+    """Write the planted ports to a file."""
+    path = tmp_path / "lstm.py"
+    path.write_text(PORTS)
+    return path
+
+
+@pytest.fixture
+def check(lockstep, ports, tmp_path):
+    """Check a planted port over some cases; give the exit status, stdout, and results by case."""
+
+    def check(function, *options, cases=("one-unit", "one-timestep", "square")):
+        chosen = [word for case in cases for word in ("--case", case)]
+        results = tmp_path / "results.json"
+        status, out, err = lockstep("check", f"{ports}:{function}", *chosen, *options, "--json", results)
+        assert not err.replace(f"Report: {tmp_path / 'page' / 'index.html'}\n", "")
+        return status, out, {run["case"]: run for run in json.loads(results.read_text())["runs"]}
+
+    return check
+
+
+def statuses(runs):
+    return {case: run["status"] for case, run in runs.items()}
+
+
+def test_a_healthy_port_agrees_with_every_shipped_case(check):
+    status, out, runs = check("port", cases=())
+    assert status == 0
+    assert statuses(runs) == dict.fromkeys(shipped(), "agree")
+    assert f"{len(runs)} runs: {len(runs)} agree" in out
+    assert {run["backend"] for run in runs.values()} == {"port"}
+
+
+def test_a_diverging_port_is_told_where_and_why_and_what_to_do(check):
+    status, out, runs = check("gates_ifog", cases=("one-timestep", "square"))
+    assert status == 1
+    assert 'gates_ifog diverges at timestep 0 of 1 in case "one-timestep" (2 of 2 cases diverge).' in out
+    assert "Why: " in out
+    assert "Fix: " in out
+    assert "The reference, run that way, reproduces every number" in out
+    for run in runs.values():
+        assert run["rerun"].endswith(f"lstm.py:gates_ifog --case {run['case']}")
+        found = run["diagnosis"][0]
+        assert {"fault", "message", "fix", "sigma", "indistinguishable_from"} <= found.keys()
+        assert found["fault"] == "gates-exchanged-g-o"
+        assert f"Why: {found['message']} [gates-exchanged-g-o]" in out
+        assert f"Fix: {found['fix']}" in out
+        assert found["sigma"] < 10
+        assert found["indistinguishable_from"] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        ("{folder}/lsmt.py:port", [], "lsmt.py: no such file. Did you mean {folder}/lstm.py?"),
+        ("{folder}/lstm.py:prot", [], 'no function is called "prot". Did you mean "port"?'),
+        ("{folder}/lstm.ipynb:port", [], "Save the notebook's function in a .py file."),
+        ("lstm", [], '"lstm" is no target: write FILE.py:FUNCTION'),
+        ("{folder}/lstm.py:port", ["--case", "porbe"], 'no case is called "porbe". Did you mean "probe"?'),
+        ("{folder}/lstm.py:port", ["--layout", "pytorch"], 'no layout is called "pytorch". Did you mean "torch"?'),
+        ("{folder}/lstm.py:port", ["--arrays", "cupy"], 'no kind of arrays is called "cupy".'),
+        ("{folder}/lstm.py:port", ["--seed", "-1"], "--seed -1: must be 0 or above"),
+        ("{folder}/lstm.py:port", ["--timeout", "0"], "--timeout 0: must be a number above 0"),
+        ("{folder}/lstm.py:port", ["--json", "{folder}/lstm.py/r.json"], "cannot be written"),
+    ],
+)
+def test_a_wrong_request_exits_2_with_one_message(lockstep, ports, target, options, words):
+    target, words, *options = (text.format(folder=ports.parent) for text in (target, words, *options))
+    status, out, err = lockstep("check", target, *options)
+    assert status == 2
+    assert words in err.replace("\n", " ")
+    assert out == ""
+
+
+def test_a_file_that_is_no_python_exits_2(lockstep, tmp_path):
+    (tmp_path / "lstm.py").write_text("def port(:\n")
+    status, out, err = lockstep("check", tmp_path / "lstm.py")
+    assert status == 2
+    assert "lstm.py, line 1: not valid Python" in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("function", "status", "message"),
+    [
+        ("raises", "failed", "it raised ValueError in lstm.py, line "),
+        ("hangs", "timeout", "not done after 3 s, in lstm.py, line "),
+        ("exits", "crashed", "its process ended with exit status 3 (does it call os._exit?)"),
+        ("segfaults", "crashed", "killed by SIGSEGV, in lstm.py, line "),
+    ],
+)
+def test_a_port_that_fails_in_one_case_exits_3_and_keeps_the_others(check, function, status, message):
+    exited, out, runs = check(function, "--timeout", 3)
+    assert exited == 3
+    assert statuses(runs) == {"one-unit": "agree", "one-timestep": status, "square": "agree"}
+    assert message in runs["one-timestep"]["message"]
+    assert message in out
+    assert '"one-timestep"' in out
+    assert "2 agree" in out
+
+
+def test_json_on_stdout_is_nothing_but_json_whatever_a_port_prints(lockstep, ports):
+    status, out, err = lockstep("check", f"{ports}:prints", "--case", "ones", "--json", "-")
+    assert status == 0
+    assert json.loads(out)["runs"][0]["status"] == "agree"
+    assert "Note: it prints to stdout." in err
+    assert "1 runs: 1 agree" in err
+
+
+def test_batch_major_results_are_recognised(check):
+    status, out, runs = check("batch_major", cases=("ones",))
+    assert status == 3
+    assert statuses(runs) == {"ones": "failed"}
+    assert "h_seq has shape (1, 3, 4), expected (T, B, H) = (3, 1, 4): batch-major?" in out
+
+
+def test_where_all_sizes_are_equal_batch_major_results_are_recognised_by_their_numbers(check):
+    status, _, runs = check("batch_major", cases=("square",))
+    assert status == 1
+    found = runs["square"]["diagnosis"][0]
+    assert "returned-batch-time-and-batch-exchanged" in [found["fault"], *found["indistinguishable_from"]]
+
+
+def test_nan_diverges(check):
+    status, out, runs = check("gives_nan", cases=("square",))
+    assert status == 1
+    assert runs["square"]["first_divergence"] == {"tensor": "h", "timestep": 3}
+    assert "diverges at timestep 3" in out
+    assert "holds nan" in out
+
+
+def test_nan_is_not_explained_by_what_is_right_before_it(check):
+    _, _, runs = check("gives_nan", cases=("square",))
+    assert not runs["square"]["diagnosis"][0]["fault"].startswith("state-")
+
+
+def test_a_port_without_lengths_is_unsupported_where_a_case_has_them_and_nowhere_else(check):
+    status, out, runs = check("without_lengths", cases=("lengths", "square"))
+    assert status == 0
+    assert statuses(runs) == {"lengths": "unsupported", "square": "agree"}
+    assert "add `lengths=None` to its parameters (lengths)" in out
+
+
+def test_a_port_that_remembers_its_calls_is_found_out(check):
+    status, out, runs = check("remembers", cases=("square",))
+    assert status == 1
+    assert runs["square"]["repeatable"] is False
+    assert "Not repeatable" in out
+    assert "Why: " in out
+
+
+@pytest.mark.parametrize("layout", ["torch", "keras", "tf1", "onnx"])
+def test_weights_are_handed_over_as_each_framework_stores_them(check, layout):
+    status, out, runs = check(f"{layout}_layout", "--layout", layout, cases=())
+    assert status == 0, out
+    assert set(statuses(runs).values()) == {"agree"}
+    assert runs["probe"]["rerun"].endswith(f"--case probe --layout {layout}")
+
+
+def test_of_two_biases_both_are_needed(check):
+    status, out, runs = check("one_of_two_biases", "--layout", "torch", cases=("square",))
+    assert status == 1
+    assert runs["square"]["diagnosis"][0]["fault"] == "bias-first-of-two-only"
+    assert "[bias-first-of-two-only]" in out
+
+
+@pytest.mark.xdist_group("torch")
+def test_arguments_are_tensors_of_torch_where_these_are_asked_for(check):
+    status, out, runs = check("torch_arrays", "--layout", "torch", "--arrays", "torch", cases=("square",))
+    assert status == 0, out
+    assert runs["square"]["tensors"].keys() == {"h", "h_n", "c_n"}
+    assert runs["square"]["rerun"].endswith("--layout torch --arrays torch")
+
+
+def test_another_seed_is_the_same_check_on_other_numbers(check):
+    expected = []
+    for seed in (0, 3):
+        # ones has golden values, which hold for its own numbers alone.
+        status, _, runs = check("port", "--seed", seed, cases=("ones", "square"))
+        assert status == 0
+        expected.append(runs["square"]["tensors"]["h"]["per_timestep"]["expected"])
+    assert expected[0] != expected[1]
+
+
+def test_a_limit_of_ones_own_is_kept(check):
+    status, out, runs = check("port", "--limit", 1e-6, cases=("square",))
+    assert status == 1
+    assert runs["square"]["limit"]["origin"] == "option"
+    assert "limit 1e-06 sigma" in out
+
+
+def test_a_page_is_written(check, tmp_path):
+    status, _, _ = check("gates_ifog", "--html", tmp_path / "page", cases=("square",))
+    assert status == 1
+    assert "gates_ifog" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_cases_that_were_named_tell_what_they_could_not_have_seen(check, lockstep, ports):
+    _, out, _ = check("port", cases=("ones",))
+    assert 'Case "ones" cannot see ' in out
+    _, out, _ = lockstep("check", f"{ports}:port")
+    assert "cannot see" not in out
+
+
+@pytest.mark.xdist_group("torch")
+def test_the_anatomy_of_a_healthy_backend_is_canonical(lockstep):
+    status, out, _ = lockstep("anatomy", "torch_lstm")
+    assert status == 0
+    assert "torch_lstm is canonical: " in out
+    assert "gate order in W" in out
+    assert " 0 differ" in out
+
+
+def test_the_anatomy_of_a_healthy_port_is_canonical(lockstep, ports):
+    status, out, _ = lockstep("anatomy", f"{ports}:keras_layout", "--layout", "keras")
+    assert status == 0
+    assert "keras_layout is canonical: " in out
+
+
+def test_the_anatomy_of_a_port_with_a_fault_names_it(lockstep, ports, tmp_path):
+    status, out, _ = lockstep("anatomy", f"{ports}:gates_ifog", "--json", tmp_path / "a.json")
+    assert status == 1
+    assert "[gates-exchanged-g-o]" in out
+    found = json.loads((tmp_path / "a.json").read_text())
+    rows = {row["name"]: row for row in found["conventions"]}
+    assert rows["gate order in W"]["differs"] is True
+    assert rows["gate order in W"]["measured"] == "i, f, o, g"
+    assert rows["activation of f"]["differs"] is False
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("nonsense", 'no backend is called "nonsense". There are: '),
+        ("torhc_lstm", 'Did you mean "torch_lstm"?'),
+        ("absent.py:port", "absent.py: no such file"),
+    ],
+)
+def test_the_anatomy_of_nothing_exits_2(lockstep, target, words):
+    status, out, err = lockstep("anatomy", target)
+    assert status == 2
+    assert words in err.replace("\n", " ")
+    assert out == ""
+
+
+def test_adequacy_counts_the_faults_that_cases_see(lockstep, tmp_path):
+    status, out, _ = lockstep("adequacy", "ones", "square", "--json", tmp_path / "a.json")
+    assert status == 0
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["cases"] == ["ones", "square"]
+    visible = {name: [float(sigma) > found["limit"] for sigma in row] for name, row in found["sigma"].items()}
+    assert visible["gates-exchanged-g-o"] == [False, True]
+    assert visible["state-reset"] == [True, True]
+    for k, case in enumerate(found["cases"]):
+        assert f"{case} sees {sum(row[k] for row in visible.values())} of {len(visible)} faults" in out
+
+
+def test_adequacy_of_an_unknown_case_exits_2(lockstep):
+    status, out, err = lockstep("adequacy", "onse")
+    assert status == 2
+    assert 'Did you mean "ones"' in err
+    assert out == ""
