@@ -311,7 +311,7 @@ def test_the_time_out_is_of_one_call_not_of_the_list():
 def test_what_a_port_prints_is_kept_and_stays_out_of_the_way(ask, capfd):
     reply = ask("prints")
     assert_right(reply)
-    assert reply.notes == ("prints to stdout",)
+    assert reply.notes == ("it prints to stdout",)
     assert "h is ...\n" in reply.stderr
     assert "raw bytes" in reply.stderr
     assert capfd.readouterr().out == ""
@@ -348,9 +348,9 @@ def test_an_alarm_or_a_thread_that_strikes_later_costs_no_other_call(ask):
 @pytest.mark.parametrize(
     ("name", "note"),
     [
-        ("changes_x", "changed its argument x in place"),
-        ("changes_weights", "changed its argument weights (W, R, b, bias) in place"),
-        ("reshapes_h0", "changed its argument h0 in place"),
+        ("changes_x", "it changed its argument x in place"),
+        ("changes_weights", "it changed its argument weights (W, R, b, bias) in place"),
+        ("reshapes_h0", "it changed its argument h0 in place"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -453,7 +453,7 @@ def test_torch_gets_and_gives_tensors():
     with asked.port:
         reply = asked("torch_changes_c0", file="frameworks")
         assert reply.status == "ran", reply.message
-        assert "changed its argument c0 in place" in reply.notes
+        assert "it changed its argument c0 in place" in reply.notes
         assert "h_seq came as bfloat16 where the case is float32: converted" in reply.notes
 
 
