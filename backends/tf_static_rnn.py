@@ -19,6 +19,7 @@ REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"
 # TF 2.16 and later offer the rnn cells through tf-keras only.
 ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+DIALECT = "tf1"
 
 
 def unsupported(case: Case) -> str | None:

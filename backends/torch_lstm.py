@@ -19,6 +19,7 @@ from harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
+DIALECT = "torch"
 
 TORCH = DIALECTS["torch"]
 

@@ -8,6 +8,7 @@ literals, all of them optional:
     REQUIRES = ("tensorflow", "tf_keras")          what must be importable; versions are reported
     INSTALL = "lockstep-rnn[tf]"                   what pip installs to get it
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
+    DIALECT = "tf1"                                how it stores weights (harness.dialect); "canonical" if left out
 
 Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 """
@@ -50,6 +51,7 @@ class BackendInfo(Struct, frozen=True):
     requires: tuple[str, ...] = ()
     install: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    dialect: str = "canonical"
 
     @property
     def worker(self) -> tuple[Any, ...]:
@@ -119,16 +121,20 @@ def _read(name: str, module: str) -> BackendInfo:
             requires=tuple(constants.get("REQUIRES", ())),
             install=constants.get("INSTALL"),
             environment=tuple(sorted(constants.get("ENVIRONMENT", {}).items())),
+            dialect=str(constants.get("DIALECT", "canonical")),
         )
     except (ImportError, AttributeError, SyntaxError, ValueError, TypeError):
         # Without its constants a backend gets a worker of its own; importing it there tells what is wrong.
         return BackendInfo(name, module)
 
 
+_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT"})
+
+
 def _literals(tree: ast.Module) -> Iterable[tuple[str, Any]]:
     for node in tree.body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in {"REQUIRES", "INSTALL", "ENVIRONMENT"}:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in _CONSTANTS:
                 yield name, ast.literal_eval(value)
             case _:
                 pass

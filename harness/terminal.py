@@ -123,6 +123,7 @@ def support_text(support: Support) -> str:
     if support.problem:
         return "\n".join([*lines, f"  not available: {support.problem}"])
     lines.append("  on " + ", ".join(f"{name} {version}" for name, version in support.versions.items()))
+    lines.append(f"  stores weights as {backend.dialect}")
     lines.append("  supports " + ", ".join(feature for feature, reason in support.reasons.items() if reason is None))
     lines += [f"  not {feature}: {reason}" for feature, reason in support.reasons.items() if reason is not None]
     return "\n".join(lines)

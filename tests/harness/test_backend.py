@@ -76,3 +76,13 @@ def test_constants_that_are_no_literals_are_not_evaluated(offer, tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     offer(entry("a", "odd_backend"))
     assert find_backends()[0].requires == ()
+
+
+def test_every_shipped_backend_claims_a_dialect_that_there_is():
+    from harness.dialect import DIALECTS
+
+    claimed = {backend.name: backend.dialect for backend in find_backends()}
+    assert set(claimed.values()) <= DIALECTS.keys()
+    assert claimed["torch_lstm"] == "torch"
+    assert claimed["tf_loop"] == claimed["tf_static_rnn"] == claimed["tf_dynamic_rnn"] == "tf1"
+    assert claimed["jax_scan"] == claimed["numpy_loop"] == "canonical"
