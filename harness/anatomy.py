@@ -34,7 +34,7 @@ Array = NDArray[Any]
 Changes = dict[str, Any]
 
 MOST_BASES = 12
-MOST_SECONDS = 15.0
+MOST_SECONDS = 10.0
 QUICK_SECONDS = 4.0  # a table of conventions is waited for
 
 

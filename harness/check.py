@@ -14,7 +14,7 @@ from harness.anatomy import curve_facts, explain_measured
 from harness.behaviour import behaviour, dropped, made_anew
 from harness.case import Case
 from harness.compare import limit_for
-from harness.diagnose import MEASURED_MAP, NARROW, NOT_FINITE, UNEXPLAINED, diagnose, execution_of, unexplained
+from harness.diagnose import MEASURED_MAP, NARROW, NOT_FINITE, ONLY_IN, UNEXPLAINED, diagnose, execution_of, unexplained
 from harness.errors import LockstepError
 from harness.measure.precision import measure_precision, narrow
 from harness.measure.use import T, unused_at
@@ -153,7 +153,7 @@ def _explained(
         found = found or diagnose(seen, runs, others=others, two_biases=two_biases)
         if found[0].fault == UNEXPLAINED:
             found = [replace(found[0], facts=[*found[0].facts, *curve_facts(subject)])]
-    provable = found[0].proof and MEASURED_MAP not in found[0].proof
+    provable = found[0].proof and not found[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
     return found if not provable else _held(port, cases, found) or [unexplained(seen, runs)]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
 from harness.curves import sigmoid
@@ -29,6 +29,7 @@ MEASURED_MAP = "measured_map"  # a proof that holds for the shape of the measure
 # A search looks at a few observations, an explanation is held against all of them.
 MOST_WRONG = 4
 MOST_RIGHT = 4
+ONLY_IN = "only_in"  # the cases that a proof is about, where it is not about all
 NARROW = "all differences are as small as rounding to"
 NOT_FINITE = "a number is not finite at"
 ROUNDS = 3  # a search is repeated with the observation that speaks against what it found
@@ -70,7 +71,44 @@ def diagnose(
         if against is None:
             break
         looked_at = [*looked_at, against]
-    return [unexplained(looked_at, runs)]
+    found = _in_some_cases(observations, others, limit, two_biases=two_biases)
+    if found:
+        return found
+    nothing = unexplained(looked_at, runs)
+    return [replace(nothing, facts=[*nothing.facts, *_partly(observations, limit, two_biases=two_biases)])]
+
+
+def _partly(observations: Sequence[Observation], limit: float, *, two_biases: bool) -> list[str]:
+    """Say which fault explains every case without lengths, where there are others that it does not explain."""
+    plain = [one for one in observations if one.problem.lengths is None]
+    if len(plain) == len(observations) or all(one.sigma(CANONICAL) <= limit for one in plain):
+        return []
+    candidates = Search(chosen(plain, limit), limit, two_biases=two_biases).explain(pairs=False)
+    for one in candidates:
+        if confirmed(one, plain, limit):
+            rest = ", ".join(o.problem.case.name for o in observations if not o.sigma(one.execution) <= limit)
+            return [f"explains all but {rest}: {one.message} [{one.name}]"]
+    return []
+
+
+def _in_some_cases(
+    observations: Sequence[Observation], others: Sequence[Problem], limit: float, *, two_biases: bool
+) -> list[Diagnosis]:
+    """Explain the cases that diverge alone: a fault that needs a size, lengths, or a batch to show."""
+    wrong = [one for one in observations if not one.sigma(CANONICAL) <= limit]
+    if len(wrong) == len(observations):
+        return []
+    candidates = Search(chosen(wrong, limit), limit, two_biases=two_biases).explain(pairs=False)
+    found = [explanation for explanation in candidates if confirmed(explanation, wrong, limit)]
+    if not found:
+        return []
+    right = [one.problem.case.name for one in observations if one not in wrong]
+    names = [one.problem.case.name for one in wrong]
+    where = f" In {', '.join(names)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
+    return [
+        replace(one, message=one.message + where, proof={**one.proof, ONLY_IN: names})
+        for one in told(found, [one.problem for one in wrong], others)
+    ]
 
 
 def _against(
@@ -255,5 +293,7 @@ def proof_text(diagnosis: Diagnosis) -> str:
 
 def execution_of(diagnosis: Diagnosis) -> Execution:
     """Give the execution that proves a diagnosis."""
-    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in diagnosis.proof.items()}
+    fields = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in diagnosis.proof.items() if name != ONLY_IN
+    }  # fmt: skip
     return Execution(**{**asdict(CANONICAL), **fields})

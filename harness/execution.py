@@ -438,6 +438,15 @@ TIMES: dict[str, Callable[[Array, Array | None], Array]] = {
 }
 
 
+def time_rule(name: str) -> Callable[[Array, Array | None], Array]:
+    """Give a rule of ``TIMES``, or a shift by any number of steps: "7 late, zero first", "7 early, zero last"."""
+    if name in TIMES:
+        return TIMES[name]
+    steps, direction, *_ = name.split()
+    k = int(steps) * (1 if direction == "late," else -1)
+    return lambda a, lengths: _shifted(a, k)
+
+
 def _batch_major_reshaped(a: Array) -> Array:
     """Write (B, T, n) out and read it as (T, B, n), or the other way round."""
     T, B, n = a.shape

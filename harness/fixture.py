@@ -37,8 +37,7 @@ def assert_agrees(
 
     A function that its module exports is called in a process of its own, which imports that module afresh: it may
     crash or hang, and does not see what a test has set up. A lambda, a closure, a method, a callable object, or a
-    function of the script that is running is called in this process, without a time-out. A script calls this under
-    ``if __name__ == "__main__":``, since the other process imports the script as well.
+    function of the script that is running is called in this process, without a time-out.
 
     Args:
         port: ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``, as for ``lockstep check``.

@@ -32,9 +32,9 @@ from harness.execution import (
     PADDING,
     PARTS,
     SOURCES,
-    TIMES,
     Execution,
     rounded,
+    time_rule,
 )
 from harness.noise import Noise
 from harness.problem import Problem
@@ -157,7 +157,7 @@ class _Cell:
         x = problem.x.astype(self.noise.precision)
         if e.x_batch == e.x_time == e.x_features == "given" and e.x_gain == 1.0 and not e.x_format:
             return x
-        x = TIMES[e.x_time](BATCHES[e.x_batch](x), problem.lengths)
+        x = time_rule(e.x_time)(BATCHES[e.x_batch](x), problem.lengths)
         return rounded(FEATURES[e.x_features](x) * e.x_gain, e.x_format)
 
     def initial(self, problem: Problem, e: Execution) -> tuple[Array, Array]:
@@ -472,13 +472,13 @@ class _Run:
         """Put h and c at the time and sequence at which they are returned."""
         e, lengths = self.e, self.problem.lengths
         if not variances:
-            h = BATCHES[e.h_batch](TIMES[e.h_order](h, lengths)) * e.h_gain
-            c = BATCHES[e.c_batch](TIMES[e.c_order](c, lengths))
+            h = BATCHES[e.h_batch](time_rule(e.h_order)(h, lengths)) * e.h_gain
+            c = BATCHES[e.c_batch](time_rule(e.c_order)(c, lengths))
             self.placed = h, c
             return rounded(h, e.returned_format), rounded(c, e.returned_format)
         placed = []
         for name, array, order, batch in (("h", h, e.h_order, e.h_batch), ("c", c, e.c_order, e.c_batch)):
-            moved = BATCHES[batch](TIMES[_ADDED.get(order, order)](array, lengths))
+            moved = BATCHES[batch](time_rule(_ADDED.get(order, order))(array, lengths))
             if order in _COMPUTED or batch in _COMPUTED:
                 value = self.placed["hc".index(name)]
                 moved = moved + self.noise.sum_growth(max(self.T, self.B)) * value * value

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_part
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from harness.execution import BY_GATE, CANONICAL, FORMATS, Execution, merged
-from harness.faults import Fault, Scope, catalogue, scopes
+from harness.faults import FAMILIES, Fault, Scope, catalogue, scopes
 from harness.interpret import interpret, interpret_values, returns_as_computed
 from harness.knobs import Knob, knobs, plain_values, solve
 from harness.messages import JOIN
@@ -35,8 +36,9 @@ Arrays = dict[str, Array]
 Changes = dict[str, Any]
 
 SINGLE_SECONDS = 5.0
-PAIR_SECONDS = 24.0
-BLIND_SECONDS = 8.0  # of these, for pairs of which neither explains anything alone
+PAIR_SECONDS = 16.0
+BLIND_SECONDS = 5.0  # of these, for pairs of which neither explains anything alone
+MOST_SHIFT = 50  # timesteps
 MOST_PARTIAL = 24
 MOST_NUMBERED = 6
 MOST_DEEP = 4
@@ -335,8 +337,10 @@ class Search:
                 if execution is not None:
                     yield (fault,), execution, scope
         yield from self._single_resets()
+        yield from self._shifts()
 
     def _single_resets(self) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
+        """Resets once, or again and again, at the timestep that the first difference points to."""
         longest = max(one.problem.case.run.timesteps for one in self.wrong)
         first = self._first_places()[0]
         if not first:
@@ -344,12 +348,28 @@ class Search:
         for fault in catalogue().values():
             if fault.name.endswith("-once"):
                 for t in {first, min(first + 1, longest - 1)}:
-                    words = fault.message.replace("timestep 2", f"timestep {t}")
-                    changes = {**fault.changes, "reset_at": (t,)}
-                    moved = replace(
-                        fault, message=words, fix=fault.fix.replace("timestep 2", f"timestep {t}"), changes=changes
-                    )
+                    message, fix = (text.replace("timestep 2", f"timestep {t}") for text in (fault.message, fault.fix))
+                    moved = replace(fault, message=message, fix=fix, changes={**fault.changes, "reset_at": (t,)})
                     yield (moved,), moved.execution, None
+            elif fault.changes.keys() >= {"reset_every"} and fault.name.endswith("-every-2"):
+                for name, what in (("state", "hc"), ("h", "h"), ("c", "c")):
+                    changes = {**fault.changes, "reset_every": first, "reset_what": what}
+                    words = fault.message.replace("every 2 steps", f"every {first} steps")
+                    words = words.replace("The state", {"hc": "The state", "h": "h", "c": "c"}[what])
+                    slug = fault.name.removesuffix("-2").replace("state-", f"{name}-", 1)
+                    moved = replace(fault, name=f"{slug}-{first}", message=words, changes=changes)
+                    yield (moved,), moved.execution, None
+
+    def _shifts(self) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
+        """Shifts in time by more steps than the catalogue names."""
+        longest = max(one.problem.case.run.timesteps for one in self.wrong)
+        for k in range(3, min(longest, MOST_SHIFT)):
+            for rule in (f"{k} late, zero first", f"{k} early, zero last"):
+                for what, fields in (("The input", ("x_time",)), ("What is returned", ("h_order", "c_order"))):
+                    message = f"{what} stands at the wrong time: {rule}."
+                    slug = "x" if what == "The input" else "returned"
+                    fault = Fault(f"{slug}-shifted", "time", message, FAMILIES["time"].fix, dict.fromkeys(fields, rule))
+                    yield (fault,), fault.execution, None
 
     def _first_places(self) -> tuple[int, int, int]:
         """Give the first timestep, sequence and unit that are wrong in any observation."""
@@ -484,6 +504,7 @@ class Part:
 
     one: Observation
     masks: Arrays
+    sorted_over: int | None = None  # an axis along which only the set of numbers is looked at, not where they stand
 
 
 def _where(
@@ -506,6 +527,13 @@ def _where(
     return Part(one, masks)
 
 
+def _sorted(one: Observation, axis: int) -> Part | None:
+    part = _where(one, "hc")
+    if part is None or one.problem.lengths is not None or one.problem.x.shape[axis] == 1:
+        return None
+    return replace_part(part, sorted_over=axis)
+
+
 def _from_zero(one: Observation) -> bool:
     return not (one.problem.h0.any() or one.problem.c0.any())
 
@@ -524,12 +552,21 @@ VIEWS: tuple[Callable[[Observation], Part | None], ...] = (
     lambda one: _where(one, "hc") if _from_zero(one) else None,
     lambda one: _where(one, "c", valid=True) if _from_zero(one) else None,
     lambda one: _where(one, "c", t=0) if _from_zero(one) else None,
+    lambda one: _sorted(one, 1),
+    lambda one: _sorted(one, 0),
 )
 
 
 def _matches(part: Part, execution: Execution) -> bool:
     """Whether an execution gives the numbers of a part."""
     one = part.one
+    if part.sorted_over is not None:
+        computed = interpret_values(one.problem, execution)
+        assert computed is not None
+        return all(
+            _close(np.sort(one.values[name], part.sorted_over), np.sort(computed[name], part.sorted_over), near, 1.0)
+            for name, near in ((name, one.near[name].max()) for name in part.masks)
+        )
     last = max(int(np.flatnonzero(mask.any(axis=(1, 2)))[-1]) for mask in part.masks.values() if mask.any())
 
     def watch(t: int, new_h: Array, new_c: Array) -> bool:

@@ -146,3 +146,17 @@ def test_numbers_are_solved_for_and_snapped_to_plain_ones():
     assert next(plain_values(0.33334)) == pytest.approx(1 / 3, abs=1e-3)
     assert next(plain_values(1.0000001)) == 1.0
     assert solve(lambda v: None, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"x_time": "5 late, zero first"}, "x-shifted", "5 late"),
+        ({"reset_every": 6}, "state-reset-every-6", "every 6 steps"),
+        ({"reset_every": 6, "reset_what": "c"}, "c-reset-every-6", "c is reset to zero every 6 steps"),
+        ({"reset_at": (4,), "reset_what": "h"}, "h-reset-to-zero-once", "before timestep 4"),
+    ],
+)
+def test_a_number_of_steps_is_recovered(changes, name, words):
+    found = {one.name: one for one in Search(computed(Execution(**changes), "probe")).explain(pairs=False)}
+    assert words in found[name].message
