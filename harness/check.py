@@ -14,7 +14,17 @@ from harness.anatomy import curve_facts, explain_measured
 from harness.behaviour import behaviour, dropped, made_anew
 from harness.case import Case
 from harness.compare import limit_for
-from harness.diagnose import MEASURED_MAP, NARROW, NOT_FINITE, ONLY_IN, UNEXPLAINED, diagnose, execution_of, unexplained
+from harness.diagnose import (
+    MEASURED_MAP,
+    NARROW,
+    NOT_FINITE,
+    ONLY_IN,
+    UNEXPLAINED,
+    diagnose,
+    execution_of,
+    several,
+    unexplained,
+)
 from harness.errors import LockstepError
 from harness.measure.precision import measure_precision, narrow
 from harness.measure.use import T, unused_at
@@ -149,10 +159,12 @@ def _explained(
         return []
     if measure and found[0].fault == UNEXPLAINED and not any(NOT_FINITE in fact for fact in found[0].facts):
         subject = PortSubject(port, two_biases=two_biases)
-        found = _beside_the_catalogue(subject, seen, found[0]) or explain_measured(subject, seen, others)
-        found = found or diagnose(seen, runs, others=others, two_biases=two_biases)
-        if found[0].fault == UNEXPLAINED:
-            found = [replace(found[0], facts=[*found[0].facts, *curve_facts(subject)])]
+        found = (
+            _beside_the_catalogue(subject, seen, found[0])
+            or explain_measured(subject, seen, others)
+            or several(seen, others, two_biases=two_biases)
+            or [replace(found[0], facts=[*found[0].facts, *curve_facts(subject)])]
+        )
     provable = found[0].proof and not found[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
     return found if not provable else _held(port, cases, found) or [unexplained(seen, runs)]
 

@@ -32,6 +32,7 @@ MOST_RIGHT = 4
 ONLY_IN = "only_in"  # the cases that a proof is about, where it is not about all
 NARROW = "all differences are as small as rounding to"
 NOT_FINITE = "a number is not finite at"
+SEVERAL_SECONDS = 12.0  # after a measurement has failed
 ROUNDS = 3  # a search is repeated with the observation that speaks against what it found
 LARGE = 20_000  # numbers in x and W above which an observation only confirms
 
@@ -109,6 +110,19 @@ def _in_some_cases(
         replace(one, message=one.message + where, proof={**one.proof, ONLY_IN: names})
         for one in told(found, [one.problem for one in wrong], others)
     ]
+
+
+def several(
+    observations: Sequence[Observation],
+    others: Sequence[Problem] = (),
+    *,
+    two_biases: bool = False,
+    limit: float = LIMIT_SIGMA,
+) -> list[Diagnosis]:
+    """Look for several faults at once where no single one explains what was returned; empty if there are none."""
+    search = Search(chosen(observations, limit), limit, two_biases=two_biases)
+    found = [one for one in search.explain_several(SEVERAL_SECONDS) if confirmed(one, observations, limit)]
+    return told(found, [one.problem for one in observations], others) if found else []
 
 
 def _against(

@@ -315,6 +315,13 @@ class Search:
             found = self._pairs(singles, time.monotonic() + seconds)
         return sorted(found, key=_plainness)
 
+    def explain_several(self, seconds: float) -> list[Explanation]:
+        """Find several faults that hold at once, without looking for one alone."""
+        if not self.wrong or all(one.breaks_off for one in self.wrong):
+            return []
+        singles = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
+        return sorted(self._pairs(singles, time.monotonic() + seconds), key=_plainness)
+
     def _of(
         self, candidates: Iterable[tuple[tuple[Fault, ...], Execution, Scope | None]], most: int = 50
     ) -> list[Explanation]:
