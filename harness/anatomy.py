@@ -25,9 +25,10 @@ from harness.measure.precision import Kept, measure_precision
 from harness.measure.wiring import Wiring, measure_wiring
 from harness.messages import number
 from harness.noise import LIMIT_SIGMA
+from harness.observation import Observation
 from harness.problem import Problem
 from harness.results import Diagnosis
-from harness.search import Explanation, Observation, Search
+from harness.search import Explanation, Search
 from harness.subject import Subject, posed
 
 Array = NDArray[Any]

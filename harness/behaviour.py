@@ -13,10 +13,10 @@ from harness.execution import CANONICAL
 from harness.faults import FAMILIES
 from harness.messages import number
 from harness.noise import LIMIT_SIGMA
+from harness.observation import Observation
 from harness.port import Reply
 from harness.problem import Problem
 from harness.results import Diagnosis
-from harness.search import Observation
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -29,11 +29,11 @@ from harness.errors import LockstepError
 from harness.measure.precision import measure_precision, narrow
 from harness.measure.use import T, unused_at
 from harness.noise import LIMIT_SIGMA
+from harness.observation import Observation
 from harness.port import LocalPort, Port, Reply
 from harness.problem import Problem
 from harness.results import Diagnosis, RunResult
 from harness.run import Problems, judge_answer
-from harness.search import Observation
 from harness.serve import Answer
 from harness.subject import PortSubject
 

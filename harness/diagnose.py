@@ -18,9 +18,10 @@ from harness.execution import CANONICAL, Execution
 from harness.interpret import interpret
 from harness.messages import number
 from harness.noise import LIMIT_SIGMA
+from harness.observation import Observation
 from harness.problem import Problem
 from harness.results import Diagnosis, RunResult
-from harness.search import Explanation, Observation, Search
+from harness.search import Explanation, Search
 
 Array = NDArray[Any]
 

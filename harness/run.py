@@ -21,10 +21,10 @@ from harness.compare import check_golden, compare, compare_steps, limit_for
 from harness.defaults import TIMEOUT
 from harness.diagnose import diagnose
 from harness.errors import LockstepError
+from harness.observation import Observation
 from harness.problem import Problem
 from harness.reference import Expected, expect
 from harness.results import Diagnosis, Limit, RunResult, judge
-from harness.search import Observation
 from harness.serve import THREADS, Answer
 from harness.spread import widened
 from harness.trace import Trace

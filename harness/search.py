@@ -9,30 +9,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as replace_part
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from harness.execution import BY_GATE, CANONICAL, FORMATS, Execution, merged
+from harness.execution import CANONICAL, Execution, merged
 from harness.faults import FAMILIES, Fault, Scope, catalogue, scopes
-from harness.interpret import interpret, interpret_values, returns_as_computed
 from harness.knobs import Knob, knobs, plain_values, solve
 from harness.messages import JOIN
+from harness.naming import named
 from harness.noise import LIMIT_SIGMA
-from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor, expect
-from harness.spread import widened
-from harness.trace import TENSORS
+from harness.observation import Observation, comes_near, format_of, misses, prefix
+from harness.views import VIEWS, matches
 
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 Changes = dict[str, Any]
 
 SINGLE_SECONDS = 5.0
@@ -42,102 +35,6 @@ MOST_SHIFT = 50  # timesteps
 MOST_PARTIAL = 24
 MOST_NUMBERED = 6
 MOST_DEEP = 4
-# A format of few bits may round the other way where a sum lies between two of its values.
-FLIPS = 0.05
-HUGE = 1e18  # beyond this, products of float32 overflow in one order of summation and not in the other
-FLIP_SIZE = 32.0  # in unit roundoffs of the format
-
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """What an implementation returned for one problem."""
-
-    problem: Problem
-    tensors: Arrays
-
-    @cached_property
-    def expected(self) -> Expected:
-        """What it should have returned; where it did not, with the noise that the network itself amplifies."""
-        expected = expect(self.problem)
-        if self.distance(expected, None) <= LIMIT_SIGMA:
-            return expected
-        return widened(self.problem, expected)
-
-    @cached_property
-    def values(self) -> Arrays:
-        """The tensors in the reference's precision."""
-        return {name: array.astype(_precision(self.problem)) for name, array in self.tensors.items()}
-
-    @cached_property
-    def near(self) -> Arrays:
-        """How far a candidate may be from each tensor to be looked at more closely."""
-        u = float(np.finfo(self.problem.case.run.dtype).eps)
-        return {
-            name: 100 * self.expected[name].noise.astype(np.float64) + 200 * u * np.maximum(np.abs(array), 1)
-            for name, array in self.values.items()
-        }
-
-    def sigma(self, execution: Execution) -> float:
-        """Give the largest distance from what an execution gives, in sigma of its rounding."""
-        if execution == CANONICAL:
-            return self.distance(self.expected, None)
-        if self.finite is not self:
-            return math.inf if self.breaks_off else self.finite.sigma(execution)
-        form = _format_of(execution)
-        sigma = self.distance(interpret(self.problem, execution), form)
-        if not sigma <= LIMIT_SIGMA and self.shows_states(execution):
-            # Amplified on the way, or wrong? Each step from the state that was observed tells.
-            sigma = min(sigma, self.distance(interpret(self.problem, execution, self.tensors), form, ("h", "c")))
-        return sigma
-
-    def shows_states(self, execution: Execution) -> bool:
-        """Whether the h and c that were returned are the states that each step started from."""
-        return {"h", "c"} <= self.tensors.keys() and self.problem.lengths is None and returns_as_computed(execution)
-
-    @property
-    def breaks_off(self) -> bool:
-        """Whether it is right until it is not finite: then nothing that was computed tells why."""
-        one = self.finite
-        return one is not self and (not one.tensors or one.sigma(CANONICAL) <= LIMIT_SIGMA)
-
-    @cached_property
-    def finite(self) -> Observation:
-        """What was returned before anything overflowed; nothing if it did at once, itself if nothing did."""
-        sizes = [np.nan_to_num(np.abs(array), nan=np.inf) for name, array in self.tensors.items() if name in {"h", "c"}]
-        if not sizes:
-            return self
-        beyond = np.logical_or.reduce([(size > HUGE).any(axis=(1, 2)) for size in sizes])
-        if not beyond.any():
-            return self
-        return _prefix(self, int(beyond.argmax()))
-
-    def distance(self, computed: Expected, form: str | None, names: tuple[str, ...] = TENSORS) -> float:
-        """Give the largest distance from computed values, in sigma; a format's flips are let pass."""
-        distances = (_distance(array, computed[name], form) for name, array in self.tensors.items() if name in names)
-        return max(distances, default=math.inf)
-
-
-def _precision(problem: Problem) -> Any:
-    return np.longdouble if problem.case.run.dtype == "float64" else np.float64
-
-
-def _format_of(execution: Execution) -> str | None:
-    formats = [value for name, value in execution.changes().items() if name.endswith("_format")]
-    return min(formats, key=lambda name: FORMATS[name]) if formats else None
-
-
-def _distance(actual: Array, computed: ExpectedTensor, form: str | None) -> float:
-    with np.errstate(all="ignore"):
-        distance = np.abs((actual - computed.value) - computed.rest)
-        sigma = distance / computed.noise
-        same = (actual == computed.value) | (np.isnan(actual) & np.isnan(computed.value))
-        sigma = np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma))
-        if form is None or not sigma.size:
-            return float(sigma.max(initial=0))
-        flip = FLIP_SIZE * 2.0 ** -FORMATS[form] * np.maximum(np.abs(actual), 1)
-        if (distance > flip).any():
-            return math.inf
-        return float(np.quantile(sigma, 1 - FLIPS))
 
 
 @dataclass(frozen=True)
@@ -170,72 +67,6 @@ class Explanation:
 LATE = frozenset({"state", "initial state", "time", "batch", "returned", "padding", "clip", "scale", "precision"})
 
 
-def named(changes: dict[str, Any]) -> tuple[Fault, ...]:
-    """Name the faults that together make these changes: those of the catalogue that set most first, then numbers."""
-    left, faults = dict(changes), []
-    while left:
-        best: tuple[int, Fault, dict[str, Any]] | None = None
-        for fault in catalogue().values():
-            rest = _without(left, fault.changes)
-            if rest is not None:
-                covered = _parts(left) - _parts(rest)
-                if best is None or covered > best[0]:
-                    best = covered, fault, rest
-        if best is None:
-            break
-        faults.append(best[1])
-        left = best[2]
-    return (*faults, *_numbered(left))
-
-
-def _parts(changes: dict[str, Any]) -> int:
-    """Count the single things that changes set."""
-    return sum(
-        sum(part != neutral for part, neutral in zip(value, getattr(CANONICAL, name), strict=True))
-        if isinstance(value, tuple) and name in BY_GATE
-        else 1
-        for name, value in changes.items()
-    )
-
-
-def _without(changes: dict[str, Any], part: dict[str, Any]) -> dict[str, Any] | None:
-    """Give what is left of changes when a part of them is taken out; None if it is no part."""
-    left = dict(changes)
-    for name, value in part.items():
-        if name not in left:
-            return None
-        neutral = getattr(CANONICAL, name)
-        if name not in BY_GATE:
-            if left.pop(name) != value:
-                return None
-            continue
-        rest = []
-        for mine, taken, plain in zip(left[name], value, neutral, strict=True):
-            if taken not in (plain, mine):
-                return None
-            rest.append(plain if taken != plain else mine)
-        if tuple(rest) == neutral:
-            del left[name]
-        else:
-            left[name] = tuple(rest)
-    return left
-
-
-def _numbered(left: dict[str, Any]) -> Iterator[Fault]:
-    """Put numbers that are left into the words of their knobs."""
-    for knob in knobs():
-        for value in {part for parts in left.values() for part in (parts if isinstance(parts, tuple) else (parts,))}:
-            if not left or not isinstance(value, float):
-                continue
-            rest = _without(left, knob.set(value))
-            if rest is not None and _parts(rest) < _parts(left):
-                left = rest
-                yield knob.fault(value)
-    if left:
-        words = ", ".join(f"{name} = {value}" for name, value in left.items())
-        yield Fault("measured", "kernel", f"Measured: {words}.", "", left)
-
-
 class Search:
     """All that is known of one implementation, and what explains it."""
 
@@ -256,7 +87,7 @@ class Search:
 
     def possible(self, execution: Execution) -> bool:
         """Tell quickly whether an execution comes near what was returned."""
-        return all(_near(one, execution) for one in self._order)
+        return all(comes_near(one, execution) for one in self._order)
 
     def sigma(self, execution: Execution) -> float:
         """Give the largest distance over everything observed, infinity as soon as it is beyond the limit."""
@@ -327,7 +158,7 @@ class Search:
     ) -> list[Explanation]:
         found = []
         for faults, execution, scope in candidates:
-            if _format_of(execution) is None and not self.possible(execution):
+            if format_of(execution) is None and not self.possible(execution):
                 continue
             sigma = self.sigma(execution)
             if sigma <= self.limit:
@@ -413,11 +244,11 @@ class Search:
         for start in knob.starts:
             if merged(before, knob.set(start)) is None:
                 return None
-            value = solve(lambda v: _misses(target, merged(before, knob.set(v))), start)
+            value = solve(lambda v: misses(target, merged(before, knob.set(v))), start)
             if value is None or not math.isfinite(value):
                 continue
             execution = merged(before, knob.set(value))
-            if execution is None or not _near(target, execution, slack=50):
+            if execution is None or not comes_near(target, execution, slack=50):
                 continue
             for plain in plain_values(value):
                 execution = merged(before, knob.set(plain))
@@ -459,25 +290,25 @@ class Search:
         count: dict[str, int] = {}
         for view in VIEWS:
             parts = [part for one in self._order if (part := view(one)) is not None]
-            if time.monotonic() > until or not parts or all(_matches(part, known) for part in parts):
+            if time.monotonic() > until or not parts or all(matches(part, known) for part in parts):
                 continue
             for fault in singles:
                 execution = merged(base, fault.changes)
-                if execution is not None and all(_matches(part, execution) for part in parts):
+                if execution is not None and all(matches(part, execution) for part in parts):
                     count[fault.name] = count.get(fault.name, 0) + 1
         names = sorted(count, key=lambda name: (-count[name], _place(name)))
         return [catalogue()[name] for name in names[:MOST_PARTIAL]]
 
     def _pairs(self, singles: list[Fault], until: float) -> list[Explanation]:
         """Try faults of which each explains a part, then, of the common ones, any two."""
-        moving = [fault for fault in singles if _format_of(fault.execution) is None]
+        moving = [fault for fault in singles if format_of(fault.execution) is None]
         found = self._several({}, moving, until - BLIND_SECONDS)
         if found or time.monotonic() > until:
             return found
         first = self._opening()
         common = [fault for fault in moving if not _exotic(fault)]
         for faults, execution, scope in self._joined(combinations(common, 2), until):
-            if first and not all(_near(one, execution) for one in first):
+            if first and not all(comes_near(one, execution) for one in first):
                 continue
             found += self._of([(faults, execution, scope)])
             if found:
@@ -498,100 +329,11 @@ class Search:
         """The first timestep of the smallest wrong observation as one of its own."""
         for one in self.wrong:
             if {"h", "c"} <= one.tensors.keys() and one.problem.lengths is None:
-                return [_prefix(one, 1)]
+                return [prefix(one, 1)]
         return []
 
 
 # -- views: parts of the evidence, which one fault of several may explain alone ------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Some numbers of an observation: a mask for each tensor that is looked at."""
-
-    one: Observation
-    masks: Arrays
-    sorted_over: int | None = None  # an axis along which only the set of numbers is looked at, not where they stand
-
-
-def _where(
-    one: Observation, names: str, *, t: int | None = None, b: int | None = None, valid: bool = False
-) -> Part | None:
-    if one.finite is not one or not set(names) & one.tensors.keys():
-        return None
-    masks = {}
-    for name in names:
-        if name not in one.tensors:
-            continue
-        mask = np.ones(one.tensors[name].shape, bool)
-        if t is not None:
-            mask[t + 1 :] = False
-        if b is not None:
-            mask[:, b + 1 :] = False
-        if valid and one.problem.lengths is not None:
-            mask &= (np.arange(len(mask))[:, None] < one.problem.lengths)[:, :, None]
-        masks[name] = mask
-    return Part(one, masks)
-
-
-def _sorted(one: Observation, axis: int) -> Part | None:
-    part = _where(one, "hc")
-    if part is None or one.problem.lengths is not None or one.problem.x.shape[axis] == 1:
-        return None
-    return replace_part(part, sorted_over=axis)
-
-
-def _from_zero(one: Observation) -> bool:
-    return not (one.problem.h0.any() or one.problem.c0.any())
-
-
-VIEWS: tuple[Callable[[Observation], Part | None], ...] = (
-    lambda one: _where(one, "hc") if one.problem.lengths is None else None,
-    lambda one: _where(one, "hc", valid=True),
-    lambda one: _where(one, "c"),
-    lambda one: _where(one, "h"),
-    lambda one: _where(one, "hc", b=0, valid=True),
-    lambda one: _where(one, "hc", t=0, valid=True),
-    lambda one: _where(one, "c", t=0, valid=True),
-    lambda one: _where(one, "h", t=0, valid=True),
-    lambda one: _where(one, "hc", t=0, b=0, valid=True),
-    lambda one: _where(one, "hc") if one.problem.x.shape[1] == 1 else None,
-    lambda one: _where(one, "hc") if _from_zero(one) else None,
-    lambda one: _where(one, "c", valid=True) if _from_zero(one) else None,
-    lambda one: _where(one, "c", t=0) if _from_zero(one) else None,
-    lambda one: _sorted(one, 1),
-    lambda one: _sorted(one, 0),
-)
-
-
-def _matches(part: Part, execution: Execution) -> bool:
-    """Whether an execution gives the numbers of a part."""
-    one = part.one
-    if part.sorted_over is not None:
-        computed = interpret_values(one.problem, execution)
-        assert computed is not None
-        return all(
-            _close(np.sort(one.values[name], part.sorted_over), np.sort(computed[name], part.sorted_over), near, 1.0)
-            for name, near in ((name, one.near[name].max()) for name in part.masks)
-        )
-    last = max(int(np.flatnonzero(mask.any(axis=(1, 2)))[-1]) for mask in part.masks.values() if mask.any())
-
-    def watch(t: int, new_h: Array, new_c: Array) -> bool:
-        new = {"h": new_h, "c": new_c}
-        return t > last or all(
-            _close(one.values[name][t], new[name], np.where(mask[t], one.near[name][t], np.inf), 1.0)
-            for name, mask in part.masks.items()
-        )
-
-    early = returns_as_computed(execution)
-    computed = interpret_values(one.problem, execution, watch if early else None)
-    return computed is not None and (
-        early
-        or all(
-            _close(one.values[name], computed[name], np.where(mask, one.near[name], np.inf), 1.0)
-            for name, mask in part.masks.items()
-        )
-    )
 
 
 def _joined_changes(base: Changes, fault: Fault) -> Changes | None:
@@ -601,60 +343,6 @@ def _joined_changes(base: Changes, fault: Fault) -> Changes | None:
 
 def _place(name: str) -> int:
     return list(catalogue()).index(name)
-
-
-def _prefix(one: Observation, timesteps: int) -> Observation:
-    """Give the first timesteps of an observation as one of its own; without tensors if there are none."""
-    p = one.problem
-    if not timesteps:
-        return Observation(p, {})
-    lengths = None if p.lengths is None else np.minimum(p.lengths, timesteps)
-    ends = None if lengths is None else tuple(int(n) for n in lengths)
-    case = replace(p.case, run=replace(p.case.run, timesteps=timesteps, lengths=ends), expect=None)
-    problem = Problem(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0, lengths)
-    return Observation(problem, {name: one.tensors[name][:timesteps] for name in "hc" if name in one.tensors})
-
-
-def _near(one: Observation, execution: Execution, slack: float = 1.0) -> bool:
-    """Tell whether an execution comes near an observation; most that do not are found out at the first timestep."""
-    one = one.finite
-    if not one.tensors:
-        return True
-    if not one.shows_states(execution):
-        computed = interpret_values(one.problem, execution)
-    else:
-        h, c, near = one.values["h"], one.values["c"], one.near
-
-        def watch(t: int, new_h: Array, new_c: Array) -> bool:
-            return _close(h[t], new_h, near["h"][t], slack) and _close(c[t], new_c, near["c"][t], slack)
-
-        # Each step from the states that were observed: no network amplifies what one step may round.
-        computed = interpret_values(one.problem, execution, watch, one.tensors)
-        return computed is not None
-    return computed is not None and all(
-        _close(array, computed[name], one.near[name], slack) for name, array in one.values.items()
-    )
-
-
-def _close(actual: Array, computed: Array, near: Array, slack: float) -> bool:
-    distance = np.abs(actual - computed)
-    close = distance <= slack * near
-    if close.all():
-        return True
-    same = (actual == computed) | (np.isnan(actual) & np.isnan(computed))
-    return bool((close | same).all())
-
-
-def _misses(one: Observation, execution: Execution | None) -> Array | None:
-    if execution is None:
-        return None
-    computed = interpret_values(one.problem, execution)
-    assert computed is not None
-    vector = np.concatenate([
-        np.asarray((one.values[name] - computed[name]) / one.expected[name].noise, np.float64).ravel()
-        for name in one.values
-    ])  # fmt: skip
-    return vector if np.isfinite(vector).all() else None
 
 
 _EXOTIC_CURVES = frozenset({

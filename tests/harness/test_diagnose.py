@@ -10,10 +10,10 @@ from lstm_cases import make_case
 from harness.backend import BackendInfo
 from harness.diagnose import ONLY_IN, UNEXPLAINED, diagnose, execution_of
 from harness.faults import catalogue
+from harness.observation import Observation
 from harness.problem import Problem
 from harness.results import Results, decode_results, encode_results
 from harness.run import run_cases
-from harness.search import Observation
 
 
 def problem_of(name="probe", **changes):

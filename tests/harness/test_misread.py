@@ -11,9 +11,10 @@ from harness.dialect import DIALECTS, read, store
 from harness.execution import CANONICAL
 from harness.interpret import interpret
 from harness.misread import misread
+from harness.naming import named
 from harness.noise import LIMIT_SIGMA
+from harness.observation import Observation
 from harness.problem import Problem
-from harness.search import Observation, named
 
 PROBLEM = Problem.from_case(make_case(timesteps=6, batch=3, input_size=5, hidden_size=4, initial_state="probe"))
 WEIGHTS = {"W": PROBLEM.W, "R": PROBLEM.R, "b": PROBLEM.b}

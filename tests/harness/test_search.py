@@ -12,8 +12,10 @@ from harness.execution import CANONICAL, Execution, merged
 from harness.faults import catalogue
 from harness.interpret import interpret_values
 from harness.knobs import plain_values, solve
+from harness.naming import named
+from harness.observation import Observation
 from harness.problem import Problem
-from harness.search import Observation, Search, named
+from harness.search import Search
 
 PROBE = {"timesteps": 8, "batch": 3, "input_size": 5, "hidden_size": 4}
 CASES = {

@@ -9,9 +9,9 @@ from lstm_cases import make_case
 from harness.case import Values
 from harness.execution import CANONICAL
 from harness.noise import LIMIT_SIGMA
+from harness.observation import Observation
 from harness.problem import Problem
 from harness.reference import expect
-from harness.search import Observation
 from harness.spread import widened
 
 

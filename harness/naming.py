@@ -1,0 +1,76 @@
+"""Names for measured deviations: the faults of the catalogue that they are made of, and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from harness.execution import BY_GATE, CANONICAL
+from harness.faults import Fault, catalogue
+from harness.knobs import knobs
+
+
+def named(changes: dict[str, Any]) -> tuple[Fault, ...]:
+    """Name the faults that together make these changes: those of the catalogue that set most first, then numbers."""
+    left, faults = dict(changes), []
+    while left:
+        best: tuple[int, Fault, dict[str, Any]] | None = None
+        for fault in catalogue().values():
+            rest = _without(left, fault.changes)
+            if rest is not None:
+                covered = _parts(left) - _parts(rest)
+                if best is None or covered > best[0]:
+                    best = covered, fault, rest
+        if best is None:
+            break
+        faults.append(best[1])
+        left = best[2]
+    return (*faults, *_numbered(left))
+
+
+def _parts(changes: dict[str, Any]) -> int:
+    """Count the single things that changes set."""
+    return sum(
+        sum(part != neutral for part, neutral in zip(value, getattr(CANONICAL, name), strict=True))
+        if isinstance(value, tuple) and name in BY_GATE
+        else 1
+        for name, value in changes.items()
+    )
+
+
+def _without(changes: dict[str, Any], part: dict[str, Any]) -> dict[str, Any] | None:
+    """Give what is left of changes when a part of them is taken out; None if it is no part."""
+    left = dict(changes)
+    for name, value in part.items():
+        if name not in left:
+            return None
+        neutral = getattr(CANONICAL, name)
+        if name not in BY_GATE:
+            if left.pop(name) != value:
+                return None
+            continue
+        rest = []
+        for mine, taken, plain in zip(left[name], value, neutral, strict=True):
+            if taken not in (plain, mine):
+                return None
+            rest.append(plain if taken != plain else mine)
+        if tuple(rest) == neutral:
+            del left[name]
+        else:
+            left[name] = tuple(rest)
+    return left
+
+
+def _numbered(left: dict[str, Any]) -> Iterator[Fault]:
+    """Put numbers that are left into the words of their knobs."""
+    for knob in knobs():
+        for value in {part for parts in left.values() for part in (parts if isinstance(parts, tuple) else (parts,))}:
+            if not left or not isinstance(value, float):
+                continue
+            rest = _without(left, knob.set(value))
+            if rest is not None and _parts(rest) < _parts(left):
+                left = rest
+                yield knob.fault(value)
+    if left:
+        words = ", ".join(f"{name} = {value}" for name, value in left.items())
+        yield Fault("measured", "kernel", f"Measured: {words}.", "", left)

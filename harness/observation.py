@@ -1,0 +1,176 @@
+"""What an implementation returned for a problem, and how far an execution is from that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from harness.execution import CANONICAL, FORMATS, Execution
+from harness.interpret import interpret, interpret_values, returns_as_computed
+from harness.noise import LIMIT_SIGMA
+from harness.problem import Problem
+from harness.reference import Expected, ExpectedTensor, expect
+from harness.spread import widened
+from harness.trace import TENSORS
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+# A format of few bits may round the other way where a sum lies between two of its values.
+FLIPS = 0.05
+HUGE = 1e18  # beyond this, products of float32 overflow in one order of summation and not in the other
+FLIP_SIZE = 32.0  # in unit roundoffs of the format
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What an implementation returned for one problem."""
+
+    problem: Problem
+    tensors: Arrays
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What it should have returned; where it did not, with the noise that the network itself amplifies."""
+        expected = expect(self.problem)
+        if self.distance(expected, None) <= LIMIT_SIGMA:
+            return expected
+        return widened(self.problem, expected)
+
+    @cached_property
+    def values(self) -> Arrays:
+        """The tensors in the reference's precision."""
+        return {name: array.astype(_precision(self.problem)) for name, array in self.tensors.items()}
+
+    @cached_property
+    def near(self) -> Arrays:
+        """How far a candidate may be from each tensor to be looked at more closely."""
+        u = float(np.finfo(self.problem.case.run.dtype).eps)
+        return {
+            name: 100 * self.expected[name].noise.astype(np.float64) + 200 * u * np.maximum(np.abs(array), 1)
+            for name, array in self.values.items()
+        }
+
+    def sigma(self, execution: Execution) -> float:
+        """Give the largest distance from what an execution gives, in sigma of its rounding."""
+        if execution == CANONICAL:
+            return self.distance(self.expected, None)
+        if self.finite is not self:
+            return math.inf if self.breaks_off else self.finite.sigma(execution)
+        form = format_of(execution)
+        sigma = self.distance(interpret(self.problem, execution), form)
+        if not sigma <= LIMIT_SIGMA and self.shows_states(execution):
+            # Amplified on the way, or wrong? Each step from the state that was observed tells.
+            sigma = min(sigma, self.distance(interpret(self.problem, execution, self.tensors), form, ("h", "c")))
+        return sigma
+
+    def shows_states(self, execution: Execution) -> bool:
+        """Whether the h and c that were returned are the states that each step started from."""
+        return {"h", "c"} <= self.tensors.keys() and self.problem.lengths is None and returns_as_computed(execution)
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether it is right until it is not finite: then nothing that was computed tells why."""
+        one = self.finite
+        return one is not self and (not one.tensors or one.sigma(CANONICAL) <= LIMIT_SIGMA)
+
+    @cached_property
+    def finite(self) -> Observation:
+        """What was returned before anything overflowed; nothing if it did at once, itself if nothing did."""
+        sizes = [np.nan_to_num(np.abs(array), nan=np.inf) for name, array in self.tensors.items() if name in {"h", "c"}]
+        if not sizes:
+            return self
+        beyond = np.logical_or.reduce([(size > HUGE).any(axis=(1, 2)) for size in sizes])
+        if not beyond.any():
+            return self
+        return prefix(self, int(beyond.argmax()))
+
+    def distance(self, computed: Expected, form: str | None, names: tuple[str, ...] = TENSORS) -> float:
+        """Give the largest distance from computed values, in sigma; a format's flips are let pass."""
+        distances = (_distance(array, computed[name], form) for name, array in self.tensors.items() if name in names)
+        return max(distances, default=math.inf)
+
+
+def _precision(problem: Problem) -> Any:
+    return np.longdouble if problem.case.run.dtype == "float64" else np.float64
+
+
+def format_of(execution: Execution) -> str | None:
+    """Give the coarsest number format that an execution rounds to; None if it rounds nothing."""
+    formats = [value for name, value in execution.changes().items() if name.endswith("_format")]
+    return min(formats, key=lambda name: FORMATS[name]) if formats else None
+
+
+def _distance(actual: Array, computed: ExpectedTensor, form: str | None) -> float:
+    with np.errstate(all="ignore"):
+        distance = np.abs((actual - computed.value) - computed.rest)
+        sigma = distance / computed.noise
+        same = (actual == computed.value) | (np.isnan(actual) & np.isnan(computed.value))
+        sigma = np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma))
+        if form is None or not sigma.size:
+            return float(sigma.max(initial=0))
+        flip = FLIP_SIZE * 2.0 ** -FORMATS[form] * np.maximum(np.abs(actual), 1)
+        if (distance > flip).any():
+            return math.inf
+        return float(np.quantile(sigma, 1 - FLIPS))
+
+
+def prefix(one: Observation, timesteps: int) -> Observation:
+    """Give the first timesteps of an observation as one of its own; without tensors if there are none."""
+    p = one.problem
+    if not timesteps:
+        return Observation(p, {})
+    lengths = None if p.lengths is None else np.minimum(p.lengths, timesteps)
+    ends = None if lengths is None else tuple(int(n) for n in lengths)
+    case = replace(p.case, run=replace(p.case.run, timesteps=timesteps, lengths=ends), expect=None)
+    problem = Problem(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0, lengths)
+    return Observation(problem, {name: one.tensors[name][:timesteps] for name in "hc" if name in one.tensors})
+
+
+def comes_near(one: Observation, execution: Execution, slack: float = 1.0) -> bool:
+    """Tell whether an execution comes near an observation; most that do not are found out at the first timestep."""
+    one = one.finite
+    if not one.tensors:
+        return True
+    if not one.shows_states(execution):
+        computed = interpret_values(one.problem, execution)
+    else:
+        h, c, near = one.values["h"], one.values["c"], one.near
+
+        def watch(t: int, new_h: Array, new_c: Array) -> bool:
+            return close(h[t], new_h, near["h"][t], slack) and close(c[t], new_c, near["c"][t], slack)
+
+        # Each step from the states that were observed: no network amplifies what one step may round.
+        computed = interpret_values(one.problem, execution, watch, one.tensors)
+        return computed is not None
+    return computed is not None and all(
+        close(array, computed[name], one.near[name], slack) for name, array in one.values.items()
+    )
+
+
+def close(actual: Array, computed: Array, near: Array, slack: float) -> bool:
+    """Whether all values lie within ``slack`` times ``near`` of each other, or are the same."""
+    within = np.abs(actual - computed) <= slack * near
+    if within.all():
+        return True
+    same = (actual == computed) | (np.isnan(actual) & np.isnan(computed))
+    return bool((within | same).all())
+
+
+def misses(one: Observation, execution: Execution | None) -> Array | None:
+    """Give all differences from what an execution computes, in noise, as one vector; None if one is not finite."""
+    if execution is None:
+        return None
+    computed = interpret_values(one.problem, execution)
+    assert computed is not None
+    vector = np.concatenate([
+        np.asarray((one.values[name] - computed[name]) / one.expected[name].noise, np.float64).ravel()
+        for name in one.values
+    ])  # fmt: skip
+    return vector if np.isfinite(vector).all() else None
