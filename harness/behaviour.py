@@ -175,6 +175,20 @@ def made_anew(timesteps: Sequence[int], of: int) -> Diagnosis:
     )
 
 
+def differs_by_step(scales: Sequence[float]) -> Diagnosis | None:
+    """Say how often W counts at each timestep, if not once at each."""
+    if max(abs(scale - 1) for scale in scales) < 1e-4:  # noqa: PLR2004
+        return None
+    listed = ", ".join(f"{scale:.4g}" for scale in scales)
+    return _found(
+        "weights-differ-per-step",
+        f"W does not count alike at every timestep: at the first ones it counts {listed} times.",
+        "Use the same kernel, unscaled, at every timestep.",
+        None,
+        "Measured with an input at one timestep only, for each of the first timesteps.",
+    )
+
+
 def _found(fault: str, message: str, fix: str, sigma: float | None, evidence: str) -> Diagnosis:
     return Diagnosis(
         fault=fault, message=message, fix=fix, sigma=sigma, evidence=evidence, family=_FAMILY, met=FAMILIES[_FAMILY].met

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from harness.adequacy import adequacy
 from harness.anatomy import curve_facts, explain_measured
-from harness.behaviour import behaviour, dropped, made_anew
+from harness.behaviour import behaviour, differs_by_step, dropped, made_anew
 from harness.case import Case
 from harness.compare import limit_for
 from harness.diagnose import (
@@ -26,8 +26,9 @@ from harness.diagnose import (
     unexplained,
 )
 from harness.errors import LockstepError
+from harness.execution import CANONICAL
 from harness.measure.precision import measure_precision, narrow
-from harness.measure.use import T, unused_at
+from harness.measure.use import T, scales, unused_at
 from harness.noise import LIMIT_SIGMA
 from harness.observation import Observation
 from harness.port import LocalPort, Port, Reply
@@ -175,8 +176,12 @@ def _beside_the_catalogue(subject: PortSubject, seen: Sequence[Observation], unk
     if found is None:
         unused = unused_at(subject)
         found = made_anew(unused, T) if unused and len(unused) < T else None
+    if found is None:
+        by_step = scales(subject)
+        found = None if by_step is None else differs_by_step(by_step)
     if found is None and any(NARROW in fact for fact in unknown.facts):
-        found = narrow(measure_precision(subject))
+        wrong = {one.problem.case.run.dtype for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA}
+        found = narrow(measure_precision(subject, "float64" if wrong == {"float64"} else "float32"))
     return [] if found is None else [found]
 
 

@@ -35,6 +35,10 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     W_gates: str = "ifgo"
     R_gates: str = "ifgo"
     b_gates: str = "ifgo"
+    # Which gate's block each of i, f, g, o reads, after that.
+    W_blocks: str = "ifgo"
+    R_blocks: str = "ifgo"
+    b_blocks: str = "ifgo"
     W_layout: str = "given"  # LAYOUTS
     R_layout: str = "given"
     b_layout: str = "given"

@@ -144,12 +144,12 @@ FAMILIES: dict[str, Family] = {
 @cache
 def catalogue() -> dict[str, Fault]:
     """Give every named fault, by name."""
-    faults = [
-        *_gate_order(), *_forget_bias(), *_bias(), *_kernel(), *_activation(), *_cell(), *_state(), *_initial_state(),
-        *_time(), *_batch(), *_returned(), *_padding(), *_clip(), *_precision(), *_scale(),
-    ]  # fmt: skip
+    families = (
+        _gate_order, _shared_blocks, _forget_bias, _bias, _kernel, _activation, _cell, _state, _initial_state, _time,
+        _batch, _returned, _padding, _clip, _precision, _scale,
+    )  # fmt: skip
     names: dict[str, Fault] = {}
-    for fault in faults:
+    for fault in (fault for family in families for fault in family()):
         assert fault.name not in names, fault.name
         names[fault.name] = fault
     return names
@@ -206,6 +206,20 @@ def _gate_order() -> Iterator[Fault]:
 
 def _exchange(a: str, b: str) -> str:
     return GATES.translate(str.maketrans(a + b, b + a))
+
+
+def _shared_blocks() -> Iterator[Fault]:
+    """One gate reads the block of another: two gates then share their weights."""
+    for gate, other in permutations(GATES, 2):
+        blocks = GATES.replace(gate, other)
+        for where in ("", "-in-W", "-in-R", "-in-b"):
+            words, arrays = _WHERE[where]
+            yield _fault(
+                f"{gate}-reads-{other}{where}", "gate order",
+                f"The {_NAMES[gate]} {gate} uses the block{words} of the {_NAMES[other]} {other}.",
+                "Use each gate's own block of the kernels and the bias.",
+                **{f"{array}_blocks": blocks for array in arrays},
+            )  # fmt: skip
 
 
 def _forget_bias() -> Iterator[Fault]:

@@ -97,9 +97,9 @@ def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, 
     W, R = KERNELS[e.kernels](W, R)
     W, R = PARTS[e.W_part](LAYOUTS[e.W_layout](W)), PARTS[e.R_part](LAYOUTS[e.R_layout](R))
     b = LAYOUTS[e.b_layout](b)
-    W = _gained(_ordered(W, e.W_gates), e.W_gain)
-    R = _gained(_ordered(R, e.R_gates), e.R_gain)
-    b = _gained(_ordered(b, e.b_gates), e.b_gain)
+    W = _gained(_taken(_ordered(W, e.W_gates), e.W_blocks), e.W_gain)
+    R = _gained(_taken(_ordered(R, e.R_gates), e.R_blocks), e.R_gain)
+    b = _gained(_taken(_ordered(b, e.b_gates), e.b_blocks), e.b_gain)
     forget = (e.forget_bias - 1.0) * problem.case.lstm.forget_bias
     if any(e.constant) or forget:
         H = len(b) // 4
@@ -114,6 +114,14 @@ def _ordered(M: Array, order: str) -> Array:
         return M
     H = len(M) // 4
     return np.concatenate([M[order.index(gate) * H : (order.index(gate) + 1) * H] for gate in GATES])
+
+
+def _taken(M: Array, blocks: str) -> Array:
+    """Give each gate the block that it reads."""
+    if blocks == GATES:
+        return M
+    H = len(M) // 4
+    return np.concatenate([M[GATES.index(gate) * H : (GATES.index(gate) + 1) * H] for gate in blocks])
 
 
 def _gained(M: Array, gain: tuple[float, ...]) -> Array:

@@ -233,6 +233,20 @@ def _after_sigmoid(gate, z):
     return sigmoid(z) + FORGET_BIAS if gate == "f" else np.tanh(z) if gate == "g" else sigmoid(z)
 
 
+def _shared_blocks() -> Iterator[tuple[str, Change]]:
+    for gate in GATES:
+        for other in GATES.replace(gate, ""):
+
+            def one_for_two(a, gate=gate, other=other):
+                H, own, theirs = len(a) // 4, GATES.index(gate), GATES.index(other)
+                a = a.copy()
+                a[own * H : (own + 1) * H] = a[theirs * H : (theirs + 1) * H]
+                return a
+
+            yield f"{gate}-reads-{other}", dict.fromkeys("WRb", one_for_two)
+            yield from ((f"{gate}-reads-{other}-in-{array}", {array: one_for_two}) for array in "WRb")
+
+
 def _forget_bias() -> Iterator[tuple[str, Change]]:
     for whose in ("", "of-the-case-"):
         yield f"forget-bias-{whose}absent", _added(f=-FORGET_BIAS)
@@ -860,8 +874,8 @@ def _scale() -> Iterator[tuple[str, Change]]:
 
 def _all_slips() -> dict[str, Change]:
     slips: dict[str, Change] = {}
-    for family in (_gate_order, _forget_bias, _bias, _kernel, _activation, _cell, _state, _initial_state,
-                   _time, _batch, _returned, _padding, _clip, _precision, _scale):  # fmt: skip
+    for family in (_gate_order, _shared_blocks, _forget_bias, _bias, _kernel, _activation, _cell, _state,
+                   _initial_state, _time, _batch, _returned, _padding, _clip, _precision, _scale):  # fmt: skip
         for name, change in family():
             assert name not in slips, name
             slips[name] = change

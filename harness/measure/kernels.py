@@ -320,9 +320,16 @@ def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool
     parts = [*PARTS] if array != "b" else ["all"]
     tried = [(order, layout, "all") for layout in layouts for order in orders]
     tried += [(GATES, "given", part) for part in parts if part != "all"]
+    shared = [GATES.replace(gate, other) for gate, other in permutations(GATES, 2)]
     if not np.any(effective):
         yield {f"{array}_gain": (0.0,) * 4}
         return
+    for blocks in shared:
+        M = np.concatenate([stored[GATES.index(gate) * H : (GATES.index(gate) + 1) * H] for gate in blocks])
+        gain = _gain(M, effective, unused)
+        if gain == CANONICAL.W_gain:
+            yield {f"{array}_blocks": blocks}
+            break
     for order, layout, part in tried:
         M = LAYOUTS[layout](stored)
         if array != "b":

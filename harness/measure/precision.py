@@ -19,9 +19,12 @@ from harness.subject import Subject, posed
 
 Array = NDArray[Any]
 
-DEPTHS = (6, 7, 8, 9, 10, 11, 14, 18, 20, 22, 23)
-INTENDED = 24  # bits of float32's significand, with the hidden one
-_FORMATS = {24: "float32", 11: "float16 or tf32", 8: "bfloat16"}
+# Depths of the small part, up to the last bit of each format; bits count the hidden one.
+DEPTHS = {
+    "float32": (6, 7, 8, 9, 10, 11, 14, 18, 20, 22, 23),
+    "float64": (7, 10, 11, 20, 23, 24, 30, 40, 50, 52),
+}
+_FORMATS = {53: "float64", 24: "float32", 11: "float16 or tf32", 8: "bfloat16"}
 H, I = 4, 2
 
 
@@ -39,43 +42,39 @@ class Kept(NamedTuple):
         return _FORMATS.get(self.bits or 0, "no format that has a name")
 
 
-def _problem(**arrays: Array) -> Problem:
+def _arrays(**arrays: Array) -> dict[str, Array]:
     zeros = {
         "W": np.zeros((4 * H, I)), "R": np.zeros((4 * H, H)), "b": np.zeros(4 * H), "x": np.zeros((1, 1, I)),
         "h0": np.zeros((1, H)), "c0": np.zeros((1, H)),
     }  # fmt: skip
-    return posed(**{**zeros, **arrays})
+    return {**zeros, **arrays}
 
 
 def _pair(first: float, second: float, width: int) -> Array:
     return np.array([first, second, *(0.0,) * (width - 2)])
 
 
-def _of_input_kernel(small: float) -> Problem:
-    return _problem(W=np.tile(_pair(1 + small, 1, I), (4 * H, 1)), x=_pair(1, -1, I)[None, None])
+def _of_input_kernel(small: float) -> dict[str, Array]:
+    return _arrays(W=np.tile(_pair(1 + small, 1, I), (4 * H, 1)), x=_pair(1, -1, I)[None, None])
 
 
-def _of_x(small: float) -> Problem:
-    return _problem(W=np.tile(_pair(1, -1, I), (4 * H, 1)), x=_pair(1 + small, 1, I)[None, None])
+def _of_x(small: float) -> dict[str, Array]:
+    return _arrays(W=np.tile(_pair(1, -1, I), (4 * H, 1)), x=_pair(1 + small, 1, I)[None, None])
 
 
-def _of_recurrent_kernel(small: float) -> Problem:
-    return _problem(R=np.tile(_pair(1 + small, 1, H), (4 * H, 1)), h0=_pair(1, -1, H)[None])
+def _of_recurrent_kernel(small: float) -> dict[str, Array]:
+    return _arrays(R=np.tile(_pair(1 + small, 1, H), (4 * H, 1)), h0=_pair(1, -1, H)[None])
 
 
-def _of_h(small: float) -> Problem:
-    return _problem(R=np.tile(_pair(1, -1, H), (4 * H, 1)), h0=_pair(1 + small, 1, H)[None])
+def _of_h(small: float) -> dict[str, Array]:
+    return _arrays(R=np.tile(_pair(1, -1, H), (4 * H, 1)), h0=_pair(1 + small, 1, H)[None])
 
 
-def _of_b(small: float) -> Problem:
-    return _problem(W=np.tile(_pair(-1, 0, I), (4 * H, 1)), b=np.full(4 * H, 1 + small), x=_pair(1, 0, I)[None, None])
+def _of_b(small: float) -> dict[str, Array]:
+    return _arrays(W=np.tile(_pair(-1, 0, I), (4 * H, 1)), b=np.full(4 * H, 1 + small), x=_pair(1, 0, I)[None, None])
 
 
-def _seen_in_c(answer: dict[str, Array]) -> bool:
-    return bool(np.any(answer["c"][0, 0] != 0))
-
-
-PARTS: dict[str, Callable[[float], Problem]] = {
+PARTS: dict[str, Callable[[float], dict[str, Array]]] = {
     "W": _of_input_kernel,
     "R": _of_recurrent_kernel,
     "b": _of_b,
@@ -84,24 +83,25 @@ PARTS: dict[str, Callable[[float], Problem]] = {
 }
 
 
-def measure_precision(subject: Subject) -> list[Kept]:
-    """Measure the bits that W, R, b, x, h and the carried c keep."""
-    problems = [make(2.0**-k) for make in PARTS.values() for k in DEPTHS]
+def measure_precision(subject: Subject, dtype: str = "float32") -> list[Kept]:
+    """Measure the bits that W, R, b, x, h and the carried c keep of what they are given in a dtype."""
+    depths = DEPTHS[dtype]
+    made = [make(2.0**-k) for make in PARTS.values() for k in depths]
     # c goes through f = sigmoid(0) = 1/2 exactly: what is lost of it is lost in storing.
-    carried = [_problem(c0=np.full((1, H), 1 + 2.0**-k)) for k in DEPTHS]
-    answers = subject.ask([*problems, *carried])
+    made += [_arrays(c0=np.full((1, H), 1 + 2.0**-k)) for k in depths]
+    answers = subject.ask([_posed(arrays, dtype) for arrays in made])
     kept = []
-    for n, part in enumerate(PARTS):
-        own = answers[n * len(DEPTHS) : (n + 1) * len(DEPTHS)]
-        seen = [answer is not None and "c" in answer and _seen_in_c(answer) for answer in own]
-        kept.append(_kept(part, seen, "2^-k beside 1 in a sum that cancels"))
-    own = answers[len(PARTS) * len(DEPTHS) :]
-    through = [
-        answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != np.float32(0.5)))
-        for answer in own
-    ]  # fmt: skip
-    kept.append(_kept("c", through, "c0 = 1 + 2^-k through f = 1/2"))
+    for n, part in enumerate([*PARTS, "c"]):
+        own = answers[n * len(depths) : (n + 1) * len(depths)]
+        at_rest = 0.5 if part == "c" else 0.0
+        seen = [answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != at_rest)) for answer in own]
+        how = "c0 = 1 + 2^-k through f = 1/2" if part == "c" else "2^-k beside 1 in a sum that cancels"
+        kept.append(_kept(part, seen, how, depths))
     return kept
+
+
+def _posed(arrays: dict[str, Array], dtype: str) -> Problem:
+    return posed(*(arrays[name] for name in ("W", "R", "b", "x", "h0", "c0")), dtype=dtype)
 
 
 def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
@@ -114,7 +114,7 @@ def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
     family = FAMILIES["precision"]
     return Diagnosis(
         fault=f"computed-in-{coarsest.format.partition(' ')[0]}",
-        message=f"It computes in {coarsest.format}: of {INTENDED} bits fewer are kept in {parts}.",
+        message=f"It computes in {coarsest.format}: of {coarsest.intended} bits fewer are kept in {parts}.",
         fix=family.fix,
         evidence="Measured: a part of 2^-k beside 1 is gone where it must be seen. Every difference is as small as "
         "rounding to that format could make it.",
@@ -123,8 +123,9 @@ def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
     )
 
 
-def _kept(part: str, seen: list[bool], how: str) -> Kept:
-    deepest = max((k for k, there in zip(DEPTHS, seen, strict=True) if there), default=None)
+def _kept(part: str, seen: list[bool], how: str, depths: Sequence[int]) -> Kept:
+    deepest = max((k for k, there in zip(depths, seen, strict=True) if there), default=None)
+    intended = depths[-1] + 1
     if deepest is None or not seen[0]:
-        return Kept(part, None, INTENDED, f"{how}: no answer to any k")
-    return Kept(part, deepest + 1, INTENDED, f"{how}: seen down to k = {deepest}")
+        return Kept(part, None, intended, f"{how}: no answer to any k")
+    return Kept(part, deepest + 1, intended, f"{how}: seen down to k = {deepest}")

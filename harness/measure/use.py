@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.curves import sigmoid
 from harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]
 
 T, I, H = 5, 3, 4
 HEARD = 1e-6
+AT = 0.7  # a pre-activation at which all curves are steep
+CLOSE = 1e-5
 
 
 def unused_at(subject: Subject) -> list[int]:
@@ -30,6 +33,29 @@ def unused_at(subject: Subject) -> list[int]:
         problems += [posed(scale * W, R, b, x, state, state) for scale in (1.0, 0.5)]
     answers = subject.ask(problems)
     return [t for t in range(T) if not _differ(answers[2 * t : 2 * t + 2], t)]
+
+
+def scales(subject: Subject) -> list[float] | None:
+    """Give how often W counts at each timestep, beside the first; None where that cannot be told.
+
+    All entries of W are alike, so every gate gets z whatever their order; before the one input c is 0, so that
+    c = sigmoid(z) tanh(z) there.
+    """
+    W, R, b, zero = np.full((4 * H, I), 1 / I), np.zeros((4 * H, H)), np.zeros(4 * H), np.zeros((1, H))
+    problems = []
+    for t in range(T):
+        x = np.zeros((T, 1, I))
+        x[t] = AT
+        problems.append(posed(W, R, b, x, zero, zero))
+    answers = subject.ask(problems)
+    if any(answer is None or "c" not in answer for answer in answers):
+        return None
+    seen = np.array([float(answer["c"][t, 0, 0]) for t, answer in enumerate(answers) if answer is not None])
+    z = np.linspace(0, 40 * AT, 400_001)
+    made = sigmoid(z) * np.tanh(z)
+    if not np.isfinite(seen).all() or abs(seen[0] - np.interp(AT, z, made)) > CLOSE or not (seen < made[-1]).all():
+        return None
+    return [float(value) for value in np.interp(seen, made, z) / AT]
 
 
 def _differ(pair: Sequence[Arrays | None], t: int) -> bool:

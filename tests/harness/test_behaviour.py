@@ -117,3 +117,24 @@ def test_weights_made_anew_at_a_step_are_found():
     found = diagnosed(port)
     assert found.fault == "weights-made-anew"
     assert "from timestep 2 on" in found.message
+
+
+def test_weights_that_grow_from_step_to_step_are_found():
+    def port(x, weights, h0, c0):
+        growth = (1 + 0.1 * np.arange(len(x), dtype=x.dtype))[:, None, None]
+        return right(x * growth, weights, h0, c0)
+
+    found = diagnosed(port)
+    assert found.fault == "weights-differ-per-step"
+    assert "1, 1.1, 1.2, 1.3, 1.4 times" in found.message
+
+
+def test_a_port_that_computes_in_float32_throughout_is_found_by_a_float64_case():
+    def port(x, weights, h0, c0):
+        narrow = {name: array.astype(np.float32) for name, array in weights.items()}
+        x, h0, c0 = (a.astype(np.float32) for a in (x, h0, c0))
+        return right(x, narrow, h0, c0)
+
+    checked = check(LocalPort(port), [CASES[0], make_case("wide", dtype="float64", timesteps=5, initial_state="probe")])
+    assert [run.status for run in checked.runs] == ["agree", "diverge"]
+    assert checked.diagnosis[0].fault == "computed-in-float32"
