@@ -19,7 +19,7 @@ from harness.backend import BackendInfo, by_worker
 from harness.case import Case
 from harness.compare import check_golden, compare, compare_steps, limit_for
 from harness.defaults import TIMEOUT
-from harness.diagnose import diagnose
+from harness.diagnose import UNEXPLAINED, diagnose
 from harness.errors import LockstepError
 from harness.observation import Observation
 from harness.problem import Problem
@@ -171,7 +171,15 @@ def run_cases(
             if not left[case.name]:
                 problems.drop(case)
     wanted = [(case.name, backend.name) for case in cases for backend in backends]
-    return seen.explained([results[key] for key in wanted if key in results])
+    return [_measurable(run) for run in seen.explained([results[key] for key in wanted if key in results])]
+
+
+def _measurable(run: RunResult) -> RunResult:
+    """Say of an unexplained divergence that the backend, which can be called, can be measured."""
+    if not run.diagnosis or run.diagnosis[0].fault != UNEXPLAINED:
+        return run
+    fact = f"its conventions can be measured: lockstep anatomy {run.backend}"
+    return replace(run, diagnosis=[replace(run.diagnosis[0], facts=[*run.diagnosis[0].facts, fact])])
 
 
 class Seen:
