@@ -27,6 +27,7 @@ from harness.messages import number
 from harness.noise import LIMIT_SIGMA
 from harness.observation import Observation
 from harness.problem import Problem
+from harness.refine import refined
 from harness.results import Diagnosis
 from harness.search import Explanation, Search
 from harness.subject import Subject, posed
@@ -100,7 +101,11 @@ def _explanations(subject: Subject, seen: Sequence[Observation], seconds: float)
     for base in _bases(subject, batched=independent(subject)):
         if time.monotonic() > until:
             break
-        found = [one for one in search.explain_from(base, until) if confirmed(one, seen, LIMIT_SIGMA)]
+        for changes in (base, refined(base, search.wrong)):
+            found = [] if changes is None else search.explain_from(changes, until)
+            found = [one for one in found if confirmed(one, seen, LIMIT_SIGMA)]
+            if found:
+                break
         if found:
             fewest = min(len(one.faults) for one in found)
             return _unlike([one for one in found if len(one.faults) == fewest])

@@ -59,6 +59,7 @@ CURVES: dict[str, Curve] = {
     "lecun_tanh": Curve(lambda z: 1.7159 * np.tanh(2 * z / 3), "1.7159 tanh(2 z / 3)"),
     "sigmoid_of_2z": Curve(lambda z: sigmoid(2 * z), "the sigmoid of 2 z, (tanh(z) + 1) / 2"),
     "tanh_of_half": Curve(lambda z: np.tanh(z / 2), "tanh(z / 2), that is 2 sigmoid(z) - 1"),
+    "sigmoid_of_base_2": Curve(lambda z: 1 / (1 + np.exp2(-z)), "the sigmoid with 2^-z for exp(-z)"),
     "sigmoid_of_-z": Curve(lambda z: sigmoid(-z), "the sigmoid of -z, that is 1 - sigmoid(z)"),
     "tanh_of_-z": Curve(lambda z: np.tanh(-z), "tanh of -z"),
     "sigmoid_twice": Curve(lambda z: sigmoid(sigmoid(z)), "the sigmoid taken twice"),

@@ -57,6 +57,7 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gain: Four = ONCE  # factor on the activated gate
     offset: Four = NONE  # added after the activation
     peephole: tuple[float, float, float] = (0.0, 0.0, 0.0)  # times c, added to i, f, o
+    peephole_old: float = 0.0  # times the c that was fed, added to o
     z_clip: float = math.inf
     # The cell.
     cell: str = "f c + i g"  # CELLS
@@ -75,6 +76,7 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reset_every: int = 0
     reset_what: str = "hc"
     reset_to: str = "zero"  # "zero" or "initial"
+    reset_past_end: bool = False  # of sequences that have ended too
     h0: str = "given"  # INITIAL
     c0: str = "given"
     # The data.

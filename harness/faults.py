@@ -716,6 +716,10 @@ def _clip() -> Iterator[Fault]:
             peephole=weights,
         )  # fmt: skip
     yield _fault(
+        "peephole-o-of-old-c", "clip", "The old c is added to the output gate o: a peephole that must see the new one.",
+        peephole_old=1.0,
+    )  # fmt: skip
+    yield _fault(
         "peepholes", "clip", "c is added to the gates i, f and o: peepholes with weight 1.", peephole=(1.0,) * 3
     )
 

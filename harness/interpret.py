@@ -177,6 +177,8 @@ class _Cell:
         """From the state that is taken in: z, gates (B, 4H), new c, tanh of it, new h."""
         e, H = self.e, self.H
         z = self.zx[t] + rounded(h, self.operands) @ self.Rt
+        if e.peephole_old:
+            z[:, 3 * H :] += e.peephole_old * c
         if self.peeps:
             z[:, :H] += e.peephole[0] * c
             z[:, H : 2 * H] += e.peephole[1] * c
@@ -231,6 +233,8 @@ class _Cell:
         of_x = self.growth + (_FEATURE_ROUNDING * u2 if self.e.x_features in _COMPUTED_FEATURES else 0)
         z_var = of_x * (self.x[t] * self.x[t]) @ Wt2 + self.growth * self.b * self.b
         z_var = z_var + (self.growth * (h * h) + h_var) @ Rt2 + u2 * (z * z)
+        if self.e.peephole_old:
+            z_var[:, 3 * H :] += self.e.peephole_old**2 * (c_var + u2 * c * c)
         if self.peeps:
             for k, weight in zip((0, 1, 3), self.e.peephole, strict=True):
                 part = z_var[:, k * H : (k + 1) * H]
@@ -405,7 +409,8 @@ class _Run:
             for new, state in ((record, self.state), (record_var, self.state_var))[: 2 if self.with_noise else 1]:
                 kept = new[name]
                 if valid is not None and name not in running:
-                    kept = np.where(valid, kept, state.at(name, t - 1))
+                    ended = new[f"{name} before"] if self.e.reset_past_end and name in "hc" else state.at(name, t - 1)
+                    kept = np.where(valid, kept, ended)
                 state.values[name].append(kept)
         if "c" not in running:
             record["c"] = self.state.at("c", t)
@@ -510,7 +515,7 @@ class _Run:
 
     def _past(self, rule: str, name: str, a: Array, past: Array, state: _State) -> Array:
         """Fill what stands past the end of each sequence."""
-        if rule == "computed":
+        if rule == "computed" or (rule == "kept" and name == "c" and self.e.reset_past_end):
             return a
         if rule == "zero":
             return np.where(past, 0, a)

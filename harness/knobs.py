@@ -92,6 +92,10 @@ def _gains() -> Iterator[Knob]:
         "pre-activations-scaled", "kernel", "The pre-activations of all gates are {} times what they must be.", 1.0,
         _AROUND_1, lambda v: {"W_gain": (v,) * 4, "R_gain": (v,) * 4, "b_gain": (v,) * 4},
     )  # fmt: skip
+    yield Knob(
+        "sigmoids-scaled", "activation", "The sigmoids of i, f and o take {} times their argument.", 1.0, _AROUND_1,
+        lambda v: {f"{array}_gain": (v, v, 1.0, v) for array in "WRb"},
+    )  # fmt: skip
     for gate, words in _GATE_WORDS.items():
         yield Knob(
             f"pre-activation-scaled-{gate}", "kernel", f"The pre-activation of the {words} is {{}} times too large.",
@@ -141,6 +145,10 @@ def _bounds() -> Iterator[Knob]:
             f"peephole-of-{gate}", "clip", f"{{}} c is added to the {_GATE_WORDS[gate]}: a peephole.", 0.0, _AROUND_0,
             lambda v, k=k: {"peephole": tuple(v if j == k else 0.0 for j in range(3))},
         )  # fmt: skip
+    yield Knob(
+        "peephole-of-o-from-old-c", "clip", "{} times the old c is added to the output gate o: a peephole.", 0.0,
+        _AROUND_0, lambda v: {"peephole_old": v},
+    )  # fmt: skip
     yield Knob(
         "peephole-of-all", "clip", "{} c is added to the gates i, f and o: peepholes.", 0.0, _AROUND_0,
         lambda v: {"peephole": (v, v, v)},

@@ -62,15 +62,24 @@ def _without(changes: dict[str, Any], part: dict[str, Any]) -> dict[str, Any] | 
 
 
 def _numbered(left: dict[str, Any]) -> Iterator[Fault]:
-    """Put numbers that are left into the words of their knobs."""
-    for knob in knobs():
-        for value in {part for parts in left.values() for part in (parts if isinstance(parts, tuple) else (parts,))}:
-            if not left or not isinstance(value, float):
-                continue
-            rest = _without(left, knob.set(value))
-            if rest is not None and _parts(rest) < _parts(left):
-                left = rest
-                yield knob.fault(value)
-    if left:
-        words = ", ".join(f"{name} = {value}" for name, value in left.items())
-        yield Fault("measured", "kernel", f"Measured: {words}.", "", left)
+    """Put numbers that are left into the words of their knobs, those first that say most at once."""
+    while left:
+        best: tuple[int, Fault, dict[str, Any]] | None = None
+        for knob in knobs():
+            for value in _numbers(left):
+                rest = _without(left, knob.set(value))
+                said = 0 if rest is None else _parts(left) - _parts(rest)
+                if rest is not None and said and (best is None or said > best[0]):
+                    best = said, knob.fault(value), rest
+        if best is None:
+            words = ", ".join(f"{name} = {value}" for name, value in left.items())
+            yield Fault("measured", "kernel", f"Measured: {words}.", "", left)
+            return
+        yield best[1]
+        left = best[2]
+
+
+def _numbers(left: dict[str, Any]) -> set[float]:
+    """Give all numbers in some changes."""
+    parts = (part for value in left.values() for part in (value if isinstance(value, tuple) else (value,)))
+    return {part for part in parts if isinstance(part, float)}

@@ -174,7 +174,11 @@ class Search:
                 execution = merged(fault.changes, scope.changes)
                 if execution is not None:
                     yield (fault,), execution, scope
-        yield from self._single_resets()
+        for faults, execution, scope in self._single_resets():
+            yield faults, execution, scope
+            changes = {**faults[0].changes, "reset_past_end": True}
+            too = replace(faults[0], message=f"{faults[0].message} Also in sequences that have ended.", changes=changes)
+            yield (too,), too.execution, scope
         yield from self._shifts()
 
     def _single_resets(self) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:

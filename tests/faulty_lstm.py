@@ -62,6 +62,7 @@ class Pieces:
     unpack: tuple[str, str, str] = ("ifgo", "ifgo", "ifgo")  # the products of x and of h, and b
     pre_activation: Callable[[str, Array, Array, Array], Array] = lambda gate, zx, zh, b: zx + zh + b
     peepholes: str = ""
+    old_c_for_o: bool = False
     z_done: Callable[[Array], Array] = same
     activate: Callable[[str, Array], Array] = lambda gate, z: np.tanh(z) if gate == "g" else sigmoid(z)
     gate_done: Callable[[Array], Array] = same
@@ -197,7 +198,8 @@ class _Reading:
 
         i, f, g = gate("i", c), gate("f", c), gate("g", c)
         new_c = p.c_done(p.cell(i, f, g, c))
-        o = gate("o", new_c)  # its peephole sees the new c: Gers and Schmidhuber (2000)
+        # The peephole of o sees the new c: Gers and Schmidhuber (2000).
+        o = gate("o", c if p.old_c_for_o else new_c)
         new_h = p.h_done(p.hidden(o, new_c, c, p.cell_curve).astype(new_c.dtype))
         u = p.cell_curve(new_c).astype(new_c.dtype)
         return {"i": i, "f": f, "g": g, "o": o, "c": new_c, "u": u, "h": new_h, "h before": h, "c before": c}
@@ -445,6 +447,7 @@ CURVES: dict[str, Callable[[Array], Array]] = {
     "linear-sigmoid": lambda z: 0.25 * z + 0.5,
     "lecun-tanh": lambda z: 1.7159 * np.tanh(z * 2 / 3),
     "sigmoid-of-2z": lambda z: (np.tanh(z) + 1) / 2,
+    "sigmoid-of-base-2": lambda z: 1 / (1 + np.exp2(-z)),
     "tanh-of-half": lambda z: np.tanh(0.5 * z),
     "sigmoid-of--z": lambda z: (1 - np.tanh(z / 2)) / 2,
     "tanh-of--z": lambda z: -np.tanh(z),
@@ -813,6 +816,7 @@ def _clip() -> Iterator[tuple[str, Change]]:
         yield f"z-clipped-at-{limit}", {"z_done": clipped(limit)}
     yield from ((f"peephole-{gate}", {"peepholes": gate}) for gate in "ifo")
     yield "peepholes", {"peepholes": "ifo"}
+    yield "peephole-o-of-old-c", {"peepholes": "o", "old_c_for_o": True}
 
 
 def _shortened(bits: int) -> Callable[[Array], Array]:

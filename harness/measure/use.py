@@ -5,7 +5,6 @@ Only one timestep has an input, and R and b are 0, so W can show at that step al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,17 @@ CLOSE = 1e-5
 
 
 def unused_at(subject: Subject) -> list[int]:
-    """Give the timesteps at which changing W changes nothing; none where it is in use at every step."""
+    """Give the timesteps whose input is heard, but not through W; none where W is in use at every step."""
     W = np.random.default_rng(17).uniform(0.2, 0.9, (4 * H, I))
     R, b, state = np.zeros((4 * H, H)), np.zeros(4 * H), np.full((1, H), 0.5)
-    problems = []
+    problems = [posed(W, R, b, np.zeros((T, 1, I)), state, state)]
     for t in range(T):
         x = np.zeros((T, 1, I))
         x[t] = 0.7
         problems += [posed(scale * W, R, b, x, state, state) for scale in (1.0, 0.5)]
-    answers = subject.ask(problems)
-    return [t for t in range(T) if not _differ(answers[2 * t : 2 * t + 2], t)]
+    rest, *answers = subject.ask(problems)
+    pairs = [answers[2 * t : 2 * t + 2] for t in range(T)]
+    return [t for t, (one, other) in enumerate(pairs) if _differ(rest, one) and not _differ(one, other)]
 
 
 def scales(subject: Subject) -> list[float] | None:
@@ -58,10 +58,10 @@ def scales(subject: Subject) -> list[float] | None:
     return [float(value) for value in np.interp(seen, made, z) / AT]
 
 
-def _differ(pair: Sequence[Arrays | None], t: int) -> bool:
-    one, other = pair
+def _differ(one: Arrays | None, other: Arrays | None) -> bool:
+    """Whether h differs anywhere; what cannot be compared does."""
     if one is None or other is None:
         return True
     with np.errstate(all="ignore"):
         # Not `>`: what is not a number tells nothing, and is no reason to call W unused.
-        return not bool((np.abs(one["h"][t] - other["h"][t]) <= HEARD).all())
+        return not bool((np.abs(one["h"] - other["h"]) <= HEARD).all())

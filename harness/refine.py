@@ -1,0 +1,81 @@
+"""Refine measured numbers: what a curve shows to six digits, all that was returned shows to seven."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.execution import CANONICAL, merged
+from harness.observation import Observation, misses
+
+Array = NDArray[Any]
+Changes = dict[str, Any]
+
+STEPS = 6
+OF = 2  # observations that are fitted
+
+
+def refined(base: Changes, observations: Sequence[Observation]) -> Changes | None:
+    """Fit the numbers of an execution, by Gauss-Newton, to what was returned; None if there are none, or it fails.
+
+    Equal numbers stay equal: they are one.
+    """
+    numbers = sorted(_numbers(base))
+    if not numbers:
+        return None
+    values = np.array(numbers)
+    for _ in range(STEPS):
+        now = _miss(base, numbers, values, observations)
+        if now is None:
+            return None
+        slopes = []
+        for k in range(len(values)):
+            beside = values.copy()
+            beside[k] += 1e-5
+            moved = _miss(base, numbers, beside, observations)
+            if moved is None:
+                return None
+            slopes.append((moved - now) / 1e-5)
+        step = np.linalg.lstsq(np.stack(slopes, axis=1), -now, rcond=None)[0]
+        if np.abs(step).max() > 1e-2:  # noqa: PLR2004
+            return None  # they were no measurement of these numbers
+        values = values + step
+        if np.abs(step).max() < 1e-10:  # noqa: PLR2004
+            break
+    return _with(base, dict(zip(numbers, (float(v) for v in values), strict=True)))
+
+
+def _numbers(base: Changes) -> set[float]:
+    """Give the numbers that are not neutral."""
+    found: set[float] = set()
+    for name, value in base.items():
+        neutral = getattr(CANONICAL, name)
+        if isinstance(value, float):
+            found.add(value)
+        elif isinstance(value, tuple) and all(isinstance(part, float) for part in value):
+            found |= {part for part, plain in zip(value, neutral, strict=True) if part != plain}
+    return found
+
+
+def _with(base: Changes, values: dict[float, float]) -> Changes:
+    """Give the same changes with other numbers."""
+    changes = dict(base)
+    for name, value in base.items():
+        if isinstance(value, float):
+            changes[name] = values[value]
+        elif isinstance(value, tuple) and all(isinstance(part, float) for part in value):
+            neutral = getattr(CANONICAL, name)
+            changes[name] = tuple(
+                part if part == plain else values[part] for part, plain in zip(value, neutral, strict=True)
+            )
+    return changes
+
+
+def _miss(base: Changes, numbers: Sequence[float], values: Array, observations: Sequence[Observation]) -> Array | None:
+    execution = merged(_with(base, dict(zip(numbers, (float(v) for v in values), strict=True))), {})
+    parts = [misses(one, execution) for one in observations[:OF]]
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known and len(known) == len(parts) else None
