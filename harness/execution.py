@@ -62,6 +62,7 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # The cell.
     cell: str = "f c + i g"  # CELLS
     c_clip: float = math.inf
+    c_clip_late: float = math.inf  # of what is carried and returned, after h was made of the unclipped c
     cell_curve: str = "tanh"
     hidden: str = "o tanh(c)"  # HIDDEN
     h_clip: float = math.inf

@@ -195,6 +195,8 @@ class _Cell:
             new_h = np.clip(new_h, -e.h_clip, e.h_clip)
         if e.h_mix:
             new_h = (1 - e.h_mix) * new_h + e.h_mix * h
+        if e.c_clip_late < np.inf:
+            new_c = np.clip(new_c, -e.c_clip_late, e.c_clip_late)
         if e.c_mix:
             new_c = (1 - e.c_mix) * new_c + e.c_mix * c
         return z, a, new_c, u, rounded(new_h, e.h_format)

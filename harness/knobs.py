@@ -136,6 +136,7 @@ def _scales() -> Iterator[Knob]:
 def _bounds() -> Iterator[Knob]:
     for field, name, words in (
         ("c_clip", "c-clipped", "c is clipped to ±{}."),
+        ("c_clip_late", "c-clipped-late", "c is clipped to ±{} as it is carried and returned, after h is made of it."),
         ("h_clip", "h-clipped", "h is clipped to ±{}."),
         ("z_clip", "pre-activations-clipped", "The pre-activations are clipped to ±{}."),
     ):

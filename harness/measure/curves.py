@@ -215,13 +215,15 @@ def _fits(z: Array, y: Array, intended: str) -> Iterator[Changes]:
             yield {"curves": name}
     if found or not np.isfinite(y).all():
         return
-    for name in dict.fromkeys([intended, "sigmoid", "tanh", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu"]):
-        for free in (("constant",), ("gain",), ("offset",), ("slope",), ("constant", "offset"), ("gain", "offset"),
-                     ("constant", "gain"), ("slope", "constant"), ("slope", "gain")):  # fmt: skip
-            fitted = fit_curve(z, y, name, free)
-            if fitted is not None:
-                yield fitted if name == intended else {"curves": name, **fitted}
-                return
+    names = list(dict.fromkeys([intended, "sigmoid", "tanh", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu"]))
+    one = [("constant",), ("gain",), ("offset",), ("slope",)]
+    two = [("constant", "offset"), ("gain", "offset"), ("constant", "gain"), ("slope", "constant"), ("slope", "gain")]
+    # One free number of any curve is plainer than two of the intended one.
+    for free, name in [*product(one, names), *product(two, names)]:
+        fitted = fit_curve(z, y, name, free)
+        if fitted is not None:
+            yield fitted if name == intended else {"curves": name, **fitted}
+            return
 
 
 def _through(curve: Callable[[Array], Array], z: Array, y: Array) -> bool:
