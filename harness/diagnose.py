@@ -154,7 +154,11 @@ def chosen(observations: Sequence[Observation], limit: float) -> list[Observatio
 
 
 def _large(one: Observation) -> bool:
-    return one.problem.x.size + one.problem.W.size + one.problem.R.size > LARGE
+    return _size(one) > LARGE
+
+
+def _size(one: Observation) -> int:
+    return one.problem.x.size + one.problem.W.size + one.problem.R.size
 
 
 def confirmed(explanation: Explanation, observations: Sequence[Observation], limit: float) -> bool:
@@ -220,11 +224,12 @@ def unexplained(seen: Sequence[Observation], runs: Sequence[RunResult]) -> Diagn
     """Say that nothing explains it, and what is known all the same."""
     first = next((run for run in runs if run.status == "diverge" and run.first_divergence is not None), None)
     wrong = [one for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA]
-    one = next((o for o in wrong if first is not None and o.problem.case.name == first.case), wrong[0])
+    # The case that tells most: several timesteps, sequences and units, and small.
+    one = max(wrong, key=lambda o: (sum(n > 1 for n in (*o.problem.x.shape[:2], o.problem.R.shape[1])), -_size(o)))
     first = next((run for run in runs if run.case == one.problem.case.name), first)
     return Diagnosis(
         fault=UNEXPLAINED,
-        message="No deviation of the catalogue, nor two together, reproduces these numbers.",
+        message="No deviation of the catalogue, nor several together that were tried, reproduces these numbers.",
         facts=facts(one, first),
     )
 
@@ -250,7 +255,11 @@ def facts(one: Observation, run: RunResult | None) -> list[str]:
         )
     follows = _h_follows_from_c(one)
     if follows is not None:
-        found.append(f"h {'follows' if follows else 'does not follow'} from the observed c by h = o tanh(c)")
+        found.append(
+            "h is o tanh(c) of the observed c"
+            if follows
+            else "h is not o tanh(c) of the observed c: its equation, or the output gate or what that is fed, differs"
+        )
     return found
 
 

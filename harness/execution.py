@@ -207,8 +207,8 @@ def _columns(change: Callable[[Array], Array]) -> Callable[[Array], Array]:
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "given": lambda M: M,
     "reshaped": _reshaped,
-    "each gate reshaped": _each_reshaped,
     "each gate transposed": _each_transposed,
+    "each gate reshaped": _each_reshaped,
     "interleaved": _interleaved,
     "unit by unit": _units_outside,
     "fortran": _columns(lambda M: np.ravel(M, "F").reshape(M.shape)),

@@ -311,11 +311,11 @@ def _bias() -> Iterator[Fault]:
 
 _LAYOUT_FAULTS = {
     "reshaped": ("{} is reshaped where it must be transposed.", "Write kernel.T, not kernel.reshape(...)."),
-    "each gate reshaped": ("Each gate's block of {} is reshaped where it must be transposed.", ""),
     "each gate transposed": (
         "Each gate's block of {} is transposed (where it is square).",
         "Multiply by the block itself.",
     ),
+    "each gate reshaped": ("Each gate's block of {} is reshaped where it must be transposed.", ""),
     "interleaved": ("{} is read unit by unit: row 4 u + k for gate k of unit u.", "Rows are stacked gate by gate."),
     "unit by unit": ("{} is stored unit by unit, and read gate by gate.", "Rows are stacked gate by gate."),
     "fortran": ("{} is written out in column-major order and read as row-major.", "Keep one order: C."),
@@ -465,18 +465,27 @@ def _cell() -> Iterator[Fault]:
     names = {
         "(1 - i) c + i g": "cell-coupled-by-i", "f c + (1 - f) g": "cell-coupled-by-f", "f c + g": "cell-without-i",
         "c + i g": "cell-without-f", "c + g": "cell-without-gates", "i g": "cell-without-c", "f c": "cell-without-g",
+        "f c + i": "cell-i-for-i-g", "f c - i g": "cell-difference", "f (c + i g)": "cell-f-times-all",
+        "i (c + g)": "cell-i-times-all-without-f", "i (f c + g)": "cell-i-times-all", "f c i g": "cell-product",
+        "f + c + i g": "cell-f-added", "f c + i + g": "cell-i-and-g-added", "(f + c) (i + g)": "cell-sums-multiplied",
+        "(1 - f) c + i g": "cell-f-inverted", "f c + (1 - i) g": "cell-i-inverted",
+        "(f c + i g) / 2": "cell-averaged", "f tanh(c) + i g": "cell-tanh-of-old-c",
+        "tanh(f c + i g)": "cell-tanh-of-new-c", "f c + c + i g": "cell-old-c-added", "f c + i g + g": "cell-g-added",
+        "max(f c, i g)": "cell-maximum",
     }  # fmt: skip
-    for k, cell in enumerate(CELLS):
+    for cell in CELLS:
         if cell != "f c + i g":
-            name = names.get(cell, f"cell-variant-{k}")
+            name = names[cell]
             yield _fault(name, "cell", f"The cell computes c = {cell} in the place of f c + i g.", cell=cell)
     names = {
         "tanh(c)": "hidden-without-o", "tanh(o c)": "hidden-o-inside-tanh", "o tanh(c before)": "hidden-of-old-c",
         "c": "hidden-is-c", "o": "hidden-is-o",
+        "o + tanh(c)": "hidden-sum", "o c tanh(c)": "hidden-times-c", "tanh(o tanh(c))": "hidden-tanh-twice",
+        "o o tanh(c)": "hidden-o-squared", "(1 - o) tanh(c)": "hidden-o-inverted", "-o tanh(c)": "hidden-negated",
     }  # fmt: skip
-    for k, hidden in enumerate(HIDDEN):
+    for hidden in HIDDEN:
         if hidden != "o tanh(c)":
-            name = names.get(hidden, f"hidden-variant-{k}")
+            name = names[hidden]
             yield _fault(name, "cell", f"The step computes h = {hidden} in the place of o tanh(c).", hidden=hidden)
 
 

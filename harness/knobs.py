@@ -34,7 +34,15 @@ class Knob(Struct, frozen=True):
     def fault(self, value: float) -> Fault:
         """Give the fault that this value is."""
         message = self.message.format(shown(value))
-        return Fault(self.name, self.family, message, FAMILIES[self.family].fix, self.set(value))
+        return Fault(self.name, self.family, message, self._fix(), self.set(value))
+
+    def _fix(self) -> str:
+        """Say how to mend it: by the family's fix, unless the number alone is what is wrong."""
+        if self.name.startswith(("constant-added", "offset-added")) and self.family != "forget bias":
+            return "Remove what is added."
+        if "scaled" in self.name or "mixed" in self.name:
+            return "Remove the factor."
+        return FAMILIES[self.family].fix
 
 
 _GATE_WORDS = {"i": "input gate i", "f": "forget gate f", "g": "candidate g", "o": "output gate o"}
@@ -98,8 +106,8 @@ def _gains() -> Iterator[Knob]:
     )  # fmt: skip
     for gate, words in _GATE_WORDS.items():
         yield Knob(
-            f"pre-activation-scaled-{gate}", "kernel", f"The pre-activation of the {words} is {{}} times too large.",
-            1.0, _AROUND_1,
+            f"pre-activation-scaled-{gate}", "kernel",
+            f"The pre-activation of the {words} is {{}} times what it must be.", 1.0, _AROUND_1,
             lambda v, gate=gate: {f"{array}_gain": of_gate(gate, v, ONCE) for array in "WRb"},
         )  # fmt: skip
         yield Knob(

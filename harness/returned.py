@@ -54,6 +54,8 @@ def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
         notes += more
     elif "c_seq" not in parts and "c_n" not in parts:
         notes.append("it returned h_seq alone: c is not compared")
+    elif parts.get("c_n") is None:
+        notes.append("it returned None for c_seq: c is not compared")
     for name in ("h_n", "c_n"):
         if parts.get(name) is not None:
             tensors[name], more = _tensor(name, parts[name], case, final=True)

@@ -6,8 +6,9 @@ the limit is called a divergence, copies of the reference are run in which every
 rounding: half of it of one sign throughout a copy, as an implementation's own way of rounding is, half of it fresh.
 The noise of a number is then the larger of its first-order noise and the spread of the copies around the reference.
 
-Tried on 2,000 random problems (scales to 20, weights alike, chaotic ones) with 48 healthy implementations: the
-variances alone raised an alarm in 32 of them, of up to 10^9 sigma; with eight copies the largest was 3.3 sigma.
+Tried on 2,000 random problems (scales to 20, weights alike, chaotic ones) with 66 healthy implementations: the
+variances alone raised an alarm in 32 of them, of up to 10^9 sigma; with 8 copies one problem was left, at 42 sigma,
+which 16 copies bring to 2.2.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from harness.reference import Expected, ExpectedTensor, forward
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
-COPIES = 8
+COPIES = 24
 COMMON = 0.5  # share of the variance that a copy keeps throughout
 
 
