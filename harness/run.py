@@ -231,8 +231,10 @@ def judge_trace(case: Case, backend: str, trace: Trace, problems: Problems, limi
     """
     result = _judged(case, backend, trace, problems, problems.expected(case), limit)
     if result.status == "diverge" and limit.sigma is not None:
-        # Is it rounding that the network itself amplifies?
-        result = _judged(case, backend, trace, problems, problems.widened(case), limit)
+        # Is it rounding that the network itself amplifies, all of it or where it seems to begin?
+        wider = _judged(case, backend, trace, problems, problems.widened(case), limit)
+        if wider.status == "agree" or wider.first_divergence != result.first_divergence:
+            return wider
     return result
 
 

@@ -64,7 +64,7 @@ def test_nothing_is_claimed_without_proof():
     assert found.sigma is None
     assert found.fix == ""
     assert any("units affected in h: all 4" in fact for fact in found.facts)
-    assert any("does not follow from the observed c" in fact for fact in found.facts)
+    assert any("is not o tanh(c) of the observed c" in fact for fact in found.facts)
 
 
 def test_a_number_that_is_not_finite_is_not_explained_by_what_is_right_before_it():

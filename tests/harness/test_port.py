@@ -135,7 +135,7 @@ def test_a_function_that_cannot_be_called_as_a_port_is_told_why(ask, name, messa
         ("named_tuple", None),
         ("alone", "returned h_seq alone: c is not compared"),
         ("steps", "returned h_seq alone: c is not compared"),
-        ("no_c", None),
+        ("no_c", "it returned None for c_seq: c is not compared"),
         ("final_c", "c comes as the final state only"),
         ("as_torch_does", "c comes as the final state only"),
         ("three", "c comes as the final state only"),
