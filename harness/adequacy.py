@@ -10,8 +10,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from harness.case import Case
+from harness.catalogue import catalogue
 from harness.execution import Execution
-from harness.faults import Fault, catalogue
+from harness.faults import Fault
 from harness.interpret import interpret_values, returns_as_computed
 from harness.messages import seen
 from harness.noise import LIMIT_SIGMA

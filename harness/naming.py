@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from harness.catalogue import catalogue
 from harness.execution import BY_GATE, CANONICAL
-from harness.faults import Fault, catalogue
+from harness.faults import Fault
 from harness.knobs import knobs
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.execution import CANONICAL, FORMATS, Execution
+from harness.execution import CANONICAL, Execution
 from harness.interpret import interpret, interpret_values, returns_as_computed
 from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
 from harness.reference import Expected, ExpectedTensor, expect
+from harness.rules import FORMATS
 from harness.spread import widened
 from harness.trace import TENSORS
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from harness.catalogue import catalogue
 from harness.execution import CANONICAL, Execution, merged
-from harness.faults import FAMILIES, Fault, Scope, catalogue, scopes
+from harness.faults import FAMILIES, Fault, Scope, scopes
 from harness.knobs import Knob, knobs, plain_values, solve
 from harness.messages import JOIN
 from harness.naming import named

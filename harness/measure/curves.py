@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.curves import CURVES
-from harness.execution import CANONICAL, CELLS, HIDDEN
+from harness.execution import CANONICAL
 from harness.knobs import plain_values, shown
 from harness.problem import Problem
+from harness.rules import CELLS, HIDDEN
 from harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.curves import CURVES
-from harness.execution import CANONICAL, CELLS, GATES, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS, merged
+from harness.execution import CANONICAL, GATES, merged
 from harness.problem import Problem
+from harness.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
 from harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]

@@ -6,7 +6,7 @@ import pytest
 from lstm_cases import make_case
 
 from harness.adequacy import adequacy
-from harness.faults import catalogue
+from harness.catalogue import catalogue
 from harness.find_cases import find_cases
 
 

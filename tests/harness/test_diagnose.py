@@ -8,8 +8,8 @@ from faulty_lstm import make_port
 from lstm_cases import make_case
 
 from harness.backend import BackendInfo
+from harness.catalogue import catalogue
 from harness.diagnose import ONLY_IN, UNEXPLAINED, diagnose, execution_of
-from harness.faults import catalogue
 from harness.observation import Observation
 from harness.problem import Problem
 from harness.results import Results, decode_results, encode_results

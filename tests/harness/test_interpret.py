@@ -9,14 +9,15 @@ import pytest
 from faulty_lstm import CHAINED, SLIPS, make_port
 from lstm_cases import make_case
 
+from harness.catalogue import catalogue
 from harness.dialect import DIALECTS, store
-from harness.execution import CANONICAL, FORMATS, merged
-from harness.faults import catalogue
+from harness.execution import CANONICAL, merged
 from harness.find_cases import find_cases
 from harness.interpret import interpret
 from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
 from harness.reference import expect
+from harness.rules import FORMATS
 
 # T, B, I and H all different, where no reshape goes unseen; all alike, where every exchange of axes fits; with
 # lengths, all below T and one of them 0, and H not 4, where (4, H) and (H, 4) are told apart.

@@ -10,8 +10,9 @@ import zlib
 import pytest
 from faulty_lstm import make_port
 
+from harness.catalogue import catalogue
 from harness.check import TWO_BIASES, cases_of, check
-from harness.faults import FAMILIES, catalogue
+from harness.faults import FAMILIES
 from harness.noise import LIMIT_SIGMA
 from harness.port import LocalPort
 

@@ -8,8 +8,8 @@ from faulty_lstm import make_port
 from lstm_cases import make_case
 
 from harness.case import Values
+from harness.catalogue import catalogue
 from harness.execution import CANONICAL, Execution, merged
-from harness.faults import catalogue
 from harness.interpret import interpret_values
 from harness.knobs import plain_values, solve
 from harness.naming import named
