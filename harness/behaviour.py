@@ -54,7 +54,7 @@ def _same(one: Arrays, other: Arrays) -> bool:
 def with_arguments(problem: Problem, **arrays: Array) -> Problem:
     """Give the problem with some arguments replaced."""
     own = {name: getattr(problem, name) for name in _ARGUMENTS}
-    return Problem(problem.case, **{**own, **arrays}, lengths=problem.lengths)
+    return Problem.plain(problem.case, **{**own, **arrays}, lengths=problem.lengths)
 
 
 def _kept_state(problem: Problem, first: Arrays, second: Arrays) -> Diagnosis | None:

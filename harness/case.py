@@ -18,7 +18,9 @@ from harness.errors import CaseError
 
 Size = Annotated[int, Meta(ge=1, le=2**20)]
 ValueKind = Literal["zeros", "ones", "uniform", "probe"]
-DType = Literal["float32", "float64"]
+DType = Literal["float16", "bfloat16", "float32", "float64"]
+Direction = Literal["forward", "reverse", "bidirectional"]
+Activation = Literal["tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear"]
 
 # A trace and its expected values with variances stay below some 10 GB.
 MOST_NUMBERS = 2**28
@@ -42,8 +44,9 @@ class Values(Table, frozen=True, kw_only=True):
     file: Annotated[
         str | None,
         Meta(
-            description=".npz or .safetensors, relative to the case file, holding W, R, b (weights), "
-            "x (inputs) or h0, c0 (initial_state)"
+            description=".npz or .safetensors, relative to the case file, holding W, R, b (weights; with P for a "
+            "projection and p for peepholes, and W_l0, W_l0_reverse, W_l1 ... where there are several), x (inputs), "
+            "h0, c0 (initial_state) or dh, dc (cotangents)"
         ),
     ] = None
 
@@ -60,14 +63,72 @@ class LSTM(Table, frozen=True, kw_only=True):
     """The network: what is computed, whatever the data."""
 
     input_size: Annotated[Size, Meta(description="Width I of the input.")]
-    hidden_size: Annotated[Size, Meta(description="Width H of the hidden and the cell state.")]
+    hidden_size: Annotated[Size, Meta(description="Width H of the cell state, and of the hidden state.")]
+    num_layers: Annotated[int, Meta(ge=1, le=1000, description="Layers; each takes the output of the one below.")] = 1
+    direction: Annotated[
+        Direction,
+        Meta(
+            description="forward; reverse: from each sequence's last valid timestep to its first; bidirectional: "
+            "both, their outputs side by side, forward first"
+        ),
+    ] = "forward"
+    proj_size: Annotated[
+        int, Meta(ge=0, le=2**20, description="Width of the hidden state after a projection; 0 for none.")
+    ] = 0
     bias: Annotated[bool, Meta(description="Whether the gates have a bias.")] = True
     forget_bias: Annotated[
         float,
         Meta(description="Constant added to the forget gate before its sigmoid; canonical weights hold it in b."),
     ] = 1.0
+    peephole: Annotated[
+        bool, Meta(description="Whether gates see the cell state: i and f that before the step, o that after it.")
+    ] = False
+    cell_clip: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="The cell state is held in [-cell_clip, cell_clip] at every timestep."),
+    ] = None
+    activation: Annotated[Activation, Meta(description="Of the candidate g.")] = "tanh"
+    recurrent_activation: Annotated[Activation, Meta(description="Of the gates i, f and o.")] = "sigmoid"
+    cell_activation: Annotated[Activation, Meta(description="Of the cell state, before the output gate.")] = "tanh"
+    input_forget: Annotated[
+        bool, Meta(description="Whether the forget gate is 1 - i; its own weights are then not used.")
+    ] = False
+
+    @property
+    def directions(self) -> tuple[bool, ...]:
+        """For each direction of a layer, whether it is the reverse one."""
+        return {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[self.direction]
+
+    @property
+    def output_size(self) -> int:
+        """Width P of one direction's hidden state: the projection's, or H."""
+        return self.proj_size or self.hidden_size
+
+    def input_size_of(self, layer: int) -> int:
+        """Width of what a layer takes in."""
+        return self.input_size if layer == 0 else len(self.directions) * self.output_size
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one layer of one direction."""
+        return self.num_layers == len(self.directions) == 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one forward layer of the standard cell."""
+        standard = LSTM(
+            input_size=self.input_size, hidden_size=self.hidden_size, bias=self.bias, forget_bias=self.forget_bias
+        )
+        return self == standard
 
     def __post_init__(self) -> None:
+        if self.cell_clip is not None and not math.isfinite(self.cell_clip):
+            raise ValueError(f"cell_clip = {self.cell_clip} is not a finite number: leave it out for no clipping")
+        if self.input_forget and self.forget_bias:
+            raise ValueError(
+                f"input_forget = true makes the forget gate 1 - i, where forget_bias = {self.forget_bias} has no "
+                "effect: set forget_bias = 0.0"
+            )
         if not math.isfinite(self.forget_bias):
             raise ValueError(f"forget_bias = {self.forget_bias} is not a finite number")
         if not self.bias and self.forget_bias:
@@ -90,8 +151,17 @@ class Run(Table, frozen=True, kw_only=True):
         tuple[Annotated[int, Meta(ge=0)], ...] | None,
         Meta(description="Valid timesteps of each sequence, 0 to timesteps; all of them if left out."),
     ] = None
+    gradients: Annotated[
+        bool, Meta(description="Whether gradients are compared too, of sum(dh * h) + sum(dc * c_n).")
+    ] = False
+    cotangents: Annotated[
+        ValueKind | Values | None,
+        Meta(description="dh, of h at every timestep, and dc, of the final cell states; probe if left out."),
+    ] = None
 
     def __post_init__(self) -> None:
+        if self.cotangents is not None and not self.gradients:
+            raise ValueError("cotangents are given and gradients = false leaves them unused: set gradients = true")
         if self.lengths is None:
             return
         if len(self.lengths) != self.batch:
@@ -102,12 +172,14 @@ class Run(Table, frozen=True, kw_only=True):
                 f"allowed are 0 to {self.timesteps}"
             )
 
-    def values(self, key: Literal["weights", "inputs", "initial_state"]) -> Values:
+    def values(self, key: ValuesKey) -> Values:
         """Give a key's values in their long form."""
-        given: str | Values = getattr(self, key)
+        given: str | Values = getattr(self, key) or "probe"
         return given if isinstance(given, Values) else Values(kind=given)  # type: ignore[arg-type]
 
 
+ValuesKey = Literal["weights", "inputs", "initial_state", "cotangents"]
+VALUES = ("weights", "inputs", "initial_state", "cotangents")
 GoldenNumbers = float | tuple[Any, ...]
 
 
@@ -118,10 +190,16 @@ class Expect(Table, frozen=True, kw_only=True):
     timestep, say, for every unit of every sequence.
     """
 
-    h: Annotated[GoldenNumbers | None, Meta(description="Hidden state, (T, B, H) or its leading axes.")] = None
-    c: Annotated[GoldenNumbers | None, Meta(description="Cell state, (T, B, H) or its leading axes.")] = None
-    h_n: Annotated[GoldenNumbers | None, Meta(description="Final hidden state, (B, H) or its leading axes.")] = None
-    c_n: Annotated[GoldenNumbers | None, Meta(description="Final cell state, (B, H) or its leading axes.")] = None
+    h: Annotated[
+        GoldenNumbers | None,
+        Meta(description="Hidden state, (T, B, H), both directions side by side, or its leading axes."),
+    ] = None
+    c: Annotated[GoldenNumbers | None, Meta(description="Cell state, likewise.")] = None
+    h_n: Annotated[
+        GoldenNumbers | None,
+        Meta(description="Final hidden state, (B, H), (layers x directions, B, H) of several, or its leading axes."),
+    ] = None
+    c_n: Annotated[GoldenNumbers | None, Meta(description="Final cell state, likewise.")] = None
     atol: Annotated[float, Meta(gt=0, description="Largest absolute difference that still agrees.")]
     source: Annotated[str, Meta(description="Where the values come from.")]
 
@@ -164,19 +242,43 @@ class Case(Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         T, B = self.run.timesteps, self.run.batch
-        I, H = self.lstm.input_size, self.lstm.hidden_size
-        for what, count in (("timesteps x batch x (input_size + 4 hidden_size)", T * B * (I + 4 * H)),
-                            ("4 hidden_size x (input_size + hidden_size)", 4 * H * (I + H))):  # fmt: skip
+        lstm, lanes = self.lstm, self.lstm.num_layers * len(self.lstm.directions)
+        I, H, P = max(lstm.input_size_of(0), lstm.input_size_of(1)), lstm.hidden_size, lstm.output_size
+        for what, count in (
+            (
+                "timesteps x batch x (input_size + 4 hidden_size), for each layer and direction",
+                lanes * T * B * (I + 4 * H),
+            ),
+            ("4 hidden_size x (input_size + hidden_size), for each layer and direction", lanes * 4 * H * (I + P)),
+        ):
             if count > MOST_NUMBERS:
                 raise ValueError(f"{what} = {count}: more than {MOST_NUMBERS} numbers do not fit")
         if self.expect is not None:
             for name, golden in self.expect.tensors().items():
-                _check_golden_shape(name, golden, (B, H) if name.endswith("_n") else (T, B, H))
+                _check_golden_shape(name, golden, self.natural_shape(name))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """T, B, I and H."""
         return self.run.timesteps, self.run.batch, self.lstm.input_size, self.lstm.hidden_size
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one forward layer of the standard cell, without gradients, in single or double precision."""
+        return self.lstm.plain and not self.run.gradients and self.run.dtype in {"float32", "float64"}
+
+    def natural_shape(self, name: str) -> tuple[int, ...]:
+        """Give the shape of h, c or a gate at every timestep, or of h_n, c_n, h0 or c0, as frameworks give them.
+
+        Directions stand side by side, layers and directions of a final or initial state before the batch;
+        of one layer in one direction that axis is left out.
+        """
+        T, B, _, H = self.shape
+        width = self.lstm.output_size if name in {"h", "h_n", "h0", "dh0"} else H
+        directions = len(self.lstm.directions)
+        if name in {"h_n", "c_n", "h0", "c0", "dh0", "dc0"}:
+            return (B, width) if self.lstm.single else (self.lstm.num_layers * directions, B, width)
+        return T, B, directions * width
 
 
 def load_case(path: Path) -> Case:
@@ -224,7 +326,7 @@ def case_schema() -> dict[str, Any]:
 
 def _with_absolute_files(run: Run, path: Path) -> Run:
     changes: dict[str, Values] = {}
-    for key in ("weights", "inputs", "initial_state"):
+    for key in VALUES:
         values = run.values(key)
         if values.file is None:
             continue
@@ -261,6 +363,12 @@ def _check_golden_shape(name: str, golden: GoldenNumbers, shape: tuple[int, ...]
 _TABLES: dict[str, type[Struct]] = {"": Case, "lstm": LSTM, "run": Run, "expect": Expect, "tolerance": Tolerance}
 
 
+_CHOICES: dict[str, Any] = {
+    "dtype": DType, "direction": Direction, "activation": Activation, "recurrent_activation": Activation,
+    "cell_activation": Activation,
+}  # fmt: skip
+
+
 def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
     """Turn msgspec's message, which ends in a path such as ``$.lstm.bias``, into one for the file's author."""
     what, _, where = problem.partition(" - at `$")
@@ -278,10 +386,10 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
     if found is not None and not isinstance(found, dict):
         message += f"; found {reprlib.repr(found)}"
         kinds = get_args(ValueKind)
-        if key in {"weights", "inputs", "initial_state"}:
+        if key in VALUES:
             message += f'. Choose one of: {", ".join(kinds)}, or a table such as {{ file = "values.npz" }}'
-        elif key == "dtype":
-            message += f". Choose one of: {', '.join(get_args(DType))}"
+        elif key in _CHOICES:
+            message += f". Choose one of: {', '.join(get_args(_CHOICES[key]))}"
     return f"{path}, {place}: {message}." if place else f"{path}: {message}."
 
 

@@ -16,8 +16,9 @@ from harness.case import Case
 from harness.errors import CaseError
 from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor, expect_steps
+from harness.reference import Expected, ExpectedTensor, expect_steps, turned
 from harness.results import Difference, Golden, Limit, Local, PerTimestep, TensorResult, difference_at, first_beyond
+from harness.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of
 from harness.trace import Trace, check_trace
 from harness.ulp import ulp_buffer, ulp_largest
 
@@ -46,9 +47,10 @@ def compare(trace: Trace, expected: Expected, case: Case, limit: Limit) -> dict[
         TraceError: If there is nothing to compare, or a tensor has a wrong shape or dtype.
     """
     check_trace(trace, case)
+    known, golden = tensors_of(case), golden_values(case)
     return {
-        name: _measure_tensor(name, actual, expected, case, limit, _golden(name, actual, case))
-        for name, actual in trace.tensors().items()
+        name: _measure_tensor(known[name], actual, expected[name], case, limit, _golden(name, actual, golden, case))
+        for name, actual in trace.tensors(case).items()
     }
 
 
@@ -56,51 +58,93 @@ def compare_steps(trace: Trace, problem: Problem, limit: Limit) -> Local | None:
     """Measure each step alone against a reference step from the state that was observed before it.
 
     Returns:
-        The largest sigma at each timestep for c and h; None where the trace lacks one of them.
+        The largest sigma at each timestep for c and h of each lane whose inputs and states are all observed; None
+        where there is none.
     """
-    if trace.h is None or trace.c is None:
+    case, lstm = problem.case, problem.case.lstm
+    tensors = trace.tensors(case)
+    sigma: dict[str, list[float]] = {}
+    for lane in lanes(lstm):
+        names = {kind: name_of(kind, lane, lstm) for kind in ("c", "h")}
+        below = [name_of("h", Lane(lane.layer - 1, reverse), lstm) for reverse in lstm.directions if lane.layer]
+        if not {*names.values(), *below} <= tensors.keys():
+            continue
+        inputs = np.concatenate([tensors[name] for name in below], axis=-1) if below else None
+        # In the lane's own order of time, in which one step follows the other.
+        own = {
+            kind: turned(tensors[name], problem.lengths) if lane.reverse else tensors[name]
+            for kind, name in names.items()
+        }
+        found: dict[str, list[Array]] = {"c": [], "h": []}
+        for steps in _blocks(case.run.timesteps, case.run.batch * lstm.hidden_size):
+            one_step = expect_steps(problem, lane, own, inputs, steps)
+            for kind, parts in found.items():
+                parts.append(_by_sequence(own[kind][steps], one_step[kind], limit, apart=lane.reverse))
+        for kind, name in names.items():
+            by_sequence = np.concatenate(found[kind])  # (T, B), or (T, 1) where time is the same for all
+            if lane.reverse:
+                by_sequence = turned(by_sequence, problem.lengths)
+            sigma[name] = by_sequence.max(axis=1).tolist()
+    if not sigma:
         return None
-    T, B, _, H = problem.case.shape
-    sigma: dict[str, list[float]] = {"c": [], "h": []}
-    for steps in _blocks(T, B * H):
-        one_step = expect_steps(problem, trace.h, trace.c, steps)
-        for name, actual in (("c", trace.c), ("h", trace.h)):
-            sigma[name] += measure(actual[steps], one_step[name], limit)["sigma"].tolist()
-    return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA))
+    return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA, reverse=lstm.direction == "reverse"))
+
+
+def _by_sequence(actual: Array, expected: ExpectedTensor, limit: Limit, *, apart: bool) -> Array:
+    """Give the largest sigma at each timestep, of each sequence for itself if they are to be kept apart."""
+    T, B, H = actual.shape
+    if not apart:
+        return measure(actual, expected, limit)["sigma"][:, None]
+    return measure(actual.reshape(T * B, 1, H), expected.reshaped((T * B, 1, H)), limit)["sigma"].reshape(T, B)
 
 
 def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, Array]:
     """Measure a tensor against its expected values, row by row, in one pass.
 
     Args:
-        actual: What was observed, (rows, B, H), float32 or float64.
-        expected: The reference's values with their noise, same shape and dtype.
+        actual: What was observed, (rows, ...), of any dtype a case may have.
+        expected: The reference's values with their noise, same shape.
         limit: What counts as beyond.
 
     Returns:
         By name, one number for each row: the largest ``sigma``, ``ulp``, ``abs``, ``rel`` and, under
-        rtol and atol, ``excess``; where sigma is largest, ``at`` (rows, 2), ``observed`` and
+        rtol and atol, ``excess``; where sigma is largest, ``at`` (rows, axes), ``observed`` and
         ``expected``; and how many numbers are ``beyond`` the limit.
 
     A NaN or infinity that is not expected is infinitely far away; one that is expected, at that place
     and of that kind, is no difference.
     """
-    rows, H = len(actual), actual.shape[-1]
+    rows, row_shape = len(actual), actual.shape[1:]
     actual = np.ascontiguousarray(actual).reshape(rows, -1)
+    narrow = actual if actual.dtype != expected.value.dtype else None
+    if narrow is not None:
+        actual = narrow.astype(expected.value.dtype)
     expected = expected.reshaped(actual.shape)
     found = _Found.empty(rows, excess=limit.rtol is not None)
     buffers = _Buffers.of(actual)
     with np.errstate(all="ignore"):
         for block in _blocks(rows, actual.shape[1]):
             _measure_block(actual, expected, limit, buffers, found, block)
+            if narrow is not None:
+                found.ulp[block] = _narrow_ulp(narrow[block], expected.value[block], found.ulp[block])
     worst = np.arange(rows), found.place
     measured = found._asdict() | {
-        "at": np.stack([found.place // H, found.place % H], axis=1),
+        "at": np.stack(np.unravel_index(found.place, row_shape), axis=1),
         "observed": actual[worst].astype(np.float64),
         "expected": expected.value[worst].astype(np.float64) + expected.rest[worst],
     }
     del measured["place"]
     return {name: array for name, array in measured.items() if array is not None}
+
+
+def _narrow_ulp(actual: Array, value: Array, wide: Array) -> Array:
+    """Count in floats of a half precision; what is infinite where it must not be stays so."""
+    expected = value.astype(actual.dtype)
+    finite = np.isfinite(actual.astype(value.dtype)) & np.isfinite(value)
+    zero = np.zeros((), actual.dtype)
+    buffer = ulp_buffer(actual.shape, actual.dtype)
+    counted = ulp_largest(np.where(finite, actual, zero), np.where(finite, expected, zero), buffer)
+    return np.where(np.isinf(wide), wide, counted)
 
 
 class _Found(NamedTuple):
@@ -193,23 +237,24 @@ def _excess(distance: Array, value: Array, limit: Limit) -> Array:
 
 
 def _measure_tensor(
-    name: str, actual: Array, expected: Expected, case: Case, limit: Limit, golden: Golden | None
+    tensor: Tensor, actual: Array, expected: ExpectedTensor, case: Case, limit: Limit, golden: Golden | None
 ) -> TensorResult:
-    T, B, _, H = case.shape
-    measured = measure(actual.reshape(-1, B, H), expected[name].reshaped((-1, B, H)), limit)
+    rows = tensor.shape if tensor.timed else (1, *tensor.shape)
+    measured = measure(actual.reshape(rows), expected.reshaped(rows), limit)
     lists: dict[str, Any] = {key: array.tolist() for key, array in measured.items()}
     lists["at"] = [tuple(place) for place in lists["at"]]
     steps = PerTimestep(**lists)
+    final = last_timestep(tensor.kind, tensor.lane, case.run.timesteps)
     return TensorResult(
-        verdict="agree", worst=_worst(name, steps, T - 1), first_divergence=None, per_timestep=steps,
-        size=actual.size, golden=golden,
+        verdict="agree", worst=_worst(tensor.name, steps, final), first_divergence=None, per_timestep=steps,
+        size=actual.size, golden=golden, layer=tensor.lane.layer, reverse=tensor.lane.reverse,
     )  # fmt: skip
 
 
 def _worst(name: str, steps: PerTimestep, final_timestep: int) -> Difference:
     """The largest value of each measure, at the place of the largest sigma."""
-    t = max(range(len(steps.sigma)), key=steps.sigma.__getitem__)
-    at_largest = difference_at(name, steps, t, final_timestep)
+    row = max(range(len(steps.sigma)), key=steps.sigma.__getitem__)
+    at_largest = difference_at(name, steps, row, final_timestep)
     return Difference(
         at=at_largest.at, observed=at_largest.observed, expected=at_largest.expected, timestep=at_largest.timestep,
         sigma=at_largest.sigma, ulp=max(steps.ulp), abs=max(steps.abs), rel=max(steps.rel),
@@ -217,14 +262,23 @@ def _worst(name: str, steps: PerTimestep, final_timestep: int) -> Difference:
     )  # fmt: skip
 
 
-def _golden(name: str, actual: Array, case: Case) -> Golden | None:
+def golden_values(case: Case) -> dict[str, Array]:
+    """Give a case's golden values by tensor, those of several lanes taken apart."""
+    if case.expect is None:
+        return {}
+    whole = {}
+    for name, numbers in case.expect.tensors().items():
+        shape, golden = case.natural_shape(name), np.array(numbers, np.float64)
+        whole[name] = np.broadcast_to(golden.reshape(golden.shape + (1,) * (len(shape) - golden.ndim)), shape)
+    return split(whole, case)
+
+
+def _golden(name: str, actual: Array, golden: dict[str, Array], case: Case) -> Golden | None:
     """Hold a tensor against the case's own golden values, where it has any for it."""
-    if case.expect is None or name not in case.expect.tensors():
+    if case.expect is None or name not in golden:
         return None
-    golden = np.array(case.expect.tensors()[name], np.float64)
-    golden = golden.reshape(golden.shape + (1,) * (actual.ndim - golden.ndim))
     with np.errstate(all="ignore"):
-        difference = float(np.abs(actual - golden).max())
+        difference = float(np.abs(actual.astype(np.float64) - golden[name]).max())
     if math.isnan(difference):
         difference = math.inf
     agrees = difference <= case.expect.atol
@@ -237,8 +291,9 @@ def check_golden(expected: Expected, case: Case) -> None:
     Raises:
         CaseError: If they contradict each other: then the case is wrong, or the reference is.
     """
+    values = golden_values(case)
     for name, tensor in expected.items():
-        golden = _golden(name, tensor.value.astype(np.float64) + tensor.rest, case)
+        golden = _golden(name, tensor.value.astype(np.float64) + tensor.rest, values, case)
         if golden is not None and golden.verdict == "diverge":
             raise CaseError(
                 f"case {case.name}: its golden {name} ({golden.source}) is {golden.abs:g} away from what its own "

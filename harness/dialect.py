@@ -44,6 +44,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
     biases: Literal["one", "two", "recurrent"] = "one"  # two are summed; recurrent: on the recurrent side alone
     bias_optional: bool = False  # it may be left out, which means zeros
     forget_bias: float = 0.0  # added to the forget gate at run time; in the stored bias it would count twice
+    projection: str = ""  # the name of a projection's kernel, transposed like the others; none where there is none
+    peepholes: tuple[str, ...] = ()  # one name, or one for each of ``peephole_gates``; none where there are none
+    peephole_gates: str = "ifo"
     beyond: tuple[tuple[str, str], ...] = ()  # patterns of names that make it more than one plain LSTM, and what
     # Calling.
     batch_major: bool  # x is (B, T, I) unless asked otherwise
@@ -105,6 +108,8 @@ _SHIPPED = (
         recurrent_kernel=("R",),
         transposed=False,
         bias=("b",),
+        projection="P",
+        peepholes=("p",),
         beyond=(("P", "a projection"), ("p", "peepholes"), ("clip", "clipping")),
         batch_major=False,
         after_end="zero",
@@ -119,6 +124,8 @@ _SHIPPED = (
         transposed=True,
         bias=("bias",),
         forget_bias=1.0,
+        projection="projection/kernel",
+        peepholes=("w_i_diag", "w_f_diag", "w_o_diag"),
         beyond=(("w_?_diag", "peepholes"), ("projection/*", "a projection")),
         batch_major=True,  # of dynamic_rnn; static_rnn takes a list of timesteps
         state="c, h",
@@ -146,6 +153,7 @@ _SHIPPED = (
         bias=("bias_ih_l0", "bias_hh_l0"),
         biases="two",
         bias_optional=True,
+        projection="weight_hr_l0",
         beyond=(
             ("*_l[1-9]*", "a further layer"),
             ("*_l0_reverse", "the backward direction"),
@@ -167,6 +175,8 @@ _SHIPPED = (
         bias=("B",),
         biases="two",
         bias_optional=True,
+        peepholes=("P",),  # (directions, 3H)
+        peephole_gates="iof",
         beyond=(("P", "peepholes"),),
         batch_major=False,  # layout = 0
         after_end="zero",  # seen in onnxruntime 1.32; the standard does not say
@@ -226,11 +236,42 @@ def store(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first")
         ConvertError: If the weights are no canonical ones.
     """
     W, R, (b,) = unpack(weights, CANONICAL)
+    return store_cell({"W": W, "R": R, "b": b}, dialect, split_bias=split_bias)
+
+
+def store_cell(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first") -> Arrays:
+    """Give the weights of one lane of a problem as a dialect stores them, whatever cell it has.
+
+    Args:
+        weights: As ``store``, with R (4H, P) and ``P`` (P, H) where the cell has a projection, and with ``p`` (3, H),
+            gates i, f, o, where it has peepholes.
+        dialect: How to store them.
+        split_bias: As ``store``.
+
+    Raises:
+        ConvertError: If the dialect has no place for a projection or for peepholes.
+    """
+    W, R, b = weights["W"], weights["R"], weights["b"]
     if dialect.forget_bias:
         b = with_forget_bias(b, -dialect.forget_bias)
+    biases = (b,)
     if dialect.biases == "two":
-        return pack(W, R, uneven(b) if split_bias == "uneven" else (b, np.zeros_like(b)), dialect)
-    return pack(W, R, (b,), dialect)
+        biases = uneven(b) if split_bias == "uneven" else (b, np.zeros_like(b))
+    stored = pack(W, R, biases, dialect)
+    if "P" in weights:
+        if not dialect.projection:
+            raise ConvertError(f"{dialect.name} has no projection of the hidden state.")
+        stored[dialect.projection] = np.ascontiguousarray(weights["P"].T if dialect.transposed else weights["P"])
+    if "p" in weights:
+        if not dialect.peepholes:
+            raise ConvertError(f"{dialect.name} has no peepholes.")
+        rows = [weights["p"]["ifo".index(gate)] for gate in dialect.peephole_gates]
+        if len(dialect.peepholes) == len(rows):
+            stored |= dict(zip(dialect.peepholes, rows, strict=True))
+        else:  # one array: that of the canonical dialect, or a row for each direction
+            joined = np.concatenate(rows)[None] if dialect.directions_axis else np.stack(rows)
+            stored[dialect.peepholes[0]] = joined
+    return stored
 
 
 def read(arrays: Arrays, dialect: Dialect) -> Arrays:

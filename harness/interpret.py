@@ -109,7 +109,7 @@ def _chained(problem: Problem, execution: Execution, h0: Array, c0: Array) -> tu
         case = problem.case
         lengths = None if problem.lengths is None else problem.lengths[own]
         run = replace(case.run, batch=1, lengths=None if lengths is None else tuple(int(n) for n in lengths))
-        before = Problem(
+        before = Problem.plain(
             replace(case, run=run, expect=None), problem.W, problem.R, problem.b, problem.x[:, own],
             h0[own].astype(problem.h0.dtype), c0[own].astype(problem.c0.dtype), lengths,
         )  # fmt: skip

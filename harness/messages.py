@@ -34,8 +34,7 @@ def headline(run: RunResult) -> str:
     if run.status == "agree":
         return f"{run.backend} agrees with the reference in {case}{_worst_of_all(run)}."
     if run.status == "diverge" and run.first_divergence is not None:
-        at = f"timestep {run.first_divergence.timestep} of {run.timesteps}"
-        return f"{run.backend} leaves the reference in {case} at {at}."
+        return f"{run.backend} leaves the reference in {case} at {_when(run)}."
     if run.status == "diverge" and run.repeatable is False:
         return f"{run.backend} gives other numbers for {case} when it is called again."
     if run.status == "diverge":
@@ -119,7 +118,7 @@ def first_diverging(runs: Sequence[RunResult]) -> RunResult:
 def check_text(run: RunResult, diverging: int, cases: int) -> str:
     """Say of a port where it first diverges, and why."""
     first = run.first_divergence
-    at = f" at timestep {first.timestep} of {run.timesteps}" if first is not None else ""
+    at = f" at {_when(run)}" if first is not None else ""
     count = f" ({diverging} of {cases} cases diverge)" if cases > 1 else ""
     return divergence_text(run, f'{run.backend} diverges{at} in case "{run.case}"{count}.')
 
@@ -230,6 +229,17 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.2g}" if abs(value) < 10 or abs(value) >= 1e5 else f"{value:.0f}"  # noqa: PLR2004
+
+
+def _when(run: RunResult) -> str:
+    """Say at which timestep a run first diverges; of a network in which lane, and whether on the way back."""
+    first = run.first_divergence
+    assert first is not None
+    tensor = run.tensors.get(first.tensor)
+    several = len({(one.layer, one.reverse) for one in run.tensors.values()}) > 1
+    lane = f" of layer {tensor.layer}{', reverse direction' if tensor.reverse else ''}" if tensor and several else ""
+    back = f", in the backward pass ({first.tensor})" if first.backward else ""
+    return f"timestep {first.timestep} of {run.timesteps}{lane}{back}"
 
 
 def _place(name: str, difference: Difference) -> str:

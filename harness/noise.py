@@ -23,6 +23,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,29 +37,52 @@ TANH_CAP = 1.0
 LIMIT_SIGMA = 10.0
 
 
+def longdouble_is_wider() -> bool:
+    """Whether this machine's longdouble has more bits than float64: it has on x86, and not everywhere else."""
+    return bool(np.finfo(np.longdouble).eps < np.finfo(np.float64).eps)
+
+
 @dataclass(frozen=True)
 class Noise:
     """The numbers of a dtype that the rules need, as scalars of the reference's precision."""
 
     u2: Any  # squared unit roundoff
+    tiny2: Any  # squared rounding of a subnormal number: half of the smallest
     floor: Any  # squared smallest normal number
-    dtype: np.dtype[Any]  # what implementations compute in
+    dtype: np.dtype[Any]  # in which expected values are kept: the case's, float32 for the half precisions
     precision: type[np.floating[Any]]  # what the reference computes in
+    largest: float  # from here on a value of the case's dtype is infinite
 
     @classmethod
     def of(cls, dtype: str) -> Noise:
         """Give the noise of implementations that compute in ``dtype``.
 
         A float64 case is judged in extended precision where this machine has it. Where it has not,
-        the reference rounds as much as what it judges, and the variances are doubled for it.
+        the reference rounds as much as what it judges, and the variances are doubled for it
+        (``harness.reference.exact`` does better for small cases).
         """
-        info = np.finfo(dtype)
-        precision = np.float64 if dtype != "float64" else np.longdouble
+        info = ml_dtypes.finfo(dtype)
+        precision = np.longdouble if dtype == "float64" and longdouble_is_wider() else np.float64
         u = precision(info.eps) / 2
-        alike = np.finfo(precision).eps == info.eps
+        alike = precision is np.float64 and dtype == "float64"
         floor = max(precision(info.smallest_normal) ** 2, np.finfo(precision).smallest_normal)
-        return cls(u2=u * u * (2 if alike else 1), floor=floor, dtype=np.dtype(dtype), precision=precision)
+        # What is below the square of the smallest normal number cannot be held anyway.
+        tiny2 = (precision(info.smallest_subnormal) / 2) ** 2
+        stored = np.dtype(dtype) if dtype in {"float32", "float64"} else np.dtype(np.float32)
+        # What lies half a unit in the last place beyond the largest number is rounded to infinity.
+        largest = float(info.max) * (1 + float(info.eps) / 4) if dtype == "float16" else math.inf
+        return cls(
+            u2=u * u * (2 if alike else 1), tiny2=tiny2, floor=floor, dtype=stored, precision=precision, largest=largest
+        )
+
+    def taken(self, array: Array) -> Array:
+        """Give an array in the reference's precision."""
+        return array.astype(self.precision)
+
+    def rounded(self, value: Array) -> Array:
+        """Give what rounding a value adds: u² v², and half of the smallest number squared where v is subnormal."""
+        return self.u2 * (value * value) + self.tiny2
 
     def sum_growth(self, terms: int) -> Any:
         """u² (log2(n) + 1): what a sum of n rounded products adds per unit of S."""
-        return self.u2 * self.precision(math.log2(max(terms, 1)) + 1)
+        return self.u2 * type(self.u2)(math.log2(max(terms, 1)) + 1)

@@ -18,7 +18,7 @@ from harness.problem import Problem
 from harness.reference import Expected, ExpectedTensor, expect
 from harness.rules import FORMATS
 from harness.spread import widened
-from harness.trace import TENSORS
+from harness.tensors import FORWARD, KINDS, kind_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -43,6 +43,20 @@ class Observation:
         if self.distance(expected, None) <= LIMIT_SIGMA:
             return expected
         return widened(self.problem, expected)
+
+    @property
+    def plain_part(self) -> Observation | None:
+        """What of it one plain layer gave going forward: what an execution describes; None if it is no such layer."""
+        case = self.problem.case
+        if case.plain:
+            return self
+        run = replace(case.run, gradients=False, cotangents=None)
+        forward = replace(case, run=run)
+        if not forward.plain:
+            return None
+        p = self.problem
+        problem = Problem(forward, p.weights, p.x, p.h0, p.c0, p.lengths)
+        return Observation(problem, {name: array for name, array in self.tensors.items() if name in FORWARD})
 
     @cached_property
     def values(self) -> Arrays:
@@ -92,9 +106,11 @@ class Observation:
             return self
         return prefix(self, int(beyond.argmax()))
 
-    def distance(self, computed: Expected, form: str | None, names: tuple[str, ...] = TENSORS) -> float:
+    def distance(self, computed: Expected, form: str | None, names: tuple[str, ...] = KINDS) -> float:
         """Give the largest distance from computed values, in sigma; a format's flips are let pass."""
-        distances = (_distance(array, computed[name], form) for name, array in self.tensors.items() if name in names)
+        distances = (
+            _distance(array, computed[name], form) for name, array in self.tensors.items() if kind_of(name) in names
+        )
         return max(distances, default=math.inf)
 
 
@@ -130,7 +146,7 @@ def prefix(one: Observation, timesteps: int) -> Observation:
     lengths = None if p.lengths is None else np.minimum(p.lengths, timesteps)
     ends = None if lengths is None else tuple(int(n) for n in lengths)
     case = replace(p.case, run=replace(p.case.run, timesteps=timesteps, lengths=ends), expect=None)
-    problem = Problem(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0, lengths)
+    problem = Problem.plain(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0, lengths)
     return Observation(problem, {name: one.tensors[name][:timesteps] for name in "hc" if name in one.tensors})
 
 

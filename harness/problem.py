@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import draws
 from harness.array_file import load_arrays
-from harness.case import Case, Values
+from harness.case import Case, Values, ValuesKey
 from harness.errors import CaseError
+from harness.tensors import Lane, lanes, name_of, weight_shapes
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
+class Weights:
+    """Canonical weights of one lane: gates i, f, g, o; ``b`` holds the forget bias."""
+
+    W: Array  # (4H, I), I that of the layer
+    R: Array  # (4H, P), P the width of the hidden state
+    b: Array  # (4H,)
+    P: Array | None = None  # (P, H), the projection of the hidden state
+    p: Array | None = None  # (3, H), peepholes of i, f, o
+
+    def arrays(self) -> Arrays:
+        """Give those that are there, by name."""
+        return {name: getattr(self, name) for name in ("W", "R", "b", "P", "p") if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Weights, inputs and initial state of a case, in its dtype; all arrays are read-only.
 
-    Gates are stacked in the order i, f, g, o, and ``b`` holds the forget bias.
+    Of one layer in one direction states are (B, H), else (layers x directions, B, H), layer-major, forward before
+    reverse. With a projection the width of h is P.
     """
 
     case: Case
-    W: Array  # (4H, I)
-    R: Array  # (4H, H)
-    b: Array  # (4H,)
+    weights: tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
     x: Array  # (T, B, I)
-    h0: Array  # (B, H)
-    c0: Array  # (B, H)
+    h0: Array  # (B, P), or (layers x directions, B, P)
+    c0: Array  # (B, H), likewise
     lengths: Array | None = None  # (B,), int64
+    dh: Array | None = None  # (T, B, directions x P), the cotangent of h
+    dc: Array | None = None  # as c0, that of the final cell states
 
     def __post_init__(self) -> None:
         for array in self.arrays().values():
@@ -46,6 +64,13 @@ class Problem:
         return Problem, tuple(getattr(self, field.name) for field in fields(self))
 
     @classmethod
+    def plain(
+        cls, case: Case, W: Array, R: Array, b: Array, x: Array, h0: Array, c0: Array, lengths: Array | None = None
+    ) -> Problem:
+        """Give the problem of one layer in one direction."""
+        return cls(case, ((Weights(W, R, b),),), x, h0, c0, lengths)
+
+    @classmethod
     def from_case(cls, case: Case) -> Problem:
         """Make a case concrete.
 
@@ -53,26 +78,73 @@ class Problem:
             CaseError: If a file it names is unreadable or holds other names, shapes or types.
         """
         T, B, I, H = case.shape
-        run = case.run
-        # Drawn together, so that no two weights are alike: W, R and b in one row each.
-        bound = 2 / float(np.sqrt(float(I + H)))
-        weights = _values(
-            case, "weights", {"W": (4 * H, I), "R": (4 * H, H), "b": (4 * H,)}, bound, 1 / float(np.sqrt(float(H)))
-        )
-        if run.values("weights").kind is not None:
-            weights["b"] = _bias(case, weights["b"])
-        elif not case.lstm.bias and np.any(weights["b"]):
-            raise CaseError(f"case {case.name}: bias = false, but b in {run.values('weights').file} is not zero.")
-        inputs = _values(case, "inputs", {"x": (T, B, I)}, 1.0, 1.0)
-        state = _values(case, "initial_state", {"h0": (B, H), "c0": (B, H)}, 1.0, 1.0)
-        arrays = {**weights, **inputs, **state}
+        run, lstm = case.run, case.lstm
+        own = lanes(lstm)
+        shapes = {
+            name_of(name, lane, lstm): shape for lane in own for name, shape in weight_shapes(lstm, lane.layer).items()
+        }
+        # Drawn together, so that no two weights are alike.
+        bound = 2 / float(np.sqrt(float(I + lstm.output_size)))
+        drawn = _values(case, "weights", shapes, bound, 1 / float(np.sqrt(float(H))))
+        for lane in own:
+            name = name_of("b", lane, lstm)
+            if run.values("weights").kind is not None:
+                drawn[name] = _bias(case, drawn[name])
+            elif not lstm.bias and np.any(drawn[name]):
+                raise CaseError(
+                    f"case {case.name}: bias = false, but {name} in {run.values('weights').file} is not zero."
+                )
+        states = {"h0": case.natural_shape("h0"), "c0": case.natural_shape("c0")}
+        arrays = _values(case, "inputs", {"x": (T, B, I)}, 1.0, 1.0)
+        arrays |= _values(case, "initial_state", states, 1.0, 1.0)
+        if run.gradients:
+            cotangents = {"dh": case.natural_shape("h"), "dc": case.natural_shape("c_n")}
+            arrays |= _values(case, "cotangents", cotangents, 1.0, 1.0)
+        dtype = dtype_of(run.dtype)
+        weights = [
+            Weights(**{
+                name: drawn[name_of(name, lane, lstm)].astype(dtype) for name in weight_shapes(lstm, lane.layer)
+            })
+            for lane in own
+        ]  # fmt: skip
+        count = len(lstm.directions)
+        stack = tuple(tuple(weights[k : k + count]) for k in range(0, len(weights), count))
         lengths = None if run.lengths is None else np.array(run.lengths, np.int64)
-        return cls(case, **{name: a.astype(run.dtype) for name, a in arrays.items()}, lengths=lengths)
+        return cls(case, stack, **{name: a.astype(dtype) for name, a in arrays.items()}, lengths=lengths)
+
+    @property
+    def W(self) -> Array:  # noqa: N802 (the field's name)
+        """The input kernel (4H, I) of the first lane."""
+        return self.weights[0][0].W
+
+    @property
+    def R(self) -> Array:  # noqa: N802 (the field's name)
+        """The recurrent kernel (4H, P) of the first lane."""
+        return self.weights[0][0].R
+
+    @property
+    def b(self) -> Array:
+        """The bias (4H,) of the first lane."""
+        return self.weights[0][0].b
+
+    def lanes(self) -> Iterator[tuple[Lane, Weights]]:
+        """Go through the lanes, layer by layer, forward before reverse."""
+        yield from zip(lanes(self.case.lstm), (one for layer in self.weights for one in layer), strict=True)
+
+    def states(self, name: str) -> Array:
+        """Give ``h0``, ``c0`` or ``dc`` with an axis of lanes before the batch, of one lane too."""
+        array = getattr(self, name)
+        return array[None] if self.case.lstm.single else array
 
     def arrays(self) -> Arrays:
-        """Give the arrays by name; ``lengths`` only where the case has them."""
-        names = ("W", "R", "b", "x", "h0", "c0", "lengths")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        """Give the arrays by name; what the case does not have is left out."""
+        named = {
+            name_of(name, lane, self.case.lstm): array
+            for lane, weights in self.lanes()
+            for name, array in weights.arrays().items()
+        }
+        rest = {name: getattr(self, name) for name in ("x", "h0", "c0", "lengths", "dh", "dc")}
+        return {**named, **{name: array for name, array in rest.items() if array is not None}}
 
     @cached_property
     def digest(self) -> str:
@@ -83,18 +155,18 @@ class Problem:
         """Give ``digest`` of what the arrays hold now."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
-            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+            # A bfloat16 has no order of bytes of its own, nor a buffer.
+            bare = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+            little = np.ascontiguousarray(bare, bare.dtype.newbyteorder("<"))
+            kind = "bfloat16" if bare is not array else little.dtype.str
+            digest.update(f"{name} {kind} {little.shape}\n".encode())
             digest.update(little.data)
         return digest.hexdigest()
 
-    @property
-    def forget_bias_apart(self) -> Array:
-        """``b`` (4H,) without the forget bias: what a framework stores that adds it at run time."""
-        b = self.b.copy()
-        H = self.case.lstm.hidden_size
-        b[H : 2 * H] -= b.dtype.type(self.case.lstm.forget_bias)
-        return b
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Give a case's dtype; bfloat16 is ml_dtypes'."""
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
 def _bias(case: Case, drawn: Array) -> Array:
@@ -106,7 +178,7 @@ def _bias(case: Case, drawn: Array) -> Array:
 
 
 def _values(
-    case: Case, key: Any, shapes: dict[str, tuple[int, ...]], probe_bound: float, uniform_bound: float
+    case: Case, key: ValuesKey, shapes: dict[str, tuple[int, ...]], probe_bound: float, uniform_bound: float
 ) -> Arrays:
     values = case.run.values(key)
     if values.file is not None:
@@ -144,6 +216,6 @@ def _from_file(case: Case, key: str, path: Path, shapes: dict[str, tuple[int, ..
         array = found[name]
         if array.shape != shape:
             raise CaseError(f"{where}: {name} has shape {array.shape}, and the case needs {shape}.")
-        if array.dtype != np.dtype(case.run.dtype):
+        if array.dtype != dtype_of(case.run.dtype):
             raise CaseError(f"{where}: {name} is {array.dtype}, and the case computes in {case.run.dtype}.")
     return {name: found[name] for name in shapes}

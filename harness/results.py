@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct, field
 
 from harness.errors import ResultsError
-from harness.trace import FINAL, TENSORS, Parameter
+from harness.tensors import TIMED, Lane, kind_of, place_of
+from harness.trace import Parameter
 
 FORMAT = 1
 
@@ -43,7 +44,7 @@ class Difference(Struct, frozen=True):
     value, ``excess`` the distance over ``atol + rtol |expected|`` where the case has a tolerance.
     """
 
-    at: tuple[int, ...]  # [timestep, sequence, unit]; [sequence, unit] for a final state
+    at: tuple[int, ...]  # [timestep, sequence, unit]; without a timestep for a final state or a weight's gradient
     observed: float
     expected: float
     sigma: float
@@ -55,7 +56,7 @@ class Difference(Struct, frozen=True):
 
 
 class PerTimestep(Struct, frozen=True):
-    """The largest difference at each timestep by each measure.
+    """The largest difference at each timestep by each measure; what has no timesteps is one row.
 
     ``at``, ``observed`` and ``expected`` are where sigma is largest.
     """
@@ -64,7 +65,7 @@ class PerTimestep(Struct, frozen=True):
     ulp: list[float]
     abs: list[float]
     rel: list[float]
-    at: list[tuple[int, int]]
+    at: list[tuple[int, ...]]
     observed: list[float]
     expected: list[float]
     beyond: list[int] | None  # numbers beyond the limit; None when judged again under another
@@ -89,6 +90,13 @@ class TensorResult(Struct, frozen=True, kw_only=True):
     per_timestep: PerTimestep
     size: int
     golden: Golden | None = None
+    layer: int = 0  # of a network
+    reverse: bool = False  # whether its lane goes from the last timestep to the first
+
+    @property
+    def lane(self) -> Lane:
+        """The layer and direction it belongs to."""
+        return Lane(self.layer, self.reverse)
 
 
 class Local(Struct, frozen=True):
@@ -103,6 +111,7 @@ class First(Struct, frozen=True):
 
     tensor: str
     timestep: int
+    backward: bool = False  # whether it is a gradient
 
 
 class Diagnosis(Struct, frozen=True, kw_only=True):
@@ -178,8 +187,9 @@ def judge(run: RunResult, limit: Limit) -> RunResult:
     tensors = {name: _judge_tensor(name, tensor, limit, same=same) for name, tensor in run.tensors.items()}
     local = run.local
     if local is not None and limit.sigma is not None:
-        local = msgspec.structs.replace(local, first_divergence=first_beyond(local.sigma, limit.sigma))
-    first = _first_divergence(tensors)
+        first_step = first_beyond(local.sigma, limit.sigma, reverse=_walks_back(local, tensors))
+        local = msgspec.structs.replace(local, first_divergence=first_step)
+    first = _first_divergence(tensors, run.timesteps)
     diverges = any(tensor.verdict == "diverge" for tensor in tensors.values())
     return msgspec.structs.replace(
         run, limit=limit, tensors=tensors, local=local, first_divergence=first,
@@ -187,10 +197,17 @@ def judge(run: RunResult, limit: Limit) -> RunResult:
     )  # fmt: skip
 
 
-def first_beyond(sigma: dict[str, list[float]], limit: float) -> int | None:
-    """Give the first timestep at which any of several series is beyond a limit; NaN is beyond."""
+def _walks_back(local: Local, tensors: dict[str, TensorResult]) -> bool:
+    return all(tensors[name].reverse for name in local.sigma if name in tensors) and bool(local.sigma)
+
+
+def first_beyond(sigma: dict[str, list[float]], limit: float, *, reverse: bool = False) -> int | None:
+    """Give the first timestep at which any of several series is beyond a limit; NaN is beyond.
+
+    ``reverse``: first is what comes last in time.
+    """
     beyond = [t for series in sigma.values() for t, value in enumerate(series) if not value <= limit]
-    return min(beyond, default=None)
+    return (max if reverse else min)(beyond, default=None)
 
 
 def _judge_tensor(name: str, tensor: TensorResult, limit: Limit, *, same: bool) -> TensorResult:
@@ -202,7 +219,9 @@ def _judge_tensor(name: str, tensor: TensorResult, limit: Limit, *, same: bool) 
         )
     bound = limit.sigma if limit.sigma is not None else 1.0
     # Not `value > bound`: what cannot be compared is beyond every limit.
-    first = next((t for t, value in enumerate(measure) if not value <= bound), None)
+    rows = [row for row, value in enumerate(measure) if not value <= bound]
+    kind, count = kind_of(name), len(measure)
+    first = min(rows, key=lambda row: place_of(kind, tensor.lane, row, count), default=None)
     golden_missed = tensor.golden is not None and tensor.golden.verdict == "diverge"
     return msgspec.structs.replace(
         tensor,
@@ -212,29 +231,31 @@ def _judge_tensor(name: str, tensor: TensorResult, limit: Limit, *, same: bool) 
     )
 
 
-def difference_at(name: str, steps: PerTimestep, t: int, final_timestep: int) -> Difference:
-    """Give the difference with the largest sigma at row ``t``."""
-    final = name in FINAL
+def difference_at(name: str, steps: PerTimestep, row: int, final_timestep: int) -> Difference:
+    """Give the difference with the largest sigma at a row; ``final_timestep`` is that of what has no timesteps."""
+    timed = kind_of(name) in TIMED
     return Difference(
-        at=steps.at[t] if final else (t, *steps.at[t]),
-        observed=steps.observed[t], expected=steps.expected[t],
-        sigma=steps.sigma[t], ulp=steps.ulp[t], abs=steps.abs[t], rel=steps.rel[t],
-        timestep=final_timestep if final else t,
-        excess=None if steps.excess is None else steps.excess[t],
+        at=(row, *steps.at[row]) if timed else steps.at[row],
+        observed=steps.observed[row], expected=steps.expected[row],
+        sigma=steps.sigma[row], ulp=steps.ulp[row], abs=steps.abs[row], rel=steps.rel[row],
+        timestep=row if timed else final_timestep,
+        excess=None if steps.excess is None else steps.excess[row],
     )  # fmt: skip
 
 
-def _first_divergence(tensors: dict[str, TensorResult]) -> First | None:
-    """Find the first divergence in order of computation: timestep by timestep, then tensor by tensor."""
+def _first_divergence(tensors: dict[str, TensorResult], timesteps: int) -> First | None:
+    """Find the first divergence in order of computation: forward, layer by layer, step by step; then backward."""
     places = [
-        (name in FINAL, tensor.first_divergence.timestep, TENSORS.index(name), name)
+        (place_of(kind_of(name), tensor.lane, tensor.first_divergence.timestep, timesteps), name)
         for name, tensor in tensors.items()
         if tensor.first_divergence is not None
     ]
     if not places:
         return None
-    _, timestep, _, name = min(places)
-    return First(name, timestep)
+    (backward, *_), name = min(places)
+    first = tensors[name].first_divergence
+    assert first is not None
+    return First(name, first.timestep, bool(backward))
 
 
 def encode_results(results: Results) -> bytes:

@@ -16,14 +16,15 @@ from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
 from harness.backend import BackendInfo, by_worker
-from harness.case import Case
+from harness.case import VALUES, Case
 from harness.compare import check_golden, compare, compare_steps, limit_for
 from harness.defaults import TIMEOUT
-from harness.diagnose import UNEXPLAINED, diagnose
+from harness.diagnose import UNEXPLAINED, diagnose_runs
 from harness.errors import LockstepError
 from harness.observation import Observation
 from harness.problem import Problem
 from harness.reference import Expected, expect
+from harness.reference.exact import description
 from harness.results import Diagnosis, Limit, RunResult, judge
 from harness.serve import THREADS, Answer
 from harness.spread import widened
@@ -70,7 +71,7 @@ class Problems:
         Raises:
             CaseError: If a file it names cannot be used, or its golden values contradict its numbers.
         """
-        files = any(case.run.values(key).file for key in ("weights", "inputs", "initial_state"))
+        files = any(case.run.values(key).file for key in VALUES)
         if files:
             self.problem(case)
         if case.expect is not None:
@@ -191,21 +192,20 @@ class Seen:
 
     def keep(self, problem: Problem, trace: Trace, result: RunResult) -> None:
         """Keep what diverges, and what agrees where it is small: an explanation must reproduce both."""
-        size = sum(array.size for array in trace.tensors().values())
+        size = sum(array.size for array in trace.arrays.values())
         if result.status == "diverge" or size <= SMALL:
-            self._observations.setdefault(result.backend, []).append(Observation(problem, trace.tensors()))
+            seen = Observation(problem, trace.tensors(problem.case))
+            self._observations.setdefault(result.backend, []).append(seen)
 
     def explained(self, runs: list[RunResult]) -> list[RunResult]:
         """Give the results with the explanations of those that diverge: one search for each backend."""
-        found: dict[str, list[Diagnosis]] = {}
+        found: dict[tuple[str, str], list[Diagnosis]] = {}
         for backend in dict.fromkeys(run.backend for run in runs if run.status == "diverge"):
             own = [run for run in runs if run.backend == backend]
             if backend in self._observations:
-                found[backend] = diagnose(self._observations[backend], own)
-        return [
-            replace(run, diagnosis=found[run.backend]) if run.status == "diverge" and run.backend in found else run
-            for run in runs
-        ]
+                by_case = diagnose_runs(self._observations[backend], own)
+                found |= {(backend, case): diagnosis for case, diagnosis in by_case.items()}
+        return [replace(run, diagnosis=found.get((run.backend, run.case), run.diagnosis)) for run in runs]
 
 
 def judge_answer(case: Case, backend: str, answer: Answer, problems: Problems, limit: Limit) -> RunResult:
@@ -263,6 +263,7 @@ def environment() -> dict[str, Any]:
         "lockstep": ours,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "reference": {dtype: description(dtype) for dtype in ("float32", "float64")},
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def run(module: str, requires: tuple[str, ...], problem: Problem, timeout: float
         sys.stdout.flush()
         sys.stderr.flush()
     return Answer(
-        "ran", trace=replace(trace, seconds={}), versions=_versions(requires), seconds=seconds, repeatable=repeatable
+        "ran", trace=trace.replaced(seconds={}), versions=_versions(requires), seconds=seconds, repeatable=repeatable
     )
 
 
@@ -129,7 +129,7 @@ _seen: set[Any] = set()
 
 def _is_new(module: str, case: Case) -> bool:
     """Whether this worker sees such a graph for the first time: from then on a run is a steady one."""
-    key = (module, case.shape, case.lstm, case.run.dtype, case.run.lengths is None)
+    key = (module, case.shape, case.lstm, case.run.dtype, case.run.lengths is None, case.run.gradients)
     new = key not in _seen
     _seen.add(key)
     return new

@@ -94,4 +94,4 @@ def posed(
         name="anatomy",
     )
     arrays = (np.array(a, dtype) for a in (W, R, b, x, h0, c0))
-    return Problem(case, *arrays, lengths=None if lengths is None else np.array(lengths, np.int64))
+    return Problem.plain(case, *arrays, lengths=None if lengths is None else np.array(lengths, np.int64))

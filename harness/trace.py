@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,11 @@ from numpy.typing import NDArray
 from harness.array_file import load_safetensors, save_safetensors
 from harness.case import Case
 from harness.errors import TraceError
-from harness.problem import Problem
+from harness.problem import Problem, dtype_of
+from harness.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
 
 Array = NDArray[Any]
-
-# In the order in which one timestep computes them. Final states come after the last timestep.
-PER_TIMESTEP = ("i", "f", "g", "o", "c", "h")  # (T, B, H)
-FINAL = ("c_n", "h_n")  # (B, H)
-TENSORS = PER_TIMESTEP + FINAL
+Arrays = dict[str, Array]
 
 
 class Parameter(Struct, frozen=True):
@@ -34,29 +30,49 @@ class Parameter(Struct, frozen=True):
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Trace:
-    """Named arrays, time first; ``None`` is what the framework does not expose.
+    """Named arrays, time first; what the framework does not expose is left out.
 
-    Past a sequence's length ``h`` and the gates are 0, ``c`` stays what it was, and the final states
-    are those of the last valid timestep.
+    Per timestep: gates ``i``, ``f``, ``g``, ``o`` after their activations, ``c`` and ``h``, (T, B, H), with P for the
+    width of h where it is projected. Past a sequence's length ``h`` and the gates are 0, ``c`` stays what it was, and
+    the final states ``h_n`` and ``c_n`` (B, H) are those of the lane's last valid timestep: of the reverse direction
+    timestep 0. Of several layers or directions these are the top layer's, directions side by side, and final states
+    have an axis (layers x directions) in front; or each lane is given for itself, ``c_l0``, ``h_l1_reverse``.
+
+    Gradients of sum(dh * h) + sum(dc * c_n): ``dx`` (T, B, I), ``dW``, ``dR``, ``db`` (and ``dP``, ``dp``) of each
+    lane in canonical form, ``dh0``, ``dc0``; ``dW_t``, ``dR_t``, ``db_t`` are the contributions of each timestep,
+    (T, ...). ``harness.tensors`` lists all names.
     """
 
-    h: Array | None = None  # (T, B, H)
-    c: Array | None = None  # (T, B, H)
-    i: Array | None = None  # (T, B, H), after its sigmoid, like f and o
-    f: Array | None = None
-    g: Array | None = None  # after its tanh
-    o: Array | None = None
-    h_n: Array | None = None  # (B, H)
-    c_n: Array | None = None  # (B, H)
-    parameters: tuple[Parameter, ...] = ()
-    device: str = "cpu"
-    seconds: dict[str, float] = field(default_factory=dict)  # "build" and "run"
+    def __init__(
+        self,
+        *,
+        parameters: tuple[Parameter, ...] = (),
+        device: str = "cpu",
+        seconds: dict[str, float] | None = None,
+        **arrays: Array | None,
+    ) -> None:
+        """Take arrays by name; None is the same as left out."""
+        self.arrays: Arrays = {name: array for name, array in arrays.items() if array is not None}
+        self.parameters, self.device = parameters, device
+        self.seconds = seconds or {}  # "build" and "run"
 
-    def tensors(self) -> dict[str, Array]:
-        """Give the arrays that are there, in order of computation."""
-        return {name: getattr(self, name) for name in TENSORS if getattr(self, name) is not None}
+    def __getattr__(self, name: str) -> Array | None:
+        """Give an array by its name, None where it is not exposed."""
+        if name.startswith("_") or kind_of(name) not in KINDS:
+            raise AttributeError(f"a trace has no {name!r}")
+        return self.__dict__.get("arrays", {}).get(name)
+
+    def tensors(self, case: Case | None = None) -> Arrays:
+        """Give the arrays that are there, in order of computation; those of several lanes taken apart for a case."""
+        if case is not None:
+            return split(self.arrays, case)
+        return dict(sorted(self.arrays.items(), key=lambda item: KINDS.index(kind_of(item[0]))))
+
+    def replaced(self, **changes: Any) -> Trace:
+        """Give the trace with other arrays, or another ``seconds``."""
+        own = {"parameters": self.parameters, "device": self.device, "seconds": self.seconds}
+        return Trace(**{**own, **self.arrays, **changes})
 
 
 class Stopwatch:
@@ -80,21 +96,30 @@ def check_trace(trace: Trace, case: Case) -> None:
     Raises:
         TraceError: If it is empty, or a tensor has another type, shape or dtype than it must.
     """
-    T, B, _, H = case.shape
-    tensors = trace.tensors()
-    if not tensors:
+    if not trace.arrays:
         raise TraceError("the trace holds no tensor: nothing could be compared")
-    for name, array in tensors.items():
-        shape = (B, H) if name in FINAL else (T, B, H)
+    allowed = {name: tensor.shape for name, tensor in tensors_of(case).items()}
+    natural = natural_shapes(case)
+    for name, array in trace.arrays.items():
+        shape = natural.get(name) or allowed.get(name)
+        if shape is None:
+            raise TraceError(f"{name} is no tensor of this case. Allowed: {', '.join([*natural, *allowed])}")
         if not isinstance(array, np.ndarray):
             raise TraceError(f"{name} is a {type(array).__name__}, expected a NumPy array of shape {shape}")
         if array.shape != shape:
             hint = ""
-            if name not in FINAL and array.shape == (B, T, H):
+            if len(shape) == 3 and array.shape == (shape[1], shape[0], shape[2]):  # noqa: PLR2004
                 hint = ": batch-major? expected time first"
             raise TraceError(f"{name} has shape {array.shape}, expected {shape}{hint}")
-        if array.dtype != np.dtype(case.run.dtype):
+        if array.dtype != dtype_of(case.run.dtype):
             raise TraceError(f"{name} is {array.dtype}, expected {case.run.dtype}")
+    twice = [
+        name
+        for name in natural
+        if name in trace.arrays and set(split({name: trace.arrays[name]}, case)) & set(trace.arrays)
+    ]
+    if twice:
+        raise TraceError(f"{twice[0]} is given for all lanes at once and for one of them")
 
 
 class Recorded(Struct, frozen=True):
@@ -117,7 +142,7 @@ _FORMAT = "1"
 def save_trace(path: Path, trace: Trace, recorded: Recorded) -> None:
     """Write a trace as .safetensors."""
     metadata = {"lockstep": _FORMAT, "recorded": msgspec.json.encode(recorded).decode()}
-    save_safetensors(path, trace.tensors(), metadata)
+    save_safetensors(path, trace.arrays, metadata)
 
 
 def load_trace(path: Path) -> tuple[Trace, Recorded]:
@@ -137,14 +162,11 @@ def load_trace(path: Path) -> tuple[Trace, Recorded]:
         recorded = msgspec.json.decode(metadata.get("recorded", ""), type=Recorded)
     except msgspec.DecodeError as error:
         raise TraceError(f"{path}: its description cannot be read: {error}.") from error
-    unknown = sorted(set(arrays) - set(TENSORS))
-    if unknown:
-        raise TraceError(f"{path}: unknown tensors {', '.join(unknown)}. Allowed: {', '.join(TENSORS)}.")
     trace = Trace(
-        **arrays,  # type: ignore[arg-type]
         parameters=recorded.parameters,
         device=recorded.device,
         seconds=recorded.seconds,
+        **arrays,  # type: ignore[arg-type]
     )
     try:
         check_trace(trace, recorded.case)

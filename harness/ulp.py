@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_SIGNED = {4: np.int32, 8: np.int64}
-_UNSIGNED = {4: np.uint32, 8: np.uint64}
+_SIGNED = {2: np.int16, 4: np.int32, 8: np.int64}
+_UNSIGNED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def ulp_distance(actual: Array, expected: Array) -> NDArray[np.uint64]:
     """Count the representable floats between two arrays, element by element.
 
     Args:
-        actual: Any shape; float32 or float64.
+        actual: Any shape; float16, bfloat16, float32 or float64.
         expected: Same shape and dtype as ``actual``.
 
     Returns:

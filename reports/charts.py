@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.messages import number
 from harness.results import RunResult
-from harness.trace import FINAL
+from harness.tensors import TIMED, kind_of
 
 # Sigma on a log scale needs a lowest and a highest value: below and above is drawn at the edge.
 LOWEST, HIGHEST = 0.01, 1e6
@@ -149,7 +149,7 @@ def _highest(rows: list[dict[str, Any]], limits: list[float]) -> float:
 
 def _rows(run: RunResult) -> list[dict[str, Any]]:
     """One row a timestep: the largest sigma of the tensors that a backend gives at each."""
-    series = {name: tensor.per_timestep.sigma for name, tensor in run.tensors.items() if name not in FINAL}
+    series = {name: tensor.per_timestep.sigma for name, tensor in run.tensors.items() if kind_of(name) in TIMED}
     if not series:
         return []
     rows = []

@@ -83,7 +83,7 @@ def test_a_sequence_does_not_depend_on_its_batch_mates(run_backend, backend):
     problem, answer = run_backend(backend, case)
     x = problem.x.copy()
     x[:, 1:] = 5.0
-    crowded = Problem(case, problem.W, problem.R, problem.b, x, problem.h0, problem.c0)
+    crowded = Problem.plain(case, problem.W, problem.R, problem.b, x, problem.h0, problem.c0)
     other = run_backend.problem(backend, crowded)
     np.testing.assert_array_equal(other.trace.h[:, 0], answer.trace.h[:, 0])
     assert not np.array_equal(other.trace.h[:, 1], answer.trace.h[:, 1])

@@ -64,7 +64,7 @@ def test_stored_weights_compute_in_the_frameworks_layer_what_the_reference_compu
 def test_the_test_above_can_fail(run_backend, layer, gates):
     problem = Problem.from_case(make_case(initial_state="probe"))
     order = [{gates[0]: gates[1], gates[1]: gates[0]}.get(gate, gate) for gate in "ifgo"]
-    swapped = Problem(
+    swapped = Problem.plain(
         **{"case": problem.case, **problem.arrays()}
         | {name: blocks(getattr(problem, name), order) for name in ("W", "R", "b")}
     )

@@ -68,7 +68,7 @@ def test_a_frozen_case_cannot_be_changed(tmp_path):
         (GOOD.replace("hidden_size = 4", "hidden_size = 4.0"), ["[lstm] hidden_size", "int", "found 4.0"]),
         (GOOD.replace("hidden_size = 4", ""), ["[lstm]", "hidden_size is missing"]),
         (GOOD.replace("[lstm]", "[lstn]"), ["unknown key 'lstn'", "Did you mean 'lstm'"]),
-        (GOOD + 'dtype = "float23"', ["[run] dtype", "'float23'", "Choose one of: float32, float64"]),
+        (GOOD + 'dtype = "float23"', ["[run] dtype", "'float23'", "Choose one of: float16, bfloat16, float32, float64"]),
         (GOOD + 'weights = "one"', ["[run] weights", "'one'", "zeros, ones, uniform, probe", "file ="]),
         (GOOD + 'weights = { kind = "probe", scal = 2.0 }', ["[run.weights]", "'scal'", "Did you mean 'scale'"]),
         (GOOD + "weights = { scale = 2.0 }", ["[run] weights", "either kind", "or file"]),

@@ -151,7 +151,7 @@ def test_infinite_inputs_agree_with_a_healthy_loop():
     problem = Problem.from_case(case)
     x = problem.x.copy()
     x[1, 0, 0], x[3, 1, 1] = np.inf, np.nan
-    broken = Problem(case, problem.W, problem.R, problem.b, x, problem.h0, problem.c0)
+    broken = Problem.plain(case, problem.W, problem.R, problem.b, x, problem.h0, problem.c0)
     with np.errstate(all="ignore"):
         trace = numpy_loop.run(broken)
     run = judged(trace, expect(broken), case)
@@ -197,7 +197,7 @@ def test_nothing_to_compare_is_an_error(case, expected):
 )
 def test_a_wrong_form_is_an_error_that_says_so(case, expected, array, words):
     with pytest.raises(TraceError, match=words):
-        compare(replace(exact_trace(expected), h=array), expected, case, limit_for(case))
+        compare(exact_trace(expected).replaced(h=array), expected, case, limit_for(case))
 
 
 def test_a_tolerance_of_the_case_is_its_gate():
@@ -267,7 +267,7 @@ def test_a_fault_that_strikes_once_shows_in_one_step_alone_and_everywhere_after(
     c = first.c[4].copy()
     c[1, 2] += np.float32(0.01)
     h = (first.o[4] * np.tanh(c)).astype(np.float32)
-    after = numpy_loop.run(Problem(case, problem.W, problem.R, problem.b, problem.x[5:].copy(), h, c))
+    after = numpy_loop.run(Problem.plain(case, problem.W, problem.R, problem.b, problem.x[5:].copy(), h, c))
     trace = Trace(h=np.concatenate([first.h[:4], h[None], after.h]), c=np.concatenate([first.c[:4], c[None], after.c]))
     run = judged(trace, expect(problem), case, problem=problem)
     assert (run.first_divergence.tensor, run.first_divergence.timestep) == ("c", 4)
@@ -298,4 +298,4 @@ def test_comparing_takes_little_more_memory_than_its_results():
 def test_arrays_that_are_not_contiguous_are_compared_alike(case, expected):
     trace = exact_trace(expected)
     strided = np.asfortranarray(trace.h)
-    assert judged(replace(trace, h=strided), expected, case).tensors["h"] == judged(trace, expected, case).tensors["h"]
+    assert judged(trace.replaced(h=strided), expected, case).tensors["h"] == judged(trace, expected, case).tensors["h"]

@@ -105,15 +105,6 @@ def test_without_bias_b_holds_nothing():
     assert not Problem.from_case(make_case(bias=False, forget_bias=0.0)).b.any()
 
 
-@given(cases())
-def test_the_forget_bias_taken_apart_and_added_again_is_b_to_one_rounding(case):
-    problem = Problem.from_case(case)
-    H = case.lstm.hidden_size
-    again = problem.forget_bias_apart
-    again[H : 2 * H] += again.dtype.type(case.lstm.forget_bias)
-    assert np.abs(again - problem.b).max() <= np.finfo(again.dtype).eps * 4
-
-
 def test_arrays_are_read_only_and_stay_so_in_another_process():
     problem = pickle.loads(pickle.dumps(Problem.from_case(make_case(lengths=(3, 5)))))
     for array in problem.arrays().values():

@@ -15,6 +15,7 @@ from harness.case import Values, load_case
 from harness.noise import Noise
 from harness.problem import Problem
 from harness.reference import expect, expect_steps, forward
+from harness.tensors import Lane
 
 CASES = Path(str(files("cases")))
 
@@ -97,7 +98,7 @@ def test_many_timesteps_are_computed_like_few():
     long = expect(Problem.from_case(make_case(timesteps=75, weights="uniform")))
     for timesteps in (1, 31, 32, 33, 64):
         problem = Problem.from_case(make_case(timesteps=75, weights="uniform"))
-        short = Problem(
+        short = Problem.plain(
             make_case(timesteps=timesteps, weights="uniform"),
             problem.W, problem.R, problem.b, problem.x[:timesteps].copy(), problem.h0, problem.c0,
         )  # fmt: skip
@@ -129,13 +130,18 @@ def test_what_is_not_finite_in_the_input_does_not_make_noise_infinite(bad):
     problem = Problem.from_case(make_case(timesteps=6))
     x = problem.x.copy()
     x[2, 0, 1] = bad
-    broken = Problem(problem.case, problem.W, problem.R, problem.b, x, problem.h0, problem.c0)
+    broken = Problem.plain(problem.case, problem.W, problem.R, problem.b, x, problem.h0, problem.c0)
     expected, healthy = expect(broken), expect(problem)
     for name in "ifgoh":
         assert (expected[name].noise <= 1).all()
     # The other sequence, and the steps before, know nothing of it.
     np.testing.assert_array_equal(expected["h"].value[:2], healthy["h"].value[:2])
     np.testing.assert_array_equal(expected["h"].value[:, 1], healthy["h"].value[:, 1])
+
+
+def one_step(problem, expected, steps):
+    """Each of some timesteps alone, from the expected states."""
+    return expect_steps(problem, Lane(0, False), {name: expected[name].value for name in "hc"}, None, steps)
 
 
 @given(cases())
@@ -146,7 +152,7 @@ def test_one_step_from_the_expected_state_is_the_expected_step(case):
     if problem.lengths is not None:
         return  # h is 0 past an end, and no state to start from: covered below
     T = case.run.timesteps
-    steps = expect_steps(problem, expected["h"].value, expected["c"].value, slice(0, T))
+    steps = one_step(problem, expected, slice(0, T))
     for name in "ch":
         difference = np.abs(steps[name].value.astype(np.float64) - expected[name].value)
         assert (difference <= 10 * expected[name].noise).all()
@@ -155,7 +161,7 @@ def test_one_step_from_the_expected_state_is_the_expected_step(case):
 def test_one_step_past_the_end_of_a_sequence_keeps_the_state():
     problem = Problem.from_case(make_case(timesteps=5, lengths=(2, 4), initial_state="probe"))
     expected = expect(problem)
-    steps = expect_steps(problem, expected["h"].value, expected["c"].value, slice(2, 5))
+    steps = one_step(problem, expected, slice(2, 5))
     assert not steps["h"].value[:, 0].any()
     np.testing.assert_array_equal(steps["c"].value[:, 0], np.broadcast_to(expected["c"].value[1, 0], (3, 4)))
 
@@ -230,6 +236,6 @@ def test_a_change_of_a_few_roundings_in_one_weight_is_seen(dtype):
     problem = Problem.from_case(make_case(dtype=dtype, timesteps=20))
     W = problem.W.copy()
     W[0, 0] *= 1 + 200 * np.finfo(dtype).eps
-    changed = Problem(problem.case, W, problem.R, problem.b, problem.x, problem.h0, problem.c0)
+    changed = Problem.plain(problem.case, W, problem.R, problem.b, problem.x, problem.h0, problem.c0)
     expected = expect(problem)["h"]
     assert (np.abs(forward(changed)["h"] - expected.value - expected.rest) / expected.noise).max() > 10

@@ -1,6 +1,5 @@
 """Gives other bits at every call, within rounding."""
 
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,4 +16,4 @@ def run(problem):
     global calls
     calls += 1
     trace = numpy_loop.run(problem)
-    return replace(trace, h=np.nextafter(trace.h, np.float32(calls % 2)))
+    return trace.replaced(h=np.nextafter(trace.h, np.float32(calls % 2)))

@@ -1,6 +1,5 @@
 """Returns float64 for a case in float32."""
 
-from dataclasses import replace
 
 from backends import numpy_loop
 
@@ -11,4 +10,4 @@ def unsupported(case):
 
 def run(problem):
     trace = numpy_loop.run(problem)
-    return replace(trace, h=trace.h.astype("float64"))
+    return trace.replaced(h=trace.h.astype("float64"))

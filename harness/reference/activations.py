@@ -1,0 +1,93 @@
+"""The activations a case may ask for: value, slope, and what rounding does to both.
+
+Slopes are functions of the output, as implementations compute them in the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.curves import CURVES
+from harness.noise import SIGMOID_CAP, TANH_CAP, Noise
+
+Array = NDArray[Any]
+
+# Where a curve has a corner within so many standard deviations, healthy implementations may land on either side.
+NEAR = 6.0
+
+
+class Activation(NamedTuple):
+    """One activation."""
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]  # f'(z) from f(z)
+    bend: Callable[[Array], Array] | None  # d slope / d output; None where the slope is constant between corners
+    cap: float  # (range / 2)²: the variance of a bounded value cannot be larger
+    rounds: bool = True  # whether it adds u² outright
+    corners: tuple[tuple[float, float], ...] = ()  # z and f(z) where the slope jumps ...
+    jump: float = 0.0  # ... between 0 and this
+
+    def variance(self, z: Array, z_var: Array, a: Array, noise: Noise) -> Array:
+        """Carry the variance of z through the activation."""
+        slope = self.slope(a)
+        if self.corners:
+            within = NEAR * np.sqrt(z_var)
+            near = np.logical_or.reduce([np.abs(z - corner) <= within for corner, _ in self.corners])
+            slope = np.where(near, self.jump, slope)
+        # What is held at an end is exact there.
+        rounding = noise.u2 * self.rounds * (slope != 0 if self.corners else 1)
+        # fmin, not minimum: where infinities meet, the variance is NaN and the cap holds.
+        return np.fmin(slope * slope * z_var + rounding, self.cap)
+
+    def slope_of(self, a: Array) -> Array:
+        """Give the slope from the output: ``slope`` as a method."""
+        return self.slope(a)
+
+    def slope_variance(self, a: Array, a_var: Array, noise: Noise) -> Array:
+        """Give the variance that a rounded output brings to the slope, without what rounding the slope adds.
+
+        Near a corner the slope may be that of the other side; an output that has a variance was not held there.
+        """
+        if self.bend is not None:
+            bend = self.bend(a)
+            return bend * bend * a_var
+        if not self.corners:
+            return np.zeros_like(a)
+        within = NEAR * np.sqrt(a_var)
+        near = np.logical_or.reduce([np.abs(a - corner) <= within for _, corner in self.corners])
+        moves = a_var > 1.001 * noise.floor
+        return self.jump**2 * (near & moves)
+
+
+def _tanh_slope(a: Array) -> Array:
+    return 1 - a * a
+
+
+def _hard(width: float) -> Callable[[Array], Array]:
+    return lambda a: np.where((a > 0) & (a < 1), width, 0.0)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "sigmoid": Activation(CURVES["sigmoid"].value, lambda a: a * (1 - a), lambda a: 1 - 2 * a, SIGMOID_CAP),
+    "tanh": Activation(np.tanh, _tanh_slope, lambda a: -2 * a, TANH_CAP),
+    "hard_sigmoid_0.2": Activation(
+        CURVES["hard_sigmoid_0.2"].value, _hard(0.2), None, SIGMOID_CAP, corners=((-2.5, 0.0), (2.5, 1.0)), jump=0.2
+    ),
+    "hard_sigmoid_1/6": Activation(
+        CURVES["hard_sigmoid_1/6"].value, _hard(1 / 6), None, SIGMOID_CAP, corners=((-3.0, 0.0), (3.0, 1.0)), jump=1 / 6
+    ),
+    "relu": Activation(
+        CURVES["relu"].value,
+        lambda a: (a > 0).astype(a.dtype),
+        None,
+        np.inf,
+        rounds=False,
+        corners=((0.0, 0.0),),
+        jump=1.0,
+    ),
+    "linear": Activation(CURVES["linear"].value, np.ones_like, None, np.inf, rounds=False),
+}

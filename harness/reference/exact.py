@@ -1,0 +1,89 @@
+"""Expected values of float64 cases on machines whose longdouble is no wider than float64: by ball arithmetic.
+
+The reference must be better than what it judges. Where ``numpy.longdouble`` has more than 53 bits it is used. Elsewhere
+small cases are computed by FLINT's ``arb`` with 128 bits (the package python-flint), through the same equations on
+arrays of such numbers; large ones, or all where it is not installed, in float64 itself with doubled variances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.case import Case
+from harness.noise import Noise, longdouble_is_wider
+from harness.tensors import lanes, weight_shapes
+
+Array = NDArray[Any]
+
+BITS = 128
+# Some 10 million products of such numbers take a second.
+MOST_PRODUCTS = 2e7
+
+
+class Balls(Noise):
+    """Noise whose precision is FLINT's numbers."""
+
+    def taken(self, array: Array) -> Array:
+        """Give an array of balls."""
+        return array if array.dtype == object else _balls(array)
+
+    @classmethod
+    def of(cls, dtype: str) -> Balls:
+        """Give the noise of a dtype; the reference's arrays hold objects."""
+        noise = Noise.of(dtype)
+        return cls(**{name: getattr(noise, name) for name in noise.__dataclass_fields__} | {"precision": object})
+
+
+def wanted(case: Case) -> bool:
+    """Whether a case's values are to be computed that way."""
+    return case.run.dtype == "float64" and not longdouble_is_wider() and fits(case) and find_spec("flint") is not None
+
+
+def fits(case: Case) -> bool:
+    """Whether a case is small enough."""
+    weights = sum(
+        int(np.prod(shape)) for lane in lanes(case.lstm) for shape in weight_shapes(case.lstm, lane.layer).values()
+    )
+    passes = 4 if case.run.gradients else 1
+    return case.run.timesteps * case.run.batch * weights * passes <= MOST_PRODUCTS
+
+
+def refined(expected: dict[str, Any], values: dict[str, Array]) -> dict[str, Any]:
+    """Put exact values in the place of those that float64 gave, and take their own rounding out of the noise."""
+    better = dict(expected)
+    for name, array in values.items():
+        tensor = expected[name]
+        value = array.astype(np.float64)
+        rest = (array - _balls(value)).astype(np.float64)
+        # What is not finite stays as it was: balls have no signed infinities.
+        sound = np.isfinite(value) & np.isfinite(rest)
+        better[name] = replace(
+            tensor,
+            value=np.where(sound, value, tensor.value),
+            rest=np.where(sound, rest, tensor.rest),
+            noise=tensor.noise / np.sqrt(2),
+        )
+    return better
+
+
+def _balls(array: Array) -> Array:
+    import flint
+
+    flint.ctx.prec = BITS
+    return np.frompyfunc(flint.arb, 1, 1)(array.astype(np.float64).astype(object))
+
+
+def description(dtype: str) -> str:
+    """Say in what the reference computes the expected values of a dtype."""
+    if dtype != "float64":
+        return "float64"
+    if longdouble_is_wider():
+        return f"numpy.longdouble, {np.finfo(np.longdouble).nmant + 1} bits"
+    if find_spec("flint") is not None:
+        return f"FLINT, {BITS} bits, for small cases; float64 with doubled variances for others"
+    return "float64 with doubled variances: install python-flint for small cases"

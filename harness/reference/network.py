@@ -1,0 +1,248 @@
+"""A whole network: its lanes layer by layer forward, and from the top layer down backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.noise import Noise
+from harness.problem import Problem
+from harness.reference import exact
+from harness.reference.cell import Cell
+from harness.reference.expected import Expected, ExpectedTensor
+from harness.reference.walk import Inputs, Kicks, Part, Walk, turned
+from harness.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How lanes are gone through: what is right, and ways in which it goes wrong (``harness.variations``)."""
+
+    turn_in: Turn = "within lengths"  # how the reverse direction's inputs are turned round
+    turn_out: Turn = "within lengths"  # and its results
+    detached: str = ""  # of h and c: through which no gradient passes from a step to the one before
+
+
+Turn = Literal["within lengths", "whole", "not"]
+RIGHT = Way()
+
+
+def forward(problem: Problem) -> Arrays:
+    """Compute the values alone: every tensor of the case but gradients, in the reference's precision."""
+    network = Network(problem)
+    with np.errstate(all="ignore"):
+        return network.in_order({
+            name_of(kind, lane, problem.case.lstm): network.right_way(array, kind, lane)
+            for lane, found in network.forward_values().items()
+            for kind, array in found.items()
+        })  # fmt: skip
+
+
+def backward(problem: Problem) -> Arrays:
+    """Compute the gradients alone, in the reference's precision; the problem has cotangents."""
+    network = Network(problem)
+    with np.errstate(all="ignore"):
+        found = network.forward_values()
+        return network.in_order(network.backward_values(found))
+
+
+def expect(problem: Problem, way: Way = RIGHT) -> Expected:
+    """Compute every value with the noise that rounding in the case's dtype can give it.
+
+    Args:
+        problem: What is run.
+        way: How lanes are gone through.
+
+    Returns:
+        Every tensor of ``harness.tensors.tensors_of`` by name, in that order.
+    """
+    network = Network(problem, way=way)
+    with np.errstate(all="ignore"):
+        found = network.forward_expected()
+        gradients = network.backward_expected(found) if problem.dh is not None else {}
+        named = {}
+        for lane, tensors in found.items():
+            for kind in list(tensors):
+                tensor = tensors.pop(kind)
+                if lane.reverse and kind in TIMED:
+                    tensor = network.turned_out(tensor)
+                named[name_of(kind, lane, problem.case.lstm)] = tensor
+        named |= gradients
+        if exact.wanted(problem.case):
+            named = exact.refined(named, exactly(problem, way))
+        return {name: named[name] for name in tensors_of(problem.case)}
+
+
+def exactly(problem: Problem, way: Way = RIGHT) -> Arrays:
+    """Compute values and gradients as arrays of balls, see ``harness.reference.exact``."""
+    network = Network(problem, way=way, noise=exact.Balls.of(problem.case.run.dtype))
+    found = network.forward_values()
+    values = {
+        name_of(kind, lane, problem.case.lstm): network.right_way(array, kind, lane)
+        for lane, tensors in found.items()
+        for kind, array in tensors.items()
+    }
+    return values if problem.dh is None else values | network.backward_values(found)
+
+
+def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
+    """Compute timesteps of a lane alone, each from the state that was observed before it.
+
+    Args:
+        problem: What was run.
+        lane: Which lane.
+        observed: Its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time.
+        below: What the layer below gave, (T, B, directions x P), as observed; None for the first layer.
+        steps: Which timesteps, as a range in the lane's own order.
+
+    Returns:
+        c and h of those timesteps, as one healthy step gives them; states and inputs count as exact.
+    """
+    network = Network(problem)
+    with np.errstate(all="ignore"):
+        inputs = Inputs(problem.x if below is None else below)
+        return network.walk(lane, inputs).each_step(observed["h"], observed["c"], steps)
+
+
+class Network:
+    """A problem's lanes, each a walk."""
+
+    def __init__(
+        self, problem: Problem, kicks: Kicks | None = None, way: Way = RIGHT, noise: Noise | None = None
+    ) -> None:
+        """Take a problem; with ``kicks`` its batch holds copies that are put off by rounding."""
+        self.kicks, self.way = kicks, way
+        self.problem, self.lstm = problem, problem.case.lstm
+        self.noise = noise or Noise.of(problem.case.run.dtype)
+        self.lanes = [lane for lane, _ in problem.lanes()]
+        self.walks: dict[Lane, Walk] = {}
+
+    def walk(self, lane: Lane, inputs: Inputs) -> Walk:
+        """Give a lane's walk over inputs that are in order of time."""
+        k = self.lanes.index(lane)
+        cell = Cell(self.lstm, self.problem.weights[lane.layer][k % len(self.lstm.directions)], self.noise)
+        if lane.reverse:
+            inputs = inputs.each(lambda array: self.turn(array, self.way.turn_in))
+        h0, c0 = self.problem.states("h0")[k], self.problem.states("c0")[k]
+        return Walk(cell, inputs, h0, c0, self.problem.lengths, self.kicks, self.way.detached)
+
+    def turn(self, array: Array, rule: Turn) -> Array:
+        """Turn (T, B, n) round by one of several rules; each undoes itself."""
+        if rule == "not":
+            return array
+        return turned(array, self.problem.lengths if rule == "within lengths" else None)
+
+    def turned_out(self, tensor: ExpectedTensor) -> ExpectedTensor:
+        """Bring what a reverse lane gave into the order of time."""
+        return tensor.each(lambda array: np.ascontiguousarray(self.turn(array, self.way.turn_out)))
+
+    def right_way(self, array: Array, kind: str, lane: Lane) -> Array:
+        """Bring what a lane gave in its own order into the order of time."""
+        return self.turn(array, self.way.turn_out) if lane.reverse and kind in TIMED else array
+
+    def in_order(self, named: dict[str, Any]) -> dict[str, Any]:
+        """Sort tensors by when they are computed."""
+        return {name: named[name] for name in tensors_of(self.problem.case) if name in named}
+
+    def _layers(self) -> list[list[Lane]]:
+        count = len(self.lstm.directions)
+        return [self.lanes[k : k + count] for k in range(0, len(self.lanes), count)]
+
+    def forward_values(self) -> dict[Lane, Arrays]:
+        """Run the lanes; arrays are in each lane's own order."""
+        inputs = Inputs(self.problem.x)
+        found: dict[Lane, Arrays] = {}
+        for layer in self._layers():
+            for lane in layer:
+                self.walks[lane] = self.walk(lane, inputs)
+                found[lane] = self.walks[lane].values()
+            inputs = Inputs(self._side_by_side([self.right_way(found[lane]["h"], "h", lane) for lane in layer]))
+        return found
+
+    def forward_expected(self) -> dict[Lane, Expected]:
+        """Run the lanes with noise; tensors are in each lane's own order."""
+        inputs = Inputs(self.problem.x)
+        found: dict[Lane, Expected] = {}
+        for layer in self._layers():
+            for lane in layer:
+                self.walks[lane] = self.walk(lane, inputs)
+                found[lane] = self.walks[lane].expected()
+            if layer[0].layer < self.lstm.num_layers - 1:
+                inputs = Inputs(
+                    *(
+                        self._side_by_side(
+                            [self.right_way(getattr(found[lane]["h"], part), "h", lane) for lane in layer]
+                        )
+                        for part in ("value", "rest", "noise")
+                    )
+                )
+        return found
+
+    def backward_values(self, found: dict[Lane, Arrays], parts: dict[Lane, list[Part]] | None = None) -> Arrays:
+        """Go back through the lanes, from the top layer down; ``parts`` as in ``Walk.gradient_values``."""
+        assert self.problem.dh is not None
+        named: Arrays = {}
+        dh = self.noise.taken(self.problem.dh)
+        for layer in reversed(self._layers()):
+            below = []
+            for lane, own in zip(layer, self._apart(dh), strict=True):
+                dc = self.problem.states("dc")[self.lanes.index(lane)]
+                own = turned(own, self.problem.lengths) if lane.reverse else own  # noqa: PLW2901
+                kept = None if parts is None else parts.setdefault(lane, [])
+                gradients = self.walks[lane].gradient_values(found[lane], own, dc, kept)
+                below.append(self.right_way(gradients.pop("dx"), "dx", lane))
+                named |= self._named(gradients, lane)
+            dh = sum(below[1:], start=below[0])
+        return named | {"dx": dh}
+
+    def backward_expected(self, found: dict[Lane, Expected]) -> Expected:
+        """Go back through the lanes with noise, from the top layer down."""
+        assert self.problem.dh is not None
+        named: Expected = {}
+        steps = has_weight_steps(self.problem.case)
+        dh = Inputs(self.problem.dh)
+        for layer in reversed(self._layers()):
+            below = []
+            parts = [(None,) * len(layer) if a is None else self._apart(a) for a in (dh.value, dh.rest, dh.noise)]
+            for lane, *own in zip(layer, *parts, strict=True):
+                dc = self.problem.states("dc")[self.lanes.index(lane)]
+                cotangent = Inputs(*own)  # type: ignore[arg-type]
+                if lane.reverse:
+                    cotangent = cotangent.each(lambda array: self.turn(array, self.way.turn_out))
+                gradients, contributions = self.walks[lane].gradients(found[lane], cotangent, dc, by_timestep=steps)
+                if lane.reverse:
+                    gradients["dx"] = gradients["dx"].each(lambda array: self.turn(array, self.way.turn_in))
+                if contributions is not None:
+                    own_way = contributions.turned(self.problem.lengths) if lane.reverse else contributions
+                    gradients |= own_way.expected()
+                below.append(gradients.pop("dx"))
+                named |= self._named(gradients, lane)
+            total = below[0] if len(below) == 1 else self._added(below[0], below[1])
+            dh = Inputs(total.value, total.rest, total.noise)
+            named["dx"] = total
+        return named
+
+    def _added(self, one: ExpectedTensor, other: ExpectedTensor) -> ExpectedTensor:
+        """Add what two directions pass on to one input."""
+        noise = self.noise
+        values = [t.value.astype(noise.precision) + t.rest for t in (one, other)]
+        total = values[0] + values[1]
+        variance = np.square(one.noise, dtype=noise.precision) + np.square(other.noise, dtype=noise.precision)
+        return ExpectedTensor.of(total, variance + noise.u2 * (total * total), noise)
+
+    def _named(self, tensors: dict[str, Any], lane: Lane) -> dict[str, Any]:
+        kinds = {kind: tensor for kind, tensor in tensors.items() if self.lstm.bias or kind not in {"db", "db_t"}}
+        return {name_of(kind, lane, self.lstm): tensor for kind, tensor in kinds.items()}
+
+    @staticmethod
+    def _side_by_side(parts: list[Array]) -> Array:
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def _apart(self, array: Array) -> list[Array]:
+        return np.split(array, len(self.lstm.directions), axis=-1)

@@ -1,0 +1,521 @@
+"""One lane over all timesteps, forward and backward, in the order in which it goes through them.
+
+The reverse direction is the forward one over sequences that are turned round within their lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.noise import Noise
+from harness.reference.cell import Back, Cell, Saved, Slopes, SlopeVariances, Step, gates
+from harness.reference.expected import Expected, ExpectedTensor
+from harness.tensors import PER_TIMESTEP
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+# Timesteps computed before they are split and stored: enough for whole-array arithmetic, few enough
+# that wide buffers stay small beside the trace.
+CHUNK = 16
+
+
+def turned(array: Array, lengths: Array | None) -> Array:
+    """Turn (T, B, n) round, each sequence within its own length; what lies past it stays where it is."""
+    if lengths is None:
+        return array[::-1]
+    t, n = np.arange(len(array))[:, None], lengths[None, :]
+    return array[np.where(t < n, n - 1 - t, t), np.arange(len(lengths))]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a lane takes in, (T, B, n), in its own order; exact where there is no noise."""
+
+    value: Array
+    rest: Array | None = None
+    noise: Array | None = None
+
+    def of(self, steps: slice, noise: Noise) -> tuple[Array, Array | None]:
+        """Give values and variances of some timesteps, in the reference's precision."""
+        value = noise.taken(self.value[steps])
+        if self.rest is not None:
+            value += self.rest[steps]
+        return value, None if self.noise is None else np.square(self.noise[steps], dtype=noise.precision)
+
+    def each(self, function: Callable[[Array], Array]) -> Inputs:
+        """Apply a function to each array."""
+        parts = (self.value, self.rest, self.noise)
+        return Inputs(*(None if part is None else function(part) for part in parts))  # type: ignore[arg-type]
+
+
+class Kicks(Protocol):
+    """Puts values off by a rounding: each copy in the batch in its own way."""
+
+    copies: int
+
+    def __call__(self, name: str, value: Array, variance: Array) -> Array:
+        """Give a value (copies B, n), put off by about the root of its variance."""
+        ...
+
+
+class Walk:
+    """One lane's way through its sequences: weights, inputs, initial state; all in its own order of time."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        inputs: Inputs,
+        h0: Array,
+        c0: Array,
+        lengths: Array | None,
+        kicks: Kicks | None = None,
+        detached: str = "",
+    ) -> None:
+        """Take what it starts from: ``h0`` (B, P), ``c0`` (B, H), ``lengths`` (B,).
+
+        With ``kicks`` the batch holds copies of the sequences, and every step is off by a rounding. Through what is
+        ``detached``, h or c, no gradient passes to the step before.
+        """
+        self.cell, self.inputs, self.noise, self.lengths = cell, inputs, cell.noise, lengths
+        self.kicks, self.detached = kicks, detached
+        self.h0, self.c0 = self.noise.taken(h0), self.noise.taken(c0)
+        self.T, self.B = inputs.value.shape[:2]
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        """Give the shape of a tensor per timestep."""
+        return self.T, self.B, self.h0.shape[1] if name == "h" else self.cell.H
+
+    def valid(self, t: int) -> Array | None:
+        """Which sequences still run at timestep ``t``, (B, 1); None where all do."""
+        return None if self.lengths is None else (t < self.lengths)[:, None]
+
+    def chunks(self) -> Iterator[range]:
+        """Cut time into pieces."""
+        for start in range(0, self.T, CHUNK):
+            yield range(start, min(start + CHUNK, self.T))
+
+    # -- forward -------------------------------------------------------------------------------------------------
+
+    def values(self) -> Arrays:
+        """Compute i, f, g, o, c (T, B, H), h (T, B, P), then c_n, h_n, without noise."""
+        cell = self.cell
+        found = {name: np.empty(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
+        h, c = self.h0, self.c0
+        for steps in self.chunks():
+            x = self.inputs.of(slice(steps.start, steps.stop), self.noise)[0]
+            zx = cell.input_part(x)
+            for k, t in enumerate(steps):
+                z = cell.pre_activation(zx[k], h, c)
+                step = cell.step(z, c)
+                if self.kicks is not None:
+                    step = self._kicked(self.kicks, cell.input_variance(x[k], None), z, h, c, step)
+                valid = self.valid(t)
+                h, c = keep(valid, (h, c), (step.h, step.c))
+                store(found, t, step.a, step.h, c, valid)
+        return {**found, "c_n": c, "h_n": h}
+
+    def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: Step) -> Step:
+        """Put a step off by what rounding may do to it alone."""
+        none_h, none_c = np.zeros_like(h), np.zeros_like(c)
+        z_var = self.cell.pre_activation_variance(zx_var, z, h, none_h, c, none_c)
+        var = self.cell.variances(z, z_var, c, none_c, step)
+        return step._replace(
+            a=kicks("a", step.a, var.a), c=kicks("c", step.c, var.c), h=kicks("h", step.h, var.h)
+        )  # fmt: skip
+
+    def expected(self) -> Expected:
+        """Compute the same with noise."""
+        cell, noise = self.cell, self.noise
+        expected = {name: ExpectedTensor.empty(self.shape(name), noise) for name in PER_TIMESTEP}
+        shapes = {name: (min(self.T, CHUNK), *self.shape(name)[1:]) for name in PER_TIMESTEP}
+        values, variances = ({name: np.empty(shape, noise.precision) for name, shape in shapes.items()} for _ in "vn")
+        h, c = self.h0, self.c0
+        h_var, c_var = np.zeros_like(h), np.zeros_like(c)
+        for steps in self.chunks():
+            rows = slice(steps.start, steps.stop)
+            x, x_var = self.inputs.of(rows, noise)
+            zx, zx_var = cell.input_part(x), cell.input_variance(x, x_var)
+            for k, t in enumerate(steps):
+                z = cell.pre_activation(zx[k], h, c)
+                z_var = cell.pre_activation_variance(zx_var[k], z, h, h_var, c, c_var)
+                step = cell.step(z, c)
+                var = cell.variances(z, z_var, c, c_var, step)
+                valid = self.valid(t)
+                h, c, h_var, c_var = keep(valid, (h, c, h_var, c_var), (step.h, step.c, var.h, var.c))
+                store(values, k, step.a, step.h, c, valid)
+                store(variances, k, var.a, var.h, c_var, valid)
+            for name, tensor in expected.items():
+                count = len(steps)
+                tensor.put(rows, values[name][:count], variances[name][:count], noise)
+        expected["c_n"] = ExpectedTensor.of(c, c_var, noise)
+        expected["h_n"] = ExpectedTensor.of(h, h_var, noise)
+        return expected
+
+    def each_step(self, h: Array, c: Array, steps: slice) -> Expected:
+        """Compute some timesteps alone, each from the state that was observed before it, which counts as exact.
+
+        Args:
+            h: Observed hidden states, (T, B, P).
+            c: Observed cell states, (T, B, H).
+            steps: Which timesteps, as a range.
+
+        Returns:
+            c and h of those timesteps.
+        """
+        cell, noise = self.cell, self.noise
+        before = slice(max(steps.start - 1, 0), steps.stop - 1)
+        given = steps.start == 0
+        h_prev, c_prev = (
+            np.concatenate([first[None], seen[before]] if given else [seen[before]]).astype(noise.precision)
+            for first, seen in ((self.h0, h), (self.c0, c))
+        )
+        x, x_var = self.inputs.of(steps, noise)
+        z = cell.pre_activation(cell.input_part(x), h_prev, c_prev)
+        no_h, no_c = np.zeros_like(h_prev), np.zeros_like(c_prev)
+        z_var = cell.pre_activation_variance(cell.input_variance(x, x_var), z, h_prev, no_h, c_prev, no_c)
+        step = cell.step(z, c_prev)
+        var = cell.variances(z, z_var, c_prev, no_c, step)
+        h_new, c_new, h_var, c_var = step.h, step.c, var.h, var.c
+        if self.lengths is not None:
+            valid = np.arange(steps.start, steps.stop)[:, None, None] < self.lengths[None, :, None]
+            h_new, c_new = np.where(valid, h_new, 0), np.where(valid, c_new, c_prev)
+            h_var, c_var = np.where(valid, h_var, 0), np.where(valid, c_var, 0)
+        return {"c": ExpectedTensor.of(c_new, c_var, noise), "h": ExpectedTensor.of(h_new, h_var, noise)}
+
+    # -- backward ------------------------------------------------------------------------------------------------
+
+    def gradient_values(self, found: Arrays, dh: Array, dc_n: Array, parts: list[Part] | None = None) -> Arrays:
+        """Compute gradients without noise.
+
+        Args:
+            found: What ``values`` gave.
+            dh: Cotangent of h (T, B, P).
+            dc_n: Cotangent of the final cell state (B, H).
+            parts: Gets, if given, what gradients of weights are made of, chunk by chunk, the last one first.
+
+        Returns:
+            dx (T, B, I), dh0, dc0, dW, dR, db, and dP, dp where there are such weights; with kicks those of weights
+            have an axis of copies in front.
+        """
+        cell = self.cell
+        sums = _Sums(cell, copies=0 if self.kicks is None else self.kicks.copies)
+        dx = np.empty(self.inputs.value.shape, self.noise.precision)
+        dh_state, dc = np.zeros_like(self.h0), self.noise.taken(dc_n)
+        for steps in reversed(list(self.chunks())):
+            rows = slice(steps.start, steps.stop)
+            x, _ = self.inputs.of(rows, self.noise)
+            a = np.concatenate([found[name][rows] for name in "ifgo"], axis=-1)
+            c, c_before = found["c"][rows], self._before(found["c"], self.c0, rows)
+            h_before = self._before(found["h"], self.h0, rows)
+            slopes = cell.slopes(Saved(a, c_before, c))
+            kick_slopes = None if self.kicks is None else self._exact_variances(Saved(a, c_before, c), slopes)
+            dz, dh_out = np.empty_like(a), np.empty_like(found["h"][rows])
+            for k in range(len(steps) - 1, -1, -1):
+                valid = self.valid(steps[k])
+                back = cell.back(_at(slopes, k), dh[steps[k]] + dh_state, dc)
+                if self.kicks is not None and kick_slopes is not None:
+                    back = self._kicked_back(self.kicks, _at(kick_slopes, k), back)
+                dz[k], dh_out[k] = _masked(valid, back.dz), _masked(valid, back.dh)
+                dh_state, dc = keep(valid, (dh_state, dc), (back.dh_before, back.dc_before))
+            dx[rows] = dz @ cell.Wt.T
+            part = Part(dz, dh_out, x, h_before, c_before, c, a)
+            sums.add(part)
+            if parts is not None:
+                parts.append(part)
+        return {"dx": dx, "dh0": dh_state, "dc0": dc, **sums.values}
+
+    def _cut(self, back: Back) -> Back:
+        """Pass nothing on through what is detached."""
+        cut = {f"d{name}_before": np.zeros_like(getattr(back, f"d{name}_before")) for name in self.detached}
+        return back._replace(**cut)
+
+    def _exact_variances(self, saved: Saved, slopes: Slopes) -> SlopeVariances:
+        """Give the variances of slopes that rounding adds to them alone."""
+        return self.cell.slope_variances(saved, Saved(*(np.zeros_like(array) for array in saved)), slopes)
+
+    def _kicked_back(self, kicks: Kicks, slopes: SlopeVariances, back: Back) -> Back:
+        """Put a step backward off by what rounding may do to it alone."""
+        var = self.cell.back_variances(slopes, back, self.noise.rounded(back.dh), np.zeros_like(back.dc))
+        return back._replace(
+            dz=kicks("dz", back.dz, var.dz),
+            dh_before=kicks("dh", back.dh_before, var.dh_before),
+            dc_before=kicks("dc", back.dc_before, var.dc_before),
+        )
+
+    def gradients(
+        self, found: Expected, dh: Inputs, dc_n: Array, *, by_timestep: bool
+    ) -> tuple[Expected, Contributions | None]:
+        """Compute gradients with noise.
+
+        Args:
+            found: What ``expected`` gave.
+            dh: Cotangent of h (T, B, P).
+            dc_n: Cotangent of the final cell state (B, H).
+            by_timestep: Whether each timestep's contribution to a weight's gradient is wanted too.
+
+        Returns:
+            Gradients as ``gradient_values``, and what contributions are made of.
+        """
+        cell, noise = self.cell, self.noise
+        sums = _Sums(cell, terms=self.T * self.B)
+        parts: list[tuple[Part, Part]] = []
+        dx = ExpectedTensor.empty(self.inputs.value.shape, noise)
+        dh_state, dc = np.zeros_like(self.h0), noise.taken(dc_n)
+        dh_state_var, dc_var = np.zeros_like(dh_state), np.zeros_like(dc)
+        growth = noise.sum_growth(4 * cell.H)
+        for steps in reversed(list(self.chunks())):
+            rows = slice(steps.start, steps.stop)
+            x, x_var = self.inputs.of(rows, noise)
+            (a, a_var), (c, c_var), (h, h_var) = (_chunk(found, names, rows, noise) for names in ("ifgo", "c", "h"))
+            c_before, c_before_var = self._before_chunk(found["c"], c, c_var, self.c0, rows)
+            h_before, h_before_var = self._before_chunk(found["h"], h, h_var, self.h0, rows)
+            dh_given, dh_given_var = dh.of(rows, noise)
+            saved = Saved(a, c_before, c)
+            slopes = cell.slopes(saved)
+            slope_vars = cell.slope_variances(saved, Saved(a_var, c_before_var, c_var), slopes)
+            dz, dh_out = np.empty_like(a), np.empty_like(h)
+            dz_var, dh_out_var = np.empty_like(a), np.empty_like(h)
+            for k in range(len(steps) - 1, -1, -1):
+                valid = self.valid(steps[k])
+                dh_k = dh_given[k] + dh_state
+                dh_var = dh_state_var + noise.rounded(dh_k)
+                if dh_given_var is not None:
+                    dh_var += dh_given_var[k]
+                back = cell.back(_at(slopes, k), dh_k, dc)
+                var = cell.back_variances(_at(slope_vars, k), back, dh_var, dc_var)
+                if self.detached and steps[k] > 0:  # the first step takes what was given
+                    back, var = self._cut(back), self._cut(var)
+                dz[k], dh_out[k] = _masked(valid, back.dz), _masked(valid, back.dh)
+                dz_var[k], dh_out_var[k] = _masked(valid, var.dz), _masked(valid, var.dh)
+                dh_state, dc, dh_state_var, dc_var = keep(
+                    valid,
+                    (dh_state, dc, dh_state_var, dc_var),
+                    (back.dh_before, back.dc_before, var.dh_before, var.dc_before),
+                )
+            dx_exact = dz @ cell.Wt.T
+            dz2 = dz * dz
+            dx_var = (dz_var + growth * dz2) @ cell.Wt2.T + noise.u2 * (dx_exact * dx_exact)
+            dx.put(rows, dx_exact, dx_var, noise)
+            part = Part(dz, dh_out, x, h_before, c_before, c, a)
+            part_var = Part(
+                dz_var, dh_out_var, x_var, h_before_var, c_before_var, c_var, a_var,  # type: ignore[arg-type]
+            )  # fmt: skip
+            sums.add(part, part_var)
+            if by_timestep:
+                parts.append((part, part_var))
+        states = {
+            "dh0": ExpectedTensor.of(dh_state, dh_state_var, noise),
+            "dc0": ExpectedTensor.of(dc, dc_var, noise),
+        }
+        contributions = Contributions.of(cell, parts[::-1]) if by_timestep else None
+        return {"dx": dx, **states, **sums.expected()}, contributions
+
+    def _before(self, seen: Array, first: Array, rows: slice) -> Array:
+        """Give the states before some timesteps."""
+        if rows.start:
+            return seen[rows.start - 1 : rows.stop - 1]
+        return np.concatenate([first[None], seen[: rows.stop - 1]])
+
+    def _before_chunk(
+        self, tensor: ExpectedTensor, own: Array, own_var: Array, first: Array, rows: slice
+    ) -> tuple[Array, Array]:
+        """Give the states before some timesteps with their variances: a chunk's own, moved by one."""
+        if rows.start:
+            earlier = tensor.at(slice(rows.start - 1, rows.start))
+            value = earlier.value.astype(self.noise.precision) + earlier.rest
+            var = np.square(earlier.noise, dtype=self.noise.precision)
+        else:
+            value, var = first[None], np.zeros_like(first)[None]
+        return np.concatenate([value, own[:-1]]), np.concatenate([var, own_var[:-1]])
+
+
+class Part(NamedTuple):
+    """Of some timesteps what gradients of weights are made of, values or their variances; (K, B, ·) each."""
+
+    dz: Array
+    dh: Array
+    x: Array
+    h_before: Array
+    c_before: Array
+    c: Array
+    a: Array
+
+
+class Factors(NamedTuple):
+    """A weight's gradient: the sum over timesteps and sequences of ``left`` times ``right``."""
+
+    name: str
+    left: Array
+    right: Array | None  # None: ``left`` itself is what is summed
+    left_var: Array | None
+    right_var: Array | None
+
+
+def factors(cell: Cell, part: Part, var: Part | None) -> Iterator[Factors]:
+    """Give what the gradient of each of a lane's weights is made of."""
+    yield Factors("dW", part.dz, part.x, var and var.dz, var and var.x)
+    yield Factors("dR", part.dz, part.h_before, var and var.dz, var and var.h_before)
+    yield Factors("db", part.dz, None, var and var.dz, None)
+    if cell.Pt is not None:
+        u, o = cell.curve.value(part.c), gates(part.a)[3]
+        m_var = None
+        if var is not None:
+            u_var = cell.curve.variance(part.c, var.c, u, cell.noise)
+            m_var = o * o * u_var + u * u * gates(var.a)[3] + cell.noise.u2 * np.square(o * u)
+        yield Factors("dP", part.dh, o * u, var and var.dh, m_var)
+    if cell.p is not None:
+        dz_i, dz_f, _, dz_o = gates(part.dz)
+        product = np.stack([dz_i * part.c_before, dz_f * part.c_before, dz_o * part.c], axis=2)  # (K, B, 3, H)
+        product_var = None
+        if var is not None:
+            i, f, _, o = gates(var.dz)
+            before2, after2 = np.square(part.c_before), np.square(part.c)
+            product_var = np.stack([
+                before2 * i + dz_i * dz_i * var.c_before,
+                before2 * f + dz_f * dz_f * var.c_before,
+                after2 * o + dz_o * dz_o * var.c,
+            ], axis=2)  # fmt: skip
+        yield Factors("dp", product, None, product_var, None)
+
+
+@dataclass
+class _Sums:
+    """Gradients of weights: sums over timesteps and sequences, or over those of each of several copies."""
+
+    cell: Cell
+    terms: int = 1
+    copies: int = 0  # in the batch, one after the other; 0 where there are none to be kept apart
+    values: Arrays = field(default_factory=dict)
+    variances: Arrays = field(default_factory=dict)
+
+    def add(self, part: Part, var: Part | None = None) -> None:
+        """Add a chunk; with its variances, if they are wanted."""
+        growth = self.cell.noise.sum_growth(self.terms)
+        for name, left, right, left_var, right_var in factors(self.cell, part, var):
+            if self.copies:
+                others = None if right is None else by_copy(right, self.copies)
+                self._plus(self.values, name, product_of(by_copy(left, self.copies), others))
+                continue
+            if right is None:
+                self._plus(self.values, name, left.sum(axis=(0, 1)))
+                if left_var is not None:
+                    self._plus(self.variances, name, (left_var + growth * (left * left)).sum(axis=(0, 1)))
+                continue
+            a, b = _flat(left), _flat(right)
+            self._plus(self.values, name, a.T @ b)
+            if left_var is None:
+                continue
+            a2 = a * a
+            variance = (_flat(left_var) + growth * a2).T @ (b * b)
+            if right_var is not None:  # else it is exact
+                variance += a2.T @ _flat(right_var)
+            self._plus(self.variances, name, variance)
+
+    @staticmethod
+    def _plus(sums: Arrays, name: str, value: Array) -> None:
+        sums[name] = sums[name] + value if name in sums else value
+
+    def expected(self) -> Expected:
+        """Give the sums with their noise."""
+        noise = self.cell.noise
+        return {
+            name: ExpectedTensor.of(value, self.variances[name] + noise.rounded(value), noise)
+            for name, value in self.values.items()
+        }
+
+
+@dataclass
+class Contributions:
+    """What each timestep contributes to the gradients of a lane's weights, not yet multiplied out."""
+
+    cell: Cell
+    part: Part
+    var: Part
+
+    @classmethod
+    def of(cls, cell: Cell, parts: list[tuple[Part, Part]]) -> Contributions:
+        """Join chunks, in order of time."""
+        part, var = (_each(np.concatenate, zip(*side, strict=True)) for side in zip(*parts, strict=True))
+        return cls(cell, part, var)
+
+    def turned(self, lengths: Array | None) -> Contributions:
+        """Bring each sequence's part to the timestep at which it stands in the other direction's order."""
+        part, var = (_each(lambda array: turned(array, lengths), side) for side in (self.part, self.var))
+        return Contributions(self.cell, part, var)
+
+    def expected(self) -> Expected:
+        """Multiply out: dW_t (T, 4H, I), dR_t (T, 4H, P), db_t (T, 4H), and dP_t, dp_t where there are such weights."""
+        noise = self.cell.noise
+        found = {}
+        for name, left, right, left_var, right_var in factors(self.cell, self.part, self.var):
+            assert left_var is not None
+            spread = left_var + noise.sum_growth(left.shape[1]) * (left * left)
+            if right is None:
+                value, variance = left.sum(axis=1), spread.sum(axis=1)
+            else:
+                value = left.swapaxes(1, 2) @ right
+                variance = spread.swapaxes(1, 2) @ (right * right)
+                if right_var is not None:  # else it is exact
+                    variance += np.square(left).swapaxes(1, 2) @ right_var
+            found[f"{name}_t"] = ExpectedTensor.of(value, variance + noise.rounded(value), noise)
+        return found
+
+
+def _each(function: Callable[[Any], Array], parts: Iterable[Any]) -> Part:
+    """Apply a function to each array of a part, or to each list of chunks; what is exact has no variance."""
+    return Part(*(None if p is None or p[0] is None else function(p) for p in parts))  # type: ignore[arg-type]
+
+
+def by_copy(array: Array, copies: int) -> Array:
+    """Take (K, copies B, ...) apart into (copies, K B, ...)."""
+    K, B, *rest = array.shape
+    return array.reshape(K, copies, B // copies, *rest).swapaxes(0, 1).reshape(copies, -1, *rest)
+
+
+def product_of(left: Array, right: Array | None) -> Array:
+    """Sum over the second axis the products of (copies, n, a) and (copies, n, b), or ``left`` itself."""
+    return left.sum(axis=1) if right is None else left.swapaxes(1, 2) @ right
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(-1, array.shape[-1])
+
+
+def keep(valid: Array | None, old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Take the new state where the sequence still runs, and the old one past its end."""
+    if valid is None:
+        return new
+    return tuple(np.where(valid, after, before) for before, after in zip(old, new, strict=True))
+
+
+def store(arrays: Arrays, t: int, a: Array, h: Array, c: Array, valid: Array | None) -> None:
+    """Put one timestep into its place; past the end of a sequence gates and h are 0."""
+    for name, part in zip("ifgo", gates(a), strict=True):
+        arrays[name][t] = part
+    arrays["c"][t], arrays["h"][t] = c, h
+    if valid is not None:
+        for name in "ifgoh":
+            arrays[name][t][~valid[:, 0]] = 0
+
+
+def _at(several: Any, k: int) -> Any:
+    """Give slopes, or their variances, of one of several timesteps."""
+    return type(several)(*(None if part is None else part[k] for part in several))
+
+
+def _masked(valid: Array | None, array: Array) -> Array:
+    return array if valid is None else np.where(valid, array, 0)
+
+
+def _chunk(found: Expected, names: str, rows: slice, noise: Noise) -> tuple[Array, Array]:
+    """Give values and variances of some timesteps, several tensors side by side."""
+    parts = [found[name].at(rows) for name in names]
+    values = [part.value.astype(noise.precision) + part.rest for part in parts]
+    variances = [np.square(part.noise, dtype=noise.precision) for part in parts]
+    return np.concatenate(values, axis=-1), np.concatenate(variances, axis=-1)

@@ -1,0 +1,178 @@
+"""What a run of a case can be asked for: the tensors of each layer and direction, in order of computation.
+
+A network is a stack of *lanes*, one for each layer and direction. A tensor of a lane is called by its kind, and in a
+network of several lanes by that and the lane: ``c_l0``, ``h_l1_reverse``, ``dW_l0``. Frameworks give some tensors of
+all lanes in one array; ``split`` takes them apart.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from harness.case import LSTM, Case
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+# Kinds in the order in which one timestep of one lane computes them.
+PER_TIMESTEP = ("i", "f", "g", "o", "c", "h")
+FINAL = ("c_n", "h_n")  # after the lane's last timestep
+FORWARD = PER_TIMESTEP + FINAL
+# The gradient of a weight by timestep, and summed over them; dx belongs to the network.
+WEIGHT_STEPS = ("dp_t", "dP_t", "dW_t", "dR_t", "db_t")
+WEIGHT_SUMS = ("dp", "dP", "dW", "dR", "db")
+BACKWARD = (*WEIGHT_STEPS, "dx", "dh0", "dc0", *WEIGHT_SUMS)
+KINDS = FORWARD + BACKWARD
+TIMED = frozenset({*PER_TIMESTEP, *WEIGHT_STEPS, "dx"})
+
+# A weight's gradient by timestep is compared where all of them together are no more numbers than this.
+MOST_WEIGHT_STEPS = 2**21
+
+
+class Lane(NamedTuple):
+    """One direction of one layer."""
+
+    layer: int
+    reverse: bool
+
+    @property
+    def suffix(self) -> str:
+        """What a name of this lane ends in, in a network of several."""
+        return f"_l{self.layer}{'_reverse' if self.reverse else ''}"
+
+
+class Tensor(NamedTuple):
+    """One tensor of a case: rows over time where it is timed, else one row."""
+
+    name: str
+    kind: str
+    lane: Lane
+    shape: tuple[int, ...]
+
+    @property
+    def timed(self) -> bool:
+        """Whether its first axis is time."""
+        return self.kind in TIMED
+
+
+def lanes(lstm: LSTM) -> list[Lane]:
+    """Give the lanes of a network, layer by layer, forward before reverse."""
+    return [Lane(layer, reverse) for layer in range(lstm.num_layers) for reverse in lstm.directions]
+
+
+def name_of(kind: str, lane: Lane, lstm: LSTM) -> str:
+    """Give the name of a lane's tensor."""
+    return kind if lstm.single or kind == "dx" else kind + lane.suffix
+
+
+_NAME = re.compile(r"(?P<kind>[a-zA-Z0-9]+(?:_[nt])?)(?:_l(?P<layer>\d+)(?P<reverse>_reverse)?)?")
+
+
+def kind_of(name: str) -> str:
+    """Give the kind of a tensor by its name."""
+    found = _NAME.fullmatch(name)
+    return found["kind"] if found else name
+
+
+def weight_shapes(lstm: LSTM, layer: int) -> dict[str, tuple[int, ...]]:
+    """Give the shapes of a lane's canonical weights: W, R, b, and P (P, H) and p (3, H) where it has them."""
+    H, P, I = lstm.hidden_size, lstm.output_size, lstm.input_size_of(layer)
+    shapes: dict[str, tuple[int, ...]] = {"W": (4 * H, I), "R": (4 * H, P), "b": (4 * H,)}
+    if lstm.proj_size:
+        shapes["P"] = (P, H)
+    if lstm.peephole:
+        shapes["p"] = (3, H)
+    return shapes
+
+
+def tensors_of(case: Case) -> dict[str, Tensor]:
+    """Give every tensor that a case can be asked for, by name, in order of computation."""
+    T, B, I, H = case.shape
+    lstm, P = case.lstm, case.lstm.output_size
+    found = []
+    for lane in lanes(lstm):
+        found += [(kind, lane, (T, B, P if kind == "h" else H)) for kind in PER_TIMESTEP]
+        found += [("c_n", lane, (B, H)), ("h_n", lane, (B, P))]
+    if case.run.gradients:
+        for lane in sorted(lanes(lstm), key=lambda lane: -lane.layer):
+            shapes = weight_shapes(lstm, lane.layer)
+            wanted = {name: shape for name, shape in shapes.items() if name != "b" or lstm.bias}
+            if has_weight_steps(case):
+                found += [
+                    (f"d{name}_t", lane, (T, *wanted[name])) for name in ("p", "P", "W", "R", "b") if name in wanted
+                ]
+            if lane == lanes(lstm)[0]:
+                found.append(("dx", lane, (T, B, I)))
+            found += [("dh0", lane, (B, P)), ("dc0", lane, (B, H))]
+            found += [(f"d{name}", lane, wanted[name]) for name in ("p", "P", "W", "R", "b") if name in wanted]
+    tensors = (Tensor(name_of(kind, lane, lstm), kind, lane, shape) for kind, lane, shape in found)
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def has_weight_steps(case: Case) -> bool:
+    """Whether weights' gradients by timestep are small enough to be compared."""
+    count = sum(
+        _size(shape) for lane in lanes(case.lstm) for shape in weight_shapes(case.lstm, lane.layer).values()
+    )  # fmt: skip
+    return case.run.timesteps * count <= MOST_WEIGHT_STEPS
+
+
+def natural_shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """Give the arrays in which frameworks give tensors of several lanes at once, by name.
+
+    Per timestep those of the top layer, directions side by side; final and initial states of all lanes.
+    """
+    if case.lstm.single:
+        return {}
+    names = (*PER_TIMESTEP, *FINAL, *(("dh0", "dc0") if case.run.gradients else ()))
+    return {name: case.natural_shape(name) for name in names}
+
+
+def split(arrays: Arrays, case: Case) -> Arrays:
+    """Take arrays of several lanes apart: views, by the names of ``tensors_of``, in order of computation."""
+    if case.lstm.single:
+        return {name: arrays[name] for name in tensors_of(case) if name in arrays}
+    parts: Arrays = {}
+    natural, own, count = natural_shapes(case), lanes(case.lstm), len(case.lstm.directions)
+    for name, array in arrays.items():
+        if name not in natural:
+            parts[name] = array
+        elif name in PER_TIMESTEP:
+            width = array.shape[-1] // count
+            for k, lane in enumerate(own[-count:]):
+                parts[name + lane.suffix] = array[..., k * width : (k + 1) * width]
+        else:
+            for k, lane in enumerate(own):
+                parts[name + lane.suffix] = array[k]
+    return {name: parts[name] for name in tensors_of(case) if name in parts}
+
+
+_AFTER_ALL = 2**62
+
+
+def place_of(kind: str, lane: Lane, row: int, timesteps: int) -> tuple[int, ...]:
+    """Say when a row is computed, as a key to sort by.
+
+    Forward: lower layers first, each from its first step to its last, the reverse direction from the last timestep.
+    Backward: upper layers first, each the other way round.
+    """
+    backward = kind in BACKWARD
+    downward = lane.reverse != backward
+    step = _AFTER_ALL if kind not in TIMED else timesteps - 1 - row if downward else row
+    return int(backward), -lane.layer if backward else lane.layer, step, KINDS.index(kind)
+
+
+def last_timestep(kind: str, lane: Lane, timesteps: int) -> int:
+    """Give the timestep after which a tensor without a time axis is complete."""
+    backward = kind in BACKWARD
+    return 0 if lane.reverse != backward else timesteps - 1
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    count = 1
+    for n in shape:
+        count *= n
+    return count
