@@ -2,7 +2,7 @@
 
 The variances of ``harness.noise`` take the errors of units for independent and slopes for constant. A network that
 amplifies what its units have in common (weights all alike), or is chaotic, outgrows them. So before a number beyond
-the limit is called a divergence, copies of the reference are run in which every operation is off by a healthy
+the limit is called a divergence, copies of the reference are run in which every step is off by a healthy
 rounding: half of it of one sign throughout a copy, as an implementation's own way of rounding is, half of it fresh.
 The noise of a number is then the larger of its first-order noise and the spread of the copies around the reference.
 
@@ -16,73 +16,127 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.curves import sigmoid
-from harness.noise import Noise
 from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor, forward
+from harness.reference import Expected, ExpectedTensor
+from harness.reference.network import Network
+from harness.reference.walk import Part, factors, product_of, turned
+from harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 COPIES = 24
+FEWEST = 6  # fewer say nothing
 COMMON = 0.5  # share of the variance that a copy keeps throughout
+MOST_NUMBERS = 2**27  # of all copies: 1 GB
 
 
 def widened(problem: Problem, expected: Expected) -> Expected:
-    """Give expected values with noise that covers the spread of perturbed copies."""
-    exact, copies = forward(problem), _copies(problem)
-    wider = {}
+    """Give expected values with noise that covers the spread of perturbed copies.
+
+    Where even a few copies would not fit into memory the noise stays as it is.
+    """
+    copies = min(COPIES, MOST_NUMBERS // _numbers(problem) - 1)
+    if copies < FEWEST:
+        return expected
+    wider = dict(expected)
     with np.errstate(all="ignore"):
-        for name, tensor in expected.items():
-            axis = 1 if name not in {"c_n", "h_n"} else 0
-            spread = np.sqrt(np.square(copies[name] - np.expand_dims(exact[name], axis)).mean(axis=axis))
+        for name, spread in _spreads(problem, copies).items():
+            tensor = expected[name]
             noise = np.fmax(tensor.noise, spread.astype(tensor.noise.dtype))
             wider[name] = ExpectedTensor(tensor.value, tensor.rest, noise)
     return wider
 
 
-class _Kick:
-    """Standard normal numbers: part of them the same throughout a copy, part of them fresh."""
-
-    def __init__(self, rng: np.random.Generator, shape: tuple[int, ...], precision: Any) -> None:
-        self._rng, self._shape, self._precision = rng, shape, precision
-        self._fixed = np.sqrt(COMMON) * rng.standard_normal((shape[0], *(1,) * (len(shape) - 1)))
-
-    def __call__(self) -> Array:
-        fresh = np.sqrt(1 - COMMON) * self._rng.standard_normal(self._shape)
-        return (self._fixed + fresh).astype(self._precision)
-
-
-def _copies(problem: Problem) -> Arrays:
-    """Run the copies: tensors (T, copies, B, H), final states (copies, B, H)."""
-    noise = Noise.of(problem.case.run.dtype)
+def _numbers(problem: Problem) -> int:
+    """Count what one copy keeps."""
     T, B, I, H = problem.case.shape
-    W, R, b, x = (a.astype(noise.precision) for a in (problem.W, problem.R, problem.b, problem.x))
-    h, c = (np.repeat(a.astype(noise.precision)[None], COPIES, 0) for a in (problem.h0, problem.c0))
-    rng = np.random.Generator(np.random.Philox(0))
-    kick_z, kick_a = (_Kick(rng, (COPIES, B, 4 * H), noise.precision) for _ in range(2))
-    kick_c, kick_t, kick_h = (_Kick(rng, (COPIES, B, H), noise.precision) for _ in range(3))
-    found = {name: np.empty((T, COPIES, B, H), noise.precision) for name in "ifgoch"}
-    growth, u = noise.sum_growth(I + H), np.sqrt(noise.u2)
-    W2, R2 = (W * W).T, (R * R).T
-    with np.errstate(all="ignore"):
-        for t in range(T):
-            z = x[t] @ W.T + h @ R.T + b
-            z = z + kick_z() * np.sqrt(growth * ((x[t] * x[t]) @ W2 + (h * h) @ R2 + b * b) + noise.u2 * z * z)
-            a = sigmoid(z)
-            a[..., 2 * H : 3 * H] = np.tanh(z[..., 2 * H : 3 * H])
-            a = a + u * kick_a()
-            i, f, g, o = (a[..., k * H : (k + 1) * H] for k in range(4))
-            kept, added = f * c, i * g
-            new_c = kept + added
-            new_c = new_c + u * kick_c() * np.sqrt(kept * kept + added * added + new_c * new_c)
-            new_h = o * (np.tanh(new_c) + u * kick_t())
-            new_h = new_h * (1 + u * kick_h())
-            valid = True if problem.lengths is None else (t < problem.lengths)[:, None]
-            h, c = np.where(valid, new_h, h), np.where(valid, new_c, c)
-            for name, value in zip("ifgoh", (i, f, g, o, h), strict=True):
-                found[name][t] = np.where(valid, value, 0)
-            found["c"][t] = c
-    return {**found, "c_n": c, "h_n": h}
+    each = 8 * H if problem.dh is None else 24 * H + I
+    return max(1, T * B * each * len(lanes(problem.case.lstm)))
+
+
+class _Kicks:
+    """Standard normal numbers, part of them the same throughout a copy; the first copy is left exact."""
+
+    def __init__(self, copies: int, batch: int) -> None:
+        self.copies = copies
+        self._rng = np.random.Generator(np.random.Philox(0))
+        self._batch = batch
+        self._fixed: dict[tuple[str, int], Array] = {}
+        self._moved = np.repeat(np.arange(copies) > 0, batch)[:, None]
+
+    def __call__(self, name: str, value: Array, variance: Array) -> Array:
+        key = (name, value.shape[-1])
+        if key not in self._fixed:
+            self._fixed[key] = np.repeat(self._rng.standard_normal(self.copies), self._batch)[:, None]
+        kick = np.sqrt(COMMON) * self._fixed[key] + np.sqrt(1 - COMMON) * self._rng.standard_normal(value.shape)
+        return value + self._moved * kick * np.sqrt(variance)
+
+
+def _spreads(problem: Problem, copies: int) -> Arrays:
+    """Give the root mean square distance of copies from the exact one, by tensor."""
+    case, count = problem.case, copies + 1
+    network = Network(_copied(problem, count), _Kicks(count, case.run.batch))
+    known = tensors_of(case)
+    found = network.forward_values()
+    spreads = {}
+    for lane, tensors in found.items():
+        for kind, array in tensors.items():
+            name = name_of(kind, lane, case.lstm)
+            spreads[name] = _spread_over_batch(network.right_way(array, kind, lane), count)
+    if problem.dh is None:
+        return spreads
+    parts: dict[Lane, list[Part]] | None = {} if has_weight_steps(case) else None
+    for name, array in network.backward_values(found, parts).items():
+        over_batch = known[name].kind in {"dx", "dh0", "dc0"}
+        spreads[name] = _spread_over_batch(array, count) if over_batch else _spread(array)
+    for lane, chunks in (parts or {}).items():
+        for kind, spread in _contributions(network, lane, chunks, count):
+            if name_of(kind, lane, case.lstm) in known:
+                spreads[name_of(kind, lane, case.lstm)] = spread
+    return spreads
+
+
+def _spread_over_batch(array: Array, copies: int) -> Array:
+    """Give the spread of (..., copies B, n)."""
+    *lead, batch, n = array.shape
+    return _spread(np.moveaxis(array.reshape(*lead, copies, batch // copies, n), -3, 0))
+
+
+def _spread(array: Array) -> Array:
+    return np.sqrt(np.square(array[1:] - array[0]).mean(axis=0))
+
+
+def _contributions(network: Network, lane: Lane, chunks: list[Part], copies: int) -> list[tuple[str, Array]]:
+    """Give the spread of each timestep's contributions to gradients of weights."""
+    part = Part(*(np.concatenate(arrays) for arrays in zip(*chunks[::-1], strict=True)))
+    if lane.reverse:
+        part = Part(*(turned(array, network.problem.lengths) for array in part))
+    spreads = []
+    for name, left, right, _, _ in factors(network.walks[lane].cell, part, None):
+        rows = []
+        for t in range(len(left)):
+            one, other = (None if a is None else a[t].reshape(copies, -1, *a.shape[2:]) for a in (left, right))
+            assert one is not None
+            rows.append(_spread(product_of(one, other)))
+        spreads.append((f"{name}_t", np.stack(rows)))
+    return spreads
+
+
+def _copied(problem: Problem, copies: int) -> Problem:
+    """Put copies of the sequences side by side."""
+    case = problem.case
+    run = replace(
+        case.run,
+        batch=case.run.batch * copies,
+        lengths=None if case.run.lengths is None else case.run.lengths * copies,
+    )
+    lengths = None if problem.lengths is None else np.tile(problem.lengths, copies)
+    named = {name: getattr(problem, name) for name in ("x", "h0", "c0", "dh", "dc")}
+    tiled = {
+        name: None if array is None else np.concatenate([array] * copies, axis=-2) for name, array in named.items()
+    }  # fmt: skip
+    return Problem(replace(case, run=run, expect=None), problem.weights, lengths=lengths, **tiled)  # type: ignore[arg-type]
