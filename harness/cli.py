@@ -173,16 +173,19 @@ def adequacy(
     ] = False,
 ) -> int:
     """Compute which faults of the catalogue a case can see, without any framework."""
-    from harness.adequacy import adequacy
+    from harness.adequacy import adequacy, network_adequacy
     from harness.find_cases import find_cases
     from harness.output import check_outputs, write_json
     from harness.terminal import show_adequacy
 
     check_outputs(json, None)
-    found = adequacy([one.case for one in find_cases(case)])
-    show_adequacy(Console(stderr=str(json) == "-"), found, full=full)
+    cases = [one.case for one in find_cases(case)]
+    plain, networks = [one for one in cases if one.plain], [one for one in cases if not one.plain]
+    found = [of(own) for of, own in ((adequacy, plain), (network_adequacy, networks)) if own]
+    for one in found:
+        show_adequacy(Console(stderr=str(json) == "-"), one, full=full)
     if json is not None:
-        write_json(found, json)
+        write_json(found[0] if len(found) == 1 else found, json)
     return 0
 
 
@@ -280,11 +283,16 @@ def convert(
 
 
 @app.command
-def backends() -> int:
+def backends(
+    *, matrix: Annotated[bool, Parameter(negative="", help="Show features x backends instead, in one table.")] = False
+) -> int:
     """Show which backends are installed, their versions, and what each supports."""
     from harness.features import support
-    from harness.terminal import plain, support_text
+    from harness.terminal import plain, show_matrix, support_text
 
+    if matrix:
+        show_matrix(Console(), support())
+        return 0
     for one in support():
         Console().print(plain(support_text(one)), soft_wrap=True)
     return 0

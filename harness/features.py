@@ -4,28 +4,49 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from harness.backend import BackendInfo, by_worker, find_backends
 from harness.case import LSTM, Case, Run
 from harness.worker import Worker
 
 
-def _case(**changes: object) -> Case:
-    lstm = {key: changes.pop(key) for key in ("bias", "forget_bias") if key in changes}
-    return Case(
-        lstm=LSTM(input_size=2, hidden_size=3, **lstm),  # type: ignore[arg-type]
-        run=Run(timesteps=4, batch=2, **changes),  # type: ignore[arg-type]
-        name="feature",
-    )
+def _case(**changes: Any) -> Case:
+    lstm: dict[str, Any] = {"input_size": 2, "hidden_size": 3} | {
+        k: v for k, v in changes.items() if k in LSTM.__struct_fields__
+    }
+    run: dict[str, Any] = {"timesteps": 4, "batch": 2} | {
+        k: v for k, v in changes.items() if k in Run.__struct_fields__
+    }
+    return Case(lstm=LSTM(**lstm), run=Run(**run), name="feature")
 
 
 FEATURES: dict[str, Case] = {
     "float32": _case(),
     "float64": _case(dtype="float64"),
+    "float16": _case(dtype="float16"),
+    "bfloat16": _case(dtype="bfloat16"),
     "no bias": _case(bias=False, forget_bias=0.0),
     "initial state": _case(initial_state="probe"),
     "lengths": _case(lengths=(4, 2)),
     "lengths with 0": _case(lengths=(4, 0)),
+    "layers": _case(num_layers=2, initial_state="probe"),
+    "reverse": _case(direction="reverse", initial_state="probe"),
+    "bidirectional": _case(direction="bidirectional", initial_state="probe"),
+    "bidirectional layers, lengths": _case(num_layers=2, direction="bidirectional", lengths=(4, 2)),
+    "projection": _case(proj_size=2, initial_state="probe"),
+    "peepholes": _case(peephole=True, initial_state="probe"),
+    "cell clip": _case(cell_clip=0.3, initial_state="probe"),
+    "coupled gates": _case(input_forget=True, forget_bias=0.0),
+    "hard sigmoid 0.2 z": _case(recurrent_activation="hard_sigmoid_0.2"),
+    "hard sigmoid z/6": _case(recurrent_activation="hard_sigmoid_1/6"),
+    "one other activation": _case(activation="relu", cell_activation="relu"),
+    "any activations": _case(activation="sigmoid", cell_activation="linear"),
+    "gradients": _case(gradients=True),
+    "gradients, lengths": _case(gradients=True, lengths=(4, 2)),
+    "gradients, bidirectional layers": _case(gradients=True, num_layers=2, direction="bidirectional"),
+    "gradients, float16": _case(gradients=True, dtype="float16"),
+    "gradients, bfloat16": _case(gradients=True, dtype="bfloat16"),
 }
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.features import Support
     from harness.results import RunResult
 
+MOST_NAMES = 4  # cases that are named where more were left out
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
 
@@ -129,8 +130,40 @@ def support_text(support: Support) -> str:
     return "\n".join(lines)
 
 
+def show_matrix(console: Console, supports: list[Support]) -> None:
+    """Print features x backends, with the reasons against what a backend does not support."""
+    available = [one for one in supports if one.problem is None]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("feature")
+    for one in available:
+        table.add_column(plain(one.backend.name), overflow="fold", justify="right")
+    reasons: dict[str, list[str]] = {}  # by reason, who gives it
+    for one in available:
+        for reason in filter(None, one.reasons.values()):
+            reasons.setdefault(reason, [])
+            if one.backend.name not in reasons[reason]:
+                reasons[reason].append(one.backend.name)
+    numbers = {reason: k + 1 for k, reason in enumerate(reasons)}
+    for feature in available[0].reasons if available else ():
+        cells = [one.reasons[feature] for one in available]
+        table.add_row(
+            feature, *("yes" if reason is None else Text(f"no [{numbers[reason]}]", "dim") for reason in cells)
+        )
+    console.print(table)
+    for reason, names in reasons.items():
+        console.print(plain(f"[{numbers[reason]}] {reason} ({', '.join(names)})"), soft_wrap=True)
+    for one in supports:
+        if one.problem is not None:
+            console.print(plain(f"{one.backend.name} is not available: {one.problem}"), soft_wrap=True)
+
+
 def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool) -> None:
-    """Print what a check came to: each case, the first divergence in full, why, the fix, and what it could not see."""
+    """Print what a check came to: each case, the first divergence in full, why, the fix, and what it could not see.
+
+    ``named``: whether the cases were named; else what of the shipped ones was left out is said.
+    """
+    from harness.check import left_out
+
     console.print("Worst difference from the reference, in sigma of rounding:")
     console.print(results_table(runs))
     for text in _refusals(runs):
@@ -147,7 +180,18 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
     if named:
         for text in blind_texts([run.case for run in runs], checked.blind):
             console.print(plain(text), soft_wrap=True)
+    elif names := left_out():
+        console.print(plain(_left_out_text(names)), soft_wrap=True)
     console.print(summary(runs))
+
+
+def _left_out_text(names: list[str]) -> str:
+    """Say which shipped cases a check without names does not run, and how to have them run."""
+    some = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+    return (
+        f"Not run: {len(names)} shipped cases that ask for more than one plain layer ({some}). "
+        f"Name those that your port is made for: --case {names[0]}. All are listed by: lockstep cases"
+    )
 
 
 def show_anatomy(console: Console, found: Anatomy) -> None:
@@ -174,7 +218,7 @@ def show_adequacy(console: Console, found: Adequacy, *, full: bool) -> None:
     for name, row in found.sigma.items():
         if full or not all(seen(value, found.limit) for value in row):
             table.add_row(plain(name), *(_adequacy_cell(value, found.limit, short=many) for value in row))
-    console.print(f"Faults that change a case's h or c beyond {found.limit:g} sigma; a dot where they do not:")
+    console.print(f"Faults that change a case's numbers beyond {found.limit:g} sigma; a dot where they do not:")
     console.print(table)
     if many:
         console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(found.cases)) + "."))

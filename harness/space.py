@@ -1,0 +1,94 @@
+"""The space of cases: what a random configuration may be made of. Few shapes, many seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.case import LSTM, Case, Run, Values
+
+# Picks one of several options; the name tells what for.
+Choose = Callable[[str, Sequence[Any]], Any]
+
+# T, B, I, H: compiled frameworks compile anew for every shape.
+SHAPES = ((3, 2, 4, 5), (7, 1, 3, 3), (2, 4, 6, 4), (12, 3, 5, 8), (1, 2, 3, 2))
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+ACTIVATIONS = ("tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear")
+WEIGHTS = ("probe", "uniform", Values(kind="probe", scale=0.2), Values(kind="probe", scale=3.0))
+MOST_SEED = 2**63 - 1
+
+# What a network may have beyond one forward layer of the standard cell, each with the settings of [lstm] or [run]
+# that it draws from; every second network has a given one of them.
+FEATURES: dict[str, dict[str, Sequence[Any]]] = {
+    "layers": {"num_layers": (2, 3)},
+    "direction": {"direction": ("reverse", "bidirectional")},
+    "lengths": {"lengths": ("ragged",)},
+    "projection": {"proj_size": (1, 2)},
+    "peephole": {"peephole": (True,)},
+    "clip": {"cell_clip": (0.2, 1.0)},
+    "activations": {
+        "activation": ACTIVATIONS,
+        "recurrent_activation": ("sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "tanh"),
+        "cell_activation": ACTIVATIONS,
+    },
+    "coupling": {"input_forget": (True,)},
+    "no bias": {"bias": (False,)},
+    "gradients": {"gradients": (True,)},
+}
+
+
+_ALWAYS: dict[str, Sequence[Any]] = {
+    "dtype": DTYPES,
+    "weights": WEIGHTS,
+    "inputs": ("probe", "uniform", "ones"),
+    "initial_state": ("probe", "zeros"),
+    "forget_bias": (1.0, 0.0, 0.5),
+}
+
+
+def draw_case(choose: Choose, seed: int, fixed: dict[str, Any], features: Sequence[str] = tuple(FEATURES)) -> Case:
+    """Make a case of choices.
+
+    Args:
+        choose: Picks one of several options.
+        seed: The case's seed.
+        fixed: Settings of the tables [lstm] and [run] that are not chosen.
+        features: Names of ``FEATURES`` that the case may have.
+    """
+    settings: dict[str, Any] = {"seed": seed, **fixed}
+    sizes = choose("shape", SHAPES)
+    for name, size in zip(("timesteps", "batch", "input_size", "hidden_size"), sizes, strict=True):
+        settings.setdefault(name, size)
+    wanted = [_ALWAYS, *(FEATURES[feature] for feature in features if choose(feature, (False, True)))]
+    for group in wanted:
+        for name, options in group.items():
+            if name not in settings:
+                settings[name] = choose(name, options)
+    return _consistent(settings, choose)
+
+
+def _consistent(settings: dict[str, Any], choose: Choose) -> Case:
+    """Make a case of settings that were drawn apart, without contradictions."""
+    if settings.get("lengths") == "ragged":
+        T = settings["timesteps"]
+        settings["lengths"] = tuple(choose("length", range(T + 1)) for _ in range(settings["batch"]))
+    if settings.get("input_forget") or not settings.get("bias", True):
+        settings["forget_bias"] = 0.0
+    if settings.get("proj_size", 0) >= settings["hidden_size"]:
+        settings["proj_size"] = settings["hidden_size"] - 1
+    lstm = {name: value for name, value in settings.items() if name in LSTM.__struct_fields__}
+    run = {name: value for name, value in settings.items() if name in Run.__struct_fields__}
+    return Case(lstm=LSTM(**lstm), run=Run(**run), name="random")
+
+
+def random_case(rng: np.random.Generator, features: Sequence[str] = tuple(FEATURES), **fixed: Any) -> Case:
+    """Draw a case; each feature is there in every third one, so that most combinations have few of them."""
+
+    def choose(_: str, options: Sequence[Any]) -> Any:
+        if options == (False, True):
+            return bool(rng.integers(3) == 0)
+        return options[int(rng.integers(len(options)))]
+
+    return draw_case(choose, int(rng.integers(MOST_SEED)), fixed, features)

@@ -1,0 +1,59 @@
+"""Hypothesis strategies for tests of one's own: random cases over the whole space of LSTMs.
+
+    from hypothesis import given
+    from harness.fixture import assert_agrees
+    from harness.strategies import cases, seeds
+
+    @given(case=cases(features=["lengths"], dtype="float32"))
+    def test_my_port_agrees(case):
+        ...
+
+Shapes are few and seeds many, since compiled frameworks compile anew for every shape. Shrinking leads to few features,
+the first shape and plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from harness.case import Case
+from harness.space import FEATURES, MOST_SEED, draw_case
+
+__all__ = ["cases", "plain_cases", "seeds"]
+
+
+def seeds() -> st.SearchStrategy[int]:
+    """Draw seeds of cases."""
+    return st.integers(0, MOST_SEED)
+
+
+def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.SearchStrategy[Case]:
+    """Draw cases.
+
+    Args:
+        features: What a case may have beyond one forward layer of the standard cell: names of
+            ``harness.space.FEATURES``; all of them if left out.
+        settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
+
+    Raises:
+        ValueError: If there is no such feature.
+    """
+    wanted = tuple(FEATURES) if features is None else tuple(features)
+    unknown = [name for name in wanted if name not in FEATURES]
+    if unknown:
+        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(FEATURES)}")
+    return _cases(wanted, settings)
+
+
+def plain_cases(**settings: Any) -> st.SearchStrategy[Case]:
+    """Draw cases of one forward layer of the standard cell, with and without lengths, in single or double precision."""
+    dtype = {} if "dtype" in settings else {"dtype": st.sampled_from(["float32", "float64"])}
+    return st.fixed_dictionaries(dtype).flatmap(lambda drawn: cases(features=["lengths"], **settings, **drawn))
+
+
+@st.composite
+def _cases(draw: st.DrawFn, features: Sequence[str], settings: dict[str, Any]) -> Case:
+    return draw_case(lambda name, options: draw(st.sampled_from(options)), draw(seeds()), settings, features)
