@@ -18,6 +18,7 @@ from harness.messages import seen
 from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
 from harness.reference import Expected, ExpectedTensor, expect
+from harness.variations import variations
 
 # What a port or a backend returns; gates are seldom exposed.
 SEEN = ("h", "c")
@@ -69,6 +70,34 @@ def adequacy(
     columns = [_column(Problem.from_case(case), chosen) for case in cases]
     rows = {fault.name: [column[k] for column in columns] for k, fault in enumerate(chosen)}
     return Adequacy([case.name for case in cases], limit, rows)
+
+
+def network_adequacy(cases: Sequence[Case], limit: float = LIMIT_SIGMA) -> Adequacy:
+    """Compute which variations of ``harness.variations`` change any expected number of which cases.
+
+    A variation that a case has no place for, such as reversed layers of a single one, is not seen by it.
+    """
+    problems = [Problem.from_case(case) for case in cases]
+    expected = [expect(problem) for problem in problems]
+    rows = {
+        variation.name: [
+            _apart(variation.of(problem), own) for problem, own in zip(problems, expected, strict=True)
+        ]
+        for variation in variations()
+    }  # fmt: skip
+    return Adequacy([case.name for case in cases], limit, rows)
+
+
+def _apart(found: Expected | None, expected: Expected) -> float:
+    """Give the largest sigma between what a variation gives and what is expected."""
+    if found is None:
+        return 0.0
+    if found.keys() != expected.keys():
+        return np.inf
+    return max(
+        _sigma(tensor, found[name].value.astype(np.longdouble) + found[name].rest, ...)
+        for name, tensor in expected.items()
+    )  # fmt: skip
 
 
 def _column(problem: Problem, faults: Sequence[Fault]) -> list[float]:

@@ -22,6 +22,7 @@ from harness.observation import Observation
 from harness.problem import Problem
 from harness.results import Diagnosis, RunResult
 from harness.search import Explanation, Search
+from harness.variations import explain
 
 Array = NDArray[Any]
 
@@ -78,6 +79,37 @@ def diagnose(
         return found
     nothing = unexplained(looked_at, runs)
     return [replace(nothing, facts=[*nothing.facts, *_partly(observations, limit, two_biases=two_biases)])]
+
+
+def diagnose_runs(
+    observations: Sequence[Observation], runs: Sequence[RunResult], limit: float = LIMIT_SIGMA
+) -> dict[str, list[Diagnosis]]:
+    """Explain what one implementation returned for cases of any form.
+
+    Args:
+        observations: What it returned, right or wrong.
+        runs: The results of the comparison.
+        limit: In sigma.
+
+    Returns:
+        The explanations by case, for each that diverges. What plain layers do going forward is held against the
+        faults of the catalogue, everything else against ``harness.variations``.
+    """
+    parts = {one.problem.case.name: one.plain_part for one in observations}
+    plain = [part for part in parts.values() if part is not None]
+    of_plain = diagnose(plain, [run for run in runs if parts.get(run.case) is not None], limit=limit)
+    wrong = {part.problem.case.name for part in plain if not part.sigma(CANONICAL) <= limit}
+    rest = [one for one in observations if one.problem.case.name not in wrong and not one.problem.case.plain]
+    found = explain(rest, limit)
+    if not found and any(run.status == "diverge" and run.case not in wrong for run in runs):
+        own = [run for run in runs if run.case not in wrong]
+        nothing = unexplained(rest or list(observations), own)
+        if of_plain and of_plain[0].sigma is not None:
+            fact = f"plain forward layers are explained: {of_plain[0].message} [{of_plain[0].fault}]"
+            nothing = replace(nothing, facts=[*nothing.facts, fact])
+        found = [nothing]
+    diverging = [run.case for run in runs if run.status == "diverge"]
+    return {case: of_plain if case in wrong else found for case in diverging}
 
 
 def _partly(observations: Sequence[Observation], limit: float, *, two_biases: bool) -> list[str]:
@@ -223,7 +255,7 @@ def differ(problem: Problem, one: Execution, other: Execution, limit: float = LI
 def unexplained(seen: Sequence[Observation], runs: Sequence[RunResult]) -> Diagnosis:
     """Say that nothing explains it, and what is known all the same."""
     first = next((run for run in runs if run.status == "diverge" and run.first_divergence is not None), None)
-    wrong = [one for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA]
+    wrong = [one for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA] or list(seen)
     # The case that tells most: several timesteps, sequences and units, and small.
     one = max(wrong, key=lambda o: (sum(n > 1 for n in (*o.problem.x.shape[:2], o.problem.R.shape[1])), -_size(o)))
     first = next((run for run in runs if run.case == one.problem.case.name), first)
@@ -300,7 +332,7 @@ def _as_if_narrow(one: Observation) -> str | None:
 
 def _h_follows_from_c(one: Observation) -> bool | None:
     """Whether each h is o tanh(c), with o from the h observed before it and c as observed."""
-    if not {"h", "c"} <= one.tensors.keys() or one.problem.lengths is not None:
+    if not {"h", "c"} <= one.tensors.keys() or one.problem.lengths is not None or not one.problem.case.plain:
         return None
     p, h, c = one.problem, one.values["h"], one.values["c"]
     H = p.case.lstm.hidden_size

@@ -1,0 +1,592 @@
+"""What goes wrong in whole networks: directions, layers, projections, other cells, gradients. Each proved like a fault.
+
+A variation is the problem with something changed, run by the reference itself, and what is made of its results. The
+faults of ``harness.catalogue`` are about what one plain layer does from step to step; these are about everything around
+it, and about the way back. An explanation holds if the reference reproduces every number of every observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.curves import CURVES
+from harness.execution import GATES
+from harness.noise import LIMIT_SIGMA
+from harness.observation import Observation
+from harness.problem import Problem, Weights
+from harness.reference import RIGHT, Expected, ExpectedTensor, Way, expect
+from harness.reference.activations import ACTIVATIONS
+from harness.results import Diagnosis
+from harness.tensors import FORWARD, WEIGHT_STEPS, WEIGHT_SUMS, Lane, kind_of, lanes, name_of
+
+Array = NDArray[Any]
+# Gives the changed problem, None where a problem has no place for the change.
+Change = Callable[[Problem], Problem | None]
+Returned = Callable[[Expected, Problem], Expected]
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One thing done otherwise."""
+
+    name: str
+    message: str
+    fix: str
+    change: Change = lambda problem: problem
+    way: Way = RIGHT
+    returned: Returned = lambda expected, problem: expected
+    met: str = ""
+
+    def of(self, problem: Problem) -> Expected | None:
+        """Give what comes out of a problem; None where it has no place for this."""
+        changed = self.change(problem)
+        return None if changed is None else self.returned(expect(changed, self.way), problem)
+
+
+def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> list[Diagnosis]:
+    """Find the variations under which the reference reproduces all that was observed; the plainest first.
+
+    Observations in which something diverges decide; those that agree must be reproduced too.
+    """
+    wrong = [one for one in observations if not one.distance(one.expected, None) <= limit]
+    if not wrong:
+        return []
+    wrong.sort(key=lambda one: sum(array.size for array in one.tensors.values()))
+    held: list[tuple[Variation, float]] = []
+    for variation in variations():
+        sigma = _sigma(variation, wrong[0], limit)
+        if sigma is None or not sigma <= limit:
+            continue
+        rest = [_sigma(variation, one, limit) for one in observations if one is not wrong[0]]
+        if all(other is not None and other <= limit for other in rest):
+            held.append((variation, max([sigma, *filter(None, rest)])))
+    names = [variation.name for variation, _ in held]
+    cases = ", ".join(one.problem.case.name for one in observations)
+    return [
+        Diagnosis(
+            fault=variation.name,
+            message=variation.message,
+            fix=variation.fix,
+            sigma=sigma,
+            evidence=f"The reference, run that way, reproduces every number of {cases} to {sigma:.2g} sigma.",
+            indistinguishable_from=[name for name in names if name != variation.name],
+            family="network",
+            met=variation.met,
+        )
+        for variation, sigma in held
+    ]
+
+
+def _sigma(variation: Variation, one: Observation, limit: float) -> float | None:
+    """Give the distance of what was observed from a variation; where it has no place, from the reference."""
+    found = variation.of(one.problem)
+    if found is None:
+        sigma = one.distance(one.expected, None)
+        return sigma if sigma <= limit else None
+    if not one.tensors.keys() <= found.keys():
+        return None
+    return one.distance(found, None)
+
+
+def variations() -> Iterator[Variation]:
+    """Give all of them, plain ones before special ones."""
+    yield from _directions()
+    yield from _states()
+    yield from _cells()
+    yield from _weights()
+    yield from _lengths()
+    yield from _gradients()
+
+
+# -- directions and layers ---------------------------------------------------------------------------------------
+
+
+def _has_reverse(problem: Problem) -> bool:
+    return problem.case.lstm.direction != "forward"
+
+
+def _bidirectional(problem: Problem) -> bool:
+    return problem.case.lstm.direction == "bidirectional"
+
+
+def _if(condition: Callable[[Problem], bool]) -> Change:
+    return lambda problem: problem if condition(problem) else None
+
+
+def _reversible_within(problem: Problem) -> bool:
+    return _has_reverse(problem) and problem.lengths is not None
+
+
+def _directions() -> Iterator[Variation]:
+    yield Variation(
+        "reverse-not-reversed",
+        "The reverse direction goes from the first timestep to the last, like the forward one.",
+        "Turn the inputs of the reverse direction round, and its outputs back.",
+        _if(_has_reverse),
+        Way("not", "not"),
+    )
+    yield Variation(
+        "reverse-output-not-turned-back",
+        "The outputs of the reverse direction stand in the order in which they were computed, last timestep first.",
+        "Turn the outputs of the reverse direction back, so that h[t] belongs to x[t].",
+        _if(_has_reverse),
+        Way("within lengths", "not"),
+        met="Keras' go_backwards returns outputs in reverse order; Bidirectional turns them back.",
+    )
+    yield Variation(
+        "reverse-whole-array",
+        "The whole array is turned round for the reverse direction, so that padding comes first.",
+        "Turn each sequence round within its own length (tf.reverse_sequence, packed sequences).",
+        _if(_reversible_within),
+        Way("whole", "whole"),
+        met="microsoft/onnxruntime#4187.",
+    )
+    yield Variation(
+        "reverse-output-whole-array",
+        "Inputs are turned round within lengths, and outputs are turned back over the whole array.",
+        "Turn the outputs back within lengths too.",
+        _if(_reversible_within),
+        Way("within lengths", "whole"),
+    )
+    yield Variation(
+        "directions-exchanged",
+        "Forward and reverse direction have each other's weights.",
+        "Give each direction its own weights; PyTorch's are those with and without _reverse, ONNX' the two rows.",
+        lambda problem: _lanes_from(problem, lambda layer, d: (layer, 1 - d)) if _bidirectional(problem) else None,
+    )
+    for d, other in ((0, "forward"), (1, "reverse")):
+        yield Variation(
+            f"directions-share-{other}-weights",
+            f"Both directions use the weights of the {other} one.",
+            "Give each direction weights of its own.",
+            partial(_shared_direction, d=d),
+        )
+    yield Variation(
+        "direction-outputs-exchanged",
+        "The outputs of both directions stand side by side in the wrong order: reverse first.",
+        "Put the forward direction's output first.",
+        _exchanged_between_layers,
+        returned=_exchanged_outputs,
+    )
+    yield Variation(
+        "upper-layers-see-forward-only",
+        "The upper layers take in the output of the forward direction alone.",
+        "Feed the outputs of both directions, side by side, into the next layer.",
+        partial(_zeroed_between_layers, d=0),
+    )
+    yield Variation(
+        "layers-share-weights",
+        "All layers use the weights of the lowest one that fits them.",
+        "Give each layer weights of its own.",
+        _shared_layers,
+    )
+    yield Variation(
+        "layers-in-reverse-order",
+        "The layers' weights are taken from the top layer down.",
+        "Take them from the lowest layer up.",
+        lambda problem: _lanes_from(problem, lambda layer, d: (problem.case.lstm.num_layers - 1 - layer, d)),
+    )
+    yield Variation(
+        "reverse-final-state-of-last-timestep",
+        "The final hidden state of the reverse direction is its output at the last timestep, its first step.",
+        "Take the reverse direction's output at timestep 0, or the state that the framework returns.",
+        _if(_has_reverse),
+        returned=_last_output_as_final,
+        met="Stack Overflow, output[-1] of a bidirectional nn.LSTM.",
+    )
+
+
+def _lanes_from(problem: Problem, source: Callable[[int, int], tuple[int, int]]) -> Problem | None:
+    """Give each lane the weights of another; None where they do not fit, or nothing changes."""
+    rows = []
+    for layer, lane_weights in enumerate(problem.weights):
+        row = []
+        for d, own in enumerate(lane_weights):
+            k, e = source(layer, d)
+            other = problem.weights[k][e]
+            if any(other.arrays()[name].shape != array.shape for name, array in own.arrays().items()):
+                return None
+            row.append(other)
+        rows.append(tuple(row))
+    if all(a is b for one, other in zip(rows, problem.weights, strict=True) for a, b in zip(one, other, strict=True)):
+        return None
+    return replace(problem, weights=tuple(rows))
+
+
+def _shared_direction(problem: Problem, d: int) -> Problem | None:
+    return _lanes_from(problem, lambda layer, _: (layer, d)) if _bidirectional(problem) else None
+
+
+def _shared_layers(problem: Problem) -> Problem | None:
+    def source(layer: int, d: int) -> tuple[int, int]:
+        shape = problem.weights[layer][d].W.shape
+        return next(k for k in range(layer + 1) if problem.weights[k][d].W.shape == shape), d
+
+    return _lanes_from(problem, source)
+
+
+def _exchanged_between_layers(problem: Problem) -> Problem | None:
+    """Upper layers read [reverse; forward]: the columns of their input kernels in the other order."""
+    if not _bidirectional(problem):
+        return None
+    P = problem.case.lstm.output_size
+    return _changed_upper(problem, lambda W: np.concatenate([W[:, P:], W[:, :P]], axis=1))
+
+
+def _zeroed_between_layers(problem: Problem, d: int) -> Problem | None:
+    if not _bidirectional(problem) or problem.case.lstm.num_layers == 1:
+        return None
+    P = problem.case.lstm.output_size
+    keep = np.arange(2 * P) // P == d
+    return _changed_upper(problem, lambda W: (W * keep).astype(W.dtype))
+
+
+def _changed_upper(problem: Problem, change: Callable[[Array], Array]) -> Problem:
+    first, *upper = problem.weights
+    changed = [tuple(replace(w, W=change(w.W)) for w in row) for row in upper]
+    return replace(problem, weights=(first, *changed))
+
+
+def _exchanged_outputs(expected: Expected, problem: Problem) -> Expected:
+    top = problem.case.lstm.num_layers - 1
+    names = [f"h{Lane(top, reverse).suffix}" for reverse in (False, True)]
+    return expected | {names[0]: expected[names[1]], names[1]: expected[names[0]]}
+
+
+def _last_output_as_final(expected: Expected, problem: Problem) -> Expected:
+    lstm, changed = problem.case.lstm, dict(expected)
+    for lane in lanes(lstm):
+        if lane.reverse:
+            changed[name_of("h_n", lane, lstm)] = expected[name_of("h", lane, lstm)].at(-1)
+    return changed
+
+
+# -- states ------------------------------------------------------------------------------------------------------
+
+
+def _states() -> Iterator[Variation]:
+    starts: tuple[tuple[str, str, Callable[[Array, Array, Problem], Array | None]], ...] = (
+        ("initial-state-zero", "Every lane starts from zeros.", lambda own, other, p: np.zeros_like(own)),
+        ("initial-state-of-first-lane", "Every lane starts from the initial state of the first.", _first_lane),
+        ("initial-state-by-direction", "Initial states are taken direction by direction instead of layer by layer.",
+         _by_direction),
+        ("initial-state-layers-reversed", "Initial states are taken from the top layer down.", _layers_reversed),
+        ("initial-states-exchanged", "The initial h is taken for c, and c for h.",
+         lambda own, other, p: other if own.shape == other.shape else None),
+    )  # fmt: skip
+    for name, message, change in starts:
+        yield Variation(
+            name,
+            message,
+            "Start each lane from its own row of h0 and c0: layer by layer, forward before reverse.",
+            partial(_started, change=change),
+        )
+    yield Variation(
+        "final-states-by-direction",
+        "Final states are returned direction by direction instead of layer by layer.",
+        "Return final states layer by layer, forward before reverse.",
+        _if(lambda problem: _bidirectional(problem) and problem.case.lstm.num_layers > 1),
+        returned=partial(_reordered_finals, order=_direction_order),
+    )
+    yield Variation(
+        "final-states-layers-reversed",
+        "Final states are returned from the top layer down.",
+        "Return final states from the lowest layer up.",
+        _if(lambda problem: problem.case.lstm.num_layers > 1),
+        returned=partial(_reordered_finals, order=_layer_order),
+    )
+
+
+def _started(problem: Problem, change: Callable[[Array, Array, Problem], Array | None]) -> Problem | None:
+    h0, c0 = change(problem.h0, problem.c0, problem), change(problem.c0, problem.h0, problem)
+    return None if h0 is None or c0 is None else replace(problem, h0=h0.copy(), c0=c0.copy())
+
+
+def _first_lane(own: Array, _other: Array, problem: Problem) -> Array | None:
+    return None if problem.case.lstm.single else np.broadcast_to(own[:1], own.shape)
+
+
+def _direction_order(problem: Problem) -> list[int]:
+    D = len(problem.case.lstm.directions)
+    return [layer * D + d for d in range(D) for layer in range(problem.case.lstm.num_layers)]
+
+
+def _layer_order(problem: Problem) -> list[int]:
+    D, L = len(problem.case.lstm.directions), problem.case.lstm.num_layers
+    return [layer * D + d for layer in reversed(range(L)) for d in range(D)]
+
+
+def _by_direction(own: Array, _other: Array, problem: Problem) -> Array | None:
+    order = _direction_order(problem)
+    return None if order == sorted(order) else own[order]
+
+
+def _layers_reversed(own: Array, _other: Array, problem: Problem) -> Array | None:
+    return None if problem.case.lstm.num_layers == 1 else own[_layer_order(problem)]
+
+
+def _reordered_finals(expected: Expected, problem: Problem, order: Callable[[Problem], list[int]]) -> Expected:
+    own, changed = lanes(problem.case.lstm), dict(expected)
+    for kind in ("h_n", "c_n"):
+        for lane, k in zip(own, order(problem), strict=True):
+            changed[kind + lane.suffix] = expected[kind + own[k].suffix]
+    return changed
+
+
+# -- the cell ----------------------------------------------------------------------------------------------------
+
+_PLACES = {
+    "recurrent_activation": "the gates",
+    "activation": "the candidate",
+    "cell_activation": "the cell state's output",
+}
+
+
+def _set(problem: Problem, **changes: Any) -> Problem | None:
+    """Give the problem with other settings of [lstm]; None where it has them already."""
+    lstm = problem.case.lstm
+    if all(getattr(lstm, name) == value for name, value in changes.items()):
+        return None
+    changed = msgspec.structs.replace(lstm, **changes)
+    return replace(problem, case=msgspec.structs.replace(problem.case, lstm=changed, expect=None))
+
+
+def _cells() -> Iterator[Variation]:
+    yield Variation(
+        "clip-left-out",
+        "The cell state is not clipped.",
+        "Hold the new cell state in [-cell_clip, cell_clip] before the output is made of it.",
+        lambda problem: _set(problem, cell_clip=None),
+    )
+    yield Variation(
+        "coupling-left-out",
+        "The forget gate is computed from weights of its own, not as 1 - i.",
+        "Compute the forget gate as 1 - i.",
+        lambda problem: _set(problem, input_forget=False),
+    )
+    yield Variation(
+        "gates-coupled",
+        "The forget gate is 1 - i, where it has weights of its own.",
+        "Compute the forget gate from its own weights.",
+        lambda problem: _set(problem, input_forget=True, forget_bias=0.0),
+    )
+    yield Variation(
+        "peepholes-left-out",
+        "The gates do not see the cell state.",
+        "Add p_i c, p_f c with the old cell state and p_o c with the new one to the pre-activations.",
+        lambda problem: _peepholes(problem, lambda p: 0 * p),
+    )
+    orders = {"i-f-exchanged": (1, 0, 2), "f-o-exchanged": (0, 2, 1), "i-o-exchanged": (2, 1, 0)}
+    for name, order in orders.items():
+        yield Variation(
+            f"peepholes-{name}",
+            f"The peepholes' rows are taken in another order: {', '.join('ifo'[k] for k in order)}.",
+            "Canonical peepholes are stacked i, f, o; ONNX stacks them i, o, f.",
+            partial(_peepholes, change=lambda p, order=order: p[list(order)]),
+        )
+    for place, words in _PLACES.items():
+        for name in ACTIVATIONS:
+            yield Variation(
+                f"{place.replace('_', '-')}-{name}",
+                f"The activation of {words} is {CURVES[name].words}.",
+                f"Use the activation that the case names: {place}.",
+                partial(_set, **{place: name}),
+            )
+    for name in ACTIVATIONS:
+        yield Variation(
+            f"both-activations-{name}",
+            f"The activation of the candidate and of the cell state's output is {CURVES[name].words}.",
+            "Use the activations that the case names: activation and cell_activation.",
+            partial(_set, activation=name, cell_activation=name),
+        )
+
+
+def _peepholes(problem: Problem, change: Callable[[Array], Array]) -> Problem | None:
+    if not problem.case.lstm.peephole:
+        return None
+    return _each_lane(problem, lambda weights: replace(weights, p=change(weights.p)))  # type: ignore[arg-type]
+
+
+# -- weights -----------------------------------------------------------------------------------------------------
+
+
+def _each_lane(problem: Problem, change: Callable[[Weights], Weights]) -> Problem:
+    changed = iter([change(weights) for _, weights in problem.lanes()])
+    return replace(problem, weights=tuple(tuple(next(changed) for _ in row) for row in problem.weights))
+
+
+def _blocks(array: Array, order: str) -> Array:
+    """Read blocks stacked i, f, g, o as if they were stacked in another order."""
+    parts = np.split(array, 4)
+    return np.concatenate([parts[order.index(gate)] for gate in GATES])
+
+
+def _weights() -> Iterator[Variation]:
+    orders = {"read-igfo": "igfo", "read-iofg": "iofg"}
+    for a, b in combinations(GATES, 2):
+        order = "".join({a: b, b: a}.get(gate, gate) for gate in GATES)
+        orders.setdefault(f"exchanged-{a}-{b}", order)
+    for name, order in orders.items():
+        for where, arrays in (("", "WRb"), ("-in-kernels", "WR"), ("-in-b", "b")):
+            yield Variation(
+                f"gates-{name}{where}",
+                f"The blocks of {' and '.join(arrays)} are read in the order {', '.join(order)} in every lane.",
+                "Reorder the blocks: `lockstep convert --from ... --to ...` does it for each lane.",
+                partial(_each_lane, change=partial(_reordered, order=order, arrays=arrays)),
+            )
+    for name, factor, words in (("left-out", -1.0, "not added"), ("twice", 1.0, "added twice")):
+        yield Variation(
+            f"forget-bias-{name}",
+            f"The forget bias is {words}, in every lane.",
+            "Add the forget bias once; canonical b holds it already.",
+            partial(_forget_bias, factor=factor),
+        )
+    yield Variation(
+        "bias-left-out",
+        "The bias is not added.",
+        "Add b to the pre-activations of every lane.",
+        partial(_each_lane, change=lambda weights: replace(weights, b=0 * weights.b)),
+    )
+    yield Variation(
+        "bias-twice",
+        "The bias is added twice.",
+        "Add b once; where a framework stores two biases, their sum is b.",
+        partial(_each_lane, change=lambda weights: replace(weights, b=(2 * weights.b).astype(weights.b.dtype))),
+    )
+    yield Variation(
+        "recurrent-kernel-transposed",
+        "Each gate's recurrent kernel is transposed.",
+        "Transpose the recurrent kernel once where it is converted.",
+        _transposed,
+    )
+
+
+def _reordered(weights: Weights, order: str, arrays: str) -> Weights:
+    return replace(weights, **{name: _blocks(getattr(weights, name), order) for name in arrays})
+
+
+def _forget_bias(problem: Problem, factor: float) -> Problem | None:
+    lstm = problem.case.lstm
+    if not lstm.forget_bias:
+        return None
+    H = lstm.hidden_size
+
+    def changed(weights: Weights) -> Weights:
+        b = weights.b.copy()
+        b[H : 2 * H] += b.dtype.type(factor * lstm.forget_bias)
+        return replace(weights, b=b)
+
+    return _each_lane(problem, changed)
+
+
+def _transposed(problem: Problem) -> Problem | None:
+    if problem.case.lstm.proj_size or problem.case.lstm.hidden_size == 1:
+        return None
+    return _each_lane(
+        problem,
+        lambda weights: replace(weights, R=np.concatenate([block.T for block in np.split(weights.R, 4)])),
+    )
+
+
+# -- lengths -----------------------------------------------------------------------------------------------------
+
+
+def _lengths() -> Iterator[Variation]:
+    yield Variation(
+        "lengths-ignored",
+        "Lengths are ignored: padding is computed like any other timestep.",
+        "Mask outputs and states past each sequence's length, and reverse within it.",
+        _without_lengths,
+    )
+
+
+def _without_lengths(problem: Problem) -> Problem | None:
+    if problem.lengths is None:
+        return None
+    run = msgspec.structs.replace(problem.case.run, lengths=None)
+    return replace(problem, case=msgspec.structs.replace(problem.case, run=run, expect=None), lengths=None)
+
+
+# -- gradients ---------------------------------------------------------------------------------------------------
+
+
+def _gradients() -> Iterator[Variation]:
+    trained = _if(lambda problem: problem.dh is not None)
+    for what, words in (("hc", "h and c"), ("h", "h"), ("c", "c")):
+        yield Variation(
+            f"gradient-stopped-through-{what}",
+            f"No gradient passes through {words} from one step to the step before.",
+            "Do not detach the state between steps (stop_gradient, detach, a copy through NumPy).",
+            trained,
+            Way(detached=what),
+        )
+    yield Variation(
+        "cotangent-of-final-state-lost",
+        "The gradient that comes in at the final cell state is not passed on.",
+        "Start the way back from dc, not from zeros.",
+        partial(_cotangents, dc=lambda dc: 0 * dc),
+    )
+    yield Variation(
+        "cotangent-of-last-output-only",
+        "Only the last timestep's output passes a gradient back.",
+        "Add dh[t] at every timestep, not only at the last.",
+        partial(_cotangents, dh=lambda dh: dh * (np.arange(len(dh)) == len(dh) - 1)[:, None, None].astype(dh.dtype)),
+    )
+    yield Variation(
+        "cotangent-of-outputs-lost",
+        "Only the final cell state passes a gradient back.",
+        "Add dh[t] at every timestep.",
+        partial(_cotangents, dh=lambda dh: 0 * dh),
+    )
+    scales: dict[str, tuple[str, Callable[[Problem], float], tuple[str, ...] | None]] = {
+        "averaged-over-sequences": ("divided by the number of sequences", lambda p: 1 / p.case.run.batch, None),
+        "averaged-over-timesteps": ("divided by the number of timesteps", lambda p: 1 / p.case.run.timesteps, None),
+        "negated": ("negated", lambda p: -1.0, None),
+        "halved": ("halved", lambda p: 0.5, None),
+        "doubled": ("doubled", lambda p: 2.0, None),
+        "of-bias-doubled": ("doubled for the bias", lambda p: 2.0, ("db", "db_t")),
+        "of-weights-averaged": (
+            "divided by the number of sequences for the weights", lambda p: 1 / p.case.run.batch,
+            (*WEIGHT_SUMS, *WEIGHT_STEPS),
+        ),
+    }  # fmt: skip
+    for name, (words, factor, kinds) in scales.items():
+        yield Variation(
+            f"gradient-{name}",
+            f"Gradients are {words}.",
+            "Take the gradient of the sum of dh * h and dc * c_n, over all timesteps and sequences.",
+            trained,
+            returned=partial(_scaled, factor=factor, kinds=kinds),
+        )
+
+
+def _cotangents(problem: Problem, **changes: Callable[[Array], Array]) -> Problem | None:
+    if problem.dh is None:
+        return None
+    return replace(problem, **{name: change(getattr(problem, name)) for name, change in changes.items()})
+
+
+def _scaled(
+    expected: Expected, problem: Problem, factor: Callable[[Problem], float], kinds: tuple[str, ...] | None
+) -> Expected:
+    k = factor(problem)
+    changed = dict(expected)
+    for name, tensor in expected.items():
+        kind = kind_of(name)
+        if kind not in FORWARD and (kinds is None or kind in kinds):
+            value, rest, noise = (array.astype(np.float64) * k for array in (tensor.value, tensor.rest, tensor.noise))
+            dtype = tensor.value.dtype
+            kept = (value + rest).astype(dtype)
+            # The factor itself is rounded once more.
+            u = np.finfo(dtype).eps if problem.case.run.dtype == str(dtype) else 2.0**-8
+            noise = np.hypot(noise, u * np.abs(value))
+            changed[name] = ExpectedTensor(kept, (value + rest - kept).astype(dtype), noise.astype(dtype))
+    return changed
