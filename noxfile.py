@@ -57,6 +57,12 @@ def slow(session: nox.Session) -> None:
 
 
 @shared
+def proof(session: nox.Session) -> None:
+    """The proof of the limit: 5,000 random networks through every backend; --write docs/noise.md keeps the tables."""
+    run(session, "python", "tests/proof/run.py", *session.posargs)
+
+
+@shared
 def lint(session: nox.Session) -> None:
     """Format, style, types, and who imports whom."""
     for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["pyright"], ["lint-imports"]):

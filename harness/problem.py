@@ -100,17 +100,16 @@ class Problem:
         if run.gradients:
             cotangents = {"dh": case.natural_shape("h"), "dc": case.natural_shape("c_n")}
             arrays |= _values(case, "cotangents", cotangents, 1.0, 1.0)
-        dtype = dtype_of(run.dtype)
+        drawn = {name: _quantised(name, array, case) for name, array in drawn.items()}
+        arrays = {name: _quantised(name, array, case) for name, array in arrays.items()}
         weights = [
-            Weights(**{
-                name: drawn[name_of(name, lane, lstm)].astype(dtype) for name in weight_shapes(lstm, lane.layer)
-            })
+            Weights(**{name: drawn[name_of(name, lane, lstm)] for name in weight_shapes(lstm, lane.layer)})
             for lane in own
-        ]  # fmt: skip
+        ]
         count = len(lstm.directions)
         stack = tuple(tuple(weights[k : k + count]) for k in range(0, len(weights), count))
         lengths = None if run.lengths is None else np.array(run.lengths, np.int64)
-        return cls(case, stack, **{name: a.astype(dtype) for name, a in arrays.items()}, lengths=lengths)
+        return cls(case, stack, **arrays, lengths=lengths)
 
     @property
     def W(self) -> Array:  # noqa: N802 (the field's name)
@@ -167,6 +166,19 @@ class Problem:
 def dtype_of(name: str) -> np.dtype[Any]:
     """Give a case's dtype; bfloat16 is ml_dtypes'."""
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def _quantised(name: str, array: Array, case: Case) -> Array:
+    """Bring an array to the case's dtype."""
+    with np.errstate(over="ignore"):
+        quantised = array.astype(dtype_of(case.run.dtype))
+    if case.run.dtype == "float16" and np.isinf(quantised).sum() > np.isinf(array).sum():
+        largest = float(np.abs(array[np.isfinite(array)]).max())
+        raise CaseError(
+            f"case {case.name}: {name} holds {largest:g}, beyond the range of float16, which ends at 65504: "
+            "take a smaller scale, or bfloat16."
+        )
+    return quantised
 
 
 def _bias(case: Case, drawn: Array) -> Array:

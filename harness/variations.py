@@ -433,7 +433,8 @@ def _weights() -> Iterator[Variation]:
     orders = {"read-igfo": "igfo", "read-iofg": "iofg"}
     for a, b in combinations(GATES, 2):
         order = "".join({a: b, b: a}.get(gate, gate) for gate in GATES)
-        orders.setdefault(f"exchanged-{a}-{b}", order)
+        if order not in orders.values():
+            orders[f"exchanged-{a}-{b}"] = order
     for name, order in orders.items():
         for where, arrays in (("", "WRb"), ("-in-kernels", "WR"), ("-in-b", "b")):
             yield Variation(

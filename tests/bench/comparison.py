@@ -15,7 +15,7 @@ from backends import numpy_loop
 from harness.compare import limit_for, measure
 from harness.problem import Array, Problem
 from harness.reference import ExpectedTensor, expect
-from harness.trace import PER_TIMESTEP
+from harness.tensors import PER_TIMESTEP
 
 REPETITIONS = 21
 TIME_BOUND, MEMORY_BOUND = 5.0, 0.05

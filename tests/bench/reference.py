@@ -1,23 +1,61 @@
-"""What the variances cost: expected values with their noise against the plain reference."""
+"""What the variances cost: expected values with their noise against the plain reference, forward and backward."""
 
 from __future__ import annotations
 
+import tracemalloc
+
 from figures import Figure, against, figure_of
 from frameworks import usual_case
+from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 from timing import in_turn
 
+from harness.case import Case
 from harness.problem import Problem
 from harness.reference import expect, forward
+from harness.reference.network import Network
 from harness.serve import THREADS
 
 REPETITIONS = 21
 BOUND = 3.5
+TRACES = 4  # of the case's dtype that may be alive at once
+LONG = 10_000
 
 
 def reference() -> list[Figure]:
-    """Measure ``expect`` against ``forward``, both in float64."""
-    problem = Problem.from_case(usual_case())
+    """Measure expected values against values alone, both in float64; and memory against the size of a trace."""
+    case = usual_case()
+    trained = replace(case, run=replace(case.run, gradients=True))
+    problem = Problem.from_case(trained)
     with threadpool_limits(THREADS):  # as in a run
-        pairs = in_turn(lambda: expect(problem), lambda: forward(problem), REPETITIONS)
-    return [figure_of("expected values with variances / values alone", pairs, BOUND, against)]
+        plain = Problem.from_case(case)
+        there = in_turn(lambda: expect(plain), lambda: forward(plain), REPETITIONS)
+        values, expected = Network(problem), Network(problem)
+        found_values, found_expected = values.forward_values(), expected.forward_expected()
+        back = in_turn(
+            lambda: expected.backward_expected(found_expected),
+            lambda: values.backward_values(found_values),
+            REPETITIONS,
+        )
+    return [
+        figure_of("expected values with variances / values alone", there, BOUND, against),
+        figure_of("gradients with variances / gradients alone", back, BOUND, against),
+        _memory("peak memory at T 1,000 / one trace", _of_length(case, 1000)),
+        _memory("the same with gradients", _of_length(trained, 1000)),
+        _memory(f"peak memory at T {LONG:,} / one trace", _of_length(case, LONG)),
+    ]
+
+
+def _of_length(case: Case, timesteps: int) -> Case:
+    return replace(case, run=replace(case.run, timesteps=timesteps))
+
+
+def _memory(name: str, case: Case) -> Figure:
+    problem = Problem.from_case(case)
+    T, B, _, H = case.shape
+    trace = 6 * T * B * H * problem.x.itemsize  # i, f, g, o, c, h
+    tracemalloc.start()
+    expect(problem)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return Figure(name, peak / trace, TRACES, note=f"{peak / 1e6:.0f} MB against {trace / 1e6:.0f} MB")

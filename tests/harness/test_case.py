@@ -24,6 +24,7 @@ timesteps = 3
 batch = 2
 """
 
+LSTM, RUN = GOOD.partition("\n[run]")[0] + "\n", "\n[run]\ntimesteps = 3\nbatch = 2\n"
 SHIPPED = sorted(Path(str(files("cases"))).glob("*.toml"))
 
 
@@ -54,6 +55,22 @@ def test_a_case_is_hashable_and_equal_to_itself_read_again(tmp_path):
     assert load(tmp_path, text) == load(tmp_path, text)
 
 
+def test_a_network_knows_its_lanes_and_widths(tmp_path):
+    settings = 'num_layers = 2\ndirection = "bidirectional"\nproj_size = 3\n'
+    lstm = load(tmp_path, LSTM + settings + RUN).lstm
+    assert lstm.directions == (False, True)
+    assert (lstm.output_size, lstm.input_size_of(0), lstm.input_size_of(1)) == (3, 5, 6)
+    assert not lstm.plain
+    assert not lstm.single
+
+
+def test_golden_values_of_a_network_have_the_shapes_that_frameworks_give(tmp_path):
+    expect = "[expect]\nh = [1.0, 2.0, 3.0]\nh_n = [[1.0, 2.0], [3.0, 4.0]]\natol = 1e-6\nsource = 'x'\n"
+    case = load(tmp_path, LSTM + 'direction = "bidirectional"\n' + RUN + expect)
+    assert case.natural_shape("h") == (3, 2, 8)
+    assert case.natural_shape("h_n") == (2, 2, 4)
+
+
 def test_a_frozen_case_cannot_be_changed(tmp_path):
     with pytest.raises(AttributeError):
         load(tmp_path, GOOD).run.timesteps = 4
@@ -68,7 +85,7 @@ def test_a_frozen_case_cannot_be_changed(tmp_path):
         (GOOD.replace("hidden_size = 4", "hidden_size = 4.0"), ["[lstm] hidden_size", "int", "found 4.0"]),
         (GOOD.replace("hidden_size = 4", ""), ["[lstm]", "hidden_size is missing"]),
         (GOOD.replace("[lstm]", "[lstn]"), ["unknown key 'lstn'", "Did you mean 'lstm'"]),
-        (GOOD + 'dtype = "float23"', ["[run] dtype", "'float23'", "Choose one of: float16, bfloat16, float32, float64"]),
+        (GOOD + 'dtype = "float23"', ["[run] dtype", "'float23'", "Choose one of: float16, bfloat16, float32"]),
         (GOOD + 'weights = "one"', ["[run] weights", "'one'", "zeros, ones, uniform, probe", "file ="]),
         (GOOD + 'weights = { kind = "probe", scal = 2.0 }', ["[run.weights]", "'scal'", "Did you mean 'scale'"]),
         (GOOD + "weights = { scale = 2.0 }", ["[run] weights", "either kind", "or file"]),
@@ -89,6 +106,16 @@ def test_a_frozen_case_cannot_be_changed(tmp_path):
         (GOOD.replace("timesteps = 3", "timesteps = 16000000"), ["more than", "do not fit"]),
         (GOOD.replace("[run]", "bias = false\n[run]"), ["[lstm]", "bias = false", "set forget_bias = 0.0"]),
         (GOOD.replace("[run]", "forget_bias = inf\n[run]"), ["[lstm]", "forget_bias = inf"]),
+        (LSTM + "num_layers = 0" + RUN, ["[lstm] num_layers", ">= 1", "found 0"]),
+        (LSTM + 'direction = "backward"' + RUN, ["[lstm] direction", "forward, reverse, bidirectional"]),
+        (LSTM + "proj_size = -1" + RUN, ["[lstm] proj_size", ">= 0"]),
+        (LSTM + "cell_clip = 0.0" + RUN, ["[lstm] cell_clip", "> 0", "found 0.0"]),
+        (LSTM + "cell_clip = inf" + RUN, ["[lstm]", "cell_clip = inf", "leave it out for no clipping"]),
+        (LSTM + 'recurrent_activation = "hard_sigmoid"' + RUN, ["hard_sigmoid_0.2, hard_sigmoid_1/6"]),
+        (LSTM + "input_forget = true" + RUN, ["input_forget = true", "forget_bias = 1.0", "set forget_bias = 0.0"]),
+        (GOOD + 'cotangents = "ones"', ["[run]", "cotangents", "set gradients = true"]),
+        (LSTM + "num_layers = 900" + RUN.replace("= 2", "= 200000"), ["layer and direction", "do not fit"]),
+        (LSTM + "num_layers = 2" + RUN + "[expect]\nh_n = [1.0]\natol = 1e-6\nsource = 'x'", ["h_n", "2 entries"]),
         ("lstm = 1\nrun = 2", ["lstm", "object", "found 1"]),
         ("", ["lstm is missing"]),
         ("a = [", ["not valid TOML"]),

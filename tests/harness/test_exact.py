@@ -49,13 +49,15 @@ def test_balls_give_what_longdouble_gives(name, monkeypatch):
         np.testing.assert_allclose(tensor.noise, by_longdouble[key].noise, rtol=1e-5, atol=1e-150)
 
 
-def test_a_large_case_is_left_to_float64_with_doubled_variances(narrow):
+@pytest.mark.usefixtures("narrow")
+def test_a_large_case_is_left_to_float64_with_doubled_variances():
     case = make_case(dtype="float64", timesteps=1000, batch=10, hidden_size=64, input_size=64)
     assert not exact.wanted(case)
     assert noise.Noise.of("float64").u2 == pytest.approx(2 * 2.0**-106)
 
 
-def test_it_says_in_what_the_reference_computes(narrow):
+@pytest.mark.usefixtures("narrow")
+def test_it_says_in_what_the_reference_computes():
     assert "FLINT, 128 bits" in exact.description("float64")
     assert exact.description("float32") == "float64"
 

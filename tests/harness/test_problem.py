@@ -101,6 +101,34 @@ def test_the_tiny_case_holds_subnormal_numbers():
     assert np.abs(forward(problem)["c"]).max() < 2e-38
 
 
+def test_numbers_beyond_half_precision_are_refused():
+    case = make_case(dtype="float16", weights=Values(kind="probe", scale=1e5))
+    with pytest.raises(CaseError, match="beyond the range of float16"):
+        Problem.from_case(case)
+
+
+def test_a_network_draws_weights_of_which_no_two_are_alike():
+    problem = Problem.from_case(
+        make_case(num_layers=2, direction="bidirectional", peephole=True, proj_size=2, forget_bias=0.0)
+    )
+    drawn = [array.ravel() for name, array in problem.arrays().items() if name[0] in "WRbPp"]
+    weights = np.abs(np.concatenate(drawn))
+    assert len(np.unique(weights)) == len(weights)
+
+
+def test_weights_of_several_lanes_come_from_one_file(tmp_path):
+    case = make_case(num_layers=2, direction="bidirectional", proj_size=2)
+    drawn = {name: array for name, array in Problem.from_case(case).arrays().items() if name[0] in "WRbP"}
+    (tmp_path / "w.safetensors").write_bytes(save(drawn))
+    read = Problem.from_case(
+        make_case(
+            num_layers=2, direction="bidirectional", proj_size=2, weights=Values(file=str(tmp_path / "w.safetensors"))
+        )
+    )
+    for name, array in drawn.items():
+        np.testing.assert_array_equal(read.arrays()[name], array)
+
+
 def test_without_bias_b_holds_nothing():
     assert not Problem.from_case(make_case(bias=False, forget_bias=0.0)).b.any()
 

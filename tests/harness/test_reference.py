@@ -141,7 +141,7 @@ def test_what_is_not_finite_in_the_input_does_not_make_noise_infinite(bad):
 
 def one_step(problem, expected, steps):
     """Each of some timesteps alone, from the expected states."""
-    return expect_steps(problem, Lane(0, False), {name: expected[name].value for name in "hc"}, None, steps)
+    return expect_steps(problem, Lane(0, reverse=False), {name: expected[name].value for name in "hc"}, None, steps)
 
 
 @given(cases())

@@ -9,7 +9,7 @@ from lstm_cases import make_case
 from msgspec.structs import replace
 
 from harness.case import Values
-from harness.problem import Problem
+from harness.problem import Problem, Weights
 from harness.reference import backward, expect, forward
 
 NETWORKS = {
@@ -47,7 +47,7 @@ def problem_of(name, **more):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_computes_what_one_written_apart_computes(name):
     problem = problem_of(name)
-    plain = plain_lstm.run(problem.case, {key: a.astype(complex) for key, a in problem.arrays().items()})
+    plain = plain_lstm.run(problem.case, plain_lstm.complex_arrays(problem))
     found = forward(problem)
     lanes = [lane for lane, _ in problem.lanes()]
     single = problem.case.lstm.single
@@ -119,6 +119,14 @@ def test_a_contribution_stands_at_its_own_timestep():
     assert steps[4] == 0
 
 
+def test_gradients_through_ten_thousand_timesteps_are_finite_and_have_noise():
+    problem = Problem.from_case(make_case(timesteps=10_000, batch=1, gradients=True))
+    for name, tensor in expect(problem).items():
+        assert np.isfinite(tensor.value).all(), name
+        assert (tensor.noise > 0).all(), name
+        assert np.isfinite(tensor.noise).all(), name
+
+
 def test_a_kept_precision_is_told_to_be_wider_than_what_it_judges():
     for dtype in ("float16", "bfloat16", "float32", "float64"):
         problem = Problem.from_case(make_case(dtype=dtype))
@@ -130,8 +138,10 @@ def test_a_half_precision_case_quantises_its_numbers_first():
     single = Problem.from_case(make_case(dtype="float32"))
     assert problem.W.dtype.name == "bfloat16"
     np.testing.assert_array_equal(problem.W.astype(np.float32), single.W.astype(problem.W.dtype).astype(np.float32))
-    exact = Problem(replace(problem.case, run=replace(problem.case.run, dtype="float64")), *[
-        tuple(tuple(type(w)(*(a.astype(np.float64) for a in w.arrays().values())) for w in row) for row in problem.weights),
-        problem.x.astype(np.float64), problem.h0.astype(np.float64), problem.c0.astype(np.float64),
-    ])  # fmt: skip
+    weights = tuple(
+        tuple(Weights(*(array.astype(np.float64) for array in own.arrays().values())) for own in row)
+        for row in problem.weights
+    )
+    case = replace(problem.case, run=replace(problem.case.run, dtype="float64"))
+    exact = Problem(case, weights, *(array.astype(np.float64) for array in (problem.x, problem.h0, problem.c0)))
     np.testing.assert_allclose(np.float64(forward(exact)["h"]), forward(problem)["h"], atol=1e-15)

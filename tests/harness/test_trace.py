@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lstm_cases import make_case
 
+from backends import numpy_loop
 from harness.array_file import save_safetensors
 from harness.errors import TraceError
 from harness.problem import Problem
@@ -116,3 +117,16 @@ def test_a_trace_of_another_case_is_refused(saved):
     check_same_problem(described, Problem.from_case(make_case()), saved)
     with pytest.raises(TraceError, match="recorded from another case"):
         check_same_problem(described, Problem.from_case(make_case(seed=5)), saved)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_trace_of_a_trained_network_comes_back_bit_for_bit(tmp_path, dtype):
+    case = make_case(num_layers=2, direction="bidirectional", gradients=True, dtype=dtype)
+    kept = numpy_loop.run(Problem.from_case(case))
+    save_trace(tmp_path / "t.safetensors", kept, recorded(case))
+    found, said = load_trace(tmp_path / "t.safetensors")
+    assert said.case == case
+    assert found.arrays.keys() == kept.arrays.keys()
+    for name, array in kept.arrays.items():
+        assert found.arrays[name].dtype == array.dtype
+        assert found.arrays[name].tobytes() == array.tobytes()

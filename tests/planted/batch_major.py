@@ -1,6 +1,5 @@
 """Returns h with batch before time."""
 
-
 from backends import numpy_loop
 
 

@@ -1,6 +1,5 @@
 """Gives NaN in one place."""
 
-
 import numpy as np
 
 from backends import numpy_loop

@@ -1,6 +1,5 @@
 """Is wrong from timestep 2 on in one place, and right before."""
 
-
 from backends import numpy_loop
 
 

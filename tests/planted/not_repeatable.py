@@ -1,6 +1,5 @@
 """Gives other bits at every call, within rounding."""
 
-
 import numpy as np
 
 from backends import numpy_loop

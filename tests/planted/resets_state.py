@@ -13,6 +13,8 @@ def unsupported(case):
 
 def run(problem):
     p = problem
-    steps = [numpy_loop.run(Problem.plain(p.case, p.W, p.R, p.b, p.x[t : t + 1].copy(), p.h0, p.c0)) for t in range(len(p.x))]
+    steps = [
+        numpy_loop.run(Problem.plain(p.case, p.W, p.R, p.b, p.x[t : t + 1].copy(), p.h0, p.c0)) for t in range(len(p.x))
+    ]
     tensors = {name: np.concatenate([getattr(step, name) for step in steps]) for name in "ifgoch"}
     return Trace(**tensors, h_n=steps[-1].h_n, c_n=steps[-1].c_n)

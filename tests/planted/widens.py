@@ -1,6 +1,5 @@
 """Returns float64 for a case in float32."""
 
-
 from backends import numpy_loop
 
 

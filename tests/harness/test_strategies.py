@@ -1,0 +1,85 @@
+"""The space of cases: everything in it can be made, and it holds what it promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import find, given, settings
+
+from harness.case import Case
+from harness.problem import Problem
+from harness.reference import expect
+from harness.space import FEATURES, random_case
+from harness.strategies import cases, plain_cases, seeds
+from harness.tensors import tensors_of
+
+
+@given(case=cases())
+@settings(max_examples=60)
+def test_every_case_can_be_made_and_has_finite_noise(case):
+    expected = expect(Problem.from_case(case))
+    assert list(expected) == list(tensors_of(case))
+    for name, tensor in expected.items():
+        assert tensor.value.shape == tensors_of(case)[name].shape
+        assert np.isfinite(tensor.noise).all()
+        assert (tensor.noise > 0).all()
+
+
+@given(case=plain_cases())
+@settings(max_examples=30)
+def test_plain_cases_are_plain(case):
+    assert case.plain
+
+
+@given(case=cases(features=["lengths"], dtype="float16", hidden_size=9))
+@settings(max_examples=30)
+def test_settings_that_are_given_hold_and_features_that_are_not_asked_for_do_not_appear(case):
+    assert case.run.dtype == "float16"
+    assert case.lstm.hidden_size == 9
+    assert case.lstm.plain
+    assert not case.run.gradients
+
+
+def test_an_unknown_feature_is_named():
+    with pytest.raises(ValueError, match=r"no feature is called 'speed'. There are: layers"):
+        cases(features=["speed"])
+
+
+HAS = {
+    "layers": lambda case: case.lstm.num_layers > 1,
+    "direction": lambda case: case.lstm.direction == "bidirectional",
+    "lengths": lambda case: case.run.lengths is not None and 0 in case.run.lengths,
+    "projection": lambda case: case.lstm.proj_size > 0,
+    "peephole": lambda case: case.lstm.peephole,
+    "clip": lambda case: case.lstm.cell_clip is not None,
+    "activations": lambda case: case.lstm.activation == "relu",
+    "coupling": lambda case: case.lstm.input_forget,
+    "no bias": lambda case: not case.lstm.bias,
+    "gradients": lambda case: case.run.gradients,
+}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_feature_is_drawn(feature):
+    assert HAS[feature](find(cases(), HAS[feature]))
+
+
+def test_shrinking_leads_to_a_plain_small_case():
+    case = find(cases(), lambda case: case.lstm.peephole)
+    assert case.lstm.num_layers == 1
+    assert case.run.lengths is None
+    assert not case.run.gradients
+
+
+@given(seed=seeds())
+@settings(max_examples=20)
+def test_seeds_are_seeds_of_cases(seed):
+    assert 0 <= seed < 2**63
+
+
+def test_random_cases_are_the_same_for_one_seed_and_together_have_every_feature():
+    one, other = ([random_case(rng) for _ in range(60)] for rng in map(np.random.default_rng, (3, 3)))
+    assert one == other
+    assert all(isinstance(case, Case) for case in one)
+    for feature, has in HAS.items():
+        assert any(map(has, one)), feature

@@ -1,0 +1,201 @@
+"""Prove the limit: ``python tests/proof/run.py [--structures N] [--seeds N] [--write docs/proof.md]``.
+
+Random networks over the whole space of ``harness.space``, each with several seeds, through every backend; for each
+feature and dtype the root mean square and the largest sigma, forward and backward, and the false alarms. Then the other
+side: the smallest change of one weight, one state, one activation that is seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from detection import detection_table
+from msgspec.structs import replace
+
+from harness.backend import BackendInfo, find_backends
+from harness.case import Case
+from harness.compare import limit_for
+from harness.run import Answer, Problems, answers, judge_answer
+from harness.space import DTYPES, FEATURES, MOST_SEED, random_case
+from harness.tensors import BACKWARD, kind_of
+
+LOWEST, HIGHEST = 0.05, 1.5  # of the root mean square in every row
+
+
+@dataclass
+class Row:
+    """What was seen of one feature in one dtype."""
+
+    runs: int = 0
+    alarms: int = 0
+    count: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
+    squares: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})
+    largest: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})
+
+    def add(self, sigma: np.ndarray, *, backward: bool) -> None:
+        """Count the numbers of one tensor."""
+        self.count[backward] += sigma.size
+        self.squares[backward] += float(np.square(sigma, dtype=np.float64).sum())
+        self.largest[backward] = max(self.largest[backward], float(sigma.max(initial=0)))
+
+    def rms(self, *, backward: bool) -> float | None:
+        """Give the root mean square of sigma."""
+        return (self.squares[backward] / self.count[backward]) ** 0.5 if self.count[backward] else None
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is no false alarm, and neither root mean square is out of bounds."""
+        means = [mean for mean in (self.rms(backward=False), self.rms(backward=True)) if mean is not None]
+        return not self.alarms and all(LOWEST <= mean <= HIGHEST for mean in means)
+
+
+def main() -> int:
+    """Run the proof and print its tables; exit status 1 if a row is not as it must be."""
+    options = _options()
+    backends = find_backends(options.backend or None)
+    started = time.perf_counter()
+    rows, alarms, configurations = prove(options.structures, options.seeds, options.seed, backends)
+    own = {(name, ""): row for (kind, name), row in rows.items() if kind == "backend"}
+    numbers = sum(sum(row.count.values()) for row in own.values())
+    told = (
+        f"{configurations} random configurations ({options.structures} networks, {options.seeds} seeds each), "
+        f"{sum(row.runs for row in own.values())} runs of {len(backends)} backends, {numbers:.1e} numbers compared."
+    )
+    lines = [
+        told,
+        "",
+        *_table("Feature and dtype", {key: row for key, row in rows.items() if key[0] != "backend"}),
+        "",
+        *_table("Backend", own),
+        "",
+        *detection_table(),
+    ]
+    sys.stdout.write("\n".join(lines) + "\n\n")
+    for alarm in alarms:
+        sys.stdout.write(f"FALSE ALARM {alarm}\n")
+    sys.stdout.write(f"{time.perf_counter() - started:.0f} s\n")
+    if options.write:
+        _write(options.write, lines)
+    return int(not all(row.sound for row in rows.values()))
+
+
+def prove(
+    structures: int, seeds: int, seed: int, backends: list[BackendInfo]
+) -> tuple[dict[tuple[str, str], Row], list[str], int]:
+    """Run random cases through backends.
+
+    Returns:
+        Rows by (feature, dtype) and ("backend", name); the false alarms; how many configurations there were.
+    """
+    cases = list(random_cases(structures, seeds, seed))
+    rows: dict[tuple[str, str], Row] = {}
+    alarms: list[str] = []
+    problems, left = Problems(), dict.fromkeys((case.name for case in cases), len(backends))
+    for done, (case, backend, answer) in enumerate(answers(cases, backends, problems)):
+        if answer.status == "ran":
+            result = judge_answer(case, backend.name, answer, problems, limit_for(case))
+            keys = [(feature, case.run.dtype) for feature in features_of(case)] + [("backend", backend.name)]
+            own = [rows.setdefault(key, Row()) for key in keys]
+            sigmas = list(_sigmas(case, answer, problems))
+            for row in own:
+                row.runs += 1
+                row.alarms += result.status != "agree"
+                for backward, sigma in sigmas:
+                    row.add(sigma, backward=backward)
+            if result.status != "agree":
+                alarms.append(f"{backend.name}: {result.first_divergence} {case}")
+        elif answer.status != "unsupported":
+            alarms.append(f"{backend.name}: {answer.status} {answer.message} {case}")
+        left[case.name] -= 1
+        if not left[case.name]:
+            problems.drop(case)
+        if done % 500 == 0:
+            sys.stderr.write(f"{done} of {len(cases) * len(backends)} runs, {len(alarms)} alarms\n")
+    return rows, alarms, len(cases)
+
+
+def random_cases(structures: int, seeds: int, seed: int) -> Iterator[Case]:
+    """Draw networks, and for each several seeds one after the other: a compiled framework compiles it once."""
+    rng = np.random.default_rng(seed)
+    for n in range(structures):
+        case = random_case(rng, dtype=DTYPES[n % len(DTYPES)])
+        for k in range(seeds):
+            run = replace(case.run, seed=int(rng.integers(MOST_SEED)))
+            yield replace(case, run=run, name=f"random-{n}-{k}")
+
+
+def features_of(case: Case) -> list[str]:
+    """Name what a case has beyond one forward layer of the standard cell, or "plain"."""
+    lstm, run = case.lstm, case.run
+    found = {
+        "layers": lstm.num_layers > 1,
+        "direction": lstm.direction != "forward",
+        "lengths": run.lengths is not None,
+        "projection": bool(lstm.proj_size),
+        "peephole": lstm.peephole,
+        "clip": lstm.cell_clip is not None,
+        "activations": (lstm.activation, lstm.recurrent_activation, lstm.cell_activation)
+        != ("tanh", "sigmoid", "tanh"),
+        "coupling": lstm.input_forget,
+        "no bias": not lstm.bias,
+        "gradients": run.gradients,
+    }
+    assert found.keys() == FEATURES.keys()
+    return [name for name, has in found.items() if has] or ["plain"]
+
+
+def _sigmas(case: Case, answer: Answer, problems: Problems) -> Iterator[tuple[bool, np.ndarray]]:
+    """Give sigma of every finite number, tensor by tensor, and whether it is a gradient."""
+    assert answer.trace is not None
+    expected = problems.expected(case)
+    for name, actual in answer.trace.tensors(case).items():
+        tensor = expected[name]
+        with np.errstate(all="ignore"):
+            sigma = np.abs((actual.astype(tensor.value.dtype) - tensor.value) - tensor.rest) / tensor.noise
+        yield kind_of(name) in BACKWARD, sigma[np.isfinite(sigma)]
+
+
+def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
+    order = ["plain", *FEATURES]
+    lines = [
+        f"| {title} | runs | rms forward | largest | rms backward | largest | false alarms |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, dtype in sorted(rows, key=lambda key: (order.index(key[0]) if key[0] in order else 99, key)):
+        row = rows[name, dtype]
+        cells = []
+        for backward in (False, True):
+            mean = row.rms(backward=backward)
+            cells += ["", ""] if mean is None else [f"{mean:.2f}", f"{row.largest[backward]:.1f}"]
+        lines.append(f"| {name} {dtype}".rstrip() + f" | {row.runs} | {' | '.join(cells)} | {row.alarms} |")
+    return lines
+
+
+BEGIN, END = "<!-- proof: written by nox -s proof -->", "<!-- end of proof -->"
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    """Put the tables between the two marks of a page."""
+    before, _, rest = path.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--structures", type=int, default=500, help="networks, each compiled once")
+    parser.add_argument("--seeds", type=int, default=10, help="problems of each network")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of networks")
+    parser.add_argument("--backend", action="append", help="a backend to run, may be repeated; else all")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into this page")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
