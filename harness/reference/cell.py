@@ -79,6 +79,7 @@ class SlopeVariances(NamedTuple):
     c2: Array
     f2: Array
     near_clip: Array | None
+    unclipped: Array | None
 
 
 class Back(NamedTuple):
@@ -89,7 +90,8 @@ class Back(NamedTuple):
     dc_before: Array  # (B, H)
     dm: Array  # (B, H), before the projection
     dh: Array  # (B, P), with what came from the step after
-    dc: Array  # (B, H), of the cell state before clipping
+    dc_clipped: Array  # (B, H), of the cell state after clipping
+    dc: Array  # (B, H), of that before
 
 
 class Cell:
@@ -231,7 +233,7 @@ class Cell:
         if self.clip < np.inf:
             raw = f * saved.c_before + i * g
             near_clip = np.abs(np.abs(raw) - self.clip) <= NEAR * np.sqrt(saved_var.c)
-        return SlopeVariances(z, c, f_var + u2 * f2, z2, c2, f2, near_clip)
+        return SlopeVariances(z, c, f_var + u2 * f2, z2, c2, f2, near_clip, slopes.unclipped)
 
     def _of_gates(self, a: Array, function: Callable[[Activation, Array], Array]) -> Array:
         """Apply a function of activation and output to all gates (..., 4H): g has an activation of its own."""
@@ -263,13 +265,14 @@ class Cell:
         dc = dc + dm * slopes.c
         if self.p is not None:
             dc += dm * slopes.z[..., 3 * H :] * self.p[2]
+        dc_clipped = dc
         if slopes.unclipped is not None:
             dc = dc * slopes.unclipped
         dz = slopes.z * np.concatenate([dc, dc, dc, dm], axis=-1)
         dc_before = dc * slopes.f
         if self.p is not None:
             dc_before += dz[..., :H] * self.p[0] + dz[..., H : 2 * H] * self.p[1]
-        return Back(dz, dz @ self.Rt.T, dc_before, dm, dh, dc)
+        return Back(dz, dz @ self.Rt.T, dc_before, dm, dh, dc_clipped, dc)
 
     def back_variances(self, slopes: SlopeVariances, back: Back, dh_var: Array, dc_var: Array) -> Back:
         """Carry variances through ``back``: those of its factors, and of the cotangents that came in."""
@@ -279,13 +282,16 @@ class Cell:
             growth = noise.sum_growth(self.Pt.shape[1])
             dm_var = (growth * np.square(back.dh) + dh_var) @ self.Pt2.T + u2 * (dm * dm)  # type: ignore[union-attr]
         dm2, dc2 = dm * dm, back.dc * back.dc
-        dc_var = dc_var + slopes.c2 * dm_var + slopes.c * dm2 + u2 * dc2 + noise.tiny2
+        clipped2 = back.dc_clipped * back.dc_clipped
+        dc_var = dc_var + slopes.c2 * dm_var + slopes.c * dm2 + u2 * clipped2 + noise.tiny2
+        clipped_var = dc_var
         if self.p is not None:
             part = slice(3 * H, None)
             dz_o_var = slopes.z2[..., part] * dm_var + slopes.z[..., part] * dm2
             dc_var += np.square(self.p[2]) * (dz_o_var + u2 * np.square(back.dz[..., part]))
-        if slopes.near_clip is not None:
-            dc_var = np.where(slopes.near_clip, dc_var + dc2 + dm2, dc_var * (dc2 > 0))
+        if slopes.near_clip is not None and slopes.unclipped is not None:
+            # Where rounding decides whether it is clipped, all of it may come through or nothing.
+            dc_var = np.where(slopes.near_clip, dc_var + clipped2, dc_var * slopes.unclipped)
         d_var = np.concatenate([dc_var, dc_var, dc_var, dm_var], axis=-1)
         dz_var = slopes.z2 * d_var + slopes.z * np.concatenate([dc2, dc2, dc2, dm2], axis=-1) + noise.tiny2
         dc_before_var = slopes.f2 * dc_var + slopes.f * dc2 + noise.tiny2
@@ -296,7 +302,7 @@ class Cell:
             dc_before_var += u2 * np.square(back.dc_before)
         spread = dz_var + noise.sum_growth(4 * H) * (back.dz * back.dz)
         dh_before_var = spread @ self.Rt2.T + u2 * np.square(back.dh_before) + noise.tiny2
-        return Back(dz_var, dh_before_var, dc_before_var, dm_var, dh_var, dc_var)
+        return Back(dz_var, dh_before_var, dc_before_var, dm_var, dh_var, clipped_var, dc_var)
 
 
 def gates(a: Array) -> tuple[Array, Array, Array, Array]:

@@ -16,6 +16,7 @@ from harness.noise import LIMIT_SIGMA
 from harness.problem import Problem
 from harness.reference import expect, expect_steps
 from harness.spread import widened
+from harness.tensors import Lane
 
 # Few shapes, many seeds: compiled frameworks compile anew for every shape. T, B, I, H.
 SHAPES = [
@@ -89,7 +90,7 @@ class Tally(NamedTuple):
             whole = np.stack([distance(h, wider["h"]), distance(c, wider["c"])])
         alone = 0.0
         if of_one_run:
-            steps = expect_steps(problem, h, c, slice(0, T))
+            steps = expect_steps(problem, Lane(0, reverse=False), {"h": h, "c": c}, None, slice(0, T))
             alone = max(distance(h, steps["h"]).max(), distance(c, steps["c"]).max())
         larger = whole.max() > self.largest
         return Tally(

@@ -21,6 +21,8 @@ from msgspec.structs import replace
 from harness.backend import BackendInfo, find_backends
 from harness.case import Case
 from harness.compare import limit_for
+from harness.noise import LIMIT_SIGMA
+from harness.reference import Expected
 from harness.run import Answer, Problems, answers, judge_answer
 from harness.space import DTYPES, FEATURES, MOST_SEED, random_case
 from harness.tensors import BACKWARD, kind_of
@@ -33,6 +35,7 @@ class Row:
     """What was seen of one feature in one dtype."""
 
     runs: int = 0
+    amplified: int = 0  # beyond the limit by first-order noise, and judged by that of copies
     alarms: int = 0
     count: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
     squares: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})
@@ -102,9 +105,10 @@ def prove(
             result = judge_answer(case, backend.name, answer, problems, limit_for(case))
             keys = [(feature, case.run.dtype) for feature in features_of(case)] + [("backend", backend.name)]
             own = [rows.setdefault(key, Row()) for key in keys]
-            sigmas = list(_sigmas(case, answer, problems))
+            sigmas, amplified = _sigmas(case, answer, problems)
             for row in own:
                 row.runs += 1
+                row.amplified += amplified
                 row.alarms += result.status != "agree"
                 for backward, sigma in sigmas:
                     row.add(sigma, backward=backward)
@@ -150,10 +154,19 @@ def features_of(case: Case) -> list[str]:
     return [name for name, has in found.items() if has] or ["plain"]
 
 
-def _sigmas(case: Case, answer: Answer, problems: Problems) -> Iterator[tuple[bool, np.ndarray]]:
-    """Give sigma of every finite number, tensor by tensor, and whether it is a gradient."""
+Sigmas = list[tuple[bool, np.ndarray]]
+
+
+def _sigmas(case: Case, answer: Answer, problems: Problems) -> tuple[Sigmas, bool]:
+    """Give sigma of every finite number, tensor by tensor, and whether it is a gradient; then whether copies decided."""
+    found = list(_against(problems.expected(case), case, answer))
+    if max(float(sigma.max(initial=0)) for _, sigma in found) <= LIMIT_SIGMA:
+        return found, False
+    return list(_against(problems.widened(case), case, answer)), True
+
+
+def _against(expected: Expected, case: Case, answer: Answer) -> Iterator[tuple[bool, np.ndarray]]:
     assert answer.trace is not None
-    expected = problems.expected(case)
     for name, actual in answer.trace.tensors(case).items():
         tensor = expected[name]
         with np.errstate(all="ignore"):
@@ -164,8 +177,8 @@ def _sigmas(case: Case, answer: Answer, problems: Problems) -> Iterator[tuple[bo
 def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
     order = ["plain", *FEATURES]
     lines = [
-        f"| {title} | runs | rms forward | largest | rms backward | largest | false alarms |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| {title} | runs | rms forward | largest | rms backward | largest | by copies | false alarms |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, dtype in sorted(rows, key=lambda key: (order.index(key[0]) if key[0] in order else 99, key)):
         row = rows[name, dtype]
@@ -173,7 +186,9 @@ def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
         for backward in (False, True):
             mean = row.rms(backward=backward)
             cells += ["", ""] if mean is None else [f"{mean:.2f}", f"{row.largest[backward]:.1f}"]
-        lines.append(f"| {name} {dtype}".rstrip() + f" | {row.runs} | {' | '.join(cells)} | {row.alarms} |")
+        lines.append(
+            f"| {name} {dtype}".rstrip() + f" | {row.runs} | {' | '.join(cells)} | {row.amplified} | {row.alarms} |"
+        )
     return lines
 
 
