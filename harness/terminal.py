@@ -71,8 +71,12 @@ def results_table(runs: list[RunResult]) -> Table:
         table.add_column(plain(backend), justify="right", overflow="fold")
     cells = {(run.case, run.backend): run for run in runs}
     for case in dict.fromkeys(run.case for run in runs):
-        table.add_row(plain(case), *(_cell(cells.get((case, backend))) for backend in backends))
+        row = (cells.get((case, backend)) for backend in backends)
+        table.add_row(plain(case), *(_cell(run, short=len(backends) >= MANY) for run in row))
     return table
+
+
+MANY = 4  # columns beside which there is no room for the word "unsupported"; below the table it is said in full
 
 
 def show_results(console: Console, runs: list[RunResult]) -> None:
@@ -90,12 +94,15 @@ def show_results(console: Console, runs: list[RunResult]) -> None:
 
 
 def _refusals(runs: list[RunResult]) -> list[str]:
-    """Say once for each backend and reason what is unsupported, and in which cases."""
+    """Say once for each reason what is unsupported, by which backends, and in which cases."""
     cases: dict[tuple[str, str | None], list[str]] = {}
     for run in runs:
         if run.status == "unsupported":
             cases.setdefault((run.backend, run.message), []).append(run.case)
-    return [f"{backend}, unsupported: {reason} ({', '.join(names)})" for (backend, reason), names in cases.items()]
+    alike: dict[tuple[str | None, str], list[str]] = {}
+    for (backend, reason), names in cases.items():
+        alike.setdefault((reason, ", ".join(names)), []).append(backend)
+    return [f"{', '.join(who)}, unsupported: {reason} ({names})" for (reason, names), who in alike.items()]
 
 
 def summary(runs: list[RunResult]) -> str:
@@ -107,12 +114,12 @@ def summary(runs: list[RunResult]) -> str:
     return f"{len(runs)} runs: {parts or 'nothing'}"
 
 
-def _cell(run: RunResult | None) -> Text:
+def _cell(run: RunResult | None, *, short: bool) -> Text:
     if run is None:
         return Text("-", style="dim")
     style = _STYLES.get(run.status, "bold magenta")
     if not run.tensors:
-        return Text(run.status, style=style)
+        return Text("n/a" if short and run.status == "unsupported" else run.status, style=style)
     worst = number(max(tensor.worst.sigma for tensor in run.tensors.values()))
     return Text(f"{worst}" if run.status == "agree" else f"{run.status} {worst}", style=style)
 
@@ -134,9 +141,9 @@ def show_matrix(console: Console, supports: list[Support]) -> None:
     """Print features x backends, with the reasons against what a backend does not support."""
     available = [one for one in supports if one.problem is None]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("feature")
+    table.add_column("feature", no_wrap=True)
     for one in available:
-        table.add_column(plain(one.backend.name), overflow="fold", justify="right")
+        table.add_column(plain(one.backend.name.replace("_", "_\n")), overflow="fold", justify="right", min_width=6)
     reasons: dict[str, list[str]] = {}  # by reason, who gives it
     for one in available:
         for reason in filter(None, one.reasons.values()):

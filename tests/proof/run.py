@@ -158,7 +158,7 @@ Sigmas = list[tuple[bool, np.ndarray]]
 
 
 def _sigmas(case: Case, answer: Answer, problems: Problems) -> tuple[Sigmas, bool]:
-    """Give sigma of every finite number, tensor by tensor, and whether it is a gradient; then whether copies decided."""
+    """Give sigma of every finite number by tensor, and whether that is a gradient; then whether copies decided."""
     found = list(_against(problems.expected(case), case, answer))
     if max(float(sigma.max(initial=0)) for _, sigma in found) <= LIMIT_SIGMA:
         return found, False
