@@ -1,17 +1,23 @@
-"""LSTM as one compiled ``jax.lax.scan`` over time.
+"""LSTM as one compiled ``jax.lax.scan`` over time for each layer and direction.
 
-Canonical equations, gate order and weight layout (``harness.reference``): nothing is permuted here.
-Source: JAX API reference, ``jax.lax.scan``.
+Canonical equations, gate order and weight layout (``harness.reference``): nothing is permuted here. Gradients by
+``jax.vjp``; for those by timestep each step of the scan is given weights of its own. Source: JAX API reference,
+``jax.lax.scan``, ``jax.vjp``.
 """
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from msgspec.structs import replace
 
-from harness.case import Case
-from harness.problem import Problem
+from harness.case import LSTM, Case
+from harness.problem import Problem, dtype_of
+from harness.tensors import has_weight_steps, lanes, name_of
 from harness.trace import Stopwatch, Trace
 
 REQUIRES = ("jax",)
@@ -19,12 +25,24 @@ INSTALL = "lockstep-rnn[jax]"
 # Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
 ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
 
-State = tuple[jax.Array, jax.Array]  # (h, c), each (B, H)
+State = tuple[jax.Array, jax.Array]  # (h, c): (B, P), (B, H)
+Weights = dict[str, jax.Array]  # W, R, b, perhaps P and p, as in harness.problem.Weights
+Tensors = dict[str, jax.Array]
+
+# Names as in a case, ``harness.case.Activation``.
+ACTIVATIONS = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "hard_sigmoid_0.2": lambda z: jnp.clip(0.2 * z + 0.5, 0, 1),
+    "hard_sigmoid_1/6": jax.nn.hard_sigmoid,
+    "relu": jax.nn.relu,
+    "linear": lambda z: z,
+}
 
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    if jax.dtypes.canonicalize_dtype(case.run.dtype) != np.dtype(case.run.dtype):
+    if jax.dtypes.canonicalize_dtype(dtype_of(case.run.dtype)) != dtype_of(case.run.dtype):
         return f"JAX would narrow {case.run.dtype}; start Python with JAX_ENABLE_X64=1"
     return None
 
@@ -33,46 +51,107 @@ def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
-        ``h`` and ``c``, each (T, B, H), and the final states.
+        Of each lane ``c`` and ``h`` at every timestep, the final states, and gradients if they are asked for.
     """
     p = problem
+    # The forget bias stands in b: networks alike but for it share what is compiled.
+    lstm = replace(p.case.lstm, forget_bias=0.0)
+    weights = [lane.arrays() for _, lane in p.lanes()]
     stopwatch = Stopwatch()
     with stopwatch("run"):
-        if p.lengths is None:
-            h, c, h_n, c_n = _scan(p.W, p.R, p.b, p.x, p.h0, p.c0)
+        if p.dh is None:
+            found = _scan(lstm, weights, p.x, p.states("h0"), p.states("c0"), p.lengths)
         else:
-            h, c, h_n, c_n = _scan_lengths(p.W, p.R, p.b, p.x, p.h0, p.c0, p.lengths)
-        arrays = [np.asarray(a) for a in (h, c, h_n, c_n)]
-    h, c, h_n, c_n = arrays
-    return Trace(h=h, c=c, h_n=h_n, c_n=c_n, device=str(jax.devices()[0]), seconds=stopwatch.seconds)
+            found = _gradients(
+                lstm, weights, p.x, p.states("h0"), p.states("c0"), p.lengths, p.dh, p.states("dc"),
+                by_timestep=has_weight_steps(p.case),
+            )  # fmt: skip
+        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in found.items()}
+    return Trace(device=str(jax.devices()[0]), seconds=stopwatch.seconds, **arrays)
 
 
-def _step(state: State, x_t: jax.Array, W: jax.Array, R: jax.Array, b: jax.Array) -> State:
+@partial(jax.jit, static_argnames="lstm")
+def _scan(lstm: LSTM, weights: list[Weights], x, h0, c0, lengths) -> Tensors:
+    return _network(lstm, weights, x, h0, c0, lengths)[1]
+
+
+@partial(jax.jit, static_argnames=("lstm", "by_timestep"))
+def _gradients(lstm: LSTM, weights: list[Weights], x, h0, c0, lengths, dh, dc, *, by_timestep: bool) -> Tensors:
+    def network(weights: list[Weights], x, h0, c0):
+        return _network(lstm, weights, x, h0, c0, lengths, by_timestep=by_timestep)
+
+    if by_timestep:
+        weights = jax.tree.map(lambda w: jnp.broadcast_to(w, (len(x), *w.shape)), weights)
+    _, back, found = jax.vjp(network, weights, x, h0, c0, has_aux=True)
+    d_weights, dx, dh0, dc0 = back((dh, dc))
+    for k, lane in enumerate(lanes(lstm)):
+        own = {"dh0": dh0[k], "dc0": dc0[k]}
+        for name, d in d_weights[k].items():
+            if name == "b" and not lstm.bias:
+                continue
+            own |= {f"d{name}_t": d, f"d{name}": d.sum(axis=0)} if by_timestep else {f"d{name}": d}
+        found |= {name_of(kind, lane, lstm): array for kind, array in own.items()}
+    return {**found, "dx": dx}
+
+
+def _network(
+    lstm: LSTM, weights: list[Weights], x, h0, c0, lengths, *, by_timestep: bool = False
+) -> tuple[State, Tensors]:
+    """Run all lanes; weights are (T, ...) if each timestep is given its own.
+
+    Returns:
+        What a loss sees: h of the top layer (T, B, D P), and c_n (L D, B, H); and every tensor by its name in a trace.
+    """
+    below, above, finals, found = x, [], [], {}
+    for k, lane in enumerate(lanes(lstm)):
+        own = _lane(lstm, weights[k], below, (h0[k], c0[k]), lengths, reverse=lane.reverse, by_timestep=by_timestep)
+        above.append(own["h"])
+        finals.append(own["c_n"])
+        found |= {name_of(kind, lane, lstm): array for kind, array in own.items()}
+        if len(above) == len(lstm.directions):
+            below, above = jnp.concatenate(above, axis=-1), []
+    return (below, jnp.stack(finals)), found
+
+
+def _lane(
+    lstm: LSTM, weights: Weights, x: jax.Array, first: State, lengths, *, reverse: bool, by_timestep: bool
+) -> Tensors:
+    """Run one direction of one layer over ``x`` (T, B, I).
+
+    In the reverse direction a sequence keeps its first state until its own last timestep comes.
+    """
+
+    def step(state: State, now: tuple[Any, ...]) -> tuple[State, State]:
+        t, x_t, own = now
+        h, c = _step(lstm, weights if own is None else own, x_t, state)
+        if lengths is None:
+            return (h, c), (h, c)
+        valid = (t < lengths)[:, None]
+        return (jnp.where(valid, h, state[0]), jnp.where(valid, c, state[1])), (h, c)
+
+    steps = (jnp.arange(len(x)), x, weights if by_timestep else None)
+    (h_n, c_n), (h, c) = jax.lax.scan(step, first, steps, reverse=reverse)
+    if lengths is not None:
+        valid = (jnp.arange(len(x))[:, None] < lengths)[..., None]
+        h, c = jnp.where(valid, h, 0), jnp.where(valid, c, c_n)
+    return {"c": c, "h": h, "h_n": h_n, "c_n": c_n}
+
+
+def _step(lstm: LSTM, weights: Weights, x_t: jax.Array, state: State) -> State:
+    """Go one timestep."""
+    W, R, b, P, p = weights["W"], weights["R"], weights["b"], weights.get("P"), weights.get("p")
+    gate, candidate, cell = (
+        ACTIVATIONS[name] for name in (lstm.recurrent_activation, lstm.activation, lstm.cell_activation)
+    )
     h, c = state
     i, f, g, o = jnp.split(x_t @ W.T + h @ R.T + b, 4, axis=-1)
-    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-    h = jax.nn.sigmoid(o) * jnp.tanh(c)
-    return h, c
-
-
-@jax.jit
-def _scan(W, R, b, x, h0, c0) -> tuple[jax.Array, ...]:
-    def step(state: State, x_t: jax.Array) -> tuple[State, State]:
-        state = _step(state, x_t, W, R, b)
-        return state, state
-
-    (h_n, c_n), (h, c) = jax.lax.scan(step, (h0, c0), x)
-    return h, c, h_n, c_n
-
-
-@jax.jit
-def _scan_lengths(W, R, b, x, h0, c0, lengths) -> tuple[jax.Array, ...]:
-    def step(state: State, t_x: tuple[jax.Array, jax.Array]) -> tuple[State, State]:
-        t, x_t = t_x
-        valid = (t < lengths)[:, None]
-        h_new, c_new = _step(state, x_t, W, R, b)
-        h, c = jnp.where(valid, h_new, state[0]), jnp.where(valid, c_new, state[1])
-        return (h, c), (jnp.where(valid, h_new, 0), c)
-
-    (h_n, c_n), (h, c) = jax.lax.scan(step, (h0, c0), (jnp.arange(len(x)), x))
-    return h, c, h_n, c_n
+    if p is not None:
+        i, f = i + p[0] * c, f + p[1] * c
+    i, g = gate(i), candidate(g)
+    f = 1 - i if lstm.input_forget else gate(f)
+    c = f * c + i * g
+    if lstm.cell_clip is not None:
+        c = jnp.clip(c, -lstm.cell_clip, lstm.cell_clip)
+    o = gate(o if p is None else o + p[2] * c)
+    h = o * cell(c)
+    return h if P is None else h @ P.T, c

@@ -1,17 +1,36 @@
 """LSTM as the plainest loop over timesteps in NumPy: the equations, and nothing else.
 
-Canonical equations, gate order and weight layout (``harness.reference``): nothing is permuted here.
+Canonical equations, gate order and weight layout (``harness.reference``): nothing is permuted here. Every operation is
+done in the case's dtype; ``backends.numpy_operations`` tells how, and ``backends.numpy_backward`` has the gradients.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from harness.case import Case
-from harness.problem import Array, Problem
+from backends import numpy_backward
+from backends.numpy_operations import ACTIVATIONS, gates, held, keep, matmul
+from harness.case import LSTM, Case
+from harness.problem import Array, Arrays, Problem, Weights
+from harness.tensors import name_of
 from harness.trace import Stopwatch, Trace
 
 REQUIRES = ("numpy",)
+
+
+class Step(NamedTuple):
+    """What one timestep gives, (B, H) each, and what it was given."""
+
+    i: Array
+    f: Array
+    g: Array
+    o: Array
+    c: Array
+    h: Array  # (B, P)
+    h_before: Array  # (B, P)
+    c_before: Array
 
 
 def unsupported(case: Case) -> str | None:
@@ -23,30 +42,64 @@ def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
-        Gates, ``c`` and ``h``, each (T, B, H), and the final states.
+        Of each lane gates, ``c`` and ``h`` at every timestep, the final states, and gradients if they are asked for.
     """
-    p = problem
+    p, lstm = problem, problem.case.lstm
     stopwatch = Stopwatch()
-    h, c = p.h0, p.c0
-    steps: list[tuple[Array, ...]] = []
-    with stopwatch("run"), np.errstate(over="ignore"):
-        for t, x_t in enumerate(p.x):
-            i, f, g, o = np.split(x_t @ p.W.T + h @ p.R.T + p.b, 4, axis=-1)
-            i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-            c_new = f * c + i * g
-            h_new = o * np.tanh(c_new)
-            if p.lengths is None:
-                h, c = h_new, c_new
-                steps.append((i, f, g, o, c, h))
-                continue
-            valid = (t < p.lengths)[:, None]
-            h, c = np.where(valid, h_new, h), np.where(valid, c_new, c)
-            i, f, g, o, out = (np.where(valid, a, 0) for a in (i, f, g, o, h_new))
-            steps.append((i, f, g, o, c, out.astype(h.dtype)))
-    i, f, g, o, c_seq, h_seq = (np.stack(part).astype(p.x.dtype, copy=False) for part in zip(*steps, strict=True))
-    return Trace(i=i, f=f, g=g, o=o, c=c_seq, h=h_seq, h_n=h, c_n=c, seconds=stopwatch.seconds)
+    walks: list[numpy_backward.Walk] = []
+    found: Arrays = {}
+    # Where exp overflows the gate is 0; an unbounded activation may lead to infinity, and on to NaN.
+    with stopwatch("run"), np.errstate(over="ignore", invalid="ignore"):
+        below, above = p.x, []
+        for (lane, weights), h0, c0 in zip(p.lanes(), p.states("h0"), p.states("c0"), strict=True):
+            steps, arrays = _lane(lstm, weights, below, h0, c0, p.lengths, reverse=lane.reverse)
+            walks.append(numpy_backward.Walk(lane, weights, below, steps))
+            found |= {name_of(kind, lane, lstm): array for kind, array in arrays.items()}
+            above.append(arrays["h"])
+            if len(above) == len(lstm.directions):
+                below, above = above[0] if len(above) == 1 else np.concatenate(above, axis=-1), []
+        if p.dh is not None:
+            found |= numpy_backward.gradients(p, walks)
+    return Trace(seconds=stopwatch.seconds, **found)  # type: ignore[arg-type]
 
 
-def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), element by element; exp may overflow to infinity, which gives 0."""
-    return 1 / (1 + np.exp(-z))
+def _lane(
+    lstm: LSTM, weights: Weights, x: Array, h: Array, c: Array, lengths: Array | None, *, reverse: bool
+) -> tuple[list[Step], Arrays]:
+    """Run one direction of one layer over ``x`` (T, B, I), from the state it is given.
+
+    The reverse direction goes from the last timestep to the first; a sequence keeps its first state until its own last
+    timestep comes.
+
+    Returns:
+        The steps in order of time; and by kind gates, c (T, B, H), h (T, B, P), h_n and c_n.
+    """
+    W, R, b, P, p = weights.W, weights.R, weights.b, weights.P, weights.p
+    gate, candidate, cell = (
+        ACTIVATIONS[name] for name in (lstm.recurrent_activation, lstm.activation, lstm.cell_activation)
+    )
+    T, clip = len(x), lstm.cell_clip
+    steps: list[Step] = []
+    for t in reversed(range(T)) if reverse else range(T):
+        z_i, z_f, z_g, z_o = gates(matmul(x[t], W.T) + matmul(h, R.T) + b)
+        if p is not None:
+            z_i, z_f = z_i + p[0] * c, z_f + p[1] * c
+        i, g = gate(z_i), candidate(z_g)
+        f = 1 - i if lstm.input_forget else gate(z_f)
+        raw = f * c + i * g
+        c_new = raw if clip is None else held(raw, -clip, clip)
+        o = gate(z_o if p is None else z_o + p[2] * c_new)
+        m = o * cell(c_new)
+        h_new = m if P is None else matmul(m, P.T)
+        steps.append(Step(i, f, g, o, c_new, h_new, h, c))
+        valid = None if lengths is None else (t < lengths)[:, None]
+        h, c = keep(valid, h_new, h), keep(valid, c_new, c)
+    if reverse:
+        steps.reverse()
+    found = {name: np.stack([getattr(step, name) for step in steps]) for name in ("i", "f", "g", "o", "c", "h")}
+    if lengths is not None:
+        valid = np.arange(T)[:, None, None] < lengths[:, None]
+        found = {
+            name: np.where(valid, array, c if name == "c" else np.zeros_like(array)) for name, array in found.items()
+        }
+    return steps, {**found, "h_n": h, "c_n": c}

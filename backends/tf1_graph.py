@@ -1,30 +1,53 @@
-"""A TF1 graph around one ``BasicLSTMCell``, for the backends that unroll it in their own way.
+"""A TF1 graph around LSTM cells, for the backends that unroll them in their own way.
 
-The cell stores one kernel (input + hidden, 4·hidden) for ``[x, h]``, gates i, j, f, o (j is g), and one
-bias to whose f part it adds ``forget_bias`` at run time. Source: TensorFlow 2.21,
-``tf.compat.v1.nn.rnn_cell.BasicLSTMCell``.
+The graph is built once for all cases that are alike in what decides it. Gradients are ``tf.gradients``. Source:
+TensorFlow 2.21, ``tf.compat.v1``; cells and weights as ``backends.tf_cells`` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import tensorflow as tf
-from msgspec.structs import replace
 
-from harness.case import Case
-from harness.dialect import DIALECTS, store
-from harness.problem import Problem
+from backends import tf_cells
+from harness.case import LSTM, Case, Run
+from harness.problem import Arrays, Problem
+from harness.tensors import Lane, has_weight_steps, lanes, name_of
 from harness.trace import Parameter, Stopwatch, Trace
 
 tf1 = tf.compat.v1
-TF1 = DIALECTS["tf1"]
 
-# From a cell, x (T, B, I), its first state and lengths (B,) or None, what to fetch: h, c_n, h_n, perhaps c.
-Unroll = Callable[[Any, Any, Any, Any], dict[str, Any]]
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What is to be unrolled."""
+
+    lstm: LSTM
+    cells: dict[Lane, Any]
+    x: Any  # (T, B, I)
+    states: dict[Lane, Any]  # LSTMStateTuple
+    lengths: Any | None  # (B,)
+
+    def layers(self) -> list[list[Lane]]:
+        """Give the lanes by layer, forward before reverse."""
+        return [[lane for lane in self.cells if lane.layer == layer] for layer in range(self.lstm.num_layers)]
+
+
+@dataclass(frozen=True, eq=False)
+class Unrolled:
+    """What an unrolling gives."""
+
+    h: Any  # (T, B, D P), of the top layer
+    final: dict[Lane, Any]  # LSTMStateTuple
+    exposed: dict[str, Any] = field(default_factory=dict)  # what else a trace may hold, by its names there
+    reads_each_step: bool = False  # whether every timestep reads the variables for itself
+
+
+Unroll = Callable[[Network], Unrolled]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,78 +57,142 @@ class Graph:
     session: Any
     inputs: dict[str, Any]
     fetches: dict[str, Any]
+    gradients: dict[tuple[Lane, str], Any]  # of a lane's variables, "" or "_t" for those of each timestep
     assign: Any | None  # None where the initialisers have set the weights already
     variables: tuple[Parameter, ...]
+
+    def run(self, what: Any, arrays: Arrays) -> Any:
+        """Compute ``what``; of ``arrays`` those that the graph knows are fed."""
+        return self.session.run(what, {self.inputs[name]: a for name, a in arrays.items() if name in self.inputs})
 
 
 def run(problem: Problem, unroll: Unroll) -> Trace:
     """Run ``problem`` through the graph that ``unroll`` builds, building it once per shape."""
+    p, lstm = problem, problem.case.lstm
     stopwatch = Stopwatch()
     with stopwatch("build"):
-        graph = _graph(unroll, shape_of(problem.case))
-    p = problem
+        graph = _graph(unroll, shape_of(p.case))
     with stopwatch("run"):
         if graph.assign is not None:
-            stored = store({"W": p.W, "R": p.R, "b": p.b}, replace(TF1, forget_bias=p.case.lstm.forget_bias))
-            graph.session.run(graph.assign, {graph.inputs[name]: array for name, array in stored.items()})
-        arrays = {name: getattr(p, name) for name in ("x", "h0", "c0", "lengths") if name in graph.inputs}
-        found = graph.session.run(graph.fetches, {graph.inputs[name]: array for name, array in arrays.items()})
+            stored = {
+                name_of(name, lane, lstm): array
+                for lane, weights in p.lanes()
+                for name, array in tf_cells.stored(weights, lstm).items()
+            }
+            graph.run(graph.assign, stored)
+        found, gradients = graph.run((graph.fetches, graph.gradients), p.arrays())
+    for (lane, timed), of_variables in gradients.items():
+        for name, array in tf_cells.canonical(of_variables, lstm, lane.layer).items():
+            found[name_of(name + timed, lane, lstm)] = array
     device = graph.fetches["h_n"].device or "/device:CPU:0"
     return Trace(**found, parameters=graph.variables, device=device, seconds=stopwatch.seconds)
 
 
-@dataclass(frozen=True)
-class GraphShape:
-    """What decides a graph: two cases alike in it share one."""
-
-    timesteps: int
-    batch: int
-    input_size: int
-    hidden_size: int
-    dtype: str
-    forget_bias: float
-    ones: bool
-    lengths: bool
-
-
-def shape_of(case: Case) -> GraphShape:
-    """Give the shape of a case's graph."""
-    weights = case.run.values("weights")
-    return GraphShape(
-        *case.shape,
-        dtype=case.run.dtype,
-        forget_bias=case.lstm.forget_bias,
-        ones=weights.kind == "ones" and weights.scale == 1,
-        lengths=case.run.lengths is not None,
+def shape_of(case: Case) -> Case:
+    """Give what decides a case's graph, as a case: two that are alike in it share one."""
+    run, weights = case.run, case.run.values("weights")
+    return Case(
+        lstm=case.lstm,
+        run=Run(
+            timesteps=run.timesteps,
+            batch=run.batch,
+            dtype=run.dtype,
+            weights="ones" if weights.kind == "ones" and weights.scale == 1 else "probe",
+            lengths=None if run.lengths is None else (run.timesteps,) * run.batch,
+            gradients=run.gradients,
+        ),
     )
 
 
 @lru_cache(maxsize=16)
-def _graph(unroll: Unroll, shape: GraphShape) -> Graph:
-    T, B, I, H = shape.timesteps, shape.batch, shape.input_size, shape.hidden_size
-    dtype = tf.as_dtype(shape.dtype)
+def _graph(unroll: Unroll, case: Case) -> Graph:
+    lstm, dtype, ones = case.lstm, tf.as_dtype(case.run.dtype), case.run.weights == "ones"
     with tf.Graph().as_default() as graph:
-        inputs = {
-            "x": tf1.placeholder(dtype, (T, B, I), "x"),
-            "h0": tf1.placeholder(dtype, (B, H), "h0"),
-            "c0": tf1.placeholder(dtype, (B, H), "c0"),
-        }
-        if shape.lengths:
-            inputs["lengths"] = tf1.placeholder(tf.int64, (B,), "lengths")
+        inputs = _placeholders(case)
         # As in the question: the scope's initialiser makes the kernel one, the cell its bias zero.
-        initializer = tf1.ones_initializer() if shape.ones else tf1.zeros_initializer()
-        cell = tf1.nn.rnn_cell.BasicLSTMCell(H, forget_bias=shape.forget_bias, dtype=dtype)
-        state = tf1.nn.rnn_cell.LSTMStateTuple(c=inputs["c0"], h=inputs["h0"])
+        initializer = tf1.ones_initializer() if ones else tf1.zeros_initializer()
+        cells = {lane: tf_cells.cell_of(lstm, dtype) for lane in lanes(lstm)}
         with tf1.variable_scope("lstm", initializer=initializer):
-            fetches = unroll(cell, inputs["x"], state, inputs.get("lengths"))
-        assign = None
-        if not shape.ones:
-            inputs["kernel"] = tf1.placeholder(dtype, (I + H, 4 * H), "kernel")
-            inputs["bias"] = tf1.placeholder(dtype, (4 * H,), "bias")
-            kernel, bias = cell.trainable_variables
-            assign = tf.group(tf1.assign(kernel, inputs["kernel"]), tf1.assign(bias, inputs["bias"]))
+            unrolled = unroll(Network(lstm, cells, inputs["x"], _states(inputs, lstm), inputs.get("lengths")))
+        fetches = {
+            "h": unrolled.h,
+            "c_n": _joined([unrolled.final[lane].c for lane in cells]),
+            "h_n": _joined([unrolled.final[lane].h for lane in cells]),
+            **unrolled.exposed,
+        }
+        own = {lane: tf_cells.variables_of(cell) for lane, cell in cells.items()}
+        gradients: dict[tuple[Lane, str], Any] = {}
+        if case.run.gradients:
+            reads = _reads(own) if unrolled.reads_each_step and has_weight_steps(case) else {}
+            of_inputs, gradients = _gradients(inputs, fetches, own, reads)
+            fetches |= of_inputs
+        assign = None if ones else _assign(inputs, own, lstm)
         variables = tuple(Parameter(v.name, tuple(v.shape.as_list())) for v in tf1.global_variables())
         initialise = tf1.global_variables_initializer()
     session = tf1.Session(graph=graph)
     session.run(initialise)
-    return Graph(session, inputs, fetches, assign, variables)
+    return Graph(session, inputs, fetches, gradients, assign, variables)
+
+
+def _placeholders(case: Case) -> dict[str, Any]:
+    """Make the graph's inputs, but for weights."""
+    T, B, I, _ = case.shape
+    shapes = {"x": (T, B, I), "h0": case.natural_shape("h0"), "c0": case.natural_shape("c0")}
+    if case.run.gradients:
+        shapes |= {"dh": case.natural_shape("h"), "dc": case.natural_shape("c_n")}
+    dtype = tf.as_dtype(case.run.dtype)
+    inputs = {name: tf1.placeholder(dtype, shape, name) for name, shape in shapes.items()}
+    if case.run.lengths is not None:
+        inputs["lengths"] = tf1.placeholder(tf.int64, (B,), "lengths")
+    return inputs
+
+
+def _states(inputs: dict[str, Any], lstm: LSTM) -> dict[Lane, Any]:
+    h0, c0 = ([inputs[name]] if lstm.single else tf.unstack(inputs[name]) for name in ("h0", "c0"))
+    pairs = zip(lanes(lstm), c0, h0, strict=True)
+    return {lane: tf1.nn.rnn_cell.LSTMStateTuple(c=c, h=h) for lane, c, h in pairs}
+
+
+def _joined(of_lanes: list[Any]) -> Any:
+    return of_lanes[0] if len(of_lanes) == 1 else tf.stack(of_lanes)
+
+
+def _reads(own: dict[Lane, dict[str, Any]]) -> dict[Lane, dict[str, list[Any]]]:
+    """Give what each timestep has read, in order of time, by lane and variable."""
+    found: dict[str, list[Any]] = {}
+    for operation in tf1.get_default_graph().get_operations():
+        # A variable is read once more where it is made, for nobody.
+        if operation.type == "ReadVariableOp" and operation.outputs[0].consumers():
+            found.setdefault(operation.inputs[0].name, []).append(operation.outputs[0])
+    return {
+        lane: {name: found[v.handle.name][:: -1 if lane.reverse else 1] for name, v in variables.items()}
+        for lane, variables in own.items()
+    }
+
+
+def _gradients(
+    inputs: dict[str, Any],
+    fetches: dict[str, Any],
+    own: dict[Lane, dict[str, Any]],
+    reads: dict[Lane, dict[str, list[Any]]],
+) -> tuple[dict[str, Any], dict[tuple[Lane, str], Any]]:
+    """Give the gradients of sum(dh * h) + sum(dc * c_n): dx, dh0, dc0, and those of lanes' variables."""
+    sources = ({f"d{name}": inputs[name] for name in ("x", "h0", "c0")}, own, reads)
+    loss = [fetches["h"], fetches["c_n"]]
+    flat = tf1.gradients(loss, tf.nest.flatten(sources), grad_ys=[inputs["dh"], inputs["dc"]])
+    of_inputs, summed, by_timestep = tf.nest.pack_sequence_as(sources, flat)
+    of_lanes = {(lane, ""): of_variables for lane, of_variables in summed.items()}
+    for lane, of_variables in by_timestep.items():
+        of_lanes[lane, "_t"] = {name: tf.stack(of_steps) for name, of_steps in of_variables.items()}
+    return of_inputs, of_lanes
+
+
+def _assign(inputs: dict[str, Any], own: dict[Lane, dict[str, Any]], lstm: LSTM) -> Any:
+    """Make one input for each variable, and the operation that sets them all."""
+    assigned = []
+    for lane, variables in own.items():
+        for name, variable in variables.items():
+            key = name_of(name, lane, lstm)
+            inputs[key] = tf1.placeholder(variable.dtype.base_dtype, variable.shape, key)
+            assigned.append(tf1.assign(variable, inputs[key]))
+    return tf.group(assigned)

@@ -1,7 +1,8 @@
-"""TF1's ``BasicLSTMCell`` through ``dynamic_rnn``, time-major.
+"""TF1's LSTM cells through ``dynamic_rnn`` and ``bidirectional_dynamic_rnn``, time-major.
 
-The cell state of each timestep is not exposed: the trace has ``h`` and the final states.
-Source: TensorFlow 2.21, ``tf.compat.v1.nn.dynamic_rnn``; weights as ``backends.tf1_graph`` says.
+The cell state of each timestep and the layers below the top are not exposed: the trace has ``h`` and the final
+states. Source: TensorFlow 2.21, ``tf.compat.v1.nn.dynamic_rnn``; cells and weights as ``backends.tf_cells`` says,
+layers and directions as ``backends.tf_layers`` does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import tf1_graph
+from backends import tf1_graph, tf_cells, tf_layers
 from harness.case import Case
 from harness.problem import Problem
 from harness.trace import Trace
@@ -21,21 +22,38 @@ INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "tf1"
 
+tf1 = tf.compat.v1
+
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return None
+    return tf_cells.unsupported(case)
 
 
 def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
-        ``h`` (T, B, H), and the final states (B, H).
+        ``h`` (T, B, D P), the final states of all layers and directions, and gradients if they are asked for.
     """
     return tf1_graph.run(problem, _unroll)
 
 
-def _unroll(cell: Any, x: Any, state: Any, lengths: Any) -> dict[str, Any]:
-    outputs, final = tf.compat.v1.nn.dynamic_rnn(cell, x, initial_state=state, sequence_length=lengths, time_major=True)
-    return {"h": outputs, "c_n": final.c, "h_n": final.h}
+def _unroll(network: tf1_graph.Network) -> tf1_graph.Unrolled:
+    return tf_layers.unroll(network, _one_way, _both_ways)
+
+
+def _one_way(cell: Any, x: Any, state: Any, lengths: Any) -> tuple[Any, Any]:
+    return tf1.nn.dynamic_rnn(cell, x, initial_state=state, sequence_length=lengths, time_major=True)
+
+
+def _both_ways(cells: list[Any], x: Any, states: list[Any], lengths: Any) -> tuple[Any, list[Any]]:
+    outputs, final = tf1.nn.bidirectional_dynamic_rnn(
+        *cells,
+        x,
+        sequence_length=lengths,
+        initial_state_fw=states[0],
+        initial_state_bw=states[1],
+        time_major=True,
+    )
+    return tf.concat(outputs, axis=-1), list(final)

@@ -1,18 +1,21 @@
-"""TF1's ``BasicLSTMCell`` called in a hand-written loop, the state threaded from step to step.
+"""TF1's LSTM cells called in a hand-written loop, the state threaded from step to step.
 
-The right form of the loop in the question this project was born from. Source: TensorFlow 2.21,
-``tf.compat.v1.nn.rnn_cell``; weights as ``backends.tf1_graph`` says.
+The right form of the loop in the question this project was born from: each layer and direction is such a loop, the
+reverse one from the last timestep to the first. Every step calls the cell, which reads its variables anew: the
+gradient by what one step has read is what that timestep adds to the gradient of the variable. Source: TensorFlow
+2.21, ``tf.compat.v1.nn.rnn_cell``; cells and weights as ``backends.tf_cells`` says.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from backends import tf1_graph
+from backends import tf1_graph, tf_cells
 from harness.case import Case
 from harness.problem import Problem
+from harness.tensors import name_of
 from harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
@@ -26,30 +29,57 @@ tf1 = tf.compat.v1
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return None
+    return tf_cells.unsupported(case)
 
 
 def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
-        ``h`` and ``c``, each (T, B, H), and the final states.
+        ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
+        asked for, those of weights by timestep too.
     """
     return tf1_graph.run(problem, _unroll)
 
 
-def _unroll(cell: Any, x: Any, state: Any, lengths: Any) -> dict[str, Any]:
-    h, c = [], []
-    with tf1.variable_scope("for_loop"):
-        for t in range(x.shape[0]):
-            if t > 0:
-                tf1.get_variable_scope().reuse_variables()
-            output, new_state = cell(x[t], state)
-            if lengths is not None:
-                valid = (t < lengths)[:, None]
-                output = tf.where(valid, output, tf.zeros_like(output))
-                new_state = tf.nest.map_structure(lambda new, old, v=valid: tf.where(v, new, old), new_state, state)
-            state = new_state
-            h.append(output)
-            c.append(state.c)
-    return {"h": tf.stack(h), "c": tf.stack(c), "c_n": state.c, "h_n": state.h}
+class _Lane(NamedTuple):
+    """What the loop of one lane gives, in order of time."""
+
+    h: list[Any]  # (B, P) each
+    c: list[Any]  # (B, H) each
+    final: Any  # LSTMStateTuple
+
+
+def _unroll(network: tf1_graph.Network) -> tf1_graph.Unrolled:
+    n, lstm = network, network.lstm
+    below, found = tf.unstack(n.x), {}
+    for layer in n.layers():
+        for lane in layer:
+            with tf1.variable_scope(name_of("for_loop", lane, lstm)):
+                found[lane] = _lane(n.cells[lane], below, n.states[lane], n.lengths, reverse=lane.reverse)
+        below = [tf.concat(parts, 1) for parts in zip(*(found[lane].h for lane in layer), strict=True)]
+    exposed = {name_of("c", lane, lstm): tf.stack(one.c) for lane, one in found.items()}
+    below_top = [lane for lane in found if lane.layer < lstm.num_layers - 1]
+    exposed |= {name_of("h", lane, lstm): tf.stack(found[lane].h) for lane in below_top}
+    final = {lane: one.final for lane, one in found.items()}
+    return tf1_graph.Unrolled(tf.stack(below), final, exposed, reads_each_step=True)
+
+
+def _lane(cell: Any, x: list[Any], state: Any, lengths: Any, *, reverse: bool) -> _Lane:
+    h, c, T = [], [], len(x)
+    steps = range(T)[::-1] if reverse else range(T)
+    for step, t in enumerate(steps):
+        if step > 0:
+            tf1.get_variable_scope().reuse_variables()
+        output, new_state = cell(x[t], state)
+        if lengths is not None:
+            valid = (t < lengths)[:, None]
+            output = tf.where(valid, output, tf.zeros_like(output))
+            new_state = tf.nest.map_structure(lambda new, old, v=valid: tf.where(v, new, old), new_state, state)
+        state = new_state
+        h.append(output)
+        c.append(state.c)
+    if reverse and lengths is not None:
+        # Past a sequence's end the loop still held the first state; a trace has the last one there.
+        c = [tf.where((t < lengths)[:, None], c_t, state.c) for t, c_t in zip(steps, c, strict=True)]
+    return _Lane(h[::-1], c[::-1], state) if reverse else _Lane(h, c, state)

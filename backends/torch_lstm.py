@@ -1,20 +1,25 @@
-"""``torch.nn.LSTM`` over the whole sequence.
+"""``torch.nn.LSTM`` over the whole sequence, gradients by ``torch.autograd.grad``.
 
 Gates stacked i, f, g, o as in canonical weights; of its two biases, which are summed, the first takes
-``b`` and the second is zero. The cell state of each timestep is not exposed: the trace has ``h`` and
-the final states. Source: PyTorch documentation, ``torch.nn.LSTM``.
+``b`` and the second is zero. The cell state of each timestep and the layers below the top are not exposed: the trace
+has ``h`` and the final states. ``nn.LSTM`` has no direction that is the reverse one alone: as users do, the input is
+turned round before it and the output after it, each sequence within its length. Source: PyTorch documentation,
+``torch.nn.LSTM``.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from harness.case import Case
-from harness.dialect import DIALECTS, store
-from harness.problem import Problem
+from harness.case import LSTM, Case
+from harness.dialect import DIALECTS, store_cell
+from harness.problem import Array, Arrays, Problem, dtype_of
+from harness.tensors import Lane, lanes, name_of
 from harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)
@@ -22,44 +27,124 @@ INSTALL = "lockstep-rnn[torch]"
 DIALECT = "torch"
 
 TORCH = DIALECTS["torch"]
+BFLOAT16 = dtype_of("bfloat16")
 
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    if case.run.lengths is not None and min(case.run.lengths) == 0:
-        return "pack_padded_sequence takes no sequence of length 0"
-    return None
+    lstm = case.lstm
+    reasons = {
+        "nn.LSTM has no peepholes": lstm.peephole,
+        "nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
+        "nn.LSTM does not couple its input gate to its forget gate": lstm.input_forget,
+        "nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
+            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
+        ),
+        f"nn.LSTM takes a proj_size smaller than hidden_size = {lstm.hidden_size}": lstm.proj_size >= lstm.hidden_size,
+        "pack_padded_sequence takes no sequence of length 0": 0 in (case.run.lengths or ()),
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
 
 
 def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
-        ``h`` (T, B, H), and the final states (B, H).
+        ``h`` (T, B, D P), the final states of all layers and directions, and gradients if they are asked for.
     """
-    p = problem
+    p, gradients = problem, problem.case.run.gradients
     stopwatch = Stopwatch()
     with stopwatch("build"):
-        lstm = _lstm(p.case.lstm.input_size, p.case.lstm.hidden_size, p.case.lstm.bias, p.case.run.dtype)
-    with stopwatch("run"), torch.inference_mode():
-        stored = store({"W": p.W, "R": p.R, "b": p.b}, TORCH)
-        lstm.load_state_dict({name: torch.tensor(stored[name]) for name in lstm.state_dict()})
-        x, state = torch.tensor(p.x), (torch.tensor(p.h0)[None], torch.tensor(p.c0)[None])
-        if p.lengths is None:
-            h, (h_n, c_n) = lstm(x, state)
-        else:
-            packed, (h_n, c_n) = lstm(pack_padded_sequence(x, torch.tensor(p.lengths), enforce_sorted=False), state)
-            h, _ = pad_packed_sequence(packed, total_length=len(p.x))
+        lstm = _lstm(p.case.lstm, p.case.run.dtype)
+    with stopwatch("run"), torch.inference_mode(not gradients):
+        own, stored = lstm.state_dict(), _stored(p)
+        lstm.load_state_dict({name: _tensor(stored[name]) for name in own})
+        x, h0, c0 = (_tensor(a).requires_grad_(gradients) for a in (p.x, p.states("h0"), p.states("c0")))
+        h, h_n, c_n = _forward(lstm, x, h0, c0, p)
+        found = {"h": h, "h_n": h_n, "c_n": c_n}
+        if p.dh is not None:
+            inputs = {"dx": x, "dh0": h0, "dc0": c0, **_weights(lstm, p.case.lstm)}
+            cotangents = (_tensor(p.dh), _tensor(p.states("dc")))
+            found |= zip(inputs, torch.autograd.grad((h, c_n), list(inputs.values()), cotangents), strict=True)
+    if p.case.lstm.single:
+        found |= {name: found[name][0] for name in ("h_n", "c_n", "dh0", "dc0") if name in found}
+    arrays: dict[str, Any] = {name: _array(tensor) for name, tensor in found.items()}
     return Trace(
-        h=h.numpy(),
-        h_n=h_n[0].numpy(),
-        c_n=c_n[0].numpy(),
-        parameters=tuple(Parameter(name, tuple(value.shape)) for name, value in lstm.named_parameters()),
+        parameters=tuple(Parameter(name, tuple(value.shape)) for name, value in own.items()),
         device=str(lstm.weight_ih_l0.device),
         seconds=stopwatch.seconds,
+        **arrays,
     )
 
 
 @lru_cache(maxsize=8)
-def _lstm(input_size: int, hidden_size: int, bias: bool, dtype: str) -> torch.nn.LSTM:  # noqa: FBT001
-    return torch.nn.LSTM(input_size, hidden_size, bias=bias, dtype=getattr(torch, dtype))
+def _lstm(lstm: LSTM, dtype: str) -> torch.nn.LSTM:
+    return torch.nn.LSTM(
+        lstm.input_size,
+        lstm.hidden_size,
+        num_layers=lstm.num_layers,
+        bias=lstm.bias,
+        bidirectional=lstm.direction == "bidirectional",
+        proj_size=lstm.proj_size,
+        dtype=getattr(torch, dtype),
+    )
+
+
+def _forward(lstm: torch.nn.LSTM, x, h0, c0, problem: Problem) -> tuple[torch.Tensor, ...]:
+    """Give h (T, B, D P), h_n and c_n (L D, B, ·)."""
+    lengths = None if problem.lengths is None else torch.tensor(problem.lengths)
+    reverse = problem.case.lstm.direction == "reverse"
+    x = _turned(x, lengths) if reverse else x
+    if lengths is None:
+        h, (h_n, c_n) = lstm(x, (h0, c0))
+    else:
+        packed, (h_n, c_n) = lstm(pack_padded_sequence(x, lengths, enforce_sorted=False), (h0, c0))
+        h, _ = pad_packed_sequence(packed, total_length=len(x))
+    return _turned(h, lengths) if reverse else h, h_n, c_n
+
+
+def _turned(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """Turn (T, B, n) round, each sequence within its length."""
+    if lengths is None:
+        return x.flip(0)
+    t = torch.arange(len(x))[:, None]
+    return x[torch.where(t < lengths, lengths - 1 - t, t), torch.arange(len(lengths))]
+
+
+def _stored(problem: Problem) -> Arrays:
+    """Give the weights of all lanes by nn.LSTM's names."""
+    return {
+        _name(name, lane, problem.case.lstm): array
+        for lane, weights in problem.lanes()
+        for name, array in store_cell(weights.arrays(), TORCH).items()
+    }
+
+
+def _weights(lstm: torch.nn.LSTM, network: LSTM) -> dict[str, torch.Tensor]:
+    """Give nn.LSTM's own weights by the names of their gradients in a trace."""
+    names = {"dW": TORCH.input_kernel[0], "dR": TORCH.recurrent_kernel[0]}
+    if network.bias:
+        names["db"] = TORCH.bias[0]
+    if network.proj_size:
+        names["dP"] = TORCH.projection
+    return {
+        name_of(kind, lane, network): getattr(lstm, _name(name, lane, network))
+        for lane in lanes(network)
+        for kind, name in names.items()
+    }
+
+
+def _name(name: str, lane: Lane, network: LSTM) -> str:
+    """Give nn.LSTM's name of a weight in a lane, from that in its first one, which ends in _l0."""
+    reverse = lane.reverse and network.direction == "bidirectional"
+    return name.removesuffix("_l0") + Lane(lane.layer, reverse).suffix
+
+
+# torch does not know NumPy's bfloat16, which is ml_dtypes': it goes over as bits.
+def _tensor(array: Array) -> torch.Tensor:
+    return torch.tensor(array.view(np.int16)).view(torch.bfloat16) if array.dtype == BFLOAT16 else torch.tensor(array)
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    tensor = tensor.detach()
+    return tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()

@@ -35,8 +35,8 @@ class Balls(Noise):
     @classmethod
     def of(cls, dtype: str) -> Balls:
         """Give the noise of a dtype; the reference's arrays hold objects."""
-        noise = Noise.of(dtype)
-        return cls(**{name: getattr(noise, name) for name in noise.__dataclass_fields__} | {"precision": object})
+        fields: dict[str, Any] = {**vars(Noise.of(dtype)), "precision": object}
+        return cls(**fields)
 
 
 def wanted(case: Case) -> bool:
@@ -75,7 +75,8 @@ def _balls(array: Array) -> Array:
     import flint
 
     flint.ctx.prec = BITS
-    return np.frompyfunc(flint.arb, 1, 1)(array.astype(np.float64).astype(object))
+    make: Any = np.frompyfunc(flint.arb, 1, 1)
+    return make(array.astype(np.float64).astype(object))
 
 
 def description(dtype: str) -> str:
