@@ -21,6 +21,7 @@ from harness.diagnose import (
     ONLY_IN,
     UNEXPLAINED,
     diagnose,
+    diagnose_runs,
     execution_of,
     several,
     unexplained,
@@ -37,6 +38,7 @@ from harness.results import Diagnosis, RunResult
 from harness.run import Problems, judge_answer
 from harness.serve import Answer
 from harness.subject import PortSubject
+from harness.variations import explain, variations
 
 # Layouts that store b as two biases, which a port may add wrongly.
 TWO_BIASES = frozenset({"torch", "onnx"})
@@ -89,37 +91,105 @@ def check(
     again, replies = [replies[0], replies[1], replies[-1]], replies[1:-1]
     replies[0] = again[0]
     runs = [_judged(case, port.name, reply, problems, limit) for case, reply in zip(cases, replies, strict=True)]
-    remembered = behaviour(asked[0], again, asked[-1], replies[-1])
+    remembered = behaviour(asked[0], again, asked[-1], replies[-1]) if cases[0].plain else None
     if remembered is not None:
-        runs[0] = replace(
-            runs[0], status="diverge" if remembered.sigma is not None or not _close(again) else runs[0].status,
-            repeatable=False,
-        )  # fmt: skip
+        diverges = remembered.sigma is not None or not _close(again)
+        runs[0] = replace(runs[0], status="diverge" if diverges else runs[0].status, repeatable=False)
     elif runs[0].status in {"agree", "diverge"}:
-        runs[0] = replace(runs[0], repeatable=True)
+        repeats = cases[0].plain or _repeats(cases[0], port.name, again, problems, limit)
+        runs[0] = replace(runs[0], status=runs[0].status if repeats else "diverge", repeatable=repeats)
     for run in runs:
         on_result(run)
     if all(run.status != "diverge" for run in runs):
         return Checked(runs, [], unseen)
     if remembered is not None:
-        diagnosis = [remembered]
-    else:
-        seen = [
-            Observation(problem, reply.trace.tensors())
-            for problem, reply in zip(asked, replies, strict=True)
-            if reply.trace is not None
-        ]
-        seconds = float(np.median([reply.seconds for reply in replies]))
-        diagnosis = _explained(port, cases, seen, runs, layout, measure=measure and seconds < SLOW)
-        if measure and seconds >= SLOW and diagnosis and diagnosis[0].fault == UNEXPLAINED:
-            fact = f"it was not measured: a call takes {seconds:.2g} s; lockstep anatomy does it all the same"
-            diagnosis = [replace(diagnosis[0], facts=[*diagnosis[0].facts, fact])]
-    return Checked([_with(run, diagnosis) for run in runs], diagnosis, unseen)
+        found = [remembered]
+        return Checked([_with(run, found) for run in runs], found, unseen)
+    seen = [
+        Observation(problem, reply.trace.tensors(problem.case))
+        for problem, reply in zip(asked, replies, strict=True)
+        if reply.trace is not None
+    ]
+    plain = [k for k, case in enumerate(cases) if case.plain]
+    of_plain = _explain_plain(
+        port,
+        [cases[k] for k in plain],
+        [one for one in seen if one.problem.case.plain],
+        [runs[k] for k in plain],
+        layout,
+        measure=measure,
+        seconds=float(np.median([replies[k].seconds for k in plain])) if plain else 0.0,
+    )
+    of_others = explain_others(
+        port,
+        [one for one in seen if not one.problem.case.plain],
+        [run for case, run in zip(cases, runs, strict=True) if not case.plain],
+    )
+    runs = [
+        _with(run, of_plain if case.plain else of_others.get(run.case, []))
+        for run, case in zip(runs, cases, strict=True)
+    ]
+    told = [one for run in runs for one in run.diagnosis]
+    return Checked(runs, list({one.fault: one for one in told}.values()), unseen)
+
+
+def _explain_plain(
+    port: Port | LocalPort,
+    cases: Sequence[Case],
+    seen: list[Observation],
+    runs: list[RunResult],
+    layout: str,
+    *,
+    measure: bool,
+    seconds: float,
+) -> list[Diagnosis]:
+    """Explain what diverges in cases of one plain layer; a port whose calls take many ``seconds`` is not measured."""
+    if all(run.status != "diverge" for run in runs):
+        return []
+    diagnosis = _explained(port, cases, seen, runs, layout, measure=measure and seconds < SLOW)
+    if measure and seconds >= SLOW and diagnosis and diagnosis[0].fault == UNEXPLAINED:
+        fact = f"it was not measured: a call takes {seconds:.2g} s; lockstep anatomy does it all the same"
+        diagnosis = [replace(diagnosis[0], facts=[*diagnosis[0].facts, fact])]
+    return diagnosis
+
+
+def explain_others(
+    port: Port | LocalPort, seen: Sequence[Observation], runs: Sequence[RunResult]
+) -> dict[str, list[Diagnosis]]:
+    """Explain what diverges in cases beyond one plain layer, by case; what fresh numbers speak against is dropped.
+
+    Args:
+        port: What was called, and is called again with other numbers.
+        seen: What it returned for these cases, right or wrong, by lane.
+        runs: The results of the comparison, one for each.
+    """
+    if all(run.status != "diverge" for run in runs):
+        return {}
+    found = diagnose_runs(seen, runs)
+    names = {variation.name for variation in variations()}
+    explained = {case for case, diagnosis in found.items() if diagnosis and diagnosis[0].fault in names}
+    if not explained:
+        return found
+    fresh = [
+        Problem.from_case(reseeded(one.problem.case, FRESH_SEED)) for one in seen if one.problem.case.name in explained
+    ]
+    again = [
+        Observation(problem, reply.trace.tensors(problem.case))
+        for problem, reply in zip(fresh, port.call(fresh), strict=True)
+        if reply.trace is not None
+    ]
+    if not again:
+        return found
+    held = {one.fault for one in explain(again)}
+    kept = {case: [one for one in diagnosis if one.fault in held] for case, diagnosis in found.items()}
+    nothing = unexplained(seen, runs)
+    return {case: kept[case] or [nothing] if case in explained else found[case] for case in found}
 
 
 def _blind(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
-    found = adequacy(cases, two_biases=layout in TWO_BIASES)
-    return {case.name: found.blind(case.name) for case in cases}
+    plain = [case for case in cases if case.plain]
+    found = adequacy(plain, two_biases=layout in TWO_BIASES)  # its catalogue is of one plain layer
+    return {case.name: found.blind(case.name) for case in plain}
 
 
 def reseeded(case: Case, seed: int) -> Case:
@@ -146,6 +216,16 @@ def _close(replies: Sequence[Reply]) -> bool:
             if other is None or not np.allclose(array, other, rtol=1e-4, atol=1e-5, equal_nan=True):
                 return False
     return True
+
+
+def _repeats(case: Case, name: str, replies: Sequence[Reply], problems: Problems, limit: float | None) -> bool:
+    """Whether repeated calls gave the same numbers, or such as are all right."""
+    traces = [reply.trace.arrays for reply in replies if reply.trace is not None]
+    same = all(
+        trace.keys() == traces[0].keys() and all(a.tobytes() == traces[0][name].tobytes() for name, a in trace.items())
+        for trace in traces
+    )
+    return same or all(_judged(case, name, reply, problems, limit).status != "diverge" for reply in replies)
 
 
 def _explained(
@@ -206,7 +286,7 @@ def _held(port: Port | LocalPort, cases: Sequence[Case], found: list[Diagnosis])
 def _shipped_problems() -> list[Problem]:
     from harness.find_cases import find_cases
 
-    small = [one.case for one in find_cases([]) if one.case.run.timesteps <= 50]  # noqa: PLR2004
+    small = [one.case for one in find_cases([]) if one.case.plain and one.case.run.timesteps <= 50]  # noqa: PLR2004
     return [Problem.from_case(case) for case in small]
 
 
@@ -223,14 +303,21 @@ def rerun_of(run: RunResult, target: str, options: dict[str, object]) -> RunResu
 
 
 def cases_of(names: Sequence[str]) -> list[Case]:
-    """Find the cases of a check: those named, or the whole suite.
+    """Find the cases of a check: those named, or the suite, which is all shipped ones of one plain layer.
 
     Raises:
-        LockstepError: If a case is unknown, or asks for what a port is never handed.
+        LockstepError: If a case is unknown.
     """
     from harness.find_cases import find_cases
 
-    cases = [one.case for one in find_cases(names)]
+    cases = [one.case for one in find_cases(names) if names or one.case.plain]
     if not cases:
         raise LockstepError("no case to check: name one with --case, or none for the whole suite.")
     return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)
+
+
+def left_out() -> list[str]:
+    """Name the shipped cases that are checked only where they are named: they ask for more than one plain layer."""
+    from harness.find_cases import find_cases
+
+    return [one.case.name for one in find_cases([]) if not one.case.plain]

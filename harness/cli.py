@@ -92,7 +92,9 @@ def check(
     *,
     case: Annotated[
         list[str] | None,
-        Parameter(name="--case", negative="", help="A case to check, may be repeated; else all shipped ones."),
+        Parameter(
+            name="--case", negative="", help="A case to check, may be repeated; else all shipped ones of a plain layer."
+        ),
     ] = None,
     layout: Annotated[
         str, Parameter(help="How weights are handed over: canonical, torch, keras, tf1, onnx.")
@@ -104,7 +106,19 @@ def check(
     limit: Limit = None,
     seed: Annotated[int, Parameter(help="Added to every case's seed: the same check on other numbers.")] = 0,
 ) -> int:
-    """Check your own implementation: whether it agrees, where it first diverges, and why."""
+    """Check your own implementation: whether it agrees, where it first diverges, and why.
+
+    A port is a function, called in the form that the case asks for:
+
+    one layer, one direction: port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)
+
+    layers and/or directions: port(x, weights, h0, c0, lengths=None) -> (h_seq, h_n, c_n)
+
+    gradients asked for: port(x, weights, h0, c0, dh, dc, lengths=None) -> {"h_seq", "x", "W", "R", "b", "h0", "c0"}
+
+    Weights are a dict of W, R and b, gates i, f, g, o (with P, p and clip where the case has them); with several layers
+    or directions a list over layers of a list over directions of such dicts.
+    """
     from harness.check import cases_of, check, rerun_of
     from harness.output import check_outputs, write_outputs
     from harness.port import Port, parse_target

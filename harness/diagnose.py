@@ -17,7 +17,7 @@ from harness.curves import sigmoid
 from harness.execution import CANONICAL, Execution
 from harness.interpret import interpret
 from harness.messages import number
-from harness.noise import LIMIT_SIGMA
+from harness.noise import LIMIT_SIGMA, roundoff
 from harness.observation import Observation
 from harness.problem import Problem
 from harness.results import Diagnosis, RunResult
@@ -322,10 +322,10 @@ def _sigma(one: Observation, name: str) -> Array:
 
 def _as_if_narrow(one: Observation) -> str | None:
     """Tell numbers that are as far off as a narrower format's rounding would put them."""
-    u = np.finfo(one.problem.case.run.dtype).eps / 2
+    u = roundoff(one.problem.case.run.dtype)
     worst = max(float(np.nan_to_num(_sigma(one, name), nan=np.inf).max()) for name in one.tensors)
-    for form, roundoff in (("float32", 2.0**-24), ("float16 or tf32", 2.0**-11), ("bfloat16", 2.0**-8)):
-        if roundoff > 4 * u and worst * u / roundoff <= LIMIT_SIGMA:
+    for form, other in (("float32", 2.0**-24), ("float16 or tf32", 2.0**-11), ("bfloat16", 2.0**-8)):
+        if other > 4 * u and worst * u / other <= LIMIT_SIGMA:
             return f"{NARROW} {form} could make them: some part may be computed so"
     return None
 

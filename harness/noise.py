@@ -37,6 +37,11 @@ TANH_CAP = 1.0
 LIMIT_SIGMA = 10.0
 
 
+def roundoff(dtype: str) -> float:
+    """Give the unit roundoff u of a dtype: half the distance from 1 to the next number."""
+    return float(ml_dtypes.finfo(dtype).eps) / 2
+
+
 def longdouble_is_wider() -> bool:
     """Whether this machine's longdouble has more bits than float64: it has on x86, and not everywhere else."""
     return bool(np.finfo(np.longdouble).eps < np.finfo(np.float64).eps)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.execution import CANONICAL, Execution
 from harness.interpret import interpret, interpret_values, returns_as_computed
-from harness.noise import LIMIT_SIGMA
+from harness.noise import LIMIT_SIGMA, roundoff
 from harness.problem import Problem
 from harness.reference import Expected, ExpectedTensor, expect
 from harness.rules import FORMATS
@@ -66,7 +66,7 @@ class Observation:
     @cached_property
     def near(self) -> Arrays:
         """How far a candidate may be from each tensor to be looked at more closely."""
-        u = float(np.finfo(self.problem.case.run.dtype).eps)
+        u = 2 * roundoff(self.problem.case.run.dtype)
         return {
             name: 100 * self.expected[name].noise.astype(np.float64) + 200 * u * np.maximum(np.abs(array), 1)
             for name, array in self.values.items()

@@ -21,10 +21,12 @@ from pebble import ProcessExpired
 from harness.backend import unknown
 from harness.dialect import DIALECTS
 from harness.errors import LockstepError
+from harness.foreign import ARRAYS
+from harness.given import Form
 from harness.parcel import Parcel
 from harness.problem import Problem
 from harness.serve import TAIL, Answer
-from harness.serve_port import ARRAYS, Calls, Form, Reply, Target, read_header, read_replies, serve, stack_of
+from harness.serve_port import Calls, Reply, Target, read_header, read_replies, serve, stack_of
 from harness.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
 
 __all__ = ["ARRAYS", "LocalPort", "Port", "Reply", "Target", "parse_target", "port_of"]

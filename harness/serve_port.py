@@ -16,10 +16,9 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from faulthandler import cancel_dump_traceback_later, dump_traceback_later
-from inspect import Parameter
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -29,18 +28,15 @@ from typing import Any
 from msgspec import Struct
 
 from harness.backend import unknown
-from harness.dialect import DIALECTS, store
+from harness.foreign import text_of
+from harness.given import Form, Given
 from harness.parcel import Parcel
-from harness.problem import Array, Problem
-from harness.returned import PortError, as_array, read_returned, text_of
+from harness.port_form import Parameters, PortError, arguments_of, check_fit
+from harness.problem import Problem
+from harness.returned import read_returned
 from harness.serve import TAIL
 from harness.trace import Trace
 
-ARRAYS = ("numpy", "torch", "jax", "tensorflow")
-
-FORM = "port(x, weights, h0, c0, lengths=None)"
-_NAMES = ("x", "weights", "h0", "c0")
-_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _HARNESS = str(Path(__file__).parent)
 
 
@@ -63,14 +59,6 @@ class Reply:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Form:
-    """How a port gets its arguments: the dialect of its weights, and whose arrays they are."""
-
-    layout: str = "canonical"
-    arrays: str = "numpy"
-
-
 class Calls:
     """Calls a user's function, each time with arguments of its own."""
 
@@ -84,17 +72,17 @@ class Calls:
         """Look at what parameters the function has; ``file`` is where it stands, if that is known."""
         self._function, self._form, self._file, self._caught = function, form, file, caught
         self._parameters = _parameters(function)
-        self._misfit = _misfit(self._parameters)
 
     def __call__(self, problem: Problem) -> Reply:
         """Call the function for one problem; every way to fail is a reply, none an exception."""
         started = perf_counter()
         notes: tuple[str, ...] = ()
         try:
+            check_fit(self._parameters, problem.case)
             given = Given(problem, self._form)
-            lengths = self._lengths(given)
+            positional, by_name = arguments_of(self._parameters, given.values, problem.case)
             started = perf_counter()
-            value = self._value(given, lengths)
+            value = self._value(positional, by_name, problem)
             notes = tuple(f"it changed its argument {name} in place" for name in given.changed())
             trace, more = self._read(value, problem)
         except PortError as error:
@@ -102,23 +90,11 @@ class Calls:
             return Reply(error.status, None, str(error), error.stderr, notes, seconds)
         return Reply("ran", trace, None, None, (*notes, *more), perf_counter() - started)
 
-    def _lengths(self, given: Given) -> dict[str, Any]:
-        """Give ``lengths`` as the keyword argument it is, where there are any or the function insists on it."""
-        if self._misfit is not None:
-            raise PortError(self._misfit)
-        if self._parameters is None:  # not known: what it does with lengths, it will say itself
-            return {} if given.lengths is None else {"lengths": given.lengths}
-        own = self._parameters.get("lengths")
-        takes = own is not None or any(p.kind is Parameter.VAR_KEYWORD for p in self._parameters.values())
-        if given.lengths is not None and not takes:
-            raise PortError("it takes no sequence lengths: add `lengths=None` to its parameters", "unsupported")
-        return {"lengths": given.lengths} if given.lengths is not None or (own and own.default is own.empty) else {}
-
-    def _value(self, given: Given, lengths: dict[str, Any]) -> Any:
+    def _value(self, positional: list[Any], by_name: dict[str, Any], problem: Problem) -> Any:
         try:
-            return self._function(given.x, given.weights, given.h0, given.c0, **lengths)
+            return self._function(*positional, **by_name)
         except self._caught as error:
-            raise _raised("it", error, self._file) from error
+            raise _raised("it", error, self._file, _hint(error, problem)) from error
 
     def _read(self, value: Any, problem: Problem) -> tuple[Trace, list[str]]:
         try:
@@ -127,39 +103,6 @@ class Calls:
             raise
         except self._caught as error:  # results are objects of the user's own: looking at them may raise
             raise _raised("reading what it returned", error, self._file) from error
-
-
-class Given:
-    """The arguments of one call, and whether they were changed."""
-
-    def __init__(self, problem: Problem, form: Form) -> None:
-        """Make arguments of a problem: fresh, writable, of the kind asked for."""
-        p = problem
-        stored = store({"W": p.W, "R": p.R, "b": p.b}, DIALECTS[form.layout], split_bias="uneven")
-        make = _maker(form.arrays)
-        self.x, self.h0, self.c0 = make(p.x), make(p.h0), make(p.c0)
-        self.weights = {name: make(array) for name, array in stored.items()}
-        self.lengths = None if p.lengths is None else make(p.lengths)
-        # Arrays of JAX and TensorFlow cannot be changed in place.
-        states = {
-            "x": (self.x, p.x),
-            "h0": (self.h0, p.h0),
-            "c0": (self.c0, p.c0),
-            "lengths": (self.lengths, p.lengths),
-        }
-        self._states = states if form.arrays in {"numpy", "torch"} else {}
-        self._weights = {name: (self.weights[name], array if self._states else None) for name, array in stored.items()}
-
-    def changed(self) -> list[str]:
-        """Name the arguments that are not what they were."""
-        changed = [name for name, (given, original) in self._states.items() if _differs(given, original)]
-        weights = [
-            name
-            for name, (given, original) in self._weights.items()
-            if self.weights.get(name) is not given or _differs(given, original)
-        ]
-        weights += [str(name) for name in self.weights if name not in self._weights]
-        return [*changed, f"weights ({', '.join(weights)})"] if weights else changed
 
 
 def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies: Path, log: Path) -> None:
@@ -290,18 +233,25 @@ def _import_error(error: BaseException, file: Path) -> PortError:
     return _raised("importing it", error, file)
 
 
-def _raised(what: str, error: BaseException, file: Path | None) -> PortError:
+def _raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> PortError:
     """Say what was raised, where in the user's file, and what may help."""
     place, text = _place(error, file), text_of(error)
     if isinstance(error, SystemExit):
         hint = 'guard what runs as a script by `if __name__ == "__main__":`' if "import" in what else "return instead"
         return PortError(f"{what} called sys.exit({text}){place}: {hint}", stderr=_traceback(error))
-    hint = ""
     if isinstance(error, EOFError):
         hint = " (a port has no standard input)"
     elif "relative import" in text and isinstance(error, ImportError):
         hint = " (its folder has no __init__.py: import what lies beside it by its plain name)"
     return PortError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
+
+
+def _hint(error: BaseException, problem: Problem) -> str:
+    """Say what weights are, where a port seems to have taken them for those of a case of another form."""
+    text = text_of(error) if isinstance(error, (TypeError, AttributeError)) else ""
+    if "list" in text and not problem.case.lstm.single:
+        return " (here weights is a list over layers of a list over directions of dicts)"
+    return " (here weights is a dict)" if "string ind" in text and problem.case.lstm.single else ""
 
 
 def _place(error: BaseException, file: Path | None) -> str:
@@ -322,52 +272,11 @@ def _is_ours(filename: str) -> bool:
     return filename.startswith((_HARNESS, "<frozen importlib"))
 
 
-def _parameters(function: Callable[..., Any]) -> Mapping[str, Parameter] | None:
+def _parameters(function: Callable[..., Any]) -> Parameters | None:
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):  # of a function compiled from another language
         return None
-
-
-def _misfit(parameters: Mapping[str, Parameter] | None) -> str | None:
-    """Say why a function cannot be called as a port is; None if it can."""
-    if parameters is None:
-        return None
-    signature = f"({', '.join(str(p) for p in parameters.values())})"
-    said = f"its parameters are {signature}, and it is called as {FORM}"
-    positional = [p for p in parameters.values() if p.kind in _POSITIONAL]
-    more = any(p.kind is Parameter.VAR_POSITIONAL for p in parameters.values())
-    if len(positional) < len(_NAMES) and not more:
-        return f"{said}: it takes {len(positional)} of the four arguments {', '.join(_NAMES)}"
-    first = [p.name for p in positional[: len(_NAMES)]]
-    if set(first) == set(_NAMES) and first != list(_NAMES):
-        return f"{said}: put them in that order"
-    beyond = positional[len(_NAMES) :] + [p for p in parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
-    unmet = [p.name for p in beyond if p.default is p.empty and p.name != "lengths"]
-    if unmet:
-        return f"{said}: nothing is known of {', '.join(unmet)}; give it a default"
-    return None
-
-
-def _maker(arrays: str) -> Callable[[Array], Any]:
-    """Give what turns a NumPy array into a fresh one of a framework, which is imported now."""
-    if arrays == "numpy":
-        return lambda array: array.copy()
-    try:
-        # By name: the harness itself imports no framework.
-        framework = importlib.import_module("jax.numpy" if arrays == "jax" else arrays)
-    except ImportError as error:
-        raise PortError(f"{arrays} arrays are asked for, and {arrays} cannot be imported: {error}") from error
-    if arrays == "torch":
-        return lambda array: framework.from_numpy(array.copy())
-    return framework.constant if arrays == "tensorflow" else lambda array: _jax_array(framework, array)
-
-
-def _jax_array(jnp: ModuleType, array: Array) -> Any:
-    made = jnp.array(array)
-    if array.dtype == "float64" and made.dtype != array.dtype:
-        raise PortError("JAX would narrow float64 to float32: start Python with JAX_ENABLE_X64=1")
-    return made
 
 
 def _match_jax(dtype: str) -> None:
@@ -381,16 +290,6 @@ def _match_jax(dtype: str) -> None:
         os.environ["JAX_ENABLE_X64"] = str(int(wide))
     elif config.jax_enable_x64 != wide:
         config.update("jax_enable_x64", wide)
-
-
-def _differs(given: Any, original: Array | None) -> bool:
-    if original is None:
-        return False
-    try:
-        array, _ = as_array(given)
-    except PortError:
-        return True
-    return (array.shape, array.dtype) != (original.shape, original.dtype) or array.tobytes() != original.tobytes()
 
 
 def _reopen_closed(log: Path) -> None:

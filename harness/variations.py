@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from harness.curves import CURVES
 from harness.execution import GATES
-from harness.noise import LIMIT_SIGMA
+from harness.noise import LIMIT_SIGMA, roundoff
 from harness.observation import Observation
 from harness.problem import Problem, Weights
 from harness.reference import RIGHT, Expected, ExpectedTensor, Way, expect
@@ -587,7 +587,6 @@ def _scaled(
             dtype = tensor.value.dtype
             kept = (value + rest).astype(dtype)
             # The factor itself is rounded once more.
-            u = np.finfo(dtype).eps if problem.case.run.dtype == str(dtype) else 2.0**-8
-            noise = np.hypot(noise, u * np.abs(value))
+            noise = np.hypot(noise, 2 * roundoff(problem.case.run.dtype) * np.abs(value))
             changed[name] = ExpectedTensor(kept, (value + rest - kept).astype(dtype), noise.astype(dtype))
     return changed

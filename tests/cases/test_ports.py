@@ -1,4 +1,4 @@
-"""The shipped ports: the loop of the question and its correction in TensorFlow, and one to begin from."""
+"""The shipped ports: the loop of the question and its correction in TensorFlow, and those to begin from."""
 
 from __future__ import annotations
 
@@ -71,3 +71,32 @@ def test_the_port_to_begin_from_agrees_in_every_case(check):
     status, out, runs = check("numpy_loop")
     assert status == 0, out
     assert {run["status"] for run in runs} == {"agree"}
+
+
+def test_the_port_of_a_network_agrees_in_its_own_case(check):
+    status, out, (run,) = check("bidirectional", "--case", PORTS / "network.toml")
+    assert status == 0, out
+    assert {"h_l1", "h_l1_reverse", "c_n_l0", "h_n_l1_reverse"} <= run["tensors"].keys()
+    assert run["notes"] == []
+
+
+def test_the_port_of_a_network_takes_any_number_of_layers_and_one_direction_too(check, tmp_path):
+    text = (PORTS / "network.toml").read_text()
+    for name, layers, direction in (("deep", 4, "bidirectional"), ("stack", 3, "forward")):
+        changed = text.replace("num_layers = 2", f"num_layers = {layers}").replace("bidirectional", direction)
+        (tmp_path / f"{name}.toml").write_text(changed)
+    status, out, runs = check("bidirectional", "--case", tmp_path)
+    assert status == 0, out
+    assert len(runs) == 2
+
+
+@pytest.mark.xdist_group("torch")
+def test_the_port_with_gradients_agrees_in_every_case_of_one_layer_that_asks_for_them(check):
+    cases = ("gradients", "gradients-float64", "lengths-edges", "float16", "bfloat16")
+    named = [word for case in cases for word in ("--case", case)]
+    status, out, runs = check("with_gradients", "--arrays", "torch", *named)
+    assert status == 0, out
+    assert {run["case"]: run["notes"] for run in runs} == {case: [] for case in cases}
+    for run in runs:
+        assert run["tensors"].keys() == {"h", "dx", "dW", "dR", "db", "dh0", "dc0"}
+        assert max(tensor["worst"]["sigma"] for tensor in run["tensors"].values()) < 5

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from harness.check import cases_of, left_out
 from harness.cli import main
-from harness.find_cases import shipped
 
 PORTS = """
 import ctypes
@@ -111,6 +111,35 @@ def gives_nan(x, weights, h0, c0, lengths=None):
     return h, c
 
 
+def network(x, weights, h0, c0, lengths=None, width=2):
+    if isinstance(weights, dict):
+        return port(x, weights, h0, c0, lengths)
+    lengths = np.full(x.shape[1], len(x)) if lengths is None else lengths
+
+    def turned(a):
+        return np.stack([np.concatenate([a[:n, k][::-1], a[n:, k]]) for k, n in enumerate(lengths)], axis=1)
+
+    h_n, c_n = [], []
+    for layer in weights:
+        x = np.concatenate([x, np.zeros_like(x)], axis=-1) if x.shape[-1] < layer[0]["W"].shape[1] else x
+        sides = []
+        for way, lane in zip((lambda a: a, turned), layer):
+            h, c = port(way(x), lane, h0[len(h_n)], c0[len(c_n)], lengths)
+            sides.append(way(h))
+            h_n.append(h[lengths - 1, np.arange(len(lengths))])
+            c_n.append(c[-1])
+        last, x = np.concatenate(sides, axis=-1), np.concatenate(sides[:width], axis=-1)
+    return last, np.stack(h_n), np.stack(c_n)
+
+
+def forgets_reverse(x, weights, h0, c0, lengths=None):
+    return network(x, weights, h0, c0, lengths, width=1)
+
+
+def halves_c0(x, weights, h0, c0, dh, dc):
+    return {"h_seq": port(x, weights, h0, c0)[0], "c0": dc / 2}
+
+
 calls = 0
 
 
@@ -162,12 +191,74 @@ def statuses(runs):
     return {case: run["status"] for case, run in runs.items()}
 
 
-def test_a_healthy_port_agrees_with_every_shipped_case(check):
+def test_a_healthy_port_agrees_with_every_shipped_case_of_one_plain_layer(check):
     status, out, runs = check("port", cases=())
     assert status == 0
-    assert statuses(runs) == dict.fromkeys(shipped(), "agree")
+    assert statuses(runs) == {case.name: "agree" for case in cases_of([])}
     assert f"{len(runs)} runs: {len(runs)} agree" in out
     assert {run["backend"] for run in runs.values()} == {"port"}
+
+
+def test_what_of_the_suite_was_not_run_is_told_in_one_line_unless_cases_were_named(check):
+    _, out, _ = check("port", cases=())
+    (line,) = [line for line in out.splitlines() if line.startswith("Not run: ")]
+    assert line.startswith(f"Not run: {len(left_out())} shipped cases that ask for more than one plain layer (")
+    assert f"--case {left_out()[0]}" in line
+    assert "lockstep cases" in line
+    _, out, _ = check("port", cases=("square",))
+    assert "Not run: " not in out
+
+
+@pytest.fixture
+def case_file(tmp_path):
+    """Write a case with some settings of the table [lstm], then [run]."""
+
+    def case_file(name, lstm="", run=""):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(
+            f"[lstm]\ninput_size = 3\nhidden_size = 4\n{lstm}\n[run]\ntimesteps = 5\nbatch = 2\n"
+            f'initial_state = "probe"\n{run}\n'
+        )
+        return path
+
+    return case_file
+
+
+def test_networks_and_half_precisions_are_checked_when_they_are_named(check, case_file):
+    files = [
+        case_file("both", 'num_layers = 2\ndirection = "bidirectional"', "lengths = [4, 2]"),
+        case_file("half", "", 'dtype = "float16"'),
+    ]
+    status, out, runs = check("network", cases=files)
+    assert status == 0, out
+    assert statuses(runs) == {"both": "agree", "half": "agree"}
+    assert runs["both"]["tensors"].keys() == {
+        "h_l1", "h_l1_reverse", *(f"{kind}_n_l{k}{way}" for kind in "hc" for k in (0, 1) for way in ("", "_reverse")),
+    }  # fmt: skip
+
+
+def test_a_network_that_hands_on_one_direction_only_diverges_in_the_layer_above(check, case_file):
+    file = case_file("both", 'num_layers = 2\ndirection = "bidirectional"')
+    status, out, runs = check("forgets_reverse", cases=[file])
+    assert status == 1
+    assert 'forgets_reverse diverges at timestep 0 of 5 of layer 1 in case "both".' in out
+    assert runs["both"]["first_divergence"] == {"tensor": "h_l1", "timestep": 0, "backward": False}
+    assert {name for name, one in runs["both"]["tensors"].items() if one["verdict"] == "agree"} == {
+        f"{kind}_n_l0{way}" for kind in "hc" for way in ("", "_reverse")
+    }  # fmt: skip
+
+
+def test_gradients_are_compared_where_they_are_asked_for_and_unsupported_by_a_port_of_another_form(check, case_file):
+    file = case_file("back", "", "gradients = true")
+    status, out, runs = check("port", cases=[file])
+    assert status == 2
+    assert statuses(runs) == {"back": "unsupported"}
+    assert "a port is port(x, weights, h0, c0, dh, dc, lengths=None) -> a dict of h_seq, x, W, R, b, h0, c0" in out
+    status, out, runs = check("halves_c0", cases=[file])
+    assert status == 1
+    assert runs["back"]["first_divergence"] == {"tensor": "dc0", "timestep": 0, "backward": True}
+    assert "in the backward pass (dc0)" in out
+    assert "Note: it returned no x, W, R, b, h0: not compared." in out
 
 
 def test_a_diverging_port_is_told_where_and_why_and_what_to_do(check):
@@ -263,7 +354,7 @@ def test_where_all_sizes_are_equal_batch_major_results_are_recognised_by_their_n
 def test_nan_diverges(check):
     status, out, runs = check("gives_nan", cases=("square",))
     assert status == 1
-    assert runs["square"]["first_divergence"] == {"tensor": "h", "timestep": 3}
+    assert runs["square"]["first_divergence"] == {"tensor": "h", "timestep": 3, "backward": False}
     assert "diverges at timestep 3" in out
     assert "holds nan" in out
 

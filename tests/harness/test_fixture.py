@@ -49,6 +49,9 @@ def dies(x, weights, h0, c0, lengths=None):
 
 def hangs(x, weights, h0, c0, lengths=None):
     time.sleep(60)
+
+def gives_back(x, weights, h0, c0, dh, dc):
+    return {"h_seq": healthy(x, weights, h0, c0)[0], "c0": dc}
 """
 
 CASE = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
@@ -149,6 +152,20 @@ def test_cases_are_named_or_files(run_tests, pytester):
         "from pathlib import Path; lockstep.check(ports.healthy, case=Path('own'))",
         options=["test_ports.py"],
     ).assert_outcomes(passed=2)
+
+
+def test_gradients_are_checked_in_cases_that_ask_for_them(run_tests, pytester):
+    pytester.path.joinpath("back.toml").write_text(CASE + "gradients = true\n")
+    result = run_tests(
+        "lockstep.check(ports.gives_back, case='back.toml')", "lockstep.check(ports.healthy, case='back.toml')",
+        options=["test_ports.py"],
+    )  # fmt: skip
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines([
+        'E *AssertionError: gives_back diverges at timestep 0 of 4, in the backward pass (dc0) in case "back".',
+        "E *Nothing could be compared.",
+        "E *unsupported: it takes no dh, dc, *: where gradients are asked for, a port is port(x, weights, h0, c0, *",
+    ])  # fmt: skip
 
 
 def test_an_unknown_case_is_a_clear_error(run_tests):

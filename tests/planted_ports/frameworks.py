@@ -28,6 +28,15 @@ def torch_packed(x, weights, h0, c0):
 
 
 def jax_loop(x, weights, h0, c0, lengths=None):
+    import jax.numpy as jnp
+
+    # A carry of jnp.zeros is float64 where JAX has 64 bits, and scan refuses it for float32.
+    zero = jnp.zeros(h0.shape)
+    assert zero.dtype == x.dtype
+    return jax_scan(jnp.asarray(x), weights, zero + h0, zero + c0)
+
+
+def jax_scan(x, weights, h0, c0):
     import jax
     import jax.numpy as jnp
 
@@ -39,11 +48,7 @@ def jax_loop(x, weights, h0, c0, lengths=None):
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return (h, c), (h, c)
 
-    # A carry of jnp.zeros is float64 where JAX has 64 bits, and scan refuses it for float32.
-    zero = jnp.zeros(h0.shape)
-    _, (h, c) = jax.lax.scan(step, (zero + h0, zero + c0), jnp.asarray(x))
-    assert zero.dtype == x.dtype
-    return h, c
+    return jax.lax.scan(step, (h0, c0), x)[1]
 
 
 def jax_tracer(x, weights, h0, c0):
@@ -72,3 +77,59 @@ def tf_eager(x, weights, h0, c0):
     assert tf.is_tensor(weights["W"])
     h, c = plain.port(x.numpy(), {k: v.numpy() for k, v in weights.items()}, h0.numpy(), c0.numpy())
     return tf.constant(h), tf.Variable(c)
+
+
+def torch_network(x, weights, h0, c0, lengths=None):
+    import torch
+
+    first = weights[0][0]
+    lstm = torch.nn.LSTM(
+        x.shape[2],
+        c0.shape[2],
+        num_layers=len(weights),
+        bidirectional=len(weights[0]) == 2,
+        proj_size=h0.shape[2] if "weight_hr_l0" in first else 0,
+        dtype=x.dtype,
+    )
+    lstm.load_state_dict(
+        {
+            name.replace("_l0", f"_l{k}{'_reverse' * d}"): tensor
+            for k, layer in enumerate(weights)
+            for d, lane in enumerate(layer)
+            for name, tensor in lane.items()
+        }
+    )
+    if lengths is None:
+        return lstm(x, (h0, c0))
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+    h, final = lstm(packed, (h0, c0))
+    return torch.nn.utils.rnn.pad_packed_sequence(h, total_length=len(x))[0], final
+
+
+def jax_gradients(x, weights, h0, c0, dh, dc):
+    import jax
+
+    def run(arguments):
+        h, c = jax_scan(arguments["x"], arguments, arguments["h0"], arguments["c0"])
+        return h, c[-1]
+
+    (h, _), pull = jax.vjp(run, {"x": x, **weights, "h0": h0, "c0": c0})
+    return {"h_seq": h, **pull((dh, dc))[0]}
+
+
+def tf_gradients(x, weights, h0, c0, dh, dc):
+    import tensorflow as tf
+
+    arguments = {"x": x, **weights, "h0": h0, "c0": c0}
+    with tf.GradientTape() as tape:
+        for tensor in arguments.values():
+            tape.watch(tensor)
+        h, c, hs = h0, c0, []
+        for x_t in tf.unstack(x):
+            z = x_t @ tf.transpose(weights["W"]) + h @ tf.transpose(weights["R"]) + weights["b"]
+            i, f, g, o = tf.split(z, 4, axis=-1)
+            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+            h = tf.sigmoid(o) * tf.tanh(c)
+            hs.append(h)
+        h_seq = tf.stack(hs)
+    return {"h_seq": h_seq, **tape.gradient([h_seq, c], arguments, [dh, dc])}

@@ -1,0 +1,93 @@
+"""What a port is given: the arguments of one call, fresh, writable, of the kind that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.case import Case
+from harness.dialect import DIALECTS, store_cell
+from harness.errors import ConvertError
+from harness.foreign import differs, maker
+from harness.port_form import PortError
+from harness.problem import Arrays, Problem, Weights
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a port gets its arguments: the dialect of its weights, and whose arrays they are."""
+
+    layout: str = "canonical"
+    arrays: str = "numpy"
+
+
+@dataclass(frozen=True)
+class _Lane:
+    """The weights of one lane as they were handed over: its place, the dict, what was in it, and of which arrays."""
+
+    place: str
+    given: dict[str, Any]
+    values: dict[str, Any]
+    originals: Arrays
+
+
+class Given:
+    """The arguments of one call, and whether they were changed."""
+
+    def __init__(self, problem: Problem, form: Form) -> None:
+        """Make arguments of a problem.
+
+        Raises:
+            PortError: If the layout does not have what the case asks for, or the framework is not there.
+        """
+        case = problem.case
+        stored = [[_stored(weights, case, form.layout) for weights in layer] for layer in problem.weights]
+        make = maker(form.arrays)
+        named = {name: getattr(problem, name) for name in ("x", "h0", "c0", "dh", "dc", "lengths")}
+        self._originals: Arrays = {name: array for name, array in named.items() if array is not None}
+        self._lanes: list[_Lane] = []
+        for layer, lanes in enumerate(stored):
+            for direction, originals in enumerate(lanes):
+                values = {name: make(array) for name, array in originals.items()}
+                if case.lstm.cell_clip is not None:
+                    values["clip"] = case.lstm.cell_clip
+                place = "" if case.lstm.single else f"[{layer}][{direction}]"
+                self._lanes.append(_Lane(place, dict(values), values, originals))
+        count = len(case.lstm.directions)
+        dicts = [lane.given for lane in self._lanes]
+        stack = [dicts[k : k + count] for k in range(0, len(dicts), count)]
+        self.values: dict[str, Any] = {name: make(array) for name, array in self._originals.items()}
+        self.values["weights"] = dicts[0] if case.lstm.single else stack
+        # Arrays of JAX and TensorFlow cannot be changed in place.
+        self._writable = form.arrays in {"numpy", "torch"}
+
+    def changed(self) -> list[str]:
+        """Name the arguments that are not what they were."""
+        changed = [name for name in self._originals if self._differs(self.values[name], self._originals[name])]
+        for lane in self._lanes:
+            names = [
+                name
+                for name, value in lane.values.items()
+                if lane.given.get(name) is not value
+                or (name in lane.originals and self._differs(value, lane.originals[name]))
+            ]
+            names += [str(name) for name in lane.given if name not in lane.values]
+            changed += [f"weights{lane.place} ({', '.join(names)})"] if names else []
+        return changed
+
+    def _differs(self, given: Any, original: Any) -> bool:
+        return self._writable and differs(given, original)
+
+
+def _stored(weights: Weights, case: Case, layout: str) -> Arrays:
+    """Give the weights of a lane as a layout has them."""
+    if case.run.gradients and layout != "canonical":
+        raise PortError(
+            f"gradients are compared in the canonical layout, and weights are asked for as {layout} stores them: "
+            "leave the layout out",
+            "unsupported",
+        )
+    try:
+        return store_cell(weights.arrays(), DIALECTS[layout], split_bias="uneven")
+    except ConvertError as error:
+        raise PortError(str(error).rstrip("."), "unsupported") from error

@@ -1,0 +1,144 @@
+"""What a port is: the form in which a case calls it, and whether a function's parameters fit that form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import Parameter
+from typing import Any
+
+from harness.case import Case
+
+ARGUMENTS = ("x", "weights", "h0", "c0")
+COTANGENTS = ("dh", "dc")
+_KNOWN = {*COTANGENTS, "lengths"}
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+Parameters = Mapping[str, Parameter]
+
+
+class PortError(Exception):
+    """Why a call of a port gave no trace: a message, a status, and what goes to stderr."""
+
+    def __init__(self, message: str, status: str = "failed", stderr: str | None = None) -> None:
+        """Take what a reply is made of."""
+        super().__init__(message)
+        self.status, self.stderr = status, stderr
+
+
+def call_of(case: Case) -> str:
+    """Write how a case calls a port."""
+    return f"port({', '.join(ARGUMENTS)}, {'dh, dc, ' if case.run.gradients else ''}lengths=None)"
+
+
+def results_of(case: Case) -> str:
+    """Write what a case expects a port to return."""
+    if case.run.gradients:
+        return f"a dict of {', '.join(name for name, needed in results_by_name(case).items() if needed)}"
+    return "(h_seq, c_seq), or (h_seq, None)" if case.lstm.single else "(h_seq, h_n, c_n)"
+
+
+def results_by_name(case: Case) -> dict[str, bool]:
+    """Give what a port may return by name, and whether the case's form has it."""
+    lstm, gradients = case.lstm, case.run.gradients
+    forward = {
+        "h_seq": True,
+        **({"c_seq": not gradients} if lstm.single else {}),
+        "h_n": not gradients and not lstm.single,
+        "c_n": not gradients and not lstm.single,
+    }
+    if not gradients:
+        return forward
+    weights = {"W": True, "R": True, "b": lstm.bias}
+    more = {"P": bool(lstm.proj_size), "p": lstm.peephole}
+    return {
+        **forward,
+        "x": True,
+        **weights,
+        **{name: True for name, there in more.items() if there},
+        "h0": True,
+        "c0": True,
+    }
+
+
+def check_fit(parameters: Parameters | None, case: Case) -> None:
+    """Check that a case can call a function of these parameters.
+
+    Raises:
+        PortError: If it cannot; with the status ``unsupported`` where a case of another form can.
+    """
+    if parameters is None:  # not known: what it does with its arguments, it will say itself
+        return
+    said = f"its parameters are ({', '.join(str(p) for p in parameters.values())})"
+    called = f"{said}, and it is called as {call_of(case)}"
+    first = _positional(parameters)[: len(ARGUMENTS)]
+    if len(first) < len(ARGUMENTS) and not _has(parameters, Parameter.VAR_POSITIONAL):
+        raise PortError(f"{called}: it takes {len(first)} of the four arguments {', '.join(ARGUMENTS)}")
+    if set(first) == set(ARGUMENTS) and first != list(ARGUMENTS):
+        raise PortError(f"{called}: put them in that order")
+    unmet = [name for name in parameters if name not in {*first, *_KNOWN} and _insists_on(parameters, name)]
+    if unmet:
+        raise PortError(f"{called}: nothing is known of {', '.join(unmet)}; give it a default")
+    form = f"{call_of(case)} -> {results_of(case)}"
+    if case.run.gradients:
+        missing = [name for name in COTANGENTS if not _takes(parameters, name)]
+        if missing and not _has(parameters, Parameter.VAR_POSITIONAL):
+            raise PortError(
+                f"it takes no {', '.join(missing)}, the cotangents of h_seq and of the final cell states: "
+                f"where gradients are asked for, a port is {form}",
+                "unsupported",
+            )
+    else:
+        unmet = [name for name in COTANGENTS if _insists_on(parameters, name)]
+        if unmet:
+            raise PortError(
+                f"it needs {', '.join(unmet)}, and no gradients are asked for: here a port is {form}", "unsupported"
+            )
+    if case.run.lengths is not None and not _takes(parameters, "lengths"):
+        raise PortError("it takes no sequence lengths: add `lengths=None` to its parameters", "unsupported")
+
+
+def arguments_of(
+    parameters: Parameters | None, values: Mapping[str, Any], case: Case
+) -> tuple[list[Any], dict[str, Any]]:
+    """Give the positional and the keyword arguments with which a case calls a function.
+
+    Args:
+        parameters: The function's; None where they are not known, as of one compiled from another language.
+        values: By name: x, weights, h0, c0; lengths, dh and dc where the case has them.
+        case: What it is called for.
+    """
+    positional, by_name = [values[name] for name in ARGUMENTS], {}
+    if case.run.gradients:
+        cotangents = {name: values[name] for name in COTANGENTS}
+        if parameters is None or _by_position(parameters):
+            positional += cotangents.values()
+        else:
+            by_name |= cotangents
+    if case.run.lengths is not None or (parameters is not None and _insists_on(parameters, "lengths")):
+        by_name["lengths"] = values.get("lengths")
+    return positional, by_name
+
+
+def _positional(parameters: Parameters) -> list[str]:
+    return [name for name, p in parameters.items() if p.kind in _POSITIONAL]
+
+
+def _has(parameters: Parameters, kind: Any) -> bool:
+    return any(p.kind is kind for p in parameters.values())
+
+
+def _takes(parameters: Parameters, name: str) -> bool:
+    return name in parameters or _has(parameters, Parameter.VAR_KEYWORD)
+
+
+def _insists_on(parameters: Parameters, name: str) -> bool:
+    own = parameters.get(name)
+    variable = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return own is not None and own.default is own.empty and own.kind not in variable
+
+
+def _by_position(parameters: Parameters) -> bool:
+    """Whether dh and dc go behind the four arguments, and not by their names."""
+    behind = _positional(parameters)[len(ARGUMENTS) : len(ARGUMENTS) + len(COTANGENTS)]
+    named = set(COTANGENTS) & parameters.keys()
+    return behind == list(COTANGENTS) or (not named and _has(parameters, Parameter.VAR_POSITIONAL))

@@ -1,0 +1,254 @@
+"""Checks of whole networks and of gradients: what agrees, where a wrong one first diverges, and what is not run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lstm_cases import make_case
+from port_answers import answers
+
+import harness.check as check_module
+from harness.check import cases_of, check, left_out
+from harness.diagnose import UNEXPLAINED
+from harness.errors import LockstepError
+from harness.find_cases import shipped
+from harness.port import LocalPort
+from harness.problem import Problem
+from harness.results import Diagnosis
+
+NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}
+EVERYTHING = {**NETWORK, "proj_size": 2, "peephole": True, "cell_clip": 0.6, "lengths": (5, 2), "gradients": True}
+KINDS = [
+    NETWORK,
+    {"direction": "reverse"},
+    {"gradients": True},
+    {"num_layers": 3, "gradients": True, "dtype": "float64"},
+    {"gradients": True, "dtype": "float16"},
+    {"dtype": "bfloat16", **NETWORK},
+    EVERYTHING,
+]
+
+
+def right(*cases, spoil=lambda results: results):
+    """Give a port that knows the right results of some cases, told apart by their x, and spoils them."""
+    problems = [Problem.from_case(case) for case in cases]
+    known = {problem.x.tobytes(): answers(problem) for problem in problems}
+
+    def port(x, weights, h0, c0, dh=None, dc=None, lengths=None):  # noqa: ARG001 (what every port is handed)
+        results = spoil({name: _copied(part) for name, part in known[x.tobytes()].items()})
+        if dh is not None:
+            return results
+        return tuple(results[name] for name in (("h_seq", "c_seq") if "c_seq" in results else ("h_seq", "h_n", "c_n")))
+
+    return port
+
+
+def _copied(part):
+    return [[one.copy() for one in layer] for layer in part] if isinstance(part, list) else part.copy()
+
+
+def checked(port, *cases, **options):
+    """Check a port over cases; give the results by case."""
+    return {run.case: run for run in check(LocalPort(port), cases, **options).runs}
+
+
+def spoilt(spoil, **settings):
+    """Give the result of one case whose right results are spoilt."""
+    case = make_case("one", **settings)
+    return checked(right(case, spoil=spoil), case)["one"]
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=lambda settings: "-".join(map(str, settings.values())))
+def test_a_right_port_agrees_in_every_form(settings):
+    run = spoilt(lambda results: results, **settings)
+    assert (run.status, run.message, run.notes) == ("agree", None, [])
+    assert run.repeatable is True
+    assert max(tensor.worst.sigma for tensor in run.tensors.values()) < 5
+    if "gradients" in settings:
+        assert any(name.startswith("dW") for name in run.tensors)
+
+
+def wrong_in(name, lane=None):
+    """Give what puts one gradient off, of one lane where there are several."""
+
+    def spoil(results):
+        part = results[name] if lane is None else results[name][lane[0]][lane[1]]
+        part *= part.dtype.type(1.5)
+        return results
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("name", "lane", "settings", "tensor", "timestep"),
+    [
+        ("R", None, {"gradients": True}, "dR", 0),
+        ("b", None, {"gradients": True, "dtype": "bfloat16"}, "db", 0),
+        ("h0", None, {"gradients": True, "initial_state": "probe"}, "dh0", 0),
+        ("W", None, {"gradients": True, "direction": "reverse"}, "dW", 4),
+        ("R", (0, 1), EVERYTHING, "dR_l0_reverse", 4),
+        ("P", (1, 0), EVERYTHING, "dP_l1", 0),
+    ],
+)
+def test_one_wrong_gradient_diverges_alone_and_is_named(name, lane, settings, tensor, timestep):
+    run = spoilt(wrong_in(name, lane), **settings)
+    assert run.status == "diverge"
+    first = run.first_divergence
+    assert (first.tensor, first.timestep, first.backward) == (tensor, timestep, True)
+    assert [name for name, one in run.tensors.items() if one.verdict == "diverge"] == [tensor]
+
+
+def test_of_several_wrong_gradients_the_first_on_the_way_back_is_named():
+    def spoil(results):
+        for layer in (0, 1):
+            results = wrong_in("R", (layer, 0))(results)
+        return wrong_in("x")(results)
+
+    run = spoilt(spoil, **EVERYTHING)
+    assert run.first_divergence.tensor == "dR_l1"
+
+
+def test_what_is_wrong_going_forward_comes_before_what_is_wrong_on_the_way_back():
+    run = spoilt(lambda results: wrong_in("h_seq")(wrong_in("W")(results)), gradients=True)
+    assert (run.first_divergence.tensor, run.first_divergence.backward) == ("h", False)
+
+
+def test_a_network_whose_directions_are_exchanged_diverges_in_its_top_layer():
+    def spoil(results):
+        results["h_seq"] = np.roll(results["h_seq"], 4, axis=-1)
+        return results
+
+    run = spoilt(spoil, **NETWORK)
+    assert run.first_divergence.tensor == "h_l1"
+    assert {name: one.verdict for name, one in run.tensors.items() if name.startswith("h_l1")} == {
+        "h_l1": "diverge", "h_l1_reverse": "diverge",
+    }  # fmt: skip
+
+
+def zeros(x, weights, h0, c0, lengths=None):  # noqa: ARG001
+    if isinstance(weights, list):
+        return np.zeros((*x.shape[:2], 8), x.dtype), h0, c0
+    return np.zeros((*x.shape[:2], 4), x.dtype), None
+
+
+def test_faults_of_one_layer_are_looked_for_in_cases_of_one_layer_alone(monkeypatch):
+    asked = []
+    found = Diagnosis(fault="of-networks", message="It is so.", fix="Do otherwise.", sigma=1.0)
+
+    def explain_others(port, seen, runs):
+        asked.append((port.name, [one.problem.case.name for one in seen], [run.case for run in runs]))
+        return {run.case: [found] for run in runs}
+
+    monkeypatch.setattr(check_module, "explain_others", explain_others)
+    cases = [make_case("half", dtype="float16"), make_case("plain"), make_case("network", **NETWORK)]
+    runs = checked(zeros, *cases, measure=False)
+    assert {run.status for run in runs.values()} == {"diverge"}
+    assert asked == [("zeros", ["half", "network"], ["half", "network"])]
+    assert runs["half"].diagnosis == runs["network"].diagnosis == [found]
+    assert runs["plain"].diagnosis
+    assert runs["plain"].diagnosis[0].fault != "of-networks"
+
+
+def test_a_network_that_nothing_explains_says_what_is_known():
+    runs = checked(zeros, make_case("network", **NETWORK), blind=True)
+    (found,) = runs["network"].diagnosis
+    assert found.fault == UNEXPLAINED
+    assert found.facts
+
+
+def exchanged(x, weights, h0, c0):
+    """A network whose directions have each other's weights."""
+    return bidirectional([lanes[::-1] for lanes in weights], x, h0, c0)
+
+
+def forgetful(x, weights, h0, c0):
+    """A network that starts every lane from zeros."""
+    return bidirectional(weights, x, 0 * h0, 0 * c0)
+
+
+def bidirectional(weights, x, h0, c0):
+    below, finals = x, []
+    for lanes in weights:
+        sides = []
+        for reverse, own in enumerate(lanes):
+            h, c, outputs = h0[len(finals)], c0[len(finals)], []
+            for x_t in below[::-1] if reverse else below:
+                i, f, g, o = np.split(x_t @ own["W"].T + h @ own["R"].T + own["b"], 4, axis=-1)
+                c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+                h = np.tanh(c) / (1 + np.exp(-o))
+                outputs.append(h)
+            sides.append(np.stack(outputs[::-1] if reverse else outputs))
+            finals.append((h, c))
+        below = np.concatenate(sides, axis=-1)
+    return below, np.stack([h for h, _ in finals]), np.stack([c for _, c in finals])
+
+
+@pytest.mark.parametrize(("port", "fault"), [(exchanged, "directions-exchanged"), (forgetful, "initial-state-zero")])
+def test_a_fault_of_a_network_is_named_and_held_against_fresh_numbers(port, fault):
+    run = checked(port, make_case("network", **NETWORK))["network"]
+    assert run.status == "diverge"
+    assert run.diagnosis[0].fault == fault
+    assert run.diagnosis[0].sigma < 10
+
+
+def test_a_network_that_gives_other_numbers_when_called_again_is_found_out():
+    calls = []
+
+    def grows(results):
+        calls.append(0)
+        return {**results, "h_seq": results["h_seq"] * np.float32(len(calls))}
+
+    run = spoilt(grows, **NETWORK)
+    assert (run.status, run.repeatable) == ("diverge", False)
+
+
+def test_a_network_whose_rounding_differs_from_call_to_call_is_right():
+    rng = np.random.default_rng(0)
+
+    def rounds(results):
+        h = results["h_seq"]
+        return {**results, "h_seq": np.nextafter(h, rng.choice([-1, 1], h.shape).astype(h.dtype), dtype=h.dtype)}
+
+    run = spoilt(rounds, **NETWORK)
+    assert (run.status, run.repeatable) == ("agree", True)
+
+
+def test_a_port_of_another_form_is_unsupported_in_those_cases_alone():
+    cases = [
+        make_case("plain"),
+        make_case("gradients", seed=1, gradients=True),
+        make_case("network", seed=2, **NETWORK),
+    ]
+    both_ways = right(*cases)
+
+    def forward_alone(x, weights, h0, c0):
+        return both_ways(x, weights, h0, c0)
+
+    runs = checked(forward_alone, *cases)
+    assert {case: run.status for case, run in runs.items()} == {
+        "plain": "agree", "gradients": "unsupported", "network": "agree",
+    }  # fmt: skip
+    message = runs["gradients"].message
+    assert "it takes no dh, dc" in message
+    assert "a port is port(x, weights, h0, c0, dh, dc, lengths=None) -> a dict of h_seq, x, W" in message
+
+
+def test_a_port_for_one_layer_is_told_what_weights_are_in_a_network():
+    runs = checked(lambda x, weights, h0, c0: weights["W"], make_case("network", **NETWORK))
+    assert runs["network"].status == "failed"
+    assert runs["network"].message.endswith("(here weights is a list over layers of a list over directions of dicts)")
+    runs = checked(lambda x, weights, h0, c0: weights[0][0]["W"], make_case("plain"))
+    assert "raised KeyError" in runs["plain"].message
+    runs = checked(lambda x, weights, h0, c0: [layer["W"] for layer in weights], make_case("plain"))
+    assert runs["plain"].message.endswith("(here weights is a dict)")
+
+
+def test_the_suite_is_what_asks_for_one_plain_layer_and_the_rest_is_run_when_named():
+    suite = cases_of([])
+    assert all(case.plain for case in suite)
+    assert {case.name for case in suite} | set(left_out()) == set(shipped())
+    for name in left_out():
+        (case,) = cases_of([name])
+        assert not case.plain
+    with pytest.raises(LockstepError, match="no case is called"):
+        cases_of(["bidirectoinal"])
