@@ -40,7 +40,9 @@ def unsupported(case: Case) -> str | None:
         "nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
             (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
         ),
-        f"nn.LSTM takes a proj_size smaller than hidden_size = {lstm.hidden_size}": lstm.proj_size >= lstm.hidden_size,
+        f"nn.LSTM takes a proj_size below hidden_size, and {lstm.proj_size} is not below {lstm.hidden_size}": (
+            lstm.proj_size >= lstm.hidden_size
+        ),
         "pack_padded_sequence takes no sequence of length 0": 0 in (case.run.lengths or ()),
     }
     return "; ".join(reason for reason, holds in reasons.items() if holds) or None
@@ -52,7 +54,7 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D P), the final states of all layers and directions, and gradients if they are asked for.
     """
-    p, gradients = problem, problem.case.run.gradients
+    p, gradients = problem, problem.dh is not None
     stopwatch = Stopwatch()
     with stopwatch("build"):
         lstm = _lstm(p.case.lstm, p.case.run.dtype)

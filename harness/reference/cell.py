@@ -177,7 +177,8 @@ class Cell:
         kept, added = f * c, i * g
         new = f * f * c_var + i * i * g_var
         if self.coupled:
-            f_var[...] = i_var + u2 * (f * f)
+            # 1 - i is within u of its range, not of itself: a fused 1 - z/6 - 1/2 need not be 0 where i is held at 1.
+            f_var[...] = i_var + u2 * (f * f + i * i)
             new += np.square(g - c) * i_var + u2 * np.square(f * c)
         else:
             new += c * c * f_var + g * g * i_var

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from lstm_cases import cases, make_case
 from msgspec.structs import replace
+from rich.console import Console
 
 from backends import numpy_loop
 from harness.backend import Backend, find_backends
 from harness.case import Values
 from harness.compare import compare, limit_for
-from harness.features import FEATURES
+from harness.features import FEATURES, support
 from harness.problem import Problem
 from harness.reference import expect
 from harness.results import RunResult, judge
 from harness.spread import widened
 from harness.strategies import cases as any_cases
 from harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
+from harness.terminal import show_matrix
 
 # One group of tests for each framework, so that a process imports few of them.
 BACKENDS = [
@@ -172,3 +177,10 @@ def test_inputs_of_extreme_size_give_what_the_reference_gives(run_backend, backe
 def test_a_module_of_a_backend_fits_the_protocol():
     module: Backend = numpy_loop
     assert module.unsupported(make_case()) is None
+
+
+def test_the_readme_shows_what_each_backend_can_do():
+    shown = io.StringIO()
+    show_matrix(Console(file=shown, width=80), support())
+    lines = "\n".join(f"    {line}".rstrip() for line in shown.getvalue().splitlines())
+    assert lines in (Path(__file__).parents[2] / "README.md").read_text()
