@@ -9,6 +9,10 @@ The rules, to first order, with unit roundoff u:
 - a dot product z = Σ w_k v_k + b over n terms adds u² (S (log2(n) + 1) + z²) with
   S = Σ (w_k v_k)² + b², and passes on Σ w_k² var(v_k).
 
+A gradient of a weight is a sum over sequences and timesteps. Over timesteps, that of a bias over sequences too, it may be
+a running sum, which is rounded at each term: u² times the square of every partial sum; over n sequences the dot product's
+log2(n) + 1 grows by n / 16.
+
 Two more keep the variances honest at the ends:
 
 - no variance is below the square of the smallest normal number, since results smaller than that may
@@ -87,6 +91,10 @@ class Noise:
     def rounded(self, value: Array) -> Array:
         """Give what rounding a value adds: u² v², and half of the smallest number squared where v is subnormal."""
         return self.u2 * (value * value) + self.tiny2
+
+    def batch_growth(self, terms: int) -> Any:
+        """u² (log2(n) + 1 + n / 16): a sum over sequences, which may be taken one by one in as few as eight lanes."""
+        return self.sum_growth(terms) + self.u2 * type(self.u2)(terms / 16)
 
     def sum_growth(self, terms: int) -> Any:
         """u² (log2(n) + 1): what a sum of n rounded products adds per unit of S."""

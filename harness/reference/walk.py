@@ -263,7 +263,7 @@ class Walk:
             Gradients as ``gradient_values``, and what contributions are made of.
         """
         cell, noise = self.cell, self.noise
-        sums = _Sums(cell, terms=self.T * self.B)
+        sums = _Sums(cell)
         parts: list[tuple[Part, Part]] = []
         dx = ExpectedTensor.empty(self.inputs.value.shape, noise)
         dh_state, dc = np.zeros_like(self.h0), noise.taken(dc_n)
@@ -389,14 +389,13 @@ class _Sums:
     """Gradients of weights: sums over timesteps and sequences, or over those of each of several copies."""
 
     cell: Cell
-    terms: int = 1
     copies: int = 0  # in the batch, one after the other; 0 where there are none to be kept apart
     values: Arrays = field(default_factory=dict)
     variances: Arrays = field(default_factory=dict)
 
     def add(self, part: Part, var: Part | None = None) -> None:
         """Add a chunk; with its variances, if they are wanted."""
-        growth = self.cell.noise.sum_growth(self.terms)
+        growth = self.cell.noise.batch_growth(part.dz.shape[1])
         for name, left, right, left_var, right_var in factors(self.cell, part, var):
             if self.copies:
                 others = None if right is None else by_copy(right, self.copies)
@@ -405,7 +404,8 @@ class _Sums:
             if right is None:
                 self._plus(self.values, name, left.sum(axis=(0, 1)))
                 if left_var is not None:
-                    self._plus(self.variances, name, (left_var + growth * (left * left)).sum(axis=(0, 1)))
+                    variance = (left_var + growth * (left * left)).sum(axis=(0, 1))
+                    self._plus(self.variances, name, variance + self._running(name, left.shape[0] * left.shape[1]))
                 continue
             a, b = _flat(left), _flat(right)
             self._plus(self.values, name, a.T @ b)
@@ -415,7 +415,11 @@ class _Sums:
             variance = (_flat(left_var) + growth * a2).T @ (b * b)
             if right_var is not None:  # else it is exact
                 variance += a2.T @ _flat(right_var)
-            self._plus(self.variances, name, variance)
+            self._plus(self.variances, name, variance + self._running(name, len(left)))
+
+    def _running(self, name: str, terms: int) -> Array:
+        """What rounding adds to a sum that runs over some terms, each time the sum itself; as if it stood still."""
+        return terms * self.cell.noise.rounded(self.values[name])
 
     @staticmethod
     def _plus(sums: Arrays, name: str, value: Array) -> None:
@@ -424,10 +428,7 @@ class _Sums:
     def expected(self) -> Expected:
         """Give the sums with their noise."""
         noise = self.cell.noise
-        return {
-            name: ExpectedTensor.of(value, self.variances[name] + noise.rounded(value), noise)
-            for name, value in self.values.items()
-        }
+        return {name: ExpectedTensor.of(value, self.variances[name], noise) for name, value in self.values.items()}
 
 
 @dataclass
@@ -455,7 +456,7 @@ class Contributions:
         found = {}
         for name, left, right, left_var, right_var in factors(self.cell, self.part, self.var):
             assert left_var is not None
-            spread = left_var + noise.sum_growth(left.shape[1]) * (left * left)
+            spread = left_var + noise.batch_growth(left.shape[1]) * (left * left)
             if right is None:
                 value, variance = left.sum(axis=1), spread.sum(axis=1)
             else:

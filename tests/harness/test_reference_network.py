@@ -8,6 +8,7 @@ import pytest
 from lstm_cases import make_case
 from msgspec.structs import replace
 
+from backends import numpy_loop
 from harness.case import Values
 from harness.problem import Problem, Weights
 from harness.reference import backward, expect, forward
@@ -117,6 +118,19 @@ def test_a_contribution_stands_at_its_own_timestep():
     assert steps[2] > 0
     assert steps[:2].sum() == 0  # walked after it, backward: never reached
     assert steps[4] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("timesteps", "batch", "hidden"), [(1000, 2, 32), (1, 3000, 4), (60, 100, 24), (200, 2, 8)])
+def test_long_sums_of_weights_gradients_stay_within_their_noise(timesteps, batch, hidden, dtype):
+    case = make_case(timesteps=timesteps, batch=batch, hidden_size=hidden, dtype=dtype, gradients=True)
+    problem = Problem.from_case(case)
+    expected, trace = expect(problem), numpy_loop.run(problem)
+    for name in ("dW", "dR", "db"):
+        tensor = expected[name]
+        sigma = np.abs((trace.arrays[name] - tensor.value) - tensor.rest) / tensor.noise
+        assert sigma.max() < 8, name
+        assert np.sqrt(np.square(sigma, dtype=np.float64).mean()) < 1.5, name
 
 
 def test_gradients_through_ten_thousand_timesteps_are_finite_and_have_noise():
