@@ -179,7 +179,7 @@ class Run(Table, frozen=True, kw_only=True):
 
 
 ValuesKey = Literal["weights", "inputs", "initial_state", "cotangents"]
-VALUES = ("weights", "inputs", "initial_state", "cotangents")
+VALUES: tuple[ValuesKey, ...] = get_args(ValuesKey)
 GoldenNumbers = float | tuple[Any, ...]
 
 

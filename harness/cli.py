@@ -180,7 +180,7 @@ def anatomy(
 
 @app.command
 def adequacy(
-    *case: CaseName,
+    *case: Annotated[str, Parameter(help="As of run; all shipped ones of a plain layer if none is given.")],
     json: JsonFile = None,
     full: Annotated[
         bool, Parameter(negative="", help="Show every fault, not only those that some case misses.")
@@ -193,13 +193,19 @@ def adequacy(
     from harness.terminal import show_adequacy
 
     check_outputs(json, None)
-    cases = [one.case for one in find_cases(case)]
+    cases = [one.case for one in find_cases(case) if case or one.case.plain]
     plain, networks = [one for one in cases if one.plain], [one for one in cases if not one.plain]
-    found = [of(own) for of, own in ((adequacy, plain), (network_adequacy, networks)) if own]
-    for one in found:
-        show_adequacy(Console(stderr=str(json) == "-"), one, full=full)
-    if json is not None:
-        write_json(found[0] if len(found) == 1 else found, json)
+    if plain and networks and json is not None:
+        raise LockstepError(
+            f"--json: {plain[0].name} is a plain layer and {networks[0].name} is not, and each kind has faults of its "
+            "own: ask for them one after the other."
+        )
+    for of, own in ((adequacy, plain), (network_adequacy, networks)):
+        if own:
+            found = of(own)
+            show_adequacy(Console(stderr=str(json) == "-"), found, full=full)
+            if json is not None:
+                write_json(found, json)
     return 0
 
 

@@ -9,9 +9,9 @@ The rules, to first order, with unit roundoff u:
 - a dot product z = Σ w_k v_k + b over n terms adds u² (S (log2(n) + 1) + z²) with
   S = Σ (w_k v_k)² + b², and passes on Σ w_k² var(v_k).
 
-A gradient of a weight is a sum over sequences and timesteps. Over timesteps, that of a bias over sequences too, it may be
-a running sum, which is rounded at each term: u² times the square of every partial sum; over n sequences the dot product's
-log2(n) + 1 grows by n / 16.
+A gradient of a weight is a sum over sequences and timesteps. Over timesteps, that of a bias over sequences too, it
+may be a running sum, which is rounded at each term: u² times the square of every partial sum; over n sequences the
+dot product's log2(n) + 1 grows by n / 16.
 
 Two more keep the variances honest at the ends:
 

@@ -13,7 +13,7 @@ from harness.case import LSTM, Case, Run, Values
 Choose = Callable[[str, Sequence[Any]], Any]
 
 # T, B, I, H: compiled frameworks compile anew for every shape.
-SHAPES = ((3, 2, 4, 5), (7, 1, 3, 3), (2, 4, 6, 4), (12, 3, 5, 8), (1, 2, 3, 2))
+SHAPES = ((3, 2, 4, 5), (7, 1, 3, 3), (2, 4, 6, 4), (12, 3, 5, 8), (1, 2, 3, 2), (40, 2, 5, 16))
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 ACTIVATIONS = ("tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear")
 WEIGHTS = ("probe", "uniform", Values(kind="probe", scale=0.2), Values(kind="probe", scale=3.0))

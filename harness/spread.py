@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor
+from harness.reference import Expected, ExpectedTensor, turned
 from harness.reference.network import Network
-from harness.reference.walk import Part, factors, product_of, turned
+from harness.reference.weight_gradients import Part, factors, product_of
 from harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
 
 Array = NDArray[Any]

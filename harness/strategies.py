@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from harness.case import Case
 from harness.space import FEATURES, MOST_SEED, draw_case
 
-__all__ = ["cases", "plain_cases", "seeds"]
+__all__ = ["cases", "seeds"]
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -46,12 +46,6 @@ def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.Searc
     if unknown:
         raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(FEATURES)}")
     return _cases(wanted, settings)
-
-
-def plain_cases(**settings: Any) -> st.SearchStrategy[Case]:
-    """Draw cases of one forward layer of the standard cell, with and without lengths, in single or double precision."""
-    dtype = {} if "dtype" in settings else {"dtype": st.sampled_from(["float32", "float64"])}
-    return st.fixed_dictionaries(dtype).flatmap(lambda drawn: cases(features=["lengths"], **settings, **drawn))
 
 
 @st.composite

@@ -2,6 +2,6 @@
 
 from harness.reference.expected import Expected, ExpectedTensor
 from harness.reference.network import RIGHT, Way, backward, expect, expect_steps, forward
-from harness.reference.walk import turned
+from harness.reference.turn import turned
 
 __all__ = ["RIGHT", "Expected", "ExpectedTensor", "Way", "backward", "expect", "expect_steps", "forward", "turned"]

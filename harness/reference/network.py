@@ -13,7 +13,9 @@ from harness.problem import Problem
 from harness.reference import exact
 from harness.reference.cell import Cell
 from harness.reference.expected import Expected, ExpectedTensor
-from harness.reference.walk import Inputs, Kicks, Part, Walk, turned
+from harness.reference.turn import turned
+from harness.reference.walk import Inputs, Kicks, Walk
+from harness.reference.weight_gradients import Part
 from harness.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of
 
 Array = NDArray[Any]
@@ -74,14 +76,14 @@ def expect(problem: Problem, way: Way = RIGHT) -> Expected:
                     tensor = network.turned_out(tensor)
                 named[name_of(kind, lane, problem.case.lstm)] = tensor
         named |= gradients
-        if exact.wanted(problem.case):
-            named = exact.refined(named, exactly(problem, way))
+        if way == RIGHT and exact.wanted(problem.case):
+            named = exact.refined(named, exactly(problem))
         return {name: named[name] for name in tensors_of(problem.case)}
 
 
-def exactly(problem: Problem, way: Way = RIGHT) -> Arrays:
+def exactly(problem: Problem) -> Arrays:
     """Compute values and gradients as arrays of balls, see ``harness.reference.exact``."""
-    network = Network(problem, way=way, noise=exact.Balls.of(problem.case.run.dtype))
+    network = Network(problem, noise=exact.Balls.of(problem.case.run.dtype))
     found = network.forward_values()
     values = {
         name_of(kind, lane, problem.case.lstm): network.right_way(array, kind, lane)
