@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from harness.reference.weight_gradients import Part
 from harness.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of
 
 Array = NDArray[Any]
+Found = TypeVar("Found", Array, ExpectedTensor)
 Arrays = dict[str, Array]
 
 
@@ -158,33 +160,35 @@ class Network:
 
     def forward_values(self) -> dict[Lane, Arrays]:
         """Run the lanes; arrays are in each lane's own order."""
-        inputs = Inputs(self.problem.x)
-        found: dict[Lane, Arrays] = {}
-        for layer in self._layers():
-            for lane in layer:
-                self.walks[lane] = self.walk(lane, inputs)
-                found[lane] = self.walks[lane].values()
-            inputs = Inputs(self._side_by_side([self.right_way(found[lane]["h"], "h", lane) for lane in layer]))
-        return found
+        return self._forward(Walk.values, lambda h: Inputs(self._side_by_side(h)))
 
     def forward_expected(self) -> dict[Lane, Expected]:
         """Run the lanes with noise; tensors are in each lane's own order."""
+
+        def above(h: list[ExpectedTensor]) -> Inputs:
+            parts = zip(*((one.value, one.rest, one.noise) for one in h), strict=True)
+            return Inputs(*(self._side_by_side(list(part)) for part in parts))
+
+        return self._forward(Walk.expected, above)
+
+    def _forward(
+        self, run: Callable[[Walk], dict[str, Found]], above: Callable[[list[Found]], Inputs]
+    ) -> dict[Lane, dict[str, Found]]:
+        """Run the lanes layer by layer; ``above`` makes what the next layer takes in of the h of one."""
         inputs = Inputs(self.problem.x)
-        found: dict[Lane, Expected] = {}
+        found: dict[Lane, dict[str, Found]] = {}
         for layer in self._layers():
             for lane in layer:
                 self.walks[lane] = self.walk(lane, inputs)
-                found[lane] = self.walks[lane].expected()
+                found[lane] = run(self.walks[lane])
             if layer[0].layer < self.lstm.num_layers - 1:
-                inputs = Inputs(
-                    *(
-                        self._side_by_side(
-                            [self.right_way(getattr(found[lane]["h"], part), "h", lane) for lane in layer]
-                        )
-                        for part in ("value", "rest", "noise")
-                    )
-                )
+                inputs = above([self._in_time(found[lane]["h"], lane) for lane in layer])
         return found
+
+    def _in_time(self, h: Found, lane: Lane) -> Found:
+        if not lane.reverse:
+            return h
+        return self.turned_out(h) if isinstance(h, ExpectedTensor) else self.right_way(h, "h", lane)
 
     def backward_values(self, found: dict[Lane, Arrays], parts: dict[Lane, list[Part]] | None = None) -> Arrays:
         """Go back through the lanes, from the top layer down; ``parts`` as in ``Walk.gradient_values``."""
