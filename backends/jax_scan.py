@@ -104,7 +104,7 @@ def _network(
     """
     below, above, finals, found = x, [], [], {}
     for k, lane in enumerate(lanes(lstm)):
-        own = _lane(lstm, weights[k], below, (h0[k], c0[k]), lengths, reverse=lane.reverse, by_timestep=by_timestep)
+        own = run_lane(lstm, weights[k], below, (h0[k], c0[k]), lengths, reverse=lane.reverse, by_timestep=by_timestep)
         above.append(own["h"])
         finals.append(own["c_n"])
         found |= {name_of(kind, lane, lstm): array for kind, array in own.items()}
@@ -113,7 +113,7 @@ def _network(
     return (below, jnp.stack(finals)), found
 
 
-def _lane(
+def run_lane(
     lstm: LSTM, weights: Weights, x: jax.Array, first: State, lengths, *, reverse: bool, by_timestep: bool
 ) -> Tensors:
     """Run one direction of one layer over ``x`` (T, B, I).

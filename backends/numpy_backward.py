@@ -36,14 +36,14 @@ def gradients(problem: Problem, walks: list[Walk]) -> Arrays:
         dh_own, dc = np.split(dh, directions, axis=-1), problem.states("dc")[own]
         below = []
         for walk, dh_lane, dc_lane in zip(walks[own], dh_own, dc, strict=True):
-            arrays = _lane(lstm, walk, dh_lane, dc_lane, problem.lengths, steps_too=steps_too)
+            arrays = lane_gradients(lstm, walk, dh_lane, dc_lane, problem.lengths, steps_too=steps_too)
             below.append(arrays.pop("dx"))
             found |= {name_of(kind, walk.lane, lstm): array for kind, array in arrays.items()}
         dh = sum(below[1:], start=below[0])  # both directions took in the same
     return {**found, "dx": dh}
 
 
-def _lane(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array | None, *, steps_too: bool) -> Arrays:
+def lane_gradients(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array | None, *, steps_too: bool) -> Arrays:
     """Go back through one lane.
 
     Args:

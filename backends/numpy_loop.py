@@ -52,7 +52,7 @@ def run(problem: Problem) -> Trace:
     with stopwatch("run"), np.errstate(over="ignore", invalid="ignore"):
         below, above = p.x, []
         for (lane, weights), h0, c0 in zip(p.lanes(), p.states("h0"), p.states("c0"), strict=True):
-            steps, arrays = _lane(lstm, weights, below, h0, c0, p.lengths, reverse=lane.reverse)
+            steps, arrays = run_lane(lstm, weights, below, h0, c0, p.lengths, reverse=lane.reverse)
             walks.append(numpy_backward.Walk(lane, weights, below, steps))
             found |= {name_of(kind, lane, lstm): array for kind, array in arrays.items()}
             above.append(arrays["h"])
@@ -63,7 +63,7 @@ def run(problem: Problem) -> Trace:
     return Trace(seconds=stopwatch.seconds, **found)  # type: ignore[arg-type]
 
 
-def _lane(
+def run_lane(
     lstm: LSTM, weights: Weights, x: Array, h: Array, c: Array, lengths: Array | None, *, reverse: bool
 ) -> tuple[list[Step], Arrays]:
     """Run one direction of one layer over ``x`` (T, B, I), from the state it is given.

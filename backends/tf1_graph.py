@@ -127,7 +127,7 @@ def _graph(unroll: Unroll, case: Case) -> Graph:
             of_inputs, gradients = _gradients(inputs, fetches, own, reads)
             fetches |= of_inputs
         assign = None if ones else _assign(inputs, own, lstm)
-        variables = tuple(Parameter(v.name, tuple(v.shape.as_list())) for v in tf1.global_variables())
+        variables = parameters_of(tf1.global_variables())
         initialise = tf1.global_variables_initializer()
     session = tf1.Session(graph=graph)
     session.run(initialise)
@@ -157,15 +157,26 @@ def _joined(of_lanes: list[Any]) -> Any:
     return of_lanes[0] if len(of_lanes) == 1 else tf.stack(of_lanes)
 
 
-def _reads(own: dict[Lane, dict[str, Any]]) -> dict[Lane, dict[str, list[Any]]]:
-    """Give what each timestep has read, in order of time, by lane and variable."""
+def reads_of(variables: list[Any]) -> dict[str, list[Any]]:
+    """Give what was read of each variable in the graph so far, in order, by its name."""
     found: dict[str, list[Any]] = {}
     for operation in tf1.get_default_graph().get_operations():
         # A variable is read once more where it is made, for nobody.
         if operation.type == "ReadVariableOp" and operation.outputs[0].consumers():
             found.setdefault(operation.inputs[0].name, []).append(operation.outputs[0])
+    return {v.op.name: found[v.handle.name] for v in variables if v.handle.name in found}
+
+
+def parameters_of(variables: list[Any]) -> tuple[Parameter, ...]:
+    """Give variables as a trace names them."""
+    return tuple(Parameter(v.name, tuple(v.shape.as_list())) for v in variables)
+
+
+def _reads(own: dict[Lane, dict[str, Any]]) -> dict[Lane, dict[str, list[Any]]]:
+    """Give what each timestep has read, in order of time, by lane and variable."""
+    found = reads_of([variable for variables in own.values() for variable in variables.values()])
     return {
-        lane: {name: found[v.handle.name][:: -1 if lane.reverse else 1] for name, v in variables.items()}
+        lane: {name: found[v.op.name][:: -1 if lane.reverse else 1] for name, v in variables.items()}
         for lane, variables in own.items()
     }
 

@@ -60,17 +60,17 @@ def run(problem: Problem) -> Trace:
         lstm = _lstm(p.case.lstm, p.case.run.dtype)
     with stopwatch("run"), torch.inference_mode(not gradients):
         own, stored = lstm.state_dict(), _stored(p)
-        lstm.load_state_dict({name: _tensor(stored[name]) for name in own})
-        x, h0, c0 = (_tensor(a).requires_grad_(gradients) for a in (p.x, p.states("h0"), p.states("c0")))
+        lstm.load_state_dict({name: tensor_of(stored[name]) for name in own})
+        x, h0, c0 = (tensor_of(a).requires_grad_(gradients) for a in (p.x, p.states("h0"), p.states("c0")))
         h, h_n, c_n = _forward(lstm, x, h0, c0, p)
         found = {"h": h, "h_n": h_n, "c_n": c_n}
         if p.dh is not None:
             inputs = {"dx": x, "dh0": h0, "dc0": c0, **_weights(lstm, p.case.lstm)}
-            cotangents = (_tensor(p.dh), _tensor(p.states("dc")))
+            cotangents = (tensor_of(p.dh), tensor_of(p.states("dc")))
             found |= zip(inputs, torch.autograd.grad((h, c_n), list(inputs.values()), cotangents), strict=True)
     if p.case.lstm.single:
         found |= {name: found[name][0] for name in ("h_n", "c_n", "dh0", "dc0") if name in found}
-    arrays: dict[str, Any] = {name: _array(tensor) for name, tensor in found.items()}
+    arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in found.items()}
     return Trace(
         parameters=tuple(Parameter(name, tuple(value.shape)) for name, value in own.items()),
         device=str(lstm.weight_ih_l0.device),
@@ -96,13 +96,18 @@ def _forward(lstm: torch.nn.LSTM, x, h0, c0, problem: Problem) -> tuple[torch.Te
     """Give h (T, B, D P), h_n and c_n (L D, B, ·)."""
     lengths = None if problem.lengths is None else torch.tensor(problem.lengths)
     reverse = problem.case.lstm.direction == "reverse"
-    x = _turned(x, lengths) if reverse else x
+    h, h_n, c_n = run_lstm(lstm, _turned(x, lengths) if reverse else x, h0, c0, lengths)
+    return _turned(h, lengths) if reverse else h, h_n, c_n
+
+
+def run_lstm(lstm: torch.nn.LSTM, x, h0, c0, lengths: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    """Run over x (T, B, I), packed if sequences have lengths: h, 0 past their ends, h_n and c_n."""
     if lengths is None:
         h, (h_n, c_n) = lstm(x, (h0, c0))
     else:
         packed, (h_n, c_n) = lstm(pack_padded_sequence(x, lengths, enforce_sorted=False), (h0, c0))
         h, _ = pad_packed_sequence(packed, total_length=len(x))
-    return _turned(h, lengths) if reverse else h, h_n, c_n
+    return h, h_n, c_n
 
 
 def _turned(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
@@ -142,11 +147,12 @@ def _name(name: str, lane: Lane, network: LSTM) -> str:
     return name.removesuffix("_l0") + Lane(lane.layer, reverse).suffix
 
 
-# torch does not know NumPy's bfloat16, which is ml_dtypes': it goes over as bits.
-def _tensor(array: Array) -> torch.Tensor:
+def tensor_of(array: Array) -> torch.Tensor:
+    """Give a copy; torch does not know NumPy's bfloat16, which is ml_dtypes': it goes over as bits."""
     return torch.tensor(array.view(np.int16)).view(torch.bfloat16) if array.dtype == BFLOAT16 else torch.tensor(array)
 
 
-def _array(tensor: torch.Tensor) -> Array:
+def array_of(tensor: torch.Tensor) -> Array:
+    """Give what a tensor holds, bfloat16 as bits too."""
     tensor = tensor.detach()
     return tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()

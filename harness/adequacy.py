@@ -9,8 +9,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from harness.attention_faults import decoder_faults
 from harness.case import Case
 from harness.catalogue import catalogue
+from harness.decoder_problem import problem_of
 from harness.execution import Execution
 from harness.faults import Fault
 from harness.interpret import interpret_values, returns_as_computed
@@ -73,18 +75,19 @@ def adequacy(
 
 
 def network_adequacy(cases: Sequence[Case], limit: float = LIMIT_SIGMA) -> Adequacy:
-    """Compute which variations of ``harness.variations`` change any expected number of which cases.
+    """Compute which variations of networks, or faults of attention decoders, change any expected number of which cases.
 
-    A variation that a case has no place for, such as reversed layers of a single one, is not seen by it.
+    All cases are of one model. A variation that a case has no place for, such as reversed layers of a single one, is
+    not seen by it.
     """
-    problems = [Problem.from_case(case) for case in cases]
+    problems = [problem_of(case) for case in cases]
     expected = [expect(problem) for problem in problems]
+    decoders = any(case.model == "attention_decoder" for case in cases)
+    known: Iterable[Any] = decoder_faults() if decoders else variations()
     rows = {
-        variation.name: [
-            _apart(variation.of(problem), own) for problem, own in zip(problems, expected, strict=True)
-        ]
-        for variation in variations()
-    }  # fmt: skip
+        one.name: [_apart(one.of(problem), own) for problem, own in zip(problems, expected, strict=True)]
+        for one in known
+    }
     return Adequacy([case.name for case in cases], limit, rows)
 
 

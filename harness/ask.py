@@ -27,6 +27,8 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     if target not in backends:
         raise BackendError(unknown("backend", target, backends) + " A port is written FILE.py:FUNCTION.")
     backend = backends[target]
+    if backend.model != "lstm":
+        raise BackendError(f"{target} runs attention decoders; what is measured are the conventions of an LSTM.")
     missing = backend.missing()
     if missing is not None:
         raise BackendError(f"{target}: {missing}")

@@ -9,6 +9,7 @@ literals, all of them optional:
     INSTALL = "lockstep-rnn[tf]"                   what pip installs to get it
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
     DIALECT = "tf1"                                how it stores weights (harness.dialect); "canonical" if left out
+    MODEL = "attention_decoder"                    what it runs (harness.case.Model); "lstm" if left out
 
 Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ from harness.case import Case
 from harness.errors import BackendError
 
 GROUP = "lockstep.backends"
+MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
 class Backend(Protocol):
@@ -38,7 +40,10 @@ class Backend(Protocol):
         ...
 
     def run(self, problem: Any) -> Any:
-        """Take a ``harness.Problem``, give a ``harness.Trace``; leave the problem as it is."""
+        """Take a problem (``harness.problem``, ``harness.decoder_problem``), give a ``harness.trace.Trace``.
+
+        The problem stays as it is.
+        """
         ...
 
 
@@ -52,6 +57,7 @@ class BackendInfo(Struct, frozen=True):
     install: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
     dialect: str = "canonical"
+    model: str = "lstm"
 
     @property
     def worker(self) -> tuple[Any, ...]:
@@ -91,6 +97,33 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
     return [found[name] for name in wanted]
 
 
+def matched(
+    cases: Sequence[Case], backends: Sequence[BackendInfo], *, cases_named: bool, backends_named: bool
+) -> tuple[list[Case], list[BackendInfo]]:
+    """Leave out the cases and backends that were not asked for by name and find no partner of their model.
+
+    Raises:
+        BackendError: If one that was asked for finds none.
+    """
+    wanted, able = {case.model for case in cases}, {backend.model for backend in backends}
+    kept_cases = [case for case in cases if case.model in able]
+    kept_backends = [backend for backend in backends if backend.model in wanted]
+    if cases_named and len(kept_cases) < len(cases):
+        alone = next(case for case in cases if case.model not in able)
+        named = "of these backends" if backends_named else "installed"
+        raise BackendError(f"case {alone.name} is an {MODELS[alone.model]}: no backend {named} runs one.")
+    if backends_named and len(kept_backends) < len(backends):
+        alone = next(backend for backend in backends if backend.model not in wanted)
+        raise BackendError(f"{alone.name} runs {MODELS[alone.model]}s: none of these cases is one.")
+    return kept_cases, kept_backends
+
+
+def pairs(cases: Iterable[Case], backends: Iterable[BackendInfo]) -> list[tuple[Case, BackendInfo]]:
+    """Give the pairs to run: a backend runs the cases of its model."""
+    backends = list(backends)
+    return [(case, backend) for case in cases for backend in backends if case.model == backend.model]
+
+
 def by_worker(backends: Iterable[BackendInfo]) -> list[list[BackendInfo]]:
     """Group backends that share a worker process; the largest group, which takes longest, comes first."""
     groups: dict[tuple[Any, ...], list[BackendInfo]] = {}
@@ -122,13 +155,14 @@ def _read(name: str, module: str) -> BackendInfo:
             install=constants.get("INSTALL"),
             environment=tuple(sorted(constants.get("ENVIRONMENT", {}).items())),
             dialect=str(constants.get("DIALECT", "canonical")),
+            model=str(constants.get("MODEL", "lstm")),
         )
     except (ImportError, AttributeError, SyntaxError, ValueError, TypeError):
         # Without its constants a backend gets a worker of its own; importing it there tells what is wrong.
         return BackendInfo(name, module)
 
 
-_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT"})
+_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL"})
 
 
 def _literals(tree: ast.Module) -> Iterable[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""A case: one LSTM configuration, as its TOML file says it, validated, frozen and hashable."""
+"""A case: one LSTM, or one attention decoder around it, as its TOML file says it, validated, frozen and hashable."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ Size = Annotated[int, Meta(ge=1, le=2**20)]
 ValueKind = Literal["zeros", "ones", "uniform", "probe"]
 DType = Literal["float16", "bfloat16", "float32", "float64"]
 Direction = Literal["forward", "reverse", "bidirectional"]
+Score = Literal["dot", "general"]
+Model = Literal["lstm", "attention_decoder"]
 Activation = Literal["tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear"]
 
 # A trace and its expected values with variances stay below some 10 GB.
@@ -46,7 +48,8 @@ class Values(Table, frozen=True, kw_only=True):
         Meta(
             description=".npz or .safetensors, relative to the case file, holding W, R, b (weights; with P for a "
             "projection and p for peepholes, and W_l0, W_l0_reverse, W_l1 ... where there are several), x (inputs), "
-            "h0, c0 (initial_state) or dh, dc (cotangents)"
+            "h0, c0 (initial_state) or dh, dc (cotangents); of an attention decoder W_tilde, b_tilde, W_target, "
+            "W_a and W_encoder, R_encoder, b_encoder too, enc or x and y0, dy and dlogit"
         ),
     ] = None
 
@@ -137,26 +140,79 @@ class LSTM(Table, frozen=True, kw_only=True):
             )
 
 
+class AttentionDecoder(Table, frozen=True, kw_only=True):
+    """A decoder around the LSTM, which is then its cell: ``input_size`` is the width A of what is fed back.
+
+    Each step: h, c = cell(y, h, c); scores over the source; their softmax; the context; y = tanh(W_tilde [context; h] +
+    b_tilde), which is the next step's input; logit = W_target y.
+    """
+
+    source_timesteps: Annotated[
+        int, Meta(ge=1, le=2**24, description="Number S of encoder outputs that each step attends to.")
+    ]
+    source_size: Annotated[
+        Annotated[int, Meta(ge=1, le=2**20)] | None,
+        Meta(description="Width E of the encoder outputs; the encoder's hidden_size, or the cell's, if left out."),
+    ] = None
+    score: Annotated[Score, Meta(description="dot: enc . h, which asks for E = H; general: enc . (W_a h).")] = "dot"
+    output_size: Annotated[Size, Meta(description="Width O of the logits.")] = 1
+    encoder: Annotated[
+        LSTM | None,
+        Meta(
+            description="One forward layer of the standard cell whose outputs are attended to; it starts from zeros. "
+            "If left out the encoder outputs are given."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.encoder is None:
+            return
+        if not self.encoder.plain:
+            raise ValueError("the encoder is one forward layer of the standard cell: remove what asks for another")
+        if self.source_size not in {None, self.encoder.hidden_size}:
+            raise ValueError(
+                f"source_size = {self.source_size}, and the encoder gives {self.encoder.hidden_size}: leave it out"
+            )
+
+    def width(self, lstm: LSTM) -> int:
+        """Give E, the width of the encoder outputs, beside the decoder's cell."""
+        return self.source_size or (self.encoder.hidden_size if self.encoder else lstm.hidden_size)
+
+
 class Run(Table, frozen=True, kw_only=True):
     """The data: how long, how many, which numbers."""
 
     timesteps: Annotated[int, Meta(ge=1, le=2**24, description="Length T of the sequences.")]
     batch: Annotated[Size, Meta(description="Number B of sequences.")] = 1
     dtype: Annotated[DType, Meta(description="Precision in which backends compute.")] = "float32"
-    weights: Annotated[ValueKind | Values, Meta(description="Kernels W, R and bias b.")] = "probe"
-    inputs: Annotated[ValueKind | Values, Meta(description="Input x.")] = "probe"
+    weights: Annotated[
+        ValueKind | Values, Meta(description="Kernels W, R and bias b; of an attention decoder its projections too.")
+    ] = "probe"
+    inputs: Annotated[
+        ValueKind | Values, Meta(description="Input x; of an attention decoder enc, or x of its encoder, and y0.")
+    ] = "probe"
     initial_state: Annotated[ValueKind | Values, Meta(description="States h0 and c0.")] = "zeros"
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seed of uniform and probe values.")] = 0
     lengths: Annotated[
         tuple[Annotated[int, Meta(ge=0)], ...] | None,
-        Meta(description="Valid timesteps of each sequence, 0 to timesteps; all of them if left out."),
+        Meta(
+            description="Valid timesteps of each sequence, 0 to timesteps; all of them if left out. Of an attention "
+            "decoder those of each source, 1 to source_timesteps."
+        ),
     ] = None
     gradients: Annotated[
-        bool, Meta(description="Whether gradients are compared too, of sum(dh * h) + sum(dc * c_n).")
+        bool,
+        Meta(
+            description="Whether gradients are compared too, of sum(dh * h) + sum(dc * c_n); of an attention decoder "
+            "of sum(dy * y) + sum(dlogit * logit)."
+        ),
     ] = False
     cotangents: Annotated[
         ValueKind | Values | None,
-        Meta(description="dh, of h at every timestep, and dc, of the final cell states; probe if left out."),
+        Meta(
+            description="dh, of h at every timestep, and dc, of the final cell states (dy and dlogit of an attention "
+            "decoder); probe if left out."
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -166,11 +222,6 @@ class Run(Table, frozen=True, kw_only=True):
             return
         if len(self.lengths) != self.batch:
             raise ValueError(f"lengths has {len(self.lengths)} entries for batch = {self.batch}")
-        if self.lengths and max(self.lengths) > self.timesteps:
-            raise ValueError(
-                f"lengths has {max(self.lengths)}, beyond timesteps = {self.timesteps}: "
-                f"allowed are 0 to {self.timesteps}"
-            )
 
     def values(self, key: ValuesKey) -> Values:
         """Give a key's values in their long form."""
@@ -233,6 +284,7 @@ class Case(Table, frozen=True, kw_only=True):
 
     lstm: LSTM
     run: Run
+    attention_decoder: AttentionDecoder | None = None
     name: Annotated[
         str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.+-]{0,99})?$", description="Defaults to the file's name.")
     ] = ""
@@ -244,6 +296,15 @@ class Case(Table, frozen=True, kw_only=True):
         T, B = self.run.timesteps, self.run.batch
         lstm, lanes = self.lstm, self.lstm.num_layers * len(self.lstm.directions)
         I, H, P = max(lstm.input_size_of(0), lstm.input_size_of(1)), lstm.hidden_size, lstm.output_size
+        if self.attention_decoder is not None:
+            self._check_decoder(self.attention_decoder)
+        longest = self.run.timesteps if self.attention_decoder is None else self.attention_decoder.source_timesteps
+        if self.run.lengths and max(self.run.lengths) > longest:
+            key = "timesteps" if self.attention_decoder is None else "source_timesteps"
+            raise ValueError(
+                f"[run] lengths has {max(self.run.lengths)}, beyond {key} = {longest}: "
+                f"allowed are {0 if self.attention_decoder is None else 1} to {longest}"
+            )
         for what, count in (
             (
                 "timesteps x batch x (input_size + 4 hidden_size), for each layer and direction",
@@ -257,6 +318,38 @@ class Case(Table, frozen=True, kw_only=True):
             for name, golden in self.expect.tensors().items():
                 _check_golden_shape(name, golden, self.natural_shape(name))
 
+    def _check_decoder(self, decoder: AttentionDecoder) -> None:
+        lstm, width = self.lstm, decoder.width(self.lstm)
+        if not lstm.plain:
+            raise ValueError(
+                "[lstm] beside [attention_decoder] is its cell, one forward layer of the standard cell: remove what "
+                "asks for another"
+            )
+        if decoder.score == "dot" and width != lstm.hidden_size:
+            raise ValueError(
+                f'score = "dot" multiplies encoder outputs of width {width} with a state of hidden_size = '
+                f'{lstm.hidden_size}: make them equal, or set score = "general"'
+            )
+        if 0 in (self.run.lengths or ()):
+            raise ValueError("[run] lengths has 0: a source of no timesteps leaves nothing to attend to")
+        if self.expect is not None and {"h_n", "c_n"} & self.expect.tensors().keys():
+            raise ValueError("an attention decoder has golden values for h and c alone, at every step")
+        A, O, E, S = lstm.input_size, decoder.output_size, width, decoder.source_timesteps
+        T, B, H = self.run.timesteps, self.run.batch, lstm.hidden_size
+        for what, count in (
+            ("timesteps x batch x (2 source_timesteps + source_size + 2 hidden_size + input_size + output_size)",
+             T * B * (2 * S + E + 2 * H + A + O)),
+            ("source_timesteps x batch x source_size", S * B * E),
+            ("the projections together", A * (E + H) + O * A + E * H),
+        ):  # fmt: skip
+            if count > MOST_NUMBERS:
+                raise ValueError(f"{what} = {count}: more than {MOST_NUMBERS} numbers do not fit")
+
+    @property
+    def model(self) -> Model:
+        """What is computed: a network of LSTMs, or an attention decoder."""
+        return "lstm" if self.attention_decoder is None else "attention_decoder"
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """T, B, I and H."""
@@ -265,7 +358,8 @@ class Case(Table, frozen=True, kw_only=True):
     @property
     def plain(self) -> bool:
         """Whether it is one forward layer of the standard cell, without gradients, in single or double precision."""
-        return self.lstm.plain and not self.run.gradients and self.run.dtype in {"float32", "float64"}
+        standard = self.model == "lstm" and self.lstm.plain
+        return standard and not self.run.gradients and self.run.dtype in {"float32", "float64"}
 
     def natural_shape(self, name: str) -> tuple[int, ...]:
         """Give the shape of h, c or a gate at every timestep, or of h_n, c_n, h0 or c0, as frameworks give them.
@@ -360,12 +454,14 @@ def _check_golden_shape(name: str, golden: GoldenNumbers, shape: tuple[int, ...]
         _check_golden_shape(name, part, shape[1:])
 
 
-_TABLES: dict[str, type[Struct]] = {"": Case, "lstm": LSTM, "run": Run, "expect": Expect, "tolerance": Tolerance}
+_TABLES: dict[str, type[Struct]] = {
+    "": Case, "lstm": LSTM, "attention_decoder": AttentionDecoder, "run": Run, "expect": Expect, "tolerance": Tolerance,
+}  # fmt: skip
 
 
 _CHOICES: dict[str, Any] = {
     "dtype": DType, "direction": Direction, "activation": Activation, "recurrent_activation": Activation,
-    "cell_activation": Activation,
+    "cell_activation": Activation, "score": Score,
 }  # fmt: skip
 
 
@@ -395,7 +491,7 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
 
 def _explain_unknown(key: str, keys: list[str], path: Path) -> str:
     table = keys[0] if keys else ""
-    struct = _TABLES.get(table, Case) if len(keys) < 2 else Values  # noqa: PLR2004
+    struct = _TABLES.get(table, Case) if len(keys) < 2 else LSTM if keys[1] == "encoder" else Values  # noqa: PLR2004
     allowed = list(struct.__struct_fields__)
     close = difflib.get_close_matches(key, allowed, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""

@@ -13,6 +13,7 @@ from harness.adequacy import adequacy
 from harness.anatomy import curve_facts, explain_measured
 from harness.behaviour import behaviour, differs_by_step, dropped, made_anew
 from harness.case import Case
+from harness.check_decoder import check_decoder
 from harness.compare import limit_for
 from harness.diagnose import (
     MEASURED_MAP,
@@ -83,9 +84,14 @@ def check(
         CaseError: If a case cannot be made concrete.
     """
     cases = [reseeded(case, seed) for case in cases]
+    decoders = [case for case in cases if case.model == "attention_decoder"]
+    if decoders:
+        return _with_decoders(port, cases, decoders, layout, limit=limit, measure=measure, blind=blind, told=on_result)
     unseen = _blind(cases, layout) if blind else {}
     problems = Problems()
-    asked = [problems.problem(case) for case in cases]
+    asked = [Problem.from_case(case) for case in cases]
+    for problem in asked:
+        problems.put(problem)
     # The first problem comes again at once, and once more when all others are through: what is remembered shows.
     replies = port.call([asked[0], *asked, asked[0]])
     again, replies = [replies[0], replies[1], replies[-1]], replies[1:-1]
@@ -131,6 +137,30 @@ def check(
     ]
     told = [one for run in runs for one in run.diagnosis]
     return Checked(runs, list({one.fault: one for one in told}.values()), unseen)
+
+
+def _with_decoders(
+    port: Port | LocalPort,
+    cases: Sequence[Case],
+    decoders: Sequence[Case],
+    layout: str,
+    *,
+    limit: float | None,
+    measure: bool,
+    blind: bool,
+    told: Callable[[RunResult], None],
+) -> Checked:
+    """Check attention decoders, and the other cases apart."""
+    runs = {run.case: run for run in check_decoder(port, decoders, limit=limit, on_result=told)}
+    rest = [case for case in cases if case not in decoders]
+    unseen: dict[str, list[str]] = {}
+    if rest:
+        others = check(port, rest, layout=layout, limit=limit, measure=measure, blind=blind, on_result=told)
+        runs |= {run.case: run for run in others.runs}
+        unseen = others.blind
+    ordered = [runs[case.name] for case in cases]
+    diagnosis = {one.fault: one for run in ordered for one in run.diagnosis}
+    return Checked(ordered, list(diagnosis.values()), unseen)
 
 
 def _explain_plain(
@@ -302,22 +332,31 @@ def rerun_of(run: RunResult, target: str, options: dict[str, object]) -> RunResu
     return replace(run, rerun=shlex.join(words))
 
 
-def cases_of(names: Sequence[str]) -> list[Case]:
-    """Find the cases of a check: those named, or the suite, which is all shipped ones of one plain layer.
+def cases_of(names: Sequence[str], *, decoder: bool = False) -> list[Case]:
+    """Find the cases of a check: those named, or the suite.
+
+    The suite is all shipped cases of one plain layer; for a port of an ``decoder``, all attention decoders.
 
     Raises:
         LockstepError: If a case is unknown.
     """
     from harness.find_cases import find_cases
 
-    cases = [one.case for one in find_cases(names) if names or one.case.plain]
+    wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
+    cases = [one.case for one in find_cases(names) if names or wanted(one.case)]
     if not cases:
         raise LockstepError("no case to check: name one with --case, or none for the whole suite.")
     return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)
 
 
-def left_out() -> list[str]:
-    """Name the shipped cases that are checked only where they are named: they ask for more than one plain layer."""
+def left_out(checked: Sequence[str]) -> list[str]:
+    """Name the shipped networks that are checked only where they are named: they ask for more than one plain layer.
+
+    ``checked``: the cases that a check without names ran; if they are decoders nothing of their kind was left out.
+    """
     from harness.find_cases import find_cases
 
-    return [one.case.name for one in find_cases([]) if not one.case.plain]
+    cases = [one.case for one in find_cases([])]
+    if any(case.name in checked and case.model != "lstm" for case in cases):
+        return []
+    return [case.name for case in cases if not case.plain and case.model == "lstm"]

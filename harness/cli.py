@@ -14,15 +14,18 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from harness.defaults import TIMEOUT
+from harness.defaults import JOBS, TIMEOUT
 from harness.errors import LockstepError
 
 # The commands import what they need: help and lists answer before NumPy would have been imported.
 if TYPE_CHECKING:
+    from harness.backend import BackendInfo
     from harness.case import Case
+    from harness.find_cases import FoundCase
     from harness.results import Results, RunResult
 
 WRONG_REQUEST = 2
+FAILED = 3
 INTERRUPTED = 130
 
 app = App(
@@ -42,6 +45,7 @@ BackendNames = Annotated[
     list[str] | None, Parameter(name="--backend", negative="", help="A backend to run, may be repeated; else all.")
 ]
 Timeout = Annotated[float, Parameter(help="Seconds for one run of one backend.")]
+Jobs = Annotated[int, Parameter(help="How many frameworks run at once.")]
 Limit = Annotated[
     float | None,
     Parameter(help="Sigma beyond which a number diverges; else the case's tolerance, or 10 sigma of rounding."),
@@ -61,26 +65,25 @@ def run(
     html: HtmlFolder = None,
     timeout: Timeout = TIMEOUT,
     limit: Limit = None,
+    jobs: Jobs = JOBS,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
-    from harness.backend import find_backends
-    from harness.find_cases import find_cases
     from harness.output import check_outputs
     from harness.run import environment, run_cases
     from harness.terminal import advance, progress
 
-    _check_positive(timeout=timeout, limit=limit)
-    found, backends = find_cases(case), find_backends(backend)
+    _check_positive(timeout=timeout, limit=limit, jobs=jobs)
+    found, backends, count = _asked_for(case, backend)
     check_outputs(json, html)
     arguments = {one.case.name: one.argument for one in found}
-    with progress(Console(stderr=True), len(found) * len(backends)) as bar:
+    with progress(Console(stderr=True), count) as bar:
         runs = run_cases(
-            [one.case for one in found], backends, timeout=timeout, limit=limit,
+            [one.case for one in found], backends, timeout=timeout, limit=limit, jobs=jobs,
             on_result=lambda result: advance(bar, result),
         )  # fmt: skip
     runs = [_with_rerun(result, arguments[result.case]) for result in runs]
     status = _hand_over(_results(environment(), runs), json, html)
-    if len(runs) < len(found) * len(backends):
+    if len(runs) < count:
         _complain("interrupted; what was done until then is shown, and written where it was asked for.")
         return INTERRUPTED
     return status
@@ -93,7 +96,7 @@ def check(
     case: Annotated[
         list[str] | None,
         Parameter(
-            name="--case", negative="", help="A case to check, may be repeated; else all shipped ones of a plain layer."
+            name="--case", negative="", help="A case to check, may be repeated; else the shipped ones of its kind."
         ),
     ] = None,
     layout: Annotated[
@@ -116,19 +119,23 @@ def check(
 
     gradients asked for: port(x, weights, h0, c0, dh, dc, lengths=None) -> {"h_seq", "x", "W", "R", "b", "h0", "c0"}
 
+    attention decoder: port(enc, weights, h0, c0, y0, steps, lengths=None) -> (logits, h_tilde)
+
     Weights are a dict of W, R and b, gates i, f, g, o (with P, p and clip where the case has them); with several layers
-    or directions a list over layers of a list over directions of such dicts.
+    or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
+    W_tilde, b_tilde and W_target too, and W_a where scores are general.
     """
     from harness.check import cases_of, check, rerun_of
     from harness.output import check_outputs, write_outputs
-    from harness.port import Port, parse_target
+    from harness.port import Port, is_decoder_port, parse_target
     from harness.run import environment
     from harness.terminal import advance, progress, show_check
 
     _check_positive(timeout=timeout, limit=limit)
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
-    found, cases = parse_target(target), cases_of(case or [])
+    found = parse_target(target)
+    cases = cases_of(case or [], decoder=is_decoder_port(found))
     check_outputs(json, html)
     with (
         Port(found, layout=layout, arrays=arrays, timeout=timeout) as port,
@@ -153,6 +160,50 @@ def check(
     if page is not None:
         _tell_page(page)
     return results.exit_status
+
+
+@app.command
+def variables(
+    target: Annotated[
+        str,
+        Parameter(
+            help="What to look at, FILE.py:BUILD; it is built in a process of its own. BUILD is build if left out."
+        ),
+    ],
+    *,
+    json: JsonFile = None,
+    timeout: Annotated[float, Parameter(help="Seconds for building it.")] = TIMEOUT,
+) -> int:
+    """List all variables that a model has, what reads each, and which of them are shared between its steps.
+
+    BUILD is a function without arguments that builds a TF1 graph, or that returns, or itself is, a tf.Graph, a
+    torch.nn.Module or (module, inputs), a Keras model or layer, a Flax nnx module or (linen module, variables), or an
+    Equinox module. With (module, inputs) a forward pass tells which operations read each parameter.
+
+    Exit status: 0; 1 if a loop makes variables anew that stand in one role.
+
+    JSON: {"format": 1, "target", "kind", "reads_known": whether anybody could look for readers,
+    "variables": [{"name", "shape", "dtype", "place": "file:line" or null, "made_by": "tf.Variable" and so on or null,
+    "aliases": [name], "trainable", "readers": [{"operation", "type", "iteration": number or null,
+    "within": "in every round of the while loop X" or null, "backward": whether it is of gradients}]}],
+    "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared" or "separate", "place",
+    "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
+    """
+    from harness.output import check_outputs, write_json
+    from harness.show_variables import show_variables
+    from harness.variables import BuildError, variables_of
+
+    _check_positive(timeout=timeout)
+    check_outputs(json, None)
+    try:
+        found = variables_of(target, timeout)
+    except BuildError as error:
+        _complain(str(error))
+        return FAILED
+    show_variables(Console(stderr=str(json) == "-"), found)
+    if json is not None:
+        write_json(found, json)
+    return 1 if found.of("not shared") else 0
 
 
 @app.command
@@ -194,13 +245,18 @@ def adequacy(
 
     check_outputs(json, None)
     cases = [one.case for one in find_cases(case) if case or one.case.plain]
-    plain, networks = [one for one in cases if one.plain], [one for one in cases if not one.plain]
-    if plain and networks and json is not None:
+    kinds = (
+        (adequacy, [one for one in cases if one.plain]),
+        (network_adequacy, [one for one in cases if not one.plain and one.model == "lstm"]),
+        (network_adequacy, [one for one in cases if one.model == "attention_decoder"]),
+    )
+    first, *others = [own[0].name for _, own in kinds if own]
+    if others and json is not None:
         raise LockstepError(
-            f"--json: {plain[0].name} is a plain layer and {networks[0].name} is not, and each kind has faults of its "
-            "own: ask for them one after the other."
+            f"--json: {first} and {others[0]} are of two kinds (plain layers, networks, attention decoders), and each "
+            "has faults of its own: ask for them one after the other."
         )
-    for of, own in ((adequacy, plain), (network_adequacy, networks)):
+    for of, own in kinds:
         if own:
             found = of(own)
             show_adequacy(Console(stderr=str(json) == "-"), found, full=full)
@@ -217,8 +273,6 @@ def record(
     timeout: Timeout = TIMEOUT,
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
-    from harness.backend import find_backends
-    from harness.find_cases import find_cases
     from harness.messages import text_of
     from harness.output import check_outputs
     from harness.record import record_cases
@@ -226,10 +280,10 @@ def record(
     from harness.terminal import advance, plain, progress
 
     _check_positive(timeout=timeout)
-    found, backends = find_cases(case), find_backends(backend)
+    found, backends, count = _asked_for(case, backend)
     check_outputs(None, out)
     console = Console()
-    with progress(Console(stderr=True), len(found) * len(backends)) as bar:
+    with progress(Console(stderr=True), count) as bar:
         recorded, runs = record_cases(
             [one.case for one in found], backends, out, timeout=timeout, on_result=lambda run: advance(bar, run)
         )
@@ -375,6 +429,31 @@ def _complain(message: str) -> None:
     text = plain("lockstep: ")
     text.append(plain(message))
     Console(stderr=True).print(text, soft_wrap=True, style="red")
+
+
+def _asked_for(names: Sequence[str], backend: Sequence[str] | None) -> tuple[list[FoundCase], list[BackendInfo], int]:
+    """Find cases and backends that go together, and count the runs they ask for.
+
+    Without names they are all shipped cases, and all backends whose frameworks are installed: the others are told.
+    """
+    from harness.backend import find_backends, matched, pairs
+    from harness.find_cases import find_cases
+
+    found, backends = find_cases(names), find_backends(backend)
+    absent = [] if backend else [one for one in backends if one.missing()]
+    if absent:
+        _tell_absent(absent)
+    named = {"cases_named": bool(names), "backends_named": bool(backend)}
+    cases, backends = matched([one.case for one in found], [one for one in backends if one not in absent], **named)
+    kept = [one for one in found if one.case in cases]
+    return kept, backends, len(pairs(cases, backends))
+
+
+def _tell_absent(absent: list[BackendInfo]) -> None:
+    """Say which backends are left out because their frameworks are not installed."""
+    names = ", ".join(one.name for one in absent)
+    text = f"Not installed, left out: {names}. lockstep backends tells how to get them."
+    Console(stderr=True).print(text, markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
 def _check_positive(**options: float | None) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.case import Case
+from harness.decoder_problem import AnyProblem, DecoderProblem
 from harness.errors import CaseError
 from harness.noise import LIMIT_SIGMA
-from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor, expect_steps, turned
+from harness.reference import Expected, ExpectedTensor, expect_decoder_steps, expect_steps, turned
 from harness.results import Difference, Golden, Limit, Local, PerTimestep, TensorResult, difference_at, first_beyond
 from harness.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of
 from harness.trace import Trace, check_trace
@@ -54,13 +54,15 @@ def compare(trace: Trace, expected: Expected, case: Case, limit: Limit) -> dict[
     }
 
 
-def compare_steps(trace: Trace, problem: Problem, limit: Limit) -> Local | None:
+def compare_steps(trace: Trace, problem: AnyProblem, limit: Limit) -> Local | None:
     """Measure each step alone against a reference step from the state that was observed before it.
 
     Returns:
-        The largest sigma at each timestep for c and h of each lane whose inputs and states are all observed; None
-        where there is none.
+        The largest sigma at each timestep for c and h of each lane whose inputs and states are all observed, or for
+        what a decoder's step gives; None where there is none.
     """
+    if isinstance(problem, DecoderProblem):
+        return _compare_decoder_steps(trace, problem, limit)
     case, lstm = problem.case, problem.case.lstm
     tensors = trace.tensors(case)
     sigma: dict[str, list[float]] = {}
@@ -88,6 +90,18 @@ def compare_steps(trace: Trace, problem: Problem, limit: Limit) -> Local | None:
     if not sigma:
         return None
     return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA, reverse=lstm.direction == "reverse"))
+
+
+def _compare_decoder_steps(trace: Trace, problem: DecoderProblem, limit: Limit) -> Local | None:
+    tensors = trace.tensors(problem.case)
+    needed = {"h", "c", "y"} if problem.enc is not None else {"h", "c", "y", "enc"}
+    if not needed <= tensors.keys():
+        return None
+    expected = expect_decoder_steps(problem, tensors)
+    sigma = {
+        name: measure(tensors[name], one, limit)["sigma"].tolist() for name, one in expected.items() if name in tensors
+    }
+    return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA))
 
 
 def _by_sequence(actual: Array, expected: ExpectedTensor, limit: Limit, *, apart: bool) -> Array:

@@ -190,7 +190,7 @@ def _large(one: Observation) -> bool:
 
 
 def _size(one: Observation) -> int:
-    return one.problem.x.size + one.problem.W.size + one.problem.R.size
+    return sum(array.size for name, array in one.problem.arrays().items() if name.startswith(("x", "enc", "W", "R")))
 
 
 def confirmed(explanation: Explanation, observations: Sequence[Observation], limit: float) -> bool:
@@ -257,7 +257,9 @@ def unexplained(seen: Sequence[Observation], runs: Sequence[RunResult]) -> Diagn
     first = next((run for run in runs if run.status == "diverge" and run.first_divergence is not None), None)
     wrong = [one for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA] or list(seen)
     # The case that tells most: several timesteps, sequences and units, and small.
-    one = max(wrong, key=lambda o: (sum(n > 1 for n in (*o.problem.x.shape[:2], o.problem.R.shape[1])), -_size(o)))
+    one = max(
+        wrong, key=lambda o: (sum(n > 1 for n in (*o.problem.case.shape[:2], o.problem.case.shape[3])), -_size(o))
+    )
     first = next((run for run in runs if run.case == one.problem.case.name), first)
     return Diagnosis(
         fault=UNEXPLAINED,

@@ -7,19 +7,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.backend import BackendInfo, by_worker, find_backends
-from harness.case import LSTM, Case, Run
+from harness.case import LSTM, AttentionDecoder, Case, Run
 from harness.worker import Worker
 
 
-def _case(**changes: Any) -> Case:
+def _case(attention_decoder: AttentionDecoder | None = None, **changes: Any) -> Case:
     lstm: dict[str, Any] = {"input_size": 2, "hidden_size": 3} | {
         k: v for k, v in changes.items() if k in LSTM.__struct_fields__
     }
     run: dict[str, Any] = {"timesteps": 4, "batch": 2} | {
         k: v for k, v in changes.items() if k in Run.__struct_fields__
     }
-    return Case(lstm=LSTM(**lstm), run=Run(**run), name="feature")
+    return Case(lstm=LSTM(**lstm), run=Run(**run), attention_decoder=attention_decoder, name="feature")
 
+
+def _decoder(**changes: Any) -> Case:
+    own = {k: changes.pop(k) for k in AttentionDecoder.__struct_fields__ if k in changes}
+    return _case(AttentionDecoder(source_timesteps=5, **own), **changes)
+
+
+# What an attention decoder can be asked for.
+DECODER_FEATURES: dict[str, Case] = {
+    "float32": _decoder(),
+    "float64": _decoder(dtype="float64"),
+    "float16": _decoder(dtype="float16"),
+    "bfloat16": _decoder(dtype="bfloat16"),
+    "no bias": _decoder(bias=False, forget_bias=0.0),
+    "initial state": _decoder(initial_state="probe"),
+    "general scores": _decoder(score="general", source_size=4),
+    "lengths": _decoder(lengths=(5, 2)),
+    "wide logits": _decoder(output_size=3),
+    "encoder": _decoder(encoder=LSTM(input_size=2, hidden_size=3)),
+    "encoder, lengths": _decoder(encoder=LSTM(input_size=2, hidden_size=3), lengths=(5, 2)),
+    "gradients": _decoder(gradients=True),
+    "gradients, general, lengths": _decoder(gradients=True, score="general", lengths=(5, 2)),
+    "gradients, encoder": _decoder(gradients=True, encoder=LSTM(input_size=2, hidden_size=3)),
+    "gradients, float16": _decoder(gradients=True, dtype="float16"),
+    "gradients, bfloat16": _decoder(gradients=True, dtype="bfloat16"),
+}
 
 FEATURES: dict[str, Case] = {
     "float32": _case(),
@@ -75,8 +100,14 @@ def _ask(group: list[BackendInfo], timeout: float) -> list[Support]:
 
 
 def _support(worker: Worker, backend: BackendInfo) -> Support:
-    answer = worker.ask(backend, list(FEATURES.values()))
+    features = features_of(backend)
+    answer = worker.ask(backend, list(features.values()))
     if not isinstance(answer, tuple):
         return Support(backend, {}, {}, answer.message)
     versions, reasons = answer
-    return Support(backend, versions, dict(zip(FEATURES, reasons, strict=True)))
+    return Support(backend, versions, dict(zip(features, reasons, strict=True)))
+
+
+def features_of(backend: BackendInfo) -> dict[str, Case]:
+    """Give the features that a backend's model can be asked for."""
+    return DECODER_FEATURES if backend.model == "attention_decoder" else FEATURES

@@ -15,7 +15,7 @@ from harness.check import cases_of, check
 from harness.defaults import TIMEOUT
 from harness.errors import LockstepError
 from harness.messages import check_text, first_diverging, printable, text_of
-from harness.port import port_of
+from harness.port import is_decoder_port, port_of
 from harness.results import Results, RunResult
 from harness.run import environment
 
@@ -40,7 +40,7 @@ def assert_agrees(
     function of the script that is running is called in this process, without a time-out.
 
     Args:
-        port: ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``, as for ``lockstep check``.
+        port: ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``, or another form of ``lockstep check``.
         case: The name of a shipped case, a case file or a folder of them, or several; None is the whole suite.
         layout: How the weights are handed over: canonical, torch, keras, tf1 or onnx.
         arrays: What the arguments are: numpy, torch, jax or tensorflow arrays.
@@ -85,7 +85,7 @@ def _results(
             raise LockstepError(f"{name}={value:g}: must be a number above 0.")
     if seed < 0:
         raise LockstepError(f"seed={seed}: must be 0 or above.")
-    cases = cases_of(_names(case))
+    cases = cases_of(_names(case), decoder=is_decoder_port(port))
     with port_of(port, layout=layout, arrays=arrays, timeout=timeout) as opened:
         checked = check(opened, cases, layout=layout, limit=limit, seed=seed)
     return Results(environment=environment(), runs=checked.runs)

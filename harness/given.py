@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.case import Case
+from harness.decoder_problem import AnyProblem, DecoderProblem
 from harness.dialect import DIALECTS, store_cell
 from harness.errors import ConvertError
 from harness.foreign import differs, maker
@@ -34,18 +35,39 @@ class _Lane:
 class Given:
     """The arguments of one call, and whether they were changed."""
 
-    def __init__(self, problem: Problem, form: Form) -> None:
+    def __init__(self, problem: AnyProblem, form: Form) -> None:
         """Make arguments of a problem.
 
         Raises:
             PortError: If the layout does not have what the case asks for, or the framework is not there.
         """
+        # Arrays of JAX and TensorFlow cannot be changed in place.
+        self._writable = form.arrays in {"numpy", "torch"}
+        self._lanes: list[_Lane] = []
+        if isinstance(problem, DecoderProblem):
+            self._give_decoder(problem, form)
+        else:
+            self._give_network(problem, form)
+
+    def _give_decoder(self, problem: DecoderProblem, form: Form) -> None:
+        """Give enc, h0, c0, y0, lengths, steps, and one dict of weights: the cell's as a layout has them."""
+        make, w = maker(form.arrays), problem.weights
+        named = {name: getattr(problem, name) for name in ("enc", "h0", "c0", "y0", "lengths")}
+        self._originals: Arrays = {name: array for name, array in named.items() if array is not None}
+        cell = {"W", "R", "b"}
+        originals = _stored(Weights(w.W, w.R, w.b), problem.case, form.layout)
+        originals |= {name: array for name, array in w.arrays().items() if name not in cell}
+        values = {name: make(array) for name, array in originals.items()}
+        self._lanes.append(_Lane("", dict(values), values, originals))
+        self.values: dict[str, Any] = {name: make(array) for name, array in self._originals.items()}
+        self.values |= {"weights": self._lanes[0].given, "steps": problem.case.run.timesteps}
+
+    def _give_network(self, problem: Problem, form: Form) -> None:
         case = problem.case
         stored = [[_stored(weights, case, form.layout) for weights in layer] for layer in problem.weights]
         make = maker(form.arrays)
         named = {name: getattr(problem, name) for name in ("x", "h0", "c0", "dh", "dc", "lengths")}
-        self._originals: Arrays = {name: array for name, array in named.items() if array is not None}
-        self._lanes: list[_Lane] = []
+        self._originals = {name: array for name, array in named.items() if array is not None}
         for layer, lanes in enumerate(stored):
             for direction, originals in enumerate(lanes):
                 values = {name: make(array) for name, array in originals.items()}
@@ -56,10 +78,8 @@ class Given:
         count = len(case.lstm.directions)
         dicts = [lane.given for lane in self._lanes]
         stack = [dicts[k : k + count] for k in range(0, len(dicts), count)]
-        self.values: dict[str, Any] = {name: make(array) for name, array in self._originals.items()}
+        self.values = {name: make(array) for name, array in self._originals.items()}
         self.values["weights"] = dicts[0] if case.lstm.single else stack
-        # Arrays of JAX and TensorFlow cannot be changed in place.
-        self._writable = form.arrays in {"numpy", "torch"}
 
     def changed(self) -> list[str]:
         """Name the arguments that are not what they were."""

@@ -37,6 +37,8 @@ def headline(run: RunResult) -> str:
         return f"{run.backend} leaves the reference in {case} at {_when(run)}."
     if run.status == "diverge" and run.repeatable is False:
         return f"{run.backend} gives other numbers for {case} when it is called again."
+    if run.status == "diverge" and run.diagnosis and run.diagnosis[0].family == "sharing":
+        return f"{run.backend} gives the right numbers for {case}, and would not for other weights."
     if run.status == "diverge":
         return f"{run.backend} misses the golden values of {case}."
     reason = run.message or "no reason given"

@@ -33,7 +33,7 @@ FLIP_SIZE = 32.0  # in unit roundoffs of the format
 class Observation:
     """What an implementation returned for one problem."""
 
-    problem: Problem
+    problem: Any  # harness.decoder_problem.AnyProblem; what looks into a plain layer asks for a Problem
     tensors: Arrays
 
     @cached_property
@@ -98,6 +98,8 @@ class Observation:
     @cached_property
     def finite(self) -> Observation:
         """What was returned before anything overflowed; nothing if it did at once, itself if nothing did."""
+        if not self.problem.case.plain:
+            return self
         sizes = [np.nan_to_num(np.abs(array), nan=np.inf) for name, array in self.tensors.items() if name in {"h", "c"}]
         if not sizes:
             return self

@@ -19,14 +19,15 @@ from typing import Any, Self
 from pebble import ProcessExpired
 
 from harness.backend import unknown
+from harness.decoder_problem import AnyProblem
 from harness.dialect import DIALECTS
 from harness.errors import LockstepError
 from harness.foreign import ARRAYS
 from harness.given import Form
 from harness.parcel import Parcel
-from harness.problem import Problem
+from harness.port_form import is_decoder
 from harness.serve import TAIL, Answer
-from harness.serve_port import Calls, Reply, Target, read_header, read_replies, serve, stack_of
+from harness.serve_port import Calls, Reply, Target, parameters_of, read_header, read_replies, serve, stack_of
 from harness.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
 
 __all__ = ["ARRAYS", "LocalPort", "Port", "Reply", "Target", "parse_target", "port_of"]
@@ -57,6 +58,11 @@ def parse_target(text: str) -> Target:
     return Target(file.absolute(), function)
 
 
+def is_decoder_port(port: Target | Callable[..., Any]) -> bool:
+    """Tell a port that is written for attention decoders, by the names of its parameters."""
+    return is_decoder(_parameters_in(port) if isinstance(port, Target) else parameters_of(port))
+
+
 class Port:
     """A function in a file, in a process of its own, which is started at the first call."""
 
@@ -83,7 +89,7 @@ class Port:
         """End the process, whatever it is at."""
         self._process.close()
 
-    def call(self, problems: Sequence[Problem]) -> list[Reply]:
+    def call(self, problems: Sequence[AnyProblem]) -> list[Reply]:
         """Call the function for each of several problems, in order.
 
         A call that ends the process, or takes too long, is answered as such, and a fresh process goes on
@@ -102,7 +108,7 @@ class Port:
             replies += [lost] * (len(problems) - len(replies) if given_up else 1)
         return replies
 
-    def _answers(self, problems: Sequence[Problem]) -> tuple[list[Reply], Reply | None]:
+    def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Reply], Reply | None]:
         """Have problems answered by one process: the answers, and what became of the next call if it was lost."""
         answer, replies = self._served(problems)
         process, imported = read_header(self._replies)
@@ -112,13 +118,13 @@ class Port:
             process, imported = read_header(self._replies)
         return replies, None if answer is None else self._lost(answer, imported=imported)
 
-    def _served(self, problems: Sequence[Problem]) -> tuple[Answer | None, list[Reply]]:
+    def _served(self, problems: Sequence[AnyProblem]) -> tuple[Answer | None, list[Reply]]:
         try:
             self._replies.write_bytes(b"")
             parcel = Parcel.pack(list(problems), self._process.folder / "problems")
         except OSError as error:
             return Answer("failed", message=f"the problems could not be sent: {error}"), []
-        watch = _Watch(self._replies, self._process.log, self._timeout)
+        watch = Watch(self._replies, self._process.log, self._timeout)
         arguments = (self._target, self._form, parcel, self._timeout, self._replies, self._process.log)
         answer = self._process.call(serve, arguments, self._timeout, watch=watch)
         return answer, read_replies(self._replies)
@@ -127,7 +133,7 @@ class Port:
         """Say what became of the call at which the process was lost."""
         stack = stack_of(self._process.log)
         hung = stack.read_text(errors="replace") if answer.status == "timeout" and stack.exists() else ""
-        stderr, place = _stack(f"{answer.stderr or ''}{hung}", self._target.file)
+        stderr, place = own_stack(f"{answer.stderr or ''}{hung}", self._target.file)
         message, seconds = answer.message or "", 0.0
         if answer.status == "timeout":
             seconds = self._timeout if imported else IMPORT_TIMEOUT
@@ -160,7 +166,7 @@ class LocalPort:
     def close(self) -> None:
         """End nothing: there is no process."""
 
-    def call(self, problems: Sequence[Problem]) -> list[Reply]:
+    def call(self, problems: Sequence[AnyProblem]) -> list[Reply]:
         """Call the function for each of several problems, in order."""
         return [self._calls(problem) for problem in problems]
 
@@ -181,7 +187,7 @@ def port_of(function: Callable[..., Any], **options: Any) -> Port | LocalPort:
     return LocalPort(function, **{name: value for name, value in options.items() if name != "timeout"})
 
 
-class _Watch:
+class Watch:
     """Asks whether a process still gets on: whether the next reply comes in the time that one call may take."""
 
     def __init__(self, replies: Path, log: Path, timeout: float) -> None:
@@ -238,7 +244,7 @@ def _environment(arrays: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in wanted.items() if name not in os.environ)
 
 
-def _stack(printed: str, file: Path) -> tuple[str, str]:
+def own_stack(printed: str, file: Path) -> tuple[str, str]:
     """Cut our own frames from the stack that a dying process printed; say where in the user's file it was."""
     found = re.search(rf'File "{re.escape(str(file))}", line (\d+) in (\S+)', printed)
     place = f", in {file.name}, line {found[1]}, in {found[2]}" if found else ""
@@ -281,6 +287,22 @@ def _defined(node: ast.AST) -> Iterator[tuple[str, bool]]:
             yield node.id, False
     for child in ast.iter_child_nodes(node):
         yield from _defined(child)
+
+
+def _parameters_in(target: Target) -> dict[str, Any]:
+    """Give the parameters of a function as its file writes them; none where it is made otherwise, or not to be read."""
+    try:
+        tree = _parsed(target.file)
+    except LockstepError:
+        return {}
+    found = [
+        node for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == target.function
+    ]  # fmt: skip
+    if not found:
+        return {}
+    own = found[-1].args
+    return dict.fromkeys(argument.arg for argument in (*own.posonlyargs, *own.args, *own.kwonlyargs))
 
 
 def _similar_file(file: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from inspect import Parameter
 from typing import Any
 
 from harness.case import Case
 
 ARGUMENTS = ("x", "weights", "h0", "c0")
+DECODER_ARGUMENTS = ("enc", "weights", "h0", "c0", "y0", "steps")
 COTANGENTS = ("dh", "dc")
 _KNOWN = {*COTANGENTS, "lengths"}
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -25,13 +26,26 @@ class PortError(Exception):
         self.status, self.stderr = status, stderr
 
 
+def arguments_for(case: Case) -> tuple[str, ...]:
+    """Name the arguments that every call for a case has, in order."""
+    return ARGUMENTS if case.attention_decoder is None else DECODER_ARGUMENTS
+
+
+def is_decoder(parameters: Collection[str] | None) -> bool:
+    """Tell a function that is written as the port of an attention decoder."""
+    own = set(parameters or ())
+    return {"enc", "y0"} <= own or {"enc", "steps"} <= own
+
+
 def call_of(case: Case) -> str:
     """Write how a case calls a port."""
-    return f"port({', '.join(ARGUMENTS)}, {'dh, dc, ' if case.run.gradients else ''}lengths=None)"
+    return f"port({', '.join(arguments_for(case))}, {'dh, dc, ' if case.run.gradients else ''}lengths=None)"
 
 
 def results_of(case: Case) -> str:
     """Write what a case expects a port to return."""
+    if case.attention_decoder is not None:
+        return "(logits, h_tilde)"
     if case.run.gradients:
         return f"a dict of {', '.join(name for name, needed in results_by_name(case).items() if needed)}"
     return "(h_seq, c_seq), or (h_seq, None)" if case.lstm.single else "(h_seq, h_n, c_n)"
@@ -40,6 +54,8 @@ def results_of(case: Case) -> str:
 def results_by_name(case: Case) -> dict[str, bool]:
     """Give what a port may return by name, and whether the case's form has it."""
     lstm, gradients = case.lstm, case.run.gradients
+    if case.attention_decoder is not None:
+        return {"logits": True, "h_tilde": True}
     forward = {
         "h_seq": True,
         **({"c_seq": not gradients} if lstm.single else {}),
@@ -70,10 +86,16 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
         return
     said = f"its parameters are ({', '.join(str(p) for p in parameters.values())})"
     called = f"{said}, and it is called as {call_of(case)}"
-    first = _positional(parameters)[: len(ARGUMENTS)]
-    if len(first) < len(ARGUMENTS) and not _has(parameters, Parameter.VAR_POSITIONAL):
-        raise PortError(f"{called}: it takes {len(first)} of the four arguments {', '.join(ARGUMENTS)}")
-    if set(first) == set(ARGUMENTS) and first != list(ARGUMENTS):
+    arguments = arguments_for(case)
+    if is_decoder(parameters) != (case.attention_decoder is not None) and (
+        is_decoder(parameters) or {"x", "weights"} <= parameters.keys()
+    ):
+        raise PortError(f"{called}: it is a port of another model", "unsupported")
+    first = _positional(parameters)[: len(arguments)]
+    if len(first) < len(arguments) and not _has(parameters, Parameter.VAR_POSITIONAL):
+        number = {4: "four", 6: "six"}[len(arguments)]
+        raise PortError(f"{called}: it takes {len(first)} of the {number} arguments {', '.join(arguments)}")
+    if set(first) == set(arguments) and first != list(arguments):
         raise PortError(f"{called}: put them in that order")
     unmet = [name for name in parameters if name not in {*first, *_KNOWN} and _insists_on(parameters, name)]
     if unmet:
@@ -104,10 +126,11 @@ def arguments_of(
 
     Args:
         parameters: The function's; None where they are not known, as of one compiled from another language.
-        values: By name: x, weights, h0, c0; lengths, dh and dc where the case has them.
+        values: By name: x, weights, h0, c0 (enc, weights, h0, c0, y0, steps of a decoder); lengths, dh and dc where
+            the case has them.
         case: What it is called for.
     """
-    positional, by_name = [values[name] for name in ARGUMENTS], {}
+    positional, by_name = [values[name] for name in arguments_for(case)], {}
     if case.run.gradients:
         cotangents = {name: values[name] for name in COTANGENTS}
         if parameters is None or _by_position(parameters):

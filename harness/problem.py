@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness import draws
 from harness.array_file import load_arrays
-from harness.case import Case, Values, ValuesKey
+from harness.case import LSTM, Case, Values, ValuesKey
 from harness.errors import CaseError
 from harness.tensors import Lane, lanes, name_of, weight_shapes
 
@@ -77,6 +77,8 @@ class Problem:
         Raises:
             CaseError: If a file it names is unreadable or holds other names, shapes or types.
         """
+        if case.model != "lstm":
+            raise CaseError(f"case {case.name} is an {case.model.replace('_', ' ')}, and a network of LSTMs is asked for.")
         T, B, I, H = case.shape
         run, lstm = case.run, case.lstm
         own = lanes(lstm)
@@ -85,23 +87,24 @@ class Problem:
         }
         # Drawn together, so that no two weights are alike.
         bound = 2 / float(np.sqrt(float(I + lstm.output_size)))
-        drawn = _values(case, "weights", shapes, bound, 1 / float(np.sqrt(float(H))))
+        drawn = values_of(case, "weights", shapes, bound, 1 / float(np.sqrt(float(H))))
         for lane in own:
             name = name_of("b", lane, lstm)
-            if run.values("weights").kind is not None:
-                drawn[name] = _bias(case, drawn[name])
+            kind = run.values("weights").kind
+            if kind is not None:
+                drawn[name] = bias_of(lstm, kind, drawn[name])
             elif not lstm.bias and np.any(drawn[name]):
                 raise CaseError(
                     f"case {case.name}: bias = false, but {name} in {run.values('weights').file} is not zero."
                 )
         states = {"h0": case.natural_shape("h0"), "c0": case.natural_shape("c0")}
-        arrays = _values(case, "inputs", {"x": (T, B, I)}, 1.0, 1.0)
-        arrays |= _values(case, "initial_state", states, 1.0, 1.0)
+        arrays = values_of(case, "inputs", {"x": (T, B, I)}, 1.0, 1.0)
+        arrays |= values_of(case, "initial_state", states, 1.0, 1.0)
         if run.gradients:
             cotangents = {"dh": case.natural_shape("h"), "dc": case.natural_shape("c_n")}
-            arrays |= _values(case, "cotangents", cotangents, 1.0, 1.0)
-        drawn = {name: _quantised(name, array, case) for name, array in drawn.items()}
-        arrays = {name: _quantised(name, array, case) for name, array in arrays.items()}
+            arrays |= values_of(case, "cotangents", cotangents, 1.0, 1.0)
+        drawn = {name: quantised(name, array, case) for name, array in drawn.items()}
+        arrays = {name: quantised(name, array, case) for name, array in arrays.items()}
         weights = [
             Weights(**{name: drawn[name_of(name, lane, lstm)] for name in weight_shapes(lstm, lane.layer)})
             for lane in own
@@ -152,15 +155,20 @@ class Problem:
 
     def fresh_digest(self) -> str:
         """Give ``digest`` of what the arrays hold now."""
-        digest = hashlib.sha256()
-        for name, array in self.arrays().items():
-            # A bfloat16 has no order of bytes of its own, nor a buffer.
-            bare = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
-            little = np.ascontiguousarray(bare, bare.dtype.newbyteorder("<"))
-            kind = "bfloat16" if bare is not array else little.dtype.str
-            digest.update(f"{name} {kind} {little.shape}\n".encode())
-            digest.update(little.data)
-        return digest.hexdigest()
+        return digest_of(self.arrays())
+
+
+def digest_of(arrays: Arrays) -> str:
+    """Give the SHA-256 over names, types, shapes and little-endian bytes of arrays."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        # A bfloat16 has no order of bytes of its own, nor a buffer.
+        bare = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+        little = np.ascontiguousarray(bare, bare.dtype.newbyteorder("<"))
+        kind = "bfloat16" if bare is not array else little.dtype.str
+        digest.update(f"{name} {kind} {little.shape}\n".encode())
+        digest.update(little.data)
+    return digest.hexdigest()
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
@@ -168,7 +176,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
-def _quantised(name: str, array: Array, case: Case) -> Array:
+def quantised(name: str, array: Array, case: Case) -> Array:
     """Bring an array to the case's dtype."""
     with np.errstate(over="ignore"):
         quantised = array.astype(dtype_of(case.run.dtype))
@@ -181,17 +189,22 @@ def _quantised(name: str, array: Array, case: Case) -> Array:
     return quantised
 
 
-def _bias(case: Case, drawn: Array) -> Array:
+def bias_of(lstm: LSTM, kind: str, drawn: Array) -> Array:
     """Give canonical b (4H,): the drawn bias, zero for ``ones`` and without bias, with the forget bias added."""
-    H = case.lstm.hidden_size
-    b = np.zeros_like(drawn) if not case.lstm.bias or case.run.values("weights").kind == "ones" else drawn.copy()
-    b[H : 2 * H] += case.lstm.forget_bias
+    H = lstm.hidden_size
+    b = np.zeros_like(drawn) if not lstm.bias or kind == "ones" else drawn.copy()
+    b[H : 2 * H] += lstm.forget_bias
     return b
 
 
-def _values(
+def values_of(
     case: Case, key: ValuesKey, shapes: dict[str, tuple[int, ...]], probe_bound: float, uniform_bound: float
 ) -> Arrays:
+    """Give the arrays of one key, (name: shape), drawn together, float64, or read from its file.
+
+    Raises:
+        CaseError: If the file lacks one, or holds it in another shape or dtype.
+    """
     values = case.run.values(key)
     if values.file is not None:
         return _from_file(case, key, Path(values.file), shapes)

@@ -1,7 +1,8 @@
 """Lockstep in pytest: the fixture ``lockstep``, which checks a port, and case files as tests.
 
 ``pytest cases -n auto`` runs one test per (case, backend). Ids read ``cases/ones.toml::torch_lstm``. A file is
-a case if it is named on the command line, or lies in a collected folder and has a table ``[lstm]``.
+a case if it is named on the command line, or lies in a collected folder and has a table ``[lstm]``. A backend gets the
+cases of its model.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class CaseFile(pytest.File):
             backends = find_backends(self.config.getoption("lockstep_backend"))
         except LockstepError as error:
             raise self.CollectError(str(error)) from error
-        for backend in backends:
+        for backend in (one for one in backends if one.model == case.model):
             item = CaseItem.from_parent(self, name=backend.name, case=case, backend=backend)
             if self.config.pluginmanager.hasplugin("xdist"):
                 item.add_marker(pytest.mark.xdist_group(_group(backend)))

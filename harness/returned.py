@@ -12,14 +12,14 @@ from harness.case import Case
 from harness.foreign import SLIPS, as_array
 from harness.port_form import PortError, results_by_name, results_of
 from harness.problem import Array, dtype_of
-from harness.shape_hints import Shape, input_hint, shape_hint, state_hint, weight_hint
+from harness.shape_hints import Shape, decoder_hint, input_hint, shape_hint, state_hint, weight_hint
 from harness.tensors import Lane, lanes, name_of, weight_shapes
 from harness.trace import Trace
 
 # The tensors of a trace by the names they have in a result; W, R, b, P and p are those of each lane.
 KINDS = {
     "h_seq": "h", "c_seq": "c", "h_n": "h_n", "c_n": "c_n", "x": "dx", "h0": "dh0", "c0": "dc0",
-    "W": "dW", "R": "dR", "b": "db", "P": "dP", "p": "dp",
+    "W": "dW", "R": "dR", "b": "db", "P": "dP", "p": "dp", "logits": "logit", "h_tilde": "y",
 }  # fmt: skip
 WEIGHTS = ("W", "R", "b", "P", "p")
 STATES = ("h_n", "c_n", "dh0", "dc0")
@@ -37,7 +37,7 @@ def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
     parts = _parts(value, case)
     reader, tensors = _Reader(case), {}
     for name, part in _by_lane(parts, case):
-        if part.value is None and (name != "h_seq" or case.run.gradients):
+        if part.value is None and (name not in {"h_seq", "logits"} or case.run.gradients):
             continue
         array = reader(part)
         tensors[part.tensor if array.ndim == len(part.wanted.shape) else "c_n"] = array
@@ -102,6 +102,10 @@ def _list_of(place: str, value: Any, count: int, what: str) -> Sequence[Any]:
 def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
     """Say which shape a tensor must have; of a weight's gradient that of its layer."""
     lstm, (T, B, I, _) = case.lstm, case.shape
+    if case.attention_decoder is not None:
+        shape = (T, B, case.attention_decoder.output_size if kind == "logit" else I)
+        axes = f"(steps, B, {'O' if kind == 'logit' else 'A'})"
+        return _Wanted(shape, axes, lambda found: decoder_hint(found, shape))
     side = "D*" if len(lstm.directions) > 1 else ""
     out = "P" if lstm.proj_size else "H"
     width = out if kind in {"h", "h_n", "dh0"} else "H"
@@ -127,7 +131,7 @@ def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
 
 def _missing(parts: Mapping[str, Any], tensors: Mapping[str, Array], case: Case) -> list[str]:
     """Note what a port left out, and is not compared."""
-    if case.run.gradients:
+    if case.run.gradients or case.attention_decoder is not None:
         wanted = [name for name, needed in results_by_name(case).items() if needed]
         absent = [name for name in wanted if parts.get(name) is None]
         absent += [part.place for name, part in _by_lane(parts, case) if part.value is None and name in WEIGHTS]
@@ -153,16 +157,36 @@ def _parts(value: Any, case: Case) -> dict[str, Any]:
         return {name: getattr(value, name) for name in results_by_name(case) if hasattr(value, name)}
     if case.run.gradients:
         raise PortError(f"it returned a {type(value).__name__}: expected {results_of(case)}")
+    if case.attention_decoder is not None:
+        return _of_decoder(value, case)
     if isinstance(value, (list, tuple)) and type(value).__name__ not in SLIPS:
         return _listed(value, case)
     return {"h_seq": value}
+
+
+def _of_decoder(value: Any, case: Case) -> dict[str, Any]:
+    """Read (logits, h_tilde), or logits alone."""
+    if not isinstance(value, (list, tuple)) or type(value).__name__ in SLIPS:
+        return {"logits": value}
+    decoder = case.attention_decoder
+    assert decoder is not None
+    one_step = (case.run.batch, decoder.output_size)
+    if len(value) == case.run.timesteps and all(_shape(part) == one_step for part in value):
+        return {"logits": value}
+    match value:
+        case [logits]:
+            return {"logits": logits}
+        case [logits, h_tilde]:
+            return {"logits": logits, "h_tilde": h_tilde}
+    raise PortError(f"it returned a {type(value).__name__} of {len(value)}: expected {results_of(case)}")
 
 
 def _named(parts: dict[str, Any], case: Case) -> dict[str, Any]:
     allowed = results_by_name(case)
     known = {name: parts[name] for name in allowed if name in parts}
     given = [name for name, part in known.items() if part is not None]
-    if not given if case.run.gradients else "h_seq" not in known:
+    needed = "h_seq" if case.attention_decoder is None else "logits"
+    if not given if case.run.gradients else needed not in known:
         what = ", ".join(parts) or "nothing"
         expected = "h_seq and c_seq" if allowed.get("c_seq") else results_of(case)
         raise PortError(f"it returned a dict of {what}: expected {expected}")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from queue import SimpleQueue
@@ -15,14 +16,14 @@ import numpy as np
 from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
-from harness.backend import BackendInfo, by_worker
+from harness.backend import BackendInfo, by_worker, pairs
 from harness.case import VALUES, Case
 from harness.compare import check_golden, compare, compare_steps, limit_for
-from harness.defaults import TIMEOUT
+from harness.decoder_problem import AnyProblem, problem_of
+from harness.defaults import JOBS, TIMEOUT
 from harness.diagnose import UNEXPLAINED, diagnose_runs
 from harness.errors import LockstepError
 from harness.observation import Observation
-from harness.problem import Problem
 from harness.reference import Expected, expect
 from harness.reference.exact import description
 from harness.results import Diagnosis, Limit, RunResult, judge
@@ -40,16 +41,21 @@ class Problems:
     def __init__(self) -> None:
         """Start with none."""
         self._lock = threading.Lock()
-        self._problems: dict[Case, Problem] = {}
+        self._problems: dict[Case, AnyProblem] = {}
         self._expected: dict[Case, Expected] = {}
         self._widened: dict[Case, Expected] = {}
 
-    def problem(self, case: Case) -> Problem:
+    def problem(self, case: Case) -> AnyProblem:
         """Give a case's problem; threads may ask at once."""
         with self._lock:
             if case not in self._problems:
-                self._problems[case] = Problem.from_case(case)
+                self._problems[case] = problem_of(case)
             return self._problems[case]
+
+    def put(self, problem: AnyProblem) -> None:
+        """Take a problem for its case."""
+        with self._lock:
+            self._problems[problem.case] = problem
 
     def expected(self, case: Case) -> Expected:
         """Give what the reference makes of a case's problem."""
@@ -91,29 +97,32 @@ class Problems:
 
 
 def answers(
-    cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT
+    cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT, jobs: int = JOBS
 ) -> Iterator[tuple[Case, BackendInfo, Answer]]:
-    """Run every case through every backend, the frameworks side by side; give answers as they come."""
+    """Run every case through every backend of its model, the frameworks side by side; give answers as they come.
+
+    ``jobs``: how many frameworks at once; a framework's process ends with its last case.
+    """
     groups = by_worker(backends)
     queue: SimpleQueue[tuple[Case, BackendInfo, Answer] | BaseException] = SimpleQueue()
     workers = [Worker(group[0].environment, timeout) for group in groups]
+    waiting = deque(zip(workers, groups, strict=True))
 
-    def serve_group(worker: Worker, group: list[BackendInfo]) -> None:
+    def serve_groups() -> None:
         try:
-            with worker:
-                for case in cases:
-                    for backend in group:
+            while waiting:
+                worker, group = waiting.popleft()
+                with worker:
+                    for case, backend in pairs(cases, group):
                         queue.put((case, backend, _answer(worker, backend, case, problems)))
         except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
             queue.put(error)
 
-    threads = [
-        threading.Thread(target=serve_group, args=pair, daemon=True) for pair in zip(workers, groups, strict=True)
-    ]
+    threads = [threading.Thread(target=serve_groups, daemon=True) for _ in groups[:jobs]]
     for thread in threads:
         thread.start()
     try:
-        for _ in range(len(cases) * len(backends)):
+        for _ in pairs(cases, backends):
             answer = queue.get()
             if isinstance(answer, BaseException):
                 raise answer
@@ -136,15 +145,17 @@ def run_cases(
     *,
     timeout: float = TIMEOUT,
     limit: float | None = None,
+    jobs: int = JOBS,
     on_result: Callable[[RunResult], None] = lambda result: None,
 ) -> list[RunResult]:
-    """Run every case through every backend and judge what they give.
+    """Run every case through every backend of its model and judge what they give.
 
     Args:
         cases: What to run; no two of one name.
         backends: Through what.
         timeout: Seconds for one run.
         limit: Sigma beyond which a number diverges; None leaves it to each case.
+        jobs: How many frameworks run at once.
         on_result: Called with each result as it comes.
 
     Returns:
@@ -159,10 +170,11 @@ def run_cases(
         problems.check(case)
     results: dict[tuple[str, str], RunResult] = {}
     seen = Seen()
-    left = {case.name: len(backends) for case in cases}
+    wanted = [(case.name, backend.name) for case, backend in pairs(cases, backends)]
+    left = Counter(case for case, _ in wanted)
     # The reference multiplies small matrices: more threads would only take the workers' time.
     with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
-        for case, backend, answer in answers(cases, backends, problems, timeout):
+        for case, backend, answer in answers(cases, backends, problems, timeout, jobs):
             result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit))
             results[case.name, backend.name] = result
             if answer.trace is not None:
@@ -171,7 +183,6 @@ def run_cases(
             left[case.name] -= 1
             if not left[case.name]:
                 problems.drop(case)
-    wanted = [(case.name, backend.name) for case in cases for backend in backends]
     return [_measurable(run) for run in seen.explained([results[key] for key in wanted if key in results])]
 
 
@@ -190,7 +201,7 @@ class Seen:
         """Start with nothing."""
         self._observations: dict[str, list[Observation]] = {}
 
-    def keep(self, problem: Problem, trace: Trace, result: RunResult) -> None:
+    def keep(self, problem: AnyProblem, trace: Trace, result: RunResult) -> None:
         """Keep what diverges, and what agrees where it is small: an explanation must reproduce both."""
         size = sum(array.size for array in trace.arrays.values())
         if result.status == "diverge" or size <= SMALL:

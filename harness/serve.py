@@ -18,8 +18,8 @@ from typing import Any
 
 from harness.backend import Backend
 from harness.case import Case
+from harness.decoder_problem import AnyProblem
 from harness.parcel import Parcel
-from harness.problem import Problem
 from harness.trace import Trace, check_trace
 
 # The same number everywhere, so that times can be compared and sums are ordered alike.
@@ -90,7 +90,7 @@ def run_parcel(module: str, requires: tuple[str, ...], problem: Parcel, timeout:
     return Parcel.pack(run(module, requires, problem.unpack(), timeout), answer)
 
 
-def run(module: str, requires: tuple[str, ...], problem: Problem, timeout: float) -> Answer:
+def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Answer:
     """Run a problem through a backend; twice where its shape is new, to tell the first run from a steady one."""
     backend = _backend(module)
     # The parent ends this process at the time-out; just before, the log is told where it hangs.
@@ -129,7 +129,15 @@ _seen: set[Any] = set()
 
 def _is_new(module: str, case: Case) -> bool:
     """Whether this worker sees such a graph for the first time: from then on a run is a steady one."""
-    key = (module, case.shape, case.lstm, case.run.dtype, case.run.lengths is None, case.run.gradients)
+    key = (
+        module,
+        case.shape,
+        case.lstm,
+        case.attention_decoder,
+        case.run.dtype,
+        case.run.lengths is None,
+        case.run.gradients,
+    )
     new = key not in _seen
     _seen.add(key)
     return new
@@ -145,7 +153,7 @@ def _backend(module: str) -> Backend:
     return importlib.import_module(module)  # type: ignore[return-value]
 
 
-def _checked(trace: Any, problem: Problem) -> Trace:
+def _checked(trace: Any, problem: AnyProblem) -> Trace:
     if not isinstance(trace, Trace):
         raise TypeError(f"run returned a {type(trace).__name__}, expected a Trace")
     check_trace(trace, problem.case)

@@ -28,11 +28,11 @@ from typing import Any
 from msgspec import Struct
 
 from harness.backend import unknown
+from harness.decoder_problem import AnyProblem
 from harness.foreign import text_of
 from harness.given import Form, Given
 from harness.parcel import Parcel
 from harness.port_form import Parameters, PortError, arguments_of, check_fit
-from harness.problem import Problem
 from harness.returned import read_returned
 from harness.serve import TAIL
 from harness.trace import Trace
@@ -71,9 +71,9 @@ class Calls:
     ) -> None:
         """Look at what parameters the function has; ``file`` is where it stands, if that is known."""
         self._function, self._form, self._file, self._caught = function, form, file, caught
-        self._parameters = _parameters(function)
+        self._parameters = parameters_of(function)
 
-    def __call__(self, problem: Problem) -> Reply:
+    def __call__(self, problem: AnyProblem) -> Reply:
         """Call the function for one problem; every way to fail is a reply, none an exception."""
         started = perf_counter()
         notes: tuple[str, ...] = ()
@@ -90,19 +90,19 @@ class Calls:
             return Reply(error.status, None, str(error), error.stderr, notes, seconds)
         return Reply("ran", trace, None, None, (*notes, *more), perf_counter() - started)
 
-    def _value(self, positional: list[Any], by_name: dict[str, Any], problem: Problem) -> Any:
+    def _value(self, positional: list[Any], by_name: dict[str, Any], problem: AnyProblem) -> Any:
         try:
             return self._function(*positional, **by_name)
         except self._caught as error:
-            raise _raised("it", error, self._file, _hint(error, problem)) from error
+            raise raised("it", error, self._file, _hint(error, problem)) from error
 
-    def _read(self, value: Any, problem: Problem) -> tuple[Trace, list[str]]:
+    def _read(self, value: Any, problem: AnyProblem) -> tuple[Trace, list[str]]:
         try:
             return read_returned(value, problem.case)
         except PortError:
             raise
         except self._caught as error:  # results are objects of the user's own: looking at them may raise
-            raise _raised("reading what it returned", error, self._file) from error
+            raise raised("reading what it returned", error, self._file) from error
 
 
 def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies: Path, log: Path) -> None:
@@ -117,8 +117,8 @@ def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies:
             and each reply as soon as it is there.
         log: Where everything that is printed goes.
     """
-    stdout = _noticed_stdout()
-    _reopen_closed(log)
+    stdout = noticed_stdout()
+    reopen_closed(log)
     # The stack of a hang has a file of its own: in the log, what a loop prints would bury it.
     with stack_of(log).open("wb") as stack, replies.open("ab", buffering=0) as file:
         file.write(pickle.dumps(os.getpid()))
@@ -131,7 +131,7 @@ def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies:
                 _match_jax(problem.case.run.dtype)
                 reply = calls(problem) if isinstance(calls, Calls) else calls
             finally:
-                _tidy()
+                tidy()
             file.write(pickle.dumps(_with_printed(reply, stdout, log, before), protocol=5))
 
 
@@ -178,7 +178,7 @@ def _loaded(target: Target, form: Form) -> Calls | Reply:
 
 
 def _function(target: Target) -> Callable[..., Any]:
-    module = _imported(target.file)
+    module = import_file(target.file)
     if not hasattr(module, target.function):
         functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
         raise PortError(f"{target.file.name}: {unknown('function', target.function, functions)}")
@@ -188,7 +188,7 @@ def _function(target: Target) -> Callable[..., Any]:
     return function
 
 
-def _imported(file: Path) -> ModuleType:
+def import_file(file: Path) -> ModuleType:
     """Import a user's file as if it were run as a script, though not as ``__main__``."""
     name, root = _module_name(file)
     sys.path[:0] = dict.fromkeys([str(file.parent), str(root)])
@@ -230,10 +230,10 @@ def _import_error(error: BaseException, file: Path) -> PortError:
             f"importing it needs {error.name}{place}, which is neither beside it nor installed for {sys.executable}",
             stderr=_traceback(error),
         )
-    return _raised("importing it", error, file)
+    return raised("importing it", error, file)
 
 
-def _raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> PortError:
+def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> PortError:
     """Say what was raised, where in the user's file, and what may help."""
     place, text = _place(error, file), text_of(error)
     if isinstance(error, SystemExit):
@@ -246,7 +246,7 @@ def _raised(what: str, error: BaseException, file: Path | None, hint: str = "") 
     return PortError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
 
 
-def _hint(error: BaseException, problem: Problem) -> str:
+def _hint(error: BaseException, problem: AnyProblem) -> str:
     """Say what weights are, where a port seems to have taken them for those of a case of another form."""
     text = text_of(error) if isinstance(error, (TypeError, AttributeError)) else ""
     if "list" in text and not problem.case.lstm.single:
@@ -272,7 +272,8 @@ def _is_ours(filename: str) -> bool:
     return filename.startswith((_HARNESS, "<frozen importlib"))
 
 
-def _parameters(function: Callable[..., Any]) -> Parameters | None:
+def parameters_of(function: Callable[..., Any]) -> Parameters | None:
+    """Give a function's parameters; None where they are not known."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):  # of a function compiled from another language
@@ -292,7 +293,7 @@ def _match_jax(dtype: str) -> None:
         config.update("jax_enable_x64", wide)
 
 
-def _reopen_closed(log: Path) -> None:
+def reopen_closed(log: Path) -> None:
     """Point stdout and stderr at the log where an earlier call closed them: no other file may get their place."""
     for descriptor in (1, 2):
         try:
@@ -314,7 +315,8 @@ class _Stdout(io.TextIOWrapper):
         return super().write(text)
 
 
-def _noticed_stdout() -> _Stdout:
+def noticed_stdout() -> _Stdout:
+    """Give a stdout that knows whether anything was printed since."""
     if not isinstance(sys.stdout, _Stdout) or sys.stdout.closed:
         raw = io.BufferedWriter(io.FileIO(1, "wb", closefd=False))
         sys.stdout = _Stdout(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -337,7 +339,7 @@ def _with_printed(reply: Reply, stdout: _Stdout, log: Path, before: int) -> Repl
 _own_process = os.getpid()
 
 
-def _tidy() -> None:
+def tidy() -> None:
     """Take back what a call may have left behind that strikes later."""
     if os.getpid() != _own_process:
         os._exit(0)  # a fork of the port's that came back here: it would answer in this one's place

@@ -79,6 +79,12 @@ def weight_hint(shape: Shape, expected: Shape, case: Case) -> str:
     return _hint(shape, looks)
 
 
+def decoder_hint(shape: Shape, expected: Shape) -> str:
+    """Guess what an array is, where logits (T, B, O) or h_tilde (T, B, A) were expected."""
+    T, B, n = expected
+    return _hint(shape, _sequence_looks(T, B, n))
+
+
 def _sequence_looks(T: int, B: int, n: int) -> Looks:
     """What (T, B, n) is mistaken for, whatever it holds."""
     return [

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.case import LSTM, Case, Run, Values
+from harness.case import LSTM, AttentionDecoder, Case, Run, Values
 
 # Picks one of several options; the name tells what for.
 Choose = Callable[[str, Sequence[Any]], Any]
@@ -81,6 +81,50 @@ def _consistent(settings: dict[str, Any], choose: Choose) -> Case:
     lstm = {name: value for name, value in settings.items() if name in LSTM.__struct_fields__}
     run = {name: value for name, value in settings.items() if name in Run.__struct_fields__}
     return Case(lstm=LSTM(**lstm), run=Run(**run), name="random")
+
+
+# S, E, A, H, O of attention decoders; with dot scores E is H.
+DECODER_SHAPES = ((3, 4, 5, 3, 1), (1, 3, 3, 3, 2), (9, 5, 4, 7, 3), (24, 12, 8, 16, 1))
+DECODER_FEATURES = ("general", "lengths", "encoder", "no bias", "gradients")
+
+
+def draw_decoder(
+    choose: Choose, seed: int, fixed: dict[str, Any], features: Sequence[str] = DECODER_FEATURES
+) -> Case:  # fmt: skip
+    """Make a case of an attention decoder of choices; ``fixed`` and ``features`` as of ``draw_case``."""
+    settings: dict[str, Any] = {"seed": seed, **fixed}
+    S, E, A, H, O = choose("shape", DECODER_SHAPES)
+    settings |= {"timesteps": choose("timesteps", (1, 2, 5, 16)), "batch": choose("batch", (1, 3)), **fixed}
+    for name, options in _ALWAYS.items():
+        if name not in settings:
+            settings[name] = choose(name, options)
+    has = {feature: choose(feature, (False, True)) for feature in features}
+    if has.get("lengths"):
+        settings["lengths"] = tuple(choose("length", range(1, S + 1)) for _ in range(settings["batch"]))
+    if has.get("no bias"):
+        settings |= {"bias": False, "forget_bias": 0.0}
+    E = E if has.get("general") else H
+    decoder = AttentionDecoder(
+        source_timesteps=S,
+        source_size=E,
+        output_size=O,
+        score="general" if has.get("general") else "dot",
+        encoder=LSTM(input_size=A, hidden_size=E) if has.get("encoder") else None,
+    )
+    lstm = {name: value for name, value in settings.items() if name in LSTM.__struct_fields__}
+    run = {name: value for name, value in settings.items() if name in Run.__struct_fields__}
+    cell = LSTM(input_size=A, hidden_size=H, **lstm)
+    own = Run(**{"gradients": bool(has.get("gradients")), **run})
+    return Case(lstm=cell, attention_decoder=decoder, run=own, name="random")
+
+
+def random_decoder(rng: np.random.Generator, **fixed: Any) -> Case:
+    """Draw an attention decoder; each feature is there in every second one."""
+
+    def choose(_: str, options: Sequence[Any]) -> Any:
+        return options[int(rng.integers(len(options)))]
+
+    return draw_decoder(choose, int(rng.integers(MOST_SEED)), fixed)
 
 
 def random_case(rng: np.random.Generator, features: Sequence[str] = tuple(FEATURES), **fixed: Any) -> Case:

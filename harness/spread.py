@@ -19,8 +19,10 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from harness.decoder_problem import AnyProblem, DecoderProblem
 from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor, turned
+from harness.reference import RIGHT_DECODER, DecoderWay, Expected, ExpectedTensor, turned
+from harness.reference.attention import decoder_values
 from harness.reference.network import Network
 from harness.reference.weight_gradients import Part, factors, product_of
 from harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
@@ -34,26 +36,34 @@ COMMON = 0.5  # share of the variance that a copy keeps throughout
 MOST_NUMBERS = 2**27  # of all copies: 1 GB
 
 
-def widened(problem: Problem, expected: Expected) -> Expected:
+def widened(problem: AnyProblem, expected: Expected, way: DecoderWay = RIGHT_DECODER) -> Expected:
     """Give expected values with noise that covers the spread of perturbed copies.
 
-    Where even a few copies would not fit into memory the noise stays as it is.
+    Where even a few copies would not fit into memory the noise stays as it is. ``way`` is how a decoder was run.
     """
     copies = min(COPIES, MOST_NUMBERS // _numbers(problem) - 1)
     if copies < FEWEST:
         return expected
     wider = dict(expected)
     with np.errstate(all="ignore"):
-        for name, spread in _spreads(problem, copies).items():
+        decoder = isinstance(problem, DecoderProblem)
+        spreads = _decoder_spreads(problem, copies, way) if decoder else _spreads(problem, copies)
+        for name, spread in spreads.items():
             tensor = expected[name]
             noise = np.fmax(tensor.noise, spread.astype(tensor.noise.dtype))
             wider[name] = ExpectedTensor(tensor.value, tensor.rest, noise)
     return wider
 
 
-def _numbers(problem: Problem) -> int:
+def _numbers(problem: AnyProblem) -> int:
     """Count what one copy keeps."""
     T, B, I, H = problem.case.shape
+    if isinstance(problem, DecoderProblem):
+        decoder = problem.decoder
+        S, E = decoder.source_timesteps, decoder.width(problem.case.lstm)
+        # Each step's values and those of the way back, its part of the weights' gradients, and that of the source.
+        each = B * (40 * H + 8 * (S + E + I)) + (problem.dlogit is not None) * (_size(problem) + 2 * B * S * E)
+        return T * each + 40 * B * S * E
     each = 8 * H if problem.dh is None else 24 * H + I
     return max(1, T * B * each * len(lanes(problem.case.lstm)))
 
@@ -98,6 +108,33 @@ def _spreads(problem: Problem, copies: int) -> Arrays:
             if name_of(kind, lane, case.lstm) in known:
                 spreads[name_of(kind, lane, case.lstm)] = spread
     return spreads
+
+
+def _size(problem: DecoderProblem) -> int:
+    return sum(array.size for array in problem.weights.arrays().values())
+
+
+def _decoder_spreads(problem: DecoderProblem, copies: int, way: DecoderWay) -> Arrays:
+    """Give the spread of a decoder's copies, which go along a leading axis of their own."""
+    count = copies + 1
+    rng = np.random.Generator(np.random.Philox(0))
+    moved = np.arange(count) > 0
+    fixed: dict[tuple[int, ...], Array] = {}
+
+    def kick(value: Array, variance: Array) -> Array:
+        """Put copies off; the first is left exact."""
+        shape, each = value.shape, (count, *(1,) * (value.ndim - 1))
+        if shape not in fixed:
+            fixed[shape] = rng.standard_normal(each)
+        by = np.sqrt(COMMON) * fixed[shape] + np.sqrt(1 - COMMON) * rng.standard_normal(shape)
+        return value + moved.reshape(each) * by * np.sqrt(variance)
+
+    known = tensors_of(problem.case)
+    # Time comes first where there is time, else copies do.
+    return {
+        name: _spread(np.moveaxis(array, 1, 0) if known[name].timed else array)
+        for name, array in decoder_values(problem, count, kick, way).items()
+    }
 
 
 def _spread_over_batch(array: Array, copies: int) -> Array:

@@ -20,9 +20,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from harness.case import Case
-from harness.space import FEATURES, MOST_SEED, draw_case
+from harness.space import DECODER_FEATURES, FEATURES, MOST_SEED, draw_case, draw_decoder
 
-__all__ = ["cases", "seeds"]
+__all__ = ["cases", "decoders", "seeds"]
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -46,6 +46,27 @@ def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.Searc
     if unknown:
         raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(FEATURES)}")
     return _cases(wanted, settings)
+
+
+def decoders(*, features: Sequence[str] = DECODER_FEATURES, **settings: Any) -> st.SearchStrategy[Case]:
+    """Draw cases of attention decoders.
+
+    Args:
+        features: What a case may have: names of ``harness.space.DECODER_FEATURES``.
+        settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
+
+    Raises:
+        ValueError: If there is no such feature.
+    """
+    unknown = [name for name in features if name not in DECODER_FEATURES]
+    if unknown:
+        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(DECODER_FEATURES)}")
+    return _decoders(tuple(features), settings)
+
+
+@st.composite
+def _decoders(draw: st.DrawFn, features: Sequence[str], settings: dict[str, Any]) -> Case:
+    return draw_decoder(lambda name, options: draw(st.sampled_from(options)), draw(seeds()), settings, features)
 
 
 @st.composite

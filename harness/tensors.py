@@ -3,6 +3,8 @@
 A network is a stack of *lanes*, one for each layer and direction. A tensor of a lane is called by its kind, and in a
 network of several lanes by that and the lane: ``c_l0``, ``h_l1_reverse``, ``dW_l0``. Frameworks give some tensors of
 all lanes in one array; ``split`` takes them apart.
+
+An attention decoder is one lane, above that of its encoder where it has one. Its tensors are called by their kinds.
 """
 
 from __future__ import annotations
@@ -12,21 +14,24 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from harness.case import LSTM, Case
+from harness.case import LSTM, AttentionDecoder, Case
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 # Kinds in the order in which one timestep of one lane computes them.
 PER_TIMESTEP = ("i", "f", "g", "o", "c", "h")
+ATTENTION = ("scores", "attention", "context", "y", "logit")  # what a decoder's step computes after its cell
 FINAL = ("c_n", "h_n")  # after the lane's last timestep
-FORWARD = PER_TIMESTEP + FINAL
+FORWARD = ("enc", *PER_TIMESTEP, *ATTENTION, *FINAL)  # enc: what an encoder gave
 # The gradient of a weight by timestep, and summed over them; dx belongs to the network.
-WEIGHT_STEPS = ("dp_t", "dP_t", "dW_t", "dR_t", "db_t")
-WEIGHT_SUMS = ("dp", "dP", "dW", "dR", "db")
-BACKWARD = (*WEIGHT_STEPS, "dx", "dh0", "dc0", *WEIGHT_SUMS)
+PROJECTIONS = ("W_target", "b_tilde", "W_tilde", "W_a")  # of a decoder, in the order of the way back
+WEIGHT_STEPS = (*(f"d{name}_t" for name in PROJECTIONS), "dp_t", "dP_t", "dW_t", "dR_t", "db_t")
+WEIGHT_SUMS = (*(f"d{name}" for name in PROJECTIONS), "dp", "dP", "dW", "dR", "db")
+ENCODER_SUMS = ("dW_encoder", "dR_encoder", "db_encoder")
+BACKWARD = (*WEIGHT_STEPS, "denc", "dx", "dy0", "dh0", "dc0", *WEIGHT_SUMS, *ENCODER_SUMS)
 KINDS = FORWARD + BACKWARD
-TIMED = frozenset({*PER_TIMESTEP, *WEIGHT_STEPS, "dx"})
+TIMED = frozenset({"enc", *PER_TIMESTEP, *ATTENTION, *WEIGHT_STEPS, "denc", "dx"})
 
 # A weight's gradient by timestep is compared where all of them together are no more numbers than this.
 MOST_WEIGHT_STEPS = 2**21
@@ -73,6 +78,8 @@ _NAME = re.compile(r"(?P<kind>[a-zA-Z0-9]+(?:_[nt])?)(?:_l(?P<layer>\d+)(?P<reve
 
 def kind_of(name: str) -> str:
     """Give the kind of a tensor by its name."""
+    if name in KINDS:
+        return name
     found = _NAME.fullmatch(name)
     return found["kind"] if found else name
 
@@ -90,6 +97,8 @@ def weight_shapes(lstm: LSTM, layer: int) -> dict[str, tuple[int, ...]]:
 
 def tensors_of(case: Case) -> dict[str, Tensor]:
     """Give every tensor that a case can be asked for, by name, in order of computation."""
+    if case.attention_decoder is not None:
+        return _of_decoder(case, case.attention_decoder)
     T, B, I, H = case.shape
     lstm, P = case.lstm, case.lstm.output_size
     found = []
@@ -112,11 +121,55 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
     return {tensor.name: tensor for tensor in tensors}
 
 
+def decoder_weight_shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """Give the shapes of an attention decoder's canonical weights, those of its encoder last.
+
+    The cell's W (4H, A), R (4H, H), b (4H,); W_tilde (A, E + H), which multiplies [context; h], b_tilde (A,), W_target
+    (O, A), W_a (E, H) where scores are general; W_encoder (4E, I), R_encoder (4E, E), b_encoder (4E,).
+    """
+    decoder, lstm = case.attention_decoder, case.lstm
+    assert decoder is not None
+    A, H, E, O = lstm.input_size, lstm.hidden_size, decoder.width(lstm), decoder.output_size
+    shapes: dict[str, tuple[int, ...]] = weight_shapes(lstm, 0)
+    shapes |= {"W_tilde": (A, E + H), "b_tilde": (A,), "W_target": (O, A)}
+    if decoder.score == "general":
+        shapes["W_a"] = (E, H)
+    if decoder.encoder is not None:
+        shapes |= {f"{name}_encoder": shape for name, shape in weight_shapes(decoder.encoder, 0).items()}
+    return shapes
+
+
+def _of_decoder(case: Case, decoder: AttentionDecoder) -> dict[str, Tensor]:
+    """Give every tensor of an attention decoder."""
+    T, B, A, H = case.shape
+    S, E, O = decoder.source_timesteps, decoder.width(case.lstm), decoder.output_size
+    below, own = Lane(0, reverse=False), Lane(0 if decoder.encoder is None else 1, reverse=False)
+    widths = {"c": H, "h": H, "scores": S, "attention": S, "context": E, "y": A, "logit": O}
+    found: list[tuple[str, Lane, tuple[int, ...]]] = [("enc", below, (S, B, E))] if decoder.encoder is not None else []
+    found += [(kind, own, (T, B, width)) for kind, width in widths.items()]
+    if case.run.gradients:
+        without = {name for name, lstm in (("b", case.lstm), ("b_encoder", decoder.encoder)) if lstm and not lstm.bias}
+        shapes = {name: shape for name, shape in decoder_weight_shapes(case).items() if name not in without}
+        sums = [name for name in (*PROJECTIONS, "W", "R", "b") if name in shapes]
+        if has_weight_steps(case):
+            found += [(f"d{name}_t", own, (T, *shapes[name])) for name in sums]
+        found += [("dy0", own, (B, A)), ("dh0", own, (B, H)), ("dc0", own, (B, H))]
+        found += [(f"d{name}", own, shapes[name]) for name in sums]
+        if decoder.encoder is None:
+            found.append(("denc", own, (S, B, E)))
+        else:
+            found.append(("dx", below, (S, B, decoder.encoder.input_size)))
+            found += [(f"d{name}", below, shapes[name]) for name in shapes if name.endswith("_encoder")]
+    return {kind: Tensor(kind, kind, lane, shape) for kind, lane, shape in found}
+
+
 def has_weight_steps(case: Case) -> bool:
     """Whether weights' gradients by timestep are small enough to be compared."""
-    count = sum(
-        _size(shape) for lane in lanes(case.lstm) for shape in weight_shapes(case.lstm, lane.layer).values()
-    )  # fmt: skip
+    if case.attention_decoder is not None:
+        count = sum(_size(shape) for shape in decoder_weight_shapes(case).values())
+    else:
+        own = lanes(case.lstm)
+        count = sum(_size(shape) for lane in own for shape in weight_shapes(case.lstm, lane.layer).values())
     return case.run.timesteps * count <= MOST_WEIGHT_STEPS
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from harness.backend import MODELS
 from harness.messages import (
     adequacy_lines,
     anatomy_lines,
@@ -76,13 +77,33 @@ def results_table(runs: list[RunResult]) -> Table:
     return table
 
 
+COLUMNS = 8  # backends that fit beside each other
+
+
+def side_by_side(runs: list[RunResult]) -> list[list[RunResult]]:
+    """Part runs into tables: backends that ran the same cases, so many that they fit beside each other."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    cases: dict[str, list[str]] = {}
+    for run in runs:
+        cases.setdefault(run.backend, []).append(run.case)
+    for backend, own in cases.items():
+        # An interrupted run leaves backends with fewer cases than others: they belong where their first case does.
+        key = next((key for key in alike if set(own) & set(key)), tuple(own))
+        alike.setdefault(key, []).append(backend)
+    groups = [
+        names[k : k + COLUMNS] for names in alike.values() for k in range(0, len(names), COLUMNS)
+    ]  # fmt: skip
+    return [[run for run in runs if run.backend in names] for names in groups]
+
+
 MANY = 4  # columns beside which there is no room for the word "unsupported"; below the table it is said in full
 
 
 def show_results(console: Console, runs: list[RunResult]) -> None:
     """Print the table, then every refusal with its reason, every divergence and failure in full, and the sum."""
     console.print("Worst difference from the reference, in sigma of rounding:")
-    console.print(results_table(runs))
+    for group in side_by_side(runs):
+        console.print(results_table(group))
     for text in _refusals(runs):
         console.print(plain(text), style="dim", soft_wrap=True)
     for run in runs:
@@ -138,7 +159,15 @@ def support_text(support: Support) -> str:
 
 
 def show_matrix(console: Console, supports: list[Support]) -> None:
-    """Print features x backends, with the reasons against what a backend does not support."""
+    """Print features x backends, for each model, with the reasons against what a backend does not support."""
+    for model, name in MODELS.items():
+        own = [one for one in supports if one.backend.model == model]
+        if own:
+            console.print(f"{name}s:", highlight=False)
+            _show_matrix(console, own)
+
+
+def _show_matrix(console: Console, supports: list[Support]) -> None:
     available = [one for one in supports if one.problem is None]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("feature", no_wrap=True)
@@ -187,7 +216,7 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
     if named:
         for text in blind_texts([run.case for run in runs], checked.blind):
             console.print(plain(text), soft_wrap=True)
-    elif names := left_out():
+    elif names := left_out([run.case for run in runs]):
         console.print(plain(_left_out_text(names)), soft_wrap=True)
     console.print(summary(runs))
 

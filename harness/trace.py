@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from harness.array_file import load_safetensors, save_safetensors
 from harness.case import Case
+from harness.decoder_problem import AnyProblem
 from harness.errors import TraceError
-from harness.problem import Problem, dtype_of
+from harness.problem import dtype_of
 from harness.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
 
 Array = NDArray[Any]
@@ -42,6 +43,10 @@ class Trace:
     Gradients of sum(dh * h) + sum(dc * c_n): ``dx`` (T, B, I), ``dW``, ``dR``, ``db`` (and ``dP``, ``dp``) of each
     lane in canonical form, ``dh0``, ``dc0``; ``dW_t``, ``dR_t``, ``db_t`` are the contributions of each timestep,
     (T, ...). ``harness.tensors`` lists all names.
+
+    Of an attention decoder, per step: ``c``, ``h`` (T, B, H), ``scores`` and ``attention`` (T, B, S), 0 past a source's
+    length, ``context`` (T, B, E), ``y`` (T, B, A), ``logit`` (T, B, O); ``enc`` (S, B, E) where it has an encoder; and
+    the gradients of sum(dy * y) + sum(dlogit * logit) by the names of what they belong to (``dW_tilde``, ``denc`` ...).
     """
 
     def __init__(
@@ -175,7 +180,7 @@ def load_trace(path: Path) -> tuple[Trace, Recorded]:
     return trace, recorded
 
 
-def check_same_problem(recorded: Recorded, problem: Problem, path: Path) -> None:
+def check_same_problem(recorded: Recorded, problem: AnyProblem, path: Path) -> None:
     """Check that a trace was recorded from this very problem.
 
     Raises:

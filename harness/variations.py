@@ -17,17 +17,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.attention_faults import DecoderFault, decoder_faults
 from harness.curves import CURVES
+from harness.decoder_problem import DecoderProblem
 from harness.execution import GATES
 from harness.noise import LIMIT_SIGMA, roundoff
 from harness.observation import Observation
 from harness.problem import Problem, Weights
-from harness.reference import RIGHT, Expected, ExpectedTensor, Way, expect
+from harness.reference import RIGHT, Expected, ExpectedTensor, Way, expect_network
 from harness.reference.activations import ACTIVATIONS
 from harness.results import Diagnosis
 from harness.tensors import FORWARD, WEIGHT_STEPS, WEIGHT_SUMS, Lane, kind_of, lanes, name_of
 
 Array = NDArray[Any]
+AMPLIFIED = 100  # times the limit: up to there it is looked whether rounding is amplified
 # Gives the changed problem, None where a problem has no place for the change.
 Change = Callable[[Problem], Problem | None]
 Returned = Callable[[Expected, Problem], Expected]
@@ -48,7 +51,7 @@ class Variation:
     def of(self, problem: Problem) -> Expected | None:
         """Give what comes out of a problem; None where it has no place for this."""
         changed = self.change(problem)
-        return None if changed is None else self.returned(expect(changed, self.way), problem)
+        return None if changed is None else self.returned(expect_network(changed, self.way), problem)
 
 
 def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> list[Diagnosis]:
@@ -60,8 +63,10 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
     if not wrong:
         return []
     wrong.sort(key=lambda one: sum(array.size for array in one.tensors.values()))
-    held: list[tuple[Variation, float]] = []
-    for variation in variations():
+    held: list[tuple[Variation | DecoderFault, float]] = []
+    decoder = isinstance(wrong[0].problem, DecoderProblem)
+    observations = [one for one in observations if isinstance(one.problem, DecoderProblem) == decoder]
+    for variation in decoder_faults() if decoder else variations():
         sigma = _sigma(variation, wrong[0], limit)
         if sigma is None or not sigma <= limit:
             continue
@@ -78,14 +83,14 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
             sigma=sigma,
             evidence=f"The reference, run that way, reproduces every number of {cases} to {sigma:.2g} sigma.",
             indistinguishable_from=[name for name in names if name != variation.name],
-            family="network",
+            family="attention" if decoder else "network",
             met=variation.met,
         )
         for variation, sigma in held
     ]
 
 
-def _sigma(variation: Variation, one: Observation, limit: float) -> float | None:
+def _sigma(variation: Variation | DecoderFault, one: Observation, limit: float) -> float | None:
     """Give the distance of what was observed from a variation; where it has no place, from the reference."""
     found = variation.of(one.problem)
     if found is None:
@@ -93,7 +98,11 @@ def _sigma(variation: Variation, one: Observation, limit: float) -> float | None
         return sigma if sigma <= limit else None
     if not one.tensors.keys() <= found.keys():
         return None
-    return one.distance(found, None)
+    sigma = one.distance(found, None)
+    if isinstance(variation, DecoderFault) and limit < sigma <= AMPLIFIED * limit:
+        # Is it rounding that a decoder run so amplifies?
+        sigma = one.distance(variation.widened(one.problem, found), None)
+    return sigma
 
 
 def variations() -> Iterator[Variation]:

@@ -21,8 +21,8 @@ from pebble import ProcessExpired, ProcessPool
 from harness import serve
 from harness.backend import BackendInfo
 from harness.case import Case
+from harness.decoder_problem import AnyProblem
 from harness.parcel import Parcel
-from harness.problem import Problem
 from harness.serve import TAIL, Answer
 
 # Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
@@ -177,7 +177,7 @@ class Worker:
         self._timeout = timeout
         self._process = Process(environment)
         self._loaded: set[BackendInfo] = set()
-        self._sent: tuple[Problem, Parcel] | None = None
+        self._sent: tuple[AnyProblem, Parcel] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -189,7 +189,7 @@ class Worker:
         """End the process, whatever it is at; a run it is at is answered as failed."""
         self._process.close()
 
-    def run(self, backend: BackendInfo, problem: Problem) -> Answer:
+    def run(self, backend: BackendInfo, problem: AnyProblem) -> Answer:
         """Run a problem through a backend; every way to fail is an answer, none an exception."""
         loading = self._load(backend)
         if loading.status != "ran":
@@ -215,7 +215,7 @@ class Worker:
             return loading
         return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout)
 
-    def _packed(self, problem: Problem) -> Parcel:
+    def _packed(self, problem: AnyProblem) -> Parcel:
         """Pack a problem; backends that run the same one, one after the other, get the same parcel."""
         if self._sent is None or self._sent[0] is not problem:
             self._sent = problem, Parcel.pack(problem, self._process.folder / "problem")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from harness.backend import BackendInfo
 from harness.case import Case
-from harness.problem import Problem
+from harness.decoder_problem import AnyProblem, problem_of
 from harness.serve import Answer
 from harness.worker import Worker
 
@@ -32,12 +33,12 @@ class Workers:
     def __init__(self) -> None:
         self.workers: dict[object, Worker] = {}
 
-    def __call__(self, backend: BackendInfo, case: Case) -> tuple[Problem, Answer]:
+    def __call__(self, backend: BackendInfo, case: Case) -> tuple[Any, Answer]:
         """Run a case through a backend; give the problem and the answer."""
-        problem = Problem.from_case(case)
+        problem = problem_of(case)
         return problem, self.problem(backend, problem)
 
-    def problem(self, backend: BackendInfo, problem: Problem) -> Answer:
+    def problem(self, backend: BackendInfo, problem: AnyProblem) -> Answer:
         """Run a problem through a backend."""
         if backend.worker not in self.workers:
             self.workers[backend.worker] = Worker(backend.environment, timeout=120)

@@ -56,7 +56,7 @@ def backward(problem: Problem) -> Arrays:
         return network.in_order(network.backward_values(found))
 
 
-def expect(problem: Problem, way: Way = RIGHT) -> Expected:
+def expect_network(problem: Problem, way: Way = RIGHT) -> Expected:
     """Compute every value with the noise that rounding in the case's dtype can give it.
 
     Args:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from judge import judged
 from lstm_cases import cases, make_case
 from msgspec.structs import replace
 from rich.console import Console
@@ -15,12 +16,8 @@ from rich.console import Console
 from backends import numpy_loop
 from harness.backend import Backend, find_backends
 from harness.case import Values
-from harness.compare import compare, limit_for
 from harness.features import FEATURES, support
 from harness.problem import Problem
-from harness.reference import expect
-from harness.results import RunResult, judge
-from harness.spread import widened
 from harness.strategies import cases as any_cases
 from harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
 from harness.terminal import show_matrix
@@ -29,20 +26,9 @@ from harness.terminal import show_matrix
 BACKENDS = [
     pytest.param(backend, id=backend.name, marks=pytest.mark.xdist_group("+".join(map(str, backend.worker))))
     for backend in find_backends()
+    if backend.model == "lstm"
 ]
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
-
-
-def judged(case, problem, trace):
-    """The result as a run gives it: beyond the limit, copies decide whether it is rounding that is amplified."""
-    limit = limit_for(case)
-    run = RunResult(case=case.name, backend="b", status="agree", limit=limit, timesteps=case.run.timesteps)
-    expected = expect(problem)
-    for kept in (lambda: expected, lambda: widened(problem, expected)):
-        run = judge(replace(run, tensors=compare(trace, kept(), case, limit)), limit)
-        if run.status == "agree":
-            break
-    return run
 
 
 @every_backend

@@ -24,6 +24,19 @@ timesteps = 3
 batch = 2
 """
 
+DECODER = """
+[lstm]
+input_size = 5
+hidden_size = 4
+
+[run]
+timesteps = 2
+batch = 2
+
+[attention_decoder]
+source_timesteps = 3
+"""
+
 LSTM, RUN = GOOD.partition("\n[run]")[0] + "\n", "\n[run]\ntimesteps = 3\nbatch = 2\n"
 SHIPPED = sorted(Path(str(files("cases"))).glob("*.toml"))
 
@@ -93,6 +106,20 @@ def test_a_frozen_case_cannot_be_changed(tmp_path):
         (GOOD + 'inputs = { file = "no.npz" }', ["[run] inputs", "'no.npz' does not exist", "relative to"]),
         (GOOD + 'inputs = { file = "\\u0000" }', ["[run] inputs", "does not exist"]),
         (GOOD + "lengths = [3, 4]", ["[run]", "lengths has 4, beyond timesteps = 3", "0 to 3"]),
+        (DECODER + 'score = "bahdanau"', ["[attention_decoder] score", "'bahdanau'", "Choose one of: dot, general"]),
+        (DECODER + "source_size = 5", ["encoder outputs of width 5", "hidden_size = 4", 'score = "general"']),
+        (DECODER + "window = 3", ["[attention_decoder]: unknown key 'window'", "Allowed: source_timesteps"]),
+        (DECODER.replace("source_timesteps = 3", ""), ["[attention_decoder]", "source_timesteps is missing"]),
+        (DECODER + "[attention_decoder.encoder]\ninput_size = 2\nhiden_size = 4", ["'hiden_size'", "'hidden_size'"]),
+        (DECODER + "[attention_decoder.encoder]\ninput_size = 2\nhidden_size = 4\nnum_layers = 2",
+         ["[attention_decoder]", "the encoder is one forward layer"]),
+        (DECODER + "source_size = 3\nscore = 'general'\n[attention_decoder.encoder]\ninput_size = 2\nhidden_size = 4",
+         ["source_size = 3, and the encoder gives 4"]),
+        (DECODER.replace("batch = 2", "batch = 2\nlengths = [1, 4]"),
+         ["lengths has 4", "source_timesteps = 3", "1 to 3"]),
+        (DECODER.replace("batch = 2", "batch = 2\nlengths = [0, 2]"), ["lengths has 0", "nothing to attend to"]),
+        (DECODER.replace("hidden_size = 4", "hidden_size = 4\npeephole = true"), ["is its cell", "remove what asks"]),
+        (DECODER.replace("timesteps = 2", "timesteps = 16000000"), ["do not fit"]),
         (GOOD + "lengths = [3]", ["[run]", "lengths has 1 entries for batch = 2"]),
         (GOOD + "lengths = [3, -1]", ["[run] lengths", ">= 0"]),
         (GOOD + "seed = -1", ["[run] seed", ">= 0", "found -1"]),

@@ -11,7 +11,8 @@ FRAMEWORKS = ("torch", "tensorflow", "tf_keras", "keras", "jax", "jaxlib", "flax
 
 MODULES = [
     "harness", "harness.cli", "harness.run", "harness.record", "harness.compare", "harness.terminal", "harness.output",
-    "harness.features", "harness.pytest_plugin", "reports", "reports.html", "cases", "backends",
+    "harness.features", "harness.variables", "harness.show_variables", "harness.pytest_plugin",
+    "reports", "reports.html", "cases", "backends",
 ]  # fmt: skip
 
 REQUESTS = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,13 @@ import numpy as np
 from detection import detection_table
 from msgspec.structs import replace
 
-from harness.backend import BackendInfo, find_backends
+from harness.backend import BackendInfo, find_backends, pairs
 from harness.case import Case
 from harness.compare import limit_for
 from harness.noise import LIMIT_SIGMA
 from harness.reference import Expected
 from harness.run import Answer, Problems, answers, judge_answer
-from harness.space import DTYPES, FEATURES, MOST_SEED, random_case
+from harness.space import DECODER_FEATURES, DTYPES, FEATURES, MOST_SEED, random_case, random_decoder
 from harness.tensors import BACKWARD, kind_of
 
 LOWEST, HIGHEST = 0.05, 1.5  # of the root mean square in every row
@@ -99,7 +100,8 @@ def prove(
     cases = list(random_cases(structures, seeds, seed))
     rows: dict[tuple[str, str], Row] = {}
     alarms: list[str] = []
-    problems, left = Problems(), dict.fromkeys((case.name for case in cases), len(backends))
+    problems, left = Problems(), Counter(case.name for case, _ in pairs(cases, backends))
+    left_in_all = sum(left.values())
     for done, (case, backend, answer) in enumerate(answers(cases, backends, problems)):
         if answer.status == "ran":
             result = judge_answer(case, backend.name, answer, problems, limit_for(case))
@@ -120,15 +122,19 @@ def prove(
         if not left[case.name]:
             problems.drop(case)
         if done % 500 == 0:
-            sys.stderr.write(f"{done} of {len(cases) * len(backends)} runs, {len(alarms)} alarms\n")
+            sys.stderr.write(f"{done} of {left_in_all} runs, {len(alarms)} alarms\n")
     return rows, alarms, len(cases)
 
 
 def random_cases(structures: int, seeds: int, seed: int) -> Iterator[Case]:
-    """Draw networks, and for each several seeds one after the other: a compiled framework compiles it once."""
+    """Draw networks, every fifth an attention decoder, and for each several seeds one after the other.
+
+    So a compiled framework compiles it once.
+    """
     rng = np.random.default_rng(seed)
     for n in range(structures):
-        case = random_case(rng, dtype=DTYPES[n % len(DTYPES)])
+        draw = random_decoder if n % 5 == 4 else random_case
+        case = draw(rng, dtype=DTYPES[n % len(DTYPES)])
         for k in range(seeds):
             run = replace(case.run, seed=int(rng.integers(MOST_SEED)))
             yield replace(case, run=run, name=f"random-{n}-{k}")
@@ -137,6 +143,16 @@ def random_cases(structures: int, seeds: int, seed: int) -> Iterator[Case]:
 def features_of(case: Case) -> list[str]:
     """Name what a case has beyond one forward layer of the standard cell, or "plain"."""
     lstm, run = case.lstm, case.run
+    if case.attention_decoder is not None:
+        own = {
+            "general": case.attention_decoder.score == "general",
+            "lengths": run.lengths is not None,
+            "encoder": case.attention_decoder.encoder is not None,
+            "no bias": not lstm.bias,
+            "gradients": run.gradients,
+        }
+        assert own.keys() == set(DECODER_FEATURES)
+        return ["decoder", *(f"decoder, {name}" for name, has in own.items() if has)]
     found = {
         "layers": lstm.num_layers > 1,
         "direction": lstm.direction != "forward",
@@ -175,7 +191,7 @@ def _against(expected: Expected, case: Case, answer: Answer) -> Iterator[tuple[b
 
 
 def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
-    order = ["plain", *FEATURES]
+    order = ["plain", *FEATURES, "decoder", *(f"decoder, {name}" for name in DECODER_FEATURES)]
     lines = [
         f"| {title} | runs | rms forward | largest | rms backward | largest | by copies | false alarms |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -1,0 +1,156 @@
+"""The parameters and buffers of a ``torch.nn.Module``, and, given inputs, what reads each in a forward run.
+
+A tensor that modules hold under several names is one: tied weights, or a module that stands at several places. What
+reads it is seen while the module runs once, with a mode that every function of torch passes. Source: PyTorch 2.13,
+``torch.overrides.TorchFunctionMode``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_leaves
+
+import harness
+from harness.inventory import InventoryError, Made, Material, Read
+
+_OURS = (str(Path(torch.__file__).parent) + os.sep, str(Path(harness.__file__).parent) + os.sep, __file__, "<")
+_OVER_TIME = {"lstm", "gru", "rnn_tanh", "rnn_relu"}  # functions that run over a whole sequence
+
+
+def material(value: Any, built: Any) -> Material | None:
+    """Read a module, or the module of (module, inputs), which is run once; None if it is neither.
+
+    Raises:
+        InventoryError: If its parameters have no shape yet.
+    """
+    module, inputs = value if isinstance(value, tuple) and len(value) == 2 else (value, None)  # noqa: PLR2004 (a pair)
+    if not isinstance(module, torch.nn.Module):
+        return None
+    watch = _Watch(module)
+    if inputs is not None:
+        watch.run(module, inputs)
+    names: dict[int, list[str]] = {}
+    tensors: dict[int, Any] = {}
+    for name, tensor in _held(module):
+        names.setdefault(id(tensor), []).append(name)
+        tensors[id(tensor)] = tensor
+    lists = {
+        name for name, one in module.named_modules() if isinstance(one, torch.nn.ModuleList | torch.nn.ParameterList)
+    }
+    made = tuple(
+        Made(
+            of[0],
+            _shape(of[0], tensors[key]),
+            str(tensors[key].dtype).removeprefix("torch."),
+            role=_role(of[0], lists),
+            aliases=tuple(of[1:]),
+            trainable=tensors[key].requires_grad,
+            reads=tuple(watch.reads.get(key, ())),
+        )
+        for key, of in names.items()
+    )
+    return Material("torch module", made, numbers="in lists", reads_known=inputs is not None, notes=watch.notes())
+
+
+def _held(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _shape(name: str, tensor: Any) -> tuple[int, ...]:
+    if torch.nn.parameter.is_lazy(tensor):
+        raise InventoryError(f"{name} has no shape yet: run the lazy module once, or return (module, inputs).")
+    return tuple(tensor.shape)
+
+
+def _role(name: str, lists: set[str]) -> str:
+    """Give a name with a star for its place in a list of modules; in nn.Sequential, modules follow each other."""
+    parts = name.split(".")
+    return ".".join("*" if ".".join(parts[:k]) in lists else part for k, part in enumerate(parts))
+
+
+class _Watch(TorchFunctionMode):
+    """Notes which functions of torch take which parameters."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.reads: dict[int, list[Read]] = {}
+        self._modules = {id(one): name for name, one in module.named_modules()}
+        self._held = {id(tensor) for _, tensor in _held(module)}
+        self._calls: list[str] = []
+        self._loose: dict[str, None] = {}
+
+    def run(self, module: torch.nn.Module, inputs: Any) -> None:
+        """Run a module forward once."""
+        before = register_module_forward_pre_hook(self._enter)
+        after = register_module_forward_hook(self._leave, always_call=True)
+        try:
+            with self, torch.no_grad():
+                if isinstance(inputs, dict):
+                    module(**inputs)
+                else:
+                    module(*(inputs if isinstance(inputs, tuple | list) else (inputs,)))
+        finally:
+            before.remove()
+            after.remove()
+        self._held |= {id(tensor) for _, tensor in _held(module)}
+
+    def notes(self) -> tuple[str, ...]:
+        """Tell of parameters that no module holds."""
+        return tuple(
+            f"`{name}` reads an nn.Parameter that no module holds: it is made anew in forward, or stands in a plain "
+            "list, and no optimizer gets it. Make its module in __init__, in an nn.ModuleList if there are several."
+            for name in self._loose
+        )
+
+    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+        given = func(*args, **(kwargs or {}))
+        if not any(isinstance(one, torch.Tensor) for one in tree_leaves(given)):
+            return given  # it asked for a shape or the like
+        name = _name(func)
+        taken = {id(one): one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)}
+        operation = f"{self._calls[-1] or 'forward'}/{name}" if self._calls else name
+        for key, tensor in taken.items():
+            if key in self._held:
+                within = f"in every timestep of the loop inside {name}" if name in _OVER_TIME else None
+                read = Read(operation, name, (*self._calls, *_lines()), within=within)
+                self.reads.setdefault(key, []).append(read)
+            elif isinstance(tensor, torch.nn.Parameter) and not name.endswith("_") and not _initialises():
+                self._loose[operation] = None
+        return given
+
+    def _enter(self, module: torch.nn.Module, _inputs: Any) -> None:
+        self._calls.append(self._modules.get(id(module), type(module).__name__))
+
+    def _leave(self, *_: Any) -> None:
+        self._calls.pop()
+
+
+def _name(func: Any) -> str:
+    """Give a function's name; of a property, the property's."""
+    return (resolve_name(func) or getattr(func, "__name__", "?")).removesuffix(".__get__").rpartition(".")[2]
+
+
+def _frames() -> Iterator[Any]:
+    frame = sys._getframe(1)  # noqa: SLF001 (as the traceback module does)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _lines() -> list[str]:
+    """Give the places of the user's code that are at work, innermost first; two calls on one line are two."""
+    frames = [(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti) for frame in _frames()]
+    return [f"{file}:{line}:{call}" for file, line, call in frames if not file.startswith(_OURS)]
+
+
+def _initialises() -> bool:
+    return any(frame.f_code.co_name in {"reset_parameters", "__init__"} for frame in _frames())

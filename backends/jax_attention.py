@@ -1,0 +1,135 @@
+"""An attention decoder as one compiled ``jax.lax.scan`` over its steps, gradients by ``jax.vjp``.
+
+Canonical equations and weights (``harness.reference.attention``). For gradients by timestep each step of the scan is
+given weights of its own. An encoder is the scan of ``backends.jax_scan``. Source: JAX API reference, ``jax.lax.scan``,
+``jax.nn.softmax``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from msgspec.structs import replace
+
+from backends.jax_scan import run_lane
+from backends.jax_scan import unsupported as unsupported  # noqa: PLC0414 (narrow dtypes are refused alike)
+from harness.case import LSTM
+from harness.decoder_problem import DecoderProblem
+from harness.tensors import has_weight_steps
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("jax",)
+INSTALL = "lockstep-rnn[jax]"
+# Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
+ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
+MODEL = "attention_decoder"
+
+Tensors = dict[str, jax.Array]
+
+
+def run(problem: DecoderProblem) -> Trace:
+    """Run the decoder of ``problem``.
+
+    Returns:
+        c, h, scores, attention, context, y and logit of each step, the encoder outputs if there is an encoder, and
+        gradients if they are asked for.
+    """
+    p = problem
+    encoder = p.decoder.encoder
+    # Forget biases stand in b: decoders alike but for them share what is compiled.
+    encoder = None if encoder is None else replace(encoder, forget_bias=0.0)
+    weights = p.weights.arrays()
+    own = {name: array for name, array in weights.items() if not name.endswith("_encoder")}
+    below = {name.removesuffix("_encoder"): array for name, array in weights.items() if name not in own}
+    inputs = {"h0": p.h0, "c0": p.c0, "y0": p.y0, **({"x": p.x} if p.enc is None else {"enc": p.enc})}
+    stopwatch = Stopwatch()
+    with stopwatch("run"):
+        if p.dy is None:
+            found = _decode(encoder, p.case.run.timesteps, own, below, inputs, p.lengths)
+        else:
+            found = _gradients(
+                encoder, p.case.run.timesteps, own, below, inputs, p.lengths, (p.dy, p.dlogit),
+                by_timestep=has_weight_steps(p.case),
+            )  # fmt: skip
+        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in found.items()}
+    if not p.case.lstm.bias:
+        arrays = {name: array for name, array in arrays.items() if name not in {"db", "db_t"}}
+    if encoder is not None and not encoder.bias:
+        arrays.pop("db_encoder", None)
+    return Trace(device=str(jax.devices()[0]), seconds=stopwatch.seconds, **arrays)
+
+
+@partial(jax.jit, static_argnames=("encoder", "steps"))
+def _decode(encoder: LSTM | None, steps: int, own: Tensors, below: Tensors, inputs: Tensors, lengths) -> Tensors:
+    return _network(encoder, steps, own, below, inputs, lengths)[1]
+
+
+@partial(jax.jit, static_argnames=("encoder", "steps", "by_timestep"))
+def _gradients(
+    encoder: LSTM | None, steps: int, own: Tensors, below: Tensors, inputs: Tensors, lengths, cotangents,
+    *, by_timestep: bool,
+) -> Tensors:  # fmt: skip
+    def network(own: Tensors, below: Tensors, inputs: Tensors):
+        return _network(encoder, steps, own, below, inputs, lengths, by_timestep=by_timestep)
+
+    if by_timestep:
+        own = jax.tree.map(lambda w: jnp.broadcast_to(w, (steps, *w.shape)), own)
+    _, back, found = jax.vjp(network, own, below, inputs, has_aux=True)
+    d_own, d_below, d_inputs = back(cotangents)
+    if by_timestep:
+        found |= {f"d{name}_t": d for name, d in d_own.items()}
+        d_own = {name: d.sum(axis=0) for name, d in d_own.items()}
+    found |= {f"d{name}": d for name, d in {**d_own, **d_inputs}.items()}
+    return found | {f"d{name}_encoder": d for name, d in d_below.items()}
+
+
+def _network(
+    encoder: LSTM | None,
+    steps: int,
+    own: Tensors,
+    below: Tensors,
+    inputs: Tensors,
+    lengths,
+    *,
+    by_timestep: bool = False,
+) -> tuple[tuple[jax.Array, jax.Array], Tensors]:
+    """Run encoder and decoder; weights of the decoder are (T, ...) if each step is given its own.
+
+    Returns:
+        What a loss sees, y and logit; and every tensor by its name in a trace.
+    """
+    if encoder is None:
+        enc, found = inputs["enc"], {}
+    else:
+        zero = jnp.zeros((inputs["x"].shape[1], encoder.hidden_size), inputs["x"].dtype)
+        enc = run_lane(encoder, below, inputs["x"], (zero, zero), lengths, reverse=False, by_timestep=False)["h"]
+        found = {"enc": enc}
+    valid = None if lengths is None else jnp.arange(len(enc)) < lengths[:, None]
+
+    def step(state, given: Tensors | None):
+        w = own if given is None else given
+        now = _step(w, enc, valid, *state)
+        return (now["h"], now["c"], now["y"]), now
+
+    first = (inputs["h0"], inputs["c0"], inputs["y0"])
+    _, of_steps = jax.lax.scan(step, first, own if by_timestep else None, length=steps)
+    return (of_steps["y"], of_steps["logit"]), {**found, **of_steps}
+
+
+def _step(w: Tensors, enc, valid, h, c, y) -> Tensors:
+    """Go one step: everything it computes, by name."""
+    i, f, g, o = jnp.split(y @ w["W"].T + h @ w["R"].T + w["b"], 4, axis=-1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    query = h @ w["W_a"].T if "W_a" in w else h
+    scores = jnp.einsum("sbe,be->bs", enc, query)
+    attention = jax.nn.softmax(scores, axis=-1, where=valid)
+    context = jnp.einsum("bs,sbe->be", attention, enc)
+    y = jnp.tanh(jnp.concatenate([context, h], axis=-1) @ w["W_tilde"].T + w["b_tilde"])
+    shown = scores if valid is None else jnp.where(valid, scores, 0)
+    now = {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y}
+    return {**now, "logit": y @ w["W_target"].T}

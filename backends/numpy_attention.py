@@ -1,0 +1,191 @@
+"""An attention decoder as the plainest loop in NumPy: the equations forward, and the chain rule backward.
+
+Canonical equations and weights (``harness.reference.attention``). Every operation is done in the case's dtype;
+``backends.numpy_operations`` tells how.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from backends import numpy_backward, numpy_loop
+from backends.numpy_operations import gates, matmul, sigmoid
+from harness.case import Case
+from harness.decoder_problem import DecoderProblem, DecoderWeights
+from harness.problem import Array, Arrays, Weights
+from harness.tensors import Lane, has_weight_steps
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("numpy",)
+MODEL = "attention_decoder"
+
+
+class Step(NamedTuple):
+    """What one step gives, and what it was given."""
+
+    y_before: Array  # (B, A)
+    h_before: Array  # (B, H)
+    c_before: Array
+    gates: tuple[Array, Array, Array, Array]  # i, f, g, o
+    c: Array
+    h: Array
+    scores: Array  # (B, S)
+    attention: Array
+    context: Array  # (B, E)
+    y: Array  # (B, A)
+    logit: Array  # (B, O)
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    return None
+
+
+def run(problem: DecoderProblem) -> Trace:
+    """Run the decoder of ``problem``.
+
+    Returns:
+        c, h, scores, attention, context, y and logit of each step, the encoder outputs if there is an encoder, and
+        gradients if they are asked for.
+    """
+    p = problem
+    stopwatch = Stopwatch()
+    found: Arrays = {}
+    with stopwatch("run"), np.errstate(over="ignore", invalid="ignore"):
+        encoder = _encode(p) if p.enc is None else None
+        enc = p.enc if encoder is None else encoder[1]
+        assert enc is not None
+        source = np.ascontiguousarray(enc.swapaxes(0, 1))  # (B, S, E)
+        steps = _decode(p, source)
+        if encoder is not None:
+            found["enc"] = enc
+        found |= {
+            name: np.stack([getattr(step, name) for step in steps])
+            for name in ("c", "h", "scores", "attention", "context", "y", "logit")
+        }
+        if p.dy is not None:
+            found |= _gradients(p, source, steps, None if encoder is None else encoder[0])
+    return Trace(seconds=stopwatch.seconds, **found)  # type: ignore[arg-type]
+
+
+def _encode(p: DecoderProblem) -> tuple[numpy_backward.Walk, Array]:
+    """Run the encoder from zeros: its walk, and its outputs (S, B, E)."""
+    w, lstm = p.weights, p.decoder.encoder
+    assert lstm is not None
+    assert p.x is not None
+    assert w.W_encoder is not None
+    assert w.R_encoder is not None
+    assert w.b_encoder is not None
+    weights = Weights(w.W_encoder, w.R_encoder, w.b_encoder)
+    zero = np.zeros((p.x.shape[1], lstm.hidden_size), p.x.dtype)
+    steps, found = numpy_loop.run_lane(lstm, weights, p.x, zero, zero, p.lengths, reverse=False)
+    return numpy_backward.Walk(Lane(0, reverse=False), weights, p.x, steps), found["h"]
+
+
+def _decode(p: DecoderProblem, source: Array) -> list[Step]:
+    w, valid = p.weights, p.valid
+    h, c, y = p.h0, p.c0, p.y0
+    steps = []
+    for _ in range(p.case.run.timesteps):
+        z_i, z_f, z_g, z_o = gates(matmul(y, w.W.T) + matmul(h, w.R.T) + w.b)
+        i, f, g, o = sigmoid(z_i), sigmoid(z_f), np.tanh(z_g), sigmoid(z_o)
+        c_new = f * c + i * g
+        h_new = o * np.tanh(c_new)
+        query = h_new if w.W_a is None else matmul(h_new, w.W_a.T)
+        scores = matmul(source, query[..., None])[..., 0]
+        scores = scores if valid is None else np.where(valid, scores, np.zeros_like(scores))
+        attention = _softmax(scores, valid)
+        context = matmul(attention[:, None], source)[:, 0]
+        y_new = np.tanh(matmul(np.concatenate([context, h_new], axis=-1), w.W_tilde.T) + w.b_tilde)
+        logit = matmul(y_new, w.W_target.T)
+        steps.append(Step(y, h, c, (i, f, g, o), c_new, h_new, scores, attention, context, y_new, logit))
+        h, c, y = h_new, c_new, y_new
+    return steps
+
+
+def _softmax(scores: Array, valid: Array | None) -> Array:
+    """exp(z - max) over its sum, over what is valid; the sum is kept in float32 at least."""
+    wide = np.promote_types(scores.dtype, np.float32)
+    z = scores.astype(wide) if valid is None else np.where(valid, scores.astype(wide), -np.inf)
+    raised = np.exp(z - z.max(axis=-1, keepdims=True))
+    return (raised / raised.sum(axis=-1, keepdims=True)).astype(scores.dtype)
+
+
+def _gradients(p: DecoderProblem, source: Array, steps: list[Step], encoder: numpy_backward.Walk | None) -> Arrays:
+    """Give the gradients of sum(dy * y) + sum(dlogit * logit), by their names in a trace."""
+    assert p.dy is not None
+    assert p.dlogit is not None
+    dtype = source.dtype
+    wide = np.promote_types(dtype, np.float32)  # sums over steps: in bfloat16 256 + 1 is 256
+    named = {name: a for name, a in p.weights.arrays().items() if not name.endswith("_encoder")}
+    if not p.case.lstm.bias:
+        del named["b"]
+    sums = {name: np.zeros(array.shape, wide) for name, array in named.items()}
+    parts: dict[str, list[Array]] = {name: [] for name in named}
+    d_source = np.zeros(source.shape, wide)
+    dy_after, dh, dc = np.zeros_like(p.y0), np.zeros_like(p.h0), np.zeros_like(p.c0)
+    for t in reversed(range(len(steps))):
+        added, of_source, dy_after, dh, dc = _step(p, source, steps[t], p.dy[t] + dy_after, p.dlogit[t], dh, dc)
+        d_source += of_source
+        for name, array in added.items():
+            if name in sums:
+                sums[name] += array
+                parts[name].append(array)
+    found = {f"d{name}": total.astype(dtype) for name, total in sums.items()}
+    if has_weight_steps(p.case):
+        found |= {f"d{name}_t": np.stack(of_steps[::-1]) for name, of_steps in parts.items()}
+    found |= {"dy0": dy_after, "dh0": dh, "dc0": dc}
+    denc = np.ascontiguousarray(d_source.astype(dtype).swapaxes(0, 1))
+    if encoder is None:
+        return {**found, "denc": denc}
+    lstm = p.decoder.encoder
+    assert lstm is not None
+    zero = np.zeros((denc.shape[1], lstm.hidden_size), dtype)
+    own = numpy_backward.lane_gradients(lstm, encoder, denc, zero, p.lengths, steps_too=False)
+    return {**found, "dx": own["dx"], **{f"d{name}_encoder": own[f"d{name}"] for name in "WRb" if f"d{name}" in own}}
+
+
+def _step(
+    p: DecoderProblem, source: Array, step: Step, dy: Array, dlogit: Array, dh: Array, dc: Array
+) -> tuple[Arrays, Array, Array, Array, Array]:
+    """Go back through one step.
+
+    Returns:
+        What it adds to the gradients of weights; its part of that of the source (B, S, E); and dy, dh, dc of the step
+        before.
+    """
+    w: DecoderWeights = p.weights
+    E, a = source.shape[-1], step.attention
+    added: Arrays = {"W_target": matmul(dlogit.T, step.y)}
+    dy = dy + matmul(dlogit, w.W_target)
+    d_bare = dy * (1 - step.y * step.y)
+    joined = np.concatenate([step.context, step.h], axis=-1)
+    added |= {"W_tilde": matmul(d_bare.T, joined), "b_tilde": _over_batch(d_bare)}
+    d_joined = matmul(d_bare, w.W_tilde)
+    d_context, dh = d_joined[:, :E], dh + d_joined[:, E:]
+    da = matmul(source, d_context[..., None])[..., 0]
+    d_scores = a * (
+        da - (a * da).sum(axis=-1, keepdims=True, dtype=np.promote_types(a.dtype, np.float32)).astype(a.dtype)
+    )
+    query = step.h if w.W_a is None else matmul(step.h, w.W_a.T)
+    d_query = matmul(d_scores[:, None], source)[:, 0]
+    of_source = a[..., None] * d_context[:, None] + d_scores[..., None] * query[:, None]
+    if w.W_a is None:
+        dh = dh + d_query
+    else:
+        added["W_a"] = matmul(d_query.T, step.h)
+        dh = dh + matmul(d_query, w.W_a)
+    i, f, g, o = step.gates
+    u = np.tanh(step.c)
+    dc = dc + dh * o * (1 - u * u)
+    dz = np.concatenate(
+        [dc * g * i * (1 - i), dc * step.c_before * f * (1 - f), dc * i * (1 - g * g), dh * u * o * (1 - o)], axis=-1
+    )
+    added |= {"W": matmul(dz.T, step.y_before), "R": matmul(dz.T, step.h_before), "b": _over_batch(dz)}
+    return added, of_source, matmul(dz, w.W), matmul(dz, w.R), dc * f
+
+
+def _over_batch(array: Array) -> Array:
+    return matmul(np.ones((1, len(array)), array.dtype), array)[0]

@@ -1,0 +1,539 @@
+"""Who shares which weights: what a reader of a framework found, judged, and told in plain words.
+
+A reader (``backends.inventory_*``) gives ``Material``: each variable once, where and how it was made, what reads it.
+``inventory_of`` groups variables that stand in one role, counts iterations, and judges. Functions here are pure.
+
+Three findings are told, as groups with a verdict:
+
+- *shared*: one variable, read at several iterations, in a loop, at several places, or held under several names;
+- *not shared*: variables of one role and shape, told apart only by the numbers that a framework adds to make names
+  unique, and made by the same lines called from the same lines: a loop made them anew;
+- *separate*: variables of one role and shape that may well be meant as they are, such as members of a list of modules
+  or what one function makes when it is called from several places: each has weights of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from harness.errors import LockstepError
+
+FORMAT = 1
+
+Verdict = Literal["shared", "not shared", "separate"]
+# How a framework's names are numbered: TensorFlow leaves the first one plain (w, w_1), so a pair w_1, w_2 is its
+# author's; Keras and linen number all over the program (Dense_0, dense_7, dense_8); lists count (cells.0, cells.1).
+Numbers = Literal["from plain", "by type", "in lists"]
+
+
+class InventoryError(LockstepError):
+    """What was named holds no variables that could be listed: its text says what to do."""
+
+
+class Read(Struct, frozen=True):
+    """One operation that takes a variable's value.
+
+    ``site`` is where it stands: source lines, or calls of modules, outermost first. Reads of one type at one site are
+    passes of a loop; of several in one ``turn`` (nothing else ran in between) the loop has made one pass.
+    """
+
+    operation: str
+    type: str
+    site: tuple[str, ...] = ()
+    turn: tuple[int, ...] = ()
+    within: str | None = None  # "in every round of the while loop rnn/while"
+    backward: bool = False
+
+
+class Made(Struct, frozen=True):
+    """A variable as its reader found it."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    stack: tuple[str, ...] = ()  # the source lines that made it, outermost first; empty where nobody knows
+    place: str | None = None  # the last of them in the user's own code, "file:line"
+    made_by: str | None = None
+    role: str | None = None  # its name with stars for its places in lists, where names are numbered so
+    aliases: tuple[str, ...] = ()
+    trainable: bool = True
+    reads: tuple[Read, ...] = ()
+
+
+class Material(Struct, frozen=True):
+    """What a reader found."""
+
+    kind: str  # "TF1 graph"
+    made: tuple[Made, ...]
+    numbers: Numbers = "from plain"
+    loose: bool = False  # whether aliases are copies by now: one leaf for each name, which an update moves apart
+    reads_known: bool = True  # whether anybody looked for what reads them
+    notes: tuple[str, ...] = ()
+
+
+class Reader(Struct, frozen=True):
+    """An operation that reads a variable; ``iteration`` is which pass of its loop it belongs to, if it is unrolled."""
+
+    operation: str
+    type: str
+    iteration: int | None
+    within: str | None
+    backward: bool
+
+
+class Variable(Struct, frozen=True):
+    """A variable, and all that reads it."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    place: str | None
+    made_by: str | None
+    aliases: tuple[str, ...]
+    trainable: bool
+    readers: tuple[Reader, ...]
+
+    @property
+    def iterations(self) -> tuple[int, ...]:
+        """The iterations of the forward pass at which it is read."""
+        return tuple(sorted({one.iteration for one in self.readers if one.iteration is not None and not one.backward}))
+
+
+class Group(Struct, frozen=True):
+    """Variables of one role, one shape: whether they are one."""
+
+    role: str
+    variables: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    verdict: Verdict
+    place: str | None
+    made_by: str | None
+    message: str
+    fix: str | None
+
+
+class Scope(Struct, frozen=True):
+    """A scope of operations that looks like a variable's and holds none; which variables its operations read."""
+
+    scope: str
+    like: str  # the scope of variables that it is taken for
+    reads: tuple[str, ...]
+
+
+class Inventory(Struct, frozen=True):
+    """All variables, and who shares which."""
+
+    format: int
+    target: str
+    kind: str
+    reads_known: bool
+    variables: tuple[Variable, ...]
+    groups: tuple[Group, ...]
+    scopes: tuple[Scope, ...]
+    notes: tuple[str, ...]
+
+    def of(self, verdict: Verdict) -> list[Group]:
+        """Give the groups of one verdict."""
+        return [group for group in self.groups if group.verdict == verdict]
+
+
+def inventory_of(material: Material, target: str) -> Inventory:
+    """Judge what a reader found; ``target`` is what the user named."""
+    groups = _groups(material)
+    grouped = {one.name for _, _, members in groups for one in members}
+    together = [members for _, _, members in groups] + [[one] for one in material.made if one.name not in grouped]
+    variables = {v.name: v for members in together for v in _counted(members)}
+    in_order = tuple(variables[one.name] for one in material.made)
+    found = [_group(verdict, role, members, variables, material) for verdict, role, members in groups]
+    anew = {name for group in found if group.verdict == "not shared" for name in group.variables}
+    found += [group for v in in_order if v.name not in anew and (group := _shared(v, material)) is not None]
+    first = {v.name: k for k, v in enumerate(in_order)}
+    found.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
+    scopes = tuple(scopes_of(material.made)) if material.numbers == "from plain" else ()
+    return Inventory(
+        FORMAT, target, material.kind, material.reads_known, in_order, tuple(found), scopes, material.notes
+    )
+
+
+_ORDER: tuple[Verdict, ...] = ("shared", "not shared", "separate")
+
+
+# Which variables stand in one role.
+
+
+def _groups(material: Material) -> list[tuple[Verdict, str, list[Made]]]:
+    own = [one for one in material.made if one.made_by != OPTIMIZER]
+    role_of = roles([one.name for one in own], material.numbers) | {one.name: one.role for one in own if one.role}
+    by_role: dict[tuple[object, ...], list[Made]] = {}
+    for one in own:
+        by_role.setdefault((role_of[one.name], one.shape, one.dtype), []).append(one)
+    found: list[tuple[Verdict, str, list[Made]]] = []
+    for (role, *_), members in by_role.items():
+        if material.numbers == "from plain":
+            found.extend((verdict, str(role), some) for verdict, some in _by_stack(members))
+        elif len(members) > 1:
+            found.append(("separate", str(role), members))
+    return found
+
+
+def _by_stack(members: list[Made]) -> list[tuple[Verdict, list[Made]]]:
+    """Tell a loop that makes a variable anew from what an author wrote out: by the lines that made it."""
+    anew: dict[object, list[Made]] = {}
+    for one in members:
+        anew.setdefault(one.stack or one.name, []).append(one)
+    found: list[tuple[Verdict, list[Made]]] = [("not shared", some) for some in anew.values() if len(some) > 1]
+    looped = {one.name for _, some in found for one in some}
+    # One line reached from several: a function of the user's that makes a variable each time it is called.
+    called: dict[str | None, list[Made]] = {}
+    for one in members:
+        if one.name not in looped and not (one.place is None and _is_slot(one, members)):
+            called.setdefault(one.place, []).append(one)
+    return found + [("separate", some) for some in called.values() if len(some) > 1]
+
+
+def _is_slot(one: Made, others: list[Made]) -> bool:
+    """Whether an optimizer seems to have made it: it names what belongs to a variable under the variable's name."""
+    return len(others) > 1 and one.name.rpartition("/")[2].startswith(_SLOTS)
+
+
+_SLOTS = ("Adam", "Adagrad", "Adadelta", "Momentum", "RMSProp", "Ftrl", "ExponentialMovingAverage")
+
+
+def roles(names: Sequence[str], numbers: Numbers) -> dict[str, str]:
+    """Give each name without the numbers that make it unique; what its author numbered keeps its number."""
+    if numbers == "in lists":
+        return {name: name for name in names}
+    if numbers == "by type":
+        return {name: "/".join(re.sub(r"_\d+$", "", part) for part in name.split("/")) for name in names}
+    plain = _plain(names)
+    return {name: "/".join(plain(name.split("/"))) for name in names}
+
+
+def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
+    """Give what takes TensorFlow's numbers from a path: w_1 is w, where there is a w beside it."""
+    beside: dict[tuple[str, ...], set[str]] = {}
+    paths = [name.split("/") for name in names]
+    found: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
+
+    def without(path: Sequence[str]) -> tuple[str, ...]:
+        key = tuple(path)
+        if key not in found:
+            above = without(key[:-1])
+            plain, _, number = key[-1].rpartition("_")
+            made_unique = number.isdigit() and plain in beside.get(above, ())
+            found[key] = (*above, plain if made_unique else key[-1])
+        return found[key]
+
+    # From the top down: which names stand beside each other depends on what the scopes above come to.
+    for depth in range(max(map(len, paths), default=0)):
+        for path in paths:
+            if len(path) > depth:
+                beside.setdefault(without(path[:depth]), set()).add(path[depth])
+    return lambda path: list(without(path))
+
+
+# At which iterations they are read.
+
+
+def _counted(members: list[Made]) -> list[Variable]:
+    """Number the reads of variables that stand in one role: at each site, the passes of its loop in order."""
+    sites: dict[tuple[object, ...], list[Read]] = {}
+    for read in (read for one in members for read in one.reads):
+        sites.setdefault((read.type, read.site, read.within, read.backward), []).append(read)
+    number: dict[int, int | None] = {}
+    for reads in sites.values():
+        number |= {id(read): k for read, k in zip(reads, _passes(reads), strict=True)}
+
+    def reader(read: Read) -> Reader:
+        return Reader(read.operation, read.type, number[id(read)], read.within, read.backward)
+
+    return [
+        Variable(
+            one.name, one.shape, one.dtype, one.place, one.made_by, one.aliases, one.trainable,
+            tuple(map(reader, one.reads)),
+        )
+        for one in members
+    ]  # fmt: skip
+
+
+def _passes(reads: list[Read]) -> list[int | None]:
+    """Number reads of one site by the pass they belong to; None where there was one only."""
+    turns = sorted({read.turn for read in reads})
+    if len(reads) == 1:
+        return [None]
+    if len(turns) == 1 or () in turns:  # a loop on one line: nothing else runs between its passes
+        return list(range(len(reads)))
+    return [turns.index(read.turn) for read in reads]
+
+
+# Judgement, in words.
+
+EAGER_FIX = (
+    "Make variables inside the function, by tf.compat.v1: it is called in a fresh tf.Graph. Of a Keras model or layer, "
+    "return the object itself."
+)
+OPTIMIZER = "an optimizer"
+TF_VARIABLE = "tf.Variable"
+GET_VARIABLE = "tf.get_variable"
+CELL = "an RNN cell"
+LAYER = "a Keras layer"
+_LSTM = re.compile(r"(?:^|[/.])(?:basic_)?lstm_cell[^/.]*[/.](kernel|bias)$")
+FEW = 4  # names that are told one by one
+MANY = 6  # sentences of one kind; more are told in one
+
+
+def _group(
+    verdict: Verdict, role: str, members: list[Made], variables: dict[str, Variable], material: Material
+) -> Group:
+    first = members[0]
+    names = tuple(one.name for one in members)
+    iterations = {k for name in names for k in variables[name].iterations}
+    if verdict == "not shared":
+        message = _anew_text(first, names, len(iterations))
+    elif material.numbers == "from plain" and first.place:
+        message = f"{_list(names)} are made by one line, {first.place}, which is reached from several: {_OWN}."
+    else:
+        message = f"{_list(names)}: {_OWN}."
+    fix = _anew_fix(first, names) if verdict == "not shared" else SEPARATE_FIX
+    return Group(role, names, first.shape, verdict, first.place, first.made_by, message, fix)
+
+
+_OWN = "each has weights of its own"
+SEPARATE_FIX = "If they are meant to be one, make it once, before the loop, and call that at every step."
+
+
+def _anew_text(first: Made, names: tuple[str, ...], iterations: int) -> str:
+    each = "in each iteration" if iterations in {0, len(names)} else f"{len(names)} times"
+    made = f", made at {first.place}" if first.place else ""
+    by = f" by {first.made_by}" if made and first.made_by else ""
+    return f"{_subject(names[0])} is a new variable {each} ({_list(names)}){made}{by}: not shared."
+
+
+def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
+    """Say how to make one variable of them; that depends on what made them."""
+    scope, number = _uniquified(names)
+    if first.made_by == TF_VARIABLE:
+        return "`tf.Variable` never reuses; use `tf.get_variable` under `reuse=tf.AUTO_REUSE`."
+    if first.made_by == GET_VARIABLE:
+        return (
+            f"`tf.get_variable` reuses within one variable scope, and here each iteration opened its own (`{number}`): "
+            f'enter it by its name, `tf.variable_scope("{scope}", reuse=tf.AUTO_REUSE)`, not by default_name.'
+        )
+    if first.made_by == CELL:
+        return (
+            "A cell that is made anew has new variables: make the cell once, before the loop, and call it at every "
+            "step (or call each under one `tf.variable_scope(NAME, reuse=tf.AUTO_REUSE)`)."
+        )
+    if first.made_by is not None and first.made_by.startswith("tf.layers."):
+        return (
+            f"`{first.made_by}` without a name is a new layer each time: give it one, "
+            f'`name="{scope.rpartition("/")[2]}", reuse=tf.AUTO_REUSE`. If these are meant to be {len(names)} layers, '
+            "all is well."
+        )
+    return (
+        "Make the layer once, before the loop, and call it at every step. "
+        f"If these are meant to be {len(names)} layers, all is well."
+    )
+
+
+def _uniquified(names: tuple[str, ...]) -> tuple[str, str]:
+    """Give the scope that was numbered, as it is in the first name and in the second: dec, dec_1."""
+    one, other = (name.split("/") for name in names[:2])
+    k = next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    return "/".join(one[: k + 1]), "/".join(other[: k + 1])
+
+
+def _shared(v: Variable, material: Material) -> Group | None:
+    """Say of one variable that it is read more than once, or held under several names; None where it is not."""
+    forward = [one for one in v.readers if not one.backward]
+    loops = any(map(_in_loop, forward))
+    several = len(forward) > 1
+    group = Group(v.name, (v.name,), v.shape, "shared", v.place, v.made_by, "", None)
+    if v.aliases and material.loose:
+        names = _list((v.name, *v.aliases))
+        message = f"{names} are one array now, and leaves of their own: an update moves them apart. Not shared."
+        return replace(group, verdict="not shared", message=message, fix="Tie them by `equinox.nn.Shared`.")
+    if v.aliases:
+        used = f", read {_when(v, forward)}" if several or loops else ""
+        message = f"{_list((v.name, *v.aliases))} are one variable under {1 + len(v.aliases)} names{used}: shared."
+        return replace(group, message=message)
+    if loops or several:
+        return replace(group, message=f"{_subject(v.name)} is one variable, read {_when(v, forward)}: shared.")
+    return None
+
+
+def _when(v: Variable, forward: list[Reader]) -> str:
+    """Say when a variable is read."""
+    if any(_in_loop(one) for one in forward):
+        return " and ".join(_within(forward))
+    iterations = v.iterations
+    if not iterations:
+        return f"by {len(forward)} operations"
+    if iterations == tuple(range(len(iterations))):
+        return "in both iterations" if len(iterations) == 2 else f"in all {len(iterations)} iterations"  # noqa: PLR2004 ("both" is of two)
+    return f"in {iterations_text(iterations)}"
+
+
+def _in_loop(read: Reader) -> bool:
+    return read.within is not None and "loop" in read.within
+
+
+def _within(reads: Iterable[Reader]) -> list[str]:
+    """Say in which loops and conditions reads are, those of one kind together."""
+    kinds: dict[str, dict[str, None]] = {}
+    for kind, _, name in (read.within.rpartition(" ") for read in reads if read.within):
+        kinds.setdefault(kind, {})[name] = None
+    return [f"{kind if len(names) == 1 else _plural(kind)} {_list(list(names))}" for kind, names in kinds.items()]
+
+
+def _plural(kind: str) -> str:
+    return kind.replace(" loop", " loops").replace(" condition", " conditions")
+
+
+def readers_text(v: Variable) -> str:
+    """Say in a few words how many operations read a variable, and when."""
+    if v.made_by == OPTIMIZER:
+        return OPTIMIZER
+    if not v.readers:
+        return "nothing"
+    forward = [one for one in v.readers if not one.backward]
+    backward = len(v.readers) - len(forward)
+    when = [iterations_text(v.iterations)] if v.iterations else []
+    when += [text.replace("`", "") for text in _within(forward)]
+    if backward:
+        when.append(f"and {backward} of gradients")
+    return ": ".join([str(len(forward)), *([", ".join(when)] if when else [])])
+
+
+def iterations_text(iterations: Sequence[int]) -> str:
+    """Name iterations: a run of them by its ends."""
+    runs: list[list[int]] = []
+    for k in iterations:
+        if runs and runs[-1][-1] == k - 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]  # noqa: PLR2004 (of two, both are named)
+    return f"iteration{'' if len(iterations) == 1 else 's'} {', '.join(parts)}"
+
+
+def scopes_of(made: Iterable[Made]) -> list[Scope]:
+    """Find scopes of operations that are named as a scope of variables is, with a number, and hold no variable."""
+    made = [one for one in made if one.made_by != OPTIMIZER]
+    reads = [
+        (read.operation, one.name) for one in made for read in one.reads if not read.backward and "/" in read.operation
+    ]
+    plain = _plain([*(one.name for one in made), *(operation for operation, _ in reads)])
+    holds = {name[:k] for name in (one.name for one in made) for k in range(len(name)) if name[k] == "/"}
+    found: dict[str, dict[str, None]] = {}
+    like: dict[str, str] = {}
+    for operation, variable in reads:
+        path = operation.split("/")
+        for k in range(1, len(path)):
+            scope, model = "/".join(path[:k]), "/".join(plain(path[:k]))
+            if scope != model and model in holds and scope not in holds:
+                found.setdefault(scope, {})[variable] = None
+                like[scope] = model
+                break
+    return [Scope(scope, like[scope], tuple(variables)) for scope, variables in found.items()]
+
+
+def lines_of(found: Inventory) -> list[tuple[str, str]]:
+    """Say in plain words who shares what, what is only a scope's name, and the sum: pairs of a kind and a line."""
+    lines = [("shared", line) for line in _shared_lines(found.of("shared"))]
+    lines += [("not shared", _sentence(f"{group.message} {group.fix}")) for group in found.of("not shared")]
+    lines += [("separate", line) for line in _separate_lines(found.of("separate"))]
+    lines += [("scope", line) for line in _scope_lines(found.scopes)]
+    lines += [("note", _sentence(note)) for note in found.notes]
+    return [*lines, ("sum", _sum(found))]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _shared_lines(groups: list[Group]) -> list[str]:
+    """Tell what is shared one by one; together, where many are so in one way."""
+    alike: dict[str, list[Group]] = {}
+    for group in groups:
+        _, one, how = group.message.partition(" is one variable")
+        alike.setdefault(how if one else group.message, []).append(group)
+    lines = []
+    for how, some in alike.items():
+        if len(some) > MANY:
+            lines.append(f"{_list([group.role for group in some])} are one variable each{how}")
+        else:
+            lines += [_sentence(group.message) for group in some]
+    return lines
+
+
+def _separate_lines(groups: list[Group]) -> list[str]:
+    """Tell what is separate once for each row of modules, whatever its modules are made of."""
+    alike: dict[tuple[str | None, tuple[str, ...]], list[tuple[str, Group]]] = {}
+    for group in groups:
+        holders, part = _holders(group.variables)
+        alike.setdefault((group.place, holders), []).append((part, group))
+    lines = []
+    for (_, holders), some in alike.items():
+        if len(some) == 1:
+            lines.append(f"{_sentence(some[0][1].message)} {some[0][1].fix}")
+        else:
+            parts = ", ".join(part for part, _ in some[:MANY]) + (", ..." if len(some) > MANY else "")
+            lines.append(f"{_list(holders)} ({parts}): {_OWN}. {some[0][1].fix}")
+    return lines
+
+
+def _holders(names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Give the modules or scopes in which names differ, and what follows them: cells.0, cells.1 and weight_ih."""
+    split = [re.split(r"(?<=[/.])", name) for name in names]
+    k = next((k for k, parts in enumerate(zip(*split, strict=False)) if len(set(parts)) > 1), 0)
+    return tuple("".join(parts[: k + 1]).rstrip("/.") for parts in split), "".join(split[0][k + 1 :])
+
+
+def _scope_lines(scopes: Sequence[Scope]) -> list[str]:
+    alike: dict[tuple[object, ...], list[Scope]] = {}
+    for scope in scopes:
+        alike.setdefault((scope.like, scope.reads), []).append(scope)
+    lines = []
+    for some in alike.values():
+        one = len(some) == 1
+        is_a = "is only a scope of operations: it holds no variable, and its operations read" if one else (
+            "are only scopes of operations: they hold no variable, and their operations read"
+        )  # fmt: skip
+        lines.append(f"{_list([f'{scope.scope}/...' for scope in some])} {is_a} {_list(some[0].reads)}.")
+    return lines
+
+
+def _sum(found: Inventory) -> str:
+    parts = [f"{len(found.of('shared'))} shared"]
+    for text, groups in (
+        ("not shared", found.of("not shared")),
+        ("with weights of their own", found.of("separate")),
+    ):
+        several = sum(len(group.variables) for group in groups)
+        parts += [f"{several} {text}, in {len(groups)} role{'' if len(groups) == 1 else 's'}"] if groups else []
+    count = len(found.variables)
+    return f"{count} variable{'' if count == 1 else 's'} in the {found.kind}: {'; '.join(parts)}."
+
+
+def _subject(name: str) -> str:
+    lstm = _LSTM.search(name)
+    return f"the LSTM {lstm[1]} `{name}`" if lstm else f"`{name}`"
+
+
+def _list(names: Sequence[str]) -> str:
+    """Name things: a few of them all, of many the first, the second and the last."""
+    quoted = [f"`{name}`" for name in names]
+    if len(quoted) > FEW:
+        return f"{quoted[0]}, {quoted[1]}, ... {quoted[-1]} ({len(quoted)} in all)"
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Write a shape as it is printed everywhere: (3, 4), (3,), ()."""
+    return f"({', '.join('?' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"

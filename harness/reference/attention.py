@@ -1,0 +1,341 @@
+"""An attention decoder, forward and backward, with the variance of rounding beside each value.
+
+With canonical weights (``harness.decoder_problem``), encoder outputs enc_s, and y_{-1} = y0, each step t:
+
+    h_t, c_t   = cell(y_{t-1}, h_{t-1}, c_{t-1})           i, f, g, o = s(z_i), s(z_f), tanh(z_g), s(z_o)
+    scores_ts  = enc_s . h_t, or enc_s . (W_a h_t)         z = W y_{t-1} + R h_{t-1} + b
+    a_t        = softmax over the valid s                  c_t = f c_{t-1} + i g
+    context_t  = sum_s a_ts enc_s                          h_t = o tanh(c_t)
+    y_t        = tanh(W_tilde [context_t; h_t] + b_tilde)
+    logit_t    = W_target y_t
+
+Past a source's length scores and a are 0 in what is compared. Source: Luong, Pham and Manning (2015), global attention
+with input feeding, where the attentional vector y is the whole next input, as in the question Lockstep was born from.
+
+The rules for variances stand in ``harness.noise``; ``harness.reference.tape`` applies them, and goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.decoder_problem import DecoderProblem
+from harness.noise import Noise
+from harness.reference.expected import Expected, ExpectedTensor
+from harness.reference.tape import Kick, Noisy, Tape
+from harness.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
+
+Array = NDArray[Any]
+SHARED = (*PROJECTIONS, "W", "R", "b")  # what every step uses
+
+
+@dataclass(frozen=True)
+class DecoderWay:
+    """How a decoder is run: what is right, and ways in which it goes wrong (``harness.attention_faults``)."""
+
+    softmax_over: Literal["source", "sequences", "nothing"] = "source"
+    masked: Literal["before", "after", "zero score", "not"] = "before"  # where lengths are seen: before the softmax
+    attends_with: Literal["h", "h before", "h after", "c"] = "h"
+    scaled: float = 1.0  # factor on the scores
+    context_of: Literal["this step", "the step before", "the first step"] = "this step"
+    exchanged: bool = False  # W_tilde multiplies [h; context]
+    fed_back: Literal["y", "before tanh", "y0", "zeros", "context"] = "y"
+    without_tanh: bool = False
+    target_of: Literal["y", "before tanh"] = "y"
+    state: Literal["carried", "reset", "h reset", "c reset"] = "carried"  # reset: the step starts from h0, c0
+    # Weights that are one variable at the first step only: those of later steps are made anew, and these values
+    # stand in their place; the gradient is that of one step.
+    anew: tuple[str, ...] = ()
+    initialised: Literal["given", "ones", "zeros"] = "given"
+    gradient_of: Literal["all steps", "the first step", "the last step"] = "all steps"
+    detached: tuple[str, ...] = ()  # of h, c and y: through which no gradient passes from a step to the one before
+
+
+RIGHT_DECODER = DecoderWay()
+
+
+def expect_decoder(problem: DecoderProblem, way: DecoderWay = RIGHT_DECODER) -> Expected:
+    """Compute every value, and gradients if they are asked for, with the noise that rounding can give it.
+
+    Returns:
+        Every tensor of ``harness.tensors.tensors_of`` by name, in that order.
+    """
+    noise = Noise.of(problem.case.run.dtype)
+    with np.errstate(all="ignore"):
+        decoder = Decoder(problem, Tape(noise), way)
+        found = decoder.forward()
+        if problem.dlogit is not None:
+            found |= decoder.backward()
+        return {
+            name: ExpectedTensor.of(found[name].value, _variance(found[name]), noise)
+            for name in tensors_of(problem.case)
+        }
+
+
+def decoder_values(problem: DecoderProblem, copies: int, kick: Kick, way: DecoderWay = RIGHT_DECODER) -> Arrays:
+    """Compute copies in which each operation is put off by a rounding, in the reference's precision.
+
+    Returns:
+        Every tensor by name, with an axis of copies in front, behind that of time where there is one.
+    """
+    with np.errstate(all="ignore"):
+        decoder = Decoder(problem, Tape(Noise.of(problem.case.run.dtype), copies, kick), way)
+        found = decoder.forward()
+        if problem.dlogit is not None:
+            found |= decoder.backward()
+        return {name: found[name].value for name in tensors_of(problem.case)}
+
+
+def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
+    """Compute each step alone, from the h, c and y (and enc) that were observed before it; those count as exact.
+
+    Args:
+        problem: What was run.
+        observed: ``h``, ``c`` (T, B, H), ``y`` (T, B, A), and ``enc`` (S, B, E) where there is an encoder.
+
+    Returns:
+        c, h, scores, attention, context, y and logit at every timestep, as one healthy step gives them.
+    """
+    noise = Noise.of(problem.case.run.dtype)
+    before = {
+        name: np.concatenate([first[None], observed[name][:-1]])
+        for name, first in (("h", problem.h0), ("c", problem.c0), ("y", problem.y0))
+    }
+    with np.errstate(all="ignore"):
+        decoder = Decoder(problem, Tape(noise), RIGHT_DECODER)
+        source = problem.enc if problem.enc is not None else observed["enc"]
+        state = {name: decoder.tape.exact(array) for name, array in before.items()}
+        step = decoder.step(decoder.tape.exact(source.swapaxes(0, 1)), decoder.weights(), state, {})
+        return {name: ExpectedTensor.of(one.value, _variance(one), noise) for name, one in step.compared.items()}
+
+
+@dataclass
+class Step:
+    """What one step gives: what is compared, and what the next one takes in."""
+
+    compared: dict[str, Noisy]
+    state: dict[str, Noisy]  # h, c, y
+    inner: dict[str, Noisy] = field(default_factory=dict)  # what faults of the next step look at
+
+
+class Decoder:
+    """A problem on a tape."""
+
+    def __init__(self, problem: DecoderProblem, tape: Tape, way: DecoderWay) -> None:
+        """Take a problem, where it is recorded, and how it is run."""
+        self.problem, self.tape, self.way = problem, tape, way
+        self.valid = problem.valid
+        self._uses: list[dict[str, Noisy]] = []  # of each step, its own view of the weights
+        self._start: dict[str, Noisy] = {}
+        self._results: list[Step] = []
+        self._encoder_weights: list[dict[str, Noisy]] = []
+        self._inputs: list[Noisy] = []
+
+    def weights(self, t: int = 0) -> dict[str, Noisy]:
+        """Give a step's own view of the shared weights, so that its part of their gradients can be told."""
+        arrays, way = self.problem.weights.arrays(), self.way
+        kept = {name: arrays[name] for name in SHARED if name in arrays}
+        if t > 0 and way.initialised != "given":
+            # Biases start at 0 wherever kernels start at 1.
+            ones = {name for name in way.anew if way.initialised == "ones" and not name.startswith("b")}
+            fresh = {name: np.ones_like(kept[name]) if name in ones else np.zeros_like(kept[name]) for name in kept}
+            kept |= {name: array for name, array in fresh.items() if name in way.anew}
+        return {name: self.tape.weight(array) for name, array in kept.items()}
+
+    # -- forward -------------------------------------------------------------------------------------------------
+
+    def forward(self) -> dict[str, Noisy]:
+        """Run all steps; what is compared by name, time first."""
+        p, tape = self.problem, self.tape
+        found: dict[str, Noisy] = {}
+        if p.enc is None:
+            outputs = list(self._encoder())
+            source = tape.stack(outputs)
+            found["enc"] = _over_time(outputs)
+        else:
+            source = tape.exact(p.enc.swapaxes(0, 1))
+        self._source = source
+        self._start = {"h": tape.exact(p.h0), "c": tape.exact(p.c0), "y": tape.exact(p.y0)}
+        state, before = self._start, {}
+        for t in range(p.case.run.timesteps):
+            self._uses.append(self.weights(t))
+            step = self.step(source, self._uses[-1], state, before)
+            self._results.append(step)
+            state, before = self._carried(step), step.inner | {"first context": self._results[0].inner["context"]}
+        for name in ("c", "h", *ATTENTION):
+            found[name] = _over_time([step.compared[name] for step in self._results])
+        return found
+
+    def _carried(self, step: Step) -> dict[str, Noisy]:
+        """Give what the next step starts from."""
+        start, way = self._start, self.way
+        state = dict(step.state)
+        for name in ("h", "c"):
+            if way.state in {"reset", f"{name} reset"}:
+                state[name] = start[name]
+        # A value without its history hands no gradient on.
+        return {name: Noisy(one.value, one.variance) if name in way.detached else one for name, one in state.items()}
+
+    def step(
+        self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy], before: dict[str, Noisy]
+    ) -> Step:  # fmt: skip
+        """Go one step.
+
+        Args:
+            source: The encoder outputs, (B, S, E).
+            w: The weights.
+            state: h, c, y of the step before, (..., B, ·).
+            before: What else the step before gave (``Step.inner``), for the ways that look at it.
+        """
+        tape, way = self.tape, self.way
+        h, c = lstm_step(tape, w, state["y"], state["h"], state["c"])
+        queries: dict[str, Callable[[], Noisy]] = {
+            "h": lambda: h,
+            "h before": lambda: state["h"],
+            "h after": lambda: lstm_step(tape, w, state["y"], h, c)[0],
+            "c": lambda: c,
+        }
+        scores = self._scores(source, w, queries[way.attends_with]())
+        attention = self._attention(scores)
+        row = tape.reshape(attention, lambda a: a[..., None, :], lambda a: a[..., 0, :])
+        context = tape.matmul(row, source)
+        context = tape.reshape(context, lambda a: a[..., 0, :], lambda a: a[..., None, :])
+        read = context
+        if way.context_of == "the step before":
+            read = before.get("context") or tape.zeros(context)
+        elif way.context_of == "the first step":
+            read = before.get("first context") or context
+        joined = tape.join(h, read) if way.exchanged else tape.join(read, h)
+        bare = tape.add_bias(_dense(tape, joined, w["W_tilde"]), w["b_tilde"])
+        y = bare if way.without_tanh else tape.tanh(bare)
+        logit = _dense(tape, bare if way.target_of == "before tanh" else y, w["W_target"])
+        fed: dict[str, Callable[[], Noisy]] = {
+            "y": lambda: y,
+            "before tanh": lambda: bare,
+            "y0": lambda: self._start["y"],
+            "zeros": lambda: tape.zeros(y),
+            "context": lambda: context,
+        }
+        shown = scores if self.valid is None else Noisy(*_masked(scores, self.valid))
+        compared = {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit}
+        return Step(compared, {"h": h, "c": c, "y": fed[way.fed_back]()}, {"context": context})
+
+    def _scores(self, source: Noisy, w: dict[str, Noisy], query: Noisy) -> Noisy:
+        tape = self.tape
+        if "W_a" in w:
+            query = _dense(tape, query, w["W_a"])
+        column = tape.reshape(query, lambda a: a[..., None], lambda a: a[..., 0])
+        scores = tape.matmul(source, column)
+        scores = tape.reshape(scores, lambda a: a[..., 0], lambda a: a[..., None])
+        return scores if self.way.scaled == 1 else tape.scale(scores, self.way.scaled)
+
+    def _attention(self, scores: Noisy) -> Noisy:
+        tape, way, valid = self.tape, self.way, self.valid
+        if way.softmax_over == "nothing":
+            return scores
+        axis = -1 if way.softmax_over == "source" else -2
+        if valid is None or way.masked == "not":
+            return tape.softmax(scores, axis)
+        zero = tape.zeros(scores)
+        if way.masked == "before":
+            return tape.softmax(scores, axis, np.broadcast_to(valid, scores.value.shape))
+        if way.masked == "zero score":
+            return tape.softmax(tape.where(valid, scores, zero), axis)
+        return tape.where(valid, tape.softmax(scores, axis), zero)
+
+    def _encoder(self) -> Iterator[Noisy]:
+        """Run the encoder from zeros: its outputs (B, E), 0 past a source's length."""
+        p, tape = self.problem, self.tape
+        assert p.x is not None
+        arrays = p.weights.arrays()
+        zero = tape.exact(np.zeros((p.x.shape[1], arrays["R_encoder"].shape[1])))
+        h = c = zero
+        for s, x_s in enumerate(p.x):
+            own = {name: tape.weight(arrays[f"{name}_encoder"]) for name in "WRb"}
+            self._encoder_weights.append(own)
+            self._inputs.append(tape.exact(x_s))
+            new_h, new_c = lstm_step(tape, own, self._inputs[-1], h, c)
+            if p.lengths is None:
+                h, c = new_h, new_c
+                yield h
+            else:
+                valid = (s < p.lengths)[:, None]
+                h, c = tape.where(valid, new_h, h), tape.where(valid, new_c, c)
+                yield tape.where(valid, new_h, zero)
+
+    # -- backward ------------------------------------------------------------------------------------------------
+
+    def backward(self) -> dict[str, Noisy]:
+        """Go back from sum(dy * y) + sum(dlogit * logit): gradients by name."""
+        p, tape = self.problem, self.tape
+        assert p.dy is not None
+        assert p.dlogit is not None
+        cotangents = []
+        for t, step in enumerate(self._results):
+            cotangents += [(step.compared["y"], tape.exact(p.dy[t])), (step.compared["logit"], tape.exact(p.dlogit[t]))]
+        gradient = tape.gradients(cotangents)
+
+        def of(one: Noisy) -> Noisy:
+            return gradient(one) or tape.zeros(one)
+
+        found = {f"d{name}0": of(self._start[name]) for name in ("y", "h", "c")}
+        for name in self._uses[0]:
+            parts = [of(use[name]) for use in self._uses]
+            if has_weight_steps(p.case):
+                found[f"d{name}_t"] = _over_time(parts)
+            found[f"d{name}"] = self._summed(parts, name)
+        if p.enc is not None:
+            denc = of(self._source)
+            found["denc"] = Noisy(np.moveaxis(denc.value, -2, 0), np.moveaxis(_variance(denc), -2, 0))
+        else:
+            found["dx"] = _over_time([of(one) for one in self._inputs])
+            for name in "WRb":
+                parts = [of(use[name]) for use in self._encoder_weights]
+                found[f"d{name}_encoder"] = self._sum(parts)
+        return found
+
+    def _summed(self, parts: list[Noisy], name: str) -> Noisy:
+        """Sum a weight's gradient over the steps that share it."""
+        if name in self.way.anew and self.way.gradient_of != "all steps":
+            return parts[0] if self.way.gradient_of == "the first step" else parts[-1]
+        return self._sum(parts)
+
+    def _sum(self, parts: list[Noisy]) -> Noisy:
+        """Add up, as a running sum from the last step to the first does."""
+        total = parts[-1]
+        for part in parts[-2::-1]:
+            total = self.tape.add(total, part)
+        return total
+
+
+def lstm_step(tape: Tape, w: dict[str, Noisy], x: Noisy, h: Noisy, c: Noisy) -> tuple[Noisy, Noisy]:
+    """Go one step of the standard cell: h and c, (..., B, H)."""
+    H = h.value.shape[-1]
+    z = tape.add_bias(tape.add(_dense(tape, x, w["W"]), _dense(tape, h, w["R"])), w["b"])
+    i, f, g, o = (tape.part(z, slice(k * H, (k + 1) * H)) for k in range(4))
+    kept = tape.multiply(tape.sigmoid(f), c)
+    c = tape.add(kept, tape.multiply(tape.sigmoid(i), tape.tanh(g)))
+    return tape.multiply(tape.sigmoid(o), tape.tanh(c), cap=1.0), c
+
+
+def _dense(tape: Tape, one: Noisy, weight: Noisy) -> Noisy:
+    """Multiply rows (..., B, n) by a weight (m, n)."""
+    return tape.matmul(one, tape.reshape(weight, lambda a: a.swapaxes(-1, -2), lambda a: a.swapaxes(-1, -2)))
+
+
+def _over_time(steps: list[Noisy]) -> Noisy:
+    """Put what steps gave behind each other, time first."""
+    return Noisy(np.stack([one.value for one in steps]), np.stack([_variance(one) for one in steps]))
+
+
+def _variance(one: Noisy) -> Array:
+    return np.zeros_like(one.value) if one.variance is None else one.variance
+
+
+def _masked(one: Noisy, valid: Array) -> tuple[Array, Array | None]:
+    return np.where(valid, one.value, 0), None if one.variance is None else np.where(valid, one.variance, 0)

@@ -1,0 +1,17 @@
+"""What is expected of any problem: dispatch to the reference of its model."""
+
+from __future__ import annotations
+
+from harness.decoder_problem import AnyProblem, DecoderProblem
+from harness.reference.attention import expect_decoder
+from harness.reference.expected import Expected
+from harness.reference.network import expect_network
+
+
+def expect(problem: AnyProblem) -> Expected:
+    """Compute every value with the noise that rounding in the case's dtype can give it.
+
+    Returns:
+        Every tensor of ``harness.tensors.tensors_of`` by name, in that order.
+    """
+    return expect_decoder(problem) if isinstance(problem, DecoderProblem) else expect_network(problem)

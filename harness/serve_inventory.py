@@ -1,0 +1,242 @@
+"""What runs inside the process of ``lockstep variables``: the user's file, what it builds, and a framework's reader.
+
+A reader is a module that is found by an entry point of the group ``lockstep.inventories``, whose name is the import
+name of the framework that it reads; it is imported only where that framework is. It has
+
+    material(value, built)    harness.inventory.Material of what a function returned or a name stands for, or None
+    building()                optional: a context in which a user's function is called; what it gives is ``built``
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from faulthandler import dump_traceback_later
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from harness.backend import unknown
+from harness.foreign import text_of
+from harness.inventory import InventoryError, Material
+from harness.port_form import PortError
+from harness.serve import TAIL
+from harness.serve_port import (
+    Target,
+    import_file,
+    noticed_stdout,
+    raised,
+    reopen_closed,
+    stack_of,
+    tidy,
+)
+
+GROUP = "lockstep.inventories"
+TAKEN = (
+    "Taken are: a function that builds a TF1 graph, or a tf.Graph; a torch.nn.Module, or (module, inputs); a Keras "
+    "model or layer; a Flax nnx module, or (linen module, variables); an Equinox module; or a function that returns "
+    "one of them."
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a target came to: what its variables are, or why there are none."""
+
+    status: str  # "ran"; "wrong" if it is none that is taken; "failed" if its code fails
+    material: Material | None = None
+    message: str = ""
+    stderr: str | None = None
+
+
+def serve(target: Target, timeout: float, replies: Path, log: Path) -> None:
+    """Import a file and read what it builds.
+
+    Args:
+        target: Which name of which file.
+        timeout: Seconds that building may take; then its stack is written down, and the parent ends this.
+        replies: Gets, pickled one after the other: this process' id, "imported" once the file is, and what was Found.
+        log: Where everything that is printed goes.
+    """
+    noticed_stdout()
+    reopen_closed(log)
+    with stack_of(log).open("wb") as stack, replies.open("ab", buffering=0) as file:
+        file.write(pickle.dumps(os.getpid()))
+        module = _loaded(target)
+        file.write(pickle.dumps("imported"))
+        dump_traceback_later(timeout, file=stack)
+        try:
+            found = module if isinstance(module, Found) else find(module, target)
+        finally:
+            tidy()
+        file.write(pickle.dumps(_with_printed(found, log), protocol=5))
+
+
+_modules: dict[Path, ModuleType] = {}
+
+
+def _loaded(target: Target) -> ModuleType | Found:
+    """Import a file once: a script that builds a graph while it is imported would build it anew beside the first."""
+    try:
+        if target.file not in _modules:
+            _modules[target.file] = import_file(target.file)
+        return _modules[target.file]
+    except PortError as error:
+        return Found("failed", None, str(error), error.stderr)
+
+
+def find(module: ModuleType, target: Target) -> Found:
+    """Read what a name of a module stands for, or what it gives when it is called."""
+    try:
+        material = _material(module, target)
+    except InventoryError as error:
+        return Found("wrong", None, str(error))
+    except PortError as error:
+        return Found("failed", None, str(error), error.stderr)
+    except BaseException as error:  # noqa: BLE001 (reading it may run the user's code: a module's forward pass)
+        failed = raised("reading it", error, target.file)
+        return Found("failed", None, str(failed), failed.stderr)
+    if not material.made:
+        return Found("wrong", None, f"it is {_article(material.kind)} without parameters: there is nothing to share.")
+    return Found("ran", material)
+
+
+def _material(module: ModuleType, target: Target) -> Material:
+    if not hasattr(module, target.function):
+        raise InventoryError(unknown("function", target.function, [name for name in vars(module) if name[0] != "_"]))
+    value = getattr(module, target.function)
+    if not (inspect.isroutine(value) or inspect.isclass(value)):
+        taken = _read(value, None)
+        if taken is not None:
+            return taken
+    if not callable(value):
+        raise InventoryError(f"it is {_article(_kind(value))}. {TAKEN}")
+    _check_arguments(value, target.function)
+    return _built(value, target)
+
+
+def _check_arguments(function: Callable[..., Any], name: str) -> None:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of a function compiled from another language
+        return
+    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in variadic]
+    if needed:
+        raise InventoryError(
+            f"it needs arguments ({', '.join(needed)}), and is called without any: give them defaults, or name a "
+            f"function that calls it, such as `def build(): return {name}(...)`."
+        )
+
+
+def _built(function: Callable[[], Any], target: Target) -> Material:
+    """Call a function, in a fresh graph where TensorFlow is imported, and read what it gives."""
+    called = _called(function)
+    if _builders() and not called.in_graph:  # it imported TensorFlow itself
+        called = _called(function)
+    if called.raised is None:
+        found = _read(called.value, called.built)
+    else:
+        found = _outside(function) if called.in_graph else None
+        if found is None:
+            raise raised("it", called.raised, target.file, _hint(called.raised)) from called.raised
+    if found is None:
+        returned = "returned nothing" if called.value is None else f"returned {_article(_kind(called.value))}"
+        raise InventoryError(
+            f"it {returned}, and built nothing that has variables. If it makes a graph of its own, let it return that."
+            f"{'' if called.value is None else f' {TAKEN}'}"
+        )
+    return found
+
+
+class _Called(NamedTuple):
+    """What came of a call: what it returned or raised, and the graph in which it was called."""
+
+    value: Any
+    raised: BaseException | None
+    built: Any
+    in_graph: bool
+
+
+def _called(function: Callable[[], Any]) -> _Called:
+    """Call a function in the contexts of the frameworks that are imported."""
+    value = raised = None
+    with ExitStack() as contexts:
+        built = [contexts.enter_context(reader.building()) for reader in _builders()]
+        try:
+            value = function()
+        except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
+            raised = error
+    return _Called(value, raised, next(iter(built), None), bool(built))
+
+
+def _outside(function: Callable[[], Any]) -> Material | None:
+    """Read what a function gives that fails inside a graph and not outside: a model that computes while it is made."""
+    try:
+        return _read(function(), None)
+    except BaseException:  # noqa: BLE001 (the first failure is the one to tell)
+        return None
+
+
+def _hint(error: BaseException) -> str:
+    """Say what may help where code needs eager mode: it is called while a graph is built."""
+    text = text_of(error)
+    if "capture an EagerTensor" in text:
+        return " (a variable was made in eager mode, perhaps at the file's top level: make it inside the function)"
+    if "SymbolicTensor" in text or type(error).__name__ == "OperatorNotAllowedInGraphError":
+        return " (it is called while a tf.Graph is built, where tensors have no values yet)"
+    return ""
+
+
+def _read(value: Any, built: Any) -> Material | None:
+    for reader in _readers():
+        found = reader.material(value, built)
+        if found is not None:
+            return found
+    return None
+
+
+def _builders() -> list[Any]:
+    return [reader for reader in _readers() if hasattr(reader, "building")]
+
+
+def _readers() -> list[Any]:
+    """Import the readers of frameworks that are imported by now; those that take whatever was built come last."""
+    modules = dict.fromkeys(
+        entry.module
+        for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+        if entry.name in sys.modules
+    )
+    readers = [import_module(module) for module in modules]
+    return sorted(readers, key=lambda reader: hasattr(reader, "building"))
+
+
+def _kind(value: Any) -> str:
+    return (
+        f"{type(value).__name__} of {type(value).__module__}"
+        if type(value).__module__ != "builtins"
+        else type(value).__name__
+    )
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
+def _with_printed(found: Found, log: Path) -> Found:
+    """Add the end of what was printed, where it may tell why nothing was found."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    if found.status == "ran":
+        return found
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        text = file.read().decode("utf-8", "replace")
+    return replace(found, stderr=f"{text}{found.stderr or ''}"[-TAIL:] or None)

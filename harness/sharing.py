@@ -1,0 +1,188 @@
+"""Whether the steps of an attention decoder share their weights, judged by behaviour: no graph is read.
+
+Each weight is pinned in turn to a value under which a step's result does not depend on what came before it: with
+W_target zero the logit is 0 whatever y is, with a huge b_tilde y is 1. A step whose result still depends on the inputs
+uses something else. Weights of the cell are pinned to values under which y is known. So weights that are made anew at
+every step are found in a port that shows no variables, and also where all of them are ones and the numbers agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from harness.attention_faults import QUESTION, sharing_fix
+from harness.decoder_problem import DecoderProblem, DecoderWeights
+from harness.port import LocalPort, Port, Reply
+from harness.problem import Array
+from harness.results import Diagnosis
+
+STEPS = 4  # as many as tell "not at the first" from "not at any other"
+SHUT = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32
+NEAR = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}  # of what should not differ
+
+
+class Pinned(NamedTuple):
+    """One experiment: weights under which y, or the logit, of a step that uses them is the same whatever came in."""
+
+    names: tuple[str, ...]  # of the weights that are put to the test
+    weights: DecoderWeights
+    y: Array | None = None  # (A,), where it must be known: a pinned cell leaves nothing that could depend on inputs
+    seen_in_y: bool = True  # else in the logit alone
+
+
+class Unshared(NamedTuple):
+    """Weights that some steps do not use as they were given."""
+
+    names: tuple[str, ...]
+    steps: tuple[int, ...]
+    of: int
+
+
+def unshared(port: Port | LocalPort, problem: DecoderProblem) -> list[Unshared]:
+    """Find weights that a port does not use at every step.
+
+    Args:
+        port: What is called, twice for each experiment.
+        problem: Whose sizes are taken; its numbers are not.
+
+    Returns:
+        What is not shared, weights of the same steps together; nothing where a port does not even use the given
+        weights at its first step, or does not answer.
+    """
+    base, other = _base(problem, 0), _base(problem, 1)
+    found: dict[tuple[int, ...], list[str]] = {}
+    for pinned in _experiments(base):
+        if pinned.y is not None and any({"W_tilde", "b_tilde"} & set(names) for names in found.values()):
+            break
+        replies = port.call([replace(one, weights=pinned.weights) for one in (base, other)])
+        steps = _not_used(replies, pinned, base)
+        if steps is None:
+            break
+        if steps:
+            found.setdefault(steps, []).extend(pinned.names)
+        # Known values say nothing where even those of a decoder that does not see its state are others.
+        if pinned.names == ("W_tilde",) and not _is_flat(replies, pinned, base):
+            break
+    timesteps = base.case.run.timesteps
+    return [Unshared(tuple(sorted(names, key=_ORDER.index)), steps, timesteps) for steps, names in found.items()]
+
+
+_ORDER = ("W_target", "W_tilde", "b_tilde", "W_a", "W", "R", "b")
+
+
+def diagnosis_of(found: Unshared, by_numbers: Diagnosis | None = None) -> Diagnosis:
+    """Put it into words; ``by_numbers``, if there is one, reproduces what was returned."""
+    names, steps = ", ".join(found.names), ", ".join(str(t) for t in found.steps)
+    several = len(found.names) > 1
+    everywhere_else = found.steps == tuple(range(1, found.of))
+    when = (
+        "at the first step only" if everywhere_else else f"not at {'steps' if len(found.steps) > 1 else 'step'} {steps}"
+    )
+    how = "each is a new variable at every step" if several else "it is a new variable at every step"
+    shown = (
+        f"Set to values under which no step that uses {'them' if several else 'it'} depends on what came before it, "
+        f"{'steps' if len(found.steps) > 1 else 'step'} {steps} of {found.of} still "
+        f"{'do' if len(found.steps) > 1 else 'does'}."
+    )
+    return Diagnosis(
+        fault=f"{'+'.join(found.names)}-not-shared",
+        message=f"The given {names} {'are' if several else 'is'} in use {when}: {how}, or kept from elsewhere.",
+        fix=sharing_fix(found.names),
+        sigma=None if by_numbers is None else by_numbers.sigma,
+        evidence=shown if by_numbers is None else f"{shown} {by_numbers.message} {by_numbers.evidence}",
+        family="sharing",
+        met=QUESTION,
+    )
+
+
+def _base(problem: DecoderProblem, seed: int) -> DecoderProblem:
+    """Give a small problem of other numbers, with the sizes and the form of the given one; the source is one for all.
+
+    Its weights are the same for every seed; its inputs are not, but for the source.
+    """
+    case = problem.case
+    run = msgspec.structs.replace(
+        case.run,
+        timesteps=max(STEPS, min(case.run.timesteps, 2 * STEPS)),
+        weights="probe",
+        inputs="probe",
+        initial_state="probe",
+        gradients=False,
+        cotangents=None,
+        lengths=None,
+        seed=0,
+    )
+    own = DecoderProblem.from_case(msgspec.structs.replace(case, run=run, expect=None))
+    enc = own.enc
+    assert enc is not None  # ports are handed problems without an encoder
+    enc = np.ascontiguousarray(np.broadcast_to(enc[:, :1], enc.shape))
+    other = DecoderProblem.from_case(msgspec.structs.replace(own.case, run=msgspec.structs.replace(run, seed=seed)))
+    return replace(own, enc=enc, y0=other.y0, h0=other.h0, c0=other.c0)
+
+
+def _experiments(p: DecoderProblem) -> list[Pinned]:
+    """Give the experiments, each standing on those before it."""
+    w, H, E = p.weights, p.case.lstm.hidden_size, p.decoder.width(p.case.lstm)
+    of_state = w.W_tilde.copy()
+    of_state[:, :E] = 0  # y sees the state alone
+    experiments = [
+        Pinned(("W_target",), replace(w, W_target=np.zeros_like(w.W_target)), seen_in_y=False),
+        Pinned(("b_tilde",), replace(w, b_tilde=np.full_like(w.b_tilde, SHUT))),
+        Pinned(("W_tilde",), replace(w, W_tilde=np.zeros_like(w.W_tilde))),
+    ]
+    # i and f shut: c and h are 0.
+    b = w.b.copy()
+    b[: 2 * H] = -SHUT
+    experiments.append(Pinned(("b",), replace(w, b=b, W_tilde=of_state), _y(w, np.zeros(H + E))))
+    # i and o open, f shut, and the candidate is its bias: c is tanh of that, h tanh of c.
+    b = np.full_like(w.b, SHUT)
+    b[H : 2 * H] = -SHUT
+    b[2 * H : 3 * H] = w.b[2 * H : 3 * H]
+    kernels = replace(w, W=np.zeros_like(w.W), R=np.zeros_like(w.R), b=b)
+    h = np.tanh(np.tanh(b[2 * H : 3 * H].astype(np.float64)))
+    experiments.append(Pinned(("W", "R"), replace(kernels, W_tilde=of_state), _y(w, np.concatenate([np.zeros(E), h]))))
+    if w.W_a is not None:
+        # All scores are alike: the context is the mean of the source, which all sequences share.
+        assert p.enc is not None
+        joined = np.concatenate([p.enc[:, 0].astype(np.float64).mean(axis=0), h])
+        experiments.append(Pinned(("W_a",), replace(kernels, W_a=np.zeros_like(w.W_a)), _y(w, joined)))
+    return experiments
+
+
+def _y(w: DecoderWeights, joined: Array) -> Array:
+    """Give the y of a known [context; h]."""
+    return np.tanh(w.W_tilde.astype(np.float64) @ joined + w.b_tilde)
+
+
+def _is_flat(replies: Sequence[Reply], pinned: Pinned, p: DecoderProblem) -> bool:
+    """Whether y is tanh(b_tilde) at every step once W_tilde is zero."""
+    w = pinned.weights
+    return _not_used(replies, pinned._replace(y=_y(w, np.zeros(w.W_tilde.shape[1]))), p) == ()
+
+
+def _not_used(replies: Sequence[Reply], pinned: Pinned, p: DecoderProblem) -> tuple[int, ...] | None:
+    """Give the steps that depend on the inputs all the same, or are not what is known.
+
+    None if the first step does, or there is no answer.
+    """
+    traces = [reply.trace for reply in replies if reply.trace is not None]
+    if len(traces) < len(replies):
+        return None
+    in_y = pinned.seen_in_y and all(trace.y is not None for trace in traces)
+    arrays = [trace.y if in_y else trace.logit for trace in traces]
+    if any(array is None for array in arrays):
+        return None
+    together = np.concatenate([array.astype(np.float64) for array in arrays], axis=1)  # type: ignore[union-attr]
+    if pinned.y is None:
+        known = together[:, :1]
+    else:
+        known = pinned.y if in_y else pinned.weights.W_target.astype(np.float64) @ pinned.y
+    with np.errstate(all="ignore"):
+        apart = np.abs(together - known) > NEAR[p.case.run.dtype] * (1 + np.abs(together))
+    depends = np.asarray(apart.any(axis=(1, 2)))
+    return None if depends[0] else tuple(int(t) for t in np.flatnonzero(depends))

@@ -1,0 +1,106 @@
+"""An attention decoder in NumPy with switches for what goes wrong, written apart from the reference: a port to plant
+faults in. ``decoder(fault="...")`` gives a port; without a fault it is healthy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def _sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def decoder(fault=None):  # noqa: C901 (each fault stands where it strikes)
+    """Give a port with one thing done otherwise."""
+
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        w = dict(weights)
+        S, B, E = enc.shape
+        h, c, y, context = h0, c0, y0, np.zeros((B, E), enc.dtype)
+        valid = np.ones((B, S), bool) if lengths is None else np.arange(S) < np.asarray(lengths)[:, None]
+        logits, h_tilde = [], []
+        for t in range(steps):
+            if t and fault in {"target unshared", "all unshared"}:
+                w["W_target"] = np.ones_like(w["W_target"])
+            if t and fault in {"tilde unshared", "all unshared"}:
+                w["W_tilde"], w["b_tilde"] = np.ones_like(w["W_tilde"]), np.zeros_like(w["b_tilde"])
+            if t and fault == "cell unshared":
+                w["W"], w["R"] = np.ones_like(w["W"]), np.ones_like(w["R"])
+            if t == 2 and fault == "target of one step unshared":
+                w["W_target"] = np.ones_like(weights["W_target"])
+            elif fault == "target of one step unshared":
+                w["W_target"] = weights["W_target"]
+            before = h
+            start_h = h0 if fault in {"state reset", "h reset"} else h
+            start_c = c0 if fault in {"state reset", "c reset"} else c
+            h, c = _cell(w, y, start_h, start_c)
+            query = {"previous": before, "cell state": c}.get(fault, h)
+            if fault == "next":
+                query, _ = _cell(w, y, h, c)
+            if "W_a" in w:
+                query = query @ (w["W_a"] if fault == "W_a transposed" else w["W_a"].T)
+            scores = np.einsum("sbe,be->bs", enc, query)
+            if fault == "scaled":
+                scores = scores / np.sqrt(enc.dtype.type(E))
+            a = _attention(scores, valid, fault)
+            fresh = np.einsum("bs,sbe->be", a, enc)
+            used = context if fault == "context of step before" else fresh
+            context = fresh
+            bare = np.concatenate([h, used] if fault == "exchanged" else [used, h], axis=-1) @ w["W_tilde"].T
+            bare = bare + w["b_tilde"]
+            out = np.tanh(bare)
+            logits.append((bare if fault == "target before tanh" else out) @ w["W_target"].T)
+            h_tilde.append(out)
+            y = {"fed back before tanh": bare, "not fed back": y0, "zeros fed back": np.zeros_like(out)}.get(fault, out)
+        return np.stack(logits), np.stack(h_tilde)
+
+    return port
+
+
+def _cell(w, y, h, c):
+    i, f, g, o = np.split(y @ w["W"].T + h @ w["R"].T + w["b"], 4, axis=-1)
+    c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+    return _sigmoid(o) * np.tanh(c), c
+
+
+def _attention(scores, valid, fault):
+    if fault == "softmax over batch":
+        raised = np.exp(scores - scores.max(axis=0)) if valid.all() else np.exp(np.where(valid, scores, -np.inf))
+        return np.nan_to_num(raised / raised.sum(axis=0))
+    if fault == "not masked":
+        valid = np.ones_like(valid)
+    if fault == "masked by zero":
+        scores, valid = np.where(valid, scores, 0), np.ones_like(valid)
+    if fault == "masked after":
+        return np.where(valid, _attention(scores, np.ones_like(valid), None), 0).astype(scores.dtype)
+    z = np.where(valid, scores, -np.inf)
+    raised = np.exp(z - z.max(axis=-1, keepdims=True))
+    return (raised / raised.sum(axis=-1, keepdims=True)).astype(scores.dtype)
+
+
+# By the catalogue's name for it.
+FAULTS = {
+    "softmax over batch": "softmax-over-sequences",
+    "not masked": "padding-not-masked",
+    "masked by zero": "padding-masked-by-zero",
+    "masked after": "padding-masked-after-softmax",
+    "previous": "attention-from-previous-state",
+    "next": "attention-from-next-state",
+    "cell state": "attention-from-cell-state",
+    "exchanged": "context-and-state-exchanged",
+    "scaled": "scores-divided-by-root",
+    "context of step before": "context-of-previous-step",
+    "fed back before tanh": "fed-back-before-tanh",
+    "not fed back": "not-fed-back",
+    "zeros fed back": "zeros-fed-back",
+    "target before tanh": "target-of-value-before-tanh",
+    "state reset": "state-reset",
+    "h reset": "h-reset",
+    "c reset": "c-reset",
+    "target unshared": "W_target-not-shared",
+    "tilde unshared": "W_tilde+b_tilde-not-shared",
+    "all unshared": "W_target+W_tilde+b_tilde-not-shared",
+    "cell unshared": "W+R-not-shared",
+    "target of one step unshared": "W_target-not-shared",
+}

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from decoder_cases import ENCODER, make_decoder
+from faulty_decoder import FAULTS, decoder
+from rich.console import Console
+
+from backends import numpy_attention
+from harness.attention_faults import decoder_faults
+from harness.backend import find_backends
+from harness.check import cases_of, check, left_out
+from harness.check_decoder import as_given, check_decoder
+from harness.compare import limit_for
+from harness.decoder_problem import DecoderProblem
+from harness.fixture import assert_agrees
+from harness.observation import Observation
+from harness.port import LocalPort, is_decoder_port, parse_target
+from harness.results import RunResult
+from harness.run import Problems, Seen, judge_trace, run_cases
+from harness.terminal import show_check
+from harness.variations import explain
+
+ROOT = Path(__file__).parents[2]
+SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
+
+
+def checked(port, cases=SUITE) -> list[RunResult]:
+    return check_decoder(LocalPort(port), cases)
+
+
+def names(runs) -> set[str]:
+    """What is named as the cause in all runs, with what cannot be told from it."""
+    found: set[str] = set()
+    for run in runs:
+        for one in run.diagnosis:
+            found |= {one.fault, *one.indistinguishable_from}
+    return found
+
+
+def test_the_suite_of_a_decoder_is_the_shipped_decoders():
+    assert {case.model for case in cases_of([], decoder=True)} == {"attention_decoder"}
+    assert {case.model for case in cases_of([])} == {"lstm"}
+    assert left_out([case.name for case in SUITE]) == []
+
+
+def test_a_healthy_decoder_agrees_everywhere_also_over_an_encoder():
+    runs = checked(decoder())
+    assert [run.status for run in runs] == ["agree"] * len(SUITE)
+    assert any(case.attention_decoder.encoder is not None for case in SUITE)
+    assert {"logit", "y"} == set(runs[0].tensors)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_diverges_and_is_named(fault):
+    runs = checked(decoder(fault))
+    assert any(run.status == "diverge" for run in runs)
+    assert FAULTS[fault] in names(runs), names(runs)
+
+
+@pytest.mark.parametrize("fault", ["target unshared", "tilde unshared", "all unshared"])
+def test_unshared_weights_are_found_where_all_are_ones_and_the_numbers_agree(fault):
+    case = make_decoder(weights="ones", inputs="ones", initial_state="zeros", input_size=3)
+    (run,) = checked(decoder(fault), [case])
+    assert run.first_divergence is None
+    assert run.status == "diverge"
+    assert run.diagnosis[0].fault == FAULTS[fault]
+    assert "steps 1, 2, 3 of 4 still do" in run.diagnosis[0].evidence
+    assert "AUTO_REUSE" in run.diagnosis[0].fix
+
+
+def test_the_steps_that_do_not_share_are_told():
+    (run,) = checked(decoder("target of one step unshared"), [make_decoder()])
+    assert "not at step 2:" in run.diagnosis[0].message
+
+
+def test_numbers_that_come_of_ones_are_part_of_the_evidence():
+    (run,) = checked(decoder("target unshared"), [make_decoder()])
+    assert "made anew at every other, with ones" in run.diagnosis[0].evidence
+    assert run.diagnosis[0].sigma < 10
+
+
+def test_a_right_number_from_unshared_weights_is_said_to_be_right_by_chance():
+    case = make_decoder(weights="ones", inputs="ones", initial_state="zeros", input_size=3)
+    port = LocalPort(decoder("target unshared"))
+    found = check(port, [case])
+    shown = io.StringIO()
+    show_check(Console(file=shown, width=200), found.runs, found, named=True)
+    text = shown.getvalue()
+    assert "W_target is in use at the first step only" in text
+    assert "Traceback" not in text
+
+
+def test_a_fault_outside_the_catalogue_is_unexplained_with_facts():
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        logits, y = decoder()(enc, weights, h0, c0, y0, steps, lengths)
+        return logits, y * np.linspace(1, 1.1, len(y), dtype=y.dtype)[:, None, None]
+
+    (run,) = checked(port, [make_decoder()])
+    assert run.diagnosis[0].fault == "unexplained"
+    assert any("first wrong: y" in fact for fact in run.diagnosis[0].facts)
+
+
+def test_a_port_that_is_random_is_said_to_be():
+    rng = np.random.default_rng(0)
+
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        logits, y = decoder()(enc, weights, h0, c0, y0, steps, lengths)
+        return logits, y * (rng.random(y.shape) > 0.1)
+
+    (run,) = checked(port, [make_decoder()])
+    assert run.repeatable is False
+    assert run.diagnosis[0].fault == "not-repeatable"
+
+
+def test_logits_alone_are_compared_and_the_rest_is_noted():
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        return decoder()(enc, weights, h0, c0, y0, steps, lengths)[0]
+
+    (run,) = checked(port, [make_decoder(output_size=2)])
+    assert run.status == "agree"
+    assert run.notes == ["it returned no h_tilde: not compared"]
+
+
+def test_a_list_of_steps_is_taken_for_logits():
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        return list(decoder()(enc, weights, h0, c0, y0, steps, lengths)[0])
+
+    (run,) = checked(port, [make_decoder(timesteps=2)])
+    assert run.status == "agree"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda logits, y: (logits[..., 0], y), "squeezed? the last axis is there for a width of 1 too"),
+        (lambda logits, y: (logits.swapaxes(0, 1), y), "batch-major? time comes first"),
+        (lambda logits, y: None, "is `return` missing?"),
+        (lambda logits, y: (logits, y, y), "it returned a tuple of 3: expected (logits, h_tilde)"),
+        (lambda logits, y: {"h_seq": y}, "expected (logits, h_tilde)"),
+        (lambda logits, y: (logits, y[0]), "h_tilde has shape"),
+    ],
+)
+def test_what_is_no_result_is_told_in_one_message(change, message):
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        return change(*decoder()(enc, weights, h0, c0, y0, steps, lengths))
+
+    (run,) = checked(port, [make_decoder()])
+    assert run.status == "failed"
+    assert message in run.message
+
+
+def test_parameters_that_do_not_fit_are_told():
+    def too_few(enc, weights, h0, c0, y0):
+        """No steps."""
+
+    (run,) = checked(too_few, [make_decoder()])
+    assert "takes 5 of the six arguments enc, weights, h0, c0, y0, steps" in run.message
+
+    def without_lengths(enc, weights, h0, c0, y0, steps):
+        return decoder()(enc, weights, h0, c0, y0, steps)
+
+    plain, ragged = checked(without_lengths, [make_decoder("a"), make_decoder("b", lengths=(5, 2, 1))])
+    assert plain.status == "agree"
+    assert ragged.status == "unsupported"
+    assert "lengths=None" in ragged.message
+
+
+def test_a_port_of_the_other_model_is_unsupported_both_ways():
+    def layer(x, weights, h0, c0, lengths=None):  # noqa: ARG001 (a port has all of them)
+        return x, x
+
+    (run,) = checked(layer, [make_decoder()])
+    assert run.status == "unsupported"
+    assert "port of another model" in run.message
+    (case,) = cases_of(["ones"])
+    (run,) = check(LocalPort(decoder()), [case]).runs
+    assert run.status == "unsupported"
+    assert "port of another model" in run.message
+
+
+def test_a_decoder_is_told_by_its_parameters_in_a_file_and_as_a_function():
+    assert is_decoder_port(decoder())
+    assert is_decoder_port(parse_target(f"{ROOT}/cases/ports/decoder_shared.py:port"))
+    assert not is_decoder_port(parse_target(f"{ROOT}/cases/ports/numpy_loop.py:port"))
+
+
+def test_the_fixture_takes_a_decoder():
+    results = assert_agrees(decoder())
+    assert {run.status for run in results.runs} == {"agree"}
+    with pytest.raises(AssertionError, match="context-of-previous-step"):
+        assert_agrees(decoder("context of step before"), case="attention-probe")
+
+
+def test_a_case_with_an_encoder_is_handed_over_as_what_the_encoder_gives():
+    problem = DecoderProblem.from_case(make_decoder(encoder=ENCODER, gradients=True))
+    given = as_given(problem)
+    assert given.enc.shape == (5, 3, 4)
+    assert given.enc.dtype == np.float32
+    assert given.dy is None
+    assert not any(name.endswith("_encoder") for name in given.weights.arrays())
+
+
+def test_a_seed_changes_the_numbers_and_no_verdict():
+    (case,) = cases_of(["attention-probe"])
+    assert check(LocalPort(decoder()), [case], seed=7).runs[0].status == "agree"
+
+
+def test_every_fault_of_the_catalogue_is_told_by_a_shipped_case_and_names_are_unique():
+    faults = list(decoder_faults())
+    assert len({fault.name for fault in faults}) == len(faults)
+    problems = [DecoderProblem.from_case(case) for case in SUITE]
+    unseen = []
+    for fault in faults:
+        for problem in problems:
+            found = fault.of(problem)
+            if found is None:
+                continue
+            tensors = {name: tensor.value for name, tensor in found.items()}
+            if not Observation(problem, tensors).distance(Observation(problem, tensors).expected, None) <= 10:
+                break
+        else:
+            unseen.append(fault.name)
+    assert unseen == []
+
+
+@pytest.mark.parametrize("fault", [f for f in decoder_faults() if "detached" in f.name or "gradient-of" in f.name],
+                         ids=lambda fault: fault.name)  # fmt: skip
+def test_faults_of_gradients_are_explained_by_their_numbers(fault):
+    problem = DecoderProblem.from_case(make_decoder(gradients=True, score="general", hidden_size=5, source_size=4))
+    found = fault.of(problem)
+    assert found is not None
+    # A framework that hands out no contributions by timestep.
+    tensors = {name: (t.value + t.rest).astype(np.float32) for name, t in found.items() if not name.endswith("_t")}
+    explained = explain([Observation(problem, tensors)])
+    assert fault.name in {name for one in explained for name in (one.fault, *one.indistinguishable_from)}
+
+
+def test_a_backend_that_diverges_is_diagnosed():
+    from harness.results import judge  # noqa: F401 (the way results go)
+
+    case = make_decoder(gradients=True)
+    problems = Problems()
+    problem = problems.problem(case)
+    trace = numpy_attention.run(problem)
+    wrong = trace.replaced(dW_target=trace.dW_target_t[0])
+    result = judge_trace(case, "mine", wrong, problems, limit_for(case))
+    assert result.status == "diverge"
+    assert result.first_divergence.tensor == "dW_target"
+    assert result.first_divergence.backward
+    seen = Seen()
+    seen.keep(problem, wrong, result)
+    (explained,) = seen.explained([result])
+    assert explained.diagnosis[0].fault.startswith("W_target")
+    assert find_backends(["numpy_attention"])[0].model == "attention_decoder"
+    assert run_cases([case], find_backends(["numpy_attention"]))[0].status == "agree"
