@@ -83,7 +83,7 @@ def network_adequacy(cases: Sequence[Case], limit: float = LIMIT_SIGMA) -> Adequ
     problems = [problem_of(case) for case in cases]
     expected = [expect(problem) for problem in problems]
     decoders = any(case.model == "attention_decoder" for case in cases)
-    known: Iterable[Any] = decoder_faults() if decoders else variations()
+    known: list[Any] = list(decoder_faults() if decoders else variations())
     rows = {
         one.name: [_apart(one.of(problem), own) for problem, own in zip(problems, expected, strict=True)]
         for one in known

@@ -78,7 +78,7 @@ class Problem:
             CaseError: If a file it names is unreadable or holds other names, shapes or types.
         """
         if case.model != "lstm":
-            raise CaseError(f"case {case.name} is an {case.model.replace('_', ' ')}, and a network of LSTMs is asked for.")
+            raise CaseError(f"case {case.name} is an attention decoder, and a network of LSTMs is asked for.")
         T, B, I, H = case.shape
         run, lstm = case.run, case.lstm
         own = lanes(lstm)
