@@ -1,7 +1,8 @@
 """Every chore of the project. ``nox --list`` is the manual.
 
-All sessions but ``wheel`` share one virtual environment, so that the frameworks are installed once. nox makes an
-environment for each session, and cannot share one: so these sessions have none of nox's, and use ``.venv``.
+All sessions but ``wheel`` and ``fleet`` share one virtual environment, so that the frameworks are installed once. nox
+makes an environment for each session, and cannot share one: so these sessions have none of nox's, and use ``.venv``;
+``fleet``, which has every framework, uses ``.venvs/fleet``.
 """
 
 import hashlib
@@ -17,31 +18,62 @@ nox.options.sessions = ["diff"]
 
 ROOT = Path(__file__).parent
 HOUSE = ROOT / ".venv"
-BIN = HOUSE / ("Scripts" if os.name == "nt" else "bin")
+FLEET = ROOT / ".venvs" / "fleet"
+PROGRAMS = "Scripts" if os.name == "nt" else "bin"
 CONSTRAINTS = ROOT / "constraints.txt"
 
 shared = nox.session(venv_backend="none")
 
 
-def run(session: nox.Session, program: str, *arguments: str) -> None:
-    """Run a program of the shared environment, after bringing that to the pinned versions if they have changed."""
+# The main job compares the frameworks that the main environment has, one way each; `nox -s fleet` runs all there are.
+MAIN = (
+    "numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan",
+    "numpy_attention", "tf_attention_reuse", "tf_attention_cell", "torch_attention", "jax_attention",
+)  # fmt: skip
+
+
+def run(session: nox.Session, program: str, *arguments: str, house: Path = HOUSE, extras: str = "all,dev") -> None:
+    """Run a program of an environment, after bringing that to the pinned versions if they have changed."""
+    programs = house / PROGRAMS
     wanted = hashlib.sha256(CONSTRAINTS.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    furnished = HOUSE / "furnished"
+    furnished = house / "furnished"
     if not furnished.exists() or furnished.read_text() != wanted:
-        session.log("installing into .venv what constraints.txt pins: some minutes the first time")
-        session.run(sys.executable, "-m", "venv", str(HOUSE), external=True)
-        pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS)]
-        session.run(*pip, "-e", f"{ROOT}[all,dev]", external=True)
+        session.log(f"installing into {house.name} what constraints.txt pins: some minutes the first time")
+        session.run(sys.executable, "-m", "venv", str(house), external=True)
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS)]
+        session.run(*pip, "-e", f"{ROOT}[{extras}]", external=True)
         furnished.write_text(wanted)
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    session.run(str(BIN / program), *arguments, external=True, env={"PATH": path, "VIRTUAL_ENV": str(HOUSE)})
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    session.run(str(programs / program), *arguments, external=True, env={"PATH": path, "VIRTUAL_ENV": str(house)})
 
 
 @shared
 def diff(session: nox.Session) -> None:
-    """The main job: all shipped cases (or those after --) through all backends, a table, a report in build/report."""
+    """The main job: all shipped cases (or those after --) through the main backends; a report in build/report."""
     outputs = ["--html", "build/report", "--json", "build/report/results.json"]
-    run(session, "lockstep", "run", *session.posargs, *outputs)
+    backends = [word for name in MAIN for word in ("--backend", name)]
+    run(session, "lockstep", "run", *session.posargs, *backends, *outputs)
+
+
+@shared
+def fleet(session: nox.Session) -> None:
+    """All shipped cases (or those after --) through every backend there is, in .venvs/fleet; report in build/fleet."""
+    outputs = ["--html", "build/fleet", "--json", "build/fleet/results.json"]
+    run(session, "lockstep", "run", *session.posargs, "--jobs", "2", *outputs, house=FLEET, extras="fleet,dev")
+
+
+@shared
+def contract(session: nox.Session) -> None:
+    """The contract of every backend of the fleet, and every finding, in .venvs/fleet; arguments go to pytest."""
+    wanted = ["tests/backends/test_contract.py", "tests/backends/test_findings.py", "tests/harness/test_anatomy.py"]
+    options = ["-m", "slow or not slow", "-n", "2", "--dist", "loadgroup", "-q", *session.posargs]
+    run(session, "pytest", *wanted, *options, house=FLEET, extras="fleet,dev")
+
+
+@shared
+def search(session: nox.Session) -> None:
+    """Look for findings: 5,000 random networks and decoders through the fleet; --backend NAME, --structures N."""
+    run(session, "python", "tests/proof/run.py", *session.posargs, house=FLEET, extras="fleet,dev")
 
 
 @shared
@@ -83,7 +115,7 @@ def wheel(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--wheel", "--outdir", folder, silent=True)
         (built,) = Path(folder).glob("*.whl")
         session.run("python", "-m", "venv", f"{folder}/empty")
-        binaries = Path(folder) / "empty" / BIN.name
+        binaries = Path(folder) / "empty" / PROGRAMS
         pip = [str(binaries / "python"), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), str(built)]
         session.run(*pip, external=True)
         with session.chdir(folder):

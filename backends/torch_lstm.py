@@ -54,13 +54,20 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D P), the final states of all layers and directions, and gradients if they are asked for.
     """
-    p, gradients = problem, problem.dh is not None
     stopwatch = Stopwatch()
     with stopwatch("build"):
-        lstm = _lstm(p.case.lstm, p.case.run.dtype)
+        lstm = _lstm(problem.case.lstm, problem.case.run.dtype)
+    with stopwatch("run"), torch.no_grad():
+        stored = _stored(problem)
+        lstm.load_state_dict({name: tensor_of(stored[name]) for name in lstm.state_dict()})
+    return trace_of(lstm, problem, stopwatch)
+
+
+def trace_of(lstm: torch.nn.LSTM, problem: Problem, stopwatch: Stopwatch) -> Trace:
+    """Run a module with the weights that it has."""
+    p, gradients = problem, problem.dh is not None
     with stopwatch("run"), torch.inference_mode(not gradients):
-        own, stored = lstm.state_dict(), _stored(p)
-        lstm.load_state_dict({name: tensor_of(stored[name]) for name in own})
+        own = lstm.state_dict()
         x, h0, c0 = (tensor_of(a).requires_grad_(gradients) for a in (p.x, p.states("h0"), p.states("c0")))
         h, h_n, c_n = _forward(lstm, x, h0, c0, p)
         found = {"h": h, "h_n": h_n, "c_n": c_n}
@@ -102,7 +109,10 @@ def _forward(lstm: torch.nn.LSTM, x, h0, c0, problem: Problem) -> tuple[torch.Te
 
 def run_lstm(lstm: torch.nn.LSTM, x, h0, c0, lengths: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
     """Run over x (T, B, I), packed if sequences have lengths: h, 0 past their ends, h_n and c_n."""
-    if lengths is None:
+    if lengths is None and lstm.batch_first:
+        h, (h_n, c_n) = lstm(x.transpose(0, 1), (h0, c0))
+        h = h.transpose(0, 1).contiguous()
+    elif lengths is None:
         h, (h_n, c_n) = lstm(x, (h0, c0))
     else:
         packed, (h_n, c_n) = lstm(pack_padded_sequence(x, lengths, enforce_sorted=False), (h0, c0))

@@ -5,7 +5,7 @@ A module with the two functions of ``Backend`` is a backend. It is found by an e
 what the core must know before that it reads from the module's source, where these constants stand as
 literals, all of them optional:
 
-    REQUIRES = ("tensorflow", "tf_keras")          what must be importable; versions are reported
+    REQUIRES = ("tensorflow", "tf_keras")          what must be importable, first its framework; versions are reported
     INSTALL = "lockstep-rnn[tf]"                   what pip installs to get it
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
     DIALECT = "tf1"                                how it stores weights (harness.dialect); "canonical" if left out
@@ -64,6 +64,11 @@ class BackendInfo(Struct, frozen=True):
         """Backends with equal keys share a worker process."""
         return (self.requires, self.environment) if self.requires else (self.module,)
 
+    @property
+    def framework(self) -> str:
+        """The import name of what it is a backend of: what it requires first, else its own package."""
+        return self.requires[0] if self.requires else self.module.partition(".")[0]
+
     def missing(self) -> str | None:
         """Say what is not installed here that the backend needs, and how to get it; None if all is there."""
         absent = [name for name in self.requires if importlib.util.find_spec(name) is None]
@@ -81,7 +86,7 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
     """
     found: dict[str, BackendInfo] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        info = _read(entry.name, entry.module)
+        info = read_info(entry.name, entry.module)
         # One distribution may be seen twice, as when it is installed for editing.
         if found.setdefault(entry.name, info).module != info.module:
             raise BackendError(
@@ -100,10 +105,10 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
 def matched(
     cases: Sequence[Case], backends: Sequence[BackendInfo], *, cases_named: bool, backends_named: bool
 ) -> tuple[list[Case], list[BackendInfo]]:
-    """Leave out the cases and backends that were not asked for by name and find no partner of their model.
+    """Leave out the cases that were not asked for by name, and the backends, that find no partner of their model.
 
     Raises:
-        BackendError: If one that was asked for finds none.
+        BackendError: If a case that was asked for finds none, or no backend does.
     """
     wanted, able = {case.model for case in cases}, {backend.model for backend in backends}
     kept_cases = [case for case in cases if case.model in able]
@@ -112,8 +117,8 @@ def matched(
         alone = next(case for case in cases if case.model not in able)
         named = "of these backends" if backends_named else "installed"
         raise BackendError(f"case {alone.name} is an {MODELS[alone.model]}: no backend {named} runs one.")
-    if backends_named and len(kept_backends) < len(backends):
-        alone = next(backend for backend in backends if backend.model not in wanted)
+    if backends_named and not kept_backends:
+        alone = backends[0]
         raise BackendError(f"{alone.name} runs {MODELS[alone.model]}s: none of these cases is one.")
     return kept_cases, kept_backends
 
@@ -140,7 +145,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f'no {kind} is called "{name}".{guess} There are: {", ".join(known) or "none"}.'
 
 
-def _read(name: str, module: str) -> BackendInfo:
+def read_info(name: str, module: str) -> BackendInfo:
     """Read a backend's constants and the first line of its docstring from its source."""
     try:
         spec = importlib.util.find_spec(module)

@@ -182,13 +182,21 @@ _SHIPPED = (
         after_end="zero",  # seen in onnxruntime 1.32; the standard does not say
     ),
     _FLAX,
-    # nnx' OptimizedLSTMCell is another: dense_i.kernel (I, 4H), dense_h.kernel (H, 4H), dense_h.bias (4H,).
     replace(
         _FLAX,
         name="nnx",
         title="Flax nnx LSTMCell",
         source="Flax 0.12.8, flax/nnx/nn/recurrent.py, LSTMCell, RNN",
         input_kernel=("ii.kernel", "if_.kernel", "ig.kernel", "io.kernel"),
+    ),
+    replace(
+        _FLAX,
+        name="nnx_optimized",
+        title="Flax nnx OptimizedLSTMCell",
+        source="Flax 0.12.8, flax/nnx/nn/recurrent.py, OptimizedLSTMCell, RNN",
+        input_kernel=("dense_i.kernel",),
+        recurrent_kernel=("dense_h.kernel",),
+        bias=("dense_h.bias",),
     ),
     Dialect(
         name="equinox",
@@ -213,6 +221,63 @@ _SHIPPED = (
         bias=("b",),
         forget_bias=1.0,
         batch_major=False,
+        after_end="compute",
+    ),
+    Dialect(
+        name="tf_block",
+        title="TensorFlow raw ops LSTMBlockCell and BlockLSTM",
+        source="TensorFlow 2.21, core/kernels/rnn/lstm_ops.h, gate layout ICFO; tf.raw_ops.BlockLSTM",
+        gates="igfo",
+        input_kernel=("w",),
+        recurrent_kernel=(),
+        transposed=True,
+        bias=("b",),
+        forget_bias=1.0,
+        peepholes=("wci", "wcf", "wco"),
+        beyond=(("wc?", "peepholes"),),
+        batch_major=False,
+        state="c, h",
+        after_end="compute",  # all sequences end at seq_len_max
+    ),
+    Dialect(
+        name="tf_block_v2",
+        title="TensorFlow raw op BlockLSTMV2",
+        source="TensorFlow 2.21, core/kernels/rnn/lstm_ops.h, gate layout IFCO; tf.raw_ops.BlockLSTMV2",
+        input_kernel=("w",),
+        recurrent_kernel=(),
+        transposed=True,
+        bias=("b",),
+        peepholes=("wci", "wcf", "wco"),
+        beyond=(("wc?", "peepholes"),),
+        batch_major=False,
+        state="c, h",
+        after_end="compute",
+    ),
+    # A projection's kernel is weight_ho (H, P), transposed where the others are not: backends.paddle_lstm stores it.
+    Dialect(
+        name="paddle",
+        title="PaddlePaddle nn.LSTM",
+        source="PaddlePaddle 3.3.1, python/paddle/nn/layer/rnn.py, LSTM, LSTMCell",
+        input_kernel=("weight_ih_l0",),
+        recurrent_kernel=("weight_hh_l0",),
+        transposed=False,
+        bias=("bias_ih_l0", "bias_hh_l0"),
+        biases="two",
+        bias_optional=True,
+        beyond=(("*_l[1-9]*", "a further layer"), ("*_l0_reverse", "the backward direction")),
+        batch_major=True,
+        after_end="zero",
+    ),
+    Dialect(
+        name="mlx",
+        title="MLX nn.LSTM",
+        source="MLX 0.32.4, mlx/nn/layers/recurrent.py, LSTM",
+        input_kernel=("Wx",),
+        recurrent_kernel=("Wh",),
+        transposed=False,
+        bias=("bias",),
+        bias_optional=True,
+        batch_major=True,
         after_end="compute",
     ),
 )
@@ -289,6 +354,39 @@ def guess(arrays: Arrays) -> Dialect | None:
     """Give the dialect that arrays look like, by their names and then by their shapes; None if there is none."""
     named = [dialect for dialect in DIALECTS.values() if not _missing(arrays, dialect)]
     return max(named, key=lambda dialect: (_count(dialect, arrays), _fits(arrays, dialect)), default=None)
+
+
+def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arrays:
+    """Give the gradients of what a dialect stores as ``dW``, ``dR``, ``db``, ``dP``, ``dp`` of canonical weights.
+
+    A constant that is added to the forget gate changes no gradient, and of two biases, which are summed, each has that
+    of their sum.
+
+    Args:
+        arrays: One for each array that ``store_cell`` gives; what is left out has none.
+        dialect: That of the arrays.
+        bias: Whether there is one: without, ``db`` is left out.
+    """
+    if dialect.name == CANONICAL.name:
+        return {f"d{name}": array for name, array in arrays.items() if bias or name != "b"}
+    order = [dialect.gates.index(gate) for gate in GATES]
+    kernel, R = (_joined(arrays, names, dialect) for names in (dialect.input_kernel, dialect.recurrent_kernel))
+    P = arrays.get(dialect.projection)
+    if P is not None:
+        P = np.ascontiguousarray(P.T if dialect.transposed else P)
+    if dialect.fused:
+        width = len(kernel) // 4 if P is None else len(P)
+        kernel, R = kernel[:, :-width], kernel[:, -width:]
+    found = {"dW": _reordered(kernel, order), "dR": _reordered(R, order)}
+    if bias and _has_bias(arrays, dialect):
+        names = dialect.bias[: len(dialect.bias) // (2 if dialect.biases == "two" else 1)] or dialect.bias
+        found["db"] = _reordered(_joined(arrays, names, dialect)[: len(kernel)], order)
+    if P is not None:
+        found["dP"] = P
+    if dialect.peepholes and dialect.peepholes[0] in arrays:
+        rows = [arrays[dialect.peepholes[dialect.peephole_gates.index(gate)]] for gate in "ifo"]
+        found["dp"] = np.stack(rows)
+    return found
 
 
 def unpack(arrays: Arrays, dialect: Dialect) -> tuple[Array, Array, tuple[Array, ...]]:

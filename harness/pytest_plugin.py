@@ -78,7 +78,8 @@ class CaseFile(pytest.File):
 
         try:
             case = load_case(self.path)
-            backends = find_backends(self.config.getoption("lockstep_backend"))
+            named = self.config.getoption("lockstep_backend")
+            backends = [one for one in find_backends(named) if named or one.missing() is None]
         except LockstepError as error:
             raise self.CollectError(str(error)) from error
         for backend in (one for one in backends if one.model == case.model):
@@ -101,7 +102,7 @@ class CaseItem(pytest.Item):
         from msgspec.structs import replace
 
         from harness.compare import limit_for
-        from harness.run import judge_answer
+        from harness.run import as_known, judge_answer
 
         workers = _workers(self.config)
         workers.problems.keep_only(self.case)
@@ -109,10 +110,12 @@ class CaseItem(pytest.Item):
         answer = workers.of(self.backend).run(self.backend, workers.problems.problem(self.case))
         limit = limit_for(self.case, self.config.getoption("lockstep_limit"))
         result = judge_answer(self.case, self.backend.name, answer, workers.problems, limit)
-        result = replace(result, rerun=f"pytest '{self.nodeid}'")
+        result = replace(as_known(result, self.case), rerun=f"pytest '{self.nodeid}'")
         self.stash[_FOUND] = [result]
         if result.status == "unsupported":
             pytest.skip(result.message or "unsupported")
+        if result.known is not None:
+            pytest.xfail(f"known finding {result.known}: lockstep findings {result.known}")
         if result.status != "agree":
             raise NotInLockstepError(result)
 

@@ -154,6 +154,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     stderr: str | None = None
     timesteps: int = 0
     rerun: str | None = None  # the command that runs exactly this again
+    known: str | None = None  # the finding (harness.findings) that it is, and that was expected
 
 
 class Results(Struct, frozen=True, kw_only=True):
@@ -165,10 +166,13 @@ class Results(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 all agree, 1 something diverges, 2 nothing could be compared, 3 a backend failed; the highest."""
+        """0 all agree, 1 something diverges, 2 nothing could be compared, 3 a backend failed; the highest.
+
+        What is a known finding was expected and counts as 0.
+        """
         if all(run.status == "unsupported" for run in self.runs):
             return 2
-        return max(exit_status(run.status) for run in self.runs)
+        return max(0 if run.known else exit_status(run.status) for run in self.runs)
 
 
 def exit_status(status: Status) -> int:

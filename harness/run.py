@@ -23,6 +23,7 @@ from harness.decoder_problem import AnyProblem, problem_of
 from harness.defaults import JOBS, TIMEOUT
 from harness.diagnose import UNEXPLAINED, diagnose_runs
 from harness.errors import LockstepError
+from harness.findings import known
 from harness.observation import Observation
 from harness.reference import Expected, expect
 from harness.reference.exact import description
@@ -176,6 +177,7 @@ def run_cases(
     with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
         for case, backend, answer in answers(cases, backends, problems, timeout, jobs):
             result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit))
+            result = as_known(result, case)
             results[case.name, backend.name] = result
             if answer.trace is not None:
                 seen.keep(problems.problem(case), answer.trace, result)
@@ -217,6 +219,12 @@ class Seen:
                 by_case = diagnose_runs(self._observations[backend], own)
                 found |= {(backend, case): diagnosis for case, diagnosis in by_case.items()}
         return [replace(run, diagnosis=found.get((run.backend, run.case), run.diagnosis)) for run in runs]
+
+
+def as_known(result: RunResult, case: Case) -> RunResult:
+    """Mark a result that is a known finding."""
+    finding = known(result.backend, case, result.status)
+    return result if finding is None else replace(result, known=finding.name)
 
 
 def judge_answer(case: Case, backend: str, answer: Answer, problems: Problems, limit: Limit) -> RunResult:

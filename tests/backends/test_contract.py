@@ -14,31 +14,69 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from backends import numpy_loop
-from harness.backend import Backend, find_backends
+from harness.backend import Backend, BackendInfo, find_backends
 from harness.case import Values
 from harness.features import FEATURES, support
+from harness.findings import expected_of
 from harness.problem import Problem
+from harness.show_backends import show_matrix
 from harness.strategies import cases as any_cases
 from harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
-from harness.terminal import show_matrix
 
-# One group of tests for each framework, so that a process imports few of them.
-BACKENDS = [
-    pytest.param(backend, id=backend.name, marks=pytest.mark.xdist_group("+".join(map(str, backend.worker))))
-    for backend in find_backends()
-    if backend.model == "lstm"
-]
-every_backend = pytest.mark.parametrize("backend", BACKENDS)
+BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
+# The suite runs the contract for the main job's; for the others `nox -s contract` does, where all are installed.
+MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
+
+
+def marks_of(backend: BackendInfo, *, everywhere: bool = False) -> list[pytest.MarkDecorator]:
+    """One group of tests for each framework, so that a process imports few of them; none where it is not installed."""
+    marks = [pytest.mark.xdist_group("+".join(map(str, backend.worker)))]
+    missing = backend.missing()
+    if missing:
+        marks.append(pytest.mark.skip(reason=missing))
+    if backend.name not in MAIN and not everywhere:
+        marks.append(pytest.mark.slow)
+    return marks
+
+
+every_backend, every_backend_everywhere = (
+    pytest.mark.parametrize(
+        "backend", [pytest.param(b, id=b.name, marks=marks_of(b, everywhere=everywhere)) for b in BACKENDS]
+    )
+    for everywhere in (False, True)
+)
+
+
+def ran(answer) -> bool:
+    """Whether it ran: else it was refused, with a reason."""
+    if answer.status != "unsupported":
+        assert answer.status == "ran", answer
+        return True
+    assert len(answer.message) > 10
+    return False
+
+
+@every_backend_everywhere
+def test_a_small_case_and_its_gradients_agree_or_are_refused(run_backend, backend):
+    case = make_case(gradients=True, seed=5)
+    problem, answer = run_backend(backend, case)
+    if not ran(answer):
+        problem, answer = run_backend(backend, make_case(seed=5))
+        assert ran(answer)
+    if expected_of(backend.name, case) is None:
+        assert judged(problem.case, problem, answer.trace).status == "agree"
 
 
 @every_backend
 @given(case=cases())
 @settings(max_examples=30)
 def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case):
-    problem, answer = run_backend(backend, case)
-    if case.run.lengths is not None and 0 in case.run.lengths and answer.status == "unsupported":
+    if expected_of(backend.name, case) is not None:
         return
-    assert answer.status == "ran", answer
+    problem, answer = run_backend(backend, case)
+    if not ran(answer):
+        assert case.run.lengths is not None or case.run.dtype != "float32"
+        return
     run = judged(case, problem, answer.trace)
     assert run.status == "agree", run.first_divergence
 
@@ -47,11 +85,11 @@ def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case
 @given(case=any_cases())
 @settings(max_examples=25)
 def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, case):
-    problem, answer = run_backend(backend, case)
-    if answer.status == "unsupported":
-        assert len(answer.message) > 10
+    if expected_of(backend.name, case) is not None:
         return
-    assert answer.status == "ran", answer
+    problem, answer = run_backend(backend, case)
+    if not ran(answer):
+        return
     run = judged(case, problem, answer.trace)
     assert run.status == "agree", run.first_divergence
     if case.run.gradients:
@@ -63,17 +101,21 @@ def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, ca
 def test_gradients_of_every_lane_are_given_and_those_of_states(run_backend, backend):
     case = make_case(num_layers=2, direction="bidirectional", gradients=True, initial_state="probe")
     problem, answer = run_backend(backend, case)
-    assert answer.status == "ran", answer
+    if not ran(answer):
+        pytest.skip(answer.message)
     wanted = {name for name in tensors_of(case) if kind_of(name) in {"dx", "dh0", "dc0", "dW", "dR", "db"}}
     assert wanted <= answer.trace.tensors(case).keys()
-    assert judged(case, problem, answer.trace).status == "agree"
+    assert judged(case, problem, answer.trace).status == "agree" or expected_of(backend.name, case) is not None
 
 
 @every_backend
 def test_gradients_change_nothing_of_what_was_computed_before_them(run_backend, backend):
     case = make_case(initial_state="probe", seed=3)
     alone = run_backend(backend, case)[1].trace
-    trained = run_backend(backend, replace(case, run=replace(case.run, gradients=True)))[1].trace
+    answer = run_backend(backend, replace(case, run=replace(case.run, gradients=True)))[1]
+    if not ran(answer):
+        pytest.skip(answer.message)
+    trained = answer.trace
     for name, array in alone.arrays.items():
         difference = np.abs(array - trained.arrays[name]).max()
         assert difference <= 4 * np.finfo(array.dtype).eps, name
@@ -136,19 +178,21 @@ def test_it_tells_parameters_device_version_and_seconds(run_backend, backend):
     assert all(version[0].isdigit() for version in answer.versions.values())
     assert {"first", "steady"} <= set(answer.seconds)
     assert all(seconds >= 0 for seconds in answer.seconds.values())
-    # One kernel for x and h or one for each, and one or two biases, whatever T is; none where arrays are passed in.
+    # One kernel for x and h or one for each, and one or two biases, whatever T is; or each of them for every gate; none
+    # where arrays are passed in.
     sizes = sorted(len(parameter.shape) for parameter in answer.trace.parameters)
-    assert sizes in ([], [1, 2], [1, 1, 2, 2])
+    assert sizes in ([], [1, 2], [1, 2, 2], [1, 1, 2, 2], [1] * 4 + [2] * 8)
 
 
 @every_backend
 @pytest.mark.parametrize("feature", FEATURES)
 def test_a_feature_is_supported_and_right_or_refused_with_a_reason(run_backend, backend, feature):
     case = FEATURES[feature]
+    finding = expected_of(backend.name, case)
+    if finding is not None:
+        pytest.skip(f"known: {finding.name}")
     problem, answer = run_backend(backend, case)
-    if answer.status == "unsupported":
-        assert len(answer.message) > 10
-    else:
+    if ran(answer):
         assert judged(case, problem, answer.trace).status == "agree"
 
 
@@ -165,8 +209,15 @@ def test_a_module_of_a_backend_fits_the_protocol():
     assert module.unsupported(make_case()) is None
 
 
+# Those of the main job, `nox -s diff`; all others are in docs/backends.md.
+MAIN = (
+    "numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan",
+    "numpy_attention", "tf_attention_reuse", "tf_attention_cell", "torch_attention", "jax_attention",
+)  # fmt: skip
+
+
 def test_the_readme_shows_what_each_backend_can_do():
     shown = io.StringIO()
-    show_matrix(Console(file=shown, width=80), support())
+    show_matrix(Console(file=shown, width=80), sorted(support(MAIN), key=lambda one: one.backend.name))
     lines = "\n".join(f"    {line}".rstrip() for line in shown.getvalue().splitlines())
     assert lines in (Path(__file__).parents[2] / "README.md").read_text()

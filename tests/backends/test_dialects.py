@@ -22,8 +22,18 @@ LAYERS = {
     "nnx": ("nnx_cell",),
     "equinox": ("equinox_cell",),
     "haiku": ("haiku_core",),
+    # The backends themselves, which have such a layer.
+    "nnx_optimized": ("backends.flax_nnx_optimized",),
+    "tf_block": ("backends.tf_block_cell", "backends.tf_block_fused"),
+    "tf_block_v2": ("backends.tf_block_fused_v2",),
+    "paddle": ("backends.paddle_lstm",),
+    "mlx": ("backends.mlx_lstm",),
 }
-INFOS = [read_backend(name, f"layers.{name}") for names in LAYERS.values() for name in names]
+INFOS = [
+    read_backend(name.removeprefix("backends."), name if "." in name else f"layers.{name}")
+    for names in LAYERS.values()
+    for name in names
+]
 every_layer = pytest.mark.parametrize(
     "layer",
     [

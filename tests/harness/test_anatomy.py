@@ -45,7 +45,16 @@ def port_of(step, *, before=lambda weights: weights):
     return port
 
 
-@pytest.mark.parametrize("backend", find_backends(), ids=lambda backend: backend.name)
+# The others' conventions are looked at where all are installed, by `nox -s contract`.
+MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
+BACKENDS = [
+    pytest.param(backend, id=backend.name, marks=[] if backend.name in MAIN else pytest.mark.slow)
+    for backend in find_backends()
+    if backend.model == "lstm"
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backends_anatomy_is_the_canonical_one(backend):
     missing = backend.missing()
     if missing:

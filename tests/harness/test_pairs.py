@@ -39,7 +39,14 @@ def test_what_was_named_and_has_no_partner_is_an_error():
     with pytest.raises(BackendError, match="case decoder is an attention decoder: no backend of these"):
         matched([DECODER], BOTH[:1], cases_named=True, backends_named=True)
     with pytest.raises(BackendError, match="numpy_attention runs attention decoders: none of these cases"):
-        matched([LAYER], BOTH, cases_named=True, backends_named=True)
+        matched([LAYER], BOTH[1:], cases_named=True, backends_named=True)
+
+
+def test_a_backend_that_was_named_beside_others_is_left_out_and_told(capfd):
+    code, printed = run(capfd, "run", "ones", "--backend", "numpy_loop", "--backend", "numpy_attention")
+    assert code == 0
+    assert "Left out, since no case is for them: numpy_attention." in printed.err
+    assert "1 runs: 1 agree" in printed.out
 
 
 def test_a_network_is_not_made_of_a_decoder():

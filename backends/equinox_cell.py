@@ -1,0 +1,68 @@
+"""Equinox' ``eqx.nn.LSTMCell`` under ``jax.vmap`` over the batch and ``jax.lax.scan`` over time, compiled as a whole.
+
+Gates stacked i, f, g, o as in canonical weights. Layers, directions and lengths are the loop's, as users write it;
+gradients by ``jax.vjp``. Source: Equinox documentation, ``equinox.nn.LSTMCell``.
+"""
+
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from functools import lru_cache
+
+import equinox as eqx
+import jax
+
+from backends import jax_network, lanes
+from harness.case import LSTM, Case
+from harness.dialect import DIALECTS
+from harness.problem import Problem
+from harness.tensors import Lane
+from harness.trace import Trace
+
+REQUIRES = ("equinox", "jax")
+INSTALL = "lockstep-rnn[equinox]"
+# Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
+ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
+DIALECT = "equinox"
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    lstm = case.lstm
+    reasons = {
+        "eqx.nn.LSTMCell has no projection": bool(lstm.proj_size),
+        "eqx.nn.LSTMCell has no peepholes": lstm.peephole,
+        "eqx.nn.LSTMCell does not clip the cell state": lstm.cell_clip is not None,
+        "eqx.nn.LSTMCell does not couple its forget gate to its input gate": lstm.input_forget,
+        "eqx.nn.LSTMCell has sigmoid gates, and tanh for the candidate and the cell state": (
+            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
+        ),
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds) or jax_network.narrowed(case)
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
+        asked for.
+    """
+    return jax_network.run(problem, _lane, DIALECTS["equinox"])
+
+
+@lru_cache(maxsize=64)
+def _cell(input_size: int, hidden_size: int, bias: bool) -> eqx.nn.LSTMCell:  # noqa: FBT001
+    with jax.ensure_compile_time_eval():
+        return eqx.nn.LSTMCell(input_size, hidden_size, use_bias=bias, key=jax.random.key(0))
+
+
+def _lane(
+    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+) -> lanes.Tensors:
+    cell = _cell(lstm.input_size_of(lane.layer), lstm.hidden_size, lstm.bias)
+    for name, array in weights.items():
+        if name != "bias" or lstm.bias:
+            cell = eqx.tree_at(lambda cell, name=name: getattr(cell, name), cell, array)
+    return jax_network.scan(jax.vmap(cell), lane, x, first, lengths)

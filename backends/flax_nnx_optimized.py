@@ -1,0 +1,60 @@
+"""Flax nnx' ``OptimizedLSTMCell`` under ``nnx.RNN``, compiled as a whole, gradients by ``jax.vjp``.
+
+One kernel of all gates i, f, g, o for each side, transposed; the bias stands on the recurrent side alone.
+Time-major, ``reverse`` with ``keep_order``, ``seq_lengths`` for lengths; layers follow each
+other. Source: Flax documentation, ``flax.nnx.OptimizedLSTMCell``, ``flax.nnx.RNN``; lengths as
+``backends.flax_lengths`` says.
+"""
+
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import jax
+from flax import nnx
+
+from backends import flax_lengths, jax_network, lanes
+from harness.case import LSTM, Case
+from harness.dialect import DIALECTS
+from harness.problem import Problem
+from harness.tensors import Lane
+from harness.trace import Trace
+
+REQUIRES = ("flax", "jax")
+INSTALL = "lockstep-rnn[flax]"
+# Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
+ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
+DIALECT = "nnx_optimized"
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    return flax_lengths.unsupported(case)
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` of each layer and direction at every timestep, the final states, and gradients if they are asked for.
+    """
+    return jax_network.run(problem, _lane, DIALECTS["nnx_optimized"])
+
+
+def _lane(
+    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+) -> lanes.Tensors:
+    cell = nnx.OptimizedLSTMCell(
+        lstm.input_size_of(lane.layer),
+        lstm.hidden_size,
+        gate_fn=jax_network.ACTIVATIONS[lstm.recurrent_activation],
+        activation_fn=jax_network.ACTIVATIONS[lstm.activation],
+        param_dtype=x.dtype,
+        rngs=nnx.Rngs(0),
+    )
+    for name, array in weights.items():
+        linear, _, kind = name.partition(".")
+        getattr(getattr(cell, linear), kind).set_value(array)
+    layer = nnx.RNN(cell, time_major=True, return_carry=True, reverse=lane.reverse, keep_order=True)
+    carry, h = layer(x, initial_carry=first[::-1], seq_lengths=lengths)
+    return flax_lengths.zeroed(carry, h, lengths)

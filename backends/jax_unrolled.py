@@ -1,0 +1,39 @@
+"""LSTM as a loop of Python under ``jax.jit``: all timesteps unrolled into one program, gradients by ``jax.vjp``.
+
+Canonical equations and weights, ``backends.jax_step``. Source: JAX documentation, ``jax.jit``.
+"""
+
+from __future__ import annotations
+
+from backends import jax_network, jax_step
+from harness.case import Case
+from harness.dialect import CANONICAL
+from harness.problem import Problem
+from harness.trace import Trace
+
+REQUIRES = ("jax",)
+INSTALL = "lockstep-rnn[jax]"
+# Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
+ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
+
+MOST_STEPS_BACK = 50
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    if case.run.gradients and case.run.timesteps > MOST_STEPS_BACK:
+        return (
+            f"XLA takes minutes to compile gradients of {case.run.timesteps} unrolled timesteps, 22 s for 50 and 75 s "
+            f"for 100: here at most {MOST_STEPS_BACK} are tried"
+        )
+    return jax_network.narrowed(case)
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
+        asked for.
+    """
+    return jax_network.run(problem, jax_step.python_loop, CANONICAL)

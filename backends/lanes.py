@@ -1,0 +1,100 @@
+"""Layers and directions as a plain loop, whatever the framework: what backends of cells have in common.
+
+A lane is one direction of one layer (``harness.tensors.Lane``). ``network`` goes through the lanes, ``loop`` through
+the timesteps of one; both only call what they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness.case import LSTM
+from harness.tensors import Lane, lanes, name_of
+
+Tensor = Any  # of any framework
+Tensors = dict[str, Tensor]
+State = tuple[Tensor, Tensor]  # (h, c): (B, P), (B, H)
+
+# From the lane's place in the order of lanes, the lane, x (T, B, I) and its first state: h (T, B, P), h_n and c_n
+# (B, ·), and c (T, B, H) if it is known.
+RunLane = Callable[[int, Lane, Tensor, State], Tensors]
+
+
+def network(
+    lstm: LSTM,
+    run_lane: RunLane,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    *,
+    concatenate: Callable[[list[Tensor]], Tensor],
+    stack: Callable[[list[Tensor]], Tensor],
+) -> tuple[State, Tensors]:
+    """Run all lanes.
+
+    Args:
+        lstm: The network.
+        run_lane: Runs one lane.
+        x: (T, B, I).
+        h0: (L D, B, P).
+        c0: (L D, B, H).
+        concatenate: Puts both directions' h side by side, along the last axis.
+        stack: Makes one array of arrays.
+
+    Returns:
+        What a loss sees: h of the top layer (T, B, D P) and c_n (L D, B, H); and every tensor by its name in a trace.
+    """
+    below, above, finals, found = x, [], [], {}
+    for k, lane in enumerate(lanes(lstm)):
+        own = run_lane(k, lane, below, (h0[k], c0[k]))
+        above.append(own["h"])
+        finals.append(own["c_n"])
+        found |= {name_of(kind, lane, lstm): tensor for kind, tensor in own.items()}
+        if len(above) == len(lstm.directions):
+            below, above = above[0] if len(above) == 1 else concatenate(above), []
+    return (below, stack(finals)), found
+
+
+def loop(
+    step: Callable[[Tensor, State], State],
+    x: Sequence[Tensor],
+    first: State,
+    valid: Sequence[Tensor] | None,
+    *,
+    reverse: bool,
+    where: Callable[[Tensor, Tensor, Tensor], Tensor],
+    zeros_like: Callable[[Tensor], Tensor],
+    stack: Callable[[list[Tensor]], Tensor],
+) -> Tensors:
+    """Call ``step(x_t, (h, c)) -> (h, c)`` in a loop over the timesteps, the reverse direction from the last one.
+
+    Past its end a sequence keeps its state, and its h is 0; in the reverse direction it keeps its first state until
+    its own last timestep comes.
+
+    Args:
+        step: The cell.
+        x: T arrays (B, I).
+        first: The first state.
+        valid: T arrays of truth values (B, 1), for sequences of different lengths.
+        reverse: The direction.
+        where: Of a condition and two arrays.
+        zeros_like: Of an array.
+        stack: Makes one array of arrays.
+
+    Returns:
+        h (T, B, P), c (T, B, H), h_n, c_n.
+    """
+    (h, c), hs, cs = first, [None] * len(x), [None] * len(x)
+    for t in reversed(range(len(x))) if reverse else range(len(x)):
+        new_h, new_c = step(x[t], (h, c))
+        if valid is None:
+            hs[t], h, c = new_h, new_h, new_c
+        else:
+            hs[t] = where(valid[t], new_h, zeros_like(new_h))
+            h, c = where(valid[t], new_h, h), where(valid[t], new_c, c)
+        cs[t] = c
+    if reverse and valid is not None:
+        # Past a sequence's end the loop still held the first state; a trace has the last one there.
+        cs = [where(v, c_t, c) for v, c_t in zip(valid, cs, strict=True)]
+    return {"h": stack(hs), "c": stack(cs), "h_n": h, "c_n": c}

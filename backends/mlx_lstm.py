@@ -1,0 +1,120 @@
+"""MLX ``nn.LSTM`` on the CPU, batch-major, gradients by ``mx.vjp``.
+
+Gates stacked i, f, g, o as in canonical weights, one bias. The layer gives the cell state of every timestep. It has
+neither layers, nor a reverse direction, nor lengths: layers are called one after the other, and for the reverse
+direction the input is turned round before it and the output after it. Source: MLX documentation, ``mlx.nn.LSTM``.
+"""
+
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn
+
+from backends import lanes
+from harness.case import LSTM, Case
+from harness.dialect import DIALECTS, gradients_of, store_cell
+from harness.problem import Array, Problem, dtype_of
+from harness.tensors import Lane, name_of
+from harness.trace import Parameter, Stopwatch, Trace
+
+REQUIRES = ("mlx",)
+INSTALL = "lockstep-rnn[mlx]"
+DIALECT = "mlx"
+
+MLX = DIALECTS["mlx"]
+BFLOAT16 = dtype_of("bfloat16")
+
+mx.set_default_device(mx.cpu)
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    lstm = case.lstm
+    reasons = {
+        "mlx.nn.LSTM has no projection": bool(lstm.proj_size),
+        "mlx.nn.LSTM has no peepholes": lstm.peephole,
+        "mlx.nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
+        "mlx.nn.LSTM does not couple its forget gate to its input gate": lstm.input_forget,
+        "mlx.nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
+            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
+        ),
+        "mlx.nn.LSTM knows no lengths": case.run.lengths is not None,
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
+        asked for.
+    """
+    p, lstm = problem, problem.case.lstm
+    stopwatch = Stopwatch()
+    with stopwatch("build"):
+        layers = [nn.LSTM(lstm.input_size_of(lane.layer), lstm.hidden_size, bias=lstm.bias) for lane, _ in p.lanes()]
+        names = MLX.names if lstm.bias else MLX.required
+        weights = [{name: _tensor(store_cell(w.arrays(), MLX)[name]) for name in names} for _, w in p.lanes()]
+    with stopwatch("run"):
+        inputs = [w for own in weights for w in own.values()]
+        inputs += [_tensor(a) for a in (p.x, p.states("h0"), p.states("c0"))]
+        found: dict[str, Any] = {}
+
+        def network(*inputs: mx.array) -> list[mx.array]:
+            *flat, x, h0, c0 = inputs
+            for k, layer in enumerate(layers):
+                layer.update(dict(zip(names, flat[k * len(names) : (k + 1) * len(names)], strict=True)))
+            seen, traced = _network(lstm, layers, x, h0, c0)
+            found.update(traced)
+            return list(seen)
+
+        if p.dh is None:
+            network(*inputs)
+            arrays = {name: _array(tensor) for name, tensor in found.items()}
+        else:
+            network(*inputs)
+            arrays = {name: _array(tensor) for name, tensor in found.items()}
+            _, gradients = mx.vjp(network, inputs, [_tensor(p.dh), _tensor(p.states("dc"))])
+            *flat, dx, dh0, dc0 = map(_array, gradients)
+            arrays["dx"] = dx
+            for k, (lane, _) in enumerate(p.lanes()):
+                own = dict(zip(names, flat[k * len(names) : (k + 1) * len(names)], strict=True))
+                of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(own, MLX, bias=lstm.bias)}
+                arrays |= {name_of(kind, lane, lstm): array for kind, array in of_lane.items()}
+    parameters = tuple(
+        Parameter(name_of(name, lane, lstm), tuple(own[name].shape))
+        for (lane, _), own in zip(p.lanes(), weights, strict=True)
+        for name in names
+    )
+    return Trace(parameters=parameters, device=str(mx.default_device()), seconds=stopwatch.seconds, **arrays)
+
+
+def _network(lstm: LSTM, layers: list[nn.LSTM], x: mx.array, h0: mx.array, c0: mx.array):
+    def run_lane(k: int, lane: Lane, x: mx.array, first: lanes.State) -> lanes.Tensors:
+        turned = (lambda a: a[::-1]) if lane.reverse else (lambda a: a)
+        h, c = layers[k](mx.swapaxes(turned(x), 0, 1), hidden=first[0], cell=first[1])
+        h, c = mx.swapaxes(h, 0, 1), mx.swapaxes(c, 0, 1)
+        return {"h": turned(h), "c": turned(c), "h_n": h[-1], "c_n": c[-1]}
+
+    return lanes.network(
+        lstm, run_lane, x, h0, c0, concatenate=lambda parts: mx.concatenate(parts, axis=-1), stack=mx.stack
+    )
+
+
+# What goes in and out is copied: float64 too, which MLX has on the CPU alone.
+def _tensor(array: Array) -> mx.array:
+    if array.dtype == BFLOAT16:
+        return mx.array(array.view(np.uint16)).view(mx.bfloat16)
+    return mx.array(array, dtype=getattr(mx, array.dtype.name))
+
+
+def _array(tensor: mx.array) -> Array:
+    if tensor.dtype == mx.bfloat16:
+        return np.array(tensor.view(mx.uint16)).view(BFLOAT16)
+    return np.array(tensor)

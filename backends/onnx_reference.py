@@ -1,0 +1,39 @@
+"""The ONNX operator ``LSTM`` in ``onnx.reference``, the standard's own evaluator, written in NumPy.
+
+The model is built for each problem, weights included, as ``backends.onnx_model`` says. Source: ONNX documentation,
+``onnx.reference.ReferenceEvaluator``.
+"""
+
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from onnx.reference import ReferenceEvaluator
+
+from backends import onnx_model
+from harness.case import Case
+from harness.problem import Problem
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("onnx",)
+INSTALL = "lockstep-rnn[onnx]"
+DIALECT = "onnx"
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    return onnx_model.unsupported(case)
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` (T, B, D H), and the final states of all layers and directions.
+    """
+    stopwatch = Stopwatch()
+    with stopwatch("build"):
+        evaluator = ReferenceEvaluator(onnx_model.model_of(problem))
+    with stopwatch("run"):
+        outputs = evaluator.run(None, onnx_model.inputs_of(problem))
+    return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))

@@ -1,0 +1,55 @@
+"""The ONNX operator ``LSTM`` in OpenVINO, on its CPU plugin.
+
+The model is built for each problem, weights included, as ``backends.onnx_model`` says, and read by OpenVINO's ONNX
+frontend. ``INFERENCE_PRECISION_HINT`` is f32: by default some processors compute in bfloat16. Source: OpenVINO
+documentation, ``Core.compile_model``, CPU device.
+"""
+
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import openvino
+
+from backends import onnx_model
+from harness.case import Case
+from harness.problem import Problem
+from harness.serve import THREADS
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("openvino", "onnx")
+INSTALL = "lockstep-rnn[openvino]"
+DIALECT = "onnx"
+
+SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    lstm = case.lstm
+    names = {lstm.recurrent_activation, lstm.activation, lstm.cell_activation}
+    operators = sorted(onnx_model.ACTIVATIONS[name][0] for name in names if onnx_model.ACTIVATIONS[name][1])
+    reasons = {
+        "OpenVINO's CPU plugin computes float64 in float32": case.run.dtype == "float64",
+        f"OpenVINO's CPU plugin refuses the activation {', '.join(operators)}": bool(operators),
+    }
+    found = "; ".join(reason for reason, holds in reasons.items() if holds)
+    return "; ".join(filter(None, (onnx_model.unsupported(case), found))) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` (T, B, D H), and the final states of all layers and directions.
+    """
+    stopwatch = Stopwatch()
+    with stopwatch("build"):
+        core = openvino.Core()
+        model = core.read_model(onnx_model.model_of(problem).SerializeToString())
+        compiled = core.compile_model(model, "CPU", SETTINGS)
+    with stopwatch("run"):
+        found = compiled(onnx_model.inputs_of(problem))
+        # bfloat16 comes as bits, in arrays that say float16.
+        outputs = [found[output].copy().view(problem.x.dtype) for output in compiled.outputs]
+    return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))

@@ -1,0 +1,31 @@
+"""What the backends of TensorFlow's block LSTM kernels have in common: which cases they run.
+
+The kernels were ``tf.contrib.rnn``'s LSTMBlockCell and LSTMBlockFusedCell; in TensorFlow 2 they are raw ops.
+"""
+
+from __future__ import annotations
+
+from harness.case import Case
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    lstm = case.lstm
+    reasons = {
+        f"TensorFlow's block LSTM kernels take half and float32, not {case.run.dtype}": (
+            case.run.dtype not in {"float16", "float32"}
+        ),
+        "TensorFlow's block LSTM kernels have no projection": bool(lstm.proj_size),
+        "TensorFlow's block LSTM kernels do not couple the forget gate to the input gate": lstm.input_forget,
+        "TensorFlow's block LSTM kernels have sigmoid gates, and tanh for the candidate and the cell state": (
+            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
+        ),
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+
+
+def weights_and_settings(weights: dict, clip: float | None, zeros) -> tuple[dict, dict]:
+    """Give the ops' weights, peepholes of zeros where there are none, and their attributes."""
+    none = dict.fromkeys(("wci", "wcf", "wco"), zeros)
+    # Not above zero means no clipping; for the older ops the default is 3.
+    return none | weights, {"use_peephole": "wci" in weights, "cell_clip": -1.0 if clip is None else clip}

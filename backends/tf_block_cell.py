@@ -1,0 +1,61 @@
+"""TensorFlow's raw op ``LSTMBlockCell``, called eagerly in a loop.
+
+One fused kernel for [x, h], gates i, c, f, o (c is g), one bias; forget bias 1 is added at run time, as by default, and
+stored weights are without it. Layers, directions and lengths are the loop's. No gradient is registered for the op.
+Source: TensorFlow documentation, ``tf.raw_ops.LSTMBlockCell``.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from backends import lanes, tf_block, tf_network
+from harness.case import LSTM, Case
+from harness.dialect import DIALECTS, store_cell
+from harness.problem import Problem
+from harness.tensors import Lane
+from harness.trace import Trace
+
+REQUIRES = ("tensorflow",)
+INSTALL = "lockstep-rnn[tf]"
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+DIALECT = "tf_block"
+
+TF_BLOCK = DIALECTS["tf_block"]
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    gradients = "TensorFlow's gradient registry has no entry for LSTMBlockCell" if case.run.gradients else None
+    return "; ".join(filter(None, (tf_block.unsupported(case), gradients))) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` and ``c`` of each layer and direction at every timestep, and the final states.
+    """
+    stored = [store_cell(weights.arrays(), TF_BLOCK) for _, weights in problem.lanes()]
+
+    def forward(weights, x, h0, c0, lengths):
+        return tf_network.network(_lane, problem.case.lstm, weights, x, h0, c0, lengths)
+
+    return tf_network.run(problem, stored, TF_BLOCK, forward, forward)
+
+
+def _lane(lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.State, lengths) -> lanes.Tensors:
+    own, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
+
+    def step(x_t, state: lanes.State) -> lanes.State:
+        h, c = state
+        out = tf.raw_ops.LSTMBlockCell(x=x_t, cs_prev=c, h_prev=h, **own, **settings)
+        return out.h, out.cs
+
+    valid = None
+    if lengths is not None:
+        valid = tf.unstack((tf.range(x.shape[0], dtype=lengths.dtype)[:, None] < lengths)[..., None])
+    return lanes.loop(
+        step, tf.unstack(x), first, valid,
+        reverse=lane.reverse, where=tf.where, zeros_like=tf.zeros_like, stack=tf.stack,
+    )  # fmt: skip

@@ -1,0 +1,36 @@
+"""TensorFlow's raw op ``BlockLSTM`` over the whole sequence, called eagerly, gradients by ``tf.GradientTape``.
+
+One fused kernel for [x, h], one bias, gates i, c, f, o (c is g), forget bias 1 added at run time, as by default: stored
+weights are without it. Layers, directions and lengths are as ``backends.tf_block_layers`` says. Source: TensorFlow
+documentation, ``tf.raw_ops.BlockLSTM``.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from backends import tf_block, tf_block_layers
+from harness.case import Case
+from harness.dialect import DIALECTS
+from harness.problem import Problem
+from harness.trace import Trace
+
+REQUIRES = ("tensorflow",)
+INSTALL = "lockstep-rnn[tf]"
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+DIALECT = "tf_block"
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    return tf_block.unsupported(case)
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        Of each layer and direction gates, ``c`` and ``h`` at every timestep, the final states, and gradients if they
+        are asked for.
+    """
+    return tf_block_layers.run(problem, tf.raw_ops.BlockLSTM, DIALECTS[DIALECT])

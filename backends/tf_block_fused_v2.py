@@ -1,0 +1,35 @@
+"""TensorFlow's raw op ``BlockLSTMV2`` over the whole sequence, called eagerly, gradients by ``tf.GradientTape``.
+
+One fused kernel for [x, h], one bias, gates i, f, c, o (c is g). Layers, directions and lengths are as
+``backends.tf_block_layers`` says. Source: TensorFlow documentation, ``tf.raw_ops.BlockLSTMV2``.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from backends import tf_block, tf_block_layers
+from harness.case import Case
+from harness.dialect import DIALECTS
+from harness.problem import Problem
+from harness.trace import Trace
+
+REQUIRES = ("tensorflow",)
+INSTALL = "lockstep-rnn[tf]"
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+DIALECT = "tf_block_v2"
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    return tf_block.unsupported(case)
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        Of each layer and direction gates, ``c`` and ``h`` at every timestep, the final states, and gradients if they
+        are asked for.
+    """
+    return tf_block_layers.run(problem, tf.raw_ops.BlockLSTMV2, DIALECTS[DIALECT])

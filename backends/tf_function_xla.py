@@ -1,0 +1,31 @@
+"""LSTM as a plain loop in a ``tf.function`` with ``jit_compile=True``: XLA; gradients by ``tf.GradientTape``.
+
+Canonical equations and weights: the loop is that of ``backends.tf_step``. Source: TensorFlow documentation,
+``tf.function``.
+"""
+
+from __future__ import annotations
+
+from backends import tf_step
+from harness.case import Case
+from harness.problem import Problem
+from harness.trace import Trace
+
+REQUIRES = ("tensorflow",)
+INSTALL = "lockstep-rnn[tf]"
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    return None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
+        asked for.
+    """
+    return tf_step.run(problem, jit_compile=True)

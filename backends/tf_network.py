@@ -1,0 +1,83 @@
+"""Layers and directions in TensorFlow 2, and their gradients by ``tf.GradientTape``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from backends import lanes
+from harness.case import LSTM
+from harness.dialect import Dialect, gradients_of
+from harness.problem import Arrays, Problem
+from harness.tensors import Lane, name_of
+from harness.trace import Stopwatch, Trace
+
+Weights = dict[str, Any]
+# From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what
+# ``lanes.RunLane`` gives.
+RunLane = Callable[[LSTM, Weights, Lane, Any, lanes.State, Any], lanes.Tensors]
+
+# Names as in a case, ``harness.case.Activation``.
+ACTIVATIONS: dict[str, Any] = {
+    "tanh": tf.tanh,
+    "sigmoid": tf.sigmoid,
+    "hard_sigmoid_0.2": lambda z: tf.clip_by_value(0.2 * z + 0.5, 0, 1),
+    "hard_sigmoid_1/6": lambda z: tf.nn.relu6(z + 3) / 6,
+    "relu": tf.nn.relu,
+    "linear": lambda z: z,
+}
+
+
+def network(
+    run_lane: RunLane, lstm: LSTM, weights: list[Weights], x: Any, h0: Any, c0: Any, lengths: Any
+) -> tuple[lanes.State, lanes.Tensors]:
+    """Run all lanes, as ``lanes.network`` does."""
+    return lanes.network(
+        lstm, lambda k, lane, x, first: run_lane(lstm, weights[k], lane, x, first, lengths), x, h0, c0,
+        concatenate=lambda parts: tf.concat(parts, -1), stack=tf.stack,
+    )  # fmt: skip
+
+
+def both_ways(
+    run_lane: RunLane, lstm: LSTM, weights: list[Weights], x: Any, h0: Any, c0: Any, lengths: Any, dh: Any, dc: Any
+) -> tuple[lanes.Tensors, Any]:
+    """Run all lanes; give every tensor by its name in a trace, and the gradients of weights, x, h0 and c0."""
+    sources = (weights, x, h0, c0)
+    with tf.GradientTape() as tape:
+        tape.watch(tf.nest.flatten(sources))
+        seen, found = network(run_lane, lstm, weights, x, h0, c0, lengths)
+    flat = tape.gradient(list(seen), tf.nest.flatten(sources), output_gradients=[dh, dc])
+    return found, tf.nest.pack_sequence_as(sources, flat)
+
+
+def run(
+    problem: Problem, stored: list[Arrays], dialect: Dialect, forward: Callable[..., Any], backward: Callable[..., Any]
+) -> Trace:
+    """Run ``problem``.
+
+    Args:
+        problem: What to run.
+        stored: The weights of all lanes, under the dialect.
+        dialect: That of the weights.
+        forward: Of weights, x, h0, c0 and lengths: what ``network`` gives.
+        backward: Of the same and dh, dc: what ``both_ways`` gives.
+    """
+    p, lstm = problem, problem.case.lstm
+    stopwatch = Stopwatch()
+    with stopwatch("run"):
+        inputs = tf.nest.map_structure(tf.constant, (stored, p.x, p.states("h0"), p.states("c0")))
+        lengths = None if p.lengths is None else tf.constant(p.lengths)
+        if p.dh is None:
+            (_, found), gradients = forward(*inputs, lengths), None
+        else:
+            found, gradients = backward(*inputs, lengths, tf.constant(p.dh), tf.constant(p.states("dc")))
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in found.items()}
+        if gradients is not None:
+            d_weights, dx, dh0, dc0 = tf.nest.map_structure(lambda tensor: tensor.numpy(), gradients)
+            arrays["dx"] = dx
+            for k, (lane, _) in enumerate(p.lanes()):
+                own = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(d_weights[k], dialect, bias=lstm.bias)}
+                arrays |= {name_of(kind, lane, lstm): array for kind, array in own.items()}
+    return Trace(device=inputs[1].device, seconds=stopwatch.seconds, **arrays)

@@ -1,0 +1,79 @@
+"""``torch.nn.LSTMCell`` called in a loop, gradients by ``torch.autograd.grad``.
+
+Gates stacked i, f, g, o as in canonical weights; of its two biases, which are summed, the first takes ``b`` and the
+second is zero. Layers, directions and lengths are the loop's, as users write it. Source: PyTorch documentation,
+``torch.nn.LSTMCell``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from backends import lanes, torch_network
+from backends.torch_lstm import tensor_of
+from harness.case import LSTM, Case
+from harness.dialect import DIALECTS, store_cell
+from harness.problem import Problem
+from harness.tensors import Lane, name_of
+from harness.tensors import lanes as lanes_of
+from harness.trace import Parameter, Stopwatch, Trace
+
+REQUIRES = ("torch",)
+INSTALL = "lockstep-rnn[torch]"
+DIALECT = "torch_cell"
+
+TORCH_CELL = DIALECTS["torch_cell"]
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    lstm = case.lstm
+    reasons = {
+        "nn.LSTMCell has no projection": bool(lstm.proj_size),
+        "nn.LSTMCell has no peepholes": lstm.peephole,
+        "nn.LSTMCell does not clip the cell state": lstm.cell_clip is not None,
+        "nn.LSTMCell does not couple its forget gate to its input gate": lstm.input_forget,
+        "nn.LSTMCell has sigmoid gates, and tanh for the candidate and the cell state": (
+            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
+        ),
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
+        asked for.
+    """
+    p, lstm = problem, problem.case.lstm
+    stopwatch = Stopwatch()
+    with stopwatch("build"):
+        cells = _cells(lstm, p.case.run.dtype)
+        for cell, (_, weights) in zip(cells, p.lanes(), strict=True):
+            stored = store_cell(weights.arrays(), TORCH_CELL)
+            cell.load_state_dict({name: tensor_of(stored[name]) for name in cell.state_dict()})
+    parameters = tuple(
+        Parameter(name_of(name, lane, lstm), tuple(value.shape))
+        for cell, lane in zip(cells, lanes_of(lstm), strict=True)
+        for name, value in cell.named_parameters()
+    )
+    own: list[torch_network.Weights] = [dict(cell.named_parameters()) for cell in cells]
+    return torch_network.run(p, _lane, cells, own, TORCH_CELL, stopwatch, parameters)
+
+
+@lru_cache(maxsize=8)
+def _cells(lstm: LSTM, dtype: str) -> list[torch.nn.LSTMCell]:
+    return [
+        torch.nn.LSTMCell(lstm.input_size_of(lane.layer), lstm.hidden_size, bias=lstm.bias, dtype=getattr(torch, dtype))
+        for lane in lanes_of(lstm)
+    ]
+
+
+def _lane(cell: torch.nn.LSTMCell, lane: Lane, x, first: lanes.State, valid) -> torch_network.Weights:
+    return lanes.loop(
+        cell, x, first, valid, reverse=lane.reverse, where=torch.where, zeros_like=torch.zeros_like, stack=torch.stack
+    )

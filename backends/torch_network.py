@@ -1,0 +1,61 @@
+"""Layers and directions of cells in PyTorch, and their gradients by ``torch.autograd.grad``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from backends import lanes
+from backends.torch_lstm import array_of, tensor_of
+from harness.dialect import Dialect, gradients_of
+from harness.problem import Problem
+from harness.tensors import Lane, name_of
+from harness.trace import Parameter, Stopwatch, Trace
+
+Weights = dict[str, torch.Tensor]
+# From a lane's cell, x (T, B, I), its first state and, where sequences differ in length, which timesteps are valid
+# (T, B, 1): what ``lanes.RunLane`` gives.
+RunLane = Callable[[Any, Lane, torch.Tensor, lanes.State, torch.Tensor | None], Weights]
+
+
+def run(
+    problem: Problem,
+    run_lane: RunLane,
+    cells: list[Any],
+    weights: list[Weights],
+    dialect: Dialect,
+    stopwatch: Stopwatch,
+    parameters: tuple[Parameter, ...] = (),
+) -> Trace:
+    """Run ``problem``.
+
+    Args:
+        problem: What to run.
+        run_lane: Runs one lane.
+        cells: Of all lanes, as ``run_lane`` takes them.
+        weights: Of all lanes, leaves that the cells compute with, by the dialect's names.
+        dialect: That of the weights.
+        stopwatch: Is told how long it takes.
+        parameters: For the trace.
+    """
+    p, lstm, wanted = problem, problem.case.lstm, problem.dh is not None
+    with stopwatch("run"), torch.inference_mode(not wanted):
+        x, h0, c0 = (tensor_of(a).requires_grad_(wanted) for a in (p.x, p.states("h0"), p.states("c0")))
+        valid = None if p.lengths is None else (torch.arange(len(p.x))[:, None] < torch.tensor(p.lengths))[..., None]
+        (h, c_n), found = lanes.network(
+            lstm, lambda k, lane, x, first: run_lane(cells[k], lane, x, first, valid), x, h0, c0,
+            concatenate=lambda parts: torch.cat(parts, -1), stack=torch.stack,
+        )  # fmt: skip
+        arrays: dict[str, Any] = {name: array_of(t) for name, t in found.items()}
+        if p.dh is not None:
+            leaves = [x, h0, c0, *(w for own in weights for w in own.values())]
+            cotangents = (tensor_of(p.dh), tensor_of(p.states("dc")))
+            dx, dh0, dc0, *rest = map(array_of, torch.autograd.grad((h, c_n), leaves, cotangents))
+            arrays["dx"] = dx
+            for k, (lane, _) in enumerate(p.lanes()):
+                own = {name: rest.pop(0) for name in weights[k]}
+                of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(own, dialect, bias=lstm.bias)}
+                arrays |= {name_of(kind, lane, lstm): a for kind, a in of_lane.items()}
+    return Trace(parameters=parameters, seconds=stopwatch.seconds, **arrays)

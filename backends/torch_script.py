@@ -1,0 +1,87 @@
+"""A custom LSTM in TorchScript: ``torch.jit.script`` of a loop over time, gradients by ``torch.autograd.grad``.
+
+The executor profiles the first calls and fuses what follows; users meet it so. Canonical equations, gate order and
+weight layout: nothing is permuted here. Source: PyTorch documentation, ``torch.jit.script``; the equations are those
+of ``backends.torch_step``.
+"""
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from backends import lanes, torch_network
+from backends.torch_lstm import tensor_of
+from backends.torch_step import Settings, settings_of, step, weights_of
+from harness.case import Case
+from harness.dialect import CANONICAL
+from harness.problem import Problem
+from harness.tensors import Lane
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("torch",)
+INSTALL = "lockstep-rnn[torch]"
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    return None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the LSTM of ``problem``.
+
+    Returns:
+        ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
+        asked for.
+    """
+    wanted = problem.dh is not None
+    weights = [
+        {name: w.requires_grad_(wanted) for name, w in weights_of(own, tensor_of).items()} for _, own in problem.lanes()
+    ]
+    settings = settings_of(problem.case.lstm)
+    cells = [(settings, own) for own in weights]
+    return torch_network.run(problem, _lane, cells, weights, CANONICAL, Stopwatch())
+
+
+def _lane(cell: tuple[Settings, torch_network.Weights], lane: Lane, x, first: lanes.State, valid):
+    settings, w = cell
+    args = (w["W"], w["R"], w["b"], w.get("P"), w.get("p"), settings)
+    h, c, h_n, c_n = _loop(x, first[0], first[1], valid, lane.reverse, *args)
+    return {"h": h, "c": c, "h_n": h_n, "c_n": c_n}
+
+
+@torch.jit.script
+def _loop(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    valid: Optional[Tensor],  # noqa: UP045 (TorchScript)
+    reverse: bool,  # noqa: FBT001
+    W: Tensor,
+    R: Tensor,
+    b: Tensor,
+    P: Optional[Tensor],  # noqa: UP045
+    p: Optional[Tensor],  # noqa: UP045
+    settings: tuple[str, str, str, float, bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    hs, cs = [], []
+    T = x.size(0)
+    for k in range(T):
+        t = T - 1 - k if reverse else k
+        new_h, new_c = step(x[t], h, c, W, R, b, P, p, settings)
+        out = new_h
+        if valid is not None:
+            out = torch.where(valid[t], new_h, torch.zeros_like(new_h))
+            new_h, new_c = torch.where(valid[t], new_h, h), torch.where(valid[t], new_c, c)
+        h, c = new_h, new_c
+        hs.append(out)
+        cs.append(c)
+    if reverse:
+        hs.reverse()
+        cs.reverse()
+    all_h, all_c = torch.stack(hs), torch.stack(cs)
+    if valid is not None:
+        # In a trace c is, past a sequence's end, what it was at last.
+        all_c = torch.where(valid, all_c, c)
+    return all_h, all_c, h, c

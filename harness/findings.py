@@ -1,0 +1,255 @@
+"""Known findings: where an implementation differs from its own specification, fails or dies, and what is known of it.
+
+Each is a TOML file beside a script of a few lines that shows it without Lockstep, in the folder ``findings`` of a
+package of the entry point group ``lockstep.cases``. A run that comes out as a finding says is marked as known; it stays
+what it is, a divergence or a failure, and is expected. A test runs each finding's smallest case and script, and notices
+when a new version mends it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from harness.backend import unknown
+from harness.case import LSTM, AttentionDecoder, Case, Run
+from harness.errors import LockstepError
+
+GROUP = "lockstep.cases"
+KINDS = {
+    "bug": "a bug: it contradicts its own specification",
+    "documented": "a documented difference: its specification says so",
+    "open": "left open: its specification does not say",
+}
+# Values that a condition on lengths may have.
+LENGTHS = {
+    "some": lambda case: case.run.lengths is not None,
+    "none": lambda case: case.run.lengths is None,
+    "ragged": lambda case: case.run.lengths is not None and min(case.run.lengths) < case.run.timesteps,
+    "with 0": lambda case: 0 in (case.run.lengths or ()),
+}
+
+Scalar = str | bool | int | float
+Status = Literal["diverge", "failed", "crashed", "timeout"]
+
+
+class SmallestCase(Struct, frozen=True, forbid_unknown_fields=True):
+    """The tables of a case file that shows the finding."""
+
+    lstm: LSTM
+    run: Run
+    attention_decoder: AttentionDecoder | None = None
+
+
+class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One finding."""
+
+    title: str
+    backends: Annotated[tuple[str, ...], Meta(min_length=1)]
+    framework: str  # the distribution whose versions count
+    seen: Annotated[tuple[str, ...], Meta(min_length=1)]  # versions in which it was seen
+    status: Status
+    kind: Literal["bug", "documented", "open"]
+    what: str  # what the implementation does, and how far it is off
+    specification: str  # what its own specification says, with the place
+    case: SmallestCase | None = None  # none where no case can ask for it, such as NaN in the inputs
+    # Settings of [lstm] and [run]: of one of these tables, where there are any, all must hold.
+    where: tuple[dict[str, Scalar | tuple[Scalar, ...]], ...] = ()
+    upstream: str = ""  # where it is reported, or asked
+    name: str = ""
+    script: str = ""  # the file that shows it
+
+    def smallest(self) -> Case | None:
+        """Give the smallest case, if a case can show it."""
+        own = self.case
+        if own is None:
+            return None
+        return Case(name=self.name, lstm=own.lstm, run=own.run, attention_decoder=own.attention_decoder)
+
+    def applies(self, backend: str, case: Case) -> bool:
+        """Whether a backend's run of a case is expected to show it."""
+        if backend not in self.backends or self.case is None:
+            return False
+        return not self.where or any(
+            all(_holds(key, allowed, case) for key, allowed in table.items()) for table in self.where
+        )
+
+
+def _holds(key: str, allowed: Scalar | tuple[Scalar, ...], case: Case) -> bool:
+    options = allowed if isinstance(allowed, tuple) else (allowed,)
+    if key == "lengths":
+        return any(LENGTHS[str(option)](case) for option in options)
+    return _setting(key, case) in options
+
+
+# What is not a setting itself.
+DERIVED = {
+    "model": lambda case: case.model,
+    "single": lambda case: case.lstm.single,
+    "projection": lambda case: bool(case.lstm.proj_size),
+    "clip": lambda case: case.lstm.cell_clip is not None,
+}
+SETTINGS = {*LSTM.__struct_fields__, *Run.__struct_fields__, *DERIVED}
+
+
+def _setting(key: str, case: Case) -> Any:
+    if key in DERIVED:
+        return DERIVED[key](case)
+    return getattr(case.lstm if key in LSTM.__struct_fields__ else case.run, key)
+
+
+def known(backend: str, case: Case, status: str) -> Finding | None:
+    """Give the finding that a result is, if there is one."""
+    return next((one for one in findings() if one.status == status and one.applies(backend, case)), None)
+
+
+def expected_of(backend: str, case: Case) -> Finding | None:
+    """Give the finding that a run is expected to show, if there is one."""
+    return next((one for one in findings() if one.applies(backend, case)), None)
+
+
+@cache
+def findings() -> tuple[Finding, ...]:
+    """Give all findings, by name.
+
+    Raises:
+        LockstepError: If a file is no finding.
+    """
+    found: dict[str, Finding] = {}
+    for entry in entry_points(group=GROUP):
+        spec = importlib.util.find_spec(entry.module)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for path in sorted(Path(folder).glob("findings/*.toml")):
+                found.setdefault(path.stem, load_finding(path))
+    return tuple(found.values())
+
+
+def load_finding(path: Path) -> Finding:
+    """Read one finding.
+
+    Raises:
+        LockstepError: If the file is no finding, names a setting that there is not, or has no script beside it.
+    """
+    try:
+        found = msgspec.toml.decode(path.read_bytes(), type=Finding)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise LockstepError(f"{path}: not a finding: {error}.") from error
+    for key, value in [item for table in found.where for item in table.items()]:
+        if key == "lengths":
+            for option in value if isinstance(value, tuple) else (value,):
+                if option not in LENGTHS:
+                    raise LockstepError(f"{path}, [where] lengths: {unknown('condition', str(option), LENGTHS)}")
+        elif key not in SETTINGS:
+            raise LockstepError(f"{path}, [where]: {unknown('setting', key, sorted(SETTINGS))}")
+    script = path.with_suffix(".py")
+    if not script.is_file():
+        raise LockstepError(f"{path}: no script {script.name} beside it that shows the finding without Lockstep.")
+    named = msgspec.structs.replace(found, name=path.stem, script=str(script))
+    smallest = named.smallest()
+    for backend in named.backends:
+        if smallest is not None and not named.applies(backend, smallest):
+            raise LockstepError(f"{path}: its own smallest case does not meet its conditions [where].")
+    return named
+
+
+def chosen(names: Sequence[str]) -> list[Finding]:
+    """Give the findings of these names, or all.
+
+    Raises:
+        LockstepError: If there is no such finding.
+    """
+    there = {one.name: one for one in findings()}
+    for name in names:
+        if name not in there:
+            raise LockstepError(unknown("finding", name, there))
+    return [there[name] for name in names] if names else list(there.values())
+
+
+def finding_text(one: Finding) -> str:
+    """Tell a finding in full."""
+    lines = [
+        f"{one.name}: {one.title}",
+        f"  Backends: {', '.join(one.backends)}; seen in {one.framework} {', '.join(one.seen)}.",
+        f"  {one.what}",
+        f"  Specification: {one.specification}",
+        f"  That is {KINDS[one.kind]}.",
+        f"  Comes out as: {one.status}{_where_text(one)}.",
+        f"  Shown by: python {one.script}",
+    ]
+    if one.upstream:
+        lines.append(f"  Upstream: {one.upstream}")
+    return "\n".join(lines)
+
+
+def _where_text(one: Finding) -> str:
+    if one.case is None:
+        return ", with inputs that no case has"
+    if not one.where:
+        return ", in every case"
+    tables = [" and ".join(_condition(key, value) for key, value in table.items()) for table in one.where]
+    return f", where {'; or '.join(tables)}"
+
+
+def _condition(key: str, value: Scalar | tuple[Scalar, ...]) -> str:
+    options = value if isinstance(value, tuple) else (value,)
+    if key == "lengths":
+        return f"lengths are {' or '.join(map(str, options))}"
+    return f"{key} = {' or '.join(str(o).lower() if isinstance(o, bool) else str(o) for o in options)}"
+
+
+def _seen(one: Finding) -> str:
+    return f"{one.framework} {', '.join(one.seen)}"
+
+
+def _case_text(one: Finding) -> str:
+    """Give the smallest case as a case file of its own: the last tables of a finding's file."""
+    _, _, tables = Path(one.script).with_suffix(".toml").read_text(encoding="utf-8").partition("[case.")
+    return f"[case.{tables}".replace("[case.", "[").strip()
+
+
+def as_markdown(found: Iterable[Finding]) -> str:
+    """Give the page of all findings."""
+    found = list(found)
+    lines = [
+        "# Findings",
+        "",
+        "Where an implementation differs from its own specification, fails or dies. Each is an expected failure of",
+        "`lockstep run`, has a script that shows it without Lockstep, and a test that notices when it is mended.",
+        "This page is written by `lockstep findings --markdown`.",
+        "",
+        "| Finding | Backends | Seen in | Kind |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| [{one.title}](#{one.name}) | {', '.join(one.backends)} | {_seen(one)} | {one.kind} |" for one in found
+    ]
+    for one in found:
+        case = [] if one.case is None else ["", "The smallest case:", "", "```toml", _case_text(one), "```"]
+        lines += [
+            "",
+            f'<a id="{one.name}"></a>',
+            "",
+            f"## {one.title}",
+            "",
+            one.what,
+            "",
+            f"**Specification.** {one.specification} So this is {KINDS[one.kind]}.",
+            "",
+            f"**Where.** {', '.join(one.backends)}; {_seen(one)}; comes out as `{one.status}`{_where_text(one)}.",
+            *(["", f"**Upstream.** {one.upstream}"] if one.upstream else []),
+            *case,
+            "",
+            "Without Lockstep:",
+            "",
+            "```python",
+            Path(one.script).read_text(encoding="utf-8").strip(),
+            "```",
+        ]
+    return "\n".join(lines) + "\n"
