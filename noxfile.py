@@ -91,7 +91,8 @@ def slow(session: nox.Session) -> None:
 @shared
 def proof(session: nox.Session) -> None:
     """The proof of the limit: 5,000 random networks through every backend; --write docs/noise.md keeps the tables."""
-    run(session, "python", "tests/proof/run.py", *session.posargs)
+    backends = [word for name in MAIN for word in ("--backend", name)]
+    run(session, "python", "tests/proof/run.py", *backends, *session.posargs)
 
 
 @shared
@@ -103,8 +104,18 @@ def lint(session: nox.Session) -> None:
 
 @shared
 def bench(session: nox.Session) -> None:
-    """Speed and memory, as ratios within one run; names after -- choose parts, --list shows them."""
-    run(session, "python", "tests/bench/run.py", *session.posargs)
+    """Speed and memory, as ratios within one run; names after -- choose parts, --list shows them.
+
+    The part "fleet", every backend by itself, is measured in .venvs/fleet.
+    """
+    everything = {"house": FLEET, "extras": "fleet,dev"} if "fleet" in session.posargs else {}
+    run(session, "python", "tests/bench/run.py", *session.posargs, **everything)
+
+
+@shared
+def versions(session: nox.Session) -> None:
+    """Other versions of the frameworks, recorded one by one and compared; names after -- choose, --list shows them."""
+    run(session, "python", "tests/versions/run.py", *session.posargs)
 
 
 @nox.session

@@ -54,7 +54,7 @@ def _lane(
     )
     for name, array in weights.items():
         linear, _, kind = name.partition(".")
-        getattr(getattr(cell, linear), kind).set_value(array)
+        setattr(getattr(cell, linear), kind, nnx.Param(array))
     layer = nnx.RNN(cell, time_major=True, return_carry=True, reverse=lane.reverse, keep_order=True)
     carry, h = layer(x, initial_carry=first[::-1], seq_lengths=lengths)
     return flax_lengths.zeroed(carry, h, lengths)

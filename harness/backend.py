@@ -62,7 +62,7 @@ class BackendInfo(Struct, frozen=True):
     @property
     def worker(self) -> tuple[Any, ...]:
         """Backends with equal keys share a worker process."""
-        return (self.requires, self.environment) if self.requires else (self.module,)
+        return (self.requires, self.environment) if self.requires else (self.module, self.environment)
 
     @property
     def framework(self) -> str:
@@ -115,8 +115,8 @@ def matched(
     kept_backends = [backend for backend in backends if backend.model in wanted]
     if cases_named and len(kept_cases) < len(cases):
         alone = next(case for case in cases if case.model not in able)
-        named = "of these backends" if backends_named else "installed"
-        raise BackendError(f"case {alone.name} is an {MODELS[alone.model]}: no backend {named} runs one.")
+        which = "none of these backends" if backends_named else "no backend that is installed"
+        raise BackendError(f"case {alone.name} is an {MODELS[alone.model]}, and {which} runs one.")
     if backends_named and not kept_backends:
         alone = backends[0]
         raise BackendError(f"{alone.name} runs {MODELS[alone.model]}s: none of these cases is one.")

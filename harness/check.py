@@ -349,7 +349,7 @@ def cases_of(names: Sequence[str], *, decoder: bool = False) -> list[Case]:
     return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)
 
 
-def left_out(checked: Sequence[str]) -> list[str]:
+def left_out(checked: Sequence[str] = ()) -> list[str]:
     """Name the shipped networks that are checked only where they are named: they ask for more than one plain layer.
 
     ``checked``: the cases that a check without names ran; if they are decoders nothing of their kind was left out.

@@ -50,6 +50,24 @@ Limit = Annotated[
     float | None,
     Parameter(help="Sigma beyond which a number diverges; else the case's tolerance, or 10 sigma of rounding."),
 ]
+ModelNames = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--model",
+        negative="",
+        help="Run the LSTM of a file of yours, with its weights: .onnx, .keras, FILE.py:FUNCTION that gives an "
+        "nn.LSTM, the prefix of a TF1 checkpoint, or .safetensors of a torch state dict. Cases, probe if none is "
+        "named, take its sizes. May be repeated: further files are held against the first.",
+    ),
+]
+ModelPrefixes = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--model-prefix",
+        negative="",
+        help="What the name of the LSTM begins with, in a --model that has several; once for each --model.",
+    ),
+]
 JsonFile = Annotated[
     Path | None,
     Parameter(name="--json", allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
@@ -66,8 +84,14 @@ def run(
     timeout: Timeout = TIMEOUT,
     limit: Limit = None,
     jobs: Jobs = JOBS,
+    model: ModelNames = None,
+    model_prefix: ModelPrefixes = None,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
+    if model:
+        return _run_models(case, backend, json, html, timeout, limit, jobs, model, model_prefix or [])
+    if model_prefix:
+        raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
     from harness.output import check_outputs
     from harness.run import environment, run_cases
     from harness.terminal import advance, progress
@@ -83,6 +107,54 @@ def run(
         )  # fmt: skip
     runs = [_with_rerun(result, arguments[result.case]) for result in runs]
     status = _hand_over(_results(environment(), runs), json, html)
+    if len(runs) < count:
+        _complain("interrupted; what was done until then is shown, and written where it was asked for.")
+        return INTERRUPTED
+    return status
+
+
+def _run_models(
+    case: Sequence[str],
+    backend: Sequence[str] | None,
+    json: Path | None,
+    html: Path | None,
+    timeout: float,
+    limit: float | None,
+    jobs: int,
+    model: Sequence[str],
+    prefixes: Sequence[str],
+) -> int:
+    """Run cases with the networks and weights of users' files."""
+    from harness.find_cases import find_cases
+    from harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
+    from harness.output import check_outputs
+    from harness.run import environment, run_cases
+    from harness.terminal import advance, plain, progress
+
+    _check_positive(timeout=timeout, limit=limit, jobs=jobs)
+    check_outputs(json, html)
+    with Models(model, prefixes) as models:
+        others = None if backend is None else [name for name in backend if name not in models.names()]
+        found = find_cases(case or [DEFAULT_CASE])
+        try:
+            models.read(timeout, forget_bias_of([one.case for one in found]))
+        except ReadError as error:
+            _complain(str(error))
+            return FAILED
+        found = models.cases(found, named=bool(case))
+        backends, count = _beside(models.backends(), found, others)
+        console = Console(stderr=json is not None and str(json) == "-")
+        for text in models.texts():
+            console.print(plain(text), soft_wrap=True, highlight=False)
+        with progress(Console(stderr=True), count) as bar:
+            runs = run_cases(
+                [one.case for one in found], backends, timeout=timeout, limit=limit, jobs=jobs,
+                on_result=lambda result: advance(bar, result),
+            )  # fmt: skip
+        arguments = {one.case.name: one.argument for one in found}
+        runs = models.explained(runs, found, timeout)
+        runs = [models.judged(result, arguments[result.case] if case else None) for result in runs]
+        status = _hand_over(_results({**environment(), "models": models.facts()}, runs), json, html)
     if len(runs) < count:
         _complain("interrupted; what was done until then is shown, and written where it was asked for.")
         return INTERRUPTED
@@ -270,25 +342,32 @@ def record(
     *case: CaseName,
     backend: BackendNames = None,
     out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
+    json: Annotated[
+        Path | None,
+        Parameter(name="--json", allow_leading_hyphen=True, help="Write what gave no trace as results in this file."),
+    ] = None,
     timeout: Timeout = TIMEOUT,
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
     from harness.messages import text_of
-    from harness.output import check_outputs
+    from harness.output import check_outputs, write_json
     from harness.record import record_cases
     from harness.results import exit_status
+    from harness.run import environment
     from harness.terminal import advance, plain, progress
 
     _check_positive(timeout=timeout)
     found, backends, count = _asked_for(case, backend)
-    check_outputs(None, out)
-    console = Console()
+    check_outputs(json, out)
+    console = Console(stderr=str(json) == "-")
     with progress(Console(stderr=True), count) as bar:
         recorded, runs = record_cases(
             [one.case for one in found], backends, out, timeout=timeout, on_result=lambda run: advance(bar, run)
         )
     for result in runs:
         console.print(plain(text_of(result)), soft_wrap=True)
+    if json is not None:
+        write_json(_results(environment(), runs), json)
     console.print(plain(f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"), soft_wrap=True)
     return max((exit_status(result.status) for result in runs), default=0)
 
@@ -297,11 +376,23 @@ def record(
 def compare(
     *file: Annotated[Path, Parameter(help="Recorded traces, folders of them, or saved results (JSON).")],
     case: Annotated[str | None, Parameter(help="The case the traces must come from; else the one each names.")] = None,
+    against: Annotated[
+        Path | None,
+        Parameter(help="Another recording: hold this one against it, version against version, not the reference."),
+    ] = None,
     json: JsonFile = None,
     html: HtmlFolder = None,
     limit: Limit = None,
 ) -> int:
-    """Judge recorded traces, and saved results again under another limit. Nothing is run."""
+    """Judge recorded traces, and saved results again under another limit. Nothing is run.
+
+    With --against the traces are held against another recording of the same cases, as of another version of a
+    framework; its JSON is {"format": 1, "pairs": [{"case", "backend", "verdict", "same_bits", "versions": [ours, the
+    other's], "difference": a result whose expected values are the other's, "reference": both results against the
+    reference where they diverge, else null}], "alone": [what only this one has, what only the other has]}.
+    """
+    if against is not None:
+        return _compare_recordings(file, against, case=case, json=json, html=html, limit=limit)
     from harness.find_cases import find_cases
     from harness.output import check_outputs
     from harness.record import judge_files
@@ -319,6 +410,28 @@ def compare(
     for error in errors:
         _complain(str(error))
     return max(status, WRONG_REQUEST) if errors else status
+
+
+@app.command
+def findings(
+    *name: Annotated[str, Parameter(help="Findings to tell in full; a table of all if none is named.")],
+    json: JsonFile = None,
+    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
+) -> int:
+    """List what is known of implementations that differ from their specifications, fail or die."""
+    from harness.findings import as_markdown, chosen
+    from harness.output import check_outputs, write_json
+    from harness.terminal import show_findings
+
+    check_outputs(json, None)
+    found = chosen(name)
+    if markdown:
+        print(as_markdown(found), end="")
+    else:
+        show_findings(Console(stderr=str(json) == "-"), found, full=bool(name))
+    if json is not None:
+        write_json(found, json)
+    return 0
 
 
 @app.command
@@ -358,17 +471,37 @@ def convert(
 
 @app.command
 def backends(
-    *, matrix: Annotated[bool, Parameter(negative="", help="Show features x backends instead, in one table.")] = False
+    *,
+    backend: Annotated[
+        list[str] | None, Parameter(name="--backend", negative="", help="One to show, may be repeated; else all.")
+    ] = None,
+    matrix: Annotated[
+        bool,
+        Parameter(negative="", help="Show features x backends instead, a table for each framework if they are many."),
+    ] = False,
+    json: JsonFile = None,
+    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
 ) -> int:
-    """Show which backends are installed, their versions, and what each supports."""
-    from harness.features import support
-    from harness.terminal import plain, show_matrix, support_text
+    """Show backends by framework: versions, what importing them costs here, what each supports, and why not the rest.
 
-    if matrix:
-        show_matrix(Console(), support())
-        return 0
-    for one in support():
-        Console().print(plain(support_text(one)), soft_wrap=True)
+    JSON is a list of {"name", "framework", "module", "summary", "model", "dialect", "requires", "install", "versions",
+    "import": {"seconds", "megabytes"}, "supports": [feature], "unsupported": {feature: reason}, "problem": why it could
+    not be asked, or null}.
+    """
+    from harness.features import support
+    from harness.output import check_outputs, write_json
+    from harness.show_backends import as_json, as_markdown, show_backends, show_matrix
+
+    check_outputs(json, None)
+    # One after the other, else none would tell what importing it costs.
+    found = support(backend) if matrix or markdown else support(backend, jobs=1)
+    console = Console(stderr=str(json) == "-")
+    if markdown:
+        print(as_markdown(found), end="")
+    else:
+        (show_matrix if matrix else show_backends)(console, found)
+    if json is not None:
+        write_json(as_json(found), json)
     return 0
 
 
@@ -444,15 +577,44 @@ def _asked_for(names: Sequence[str], backend: Sequence[str] | None) -> tuple[lis
     if absent:
         _tell_absent(absent)
     named = {"cases_named": bool(names), "backends_named": bool(backend)}
-    cases, backends = matched([one.case for one in found], [one for one in backends if one not in absent], **named)
+    there = [one for one in backends if one not in absent]
+    cases, backends = matched([one.case for one in found], there, **named)
+    if backend and len(backends) < len(there):
+        _tell_dim(
+            f"Left out, since no case is for them: {', '.join(one.name for one in there if one not in backends)}."
+        )
     kept = [one for one in found if one.case in cases]
     return kept, backends, len(pairs(cases, backends))
+
+
+def _compare_recordings(
+    files: Sequence[Path], against: Path, *, case: str | None, json: Path | None, html: Path | None, limit: float | None
+) -> int:
+    """Hold one recording against another, and tell how far apart they are."""
+    from harness.output import check_outputs, write_json
+    from harness.show_versions import show_pairs
+    from harness.versions import hold_against
+
+    _check_positive(limit=limit)
+    if len(files) != 1 or case is not None or html is not None:
+        raise LockstepError("--against: takes one trace or folder of traces, and neither --case nor --html.")
+    check_outputs(json, None)
+    found, errors = hold_against(files[0], against, limit=limit)
+    show_pairs(Console(stderr=str(json) == "-"), found)
+    if json is not None:
+        write_json(found, json)
+    for error in errors:
+        _complain(str(error))
+    return WRONG_REQUEST if errors else 0 if found.agree else 1
 
 
 def _tell_absent(absent: list[BackendInfo]) -> None:
     """Say which backends are left out because their frameworks are not installed."""
     names = ", ".join(one.name for one in absent)
-    text = f"Not installed, left out: {names}. lockstep backends tells how to get them."
+    _tell_dim(f"Not installed, left out: {names}. lockstep backends tells how to get them.")
+
+
+def _tell_dim(text: str) -> None:
     Console(stderr=True).print(text, markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
@@ -460,6 +622,22 @@ def _check_positive(**options: float | None) -> None:
     for name, value in options.items():
         if value is not None and not (math.isfinite(value) and value > 0):
             raise LockstepError(f"--{name} {value:g}: must be a number above 0.")
+
+
+def _beside(
+    own: list[BackendInfo], found: Sequence[FoundCase], names: Sequence[str] | None
+) -> tuple[list[BackendInfo], int]:
+    """Give users' models and the backends beside them, those named or all that are installed, and count the runs."""
+    from harness.backend import find_backends, matched, pairs
+
+    others = find_backends(names)
+    absent = [] if names is not None else [one for one in others if one.missing()]
+    if absent:
+        _tell_absent(absent)
+    cases = [one.case for one in found]
+    there = [*own, *(one for one in others if one not in absent)]
+    _, backends = matched(cases, there, cases_named=True, backends_named=bool(names))
+    return backends, len(pairs(cases, backends))
 
 
 def _with_rerun(result: RunResult, argument: str) -> RunResult:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.backend import BackendInfo, by_worker, find_backends
 from harness.case import LSTM, AttentionDecoder, Case, Run
+from harness.defaults import JOBS
 from harness.worker import Worker
 
 
@@ -83,20 +85,28 @@ class Support:
     versions: dict[str, str]
     reasons: dict[str, str | None]
     problem: str | None = None
+    seconds: float | None = None  # to import what it requires
+    megabytes: float | None = None  # that this adds to a process
 
 
-def support(timeout: float = 60.0) -> list[Support]:
-    """Ask every installed backend what it supports, the frameworks side by side."""
-    backends = find_backends()
+def support(names: Sequence[str] | None = None, *, timeout: float = 60.0, jobs: int = JOBS) -> list[Support]:
+    """Ask backends what they support, all that are found or those named.
+
+    ``jobs``: how many frameworks at once; what importing costs is well measured with one.
+    """
+    backends = find_backends(names)
     groups = by_worker(backends)
-    with ThreadPoolExecutor(max_workers=max(len(groups), 1)) as threads:
+    with ThreadPoolExecutor(max_workers=jobs) as threads:
         found = {one.backend.name: one for group in threads.map(lambda g: _ask(g, timeout), groups) for one in group}
     return [found[backend.name] for backend in backends]
 
 
 def _ask(group: list[BackendInfo], timeout: float) -> list[Support]:
     with Worker(group[0].environment, timeout) as worker:
-        return [_support(worker, backend) for backend in group]
+        # Those of one worker require the same: the first to be imported brings it.
+        first = worker.load(group[0])
+        seconds = (first.seconds or {}).get("import")
+        return [replace(_support(worker, backend), seconds=seconds, megabytes=first.megabytes) for backend in group]
 
 
 def _support(worker: Worker, backend: BackendInfo) -> Support:

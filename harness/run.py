@@ -179,7 +179,7 @@ def run_cases(
             result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit))
             result = as_known(result, case)
             results[case.name, backend.name] = result
-            if answer.trace is not None:
+            if answer.trace is not None and result.known is None:  # what is known needs no explanation
                 seen.keep(problems.problem(case), answer.trace, result)
             on_result(result)
             left[case.name] -= 1
@@ -213,8 +213,9 @@ class Seen:
     def explained(self, runs: list[RunResult]) -> list[RunResult]:
         """Give the results with the explanations of those that diverge: one search for each backend."""
         found: dict[tuple[str, str], list[Diagnosis]] = {}
-        for backend in dict.fromkeys(run.backend for run in runs if run.status == "diverge"):
-            own = [run for run in runs if run.backend == backend]
+        unknown = [run for run in runs if run.known is None]
+        for backend in dict.fromkeys(run.backend for run in unknown if run.status == "diverge"):
+            own = [run for run in unknown if run.backend == backend]
             if backend in self._observations:
                 by_case = diagnose_runs(self._observations[backend], own)
                 found |= {(backend, case): diagnosis for case, diagnosis in by_case.items()}

@@ -5,6 +5,7 @@ Everything a backend prints goes to the worker's log, whose tail is kept with a 
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import os
@@ -13,6 +14,8 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,7 @@ class Answer:
     seconds: dict[str, float] | None = None
     repeatable: bool | None = None
     stderr: str | None = None
+    megabytes: float | None = None  # that importing a backend added to the process
 
 
 def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
@@ -68,7 +72,7 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
 
 def load(module: str) -> Answer:
     """Import a backend."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resident_megabytes()
     already = module in sys.modules
     try:
         importlib.import_module(module)
@@ -76,7 +80,17 @@ def load(module: str) -> Answer:
         return Answer("unsupported", message=f"{error.name} not installed")
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a backend raises costs only its own result)
         return _failed("importing it raised", error)
-    return Answer("ran", seconds=None if already else {"import": time.perf_counter() - started})
+    if already:
+        return Answer("ran")
+    seconds, after = time.perf_counter() - started, resident_megabytes()
+    added = None if before is None or after is None else after - before
+    return Answer("ran", seconds={"import": seconds}, megabytes=added)
+
+
+def resident_megabytes() -> float | None:
+    """Give the memory that this process has, in millions of bytes; None where the system does not tell."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if pages.exists() else None
 
 
 def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict[str, str], list[str | None]]:
@@ -121,7 +135,23 @@ def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: fl
 
 
 def _versions(requires: tuple[str, ...]) -> dict[str, str]:
-    return {name: str(getattr(sys.modules.get(name), "__version__", "unknown")) for name in requires}
+    return {name: _version(name) for name in requires}
+
+
+def _version(name: str) -> str:
+    """Give the version of a module that is imported, or of the distribution that brings it."""
+    own = getattr(sys.modules.get(name), "__version__", None)
+    if own is not None:
+        return str(own)
+    return _distributed(name)
+
+
+@cache
+def _distributed(name: str) -> str:
+    for distribution in packages_distributions().get(name, [name]):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(distribution)
+    return "unknown"
 
 
 _seen: set[Any] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.backend import MODELS
 from harness.messages import (
     adequacy_lines,
     anatomy_lines,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from harness.adequacy import Adequacy
     from harness.anatomy import Anatomy
     from harness.check import Checked
-    from harness.features import Support
+    from harness.findings import Finding
     from harness.results import RunResult
 
 MOST_NAMES = 4  # cases that are named where more were left out
@@ -106,8 +105,10 @@ def show_results(console: Console, runs: list[RunResult]) -> None:
         console.print(results_table(group))
     for text in _refusals(runs):
         console.print(plain(text), style="dim", soft_wrap=True)
+    for text in _known_texts(runs):
+        console.print(plain(text), style="yellow", soft_wrap=True)
     for run in runs:
-        if run.status not in {"agree", "unsupported"}:
+        if run.status not in {"agree", "unsupported"} and run.known is None:
             console.print(plain(text_of(run)), soft_wrap=True)
     if all(run.status == "unsupported" for run in runs):
         console.print("Nothing could be compared.", style="red")
@@ -126,11 +127,32 @@ def _refusals(runs: list[RunResult]) -> list[str]:
     return [f"{', '.join(who)}, unsupported: {reason} ({names})" for (reason, names), who in alike.items()]
 
 
+def _known_texts(runs: list[RunResult]) -> list[str]:
+    """Say once for each known finding which runs it is."""
+    from harness.findings import findings
+
+    titles = {one.name: f"{one.title} ({one.kind})" for one in findings()}
+    told: dict[str, dict[str, list[str]]] = {}
+    for run in runs:
+        if run.known is not None:
+            told.setdefault(run.known, {}).setdefault(run.backend, []).append(run.case)
+    lines = []
+    for name, by in told.items():
+        where = "; ".join(f"{backend} in {_some(cases)}" for backend, cases in by.items())
+        lines.append(f"Known: {titles.get(name, name)}: {where}. More: lockstep findings {name}")
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+
+
 def summary(runs: list[RunResult]) -> str:
-    """Count results by status."""
+    """Count results by status; what was expected apart."""
     counts: dict[str, int] = {}
     for run in runs:
-        counts[run.status] = counts.get(run.status, 0) + 1
+        status = f"{run.status} as known" if run.known else run.status
+        counts[status] = counts.get(status, 0) + 1
     parts = ", ".join(f"{count} {status}" for status, count in counts.items())
     return f"{len(runs)} runs: {parts or 'nothing'}"
 
@@ -138,59 +160,11 @@ def summary(runs: list[RunResult]) -> str:
 def _cell(run: RunResult | None, *, short: bool) -> Text:
     if run is None:
         return Text("-", style="dim")
-    style = _STYLES.get(run.status, "bold magenta")
+    style = "yellow" if run.known else _STYLES.get(run.status, "bold magenta")
     if not run.tensors:
         return Text("n/a" if short and run.status == "unsupported" else run.status, style=style)
     worst = number(max(tensor.worst.sigma for tensor in run.tensors.values()))
     return Text(f"{worst}" if run.status == "agree" else f"{run.status} {worst}", style=style)
-
-
-def support_text(support: Support) -> str:
-    """Say of one backend what it is, which versions it runs on, what it supports and what not, and why."""
-    backend = support.backend
-    lines = [f"{backend.name}: {backend.summary}"]
-    if support.problem:
-        return "\n".join([*lines, f"  not available: {support.problem}"])
-    lines.append("  on " + ", ".join(f"{name} {version}" for name, version in support.versions.items()))
-    lines.append(f"  stores weights as {backend.dialect}")
-    lines.append("  supports " + ", ".join(feature for feature, reason in support.reasons.items() if reason is None))
-    lines += [f"  not {feature}: {reason}" for feature, reason in support.reasons.items() if reason is not None]
-    return "\n".join(lines)
-
-
-def show_matrix(console: Console, supports: list[Support]) -> None:
-    """Print features x backends, for each model, with the reasons against what a backend does not support."""
-    for model, name in MODELS.items():
-        own = [one for one in supports if one.backend.model == model]
-        if own:
-            console.print(f"{name}s:", highlight=False)
-            _show_matrix(console, own)
-
-
-def _show_matrix(console: Console, supports: list[Support]) -> None:
-    available = [one for one in supports if one.problem is None]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("feature", no_wrap=True)
-    for one in available:
-        table.add_column(plain(one.backend.name.replace("_", "_\n")), overflow="fold", justify="right", min_width=6)
-    reasons: dict[str, list[str]] = {}  # by reason, who gives it
-    for one in available:
-        for reason in filter(None, one.reasons.values()):
-            reasons.setdefault(reason, [])
-            if one.backend.name not in reasons[reason]:
-                reasons[reason].append(one.backend.name)
-    numbers = {reason: k + 1 for k, reason in enumerate(reasons)}
-    for feature in available[0].reasons if available else ():
-        cells = [one.reasons[feature] for one in available]
-        table.add_row(
-            feature, *("yes" if reason is None else Text(f"no [{numbers[reason]}]", "dim") for reason in cells)
-        )
-    console.print(table)
-    for reason, names in reasons.items():
-        console.print(plain(f"[{numbers[reason]}] {reason} ({', '.join(names)})"), soft_wrap=True)
-    for one in supports:
-        if one.problem is not None:
-            console.print(plain(f"{one.backend.name} is not available: {one.problem}"), soft_wrap=True)
 
 
 def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool) -> None:
@@ -260,6 +234,20 @@ def show_adequacy(console: Console, found: Adequacy, *, full: bool) -> None:
         console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(found.cases)) + "."))
     for line in adequacy_lines(found):
         console.print(plain(line), soft_wrap=True)
+
+
+def show_findings(console: Console, found: Sequence[Finding], *, full: bool) -> None:
+    """Print findings in full, or one line each."""
+    from harness.findings import finding_text
+
+    if full:
+        for one in found:
+            console.print(plain(finding_text(one)), soft_wrap=True)
+        return
+    for one in found:
+        console.print(plain(f"{one.name} ({one.kind}; {one.framework} {', '.join(one.seen)})"), style="bold")
+        console.print(plain(f"  {one.title}: {', '.join(one.backends)}"))
+    console.print(f"{len(found)} findings. One in full: lockstep findings NAME", highlight=False)
 
 
 MOST_NUMBERS = 5  # cases beside each other for which there is room to show by how much

@@ -191,7 +191,7 @@ class Worker:
 
     def run(self, backend: BackendInfo, problem: AnyProblem) -> Answer:
         """Run a problem through a backend; every way to fail is an answer, none an exception."""
-        loading = self._load(backend)
+        loading = self.load(backend)
         if loading.status != "ran":
             return loading
         try:
@@ -210,7 +210,7 @@ class Worker:
         Returns:
             Versions by module and reasons, None where a case is supported; an Answer if it could not be asked.
         """
-        loading = self._load(backend)
+        loading = self.load(backend)
         if loading.status != "ran":
             return loading
         return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout)
@@ -221,7 +221,8 @@ class Worker:
             self._sent = problem, Parcel.pack(problem, self._process.folder / "problem")
         return self._sent[1]
 
-    def _load(self, backend: BackendInfo) -> Answer:
+    def load(self, backend: BackendInfo) -> Answer:
+        """Import a backend there, once; a run does so too. The first time tells seconds and megabytes."""
         if backend in self._loaded:
             return Answer("ran")
         missing = backend.missing()

@@ -7,7 +7,7 @@ import pytest
 from lstm_cases import make_case
 
 from harness.backend import BackendInfo
-from harness.backend import _read as read_backend
+from harness.backend import read_info as read_backend
 from harness.dialect import DIALECTS
 from harness.problem import Problem
 from harness.reference import forward

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from statistics import linear_regression, median
 
 from figures import Figure, duration
-from frameworks import make_case
+from frameworks import FRAMEWORKS, make_case
 
 from harness.backend import BackendInfo, by_worker, find_backends
 from harness.problem import Problem
@@ -21,8 +21,9 @@ KEPT = 1e-4  # seconds
 
 
 def growth() -> list[Figure]:
-    """Measure building, first and steady runs of every backend, B 2, I 16, H 32."""
-    return [figure for group in by_worker(find_backends()) for figure in _growth_of(group)]
+    """Measure building, first and steady runs of the backends of the main job, B 2, I 16, H 32."""
+    backends = find_backends(("numpy_loop", *FRAMEWORKS))
+    return [figure for group in by_worker(backends) for figure in _growth_of(group)]
 
 
 def _growth_of(group: list[BackendInfo]) -> Iterator[Figure]:

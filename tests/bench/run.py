@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 # Each is a file with a function of that name. Processes are measured before this one has grown.
 PARTS = ("startup", "cold", "warm", "growth", "reference", "comparison")
+# Takes minutes, is measured only where it is named, and shows a table of its own.
+APART = ("fleet",)
 
 
 def main() -> int:
     """Measure the parts that are asked for, and print their figures."""
     options = _options()
     if options.list:
-        sys.stdout.write("\n".join(PARTS) + "\n")
+        sys.stdout.write("\n".join((*PARTS, *APART)) + "\n")
         return 0
     figures = {part: _measure(part) for part in options.parts or PARTS}
-    _show(figures)
+    for part in APART:
+        if part in figures:
+            importlib.import_module(part).show(figures[part])
+    if any(part in PARTS for part in figures):
+        _show({part: measured for part, measured in figures.items() if part in PARTS})
     if options.json:
         plain = {part: [figure.as_json() for figure in measured] for part, measured in figures.items()}
         options.json.write_text(json.dumps(plain, indent=2) + "\n")
@@ -36,14 +42,19 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)}; else all")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"what to measure: {', '.join(PARTS)} if none is named; {', '.join(APART)}",
+    )
     parser.add_argument("--list", action="store_true", help="list the parts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a figure is beyond its bound")
     options = parser.parse_args()
-    unknown = [part for part in options.parts if part not in PARTS]
+    unknown = [part for part in options.parts if part not in (*PARTS, *APART)]
     if unknown:
-        parser.error(f"no part is called {', '.join(unknown)}. There are: {', '.join(PARTS)}")
+        parser.error(f"no part is called {', '.join(unknown)}. There are: {', '.join((*PARTS, *APART))}")
     return options
 
 

@@ -40,8 +40,11 @@ def test_finding_backends_imports_none_of_them():
 
 def test_backends_of_one_framework_share_a_worker():
     groups = [[backend.name for backend in group] for group in by_worker(find_backends())]
-    assert ["tf_dynamic_rnn", "tf_loop", "tf_static_rnn"] in groups
-    assert ["torch_lstm"] in groups
+    of_tf1 = next(group for group in groups if "tf_loop" in group)
+    assert {"tf_dynamic_rnn", "tf_loop", "tf_static_rnn", "tf_attention_cell"} <= set(of_tf1)
+    of_torch = next(group for group in groups if "torch_lstm" in group)
+    assert {"torch_lstm", "torch_attention"} <= set(of_torch)
+    assert not set(of_tf1) & set(of_torch)
 
 
 def test_backends_that_say_nothing_have_a_worker_each(offer):

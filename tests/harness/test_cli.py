@@ -157,7 +157,8 @@ def test_backends_tell_versions_support_and_reasons(lockstep, planted):
     planted("healthy", "refuses", "import_missing")
     status, out, _ = lockstep("backends")
     assert status == 0
-    assert "supports float32" in out
+    assert "supports all 25 features of LSTMs" in out
+    assert "supports float32; float64" not in out
     assert "not float64: no float64 here" in out
     assert "no_such_framework not installed" in out
 

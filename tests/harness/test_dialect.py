@@ -173,10 +173,14 @@ def test_one_of_two_biases_alone_is_an_error():
         read(arrays, DIALECTS["torch"])
 
 
+# Arrays of the same names and shapes: of these the one is guessed that files are made of.
+ALIKE = {"tf_block": "haiku", "tf_block_v2": "haiku", "paddle": "torch"}
+
+
 @every_dialect
 @pytest.mark.parametrize(("I", "H"), [(3, 4), (4, 3), (1, 1), (9, 2), (2, 8), (12, 3), (16, 4)])
 def test_stored_arrays_are_guessed(dialect, I, H):
-    assert guess(store(make_weights(I, H), dialect)) is dialect
+    assert guess(store(make_weights(I, H), dialect)) is DIALECTS[ALIKE.get(dialect.name, dialect.name)]
 
 
 def test_other_arrays_beside_them_do_not_change_the_guess_and_none_is_none():

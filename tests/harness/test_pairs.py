@@ -36,10 +36,10 @@ def test_what_was_not_named_and_has_no_partner_is_left_out():
 
 
 def test_what_was_named_and_has_no_partner_is_an_error():
-    with pytest.raises(BackendError, match="case decoder is an attention decoder: no backend of these"):
+    with pytest.raises(BackendError, match="case decoder is an attention decoder, and none of these backends runs one"):
         matched([DECODER], BOTH[:1], cases_named=True, backends_named=True)
     with pytest.raises(BackendError, match="numpy_attention runs attention decoders: none of these cases"):
-        matched([LAYER], BOTH[1:], cases_named=True, backends_named=True)
+        matched([LAYER], BOTH[1:], cases_named=False, backends_named=True)
 
 
 def test_a_backend_that_was_named_beside_others_is_left_out_and_told(capfd):

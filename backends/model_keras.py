@@ -1,0 +1,300 @@
+"""A ``.keras`` file: the weights of its ``LSTM`` layers, and those layers called one after the other as they are.
+
+Taken are one ``layers.LSTM``, perhaps inside ``Bidirectional``, and several that stand on each other with nothing but
+dropouts and masks between; layers are called with initial states and with the case's lengths as their mask. A layer
+that gives the last output alone gives just that. Keras runs on the engine that ``KERAS_BACKEND`` names, else on the
+first that is installed of TensorFlow, PyTorch and JAX. Source: Keras documentation, ``keras.layers.LSTM``,
+``keras.saving.load_model``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from harness.case import Case
+from harness.dialect import DIALECTS
+from harness.model_file import (
+    LaneArrays,
+    Model,
+    ModelError,
+    ModelFile,
+    canonical,
+    check_alike,
+    check_same,
+    chosen,
+    given,
+    listed,
+    network,
+    several,
+    unfit,
+)
+from harness.problem import Array, Problem, Weights
+from harness.serve_model import first_line
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("keras",)
+INSTALL = "lockstep-rnn[tf]"
+# Without the first JAX would narrow float64.
+ENVIRONMENT = {"JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+DIALECT = "keras"
+
+ENGINES = ("tensorflow", "torch", "jax")
+if "KERAS_BACKEND" not in os.environ:
+    os.environ["KERAS_BACKEND"] = next((one for one in ENGINES if importlib.util.find_spec(one)), "tensorflow")
+
+import keras  # noqa: E402 (it chooses its engine when it is imported)
+
+GATES = DIALECTS["keras"].gates
+ACTIVATIONS = {
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "hard_sigmoid": "hard_sigmoid_1/6",
+    "relu": "relu",
+    "linear": "linear",
+}
+# What may stand between two layers: it changes no number, but for which timesteps are valid.
+BETWEEN = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.Masking, keras.layers.Identity)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the file: an LSTM, or Bidirectional around two."""
+
+    whole: Any
+    directions: tuple[Any, ...]  # the LSTMs
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+        return self.whole.name
+
+    @property
+    def backwards(self) -> bool:
+        """Whether it is one LSTM that goes from the last timestep to the first."""
+        return len(self.directions) == 1 and self.directions[0].go_backwards
+
+
+def read(file: ModelFile, value: Any) -> Model:
+    """Read the LSTM layers of a file.
+
+    Raises:
+        ModelError: If there is none, there are several, or they ask for what a case has no setting for.
+    """
+    try:
+        model = keras.saving.load_model(file.path, compile=False)
+    except Exception as error:  # whatever Keras and its engine raise
+        raise ModelError(f"Keras {keras.__version__} cannot load it: {first_line(error)}.") from error
+    layers = _stack(model, file.prefix)
+    settings = [_settings(layer) for layer in layers]
+    check_alike([layer.name for layer in layers], settings)
+    rows = [[_weights(one, layer.name) for one in layer.directions] for layer in layers]
+    lstm, stack = network(rows, names=[layer.name for layer in layers], **settings[0])
+    kept = {layer.whole for layer in layers}
+    left = sorted(
+        {type(one).__name__ for one in _flat(model) if one not in kept and not isinstance(one, BETWEEN)}
+        - {"InputLayer"}
+    )
+    notes = [f"not run, since no part of the LSTM: its {listed(left)}"] if left else []
+    if not layers[-1].directions[0].return_sequences:
+        notes.append(
+            f"{layers[-1].name} has return_sequences = False: of the file itself only the last output is compared"
+        )
+    policies = {one.compute_dtype for layer in layers for one in layer.directions}
+    mixed = policies != {rows[0][0].W.dtype.name}
+    return Model(
+        lstm, stack, f"{_what(layers)} of Keras {keras.__version__} on {keras.backend.backend()}", gates=GATES,
+        notes=tuple(notes), more=layers,
+        unrunnable=f"it computes in {', '.join(sorted(policies))} with weights in {rows[0][0].W.dtype.name}" * mixed,
+    )  # fmt: skip
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
+    model = _model()
+    top = model.more[-1].directions[0]
+    reasons = {
+        "gradients of a .keras file are not taken; those of its weights are, by the other backends": case.run.gradients,
+        "zero_output_for_mask = False in the file: past a sequence's end it repeats its output, and a case has 0": (
+            case.run.lengths is not None and top.return_sequences and not top.zero_output_for_mask
+        ),
+    }
+    own = [reason for reason, holds in reasons.items() if holds]
+    return "; ".join(filter(None, (unfit(model, case), *own))) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Call the layers of the file on the data of ``problem``, with their own weights.
+
+    Returns:
+        ``h`` (T, B, D H), or ``h_n`` alone where the top layer gives the last output; final states where it gives them.
+    """
+    stopwatch, layers = Stopwatch(), _model().more
+    p = problem
+    with stopwatch("run"):
+        x: Any = keras.ops.convert_to_tensor(np.ascontiguousarray(p.x.swapaxes(0, 1)))
+        mask = None
+        if p.lengths is not None:
+            mask = keras.ops.convert_to_tensor(np.arange(len(p.x)) < p.lengths[:, None])
+        D = len(p.case.lstm.directions)
+        states: list[list[Any]] = []
+        for k, layer in enumerate(layers):
+            own = slice(k * D, (k + 1) * D)
+            first = [
+                keras.ops.convert_to_tensor(state)
+                for pair in zip(p.states("h0")[own], p.states("c0")[own], strict=True) for state in pair
+            ]  # fmt: skip
+            result = layer.whole(x, initial_state=first, mask=mask)
+            x, *rest = result if isinstance(result, (list, tuple)) else [result]
+            if layer.backwards and layer.directions[0].return_sequences:
+                x = keras.ops.flip(x, 1)
+            states.append(rest)
+        found = _traced(problem, layers, x, states)
+    return Trace(device=str(getattr(x, "device", "cpu")), seconds=stopwatch.seconds, **found)
+
+
+def _traced(problem: Problem, layers: list[Layer], x: Any, states: list[list[Any]]) -> dict[str, Any]:
+    lstm, found = problem.case.lstm, dict[str, Any]()
+    D, H = len(lstm.directions), lstm.hidden_size
+    if layers[-1].directions[0].return_sequences:
+        found["h"] = np.ascontiguousarray(_array(x).swapaxes(0, 1))
+    names = ("h_n", "c_n")
+    if all(states):
+        for k, name in enumerate(names):
+            own = np.stack([_array(state) for rest in states for state in rest[k::2]])
+            found[name] = own[0] if lstm.single else own
+    elif "h" not in found:
+        last = _array(x)
+        for d, reverse in enumerate(lstm.directions):
+            own = np.ascontiguousarray(last[:, d * H : (d + 1) * H])
+            suffix = "" if lstm.single else f"_l{lstm.num_layers - 1}{'_reverse' if reverse else ''}"
+            found[f"h_n{suffix}"] = own
+        assert last.shape[1] == D * H
+    return found
+
+
+def _array(tensor: Any) -> Array:
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+@cache
+def _model() -> Model:
+    file = given()
+    model = read(file, None)
+    check_same(model, file)
+    return model
+
+
+def _flat(model: Any) -> list[Any]:
+    """Give all layers, those inside of models too, in the order in which the file has them."""
+    found = []
+    for layer in getattr(model, "layers", [model]):
+        found += _flat(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+def _stack(model: Any, prefix: str) -> list[Layer]:
+    """Give the layers of the one network, from the first up."""
+    found = {layer.name: layer for layer in map(_layer, _flat(model)) if layer is not None}
+    names = chosen(list(found), prefix)
+    if not names:
+        raise ModelError(_no_lstm(_flat(model)))
+    kept = {name: found[name] for name in names}
+    below = {name: _below(layer.whole, found) for name, layer in kept.items()}
+    tops = [name for name in kept if name not in below.values()]
+    if len(tops) != 1 or len({one for one in below.values() if one in kept}) < len(kept) - 1:
+        raise several(names, "LSTMs that do not stand on each other")
+    order = [tops[0]]
+    while below[order[-1]] in kept:
+        order.append(below[order[-1]])
+    return [kept[name] for name in reversed(order)]
+
+
+def _layer(one: Any) -> Layer | None:
+    if isinstance(one, keras.layers.LSTM):
+        return Layer(one, (one,))
+    if not isinstance(one, keras.layers.Bidirectional) or not isinstance(one.forward_layer, keras.layers.LSTM):
+        return None
+    if not isinstance(one.backward_layer, keras.layers.LSTM):
+        raise ModelError(f"{one.name} has an LSTM forward, and a {type(one.backward_layer).__name__} backward.")
+    return Layer(one, (one.forward_layer, one.backward_layer))
+
+
+def _below(layer: Any, found: dict[str, Layer]) -> str:
+    """Give the name of the LSTM whose output a layer takes; nothing if it takes none."""
+    while True:
+        nodes = getattr(layer, "_inbound_nodes", ())
+        parents = nodes[0].parent_nodes if nodes else ()
+        if not parents:
+            return ""
+        layer = parents[0].operation
+        if layer.name in found:
+            return layer.name
+        if not isinstance(layer, BETWEEN):
+            return ""
+
+
+def _settings(layer: Layer) -> dict[str, Any]:
+    """Give what a layer asks for, as fields of a case's network."""
+    one, *others = layer.directions
+    own = {
+        "direction": "bidirectional" if others else "reverse" if one.go_backwards else "forward",
+        "activation": _activation(one.activation, layer.name, "activation"),
+        "recurrent_activation": _activation(one.recurrent_activation, layer.name, "recurrent_activation"),
+        "bias": bool(one.use_bias),
+    }
+    if others:
+        if layer.whole.merge_mode != "concat":
+            raise ModelError(
+                f'{layer.name} has merge_mode = "{layer.whole.merge_mode}": a case has both directions side by side '
+                '("concat").'
+            )
+        if one.go_backwards or not others[0].go_backwards:
+            raise ModelError(f"{layer.name}: its forward layer goes backward, or its backward layer does not.")
+        names = {_activation(other.activation, layer.name, "activation") for other in others}
+        gates = {_activation(other.recurrent_activation, layer.name, "recurrent_activation") for other in others}
+        if (names, gates) != ({own["activation"]}, {own["recurrent_activation"]}) or others[0].use_bias != one.use_bias:
+            raise ModelError(
+                f"{layer.name} has other activations or biases backward than forward: a case has one for both."
+            )
+    return {**own, "cell_activation": own["activation"]}
+
+
+def _activation(function: Any, layer: str, key: str) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    if getattr(keras.activations, name, None) is not function or name not in ACTIVATIONS:
+        raise ModelError(
+            f"{layer} asks for {key} = {name}, for which a case has no setting. Those of Keras that it has: "
+            f"{', '.join(ACTIVATIONS)}."
+        )
+    return ACTIVATIONS[name]
+
+
+def _weights(lstm: Any, name: str) -> Weights:
+    if getattr(lstm.cell, "quantization_mode", None):
+        raise ModelError(f"{name}: quantised weights are not taken, save it in floating point.")
+    arrays = [_array(variable) for variable in (lstm.cell.kernel, lstm.cell.recurrent_kernel)]
+    biases = (_array(lstm.cell.bias),) if lstm.use_bias else ()
+    names = (f"{name}'s kernel, transposed,", f"{name}'s recurrent_kernel, transposed,", f"{name}'s bias")
+    return canonical(LaneArrays(arrays[0].T, arrays[1].T, biases, names=names), GATES)[0]
+
+
+def _what(layers: list[Layer]) -> str:
+    kind = "Bidirectional(LSTM)" if len(layers[0].directions) > 1 else "LSTM"
+    return f"{len(layers)} layers {kind}" if len(layers) > 1 else f"layer {kind} {layers[0].name}"
+
+
+def _no_lstm(layers: list[Any]) -> str:
+    for layer in layers:
+        inner = getattr(layer, "forward_layer", layer)
+        if isinstance(inner, (keras.layers.GRU, keras.layers.SimpleRNN)):
+            return f"{layer.name} is a {type(inner).__name__}: it cannot be compared with an LSTM."
+        if isinstance(inner, keras.layers.RNN):
+            return f"{layer.name} is an RNN around {type(inner.cell).__name__}: taken is layers.LSTM."
+    kinds = sorted({type(layer).__name__ for layer in layers})
+    return f"there is no layers.LSTM in it. Its layers are: {listed(kinds) or 'none'}."

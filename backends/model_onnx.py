@@ -1,0 +1,486 @@
+"""An ONNX file: the weights of its ``LSTM`` nodes, and those nodes run by onnxruntime as they stand in the file.
+
+Taken are one node, or several of which each takes the output of the one below. The graph is fed at its own input where
+nothing but transpositions and the like lie between that and the first node, else at the node; what comes after the last
+node is left out. Initial states and lengths are fed where the graph takes them. Weights are initialisers, or computed
+from some. Sources: ONNX operators, ``LSTM-22``; onnxruntime documentation, ``InferenceSession``.
+"""
+
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, inliner, numpy_helper, shape_inference
+
+from backends.onnx_model import ACTIVATIONS
+from harness.case import Case
+from harness.dialect import DIALECTS
+from harness.model_file import (
+    LaneArrays,
+    Model,
+    ModelError,
+    ModelFile,
+    canonical,
+    check_alike,
+    check_same,
+    chosen,
+    given,
+    halves_of,
+    listed,
+    network,
+    several,
+    unfit,
+)
+from harness.problem import Array, Arrays, Problem, Weights
+from harness.serve import THREADS
+from harness.serve_model import first_line
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("onnx", "onnxruntime")
+INSTALL = "lockstep-rnn[onnx]"
+DIALECT = "onnx"
+
+GATES = DIALECTS["onnx"].gates
+# The node's inputs, in their order.
+X, W, R, B, LENGTHS, H0, C0, P = range(8)
+# What may lie between two layers, or between the graph's input and the first one, and changes no number.
+LAYOUT = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+# Likewise between an input of initial states or lengths and a node.
+PARTS = LAYOUT | {"Slice", "Gather", "Split", "Cast"}
+QUANTISED = frozenset({"DynamicQuantizeLSTM", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A file's graph, and how its network is fed."""
+
+    model: onnx.ModelProto  # cut to what the nodes need, its outputs theirs
+    entry: str  # the input that takes x
+    turned: bool  # whether that is batch-major
+    states: tuple[tuple[str, ...], tuple[str, ...]]  # by layer the inputs that take h0 and c0; none where it takes none
+    lengths: str  # the input that takes lengths, if any
+    own_states: tuple[str, ...]  # outputs that hold the states it starts from, where it takes none
+
+
+def read(file: ModelFile, value: Any) -> Model:
+    """Read the LSTM of a file.
+
+    Raises:
+        ModelError: If there is none, there are several, or they ask for what a case has no setting for.
+    """
+    try:
+        model = onnx.load(file.path)
+    except Exception as error:  # protobuf's own exceptions have no common home
+        raise ModelError(f"it cannot be read as an ONNX model: {first_line(error)}.") from error
+    if not model.graph.node:
+        raise ModelError("it has no nodes: it is no ONNX model, or an empty one.")
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    _name(model)
+    nodes = list(model.graph.node)
+    stack = _stack(model, file.prefix)
+    settings = [_settings(node) for node in stack]
+    check_alike([node.name for node in stack], settings)
+    arrays = _constants(model, [name for node in stack for name in (*node.input[W : B + 1], *node.input[P : P + 1])])
+    rows, biases = [], []
+    for node in stack:
+        lanes = [_lane(node, arrays, k) for k in range(len(DIRECTIONS[settings[0]["direction"]]))]
+        rows.append([weights for weights, _ in lanes])
+        biases += [own for _, own in lanes]
+    has_bias = any(_input(node, B) for node in stack)
+    lstm, weights = network(rows, bias=has_bias, names=[node.name for node in stack], **settings[0])
+    outer = {one.name for one in model.graph.input}
+    graph = _graph(model, stack, weights[0][0].W.dtype)
+    timesteps, batch = _fixed(graph)
+    opset = next((one.version for one in model.opset_import if one.domain in {"", "ai.onnx"}), 0)
+    count = f"{len(stack)} LSTM nodes" if len(stack) > 1 else "one LSTM node"
+    return Model(
+        lstm, weights, f"{count} of ONNX opset {opset}, run by onnxruntime {onnxruntime.__version__}", gates=GATES,
+        halves=halves_of(lstm, biases) if has_bias else {}, notes=_notes(graph, nodes, inside=graph.entry not in outer),
+        timesteps=timesteps, batch=batch, from_zeros=not graph.states[0], whole=not graph.lengths, more=graph,
+        unrunnable=_unrunnable(model, stack, graph),
+    )  # fmt: skip
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
+    reasons = {
+        "an inference runtime computes no gradients": case.run.gradients,
+        "onnxruntime's CPU provider says: LSTM operator does not support double yet": case.run.dtype == "float64",
+        "onnxruntime's CPU provider has no implementation of LSTM in bfloat16": case.run.dtype == "bfloat16",
+    }
+    own = [reason for reason, holds in reasons.items() if holds]
+    return "; ".join(filter(None, (unfit(_model(), case), *own))) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the nodes of the file on the data of ``problem``, with their own weights.
+
+    Returns:
+        ``h`` (T, B, D H), and the final states of all layers and directions.
+    """
+    stopwatch, model = Stopwatch(), _model()
+    graph: Graph = model.more
+    with stopwatch("build"):
+        session = _session()
+        fed = _fed(graph, problem, {one.name: len(one.shape) for one in session.get_inputs()})
+    with stopwatch("run"):
+        wanted = [output.name for output in graph.model.graph.output]
+        found: Arrays = dict(zip(wanted, session.run(None, fed), strict=True))
+    for name in graph.own_states:
+        if np.any(found[name]):
+            raise RuntimeError(f"it starts from a state of its own, {name}, which is not zero, and takes no other")
+    L, D = model.lstm.num_layers, len(model.lstm.directions)
+    Y, states = (
+        found[f"Y_{L - 1}"],
+        [np.concatenate([found[f"{name}_{k}"] for k in range(L)]) for name in ("Y_h", "Y_c")],
+    )
+    T, _, size, H = Y.shape
+    h = np.ascontiguousarray(Y.transpose(0, 2, 1, 3)).reshape(T, size, D * H)
+    h_n, c_n = (own[0] if model.lstm.single else own for own in states)
+    return Trace(h=h, h_n=h_n, c_n=c_n, seconds=stopwatch.seconds)
+
+
+@cache
+def _model() -> Model:
+    file = given()
+    model = read(file, None)
+    check_same(model, file)
+    return model
+
+
+@cache
+def _session() -> onnxruntime.InferenceSession:
+    return _session_of(_model().more.model)
+
+
+def _session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = THREADS
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _fed(graph: Graph, problem: Problem, ranks: dict[str, int]) -> Arrays:
+    """Give what the graph is fed: an input of states takes those of one layer, or of all."""
+    D = len(problem.case.lstm.directions)
+    fed = {graph.entry: np.ascontiguousarray(problem.x.swapaxes(0, 1)) if graph.turned else problem.x}
+    for name, inputs in zip(("h0", "c0"), graph.states, strict=True):
+        for layer, one in enumerate(inputs):
+            own = problem.states(name)
+            own = own if len(set(inputs)) == 1 else own[layer * D : (layer + 1) * D]
+            fed[one] = own[0] if ranks[one] == 2 else own  # noqa: PLR2004 (B, H)
+    if graph.lengths:
+        T, size = problem.case.run.timesteps, problem.case.run.batch
+        fed[graph.lengths] = problem.lengths if problem.lengths is not None else np.full(size, T)
+        fed[graph.lengths] = fed[graph.lengths].astype(_type_of(graph.model, graph.lengths))
+    return fed
+
+
+def _name(model: onnx.ModelProto) -> None:
+    """Name the nodes that have no name by their first output."""
+    for node in model.graph.node:
+        node.name = node.name or next(filter(None, node.output), node.op_type)
+
+
+def _stack(model: onnx.ModelProto, prefix: str) -> list[onnx.NodeProto]:
+    """Give the nodes of the one network, from its first layer up."""
+    nodes = {node.name: node for node in model.graph.node if node.op_type == "LSTM" and node.domain in {"", "ai.onnx"}}
+    names = chosen(list(nodes), prefix)
+    if not names:
+        raise ModelError(_no_lstm(model))
+    made = _makers(model)
+    kept = {name: nodes[name] for name in names}
+    below = {name: _below(node, made, nodes) for name, node in kept.items()}
+    tops = [name for name in kept if name not in below.values()]
+    if len(tops) > 1 or len({one for one in below.values() if one in kept}) < len(kept) - 1:
+        raise several(names, "LSTMs that do not stand on each other")
+    found: list[str] = [tops[0]]
+    while below[found[-1]] in kept:
+        found.append(below[found[-1]])
+    return [nodes[name] for name in reversed(found)]
+
+
+def _below(node: onnx.NodeProto, made: dict[str, onnx.NodeProto], nodes: dict[str, onnx.NodeProto]) -> str:
+    """Give the name of the LSTM whose Y a node takes; nothing if it takes none."""
+    name = node.input[X]
+    while name in made and made[name].op_type in LAYOUT:
+        name = made[name].input[0]
+    maker = made.get(name)
+    return maker.name if maker is not None and maker.name in nodes and maker.output[0] == name else ""
+
+
+def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    return {name: node for node in model.graph.node for name in node.output if name}
+
+
+def _settings(node: onnx.NodeProto) -> dict[str, Any]:
+    """Give what a node asks for, as fields of a case's network."""
+    if _attribute(node, "clip", None) is not None:
+        raise ModelError(
+            f"{node.name} has clip = {_attribute(node, 'clip', None):g}, which holds the inputs of the activations: a "
+            "case has no setting for that (its cell_clip holds the cell state)."
+        )
+    direction = _attribute(node, "direction", b"forward").decode()
+    count = len(DIRECTIONS[direction])
+    names = _activations(node, count)
+    if names[3:] not in ([], names[:3]):
+        raise ModelError(f"{node.name} has other activations backward than forward, and a case has one for both.")
+    return {
+        "direction": direction,
+        "recurrent_activation": names[0],
+        "activation": names[1],
+        "cell_activation": names[2],
+        "input_forget": bool(_attribute(node, "input_forget", 0)),
+    }
+
+
+# What an operator's alpha and beta are where the node does not say, as ONNX's operators of those names have it.
+_DEFAULTS: dict[str, tuple[float, ...]] = {"hardsigmoid": (0.2, 0.5), "affine": (1.0, 0.0)}
+_SETTINGS_TAKEN = {"affine": 2, "leakyrelu": 1, "thresholdedrelu": 1, "scaledtanh": 2, "hardsigmoid": 2, "elu": 1}
+
+
+def _activations(node: onnx.NodeProto, directions: int) -> list[str]:
+    """Give the case's names of a node's activations: gates, candidate, cell state, of each direction."""
+    given = [one.decode() for one in _attribute(node, "activations", [])] or ["Sigmoid", "Tanh", "Tanh"] * directions
+    alpha, beta = (list(_attribute(node, f"activation_{name}", [])) for name in ("alpha", "beta"))
+    known = {(operator.lower(), tuple(round(v, 6) for v in own)): name for name, (operator, own) in ACTIVATIONS.items()}
+    found = []
+    for one in given:
+        kind = one.lower()
+        defaults = _DEFAULTS.get(kind, ())
+        own: list[float] = []
+        if _SETTINGS_TAKEN.get(kind, 0) >= 1:
+            own.append(alpha.pop(0) if alpha else (defaults or (1.0,))[0])
+        if _SETTINGS_TAKEN.get(kind, 0) > 1:
+            own.append(beta.pop(0) if beta else (defaults or (1.0, 1.0))[1])
+        name = known.get((kind, tuple(round(v, 6) for v in own)))
+        if name is None:
+            with_ = f" with {', '.join(f'{v:g}' for v in own)}" if own else ""
+            raise ModelError(
+                f"{node.name} asks for the activation {one}{with_}, for which a case has no setting. It has: "
+                f"{', '.join(ACTIVATIONS)}."
+            )
+        found.append(name)
+    return found
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    found = [helper.get_attribute_value(one) for one in node.attribute if one.name == name]
+    return found[0] if found else default
+
+
+def _input(node: onnx.NodeProto, k: int) -> str:
+    return node.input[k] if len(node.input) > k else ""
+
+
+def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> tuple[Weights, tuple[Array, ...]]:
+    """Give one direction's weights."""
+    own = {key: arrays[_input(node, key)] for key in (W, R, B, P) if _input(node, key)}
+    for key, array in own.items():
+        wanted = 3 if key in {W, R} else 2
+        count = len(DIRECTIONS[_attribute(node, "direction", b"forward").decode()])
+        if array.ndim != wanted or len(array) != count:
+            raise ModelError(
+                f"{node.name}: shapes do not fit together: {'WRB...P'[key - 1]} has shape {array.shape}, and with "
+                f"{count} direction{'s' * (count > 1)} it has {wanted} axes, the first of length {count}."
+            )
+    biases = tuple(np.split(own[B][k], 2)) if B in own and own[B].shape[1] % 2 == 0 else ()
+    peepholes = None
+    if P in own and own[P].shape[1] % 3 == 0:
+        i, o, f = own[P][k].reshape(3, -1)  # the order of the operator's text: P[iof]
+        peepholes = np.stack([i, f, o])
+    lane = LaneArrays(own[W][k], own[R][k], biases, p=peepholes, names=("W", "R", "B"), where=f"{node.name}: ")
+    return canonical(lane, GATES)
+
+
+def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
+    """Give the values of tensors that do not hang on the graph's inputs."""
+    names = [name for name in dict.fromkeys(names) if name]
+    held = {one.name: one for one in model.graph.initializer}
+    found = {name: numpy_helper.to_array(held[name]) for name in names if name in held}
+    rest = [name for name in names if name not in held]
+    if not rest:
+        return found
+    part = _cut(model, rest)
+    for node in part.graph.node:
+        if node.op_type in QUANTISED:
+            raise ModelError(
+                f"its weights are quantised ({node.op_type} {node.name}), which is not taken: export it in "
+                "floating point."
+            )
+    if part.graph.input:
+        raise ModelError(
+            f"its weights are no constants: {listed(rest)} {'is' if len(rest) == 1 else 'are'} computed from the "
+            f"graph's input {part.graph.input[0].name}."
+        )
+    values = _session_of(part).run(None, {})
+    return found | dict(zip(rest, values, strict=True))
+
+
+def _cut(model: onnx.ModelProto, outputs: list[str], entry: onnx.ValueInfoProto | None = None) -> onnx.ModelProto:
+    """Give a model of the nodes alone that given tensors need.
+
+    Args:
+        model: The whole.
+        outputs: What it gives.
+        entry: What is fed though nodes make it.
+    """
+    fed = "" if entry is None else entry.name
+    made, wanted, needed = _makers(model), list(outputs), set()
+    while wanted:
+        name = wanted.pop()
+        if name in needed or not name:
+            continue
+        needed.add(name)
+        if name in made and name != fed:
+            wanted += made[name].input
+    nodes = [node for node in model.graph.node if any(name in needed and name != fed for name in node.output)]
+    held = [one for one in model.graph.initializer if one.name in needed]
+    names = {one.name for one in held}
+    inputs = [one for one in model.graph.input if one.name in needed and one.name not in names]
+    inputs += [] if entry is None else [entry]
+    wanted_outputs = [helper.make_empty_tensor_value_info(name) for name in outputs]
+    graph = helper.make_graph(nodes, "lstm", inputs, wanted_outputs, held)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def _graph(model: onnx.ModelProto, stack: list[onnx.NodeProto], dtype: Any) -> Graph:
+    """Find how the network is fed, and cut the graph to it."""
+    made, outer = (
+        _makers(model),
+        {one.name for one in model.graph.input} - {one.name for one in model.graph.initializer},
+    )
+    entry, turned = _entry(stack[0].input[X], made, outer)
+    states: list[tuple[str, ...]] = []
+    own_states: list[str] = []
+    for key in (H0, C0):
+        roots = [_root(_input(node, key), made) for node in stack]
+        if all(root in outer for root in roots):
+            states.append(tuple(roots))
+        else:
+            own_states += [_input(node, key) for node in stack if _input(node, key)]
+    if len(states) == 1:
+        raise ModelError("it takes one of the two initial states, h0 and c0, and a case gives both.")
+    lengths = {_root(_input(node, LENGTHS), made) for node in stack} - {""}
+    if lengths - outer or len(lengths) > 1:
+        raise ModelError("its sequence_lens are no input of the graph's own, and cannot be those of a case.")
+    outputs = []
+    for k, node in enumerate(stack):
+        outputs += _name_outputs(model, node, k)
+    own_states = list(dict.fromkeys(own_states))
+    cut = _cut(model, [*outputs, *own_states], None if entry in outer else _info(model, entry, dtype))
+    return Graph(
+        cut, entry, turned, (states[0], states[1]) if states else ((), ()), next(iter(lengths), ""), tuple(own_states)
+    )
+
+
+def _info(model: onnx.ModelProto, name: str, dtype: Any) -> onnx.ValueInfoProto:
+    """Describe a tensor between nodes, as an input: (T, B, I), sizes as far as they can be inferred."""
+    inferred = shape_inference.infer_shapes(model).graph.value_info
+    found = next((one for one in inferred if one.name == name), None)
+    sizes = [dim.dim_value or None for dim in found.type.tensor_type.shape.dim] if found is not None else []
+    sizes = sizes if len(sizes) == 3 else [None] * 3  # noqa: PLR2004 (T, B, I)
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes)
+
+
+def _entry(name: str, made: dict[str, onnx.NodeProto], outer: set[str]) -> tuple[str, bool]:
+    """Give where x is fed: the graph's input behind exchanges of batch and time, or else the node's."""
+    own, turned = name, False
+    while name in made:
+        node = made[name]
+        if node.op_type == "Transpose" and list(_attribute(node, "perm", [])) == [1, 0, 2]:
+            turned = not turned
+        elif node.op_type not in {"Identity", "Dropout"}:
+            break
+        name = node.input[0]
+    return (name, turned) if name in outer else (own, False)
+
+
+def _root(name: str, made: dict[str, onnx.NodeProto]) -> str:
+    while name in made and made[name].op_type in PARTS:
+        name = made[name].input[0]
+    return name
+
+
+def _name_outputs(model: onnx.ModelProto, node: onnx.NodeProto, layer: int) -> list[str]:
+    """Give a node's three outputs names of ours, through Identity nodes where the graph uses them."""
+    found = []
+    while len(node.output) < 3:  # noqa: PLR2004 (Y, Y_h, Y_c)
+        node.output.append("")
+    for k, name in enumerate(("Y", "Y_h", "Y_c")):
+        own = f"{name}_{layer}"
+        if not node.output[k]:
+            node.output[k] = own
+        elif node.output[k] != own:
+            model.graph.node.append(helper.make_node("Identity", [node.output[k]], [own], name=f"lockstep_{own}"))
+        found.append(own)
+    return found
+
+
+def _fixed(graph: Graph) -> tuple[int | None, int | None]:
+    """Give the numbers of timesteps and sequences that the graph's input is written for, None where any will do."""
+    info = next(one for one in graph.model.graph.input if one.name == graph.entry)
+    sizes = [dim.dim_value or None for dim in info.type.tensor_type.shape.dim][:2]
+    timesteps, batch = (sizes if len(sizes) == 2 else [None, None])[:: -1 if graph.turned else 1]  # noqa: PLR2004
+    return timesteps, batch
+
+
+def _type_of(model: onnx.ModelProto, name: str) -> Any:
+    info = next(one for one in model.graph.input if one.name == name)
+    return helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+
+
+def _notes(graph: Graph, nodes: list[onnx.NodeProto], *, inside: bool) -> tuple[str, ...]:
+    kept = {node.name for node in graph.model.graph.node}
+    left = sorted({node.op_type for node in nodes if node.name not in kept} - LAYOUT - {"Constant", "Concat", "Shape"})
+    found = [f"it is fed at {graph.entry}, inside its graph"] if inside else []
+    return (*found, *([f"not run, since no part of the LSTM: its {listed(left)}"] if left else []))
+
+
+def _unrunnable(model: onnx.ModelProto, stack: list[onnx.NodeProto], graph: Graph) -> str:
+    """Say why the nodes cannot be run as they stand; nothing if they can."""
+    if any(_attribute(node, "layout", 0) for node in stack):
+        return "onnxruntime's CPU provider says: Batchwise recurrent operations (layout == 1) are not supported"
+    for name in graph.own_states:
+        try:
+            state = _constants(model, [name])[name]
+        except ModelError:  # its size is that of the batch: it is looked at when it is there
+            continue
+        if np.any(state):
+            return f"it starts from a state of its own, {name}, which is not zero, and takes no other"
+    return ""
+
+
+def _no_lstm(model: onnx.ModelProto) -> str:
+    kinds = {node.op_type: node.name for node in _all_nodes(model.graph)}
+    for other in ("GRU", "RNN"):
+        if other in kinds:
+            return (
+                f"{kinds[other]} is {'a GRU' if other == 'GRU' else 'a plain RNN'}: it cannot be compared with an LSTM."
+            )
+    if "DynamicQuantizeLSTM" in kinds:
+        return (
+            f"{kinds['DynamicQuantizeLSTM']} is a DynamicQuantizeLSTM: quantised weights are not taken, export it in "
+            "floating point."
+        )
+    if "LSTM" in kinds:
+        return f"its LSTM {kinds['LSTM']} stands inside a Loop, Scan or If, and is not taken."
+    return f"there is no LSTM node in it. Its nodes are of: {listed(sorted(kinds)) or 'no kind'}."
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterable[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _all_nodes(attribute.g)

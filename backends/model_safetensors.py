@@ -1,0 +1,159 @@
+"""A torch state dict in a .safetensors file: the weights of one ``nn.LSTM`` or ``nn.LSTMCell``, among perhaps more.
+
+It holds weights and no settings: ``nn.LSTM``'s are taken, which has none beside its sizes. Reading it takes no
+framework; ``torch_lstm`` runs it. Source: PyTorch documentation, ``torch.nn.LSTM``, Variables.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from harness.array_file import load_safetensors
+from harness.case import Case
+from harness.dialect import DIALECTS, guess
+from harness.errors import ConvertError
+from harness.model_file import (
+    LaneArrays,
+    Model,
+    ModelError,
+    ModelFile,
+    canonical,
+    check_same,
+    chosen,
+    given,
+    halves_of,
+    listed,
+    network,
+    several,
+    unfit,
+    with_own_weights,
+)
+from harness.problem import Arrays, Problem
+from harness.tensors import Lane
+from harness.trace import Trace
+
+DIALECT = "torch"
+RUNNER = "torch_lstm"
+
+GATES = DIALECTS["torch"].gates
+_LAYER = re.compile(r"(?P<prefix>.*?)weight_ih_l0")
+_CELL = re.compile(r"(?P<prefix>.*?)weight_ih")
+
+
+def read(file: ModelFile, value: Any) -> Model:
+    """Read the one LSTM that a state dict holds, or that whose names begin with the prefix.
+
+    Raises:
+        ModelError: If there is none, or there are several.
+    """
+    try:
+        arrays, metadata = load_safetensors(Path(file.path), ConvertError)
+    except ConvertError as error:
+        raise ModelError(str(error).removeprefix(f"{file.path}: ")) from error
+    found = _prefixes(arrays)
+    lstms = [prefix for prefix in found if _gates(arrays, prefix) == 4]  # noqa: PLR2004
+    names = chosen(lstms, file.prefix)
+    if len(names) > 1:
+        raise several(names)
+    if not names:
+        raise ModelError(_no_lstm(arrays, found, metadata))
+    prefix = names[0]
+    cell = f"{prefix}weight_ih_l0" not in arrays
+    lanes = [Lane(0, reverse=False)] if cell else _lanes(arrays, prefix)
+    both = any(lane.reverse for lane in lanes)
+    layers = 1 + max(lane.layer for lane in lanes)
+    rows, biases = [], []
+    for layer in range(layers):
+        own = [
+            canonical(_arrays(arrays, prefix, "" if cell else Lane(layer, reverse).suffix), GATES)
+            for reverse in (False, True)[: 1 + both]
+        ]
+        rows.append([weights for weights, _ in own])
+        biases += [pair for _, pair in own]
+    bias = any(name.startswith(f"{prefix}bias_ih") for name in arrays)
+    lstm, stack = network(
+        rows, "bidirectional" if both else "forward", [f"layer {layer}" for layer in range(layers)], bias=bias
+    )
+    kind = "nn.LSTMCell" if cell else "nn.LSTM"
+    what = f"a state dict of {kind}{f', {prefix.removesuffix(chr(46))}' if prefix else ''}"
+    return Model(lstm, stack, what, gates=GATES, halves=halves_of(lstm, biases), runner=RUNNER)
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
+    model = _model()
+    own = importlib.import_module(f"backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
+    return "; ".join(filter(None, (unfit(model, case), own))) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Run ``torch_lstm`` on the data of ``problem``, with the file's weights."""
+    return importlib.import_module(f"backends.{RUNNER}").run(with_own_weights(problem, _model()))
+
+
+@cache
+def _model() -> Model:
+    file = given()
+    model = read(file, None)
+    check_same(model, file)
+    return model
+
+
+def _prefixes(arrays: Arrays) -> list[str]:
+    """Give what the names of each recurrent module begin with."""
+    layers = [found["prefix"] for name in arrays if (found := _LAYER.fullmatch(name))]
+    cells = [found["prefix"] for name in arrays if (found := _CELL.fullmatch(name))]
+    return sorted({*layers, *cells})
+
+
+def _gates(arrays: Arrays, prefix: str) -> int:
+    """Count a module's gates: rows of its kernel over its units; 4 where that cannot be told, or does not come out."""
+    ending = "_l0" if f"{prefix}weight_ih_l0" in arrays else ""
+    W, R, P = (arrays.get(f"{prefix}weight_{name}{ending}") for name in ("ih", "hh", "hr"))
+    if W is None or R is None or P is not None or W.ndim != 2 or R.ndim != 2 or not R.shape[1]:  # noqa: PLR2004
+        return 4
+    return {3: 3, 1: 1}.get(len(R) / R.shape[1], 4)  # type: ignore[call-overload]
+
+
+def _lanes(arrays: Arrays, prefix: str) -> list[Lane]:
+    pattern = re.compile(re.escape(prefix) + r"weight_ih_l(?P<layer>\d+)(?P<reverse>_reverse)?")
+    found = (pattern.fullmatch(name) for name in arrays)
+    return sorted(Lane(int(one["layer"]), one["reverse"] is not None) for one in found if one)
+
+
+def _arrays(arrays: Arrays, prefix: str, suffix: str) -> LaneArrays:
+    names = tuple(f"{prefix}{name}{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    biased = [name for name in names[2:] if name in arrays]
+    missing = [name for name in names[:2] if name not in arrays] or (
+        [] if len(biased) != 1 else sorted({*names[2:]} - {*biased})
+    )
+    if missing:
+        raise ModelError(f"{', '.join(missing)} missing: an nn.LSTM has {', '.join(names)}.")
+    return LaneArrays(
+        arrays[names[0]], arrays[names[1]], tuple(arrays[name] for name in biased),
+        arrays.get(f"{prefix}weight_hr{suffix}"), names=(names[0], names[1], names[2]),
+    )  # fmt: skip
+
+
+def _no_lstm(arrays: Arrays, others: list[str], metadata: dict[str, str]) -> str:
+    if others:
+        first = others[0]
+        kind = "GRU" if _gates(arrays, first) == 3 else "plain RNN"  # noqa: PLR2004
+        return (
+            f"{first.removesuffix('.') or 'it'} is a {kind}: it has {'three gates' if kind == 'GRU' else 'no gates'} "
+            "where an LSTM has four, and cannot be compared with one."
+        )
+    dialect = metadata.get("dialect") or getattr(guess(arrays), "name", None)
+    if dialect in DIALECTS and dialect != "torch":
+        return (
+            f"it looks like {dialect}, and a state dict of torch is asked for: "
+            f"lockstep convert IN OUT --from {dialect} --to torch."
+        )
+    names = listed(sorted(arrays)) or "nothing"
+    return f"there is no LSTM in it: no name ends in weight_ih_l0, as one of nn.LSTM does. It holds {names}."

@@ -1,0 +1,147 @@
+"""A user's own ``nn.LSTM``: what a function in a Python file returns, its weights read and the module run as it is.
+
+Taken are an ``nn.LSTM`` and an ``nn.Module`` that has one; it is put into evaluation mode, since a dropout between
+layers would make every run another. The function is called after ``torch.manual_seed(0)``. Source: PyTorch
+documentation, ``torch.nn.LSTM``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+
+from backends import torch_lstm
+from harness.case import Case
+from harness.dialect import DIALECTS
+from harness.model_file import (
+    LaneArrays,
+    Model,
+    ModelError,
+    ModelFile,
+    canonical,
+    check_same,
+    chosen,
+    given,
+    halves_of,
+    network,
+    several,
+    unfit,
+)
+from harness.problem import Problem
+from harness.serve_model import value_of
+from harness.tensors import Lane
+from harness.trace import Stopwatch, Trace
+
+REQUIRES = ("torch",)
+INSTALL = "lockstep-rnn[torch]"
+DIALECT = "torch"
+
+GATES = DIALECTS["torch"].gates
+TAKEN = "Taken is an nn.LSTM, an nn.Module that has one, or a function that returns one of them"
+
+
+def read(file: ModelFile, value: Any) -> Model:
+    """Read the weights of the LSTM that ``value`` is or has.
+
+    Raises:
+        ModelError: If there is none, or there are several.
+    """
+    name, lstm = _lstm_in(value, file.prefix)
+    notes = [f"dropout = {lstm.dropout:g} between its layers is off: it runs in evaluation mode"] * bool(lstm.dropout)
+    if value is not lstm:
+        notes.append(f"it is module {name} of a {type(value).__name__}, whose other parts are not run")
+    lstm.eval()
+    rows, biases = [], []
+    for layer in range(lstm.num_layers):
+        lanes = [
+            canonical(_arrays(lstm, Lane(layer, reverse)), GATES) for reverse in (False, True)[: 1 + lstm.bidirectional]
+        ]
+        rows.append([weights for weights, _ in lanes])
+        biases += [own for _, own in lanes]
+    direction = "bidirectional" if lstm.bidirectional else "forward"
+    names = [f"layer {layer}" for layer in range(lstm.num_layers)]
+    own, stack = network(rows, direction, names, bias=bool(lstm.bias))
+    settings = "".join(f", {key}" for key in ("batch_first",) if getattr(lstm, key))
+    what = f"nn.LSTM of torch {torch.__version__}{settings}"
+    return Model(own, stack, what, gates=GATES, halves=halves_of(own, biases), notes=tuple(notes), more=lstm)
+
+
+def unsupported(case: Case) -> str | None:
+    """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
+    model = _model()
+    return "; ".join(filter(None, (unfit(model, case), torch_lstm.unsupported(replace(case, lstm=model.lstm))))) or None
+
+
+def run(problem: Problem) -> Trace:
+    """Run the model on the data of ``problem``, with its own weights.
+
+    Returns:
+        As ``backends.torch_lstm``.
+    """
+    stopwatch = Stopwatch()
+    with stopwatch("build"):
+        lstm = _model().more
+        for parameter in lstm.parameters():
+            parameter.requires_grad_(problem.dh is not None)
+    return torch_lstm.trace_of(lstm, problem, stopwatch)
+
+
+@cache
+def _model() -> Model:
+    file = given()
+    model = read(file, value_of(file))
+    check_same(model, file)
+    return model
+
+
+def _lstm_in(value: Any, prefix: str) -> tuple[str, torch.nn.LSTM]:
+    if isinstance(value, torch.nn.LSTM):
+        return "it", value
+    if not isinstance(value, torch.nn.Module):
+        returned = "nothing" if value is None else f"a {type(value).__name__} of {type(value).__module__}"
+        raise ModelError(f"it gives {returned}. {TAKEN}.")
+    kinds = dict(value.named_modules())
+    found = {name: module for name, module in kinds.items() if isinstance(module, torch.nn.LSTM)}
+    names = chosen(list(found), prefix)
+    if len(names) > 1:
+        raise several(names)
+    if names:
+        return names[0], found[names[0]]
+    others = {
+        name: type(one).__name__ for name, one in kinds.items() if type(one).__name__ in _OTHERS or _is_quantised(one)
+    }
+    if others:
+        first, kind = next(iter(others.items()))
+        where = f"{first or 'it'} is {'an' if kind[0] in 'LR' else 'a'} {kind}"
+        raise ModelError(f"{where}: {_OTHERS.get(kind, 'its weights are quantised, which is not taken')}. {TAKEN}.")
+    raise ModelError(f"it is a {type(value).__name__} without an nn.LSTM. {TAKEN}.")
+
+
+_OTHERS = {
+    "GRU": "a GRU is another network than an LSTM, and cannot be compared with one",
+    "GRUCell": "a GRU is another network than an LSTM, and cannot be compared with one",
+    "RNN": "a plain RNN is another network than an LSTM",
+    "RNNCell": "a plain RNN is another network than an LSTM",
+    "LSTMCell": "it is one step of an LSTM: load its weights into an nn.LSTM of one layer",
+}
+
+
+def _is_quantised(module: torch.nn.Module) -> bool:
+    """Whether it is an LSTM of torch's quantised modules."""
+    return type(module).__name__ == "LSTM" and "quantized" in type(module).__module__
+
+
+def _arrays(lstm: torch.nn.LSTM, lane: Lane) -> LaneArrays:
+    def array(name: str) -> Any:
+        return torch_lstm.array_of(getattr(lstm, name + lane.suffix).cpu().contiguous())
+
+    return LaneArrays(
+        array("weight_ih"),
+        array("weight_hh"),
+        tuple(array(name) for name in ("bias_ih", "bias_hh")) if lstm.bias else (),
+        array("weight_hr") if lstm.proj_size else None,
+        names=(f"weight_ih{lane.suffix}", f"weight_hh{lane.suffix}", f"bias_ih{lane.suffix}"),
+    )

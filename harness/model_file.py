@@ -1,0 +1,317 @@
+"""A user's model file: what is read of it, in canonical form, and what readers of ``backends`` have in common.
+
+A reader is a module that is found by an entry point of the group ``lockstep.models``, by the name of a kind of file:
+``onnx``, ``keras``, ``python``, ``tf1``, ``safetensors``. It is a backend too (``harness.backend``, with the same
+constants), which runs the one file that ``given`` names, and has one more function:
+
+    read(file, value) -> Model    of a ModelFile; ``value`` is what a Python file's function returned, else None
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from harness.case import LSTM, Case, Values
+from harness.dialect import GATES, summed, with_forget_bias
+from harness.problem import Problem, Weights, digest_of, dtype_of
+from harness.tensors import lanes, name_of
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+Stack = tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
+
+VARIABLE = "LOCKSTEP_MODEL"  # in a worker's environment: the file that it runs
+
+
+class ModelError(Exception):
+    """A file is no model that can be taken: one message, without the file's name, with what to do."""
+
+
+class ModelFile(Struct, frozen=True):
+    """Which file, and which LSTM in it."""
+
+    name: str  # what it is called in results
+    kind: str  # of its reader
+    path: str  # absolute; of a checkpoint its prefix
+    function: str = ""  # of a Python file
+    prefix: str = ""  # of names in it, where it has several LSTMs
+    forget_bias: float = 1.0  # added at run time, where the file's kind is of cells that do, and holds no settings
+    digest: str = ""  # of the weights that were read first
+
+
+@dataclass(frozen=True)
+class Model:
+    """An LSTM network as a file holds it, its weights in canonical form."""
+
+    lstm: LSTM
+    weights: Stack
+    what: str  # what it is, and of which framework's version
+    gates: str = GATES  # the order in which the file stacks its gates
+    halves: dict[str, tuple[Array, Array]] = field(default_factory=dict)  # two biases that were summed, by name of b
+    notes: tuple[str, ...] = ()  # what else a user should know
+    timesteps: int | None = None  # the only number it can be run with
+    batch: int | None = None  # likewise
+    from_zeros: bool = False  # it takes no initial state
+    whole: bool = False  # it takes no lengths
+    runner: str = ""  # the backend that runs its weights, where the file holds nothing but weights
+    unrunnable: str = ""  # why it cannot be run as it is
+    more: Any = None  # the reader's own; it stays in its process
+
+    @property
+    def dtype(self) -> str:
+        """The precision of its weights."""
+        return self.weights[0][0].W.dtype.name
+
+    def arrays(self) -> Arrays:
+        """Give the weights by name."""
+        rows = [one for row in self.weights for one in row]
+        return {
+            name_of(name, lane, self.lstm): array
+            for lane, one in zip(lanes(self.lstm), rows, strict=True)
+            for name, array in one.arrays().items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        own = hashlib.sha256(digest_of(self.arrays()).encode())
+        own.update(repr(self.lstm).encode())  # not its JSON: whether defaults are left out of that goes by identity
+        return own.hexdigest()
+
+
+def environment_of(file: ModelFile) -> tuple[str, str]:
+    """Give the variable that names a file to the worker that runs it."""
+    return VARIABLE, msgspec.json.encode(file).decode()
+
+
+def given() -> ModelFile:
+    """Give the file that this worker runs."""
+    return msgspec.json.decode(os.environ[VARIABLE], type=ModelFile)
+
+
+def check_same(model: Model, file: ModelFile) -> None:
+    """Make sure that a file gives the weights that were read of it first.
+
+    Raises:
+        RuntimeError: If it gives others.
+    """
+    if file.digest and model.digest != file.digest:
+        raise RuntimeError(
+            f"{file.name} gave other weights when it was read again: let it load them, or draw them from a seed of "
+            "its own"
+        )
+
+
+def unfit(model: Model, case: Case) -> str | None:
+    """Say why a model cannot be run with a case's data as it is, or return None if it can."""
+    T, B, _, _ = case.shape
+    state = case.run.values("initial_state")
+    from_zeros = state.kind == "zeros" or state.scale == 0
+    reasons = {
+        f"it computes in {model.dtype}, and the case in {case.run.dtype}": model.dtype != case.run.dtype,
+        f"it takes {model.timesteps} timesteps, and the case has {T}": model.timesteps not in {None, T},
+        f"it takes a batch of {model.batch}, and the case has one of {B}": model.batch not in {None, B},
+        'it takes no initial state, and the case has one: set initial_state = "zeros"': model.from_zeros
+        and not from_zeros,
+        "it takes no lengths, and the case has them": model.whole and case.run.lengths is not None,
+        model.unrunnable: bool(model.unrunnable),
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+
+
+def fitted(case: Case, model: Model) -> Case:
+    """Give a case with data that a model can be run with as it is."""
+    run = case.run
+    run = replace(
+        run,
+        dtype=model.dtype,  # type: ignore[arg-type]
+        timesteps=model.timesteps or run.timesteps,
+        batch=model.batch or run.batch,
+        initial_state=Values(kind="zeros") if model.from_zeros else run.initial_state,
+    )
+    return replace(case, run=run)
+
+
+def with_own_weights(problem: Problem, model: Model) -> Problem:
+    """Give a problem with a model's weights, in the problem's dtype."""
+    dtype = dtype_of(problem.case.run.dtype)
+    rows = tuple(
+        tuple(Weights(**{name: array.astype(dtype) for name, array in one.arrays().items()}) for one in row)
+        for row in model.weights
+    )
+    case = replace(problem.case, lstm=model.lstm)
+    return Problem(case, rows, problem.x, problem.h0, problem.c0, problem.lengths, problem.dh, problem.dc)
+
+
+@dataclass(frozen=True)
+class LaneArrays:
+    """The arrays of one lane as a file stores them, (4H, ·), and how it calls them."""
+
+    W: Array
+    R: Array
+    biases: tuple[Array, ...]  # (4H,), none, one or two
+    P: Array | None = None  # (P, H)
+    p: Array | None = None  # (3, H), gates i, f, o
+    names: tuple[str, str, str] = ("W", "R", "bias")
+    where: str = ""  # begins each message
+
+
+def canonical(lane: LaneArrays, gates: str, forget_bias: float = 0.0) -> tuple[Weights, tuple[Array, ...]]:
+    """Bring the arrays of one lane to canonical form; give them with the biases before they were summed.
+
+    Args:
+        lane: As they are stored.
+        gates: The order in which they are stacked.
+        forget_bias: What is added to the stored bias at run time.
+
+    Raises:
+        ModelError: If they do not fit together, or are no floating-point numbers.
+    """
+    _check_lane(lane)
+    order = [gates.index(gate) for gate in GATES]
+
+    def reordered(array: Array) -> Array:
+        blocks = array.reshape(4, len(array) // 4, *array.shape[1:])[order]
+        return np.ascontiguousarray(blocks.reshape(array.shape))
+
+    biases = tuple(reordered(bias) for bias in lane.biases) or (np.zeros(len(lane.W), lane.W.dtype),)
+    b = biases[0] if len(biases) == 1 else summed(*biases)
+    b = with_forget_bias(b, forget_bias) if forget_bias else b
+    P = None if lane.P is None else np.ascontiguousarray(lane.P)
+    return Weights(reordered(lane.W), reordered(lane.R), b, P, lane.p), biases
+
+
+def _check_lane(lane: LaneArrays) -> None:
+    W, R, bias = lane.names
+    arrays = {W: lane.W, R: lane.R, "projection": lane.P, "peepholes": lane.p}
+    arrays |= {bias if k == 0 else f"{bias}, the second": one for k, one in enumerate(lane.biases)}
+    there = {name: array for name, array in arrays.items() if array is not None}
+    for name, array in there.items():
+        if array.dtype.name not in {"float16", "bfloat16", "float32", "float64"}:
+            hint = ": quantised weights are not taken, export it in floating point" if array.dtype.kind in "iu" else ""
+            raise ModelError(f"{lane.where}{name} is {array.dtype}{hint}.")
+    dtypes = {array.dtype.name for array in there.values()}
+    if len(dtypes) > 1:
+        raise ModelError(f"{lane.where}its weights are of several dtypes: {', '.join(sorted(dtypes))}.")
+    rows = len(lane.R)
+    H = lane.R.shape[1] if lane.P is None else lane.P.shape[1]
+    wanted = {W: (4 * H, "I"), R: (4 * H, "P" if lane.P is not None else H)}
+    fits = lane.W.ndim == lane.R.ndim == 2 and len(lane.W) == rows == 4 * H and H > 0  # noqa: PLR2004
+    fits = fits and all(bias.shape == (4 * H,) for bias in lane.biases)
+    fits = (
+        fits and (lane.P is None or lane.P.shape == (lane.R.shape[1], H)) and (lane.p is None or lane.p.shape == (3, H))
+    )
+    if not fits:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in there.items())
+        needed = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in wanted.items())
+        raise ModelError(
+            f"{lane.where}shapes do not fit together: {shapes}. With H = {H} an LSTM has {needed}, biases ({4 * H},)."
+        )
+
+
+def network(
+    rows: Sequence[Sequence[Weights]], direction: str, names: Sequence[str], *, bias: bool, **settings: Any
+) -> tuple[LSTM, Stack]:
+    """Make a network of layers.
+
+    Args:
+        rows: Canonical weights by layer, then direction.
+        direction: Of all layers.
+        names: What the layers are called in the file.
+        bias: Whether there is one.
+        settings: Further fields of ``harness.case.LSTM``.
+
+    Raises:
+        ModelError: If the layers do not fit on each other, or are of several sizes, for which a case has no place.
+    """
+    first = rows[0][0]
+    lstm = LSTM(
+        input_size=first.W.shape[1],
+        hidden_size=len(first.W) // 4,
+        num_layers=len(rows),
+        direction=direction,  # type: ignore[arg-type]
+        proj_size=0 if first.P is None else len(first.P),
+        bias=bias,
+        peephole=first.p is not None,
+        **{"forget_bias": 0.0, **settings},
+    )
+    for layer, (row, name) in enumerate(zip(rows, names, strict=True)):
+        for one in row:
+            found = (len(one.W) // 4, one.R.shape[1])
+            if found != (lstm.hidden_size, lstm.output_size):
+                raise ModelError(
+                    f"its layers are of several sizes ({names[0]} has {lstm.hidden_size} units, {name} {found[0]}), "
+                    f"and a case has one hidden_size: take one of them, by --model-prefix {name}."
+                )
+            if one.W.shape[1] != lstm.input_size_of(layer):
+                gets = (
+                    f"gets {lstm.input_size_of(layer)} from {names[layer - 1]}" if layer else "its directions take one"
+                )
+                raise ModelError(
+                    f"shapes do not fit together: {name} takes an input of width {one.W.shape[1]}, and {gets}."
+                )
+    return lstm, tuple(tuple(row) for row in rows)
+
+
+def check_alike(names: Sequence[str], settings: Sequence[dict[str, Any]]) -> None:
+    """Make sure that all layers have the settings of the first.
+
+    Raises:
+        ModelError: If one has others.
+    """
+    for name, own in zip(names, settings, strict=True):
+        for key, value in own.items():
+            if value != settings[0][key]:
+                raise ModelError(
+                    f"its layers differ in {key} ({names[0]}: {settings[0][key]}, {name}: {value}), and a case has "
+                    f"one: take one of them, by --model-prefix {name}."
+                )
+
+
+def halves_of(lstm: LSTM, biases: Iterable[tuple[Array, ...]]) -> dict[str, tuple[Array, Array]]:
+    """Name the pairs of biases, in the order of lanes, where there are two."""
+    named = zip((name_of("b", lane, lstm) for lane in lanes(lstm)), biases, strict=True)
+    return {name: (own[0], own[1]) for name, own in named if len(own) == 2}  # noqa: PLR2004
+
+
+def chosen(found: Sequence[str], prefix: str, what: str = "LSTM") -> list[str]:
+    """Choose the names that begin with a prefix; all where there is none.
+
+    Raises:
+        ModelError: If none does.
+    """
+    kept = [name for name in found if name.startswith(prefix)]
+    if found and not kept:
+        close = difflib.get_close_matches(prefix, found, n=1)
+        guess = f' Did you mean "{close[0]}"?' if close else ""
+        raise ModelError(f'no {what} in it begins with "{prefix}".{guess} There are: {listed(found)}.')
+    return kept
+
+
+def several(names: Sequence[str], what: str = "LSTMs") -> ModelError:
+    """Say that there are several, and how one is chosen."""
+    return ModelError(
+        f"it has {len(names)} {what}: {listed(names)}. Choose one by what its name begins with, such as "
+        f"--model-prefix {names[0]}."
+    )
+
+
+MOST_LISTED = 12
+
+
+def listed(names: Iterable[str]) -> str:
+    """Name some things, not hundreds."""
+    names = [name or '""' for name in names]
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more

@@ -1,0 +1,153 @@
+"""What is said of two recordings that were held against each other, framework by framework."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.messages import headline, number, printable, text_of
+from harness.results import Difference
+from harness.versions import Pair, Pairs, Versions
+
+MOST_NAMES = 6  # of what only one recording has
+
+
+def show_pairs(console: Console, found: Pairs) -> None:
+    """Print for each framework what two versions of it come to, a table of its backends, and what diverges in full."""
+    for pairs in by_framework(found.pairs):
+        _print(console, told(pairs))
+        console.print(_table(pairs))
+        for pair in pairs:
+            if pair.verdict == "diverge":
+                _print(console, divergence_text(pair))
+            elif pair.verdict == "wrong alike":
+                _print(console, alike_text(pair))
+    for which, names in zip(("first", "second"), found.alone, strict=True):
+        if names:
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            _print(console, f"Only the {which} has {', '.join(names[:MOST_NAMES])}{more}.")
+
+
+def by_framework(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Part pairs by the framework that was recorded."""
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(framework_of(pair), []).append(pair)
+    return list(groups.values())
+
+
+def framework_of(pair: Pair) -> str:
+    """Give the framework's name: what a backend requires first."""
+    return next(iter(pair.versions[0]))
+
+
+def told(pairs: Sequence[Pair]) -> str:
+    """Say in one line how far two versions are apart: "onnxruntime 1.31.1 against 1.17.3: agree to 1.1 sigma ..."."""
+    framework = framework_of(pairs[0])
+    news, olds = (_merged([pair.versions[side] for pair in pairs]) for side in (0, 1))
+    others = [
+        _against(name, news[name], olds[name])
+        for name in news
+        if name != framework and name in olds and news[name] != olds[name]
+    ]
+    line = _against(framework, news[framework], olds.get(framework, "unknown"))
+    beside = f" ({', '.join(others)})" if others else ""
+    by = {
+        verdict: [pair for pair in pairs if pair.verdict == verdict] for verdict in ("diverge", "agree", "wrong alike")
+    }
+    parts = []
+    if by["diverge"]:
+        parts.append(f"{len(by['diverge'])} of {len(pairs)} runs differ by more than rounding")
+    if by["agree"]:
+        parts.append(f"{'the others ' if parts else ''}{_agreement(by['agree'])}")
+    if by["wrong alike"]:
+        parts.append(f"in {len(by['wrong alike'])} of {len(pairs)} runs both leave the reference alike")
+    return f"{line}: {'; '.join(parts)}{beside}."
+
+
+def alike_text(pair: Pair) -> str:
+    """Say where both leave the reference, in one line."""
+    assert pair.reference is not None
+    judged, _ = pair.reference
+    first = judged.first_divergence
+    assert first is not None
+    finding = f" (known: {judged.known})" if judged.known else ""
+    apart = max(tensor.worst.abs for tensor in pair.difference.tensors.values())
+    off = max(tensor.worst.abs for tensor in judged.tensors.values())
+    return (
+        f'{pair.backend}, case "{pair.case}": both leave the reference in {first.tensor} at timestep {first.timestep}'
+        f"{finding}, by {off:.2g}, and are {apart:.2g} apart there at most."
+    )
+
+
+def divergence_text(pair: Pair) -> str:
+    """Say where two versions leave each other, and which of them leaves the reference, and why."""
+    run, framework = pair.difference, framework_of(pair)
+    new, old = (f"{framework} {versions.get(framework, 'unknown')}" for versions in pair.versions)
+    if new == old:
+        new, old = f"{new} (the first)", f"{old} (the second)"
+    first = run.first_divergence
+    assert first is not None
+    tensor = run.tensors[first.tensor]
+    worst_name, worst = max(run.tensors.items(), key=lambda item: item[1].worst.sigma)
+    back = ", in the backward pass" if first.backward else ""
+    when = f"timestep {first.timestep} of {run.timesteps}{back}"
+    lines = [f'{pair.backend}, case "{pair.case}": {new} and {old} part at {when}.']
+    if tensor.first_divergence is not None:
+        lines.append(f"  First: {_place(first.tensor, tensor.first_divergence, new, old)}, limit {run.limit}.")
+    lines.append(f"  Worst: {_place(worst_name, worst.worst, new, old)}.")
+    for version, judged in zip((new, old), pair.reference or (), strict=False):
+        text = headline(judged) if judged.status == "agree" or judged.known else text_of(judged)
+        known = f" Known: lockstep findings {judged.known}" if judged.known else ""
+        lines.append(f"  {version}: " + text.replace("\n", "\n  ") + known)
+    return "\n".join(lines)
+
+
+def _place(name: str, difference: Difference, new: str, old: str) -> str:
+    at = ", ".join(str(index) for index in difference.at)
+    return (
+        f"{name}[{at}] = {difference.observed:.9g} with {new}, {difference.expected:.9g} with {old}: "
+        f"{number(difference.sigma)} sigma ({number(difference.ulp)} ULP, {difference.abs:.2g} absolute)"
+    )
+
+
+def _agreement(pairs: Sequence[Pair]) -> str:
+    if all(pair.same_bits for pair in pairs):
+        return "agree bit for bit"
+    sigma, ulp = max(pair.sigma for pair in pairs), max(pair.ulp for pair in pairs)
+    return f"agree to {number(sigma)} sigma, {number(ulp)} ulp at most"
+
+
+def _against(name: str, new: str, old: str) -> str:
+    return f"{name} {new} against {old}" if new != old else f"{name} {new} against itself"
+
+
+def _merged(versions: Sequence[Versions]) -> Versions:
+    return {name: version for one in versions for name, version in one.items()}
+
+
+def _table(pairs: Sequence[Pair]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("backend", overflow="fold")
+    for column in ("cases", "same bits", "sigma", "ulp"):
+        table.add_column(column, justify="right")
+    table.add_column("largest in", overflow="fold")
+    for backend in dict.fromkeys(pair.backend for pair in pairs):
+        own = [pair for pair in pairs if pair.backend == backend]
+        judged = [pair for pair in own if pair.verdict != "wrong alike"] or own
+        worst = max(judged, key=lambda pair: pair.sigma)
+        cells = (str(len(own)), str(sum(pair.same_bits for pair in own)), number(worst.sigma))
+        largest = "" if worst.same_bits else worst.case
+        style = "bold red" if any(pair.verdict == "diverge" for pair in own) else ""
+        table.add_row(
+            Text(printable(backend), style), *cells, number(max(pair.ulp for pair in judged)), Text(printable(largest))
+        )
+    return table
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(Text(printable(text)), soft_wrap=True)

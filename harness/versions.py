@@ -1,0 +1,196 @@
+"""Two recordings of the same cases and backends, held against each other: two versions of a framework, say.
+
+The distance between two traces is told in the same sigma as anywhere else, that of the reference's noise: two
+healthy implementations lie some one or two of them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
+from threadpoolctl import threadpool_limits
+
+from harness.case import Case
+from harness.compare import compare, limit_for
+from harness.errors import LockstepError, TraceError
+from harness.record import judge_files
+from harness.reference import Expected, ExpectedTensor
+from harness.results import Limit, RunResult, judge
+from harness.run import Problems, as_known
+from harness.serve import THREADS
+from harness.trace import Recorded, Trace, check_same_problem, load_trace
+
+# Two recordings that are wrong are wrong alike if they are this much closer to each other than to what is right.
+ALIKE = 1e-3
+
+Versions = dict[str, str]
+
+
+class Pair(Struct, frozen=True, kw_only=True):
+    """One case of one backend, recorded twice.
+
+    ``difference`` is judged as if the second recording's numbers were what is expected. "wrong alike": beyond the
+    limit, but both leave the reference, at one place and next to each other; the noise is that of other numbers then.
+    """
+
+    case: str
+    backend: str
+    verdict: Literal["agree", "diverge", "wrong alike"]
+    same_bits: bool
+    versions: tuple[Versions, Versions]
+    difference: RunResult
+    reference: tuple[RunResult, RunResult] | None = None  # both against the reference, where they diverge
+
+    @property
+    def sigma(self) -> float:
+        """The largest difference in sigma of the reference's noise."""
+        return max(tensor.worst.sigma for tensor in self.difference.tensors.values())
+
+    @property
+    def ulp(self) -> float:
+        """The largest difference in floats."""
+        return max(tensor.worst.ulp for tensor in self.difference.tensors.values())
+
+
+class Pairs(Struct, frozen=True, kw_only=True):
+    """What two recordings come to; ``alone`` are the cases and backends that only one of them has."""
+
+    format: Literal[1] = 1
+    pairs: list[Pair]
+    alone: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))  # "CASE.BACKEND"
+
+    @property
+    def agree(self) -> bool:
+        """Whether no pair diverges."""
+        return all(pair.verdict != "diverge" for pair in self.pairs)
+
+
+def hold_against(
+    new: Path, old: Path, backends: Iterable[str] | None = None, limit: float | None = None
+) -> tuple[Pairs, list[LockstepError]]:
+    """Hold one recording against another.
+
+    Args:
+        new: A trace or a folder of them.
+        old: Likewise; traces belong together by case and backend, which their names say.
+        backends: Which to compare; None is all.
+        limit: Sigma beyond which two numbers diverge; None leaves it to each case.
+
+    Returns:
+        What was compared, and what kept other files from it.
+
+    Raises:
+        TraceError: If a path has no traces, or the two have nothing in common.
+    """
+    wanted = None if backends is None else set(backends)
+    news, olds = _traces(new, wanted), _traces(old, wanted)
+    both = [name for name in news if name in olds]
+    if not both:
+        raise TraceError(f"{new} and {old} have no case and backend in common.")
+    pairs, errors, problems = [], [], Problems()
+    with threadpool_limits(THREADS):
+        for name in both:
+            try:
+                pairs.append(_pair(news[name], olds[name], problems, limit))
+            except LockstepError as error:
+                errors.append(error)
+        pairs = _explained(pairs, news, olds)
+    alone = [name for name in news if name not in olds], [name for name in olds if name not in news]
+    return Pairs(pairs=pairs, alone=alone), errors
+
+
+def difference(case: Case, new: Trace, old: Trace, expected: Expected, limit: Limit) -> RunResult:
+    """Measure one trace against another of the same problem, in the noise of what is expected.
+
+    Only tensors that both have are compared.
+
+    Raises:
+        TraceError: If they have none in common.
+    """
+    news, olds = new.tensors(case), old.tensors(case)
+    common = {name: array for name, array in news.items() if name in olds}
+    if not common:
+        raise TraceError(f"case {case.name}: the two traces have no tensor in common.")
+    against = {
+        name: ExpectedTensor(
+            olds[name].astype(expected[name].value.dtype), np.zeros_like(expected[name].rest), expected[name].noise
+        )
+        for name in common
+    }
+    # Golden values say nothing of how far two traces are from each other.
+    plain = replace(case, expect=None)
+    measured = RunResult(
+        case=case.name, backend="", status="agree", limit=limit, timesteps=case.run.timesteps,
+        tensors=compare(Trace().replaced(**common), against, plain, limit),
+    )  # fmt: skip
+    return judge(measured, limit)
+
+
+def _pair(new: Path, old: Path, problems: Problems, limit: float | None) -> Pair:
+    (trace, recorded), (other, other_recorded) = load_trace(new), load_trace(old)
+    case = recorded.case
+    problems.keep_only(case)
+    problem = problems.problem(case)
+    for one, path in ((recorded, new), (other_recorded, old)):
+        check_same_problem(one, problem, path)
+    bound = limit_for(case, limit)
+    found = difference(case, trace, other, problems.expected(case), bound)
+    if found.status == "diverge" and bound.sigma is not None:
+        # As against the reference: is it rounding that the network itself amplifies?
+        found = difference(case, trace, other, problems.widened(case), bound)
+    a, b = trace.tensors(case), other.tensors(case)
+    return Pair(
+        case=case.name,
+        backend=recorded.backend,
+        verdict="agree" if found.status == "agree" else "diverge",
+        same_bits=all(a[name].tobytes() == b[name].tobytes() for name in a.keys() & b.keys()),
+        versions=(_versions(recorded), _versions(other_recorded)),
+        difference=replace(found, backend=recorded.backend),
+    )
+
+
+def _explained(pairs: list[Pair], news: dict[str, Path], olds: dict[str, Path]) -> list[Pair]:
+    """Hold what diverges against the reference, both sides, with the explanation of the one that leaves it."""
+    judged: dict[str, tuple[dict[str, RunResult], dict[str, RunResult]]] = {}
+    for backend in dict.fromkeys(pair.backend for pair in pairs if pair.verdict == "diverge"):
+        names = [f"{pair.case}.{backend}" for pair in pairs if pair.backend == backend]
+        first, second = (_judged([files[name] for name in names]) for files in (news, olds))
+        judged[backend] = first, second
+    return [
+        _with_reference(pair, judged[pair.backend][0][pair.case], judged[pair.backend][1][pair.case])
+        if pair.verdict == "diverge"
+        else pair
+        for pair in pairs
+    ]
+
+
+def _judged(files: list[Path]) -> dict[str, RunResult]:
+    """Judge one backend's traces by the reference; known findings are marked."""
+    cases = {recorded.case.name: recorded.case for _, recorded in map(load_trace, files)}
+    return {run.case: as_known(run, cases[run.case]) for run in judge_files(files, None, None)[0]}
+
+
+def _with_reference(pair: Pair, first: RunResult, second: RunResult) -> Pair:
+    apart = max(tensor.worst.abs for tensor in pair.difference.tensors.values())
+    off = max((tensor.worst.abs for tensor in first.tensors.values()), default=0.0)
+    same_place = first.first_divergence is not None and first.first_divergence == second.first_divergence
+    alike = same_place and apart <= ALIKE * off
+    return replace(pair, verdict="wrong alike" if alike else "diverge", reference=(first, second))
+
+
+def _traces(path: Path, backends: set[str] | None) -> dict[str, Path]:
+    """Give the traces of a path by CASE.BACKEND, as their files are called."""
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    found = {file.stem: file for file in files if backends is None or file.stem.rpartition(".")[2] in backends}
+    if not found:
+        raise TraceError(f"{path}: no trace (*.safetensors) in this folder.")
+    return found
+
+
+def _versions(recorded: Recorded) -> Versions:
+    return {**recorded.versions, "numpy": str(recorded.environment.get("numpy", "unknown"))}

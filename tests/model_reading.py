@@ -1,0 +1,66 @@
+"""Files read by their readers, in a worker as ``lockstep run --model`` has it; many of them in one process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from harness.model_file import ModelFile
+from harness.models import find_readers, parse_model
+from harness.serve_model import Found, find
+from harness.worker import Process
+
+PLANTED = Path(__file__).parent / "planted_models"
+
+
+def needs(*modules):
+    """Skip where a framework is not installed."""
+    absent = [name for name in modules if find_spec(name) is None]
+    return pytest.mark.skipif(bool(absent), reason=f"{', '.join(absent)} not installed")
+
+
+def line_of(text: str) -> int:
+    """Give the line of the planted Python file that holds a text."""
+    lines = (PLANTED / "torch_modules.py").read_text().splitlines()
+    return 1 + next(k for k, line in enumerate(lines) if text in line)
+
+
+def make(script, *arguments, **environment):
+    """Run a script that writes planted files."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    subprocess.run(
+        [sys.executable, PLANTED / script, *map(str, arguments)],
+        check=True, capture_output=True, text=True, env={**os.environ, **quiet}, timeout=300,
+    )  # fmt: skip
+
+
+def read_all(module: str, files: list[ModelFile]) -> list[Found]:
+    """Read files, in this process."""
+    reader = import_module(module)
+    return [find(reader, file) for file in files]
+
+
+def reading(*texts: str | Path | tuple[str | Path, str]) -> list[Found]:
+    """Read files of one kind; with a prefix, (file, prefix)."""
+    pairs = [text if isinstance(text, tuple) else (text, "") for text in texts]
+    files = [parse_model(str(text), prefix) for text, prefix in pairs]
+    reader = find_readers()[files[0].kind]
+    process = Process(reader.environment)
+    try:
+        found = process.call(read_all, (reader.module, files), timeout=300)
+    finally:
+        process.close()
+    assert isinstance(found, list), found
+    return found
+
+
+def said(found: Found) -> str:
+    """Give the message of a file that is refused."""
+    assert found.status == "wrong", found
+    return found.message
