@@ -129,6 +129,7 @@ def planted(arrays):
     }
 
 
+@pytest.mark.slow
 @torch
 @needs("torch")
 def test_wrong_exports_diverge_and_are_named(lockstep, exported, tmp_path):
@@ -255,6 +256,7 @@ def test_functions_that_fail_exit_3_and_what_is_no_lstm_exits_2(lockstep, functi
     assert text in " ".join(err.split())
 
 
+@pytest.mark.slow
 @torch
 @needs("torch")
 def test_a_function_that_gives_other_weights_each_time_is_found_out(lockstep):
@@ -263,6 +265,7 @@ def test_a_function_that_gives_other_weights_each_time_is_found_out(lockstep):
     assert "gave other weights when it was read again: let it load them, or draw them from a seed of its own" in out
 
 
+@pytest.mark.slow
 @torch
 @needs("torch")
 def test_files_of_other_sizes_do_not_go_together(lockstep):

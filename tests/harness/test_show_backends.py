@@ -124,6 +124,7 @@ def _columns(page: str) -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_page_tells_every_backend_and_what_it_can_do():
     page = PAGE.read_text()
     told = _columns(page)
