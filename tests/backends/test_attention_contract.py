@@ -82,6 +82,7 @@ def test_another_value_of_one_variable_moves_every_step(run_backend, backend):
         assert (np.abs(other.trace.logit - answer.trace.logit).max(axis=(1, 2)) > 1e-6).all(), name
 
 
+@pytest.mark.slow  # each form is run above, with every gradient
 @every_backend
 @pytest.mark.parametrize("feature", DECODER_FEATURES)
 def test_a_feature_is_supported_and_right_or_refused_with_a_reason(run_backend, backend, feature):

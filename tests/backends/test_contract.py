@@ -25,6 +25,7 @@ from harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
 # The suite runs the contract for the main job's; for the others `nox -s contract` does, where all are installed.
+COMPILED = {"torch_compile", "torch_onnx", "tf_function_xla", "keras_jax"}  # some seconds for each shape
 MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
 
 
@@ -34,7 +35,7 @@ def marks_of(backend: BackendInfo, *, everywhere: bool = False) -> list[pytest.M
     missing = backend.missing()
     if missing:
         marks.append(pytest.mark.skip(reason=missing))
-    if backend.name not in MAIN and not everywhere:
+    if backend.name not in MAIN and (not everywhere or backend.name in COMPILED):
         marks.append(pytest.mark.slow)
     return marks
 
