@@ -2,7 +2,8 @@
 
 Each step runs ``static_rnn`` of one timestep around a cell of its own, and makes its projections anew by
 ``get_variable``, all under one ``variable_scope`` with ``reuse=tf.AUTO_REUSE``: so that there is one variable of each
-name. Source: TensorFlow 2.21, ``tf.compat.v1.variable_scope``; the graph as ``backends.tf1_attention`` says.
+name. Source: TensorFlow 2.21, ``tf.compat.v1.variable_scope``, ``rnn_cell.LSTMCell``;
+the graph as ``backends.tf1_attention`` says.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _parts(lstm: LSTM, shapes: dict[str, tuple[int, ...]], dtype: Any) -> tf1_at
     names = [name for name in ("W_tilde", "b_tilde", "W_target", "W_a") if name in shapes]
 
     def cell(y: Any, state: Any) -> tuple[Any, Any]:
-        one_step = tf1.nn.rnn_cell.BasicLSTMCell(
+        one_step = tf1.nn.rnn_cell.LSTMCell(
             lstm.hidden_size, forget_bias=lstm.forget_bias, reuse=tf1.AUTO_REUSE, dtype=dtype, name="lstm_cell"
         )
         with tf1.variable_scope("decoder", **scope) as own:
