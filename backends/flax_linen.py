@@ -10,6 +10,9 @@ other. Source: Flax documentation, ``flax.linen.LSTMCell``, ``flax.linen.RNN``; 
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import flax.linen as nn
 import jax
 from flax.traverse_util import unflatten_dict
@@ -42,10 +45,11 @@ def run(problem: Problem) -> Trace:
     return jax_network.run(problem, _lane, DIALECTS["flax"])
 
 
-def _lane(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+def run_lane(
+    kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
 ) -> lanes.Tensors:
-    cell = nn.LSTMCell(
+    """Run one direction of one layer by a cell of some kind over x (T, B, I)."""
+    cell = kind(
         lstm.hidden_size,
         gate_fn=jax_network.ACTIVATIONS[lstm.recurrent_activation],
         activation_fn=jax_network.ACTIVATIONS[lstm.activation],
@@ -55,3 +59,6 @@ def _lane(
     parameters = {"params": {"cell": unflatten_dict(weights, sep=".")}}
     carry, h = layer.apply(parameters, x, initial_carry=first[::-1], seq_lengths=lengths)
     return flax_lengths.zeroed(carry, h, lengths)
+
+
+_lane = partial(run_lane, nn.LSTMCell)

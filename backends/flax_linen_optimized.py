@@ -10,15 +10,14 @@ other. Source: Flax documentation, ``flax.linen.OptimizedLSTMCell``, ``flax.line
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
-import flax.linen as nn
-import jax
-from flax.traverse_util import unflatten_dict
+from functools import partial
 
-from backends import flax_lengths, jax_network, lanes
-from harness.case import LSTM, Case
+import flax.linen as nn
+
+from backends import flax_lengths, flax_linen, jax_network
+from harness.case import Case
 from harness.dialect import DIALECTS
 from harness.problem import Problem
-from harness.tensors import Lane
 from harness.trace import Trace
 
 REQUIRES = ("flax", "jax")
@@ -42,16 +41,4 @@ def run(problem: Problem) -> Trace:
     return jax_network.run(problem, _lane, DIALECTS["flax"])
 
 
-def _lane(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
-) -> lanes.Tensors:
-    cell = nn.OptimizedLSTMCell(
-        lstm.hidden_size,
-        gate_fn=jax_network.ACTIVATIONS[lstm.recurrent_activation],
-        activation_fn=jax_network.ACTIVATIONS[lstm.activation],
-        param_dtype=x.dtype,
-    )
-    layer = nn.RNN(cell, time_major=True, return_carry=True, reverse=lane.reverse, keep_order=True)
-    parameters = {"params": {"cell": unflatten_dict(weights, sep=".")}}
-    carry, h = layer.apply(parameters, x, initial_carry=first[::-1], seq_lengths=lengths)
-    return flax_lengths.zeroed(carry, h, lengths)
+_lane = partial(flax_linen.run_lane, nn.OptimizedLSTMCell)

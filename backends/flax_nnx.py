@@ -10,6 +10,9 @@ other. Source: Flax documentation, ``flax.nnx.LSTMCell``, ``flax.nnx.RNN``; leng
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import jax
 from flax import nnx
 
@@ -41,10 +44,11 @@ def run(problem: Problem) -> Trace:
     return jax_network.run(problem, _lane, DIALECTS["nnx"])
 
 
-def _lane(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+def run_lane(
+    kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
 ) -> lanes.Tensors:
-    cell = nnx.LSTMCell(
+    """Run one direction of one layer by a cell of some kind, (input size, hidden size), over x (T, B, I)."""
+    cell = kind(
         lstm.input_size_of(lane.layer),
         lstm.hidden_size,
         gate_fn=jax_network.ACTIVATIONS[lstm.recurrent_activation],
@@ -53,8 +57,11 @@ def _lane(
         rngs=nnx.Rngs(0),
     )
     for name, array in weights.items():
-        linear, _, kind = name.partition(".")
-        setattr(getattr(cell, linear), kind, nnx.Param(array))
+        linear, _, which = name.partition(".")
+        setattr(getattr(cell, linear), which, nnx.Param(array))
     layer = nnx.RNN(cell, time_major=True, return_carry=True, reverse=lane.reverse, keep_order=True)
     carry, h = layer(x, initial_carry=first[::-1], seq_lengths=lengths)
     return flax_lengths.zeroed(carry, h, lengths)
+
+
+_lane = partial(run_lane, nnx.LSTMCell)

@@ -10,14 +10,14 @@ other. Source: Flax documentation, ``flax.nnx.OptimizedLSTMCell``, ``flax.nnx.RN
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
-import jax
+from functools import partial
+
 from flax import nnx
 
-from backends import flax_lengths, jax_network, lanes
-from harness.case import LSTM, Case
+from backends import flax_lengths, flax_nnx, jax_network
+from harness.case import Case
 from harness.dialect import DIALECTS
 from harness.problem import Problem
-from harness.tensors import Lane
 from harness.trace import Trace
 
 REQUIRES = ("flax", "jax")
@@ -41,20 +41,4 @@ def run(problem: Problem) -> Trace:
     return jax_network.run(problem, _lane, DIALECTS["nnx_optimized"])
 
 
-def _lane(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
-) -> lanes.Tensors:
-    cell = nnx.OptimizedLSTMCell(
-        lstm.input_size_of(lane.layer),
-        lstm.hidden_size,
-        gate_fn=jax_network.ACTIVATIONS[lstm.recurrent_activation],
-        activation_fn=jax_network.ACTIVATIONS[lstm.activation],
-        param_dtype=x.dtype,
-        rngs=nnx.Rngs(0),
-    )
-    for name, array in weights.items():
-        linear, _, kind = name.partition(".")
-        setattr(getattr(cell, linear), kind, nnx.Param(array))
-    layer = nnx.RNN(cell, time_major=True, return_carry=True, reverse=lane.reverse, keep_order=True)
-    carry, h = layer(x, initial_carry=first[::-1], seq_lengths=lengths)
-    return flax_lengths.zeroed(carry, h, lengths)
+_lane = partial(flax_nnx.run_lane, nnx.OptimizedLSTMCell)

@@ -10,15 +10,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
-from msgspec.structs import replace
 
-from backends import keras_layers
+from backends import keras_layers, keras_on_tf
 from harness.case import LSTM, Case
 from harness.problem import Problem
-from harness.trace import Stopwatch, Trace
+from harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"
@@ -54,32 +52,7 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D H), the final states of all layers and directions, and gradients if they are asked for.
     """
-    p, lstm = problem, replace(problem.case.lstm, forget_bias=0.0)
-    stopwatch = Stopwatch()
-    with stopwatch("build"):
-        layers = _layers(lstm, p.case.run.dtype)
-        variables = keras_layers.variables_of(layers)
-        for variable, array in zip(variables, keras_layers.stored(p), strict=True):
-            variable.assign(array)
-    with stopwatch("run"):
-        x, h0, c0 = (tf.constant(a) for a in (keras_layers.batch_major(p.x), p.states("h0"), p.states("c0")))
-        mask = keras_layers.mask_of(p)
-        with tf.GradientTape() as tape:
-            tape.watch([x, h0, c0])
-            h, h_n, c_n = keras_layers.forward(
-                lambda k, x, first, mask: layers[k](x, initial_state=first, mask=mask),
-                lambda h: tf.reverse(h, [1]), lstm, x, h0, c0, None if mask is None else tf.constant(mask),
-            )  # fmt: skip
-            h_n, c_n = tf.stack(h_n), tf.stack(c_n)
-        found = keras_layers.traced(p, h.numpy(), h_n.numpy(), c_n.numpy())
-        if p.dh is not None:
-            cotangents = [tf.constant(keras_layers.batch_major(p.dh)), tf.constant(p.states("dc"))]
-            dx, dh0, dc0, *rest = map(
-                np.asarray, tape.gradient([h, c_n], [x, h0, c0, *variables], output_gradients=cotangents)
-            )
-            found |= keras_layers.traced_gradients(p, dx, dh0, dc0, rest)
-    parameters = keras_layers.parameters_of(variables, lstm)
-    return Trace(parameters=parameters, device=h.device, seconds=stopwatch.seconds, **found)
+    return keras_on_tf.run(problem, _layers, lambda variable: variable)
 
 
 @lru_cache(maxsize=16)
