@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from harness.adequacy import adequacy
 from harness.anatomy import curve_facts, explain_measured
+from harness.answers_of_ports import FRESH_SEED, explained, judged, observed
 from harness.behaviour import behaviour, differs_by_step, dropped, made_anew
 from harness.case import Case
 from harness.check_decoder import check_decoder
-from harness.compare import limit_for
 from harness.diagnose import (
     MEASURED_MAP,
     NARROW,
@@ -22,7 +22,6 @@ from harness.diagnose import (
     ONLY_IN,
     UNEXPLAINED,
     diagnose,
-    diagnose_runs,
     execution_of,
     several,
     unexplained,
@@ -36,14 +35,11 @@ from harness.observation import Observation
 from harness.port import LocalPort, Port, Reply
 from harness.problem import Problem
 from harness.results import Diagnosis, RunResult
-from harness.run import Problems, judge_answer
-from harness.serve import Answer
+from harness.run import Problems
 from harness.subject import PortSubject
-from harness.variations import explain, variations
 
 # Layouts that store b as two biases, which a port may add wrongly.
 TWO_BIASES = frozenset({"torch", "onnx"})
-FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
 SLOW = 0.1  # seconds for a call, beyond which a measurement of a thousand calls is not waited for
 FRESH = ("probe", "batch", "lengths", "one-timestep")
 
@@ -96,7 +92,7 @@ def check(
     replies = port.call([asked[0], *asked, asked[0]])
     again, replies = [replies[0], replies[1], replies[-1]], replies[1:-1]
     replies[0] = again[0]
-    runs = [_judged(case, port.name, reply, problems, limit) for case, reply in zip(cases, replies, strict=True)]
+    runs = [judged(case, port.name, reply, problems, limit) for case, reply in zip(cases, replies, strict=True)]
     remembered = behaviour(asked[0], again, asked[-1], replies[-1]) if cases[0].plain else None
     if remembered is not None:
         diverges = remembered.sigma is not None or not _close(again)
@@ -111,11 +107,7 @@ def check(
     if remembered is not None:
         found = [remembered]
         return Checked([_with(run, found) for run in runs], found, unseen)
-    seen = [
-        Observation(problem, reply.trace.tensors(problem.case))
-        for problem, reply in zip(asked, replies, strict=True)
-        if reply.trace is not None
-    ]
+    seen = observed(asked, replies)
     plain = [k for k, case in enumerate(cases) if case.plain]
     of_plain = _explain_plain(
         port,
@@ -186,34 +178,8 @@ def _explain_plain(
 def explain_others(
     port: Port | LocalPort, seen: Sequence[Observation], runs: Sequence[RunResult]
 ) -> dict[str, list[Diagnosis]]:
-    """Explain what diverges in cases beyond one plain layer, by case; what fresh numbers speak against is dropped.
-
-    Args:
-        port: What was called, and is called again with other numbers.
-        seen: What it returned for these cases, right or wrong, by lane.
-        runs: The results of the comparison, one for each.
-    """
-    if all(run.status != "diverge" for run in runs):
-        return {}
-    found = diagnose_runs(seen, runs)
-    names = {variation.name for variation in variations()}
-    explained = {case for case, diagnosis in found.items() if diagnosis and diagnosis[0].fault in names}
-    if not explained:
-        return found
-    fresh = [
-        Problem.from_case(reseeded(one.problem.case, FRESH_SEED)) for one in seen if one.problem.case.name in explained
-    ]
-    again = [
-        Observation(problem, reply.trace.tensors(problem.case))
-        for problem, reply in zip(fresh, port.call(fresh), strict=True)
-        if reply.trace is not None
-    ]
-    if not again:
-        return found
-    held = {one.fault for one in explain(again)}
-    kept = {case: [one for one in diagnosis if one.fault in held] for case, diagnosis in found.items()}
-    nothing = unexplained(seen, runs)
-    return {case: kept[case] or [nothing] if case in explained else found[case] for case in found}
+    """Explain what diverges in networks, by case; see ``harness.answers_of_ports.explained``."""
+    return explained(port, seen, runs, lambda problem: Problem.from_case(reseeded(problem.case, FRESH_SEED)))
 
 
 def _blind(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
@@ -225,14 +191,6 @@ def _blind(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
 def reseeded(case: Case, seed: int) -> Case:
     """Give the case with other numbers, where a seed draws them."""
     return case if not seed else replace(case, run=replace(case.run, seed=case.run.seed + seed), expect=None)
-
-
-def _judged(case: Case, name: str, reply: Reply, problems: Problems, limit: float | None) -> RunResult:
-    answer = Answer(
-        reply.status, reply.trace, message=reply.message, stderr=reply.stderr, seconds={"run": reply.seconds}
-    )
-    result = judge_answer(case, name, answer, problems, limit_for(case, limit))
-    return replace(result, notes=list(reply.notes))
 
 
 def _close(replies: Sequence[Reply]) -> bool:
@@ -255,7 +213,7 @@ def _repeats(case: Case, name: str, replies: Sequence[Reply], problems: Problems
         trace.keys() == traces[0].keys() and all(a.tobytes() == traces[0][name].tobytes() for name, a in trace.items())
         for trace in traces
     )
-    return same or all(_judged(case, name, reply, problems, limit).status != "diverge" for reply in replies)
+    return same or all(judged(case, name, reply, problems, limit).status != "diverge" for reply in replies)
 
 
 def _explained(

@@ -8,22 +8,15 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from harness.attention_faults import decoder_faults
+from harness.answers_of_ports import FRESH_SEED, explained, judged, observed
 from harness.case import Case
-from harness.compare import limit_for
 from harness.decoder_problem import DecoderProblem
-from harness.diagnose import diagnose_runs, unexplained
-from harness.observation import Observation
 from harness.port import LocalPort, Port, Reply
 from harness.problem import dtype_of
 from harness.reference import expect_decoder
 from harness.results import Diagnosis, RunResult
-from harness.run import Problems, judge_answer
-from harness.serve import Answer
+from harness.run import Problems
 from harness.sharing import diagnosis_of, unshared
-from harness.variations import explain
-
-FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
 
 
 def check_decoder(
@@ -54,9 +47,9 @@ def check_decoder(
     # The first problem comes again when all others are through: what is remembered, or random, shows.
     *replies, again = port.call([*asked, asked[0]])
     runs = [
-        _judged(problem.case, port.name, reply, problems, limit) for problem, reply in zip(asked, replies, strict=True)
+        judged(problem.case, port.name, reply, problems, limit) for problem, reply in zip(asked, replies, strict=True)
     ]
-    runs[0] = _repeated(runs[0], replies[0], again, _judged(asked[0].case, port.name, again, problems, limit))
+    runs[0] = _repeated(runs[0], replies[0], again, judged(asked[0].case, port.name, again, problems, limit))
     first = next((k for k, run in enumerate(runs) if run.status in {"agree", "diverge"}), None)
     repeats = runs[0].repeatable is not False or runs[0].status == "agree"
     not_shared = [] if first is None or not repeats else unshared(port, asked[first])
@@ -66,13 +59,13 @@ def check_decoder(
         on_result(run)
     if all(run.status != "diverge" for run in runs):
         return runs
-    explained = _explained(port, asked, replies, runs)
+    found_by_case = explained(port, observed(asked, replies), runs, _fresh)
     if not_shared:
-        numbers = [one for diagnosis in explained.values() for one in diagnosis if "-made-anew-" in one.fault]
+        numbers = [one for diagnosis in found_by_case.values() for one in diagnosis if "-made-anew-" in one.fault]
         found = [diagnosis_of(one, _of_same(one.names, numbers)) for one in not_shared]
-        explained = {run.case: found for run in runs}
+        found_by_case = {run.case: found for run in runs}
     return [
-        replace(run, diagnosis=run.diagnosis or explained.get(run.case, [])) if run.status == "diverge" else run
+        replace(run, diagnosis=run.diagnosis or found_by_case.get(run.case, [])) if run.status == "diverge" else run
         for run in runs
     ]
 
@@ -100,14 +93,6 @@ def as_given(problem: DecoderProblem) -> DecoderProblem:
     )  # fmt: skip
 
 
-def _judged(case: Case, name: str, reply: Reply, problems: Problems, limit: float | None) -> RunResult:
-    answer = Answer(
-        reply.status, reply.trace, message=reply.message, stderr=reply.stderr, seconds={"run": reply.seconds}
-    )
-    result = judge_answer(case, name, answer, problems, limit_for(case, limit))
-    return replace(result, notes=list(reply.notes))
-
-
 def _repeated(run: RunResult, first: Reply, again: Reply, judged_again: RunResult) -> RunResult:
     """Say of the first case whether the same call gave the same numbers, or such as are right."""
     if first.trace is None or again.trace is None:
@@ -127,35 +112,7 @@ def _repeated(run: RunResult, first: Reply, again: Reply, judged_again: RunResul
     return replace(run, status="diverge", repeatable=False, diagnosis=[found])
 
 
-def _explained(
-    port: Port | LocalPort, asked: Sequence[DecoderProblem], replies: Sequence[Reply], runs: Sequence[RunResult]
-) -> dict[str, list[Diagnosis]]:
-    """Explain by case what diverges; what fresh numbers speak against is dropped."""
-    seen = [
-        Observation(problem, reply.trace.tensors(problem.case))
-        for problem, reply in zip(asked, replies, strict=True)
-        if reply.trace is not None
-    ]
-    found = diagnose_runs(seen, runs)
-    names = {fault.name for fault in decoder_faults()}
-    explained = {case for case, diagnosis in found.items() if diagnosis and diagnosis[0].fault in names}
-    if not explained:
-        return found
-    fresh = [_fresh(one.problem) for one in seen if one.problem.case.name in explained]
-    again = [
-        Observation(problem, reply.trace.tensors(problem.case))
-        for problem, reply in zip(fresh, port.call(fresh), strict=True)
-        if reply.trace is not None
-    ]
-    if not again:
-        return found
-    held = {one.fault for one in explain(again)}
-    nothing = unexplained(seen, runs)
-    kept = {case: [one for one in diagnosis if one.fault in held] for case, diagnosis in found.items()}
-    return {case: kept[case] or [nothing] if case in explained else found[case] for case in found}
-
-
-def _fresh(problem: DecoderProblem) -> DecoderProblem:
+def _fresh(problem: Any) -> DecoderProblem:
     """Give a problem of the same form with numbers that no search has seen, weights that are all alike replaced too."""
     run = problem.case.run
     changes: dict[str, Any] = {"seed": run.seed + FRESH_SEED}

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from harness.decoder_problem import DecoderProblem
 from harness.noise import Noise
 from harness.reference.expected import Expected, ExpectedTensor
-from harness.reference.tape import Kick, Noisy, Tape
+from harness.reference.tape import Kick, Noisy, Tape, variance_of
 from harness.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
 
 Array = NDArray[Any]
@@ -72,7 +72,7 @@ def expect_decoder(problem: DecoderProblem, way: DecoderWay = RIGHT_DECODER) -> 
         if problem.dlogit is not None:
             found |= decoder.backward()
         return {
-            name: ExpectedTensor.of(found[name].value, _variance(found[name]), noise)
+            name: ExpectedTensor.of(found[name].value, variance_of(found[name]), noise)
             for name in tensors_of(problem.case)
         }
 
@@ -111,7 +111,7 @@ def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
         source = problem.enc if problem.enc is not None else observed["enc"]
         state = {name: decoder.tape.exact(array) for name, array in before.items()}
         step = decoder.step(decoder.tape.exact(source.swapaxes(0, 1)), decoder.weights(), state, {})
-        return {name: ExpectedTensor.of(one.value, _variance(one), noise) for name, one in step.compared.items()}
+        return {name: ExpectedTensor.of(one.value, variance_of(one), noise) for name, one in step.compared.items()}
 
 
 @dataclass
@@ -291,7 +291,7 @@ class Decoder:
             found[f"d{name}"] = self._summed(parts, name)
         if p.enc is not None:
             denc = of(self._source)
-            found["denc"] = Noisy(np.moveaxis(denc.value, -2, 0), np.moveaxis(_variance(denc), -2, 0))
+            found["denc"] = Noisy(np.moveaxis(denc.value, -2, 0), np.moveaxis(variance_of(denc), -2, 0))
         else:
             found["dx"] = _over_time([of(one) for one in self._inputs])
             for name in "WRb":
@@ -330,11 +330,7 @@ def _dense(tape: Tape, one: Noisy, weight: Noisy) -> Noisy:
 
 def _over_time(steps: list[Noisy]) -> Noisy:
     """Put what steps gave behind each other, time first."""
-    return Noisy(np.stack([one.value for one in steps]), np.stack([_variance(one) for one in steps]))
-
-
-def _variance(one: Noisy) -> Array:
-    return np.zeros_like(one.value) if one.variance is None else one.variance
+    return Noisy(np.stack([one.value for one in steps]), np.stack([variance_of(one) for one in steps]))
 
 
 def _masked(one: Noisy, valid: Array) -> tuple[Array, Array | None]:

@@ -145,7 +145,7 @@ class Tape:
         width = one.value.shape[-1]
         variance = None
         if one.variance is not None or other.variance is not None:
-            variance = np.concatenate([_variance(one), _variance(other)], axis=-1)
+            variance = np.concatenate([variance_of(one), variance_of(other)], axis=-1)
         return self._moved(
             np.concatenate([one.value, other.value], axis=-1),
             variance,
@@ -167,7 +167,7 @@ class Tape:
         """Put values (..., rows, n) behind each other: (..., rows, len(rows), n)."""
         variance = None
         if any(one.variance is not None for one in rows):
-            variance = np.stack([_variance(one) for one in rows], axis=-2)
+            variance = np.stack([variance_of(one) for one in rows], axis=-2)
 
         def pull(k: int) -> Callable[[Noisy], Noisy]:
             return lambda d: Noisy(*_both(d, lambda a: a[..., k, :]))
@@ -179,7 +179,7 @@ class Tape:
         """Choose element by element."""
         variance = None
         if one.variance is not None or other.variance is not None:
-            variance = np.where(mask, _variance(one), _variance(other))
+            variance = np.where(mask, variance_of(one), variance_of(other))
         zero = self.noise.precision(0)
         return self._moved(
             np.where(mask, one.value, other.value),
@@ -287,7 +287,8 @@ def _scaled(factor: Array, variance: Array | None) -> Array | None:
     return None if variance is None else np.square(factor) * variance
 
 
-def _variance(one: Noisy) -> Array:
+def variance_of(one: Noisy) -> Array:
+    """Give a value's variance, zeros where it is exact."""
     return np.zeros_like(one.value) if one.variance is None else one.variance
 
 
