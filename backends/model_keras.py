@@ -19,6 +19,7 @@ import numpy as np
 
 from harness.case import Case
 from harness.dialect import DIALECTS
+from harness.foreign import first_line
 from harness.model_file import (
     LaneArrays,
     Model,
@@ -35,7 +36,6 @@ from harness.model_file import (
     unfit,
 )
 from harness.problem import Array, Problem, Weights
-from harness.serve_model import first_line
 from harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras",)

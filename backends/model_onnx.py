@@ -23,6 +23,7 @@ from onnx import helper, inliner, numpy_helper, shape_inference
 from backends.onnx_model import ACTIVATIONS
 from harness.case import Case
 from harness.dialect import DIALECTS
+from harness.foreign import first_line
 from harness.model_file import (
     LaneArrays,
     Model,
@@ -41,7 +42,6 @@ from harness.model_file import (
 )
 from harness.problem import Array, Arrays, Problem, Weights
 from harness.serve import THREADS
-from harness.serve_model import first_line
 from harness.trace import Stopwatch, Trace
 
 REQUIRES = ("onnx", "onnxruntime")

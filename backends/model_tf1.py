@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from harness.case import Case
 from harness.dialect import DIALECTS
+from harness.foreign import first_line
 from harness.model_file import (
     LaneArrays,
     Model,
@@ -33,7 +34,6 @@ from harness.model_file import (
     with_own_weights,
 )
 from harness.problem import Problem
-from harness.serve_model import first_line
 from harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")

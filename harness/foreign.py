@@ -132,3 +132,8 @@ def _stacked(value: Sequence[Any]) -> tuple[Array, str]:
         raise PortError(f"is a {type(value).__name__} whose parts differ in shape: {', '.join(map(str, shapes))}")
     array = np.stack(arrays)
     return array, dtypes[0] if len(set(dtypes)) == 1 else array.dtype.name
+
+
+def first_line(error: BaseException) -> str:
+    """Give the first line of an exception's text: frameworks' fill pages."""
+    return text_of(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

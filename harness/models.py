@@ -37,7 +37,8 @@ from harness.problem import dtype_of
 from harness.results import Diagnosis, RunResult
 from harness.run import run_cases
 from harness.serve import TAIL, Answer
-from harness.serve_model import Found, serve
+from harness.serve_model import serve
+from harness.serve_once import Found
 from harness.serve_port import read_header, read_replies, stack_of
 from harness.worker import IMPORT_TIMEOUT, Process
 
@@ -382,9 +383,9 @@ def _read(file: ModelFile, reader: BackendInfo, timeout: float) -> Model:
         process.close()
     if found.status == "wrong":
         raise LockstepError(f"{file.name}: {found.message}")
-    if found.model is None:
+    if found.value is None:
         raise ReadError(f"{file.name}: {found.message.strip().removesuffix(':')}")
-    return found.model
+    return found.value
 
 
 def _found(process: Process, file: ModelFile, reader: BackendInfo, timeout: float) -> Found:

@@ -10,13 +10,9 @@ name of the framework that it reads; it is imported only where that framework is
 from __future__ import annotations
 
 import inspect
-import os
-import pickle
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from faulthandler import dump_traceback_later
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -27,15 +23,11 @@ from harness.backend import unknown
 from harness.foreign import text_of
 from harness.inventory import InventoryError, Material
 from harness.port_form import PortError
-from harness.serve import TAIL
+from harness.serve_once import Found, found_by, needed_arguments, serve_once
 from harness.serve_port import (
     Target,
     import_file,
-    noticed_stdout,
     raised,
-    reopen_closed,
-    stack_of,
-    tidy,
 )
 
 GROUP = "lockstep.inventories"
@@ -44,16 +36,6 @@ TAKEN = (
     "model or layer; a Flax nnx module, or (linen module, variables); an Equinox module; or a function that returns "
     "one of them."
 )
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a target came to: what its variables are, or why there are none."""
-
-    status: str  # "ran"; "wrong" if it is none that is taken; "failed" if its code fails
-    material: Material | None = None
-    message: str = ""
-    stderr: str | None = None
 
 
 def serve(target: Target, timeout: float, replies: Path, log: Path) -> None:
@@ -65,18 +47,7 @@ def serve(target: Target, timeout: float, replies: Path, log: Path) -> None:
         replies: Gets, pickled one after the other: this process' id, "imported" once the file is, and what was Found.
         log: Where everything that is printed goes.
     """
-    noticed_stdout()
-    reopen_closed(log)
-    with stack_of(log).open("wb") as stack, replies.open("ab", buffering=0) as file:
-        file.write(pickle.dumps(os.getpid()))
-        module = _loaded(target)
-        file.write(pickle.dumps("imported"))
-        dump_traceback_later(timeout, file=stack)
-        try:
-            found = module if isinstance(module, Found) else find(module, target)
-        finally:
-            tidy()
-        file.write(pickle.dumps(_with_printed(found, log), protocol=5))
+    serve_once(lambda: _loaded(target), lambda module: find(module, target), timeout, replies, log)
 
 
 _modules: dict[Path, ModuleType] = {}
@@ -89,23 +60,18 @@ def _loaded(target: Target) -> ModuleType | Found:
             _modules[target.file] = import_file(target.file)
         return _modules[target.file]
     except PortError as error:
-        return Found("failed", None, str(error), error.stderr)
+        return Found("failed", message=str(error), stderr=error.stderr)
 
 
 def find(module: ModuleType, target: Target) -> Found:
     """Read what a name of a module stands for, or what it gives when it is called."""
-    try:
-        material = _material(module, target)
-    except InventoryError as error:
-        return Found("wrong", None, str(error))
-    except PortError as error:
-        return Found("failed", None, str(error), error.stderr)
-    except BaseException as error:  # noqa: BLE001 (reading it may run the user's code: a module's forward pass)
-        failed = raised("reading it", error, target.file)
-        return Found("failed", None, str(failed), failed.stderr)
+    return found_by(lambda: _with_parameters(_material(module, target)), InventoryError, target.file)
+
+
+def _with_parameters(material: Material) -> Material:
     if not material.made:
-        return Found("wrong", None, f"it is {_article(material.kind)} without parameters: there is nothing to share.")
-    return Found("ran", material)
+        raise InventoryError(f"it is {_article(material.kind)} without parameters: there is nothing to share.")
+    return material
 
 
 def _material(module: ModuleType, target: Target) -> Material:
@@ -123,12 +89,7 @@ def _material(module: ModuleType, target: Target) -> Material:
 
 
 def _check_arguments(function: Callable[..., Any], name: str) -> None:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # of a function compiled from another language
-        return
-    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in variadic]
+    needed = needed_arguments(function)
     if needed:
         raise InventoryError(
             f"it needs arguments ({', '.join(needed)}), and is called without any: give them defaults, or name a "
@@ -228,15 +189,3 @@ def _kind(value: Any) -> str:
 
 def _article(kind: str) -> str:
     return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
-
-
-def _with_printed(found: Found, log: Path) -> Found:
-    """Add the end of what was printed, where it may tell why nothing was found."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    if found.status == "ran":
-        return found
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-        text = file.read().decode("utf-8", "replace")
-    return replace(found, stderr=f"{text}{found.stderr or ''}"[-TAIL:] or None)

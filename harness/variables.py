@@ -11,7 +11,8 @@ from harness.errors import LockstepError
 from harness.inventory import Inventory, Made, Material, inventory_of
 from harness.port import Watch, own_stack, parse_target
 from harness.serve import TAIL, Answer
-from harness.serve_inventory import Found, serve
+from harness.serve_inventory import serve
+from harness.serve_once import Found
 from harness.serve_port import Target, read_header, read_replies, stack_of
 from harness.worker import IMPORT_TIMEOUT, Process
 
@@ -35,9 +36,9 @@ def variables_of(text: str, timeout: float) -> Inventory:
         process.close()
     if found.status == "wrong":
         raise LockstepError(f"{target.file.name}:{target.function}: {found.message}")
-    if found.material is None:
+    if found.value is None:
         raise BuildError(f"{target.file.name}:{target.function}: {found.message.strip().removesuffix(':')}")
-    return inventory_of(_near(found.material, target), f"{target.file.name}:{target.function}")
+    return inventory_of(_near(found.value, target), f"{target.file.name}:{target.function}")
 
 
 def _found(process: Process, target: Target, timeout: float) -> Found:

@@ -29,7 +29,7 @@ class Builds:
         """Give the inventory of what must be one."""
         found = self.found(file, name)
         assert found.status == "ran", found.message
-        return inventory_of(_near(found.material, Target(file, name)), f"{file.name}:{name}")
+        return inventory_of(_near(found.value, Target(file, name)), f"{file.name}:{name}")
 
 
 def called(file, function, arguments, options):

@@ -13,7 +13,8 @@ import pytest
 
 from harness.model_file import ModelFile
 from harness.models import find_readers, parse_model
-from harness.serve_model import Found, find
+from harness.serve_model import find
+from harness.serve_once import Found
 from harness.worker import Process
 
 PLANTED = Path(__file__).parent / "planted_models"

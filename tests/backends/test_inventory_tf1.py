@@ -213,7 +213,7 @@ def test_what_cannot_be_listed_is_told_in_one_message(builds, name, status, mess
     found = builds.found(FILE, name)
     assert found.status == status
     assert message in found.message
-    assert found.material is None
+    assert found.value is None
 
 
 @pytest.fixture(scope="module")

@@ -37,14 +37,14 @@ def test_python_files_give_their_lstm_or_say_why_they_have_none():
         "raises",
     ]
     found = dict(zip(functions, reading(*(f"{TORCH}:{name}" for name in functions)), strict=True))
-    lstm = found["make_torch_lstm"].model
+    lstm = found["make_torch_lstm"].value
     assert (lstm.lstm.num_layers, lstm.lstm.direction, lstm.dtype) == (2, "bidirectional", "float32")
     assert list(lstm.halves) == ["b_l0", "b_l0_reverse", "b_l1", "b_l1_reverse"]
     assert lstm.what.startswith("nn.LSTM of torch ")
-    assert found["AT_TOP"].model.lstm.single
-    projected = found["projected"].model
+    assert found["AT_TOP"].value.lstm.single
+    projected = found["projected"].value
     assert (projected.lstm.proj_size, projected.lstm.bias, projected.weights[0][0].P.shape) == (2, False, (2, 4))
-    assert found["double"].model.dtype == "float64"
+    assert found["double"].value.dtype == "float64"
     assert said(found["gru"]).startswith("it is a GRU: a GRU is another network than an LSTM")
     assert said(found["cell"]).startswith(
         "it is an LSTMCell: it is one step of an LSTM: load its weights into an nn.LSTM"
@@ -60,7 +60,7 @@ def test_python_files_give_their_lstm_or_say_why_they_have_none():
 @pytest.mark.xdist_group("torch")
 @needs("torch")
 def test_weights_that_are_drawn_without_a_seed_are_the_same_each_time():
-    one, other = (reading(f"{TORCH}:unseeded")[0].model for _ in range(2))
+    one, other = (reading(f"{TORCH}:unseeded")[0].value for _ in range(2))
     assert one.digest == other.digest
 
 
@@ -71,8 +71,8 @@ def test_a_module_of_several_lstms_names_them():
         f"{TORCH}:net", (f"{TORCH}:net", "enc"), (f"{TORCH}:net", "decoder"), (f"{TORCH}:net", "attention")
     )
     assert said(whole).startswith("it has 2 LSTMs: encoder, decoder. Choose one by what its name begins with")
-    assert "batch_first" in encoder.model.what
-    assert decoder.model.notes == (
+    assert "batch_first" in encoder.value.what
+    assert decoder.value.notes == (
         "dropout = 0.5 between its layers is off: it runs in evaluation mode",
         "it is module decoder of a Net, whose other parts are not run",
     )
@@ -94,9 +94,9 @@ def test_state_dicts_are_read_without_their_framework(exported):
     names = ["my", "cell", "projected", "gru", "quantised", "misfit", "dense", "other"]
     found = dict(zip(names, reading(*(exported / f"{name}.safetensors" for name in names)), strict=True))
     (direct,) = reading(f"{TORCH}:make_torch_lstm")
-    assert found["my"].model.digest == direct.model.digest
-    assert (found["my"].model.runner, found["cell"].model.what) == ("torch_lstm", "a state dict of nn.LSTMCell")
-    assert (found["projected"].model.dtype, found["projected"].model.lstm.proj_size) == ("bfloat16", 2)
+    assert found["my"].value.digest == direct.value.digest
+    assert (found["my"].value.runner, found["cell"].value.what) == ("torch_lstm", "a state dict of nn.LSTMCell")
+    assert (found["projected"].value.dtype, found["projected"].value.lstm.proj_size) == ("bfloat16", 2)
     assert said(found["gru"]).startswith("it is a GRU: it has three gates where an LSTM has four")
     assert said(found["quantised"]).startswith("weight_ih_l0 is int8: quantised weights are not taken")
     assert said(found["misfit"]).startswith(
@@ -106,7 +106,7 @@ def test_state_dicts_are_read_without_their_framework(exported):
     assert "lockstep convert IN OUT --from onnx --to torch" in said(found["other"])
     whole, decoder = reading(exported / "net.safetensors", (exported / "net.safetensors", "decoder"))
     assert said(whole).startswith("it has 2 LSTMs: decoder., encoder..")
-    assert (decoder.model.lstm.num_layers, decoder.model.lstm.input_size) == (2, 4)
+    assert (decoder.value.lstm.num_layers, decoder.value.lstm.input_size) == (2, 4)
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +122,13 @@ def checkpoints(tmp_path_factory):
 def test_checkpoints_give_their_cell_or_say_why_they_have_none(checkpoints):
     names = ["model.ckpt-100", "peepholes", "two", "gru", "dense", "misfit"]
     found = dict(zip(names, reading(*(checkpoints / name for name in names)), strict=True))
-    plain = found["model.ckpt-100"].model
+    plain = found["model.ckpt-100"].value
     expected = read(load_arrays(checkpoints / "cell.npz"), DIALECTS["tf1"])
     for name, array in plain.arrays().items():
         np.testing.assert_array_equal(array, expected[name])
     assert (plain.runner, plain.lstm.forget_bias) == ("tf_dynamic_rnn", 1.0)
     assert "taken are forget_bias = 1" in plain.notes[0]
-    assert (found["peepholes"].model.lstm.peephole, found["peepholes"].model.lstm.proj_size) == (True, 2)
+    assert (found["peepholes"].value.lstm.peephole, found["peepholes"].value.lstm.proj_size) == (True, 2)
     assert said(found["two"]).startswith("it has 2 LSTMs: a/lstm/, b/lstm/. Choose one")
     assert said(found["gru"]).startswith("gru_cell is a GRU: it has gates and a candidate")
     assert said(found["dense"]).endswith("It holds dense/bias, dense/kernel.")
@@ -149,12 +149,12 @@ def test_keras_files_give_their_lstm_or_say_why_they_have_none(keras_files):
     (keras_files / "junk.keras").write_text("no archive")
     names = ["sequences", "stack", "backwards", "sizes", "summed", "gru", "dense", "selu", "two", "junk"]
     found = dict(zip(names, reading(*(keras_files / f"{name}.keras" for name in names)), strict=True))
-    assert found["sequences"].model.what.startswith("layer LSTM lstm of Keras 3")
-    stack = found["stack"].model
+    assert found["sequences"].value.what.startswith("layer LSTM lstm of Keras 3")
+    stack = found["stack"].value
     assert (stack.lstm.num_layers, stack.lstm.direction, stack.lstm.bias) == (2, "bidirectional", True)
     assert stack.notes[0] == "not run, since no part of the LSTM: its Dense"
     assert "only the last output is compared" in stack.notes[1]
-    backwards = found["backwards"].model.lstm
+    backwards = found["backwards"].value.lstm
     assert (backwards.direction, backwards.bias) == ("reverse", False)
     assert (backwards.activation, backwards.recurrent_activation) == ("relu", "hard_sigmoid_1/6")
     assert "its layers are of several sizes (small has 4 units, large 5)" in said(found["sizes"])
@@ -165,7 +165,7 @@ def test_keras_files_give_their_lstm_or_say_why_they_have_none(keras_files):
     assert said(found["two"]).startswith("it has 2 LSTMs that do not stand on each other: first, second.")
     assert said(found["junk"]).startswith("Keras 3")
     (large,) = reading((keras_files / "sizes.keras", "large"))
-    assert (large.model.lstm.input_size, large.model.lstm.hidden_size) == (4, 5)
+    assert (large.value.lstm.input_size, large.value.lstm.hidden_size) == (4, 5)
 
 
 @pytest.fixture(scope="module")
@@ -236,10 +236,10 @@ def test_onnx_files_give_their_lstm_or_say_why_they_have_none(nodes):
         "empty",
     ]
     found = dict(zip(names, reading(*(nodes / f"{name}.onnx" for name in names)), strict=True))
-    plain = found["plain"].model
+    plain = found["plain"].value
     assert (plain.lstm.input_size, plain.lstm.hidden_size, plain.from_zeros, plain.whole) == (3, 4, True, True)
-    assert found["peepholes"].model.weights[0][0].p.shape == (3, 4)
-    settings = found["activations"].model.lstm
+    assert found["peepholes"].value.weights[0][0].p.shape == (3, 4)
+    settings = found["activations"].value.lstm
     assert (settings.recurrent_activation, settings.activation, settings.cell_activation, settings.input_forget) == (
         "hard_sigmoid_0.2", "tanh", "relu", True
     )  # fmt: skip
@@ -264,6 +264,6 @@ def test_what_pytorch_exports_has_the_weights_of_its_module(exported):
         reading(f"{TORCH}:make_torch_lstm"),
         reading(exported / "my.onnx", exported / "static.onnx"),
     )
-    assert dynamic.model.digest == static.model.digest == module.model.digest
-    assert (dynamic.model.from_zeros, static.model.from_zeros) == (False, True)
-    assert (static.model.timesteps, static.model.batch, dynamic.model.timesteps) == (5, 2, None)
+    assert dynamic.value.digest == static.value.digest == module.value.digest
+    assert (dynamic.value.from_zeros, static.value.from_zeros) == (False, True)
+    assert (static.value.timesteps, static.value.batch, dynamic.value.timesteps) == (5, 2, None)
