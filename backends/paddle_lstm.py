@@ -101,7 +101,7 @@ class _Whole:
             time_major=True,
             bias_ih_attr=None if lstm.bias else False,
             bias_hh_attr=None if lstm.bias else False,
-            proj_size=lstm.proj_size,
+            **_projection(lstm),
         )
 
     def weights(self) -> list[dict[str, Any]]:
@@ -122,8 +122,7 @@ class _Reverse:
         self.lstm, none = lstm, None if lstm.bias else False
         self.cells = [
             paddle.nn.LSTMCell(
-                lstm.input_size_of(layer), lstm.hidden_size, bias_ih_attr=none, bias_hh_attr=none,
-                proj_size=lstm.proj_size,
+                lstm.input_size_of(layer), lstm.hidden_size, bias_ih_attr=none, bias_hh_attr=none, **_projection(lstm)
             )
             for layer in range(lstm.num_layers)
         ]  # fmt: skip
@@ -141,6 +140,11 @@ class _Reverse:
             h_n.append(h)
             c_n.append(c)
         return x, paddle.stack(h_n), paddle.stack(c_n)
+
+
+def _projection(lstm: LSTM) -> dict[str, int]:
+    """Give the argument for a projection, which came with version 3.0, where there is one."""
+    return {"proj_size": lstm.proj_size} if lstm.proj_size else {}
 
 
 def _zeroed(h, lengths) -> Any:
