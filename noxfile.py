@@ -72,8 +72,8 @@ def contract(session: nox.Session) -> None:
 
 @shared
 def search(session: nox.Session) -> None:
-    """Look for findings: 5,000 random networks and decoders through the fleet; --backend NAME, --structures N."""
-    run(session, "python", "tests/proof/run.py", *session.posargs, house=FLEET, extras="fleet,dev")
+    """Look for findings: 3,000 random networks or decoders through each of the fleet; --backend NAME, --runs N."""
+    run(session, "python", "tests/proof/search.py", *session.posargs, house=FLEET, extras="fleet,dev")
 
 
 @shared

@@ -9,6 +9,9 @@ The noise of a number is then the larger of its first-order noise and the spread
 Tried on 2,000 random problems (scales to 20, weights alike, chaotic ones) with 66 healthy implementations: the
 variances alone raised an alarm in 32 of them, of up to 10^9 sigma; with 8 copies one problem was left, at 42 sigma,
 which 16 copies bring to 2.2.
+
+Where copies are as far apart as the values are large, rounding alone decides what follows: no number of copies says how
+far a healthy implementation may be, and nothing that comes after is determined. There the noise is infinite.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from harness.case import Case
 from harness.decoder_problem import AnyProblem, DecoderProblem
 from harness.problem import Problem
 from harness.reference import RIGHT_DECODER, DecoderWay, Expected, ExpectedTensor, turned
 from harness.reference.attention import decoder_values
 from harness.reference.network import Network
 from harness.reference.weight_gradients import Part, factors, product_of
-from harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
+from harness.tensors import BACKWARD, Lane, has_weight_steps, lanes, name_of, tensors_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -34,12 +38,23 @@ COPIES = 24
 FEWEST = 6  # fewer say nothing
 COMMON = 0.5  # share of the variance that a copy keeps throughout
 MOST_NUMBERS = 2**27  # of all copies: 1 GB
+# Copies this far apart, as a share of a state's size so far, go separate ways: from there a chaotic network takes a few
+# steps to the whole, a healthy one in bfloat16 does not come near it.
+APART = 0.1
 
 
-def widened(problem: AnyProblem, expected: Expected, way: DecoderWay = RIGHT_DECODER) -> Expected:
+def widened(
+    problem: AnyProblem, expected: Expected, way: DecoderWay = RIGHT_DECODER, *, lost: bool = False
+) -> Expected:
     """Give expected values with noise that covers the spread of perturbed copies.
 
-    Where even a few copies would not fit into memory the noise stays as it is. ``way`` is how a decoder was run.
+    Where even a few copies would not fit into memory the noise stays as it is.
+
+    Args:
+        problem: What is run.
+        expected: What the reference makes of it.
+        way: How a decoder was run.
+        lost: Whether noise is infinite where rounding alone decides. Not for what is to be proved: it fits anything.
     """
     copies = min(COPIES, MOST_NUMBERS // _numbers(problem) - 1)
     if copies < FEWEST:
@@ -47,7 +62,7 @@ def widened(problem: AnyProblem, expected: Expected, way: DecoderWay = RIGHT_DEC
     wider = dict(expected)
     with np.errstate(all="ignore"):
         decoder = isinstance(problem, DecoderProblem)
-        spreads = _decoder_spreads(problem, copies, way) if decoder else _spreads(problem, copies)
+        spreads = _decoder_spreads(problem, copies, way) if decoder else _spreads(problem, copies, lost=lost)
         for name, spread in spreads.items():
             tensor = expected[name]
             noise = np.fmax(tensor.noise, spread.astype(tensor.noise.dtype))
@@ -86,19 +101,27 @@ class _Kicks:
         return value + self._moved * kick * np.sqrt(variance)
 
 
-def _spreads(problem: Problem, copies: int) -> Arrays:
+def undetermined_from(expected: Expected, case: Case) -> int | None:
+    """Give the first timestep at which some hidden state is not determined; None where all of them are."""
+    hidden = [name for name, tensor in tensors_of(case).items() if tensor.kind == "h" and name in expected]
+    unknown = np.any([np.isinf(expected[name].noise).any(axis=(1, 2)) for name in hidden], axis=0)
+    return int(unknown.argmax()) if unknown.any() else None
+
+
+def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
     """Give the root mean square distance of copies from the exact one, by tensor."""
     case, count = problem.case, copies + 1
     network = Network(_copied(problem, count), _Kicks(count, case.run.batch))
     known = tensors_of(case)
     found = network.forward_values()
-    spreads = {}
+    apart = _apart(network, found, count) if lost else {}
+    spreads: Arrays = {}
     for lane, tensors in found.items():
         for kind, array in tensors.items():
             name = name_of(kind, lane, case.lstm)
             spreads[name] = _spread_over_batch(network.right_way(array, kind, lane), count)
     if problem.dh is None:
-        return spreads
+        return _lost(spreads, apart, case)
     parts: dict[Lane, list[Part]] | None = {} if has_weight_steps(case) else None
     for name, array in network.backward_values(found, parts).items():
         over_batch = known[name].kind in {"dx", "dh0", "dc0"}
@@ -107,7 +130,49 @@ def _spreads(problem: Problem, copies: int) -> Arrays:
         for kind, spread in _contributions(network, lane, chunks, count):
             if name_of(kind, lane, case.lstm) in known:
                 spreads[name_of(kind, lane, case.lstm)] = spread
+    return _lost(spreads, apart, case)
+
+
+def _lost(spreads: Arrays, apart: dict[Lane, Array], case: Case) -> Arrays:
+    """Set to infinity what depends on copies that go separate ways."""
+    if not apart:
+        return spreads
+    known = tensors_of(case)
+    # The way back goes through every state of a sequence; the weights' gradients are sums over all sequences.
+    sequences = np.any([mask.any(axis=0) for mask in apart.values()], axis=0)
+    for name, spread in spreads.items():
+        kind, mask = known[name].kind, apart.get(known[name].lane)
+        if kind in {"dx", "dh0", "dc0"}:
+            spread[..., sequences, :] = np.inf
+        elif kind in BACKWARD:
+            spread[...] = np.inf if sequences.any() else spread
+        elif mask is not None:
+            spread[mask if known[name].timed else mask.any(axis=0)] = np.inf
     return spreads
+
+
+def _apart(network: Network, found: dict[Lane, Arrays], copies: int) -> dict[Lane, Array]:
+    """Say of each lane where its copies go separate ways, or those it depends on do: (T, B), in the order of time."""
+    lengths = None if network.problem.lengths is None else network.problem.lengths[: _batch(network, copies)]
+    apart: dict[Lane, Array] = {}
+    for lane, own in found.items():
+        far = np.zeros((len(own["h"]), _batch(network, copies)), bool)
+        for array in (own["h"], own["c"]):
+            value = array.reshape(len(array), copies, -1, array.shape[-1])
+            size = np.sqrt(np.square(value).mean(axis=(1, 3)))  # (T, B)
+            distance = np.sqrt(np.square(value[:, 1:] - value[:, :1]).mean(axis=(1, 3)))
+            # Not `>`: where copies overflow nothing is known either.
+            far |= ~(distance <= APART * np.maximum.accumulate(size, axis=0))
+        for below, mask in apart.items():
+            if below.layer == lane.layer - 1:
+                far |= turned(mask, lengths) if lane.reverse else mask
+        far = np.logical_or.accumulate(far, axis=0)
+        apart[lane] = turned(far, lengths) if lane.reverse else far
+    return apart
+
+
+def _batch(network: Network, copies: int) -> int:
+    return network.problem.case.run.batch // copies
 
 
 def _size(problem: DecoderProblem) -> int:

@@ -1,0 +1,135 @@
+"""Look for findings: ``python tests/proof/search.py [--backend NAME] [--runs N] [--minutes M]``.
+
+Random networks and decoders over the whole space of ``harness.space``, forward and backward, through one backend after
+the other, until each has run N of them; what it refuses, and what is known of it, does not count. What is beyond the
+limit, fails or dies is printed with its case; of a backend that does little else, the first few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from harness.backend import BackendInfo, find_backends
+from harness.case import Case
+from harness.compare import limit_for
+from harness.defaults import TIMEOUT
+from harness.findings import expected_of
+from harness.results import RunResult
+from harness.run import Problems, judge_answer
+from harness.space import DTYPES, MOST_SEED, random_case, random_decoder
+from harness.worker import Worker
+
+RUNS = 3000  # of each backend
+SEEDS = 5  # problems of one network: what compiles does so once for all of them
+MOST_REFUSED = 400  # networks in a row that a backend refuses, before it is given up
+COLUMNS = (
+    "networks", "runs", "gradients", "by copies", "overflown", "alarms", "known", "refused", "largest sigma"
+)  # fmt: skip
+MOST_TOLD = 8  # alarms of one backend that are printed
+
+
+def main() -> int:
+    """Search, and print a line for each backend and one for each alarm; exit status 1 if there is any."""
+    options = _options()
+    alarms = 0
+    print(f"| backend | {' | '.join(COLUMNS)} |")
+    print(f"| --- | {' | '.join('---:' for _ in COLUMNS)} |", flush=True)
+    for backend in find_backends(options.backend or None):
+        missing = backend.missing()
+        if missing:
+            print(f"{backend.name}: {missing}", file=sys.stderr)
+            continue
+        alarms += search(backend, options.runs, options.seed, options.minutes * 60)
+    return int(alarms > 0)
+
+
+def search(backend: BackendInfo, runs: int, seed: int, seconds: float) -> int:
+    """Run random cases through one backend until there were enough, print what came of it, and count the alarms."""
+    counts: Counter[str] = Counter()
+    largest, told = 0.0, []
+    end = time.monotonic() + seconds
+    with Worker(backend.environment, TIMEOUT) as worker:
+        for network in networks(backend.model, seed):
+            if counts["runs"] >= runs or counts["in a row"] >= MOST_REFUSED or time.monotonic() > end:
+                break
+            for case in with_seeds(network, seed):
+                if expected_of(backend.name, case) is not None:
+                    counts["known"] += 1
+                    break
+                result, amplified, overflown = run(backend, worker, case)
+                if result.status == "unsupported":
+                    counts["refused"] += 1
+                    counts["in a row"] += 1
+                    break
+                counts["in a row"] = 0
+                counts["networks"] += case.name.endswith("-0")
+                counts["runs"] += 1
+                counts["gradients"] += case.run.gradients
+                counts["by copies"] += amplified
+                counts["overflown"] += overflown
+                if result.status != "agree" and not overflown:
+                    counts["alarms"] += 1
+                    told.append(describe(backend, case, result))
+                elif result.status == "agree":
+                    largest = max([largest, *(tensor.worst.sigma for tensor in result.tensors.values())])
+    row = [*(str(counts[name]) for name in COLUMNS[:-1]), f"{largest:.1f}"]
+    print(f"| {backend.name} | {' | '.join(row)} |", flush=True)
+    for line in told[:MOST_TOLD]:
+        print(line, flush=True)
+    return counts["alarms"]
+
+
+def networks(model: str, seed: int) -> Iterator[Case]:
+    """Draw cases without end, the dtypes in turn."""
+    rng = np.random.default_rng(seed)
+    n = 0
+    while True:
+        draw = random_decoder if model == "attention_decoder" else random_case
+        yield replace(draw(rng, dtype=DTYPES[n % len(DTYPES)]), name=f"random-{n}")
+        n += 1
+
+
+def with_seeds(network: Case, seed: int) -> Iterator[Case]:
+    """Give a network with several problems."""
+    rng = np.random.default_rng([seed, network.run.seed])
+    for k in range(SEEDS):
+        yield replace(network, run=replace(network.run, seed=int(rng.integers(MOST_SEED))), name=f"{network.name}-{k}")
+
+
+def run(backend: BackendInfo, worker: Worker, case: Case) -> tuple[RunResult, bool, bool]:
+    """Run a case and judge it; whether it took copies to judge it, and whether its dtype has no room for it."""
+    problems = Problems()
+    answer = worker.run(backend, problems.problem(case))
+    result = judge_answer(case, backend.name, answer, problems, limit_for(case))
+    # Infinity times 0, infinity less infinity: which of them comes first is up to each implementation.
+    overflown = result.status == "diverge" and not all(
+        np.isfinite(tensor.value).all() for tensor in problems.expected(case).values()
+    )
+    return result, case in problems._widened, overflown
+
+
+def describe(backend: BackendInfo, case: Case, result: RunResult) -> str:
+    """Tell an alarm with the case that shows it."""
+    what = f"{result.first_divergence}" if result.status == "diverge" else (result.message or "").splitlines()[:1]
+    return f"ALARM {backend.name}: {result.status} {what} {msgspec.json.encode(case).decode()}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--backend", action="append", help="a backend to search, may be repeated; else all")
+    parser.add_argument("--runs", type=int, default=RUNS, help="random configurations that each runs")
+    parser.add_argument("--minutes", type=float, default=30.0, help="at most, for each backend")
+    parser.add_argument("--seed", type=int, default=1, help="of the choice of networks")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
