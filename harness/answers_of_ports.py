@@ -12,7 +12,7 @@ from harness.decoder_problem import AnyProblem
 from harness.diagnose import diagnose_runs, unexplained
 from harness.observation import Observation
 from harness.port import LocalPort, Port, Reply
-from harness.results import Diagnosis, RunResult
+from harness.results import Diagnosis, Limit, RunResult
 from harness.run import Problems, judge_answer
 from harness.serve import Answer
 from harness.variations import explain
@@ -21,12 +21,14 @@ FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has 
 ATTENTION, NETWORK = "attention", "network"  # families of what ``harness.variations`` explains
 
 
-def judged(case: Case, name: str, reply: Reply, problems: Problems, limit: float | None) -> RunResult:
-    """Judge a reply, with its notes."""
+def judged(
+    case: Case, name: str, reply: Reply, problems: Problems, limit: float | Limit | None, *, details: bool = False
+) -> RunResult:
+    """Judge a reply, with its notes; ``details``: as of ``harness.run.run_cases``."""
     answer = Answer(
         reply.status, reply.trace, message=reply.message, stderr=reply.stderr, seconds={"run": reply.seconds}
     )
-    result = judge_answer(case, name, answer, problems, limit_for(case, limit))
+    result = judge_answer(case, name, answer, problems, limit_for(case, limit), details=details)
     return replace(result, notes=list(reply.notes))
 
 

@@ -15,6 +15,7 @@ from harness.answers_of_ports import FRESH_SEED, explained, judged, observed
 from harness.behaviour import behaviour, differs_by_step, dropped, made_anew
 from harness.case import Case
 from harness.check_decoder import check_decoder
+from harness.counterfactual import with_counterfactuals
 from harness.diagnose import (
     MEASURED_MAP,
     NARROW,
@@ -34,7 +35,7 @@ from harness.noise import LIMIT_SIGMA
 from harness.observation import Observation
 from harness.port import LocalPort, Port, Reply
 from harness.problem import Problem
-from harness.results import Diagnosis, RunResult
+from harness.results import Diagnosis, Limit, RunResult
 from harness.run import Problems
 from harness.subject import PortSubject
 
@@ -58,11 +59,12 @@ def check(
     cases: Sequence[Case],
     *,
     layout: str = "canonical",
-    limit: float | None = None,
+    limit: float | Limit | None = None,
     seed: int = 0,
     measure: bool = True,
     blind: bool = False,
     on_result: Callable[[RunResult], None] = lambda result: None,
+    details: bool = False,
 ) -> Checked:
     """Run a port over cases, judge what it returns, and explain it where it diverges.
 
@@ -75,6 +77,7 @@ def check(
         measure: Whether a port that no named fault explains is measured (``harness.anatomy``).
         blind: Whether to say of each case which faults it cannot see.
         on_result: Called with each result.
+        details: Whether results tell some places number by number, for a report.
 
     Raises:
         CaseError: If a case cannot be made concrete.
@@ -82,7 +85,9 @@ def check(
     cases = [reseeded(case, seed) for case in cases]
     decoders = [case for case in cases if case.model == "attention_decoder"]
     if decoders:
-        return _with_decoders(port, cases, decoders, layout, limit=limit, measure=measure, blind=blind, told=on_result)
+        return _with_decoders(
+            port, cases, decoders, layout, limit=limit, measure=measure, blind=blind, told=on_result, details=details
+        )
     unseen = _blind(cases, layout) if blind else {}
     problems = Problems()
     asked = [Problem.from_case(case) for case in cases]
@@ -92,7 +97,10 @@ def check(
     replies = port.call([asked[0], *asked, asked[0]])
     again, replies = [replies[0], replies[1], replies[-1]], replies[1:-1]
     replies[0] = again[0]
-    runs = [judged(case, port.name, reply, problems, limit) for case, reply in zip(cases, replies, strict=True)]
+    runs = [
+        judged(case, port.name, reply, problems, limit, details=details)
+        for case, reply in zip(cases, replies, strict=True)
+    ]
     remembered = behaviour(asked[0], again, asked[-1], replies[-1]) if cases[0].plain else None
     if remembered is not None:
         diverges = remembered.sigma is not None or not _close(again)
@@ -127,6 +135,7 @@ def check(
         _with(run, of_plain if case.plain else of_others.get(run.case, []))
         for run, case in zip(runs, cases, strict=True)
     ]
+    runs = with_counterfactuals(runs, seen)
     told = [one for run in runs for one in run.diagnosis]
     return Checked(runs, list({one.fault: one for one in told}.values()), unseen)
 
@@ -137,17 +146,20 @@ def _with_decoders(
     decoders: Sequence[Case],
     layout: str,
     *,
-    limit: float | None,
+    limit: float | Limit | None,
     measure: bool,
     blind: bool,
     told: Callable[[RunResult], None],
+    details: bool,
 ) -> Checked:
     """Check attention decoders, and the other cases apart."""
-    runs = {run.case: run for run in check_decoder(port, decoders, limit=limit, on_result=told)}
+    runs = {run.case: run for run in check_decoder(port, decoders, limit=limit, on_result=told, details=details)}
     rest = [case for case in cases if case not in decoders]
     unseen: dict[str, list[str]] = {}
     if rest:
-        others = check(port, rest, layout=layout, limit=limit, measure=measure, blind=blind, on_result=told)
+        others = check(
+            port, rest, layout=layout, limit=limit, measure=measure, blind=blind, on_result=told, details=details
+        )
         runs |= {run.case: run for run in others.runs}
         unseen = others.blind
     ordered = [runs[case.name] for case in cases]
@@ -206,7 +218,7 @@ def _close(replies: Sequence[Reply]) -> bool:
     return True
 
 
-def _repeats(case: Case, name: str, replies: Sequence[Reply], problems: Problems, limit: float | None) -> bool:
+def _repeats(case: Case, name: str, replies: Sequence[Reply], problems: Problems, limit: float | Limit | None) -> bool:
     """Whether repeated calls gave the same numbers, or such as are all right."""
     traces = [reply.trace.arrays for reply in replies if reply.trace is not None]
     same = all(

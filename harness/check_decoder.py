@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from harness.answers_of_ports import FRESH_SEED, explained, judged, observed
 from harness.case import Case
+from harness.counterfactual import with_counterfactuals
 from harness.decoder_problem import DecoderProblem
 from harness.port import LocalPort, Port, Reply
 from harness.problem import dtype_of
 from harness.reference import expect_decoder
-from harness.results import Diagnosis, RunResult
+from harness.results import Diagnosis, Limit, RunResult
 from harness.run import Problems
 from harness.sharing import diagnosis_of, unshared
 
@@ -23,8 +24,9 @@ def check_decoder(
     port: Port | LocalPort,
     cases: Sequence[Case],
     *,
-    limit: float | None = None,
+    limit: float | Limit | None = None,
     on_result: Callable[[RunResult], None] = lambda result: None,
+    details: bool = False,
 ) -> list[RunResult]:
     """Run a port over attention decoders, judge what it returns, and explain it.
 
@@ -36,6 +38,7 @@ def check_decoder(
         cases: Over what.
         limit: Sigma beyond which a number diverges; None leaves it to each case.
         on_result: Called with each result.
+        details: Whether results tell some places number by number, for a report.
 
     Raises:
         CaseError: If a case cannot be made concrete.
@@ -47,7 +50,8 @@ def check_decoder(
     # The first problem comes again when all others are through: what is remembered, or random, shows.
     *replies, again = port.call([*asked, asked[0]])
     runs = [
-        judged(problem.case, port.name, reply, problems, limit) for problem, reply in zip(asked, replies, strict=True)
+        judged(problem.case, port.name, reply, problems, limit, details=details)
+        for problem, reply in zip(asked, replies, strict=True)
     ]
     runs[0] = _repeated(runs[0], replies[0], again, judged(asked[0].case, port.name, again, problems, limit))
     first = next((k for k, run in enumerate(runs) if run.status in {"agree", "diverge"}), None)
@@ -59,15 +63,17 @@ def check_decoder(
         on_result(run)
     if all(run.status != "diverge" for run in runs):
         return runs
-    found_by_case = explained(port, observed(asked, replies), runs, _fresh)
+    seen = observed(asked, replies)
+    found_by_case = explained(port, seen, runs, _fresh)
     if not_shared:
         numbers = [one for diagnosis in found_by_case.values() for one in diagnosis if "-made-anew-" in one.fault]
         found = [diagnosis_of(one, _of_same(one.names, numbers)) for one in not_shared]
         found_by_case = {run.case: found for run in runs}
-    return [
+    runs = [
         replace(run, diagnosis=run.diagnosis or found_by_case.get(run.case, [])) if run.status == "diverge" else run
         for run in runs
     ]
+    return with_counterfactuals(runs, seen)
 
 
 def _of_same(names: Sequence[str], numbers: Sequence[Diagnosis]) -> Diagnosis | None:

@@ -28,13 +28,17 @@ Array = NDArray[Any]
 BLOCK = 24_576
 
 
-def limit_for(case: Case, option: float | None = None) -> Limit:
-    """Give the limit of a case: the option's, else the case's own tolerance, else the derived one."""
-    if option is not None:
-        return Limit("option", sigma=option)
+def limit_for(case: Case, asked: float | Limit | None = None) -> Limit:
+    """Give the limit of a case: an option's, else the case's own tolerance, else the project's, else the derived one.
+
+    ``asked``: sigma of an option, or a limit with its origin (``harness.limits``).
+    """
+    limit = Limit("option", sigma=asked) if isinstance(asked, (int, float)) else asked
+    if limit is not None and limit.origin == "option":
+        return limit
     if case.tolerance is not None:
         return Limit("case", rtol=case.tolerance.rtol, atol=case.tolerance.atol)
-    return Limit("derived", sigma=LIMIT_SIGMA)
+    return limit or Limit("derived", sigma=LIMIT_SIGMA)
 
 
 def compare(trace: Trace, expected: Expected, case: Case, limit: Limit) -> dict[str, TensorResult]:

@@ -82,7 +82,7 @@ def diagnose(
 
 
 def diagnose_runs(
-    observations: Sequence[Observation], runs: Sequence[RunResult], limit: float = LIMIT_SIGMA
+    observations: Sequence[Observation], runs: Sequence[RunResult], limit: float = LIMIT_SIGMA, *, pairs: bool = True
 ) -> dict[str, list[Diagnosis]]:
     """Explain what one implementation returned for cases of any form.
 
@@ -90,6 +90,7 @@ def diagnose_runs(
         observations: What it returned, right or wrong.
         runs: The results of the comparison.
         limit: In sigma.
+        pairs: Whether to look for several faults of a plain layer at once, which takes longer.
 
     Returns:
         The explanations by case, for each that diverges. What plain layers do going forward is held against the
@@ -97,7 +98,7 @@ def diagnose_runs(
     """
     parts = {one.problem.case.name: one.plain_part for one in observations}
     plain = [part for part in parts.values() if part is not None]
-    of_plain = diagnose(plain, [run for run in runs if parts.get(run.case) is not None], limit=limit)
+    of_plain = diagnose(plain, [run for run in runs if parts.get(run.case) is not None], pairs=pairs, limit=limit)
     wrong = {part.problem.case.name for part in plain if not part.sigma(CANONICAL) <= limit}
     rest = [one for one in observations if one.problem.case.name not in wrong and not one.problem.case.plain]
     found = explain(rest, limit)

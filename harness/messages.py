@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
 
 
-# Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around.
+# Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around;
+# half of a surrogate pair has no UTF-8.
 _CONTROLS = dict.fromkeys(
-    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    (
+        *range(9),
+        *range(11, 32),
+        *range(127, 160),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+        *range(0xD800, 0xE000),
+    ),
     "\N{REPLACEMENT CHARACTER}",
 )
 

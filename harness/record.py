@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple, TypeGuard
 
 from msgspec.structs import replace
 
 from harness.backend import BackendInfo
 from harness.case import Case
+from harness.case_info import case_info
 from harness.compare import limit_for
 from harness.errors import LockstepError, TraceError
-from harness.results import Limit, RunResult, judge, load_results
+from harness.results import CaseInfo, Limit, RunResult, judge, load_results
 from harness.run import Problems, Seen, answers, environment, judge_trace
 from harness.trace import Recorded, check_same_problem, load_trace, save_trace
 
@@ -59,21 +61,28 @@ def record_cases(
     return files, rest
 
 
+class Judged(NamedTuple):
+    """What files came to, and what kept other files from being judged."""
+
+    runs: list[RunResult]
+    errors: list[LockstepError]
+    cases: dict[str, CaseInfo]
+
+
 def judge_files(
-    paths: Iterable[Path], case: Case | None, limit: float | None
-) -> tuple[list[RunResult], list[LockstepError]]:
+    paths: Iterable[Path], case: Case | None, limit: float | Limit | None, *, details: bool = False
+) -> Judged:
     """Judge traces and saved results.
 
     Args:
         paths: .safetensors files, folders of them, or .json files.
         case: What the traces must have been recorded from; None: what each says.
         limit: Sigma beyond which a number diverges; None leaves it to each case, and to what results say.
-
-    Returns:
-        The results, and what kept other files from being judged.
+        details: Whether results of traces tell some places number by number; saved ones keep what they have.
     """
     runs: list[RunResult] = []
     errors: list[LockstepError] = []
+    infos: dict[str, CaseInfo] = {}
     problems, seen = Problems(), Seen()
     for path in paths:
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
@@ -81,28 +90,44 @@ def judge_files(
             errors.append(TraceError(f"{path}: no trace (*.safetensors) in this folder."))
         for file in files:
             try:
-                runs += _judge_results(file, limit) if file.suffix == ".json" else [
-                    _judge_trace_file(file, case, limit, problems, seen)
-                ]  # fmt: skip
+                own, told = (
+                    _judge_results(file, limit)
+                    if file.suffix == ".json"
+                    else _judge_trace_file(file, case, limit, problems, seen, details=details)
+                )
+                runs += own
+                infos |= told
             except LockstepError as error:
                 errors.append(error)
-    return seen.explained(runs), errors
+    return Judged(seen.explained(runs), errors, infos)
 
 
-def _judge_results(path: Path, limit: float | None) -> list[RunResult]:
-    runs = load_results(path).runs
-    return runs if limit is None else [judge(run, Limit("option", sigma=limit)) for run in runs]
+def _judge_results(path: Path, limit: float | Limit | None) -> tuple[list[RunResult], dict[str, CaseInfo]]:
+    asked = Limit("option", sigma=limit) if isinstance(limit, (int, float)) else limit
+    saved = load_results(path)
+    return [judge(run, asked) if _counts(asked, run.limit) else run for run in saved.runs], saved.cases
 
 
-def _judge_trace_file(path: Path, case: Case | None, limit: float | None, problems: Problems, seen: Seen) -> RunResult:
+def _counts(asked: Limit | None, stored: Limit | None) -> TypeGuard[Limit]:
+    """Whether a limit that is asked for comes before the one that a result was judged by: see ``limit_for``."""
+    if asked is None:
+        return False
+    return asked.origin == "option" or stored is None or stored.origin in {"derived", "pyproject"}
+
+
+def _judge_trace_file(
+    path: Path, case: Case | None, limit: float | Limit | None, problems: Problems, seen: Seen, *, details: bool
+) -> tuple[list[RunResult], dict[str, CaseInfo]]:
     trace, recorded = load_trace(path)
     judged_by = case or recorded.case
     problems.keep_only(judged_by)
     problem = problems.problem(judged_by)
     check_same_problem(recorded, problem, path)
-    result = judge_trace(judged_by, recorded.backend, trace, problems, limit_for(judged_by, limit))
+    bound = limit_for(judged_by, limit)
+    result = judge_trace(judged_by, recorded.backend, trace, problems, bound, details=details)
     seen.keep(problem, trace, result)
-    return replace(
+    result = replace(
         result, versions=recorded.versions, seconds=recorded.seconds, repeatable=recorded.repeatable,
         rerun=f"lockstep compare {path}",
     )  # fmt: skip
+    return [result], {judged_by.name: case_info(judged_by)}

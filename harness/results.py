@@ -6,6 +6,7 @@ In JSON a number that is not finite is one of the strings "NaN", "Infinity", "-I
 from __future__ import annotations
 
 import math
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,21 +21,23 @@ FORMAT = 1
 
 Verdict = Literal["agree", "diverge"]
 Status = Literal["agree", "diverge", "unsupported", "failed", "crashed", "timeout"]
-Origin = Literal["derived", "case", "option"]
+Origin = Literal["derived", "case", "option", "pyproject"]
+
+# What is said of a limit beside it: nothing of the derived one.
+_ORIGINS = {"derived": "", "case": " (the case's own)", "option": " (option)", "pyproject": " (pyproject.toml)"}
 
 
 class Limit(Struct, frozen=True):
     """The gate: so many sigma, or rtol and atol; and who set it."""
 
-    origin: Origin
-    sigma: float | None = None
-    rtol: float | None = None
-    atol: float | None = None
+    origin: Origin  # who set it: rounding, the case, an option, or a project
+    sigma: float | None = None  # of rounding, where that decides
+    rtol: float | None = None  # relative tolerance, with atol
+    atol: float | None = None  # absolute tolerance
 
     def __str__(self) -> str:
-        if self.sigma is not None:
-            return f"{self.sigma:g} sigma"
-        return f"atol {self.atol:g} + rtol {self.rtol:g}"
+        bound = f"{self.sigma:g} sigma" if self.sigma is not None else f"atol {self.atol:g} + rtol {self.rtol:g}"
+        return bound + _ORIGINS[self.origin]
 
 
 class Difference(Struct, frozen=True):
@@ -45,13 +48,13 @@ class Difference(Struct, frozen=True):
     """
 
     at: tuple[int, ...]  # [timestep, sequence, unit]; without a timestep for a final state or a weight's gradient
-    observed: float
-    expected: float
+    observed: float  # what the backend gave
+    expected: float  # what the reference gave
     sigma: float
-    ulp: float
-    abs: float
+    ulp: float  # how many floats of that precision lie between
+    abs: float  # the absolute difference
     rel: float
-    timestep: int
+    timestep: int  # the timestep it belongs to, 0 where there is none
     excess: float | None = None
 
 
@@ -69,26 +72,26 @@ class PerTimestep(Struct, frozen=True):
     observed: list[float]
     expected: list[float]
     beyond: list[int] | None  # numbers beyond the limit; None when judged again under another
-    excess: list[float] | None = None
+    excess: list[float] | None = None  # the largest, as in a difference; None where the case has no tolerance
 
 
 class Golden(Struct, frozen=True):
     """A tensor against the case's own golden values."""
 
-    verdict: Verdict
-    abs: float
-    atol: float
-    source: str
+    verdict: Verdict  # whether it is met
+    abs: float  # the largest absolute difference
+    atol: float  # what is allowed
+    source: str  # where the values come from
 
 
 class TensorResult(Struct, frozen=True, kw_only=True):
     """One tensor of one run; ``worst`` holds the largest value of each measure, and the place of the largest sigma."""
 
-    verdict: Verdict
+    verdict: Verdict  # of this tensor
     worst: Difference
     first_divergence: Difference | None
     per_timestep: PerTimestep
-    size: int
+    size: int  # how many numbers were compared
     golden: Golden | None = None
     layer: int = 0  # of a network
     reverse: bool = False  # whether its lane goes from the last timestep to the first
@@ -102,15 +105,47 @@ class TensorResult(Struct, frozen=True, kw_only=True):
 class Local(Struct, frozen=True):
     """Each step alone, from the state observed before it: the largest sigma at each timestep."""
 
-    sigma: dict[str, list[float]]
-    first_divergence: int | None
+    sigma: dict[str, list[float]]  # by tensor
+    first_divergence: int | None  # the first timestep beyond the limit, in order of computation
+
+
+class Detail(Struct, frozen=True, kw_only=True):
+    """A timed tensor of one run, number by number at some places: what a report draws.
+
+    Arrays are base64 of little-endian float32, (places, timesteps kept), C order; ``harness.details`` packs and unpacks
+    them. ``heat`` is base64 of uint8, (rows, columns): the largest sigma of several timesteps and units, as a code: 0
+    is 0.01 sigma or less, 254 a million or more, in between they go by the logarithm, and 255 cannot be compared.
+    """
+
+    t: list[int]  # the timesteps kept
+    at: list[tuple[int, ...]]  # the places: [sequence, unit] mostly
+    expected: str  # what the reference gave
+    noise: str  # its standard deviation
+    error: str  # (observed - expected) / noise
+    counterfactual: str | None = None  # the same of the reference with the first diagnosis' fault
+    units: int  # how many units the tensor has
+    heat: str  # rows of timesteps, columns of units
+    heat_t: list[int]  # the first timestep of each row
+
+
+class CaseInfo(Struct, frozen=True, kw_only=True):
+    """What a report says of a case."""
+
+    description: str  # of the case file
+    features: list[str]  # what it uses, by the names of the matrix of backends
+    timesteps: int
+    batch: int
+    input_size: int
+    hidden_size: int
+    dtype: str  # its precision
+    model: str  # "lstm" or "attention_decoder"
 
 
 class First(Struct, frozen=True):
     """Where a run first leaves the reference, in order of computation."""
 
-    tensor: str
-    timestep: int
+    tensor: str  # its name
+    timestep: int  # counted from 0
     backward: bool = False  # whether it is a gradient
 
 
@@ -122,13 +157,13 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 
     fault: str
     message: str  # what is done otherwise
-    fix: str = ""
+    fix: str = ""  # what to do
     sigma: float | None = None  # how far the reference with this fault is from what was returned; None if unexplained
-    evidence: str = ""
+    evidence: str = ""  # what proves it
     indistinguishable_from: list[str] = field(default_factory=list)  # other explanations of the same numbers
     told_apart_by: str | None = None  # a case under which these explanations differ
-    family: str = ""
-    met: str = ""
+    family: str = ""  # of the catalogue
+    met: str = ""  # where it was met outside
     facts: list[str] = field(default_factory=list)  # what is known where nothing explains
     proof: dict[str, Any] = field(default_factory=dict)  # what the reference did otherwise: fields of an execution
 
@@ -136,9 +171,9 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 class RunResult(Struct, frozen=True, kw_only=True):
     """One backend on one case."""
 
-    case: str
-    backend: str
-    status: Status
+    case: str  # its name
+    backend: str  # its name, "port" of a port, or the file of a model
+    status: Status  # "unsupported" says why in message; the last three are of the backend, not of its numbers
     limit: Limit | None = None
     first_divergence: First | None = None
     tensors: dict[str, TensorResult] = field(default_factory=dict)
@@ -146,23 +181,35 @@ class RunResult(Struct, frozen=True, kw_only=True):
     diagnosis: list[Diagnosis] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what else is worth knowing of the call
     parameters: list[Parameter] = field(default_factory=list)
-    device: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    device: str | None = None  # where it ran, as the framework calls it
+    versions: dict[str, str] = field(default_factory=dict)  # by distribution
+    seconds: dict[str, float] = field(
+        default_factory=dict
+    )  # by part: "import", "build", the "first" run, a "steady" one
     repeatable: bool | None = None  # whether a second call gave the same bits; None if it was called once
-    message: str | None = None
-    stderr: str | None = None
-    timesteps: int = 0
+    message: str | None = None  # why there is nothing to compare
+    stderr: str | None = None  # what a backend that failed wrote there, its end
+    timesteps: int = 0  # how many the case has
     rerun: str | None = None  # the command that runs exactly this again
     known: str | None = None  # the finding (harness.findings) that it is, and that was expected
+    details: dict[str, Detail] = field(default_factory=dict)  # by timed tensor; only where they were asked for
+
+    def _repr_html_(self) -> str | None:
+        """Give what a notebook shows."""
+        return _html_of(Results(environment={}, runs=[self]))
 
 
 class Results(Struct, frozen=True, kw_only=True):
     """All runs of one command, and the environment they ran in."""
 
-    format: Literal[1] = FORMAT
-    environment: dict[str, Any]
+    format: Literal[1] = FORMAT  # 1, as long as fields are only added
+    environment: dict[str, Any]  # versions, machine, how precise the reference is; models where they were given
     runs: list[RunResult]
+    cases: dict[str, CaseInfo] = field(default_factory=dict)  # by name; empty in results of earlier versions
+
+    def _repr_html_(self) -> str | None:
+        """Give what a notebook shows."""
+        return _html_of(self)
 
     @property
     def exit_status(self) -> int:
@@ -175,6 +222,12 @@ class Results(Struct, frozen=True, kw_only=True):
         return max(0 if run.known else exit_status(run.status) for run in self.runs)
 
 
+def _html_of(results: Results) -> str | None:
+    """Give results as HTML through the renderer for notebooks; None, which a notebook takes for text, without one."""
+    renderers = list(entry_points(group="lockstep.reports", name="notebook"))
+    return renderers[0].load()(results) if renderers else None
+
+
 def exit_status(status: Status) -> int:
     """Give the exit status that a run's status asks for."""
     return {"agree": 0, "unsupported": 0, "diverge": 1}.get(status, 3)
@@ -183,7 +236,8 @@ def exit_status(status: Status) -> int:
 def judge(run: RunResult, limit: Limit) -> RunResult:
     """Judge a run's saved differences under a limit; nothing is run.
 
-    A golden value that is missed stays a divergence under every limit.
+    A golden value that is missed stays a divergence under every limit, and so does what diverges by what it does, its
+    numbers being right: weights that are not shared, calls that do not repeat.
     """
     if run.status not in {"agree", "diverge"}:
         return run
@@ -194,10 +248,11 @@ def judge(run: RunResult, limit: Limit) -> RunResult:
         first_step = first_beyond(local.sigma, limit.sigma, reverse=_walks_back(local, tensors))
         local = msgspec.structs.replace(local, first_divergence=first_step)
     first = _first_divergence(tensors, run.timesteps)
-    diverges = any(tensor.verdict == "diverge" for tensor in tensors.values())
+    by_numbers = any(tensor.verdict == "diverge" for tensor in tensors.values())
+    otherwise = run.status == "diverge" and all(tensor.verdict == "agree" for tensor in run.tensors.values())
     return msgspec.structs.replace(
         run, limit=limit, tensors=tensors, local=local, first_divergence=first,
-        status="diverge" if diverges else "agree",
+        status="diverge" if by_numbers or otherwise else "agree",
     )  # fmt: skip
 
 
@@ -269,12 +324,12 @@ def encode_results(results: Results) -> bytes:
 
 def encode(value: Any) -> bytes:
     """Give any plain value as JSON, numbers that are not finite as strings."""
-    return msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(value)))
+    return msgspec.json.encode(_plain(msgspec.to_builtins(value)))
 
 
 def encode_run(run: RunResult) -> str:
     """Give one result as JSON, to be sent from process to process."""
-    return msgspec.json.encode(_without_nonfinite(msgspec.to_builtins(run))).decode()
+    return msgspec.json.encode(_plain(msgspec.to_builtins(run))).decode()
 
 
 def decode_run(data: str) -> RunResult:
@@ -310,11 +365,13 @@ def load_results(path: Path) -> Results:
         raise ResultsError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def _without_nonfinite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    if isinstance(value, str):  # half of a surrogate pair, from a backend's output, has no UTF-8
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {key: _without_nonfinite(part) for key, part in value.items()}
+        return {_plain(key): _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nonfinite(part) for part in value]
+        return [_plain(part) for part in value]
     return value

@@ -19,8 +19,10 @@ from threadpoolctl import threadpool_limits
 from harness.backend import BackendInfo, by_worker, pairs
 from harness.case import VALUES, Case
 from harness.compare import check_golden, compare, compare_steps, limit_for
+from harness.counterfactual import with_counterfactuals
 from harness.decoder_problem import AnyProblem, problem_of
 from harness.defaults import JOBS, TIMEOUT
+from harness.details import details_of
 from harness.diagnose import UNEXPLAINED, diagnose_runs
 from harness.errors import LockstepError
 from harness.findings import known
@@ -29,7 +31,7 @@ from harness.reference import Expected, expect
 from harness.reference.exact import description
 from harness.results import Diagnosis, Limit, RunResult, judge
 from harness.serve import THREADS, Answer
-from harness.spread import widened
+from harness.spread import undetermined_from, widened
 from harness.trace import Trace
 from harness.worker import Worker
 
@@ -69,7 +71,7 @@ class Problems:
     def widened(self, case: Case) -> Expected:
         """Give the same with noise that covers what the network amplifies: for what lies beyond the limit."""
         if case not in self._widened:
-            self._widened[case] = widened(self.problem(case), self.expected(case))
+            self._widened[case] = widened(self.problem(case), self.expected(case), lost=True)
         return self._widened[case]
 
     def check(self, case: Case) -> None:
@@ -145,9 +147,10 @@ def run_cases(
     backends: list[BackendInfo],
     *,
     timeout: float = TIMEOUT,
-    limit: float | None = None,
+    limit: float | Limit | None = None,
     jobs: int = JOBS,
     on_result: Callable[[RunResult], None] = lambda result: None,
+    details: bool = False,
 ) -> list[RunResult]:
     """Run every case through every backend of its model and judge what they give.
 
@@ -158,6 +161,7 @@ def run_cases(
         limit: Sigma beyond which a number diverges; None leaves it to each case.
         jobs: How many frameworks run at once.
         on_result: Called with each result as it comes.
+        details: Whether results tell some places number by number, for a report.
 
     Returns:
         Results in the order of cases, then backends. An interruption from the keyboard ends the run
@@ -176,7 +180,7 @@ def run_cases(
     # The reference multiplies small matrices: more threads would only take the workers' time.
     with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
         for case, backend, answer in answers(cases, backends, problems, timeout, jobs):
-            result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit))
+            result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit), details=details)
             result = as_known(result, case)
             results[case.name, backend.name] = result
             if answer.trace is not None and result.known is None:  # what is known needs no explanation
@@ -185,10 +189,10 @@ def run_cases(
             left[case.name] -= 1
             if not left[case.name]:
                 problems.drop(case)
-    return [_measurable(run) for run in seen.explained([results[key] for key in wanted if key in results])]
+    return [measurable(run) for run in seen.explained([results[key] for key in wanted if key in results])]
 
 
-def _measurable(run: RunResult) -> RunResult:
+def measurable(run: RunResult) -> RunResult:
     """Say of an unexplained divergence that the backend, which can be called, can be measured."""
     if not run.diagnosis or run.diagnosis[0].fault != UNEXPLAINED:
         return run
@@ -210,16 +214,20 @@ class Seen:
             seen = Observation(problem, trace.tensors(problem.case))
             self._observations.setdefault(result.backend, []).append(seen)
 
-    def explained(self, runs: list[RunResult]) -> list[RunResult]:
-        """Give the results with the explanations of those that diverge: one search for each backend."""
+    def explained(self, runs: list[RunResult], *, pairs: bool = True) -> list[RunResult]:
+        """Give the results with the explanations of those that diverge: one search for each backend.
+
+        ``pairs``: whether to look for several faults of a plain layer at once, which takes longer.
+        """
         found: dict[tuple[str, str], list[Diagnosis]] = {}
         unknown = [run for run in runs if run.known is None]
         for backend in dict.fromkeys(run.backend for run in unknown if run.status == "diverge"):
             own = [run for run in unknown if run.backend == backend]
             if backend in self._observations:
-                by_case = diagnose_runs(self._observations[backend], own)
+                by_case = diagnose_runs(self._observations[backend], own, pairs=pairs)
                 found |= {(backend, case): diagnosis for case, diagnosis in by_case.items()}
-        return [replace(run, diagnosis=found.get((run.backend, run.case), run.diagnosis)) for run in runs]
+        runs = [replace(run, diagnosis=found.get((run.backend, run.case), run.diagnosis)) for run in runs]
+        return [with_counterfactuals([run], self._observations.get(run.backend, []))[0] for run in runs]
 
 
 def as_known(result: RunResult, case: Case) -> RunResult:
@@ -228,34 +236,49 @@ def as_known(result: RunResult, case: Case) -> RunResult:
     return result if finding is None else replace(result, known=finding.name)
 
 
-def judge_answer(case: Case, backend: str, answer: Answer, problems: Problems, limit: Limit) -> RunResult:
-    """Turn a worker's answer into a result."""
+def judge_answer(
+    case: Case, backend: str, answer: Answer, problems: Problems, limit: Limit, *, details: bool = False
+) -> RunResult:
+    """Turn a worker's answer into a result; ``details``: as of ``run_cases``."""
     if answer.trace is None:
         return RunResult(
             case=case.name, backend=backend, status=answer.status,  # type: ignore[arg-type]
             message=answer.message, stderr=answer.stderr, timesteps=case.run.timesteps, seconds=answer.seconds or {},
         )  # fmt: skip
     try:
-        result = judge_trace(case, backend, answer.trace, problems, limit)
+        result = judge_trace(case, backend, answer.trace, problems, limit, details=details)
     except MemoryError:
         message = "the reference ran out of memory: the case is too large for this machine"
         return RunResult(case=case.name, backend=backend, status="failed", message=message)
     return replace(result, versions=answer.versions or {}, seconds=answer.seconds or {}, repeatable=answer.repeatable)
 
 
-def judge_trace(case: Case, backend: str, trace: Trace, problems: Problems, limit: Limit) -> RunResult:
-    """Compare a trace with what is expected, and judge it.
+def judge_trace(
+    case: Case, backend: str, trace: Trace, problems: Problems, limit: Limit, *, details: bool = False
+) -> RunResult:
+    """Compare a trace with what is expected, and judge it; ``details``: as of ``run_cases``.
 
     Raises:
         LockstepError: If nothing can be compared, or the case contradicts its golden values.
     """
-    result = _judged(case, backend, trace, problems, problems.expected(case), limit)
+    expected = problems.expected(case)
+    result = _judged(case, backend, trace, problems, expected, limit)
     if result.status == "diverge" and limit.sigma is not None:
         # Is it rounding that the network itself amplifies, all of it or where it seems to begin?
         wider = _judged(case, backend, trace, problems, problems.widened(case), limit)
         if wider.status == "agree" or wider.first_divergence != result.first_divergence:
-            return wider
-    return result
+            expected = problems.widened(case)
+            result = replace(wider, notes=[*wider.notes, *_undetermined(expected, case)])
+    return replace(result, details=details_of(trace.tensors(case), expected, result.tensors)) if details else result
+
+
+def _undetermined(expected: Expected, case: Case) -> list[str]:
+    """Say from where on nothing could be judged."""
+    t = undetermined_from(expected, case)
+    if t is None:
+        return []
+    what = f"this network is chaotic: at timestep {t} rounding has grown to the size of its values"
+    return [f"{what}, so what follows from there is not determined, and not judged"]
 
 
 def _judged(case: Case, backend: str, trace: Trace, problems: Problems, expected: Expected, limit: Limit) -> RunResult:

@@ -71,7 +71,7 @@ class Pairs(Struct, frozen=True, kw_only=True):
 
 
 def hold_against(
-    new: Path, old: Path, backends: Iterable[str] | None = None, limit: float | None = None
+    new: Path, old: Path, backends: Iterable[str] | None = None, limit: float | Limit | None = None
 ) -> tuple[Pairs, list[LockstepError]]:
     """Hold one recording against another.
 
@@ -131,7 +131,7 @@ def difference(case: Case, new: Trace, old: Trace, expected: Expected, limit: Li
     return judge(measured, limit)
 
 
-def _pair(new: Path, old: Path, problems: Problems, limit: float | None) -> Pair:
+def _pair(new: Path, old: Path, problems: Problems, limit: float | Limit | None) -> Pair:
     (trace, recorded), (other, other_recorded) = load_trace(new), load_trace(old)
     case = recorded.case
     problems.keep_only(case)

@@ -1,0 +1,61 @@
+"""What the reference gives with the fault that explains a divergence: the curve that should lie on the observed one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from harness.attention_faults import decoder_faults
+from harness.decoder_problem import DecoderProblem
+from harness.details import with_counterfactual
+from harness.diagnose import MEASURED_MAP, ONLY_IN, execution_of
+from harness.errors import LockstepError
+from harness.interpret import interpret
+from harness.observation import Observation
+from harness.reference import Expected
+from harness.results import Diagnosis, RunResult
+from harness.variations import variations
+
+
+def with_counterfactuals(runs: Sequence[RunResult], seen: Sequence[Observation]) -> list[RunResult]:
+    """Give results with the curves of their first diagnoses, where they have details and a diagnosis that was proved.
+
+    Args:
+        runs: Of one implementation.
+        seen: What it returned.
+    """
+    by_case = {one.problem.case.name: one for one in seen}
+    return [_with_curves(run, by_case[run.case]) if run.details and run.case in by_case else run for run in runs]
+
+
+def _with_curves(run: RunResult, seen: Observation) -> RunResult:
+    if run.status != "diverge" or not run.diagnosis:
+        return run
+    try:
+        computed = executed(run.diagnosis[0], seen)
+    except (LockstepError, ArithmeticError, LookupError, TypeError, ValueError, MemoryError):
+        return run  # a curve less: what was found stands without it
+    if computed is None:
+        return run
+    details = {
+        name: with_counterfactual(one, computed[name], seen.expected[name]) if name in computed else one
+        for name, one in run.details.items()
+    }
+    return replace(run, details=details)
+
+
+def executed(diagnosis: Diagnosis, seen: Observation) -> Expected | None:
+    """Carry a diagnosis out on the problem that was observed; None where it names nothing that could be."""
+    problem = seen.problem
+    if isinstance(problem, DecoderProblem):
+        faults = (one for one in decoder_faults() if one.name == diagnosis.fault)
+        return next((one.of(problem) for one in faults), None)
+    if not diagnosis.proof:
+        named = (one for one in variations() if one.name == diagnosis.fault)
+        return next((one.of(problem) for one in named), None)
+    part = seen.plain_part
+    elsewhere = problem.case.name not in diagnosis.proof.get(ONLY_IN, [problem.case.name])
+    if part is None or elsewhere or MEASURED_MAP in diagnosis.proof:
+        return None
+    return interpret(part.problem, execution_of(diagnosis))

@@ -1,0 +1,106 @@
+"""What a project sets for all its checks: the table ``[tool.lockstep]`` of its ``pyproject.toml``.
+
+    [tool.lockstep]
+    limit = 20      # sigma beyond which a number diverges
+    timeout = 60    # seconds for one run of a backend, or one call of a port
+
+It is looked for from a folder upward; the first ``pyproject.toml`` that has the table counts. What is asked for by
+option or argument comes before it, and so does a case's own tolerance; what it does not set is as ever.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.defaults import TIMEOUT
+from harness.errors import LockstepError
+
+if TYPE_CHECKING:
+    from harness.results import Limit
+
+FILE, TABLE = "pyproject.toml", "[tool.lockstep]"
+KEYS = ("limit", "timeout")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a project sets; ``file`` says where, None if nowhere."""
+
+    limit: float | None = None  # sigma
+    timeout: float | None = None  # seconds
+    file: Path | None = None
+
+    def limit_or(self, option: float | None) -> Limit | None:
+        """Give the limit of an option, else the project's; None leaves it to each case."""
+        from harness.results import Limit
+
+        if option is not None:
+            return Limit("option", sigma=option)
+        return None if self.limit is None else Limit("pyproject", sigma=self.limit)
+
+    def timeout_or(self, option: float | None) -> float:
+        """Give the seconds of an option, else the project's, else the usual ones."""
+        chosen = option if option is not None else self.timeout
+        return TIMEOUT if chosen is None else chosen
+
+    def without(self, *, limit: float | None, timeout: float | None) -> Settings:
+        """Give what is left to say where options set the rest."""
+        return replace(
+            self, limit=self.limit if limit is None else None, timeout=self.timeout if timeout is None else None
+        )
+
+    def text(self) -> str | None:
+        """Say what is set, and where; None if nothing is."""
+        limit = [] if self.limit is None else [f"limit {self.limit:g} sigma"]
+        timeout = [] if self.timeout is None else [f"timeout {self.timeout:g} s"]
+        said = ", ".join(limit + timeout)
+        return f"{said} ({TABLE} of {self.file})" if said else None
+
+
+def find_settings(folder: Path) -> Settings:
+    """Find what the project of a folder sets: that folder's, or the nearest above it that has the table.
+
+    Raises:
+        LockstepError: If a file with that table is not valid TOML, or sets what there is not.
+    """
+    start = folder.absolute()
+    for place in (start, *start.parents):
+        found = _settings(place / FILE)
+        if found is not None:
+            return found
+    return Settings()
+
+
+def _settings(file: Path) -> Settings | None:
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return None
+    if b"lockstep" not in data:  # a file of somebody else need not even be valid
+        return None
+    try:
+        whole = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise LockstepError(f"{file}: not valid TOML: {error}.") from error
+    tool = whole.get("tool")
+    if not isinstance(tool, dict) or "lockstep" not in tool:
+        return None
+    table = tool["lockstep"]
+    if not isinstance(table, dict):
+        raise LockstepError(f"{file}: tool.lockstep = {table!r}: must be a table. Allowed in it: {', '.join(KEYS)}.")
+    return Settings(file=file, **{key: _number(key, value, file) for key, value in table.items()})
+
+
+def _number(key: str, value: Any, file: Path) -> float:
+    if key not in KEYS:
+        close = difflib.get_close_matches(key, KEYS, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        raise LockstepError(f"{file}, {TABLE}: unknown key {key[:80]!r}.{guess} Allowed: {', '.join(KEYS)}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+        raise LockstepError(f"{file}, {TABLE} {key} = {value!r}: must be a number above 0.")
+    return float(value)
