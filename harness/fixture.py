@@ -9,11 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from harness.case import Case
+from harness.case_info import case_info
 from harness.check import cases_of, check
-from harness.defaults import TIMEOUT
 from harness.errors import LockstepError
+from harness.limits import Settings, find_settings
 from harness.messages import check_text, first_diverging, printable, text_of
 from harness.port import is_decoder_port, port_of
 from harness.results import Results, RunResult
@@ -29,9 +34,13 @@ def assert_agrees(
     layout: str = "canonical",
     arrays: str = "numpy",
     limit: float | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
     seed: int = 0,
+    settings: Settings | None = None,
+    rerun: str | None = None,
+    on_cases: Callable[[list[Case]], None] = lambda cases: None,
     on_results: Callable[[Results], None] = lambda results: None,
+    details: bool = False,
 ) -> Results:
     """Check that a port agrees with the reference, and say where it diverges, why, and what to change if not.
 
@@ -44,10 +53,15 @@ def assert_agrees(
         case: The name of a shipped case, a case file or a folder of them, or several; None is the whole suite.
         layout: How the weights are handed over: canonical, torch, keras, tf1 or onnx.
         arrays: What the arguments are: numpy, torch, jax or tensorflow arrays.
-        limit: Sigma beyond which a number diverges; None leaves it to each case.
-        timeout: Seconds for one call, where it has a process of its own.
+        limit: Sigma beyond which a number diverges; None leaves it to each case, then to the settings.
+        timeout: Seconds for one call, where it has a process of its own; None leaves it to the settings, or is 120.
         seed: Added to every case's seed: the same check on other numbers.
+        settings: What the project sets; None is ``[tool.lockstep]`` of the nearest ``pyproject.toml``, from the current
+            directory upward.
+        rerun: The command that runs this check again, which is told where the port does not agree.
+        on_cases: Called with the cases before the port is.
         on_results: Called with the results before they are judged, so also with those of a port that does not agree.
+        details: Whether results tell some places number by number, for a report.
 
     Returns:
         The results of all cases. What the port does not support is among them, but not all of it.
@@ -58,37 +72,43 @@ def assert_agrees(
     """
     __tracebackhide__ = True
     try:
-        results = _results(port, case, layout=layout, arrays=arrays, limit=limit, timeout=timeout, seed=seed)
+        _check_port(port)
+        check_numbers(limit=limit, timeout=timeout, seed=seed)
+        cases = cases_of(_names(case), decoder=is_decoder_port(port))
+        settings = find_settings(Path.cwd()) if settings is None else settings
+        with port_of(port, layout=layout, arrays=arrays, timeout=settings.timeout_or(timeout)) as opened:
+            on_cases(cases)
+            checked = check(opened, cases, layout=layout, limit=settings.limit_or(limit), seed=seed, details=details)
     except LockstepError as error:
         raise error.with_traceback(None) from None  # where it was found is of no use to who asked
+    runs = [replace(run, rerun=rerun) for run in checked.runs]
+    results = Results(environment=environment(), runs=runs, cases={one.name: case_info(one) for one in cases})
     on_results(results)
-    text = complaint(results.runs)
+    text = complaint(runs)
     if text is not None:
         raise AssertionError(text)
     return results
 
 
-def _results(
-    port: Callable[..., Any],
-    case: CaseNames | None,
-    *,
-    layout: str,
-    arrays: str,
-    limit: float | None,
-    timeout: float,
-    seed: int,
-) -> Results:
+def _check_port(port: object) -> None:
     if not callable(port):
         raise LockstepError(f"{port!r} is no port: pass the function itself, such as check(port).")
+
+
+def check_numbers(*, limit: float | None, timeout: float | None, seed: int = 0) -> None:
+    """Check what bounds a run.
+
+    Raises:
+        LockstepError: If a limit or time-out is no number above 0, or a seed is below 0.
+    """
     for name, value in {"limit": limit, "timeout": timeout}.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise LockstepError(f"{name}={value:g}: must be a number above 0.")
+        if value is None:
+            continue
+        if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+            found = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
+            raise LockstepError(f"{name}={found}: must be a number above 0.")
     if seed < 0:
         raise LockstepError(f"seed={seed}: must be 0 or above.")
-    cases = cases_of(_names(case), decoder=is_decoder_port(port))
-    with port_of(port, layout=layout, arrays=arrays, timeout=timeout) as opened:
-        checked = check(opened, cases, layout=layout, limit=limit, seed=seed)
-    return Results(environment=environment(), runs=checked.runs)
 
 
 def _names(case: CaseNames | None) -> list[str]:
@@ -103,14 +123,18 @@ def _names(case: CaseNames | None) -> list[str]:
 def complaint(runs: Sequence[RunResult]) -> str | None:
     """Say of a port what is wrong, the first of each kind in full; None if it agrees wherever it was compared."""
     parts = []
-    diverging = [run for run in runs if run.status == "diverge"]
+    plain = [replace(run, rerun=None) for run in runs]  # it is the same for all, and comes last
+    diverging = [run for run in plain if run.status == "diverge"]
     if diverging:
-        parts.append(check_text(first_diverging(diverging), len(diverging), len(runs)))
+        parts.append(check_text(first_diverging(diverging), len(diverging), len(plain)))
     for status in ("failed", "crashed", "timeout"):
-        parts += _alike([run for run in runs if run.status == status])
-    if all(run.status == "unsupported" for run in runs):
-        parts += ["Nothing could be compared.", *_alike(runs)]
-    return printable("\n".join(parts)) if parts else None
+        parts += _alike([run for run in plain if run.status == status])
+    if all(run.status == "unsupported" for run in plain):
+        parts += ["Nothing could be compared.", *_alike(plain)]
+    if not parts:
+        return None
+    rerun = next((run.rerun for run in runs if run.rerun), None)
+    return printable("\n".join([*parts, *([f"  Rerun: {rerun}"] if rerun else [])]))
 
 
 def _alike(runs: Sequence[RunResult]) -> list[str]:

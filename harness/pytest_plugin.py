@@ -1,4 +1,4 @@
-"""Lockstep in pytest: the fixture ``lockstep``, which checks a port, and case files as tests.
+"""Lockstep in pytest: case files as tests, and the fixture ``lockstep``, which checks a port. See docs/pytest.md.
 
 ``pytest cases -n auto`` runs one test per (case, backend). Ids read ``cases/ones.toml::torch_lstm``. A file is
 a case if it is named on the command line, or lies in a collected folder and has a table ``[lstm]``. A backend gets the
@@ -7,6 +7,8 @@ cases of its model.
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -15,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.errors import LockstepError
+from harness.limits import find_settings
+from harness.marks import described
+from harness.pytest_cases import CaseFile, end_workers, nodeid_of, rerun_of
+from harness.pytest_results import SETTINGS, Gatherer, are_written, at_work, hand_over, settings_of, take
+
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
-    from harness.backend import BackendInfo
     from harness.case import Case
-    from harness.results import Results, RunResult
-    from harness.run import Problems
-    from harness.worker import Worker
-
-# What a test found, until its report takes it along.
-_FOUND = pytest.StashKey["list[RunResult]"]()
+    from harness.results import Results
 
 _LSTM_TABLE = re.compile(rb"^\s*\[\s*lstm\s*\]", re.MULTILINE)
 
@@ -39,6 +41,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lockstep-html", type=Path, metavar="DIR", help="write an HTML report of all workers' results")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Check options and settings, name the marks, and gather results in the process that writes."""
+    for name in ("limit", "timeout"):
+        value = config.getoption(f"lockstep_{name}")
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise pytest.UsageError(f"--lockstep-{name} {value:g}: must be a number above 0.")
+    try:
+        config.stash[SETTINGS] = find_settings(config.rootpath)
+    except LockstepError as error:
+        raise pytest.UsageError(str(error)) from error
+    for line in described():
+        config.addinivalue_line("markers", line)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Gatherer(config), "lockstep-gatherer")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what the project sets."""
+    text = settings_of(config).text()
+    return None if text is None else f"lockstep: {text}"
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile | None:
     """Collect case files."""
     if file_path.suffix != ".toml":
@@ -46,17 +70,6 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile |
     if parent.session.isinitpath(file_path) or is_case_file(file_path):
         return CaseFile.from_parent(parent, path=file_path)
     return None
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse two cases of one name: their results could not be told apart."""
-    files: dict[str, Path] = {}
-    for item in items:
-        if isinstance(item, CaseItem) and files.setdefault(item.case.name, item.path) != item.path:
-            name = item.case.name
-            raise pytest.UsageError(
-                f'two cases are called "{name}": {files[name]} and {item.path}. Rename one of them.'
-            )
 
 
 def is_case_file(path: Path) -> bool:
@@ -67,79 +80,17 @@ def is_case_file(path: Path) -> bool:
         return False
 
 
-class CaseFile(pytest.File):
-    """A case file: one test for each backend."""
-
-    def collect(self) -> Iterator[CaseItem]:
-        """Load the case and find the backends."""
-        from harness.backend import find_backends
-        from harness.case import load_case
-        from harness.errors import LockstepError
-
-        try:
-            case = load_case(self.path)
-            named = self.config.getoption("lockstep_backend")
-            backends = [one for one in find_backends(named) if named or one.missing() is None]
-        except LockstepError as error:
-            raise self.CollectError(str(error)) from error
-        for backend in (one for one in backends if one.model == case.model):
-            item = CaseItem.from_parent(self, name=backend.name, case=case, backend=backend)
-            if self.config.pluginmanager.hasplugin("xdist"):
-                item.add_marker(pytest.mark.xdist_group(_group(backend)))
-            yield item
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Hand what a test found over with its report."""
+    report: Any = yield
+    hand_over(item, report)
+    return report
 
 
-class CaseItem(pytest.Item):
-    """One case through one backend."""
-
-    def __init__(self, *, case: Case, backend: BackendInfo, **kwargs: Any) -> None:
-        """Hold a case and a backend until the test runs."""
-        super().__init__(**kwargs)
-        self.case, self.backend = case, backend
-
-    def runtest(self) -> None:
-        """Run, judge, and fail where the backend does not agree."""
-        from msgspec.structs import replace
-
-        from harness.compare import limit_for
-        from harness.run import as_known, judge_answer
-
-        workers = _workers(self.config)
-        workers.problems.keep_only(self.case)
-        workers.problems.check(self.case)
-        answer = workers.of(self.backend).run(self.backend, workers.problems.problem(self.case))
-        limit = limit_for(self.case, self.config.getoption("lockstep_limit"))
-        result = judge_answer(self.case, self.backend.name, answer, workers.problems, limit)
-        result = replace(as_known(result, self.case), rerun=f"pytest '{self.nodeid}'")
-        self.stash[_FOUND] = [result]
-        if result.status == "unsupported":
-            pytest.skip(result.message or "unsupported")
-        if result.known is not None:
-            pytest.xfail(f"known finding {result.known}: lockstep findings {result.known}")
-        if result.status != "agree":
-            raise NotInLockstepError(result)
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Show what the terminal of ``lockstep run`` shows."""
-        from harness.errors import LockstepError
-
-        if isinstance(excinfo.value, (NotInLockstepError, LockstepError)):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
-
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """Name the test in headlines."""
-        return self.path, None, f"{self.case.name} x {self.backend.name}"
-
-
-class NotInLockstepError(AssertionError):
-    """A backend does not agree with the reference; the text says where, and by how much."""
-
-    def __init__(self, result: RunResult) -> None:
-        """Take the result that failed."""
-        from harness.messages import text_of
-
-        super().__init__(text_of(result))
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the workers: xdist ends its own processes before they come to the cleanup of their configuration."""
+    end_workers(session.config)
 
 
 class Lockstep:
@@ -154,35 +105,50 @@ class Lockstep:
 
         Args:
             port: A function ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``.
-            options: As of ``harness.fixture.assert_agrees``; the limit and the time-out are those of the
-                command line where they are left out.
+            options: ``case``, ``layout``, ``arrays``, ``limit``, ``timeout`` and ``seed``, as of
+                ``harness.fixture.assert_agrees``. A limit and a time-out that are left out are those of the
+                command line, else of ``[tool.lockstep]`` in ``pyproject.toml``.
 
         Returns:
             The results of all cases.
 
         Raises:
-            AssertionError: If it does not; the text says where, why, and what to change.
+            AssertionError: If it does not; the text says where, why, what to change, and how to run the test again.
             LockstepError: If the request is wrong.
         """
         __tracebackhide__ = True
+        from contextlib import ExitStack
+
         from harness.fixture import assert_agrees
 
-        for name in ("limit", "timeout"):
-            value = self._item.config.getoption(f"lockstep_{name}")
-            if value is not None:
-                options.setdefault(name, value)
-        return assert_agrees(port, on_results=self._keep, **options)
-
-    def _keep(self, results: Results) -> None:
-        from msgspec.structs import replace
-
+        config, rerun = self._item.config, rerun_of(self._item)
         self._checks += 1
         # Ports of many tests are called alike: beside each other they go by their test, and by which check of it.
-        place = self._item.nodeid + (f" {self._checks}" if self._checks > 1 else "")
-        self._item.stash.setdefault(_FOUND, []).extend(
-            replace(run, backend=f"{run.backend} ({place})", rerun=f"pytest '{self._item.nodeid}'")
-            for run in results.runs
-        )
+        place = nodeid_of(self._item) + (f" {self._checks}" if self._checks > 1 else "")
+        for name in ("limit", "timeout"):
+            value = config.getoption(f"lockstep_{name}")
+            if value is not None:
+                options.setdefault(name, value)
+        name = getattr(port, "__name__", type(port).__name__)
+        with ExitStack() as stack:
+
+            def start(cases: list[Case]) -> None:
+                stack.enter_context(at_work(self._item, cases, f"{name} ({place})", rerun))
+
+            try:
+                return assert_agrees(
+                    port, settings=settings_of(config), rerun=rerun, on_cases=start,
+                    on_results=lambda results: self._keep(results, place), details=are_written(config), **options,
+                )  # fmt: skip
+            except LockstepError as error:
+                error.add_note(f"  Rerun: {rerun}")
+                raise
+
+    def _keep(self, results: Results, place: str) -> None:
+        from msgspec.structs import replace
+
+        runs = [replace(run, backend=f"{run.backend} ({place})") for run in results.runs]
+        take(self._item, runs, results.cases)
 
 
 @pytest.fixture
@@ -192,117 +158,64 @@ def lockstep(request: pytest.FixtureRequest) -> Lockstep:
     ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)`` is run over the shipped cases, or over those of
     ``case="ones"`` or ``case=["ones", "my.toml"]``. Further options: ``layout`` (how weights are handed over:
     canonical, torch, keras, tf1, onnx), ``arrays`` (numpy, torch, jax, tensorflow), ``limit`` (sigma), ``timeout``
-    (seconds for one call), ``seed``. It returns the results. A function that its module exports is called in a process
-    of its own, and may crash or hang; any other, such as a closure, is called in the test's process.
+    (seconds for one call), ``seed``. Limit and time-out are else those of ``--lockstep-limit`` and
+    ``--lockstep-timeout``, or of ``[tool.lockstep]`` in pyproject.toml. It returns the results, which also join
+    ``--lockstep-json`` and ``--lockstep-html``. A function that its module exports is called in a process of its own,
+    and may crash or hang; any other, such as a closure, is called in the test's process.
     """
     return Lockstep(request.node)
 
 
-class _Workers:
-    """The worker processes of this pytest process, started when first needed, ended with the session."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        from harness.defaults import TIMEOUT
-        from harness.run import Problems
-
-        self.problems: Problems = Problems()
-        self._timeout: float = config.getoption("lockstep_timeout") or TIMEOUT
-        self._workers: dict[Any, Worker] = {}
-        config.add_cleanup(self.close)
-
-    def of(self, backend: BackendInfo) -> Worker:
-        from harness.worker import Worker
-
-        if backend.worker not in self._workers:
-            self._workers[backend.worker] = Worker(backend.environment, self._timeout)
-        return self._workers[backend.worker]
-
-    def close(self) -> None:
-        for worker in self._workers.values():
-            worker.close()
-
-
-_WORKERS = pytest.StashKey[_Workers]()
-
-
-def _workers(config: pytest.Config) -> _Workers:
-    if _WORKERS not in config.stash:
-        config.stash[_WORKERS] = _Workers(config)
-    return config.stash[_WORKERS]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Hand what a test found over with its report, which travels from xdist's workers to their controller."""
-    report: Any = yield
-    found = item.stash.get(_FOUND, None)
-    if found:
-        from harness.results import encode_run
-
-        report.lockstep_results = [encode_run(run) for run in found]
-        del item.stash[_FOUND]  # each phase of a test has a report, and a fixture may check as well
-    return report
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Listen to reports in the process that writes: the only one, or xdist's controller."""
-    if not hasattr(session.config, "workerinput"):
-        session.config.pluginmanager.register(_Listener(session.config), "lockstep-listener")
-
-
-class _Listener:
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._runs: list[RunResult] = []
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        encoded = getattr(report, "lockstep_results", None)
-        if encoded:
-            from harness.results import decode_run
-
-            self._runs += map(decode_run, encoded)
-
-    def pytest_sessionfinish(self) -> None:
-        json, html = self._config.getoption("lockstep_json"), self._config.getoption("lockstep_html")
-        if json is None and html is None:
-            return
-        from harness.output import write_outputs
-        from harness.results import Results
-        from harness.run import environment
-
-        runs = sorted(self._runs, key=lambda run: (run.case, run.backend))
-        write_outputs(Results(environment=environment(), runs=runs), json, html)
-
-
-@cache
-def _groups() -> dict[str, str]:
-    from harness.backend import find_backends
-
-    return {backend.name: _group(backend) for backend in find_backends()}
-
-
-def _group(backend: BackendInfo) -> str:
-    return "+".join(str(part) for part in backend.worker)
-
-
-def _asks_for_cases(arguments: Iterable[str]) -> bool:
-    for argument in arguments:
-        path = Path(argument.partition("::")[0])
-        if path.suffix == ".toml" or (path.is_dir() and any(is_case_file(file) for file in path.glob("*.toml"))):
-            return True
-    return False
+# With xdist
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Send all cases of one framework to one xdist worker, so that each worker imports few frameworks."""
-    if config.getoption("dist") != "load" or not _asks_for_cases(config.args):
-        return None
-    from xdist.scheduler import LoadScopeScheduling
+    """Send all cases of one framework to one xdist worker, so that each worker imports few frameworks.
 
-    class ByFramework(LoadScopeScheduling):
+    Under ``--dist loadgroup`` other tests go by their groups as ever; ``load`` is changed only where there are cases.
+    """
+    dist = config.getoption("dist")
+    if dist != "loadgroup" and (dist != "load" or not _asks_for_cases(config, config.args)):
+        return None
+    from xdist.scheduler import LoadGroupScheduling, LoadScopeScheduling
+
+    base: Any = LoadGroupScheduling if dist == "loadgroup" else LoadScopeScheduling
+
+    class ByFramework(base):
         def _split_scope(self, nodeid: str) -> str:
             path, _, name = nodeid.rpartition("::")
-            return _groups().get(name, nodeid) if path.endswith(".toml") else nodeid
+            if path.endswith(".toml"):
+                return _groups().get(name, nodeid)
+            return super()._split_scope(nodeid) if dist == "loadgroup" else nodeid
 
     return ByFramework(config, log)
+
+
+@cache
+def _groups() -> dict[str, str]:
+    """Give the worker of each backend in words: those of one framework have the same."""
+    from harness.backend import find_backends
+
+    return {backend.name: "+".join(str(part) for part in backend.worker) for backend in find_backends()}
+
+
+def _asks_for_cases(config: pytest.Config, arguments: Iterable[str]) -> bool:
+    """Whether any of these files and folders is, or holds, a case; folders that pytest passes by are passed by."""
+    skipped: list[str] = config.getini("norecursedirs")
+    for argument in arguments:
+        path = config.invocation_params.dir / argument.partition("::")[0]
+        if path.suffix == ".toml" or any(is_case_file(file) for file in _toml_files(path, skipped)):
+            return True
+    return False
+
+
+def _toml_files(folder: Path, skipped: list[str]) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not any(Path(name).match(pattern) for pattern in skipped)
+            and not Path(place, name, "pyvenv.cfg").exists()
+        ]
+        yield from (Path(place, name) for name in files if name.endswith(".toml"))

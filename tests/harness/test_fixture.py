@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import LockstepError
 from harness.fixture import assert_agrees, complaint
-from harness.results import RunResult
+from harness.results import Limit, RunResult
 
 PORTS = """
 import os, time
@@ -65,7 +65,7 @@ def run_tests(pytester):
         pytester.makepyfile(ports=PORTS)
         body = "\n".join(f"def test_{number}(lockstep):\n    {test}" for number, test in enumerate(tests))
         pytester.makepyfile(test_ports=f"import ports\nfrom functools import partial\n{body}")
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
 
     return run
 
@@ -172,6 +172,7 @@ def test_an_unknown_case_is_a_clear_error(run_tests):
     result = run_tests("lockstep.check(ports.healthy, case='onse')")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(['E *no case is called "onse". Did you mean "ones"? There are: *'])
+    result.stdout.fnmatch_lines(["E *  Rerun: pytest test_ports.py::test_0"])
 
 
 def test_what_is_unsupported_is_allowed_unless_nothing_else_is_left(run_tests):
@@ -199,7 +200,9 @@ def test_results_of_checks_join_the_report(run_tests, pytester, workers):
         "resets (test_ports.py::test_1)": "diverge",
     }
     resets = found["resets (test_ports.py::test_1)"]
-    assert resets["rerun"] == "pytest 'test_ports.py::test_1'"
+    assert resets["rerun"] == "pytest test_ports.py::test_1"
+    for test in ("test_0", "test_1"):
+        result.stdout.fnmatch_lines([f"E *  Rerun: pytest test_ports.py::{test}"])
     assert resets["diagnosis"][0]["fault"] == "state-reset"
     assert "state-reset" in pytester.path.joinpath("out", "index.html").read_text()
 
@@ -209,6 +212,14 @@ def test_the_command_lines_limit_holds_unless_a_check_has_its_own(run_tests):
     run_tests(*tests, options=["--lockstep-limit", "0.0001"]).assert_outcomes(failed=1, passed=1)
 
 
+def test_the_projects_limit_holds_unless_a_check_has_its_own(run_tests, pytester):
+    pytester.makepyprojecttoml("[tool.lockstep]\nlimit = 0.0001\n")
+    tests = ["lockstep.check(ports.healthy, case='ones')", "lockstep.check(ports.healthy, case='ones', limit=10)"]
+    result = run_tests(*tests)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["E *  First: *, limit 0.0001 sigma (pyproject.toml)."])
+
+
 def test_a_fixture_may_check_as_well(pytester):
     pytester.makepyfile(ports=PORTS)
     pytester.makepyfile(
@@ -216,18 +227,18 @@ def test_a_fixture_may_check_as_well(pytester):
         "@pytest.fixture\ndef checked(lockstep): return lockstep.check(ports.healthy, case='ones')\n"
         "def test_it(checked): assert len(checked.runs) == 1"
     )
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "--lockstep-json", "r.json").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "--lockstep-json", "r.json").assert_outcomes(passed=1)
     assert len(json.loads(pytester.path.joinpath("r.json").read_text())["runs"]) == 1
 
 
 def test_only_what_failed_last_is_run_again(run_tests, pytester):
     tests = ["lockstep.check(ports.healthy, case='ones')", "lockstep.check(ports.raises, case='ones')"]
     run_tests(*tests, options=["-p", "cacheprovider"]).assert_outcomes(passed=1, failed=1)
-    pytester.runpytest_subprocess("--lf").assert_outcomes(failed=1)
+    pytester.runpytest_inprocess("--lf").assert_outcomes(failed=1)
 
 
 def test_the_fixture_explains_itself(pytester):
-    result = pytester.runpytest_subprocess("--fixtures", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("--fixtures", "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines(["lockstep -- *", "*``lockstep.check(port)`` fails where it diverges*"])
 
 
@@ -246,6 +257,14 @@ def test_results_are_handed_over_before_they_are_judged():
     assert [run.status for run in found[0].runs] == ["diverge"]
 
 
+def test_the_limit_of_the_nearest_pyproject_holds_in_plain_python_too(tmp_path, monkeypatch):
+    tmp_path.joinpath("pyproject.toml").write_text("[tool.lockstep]\nlimit = 1e12\n")
+    monkeypatch.chdir(tmp_path)
+    # The reference's golden values are missed under every limit: this case has none.
+    (run,) = assert_agrees(zeros, case="one-timestep").runs
+    assert run.limit == Limit("pyproject", sigma=1e12)
+
+
 @pytest.mark.parametrize(
     ("port", "options", "message"),
     [
@@ -255,6 +274,7 @@ def test_results_are_handed_over_before_they_are_judged():
         (zeros, {"layout": "kears"}, 'Did you mean "keras"?'),
         (zeros, {"arrays": "cupy"}, "There are: numpy, torch, jax, tensorflow."),
         (zeros, {"limit": 0}, "limit=0: must be a number above 0."),
+        (zeros, {"limit": "20"}, "limit='20': must be a number above 0."),
         (zeros, {"timeout": float("nan")}, "timeout=nan: must be a number above 0."),
         (zeros, {"seed": -1}, "seed=-1: must be 0 or above."),
     ],

@@ -1,31 +1,55 @@
-"""Case files as pytest tests, in a pytest of their own."""
+"""Case files as pytest tests, in a pytest of their own: in this process, or in processes where that is what matters."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import EntryPoint
+from xml.etree import ElementTree as ET
 
 import pytest
+
+import harness.findings
+import harness.run
+from harness.backend import GROUP
+from harness.features import DECODER_FEATURES, FEATURES
+from harness.findings import Finding, SmallestCase
+from harness.marks import FEATURES as MARKED
+from harness.marks import marks_of, usable
+from harness.results import load_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 
 OFFER = """
 from importlib.metadata import EntryPoint
-from harness import backend
+from harness import backend, marks
 
 NAMES = {names!r}
-backend.entry_points = lambda group: [EntryPoint(name, f"planted.{{name}}", group) for name in NAMES]
+offered = lambda group: [EntryPoint(name, f"planted.{{name}}", group) for name in NAMES]
+backend.entry_points = marks.entry_points = offered
 """
 
 
 @pytest.fixture
 def project(pytester, monkeypatch):
-    """A folder with cases, where some planted backends are offered."""
+    """A folder with cases, where some planted backends are offered, here and in other processes."""
     monkeypatch.setenv("PYTHONPATH", str(pytester._request.config.rootpath / "tests"))
 
     def make(names, **cases):
         pytester.makeconftest(OFFER.format(names=names))
+
+        def offered(group):
+            return [EntryPoint(name, f"planted.{name}", group) for name in names]
+
+        for place in ("harness.backend", "harness.marks"):
+            monkeypatch.setattr(f"{place}.entry_points", offered)
+        pytester.path.joinpath("cases").mkdir(exist_ok=True)
         for name, text in (cases or {"plain": TEXT, "other": TEXT}).items():
-            pytester.path.joinpath("cases").mkdir(exist_ok=True)
             pytester.path.joinpath("cases", f"{name}.toml").write_text(text)
         return pytester
 
@@ -33,46 +57,81 @@ def project(pytester, monkeypatch):
 
 
 def run(project, *arguments):
-    return project.runpytest_subprocess("cases", "-p", "no:cacheprovider", *arguments)
+    return project.runpytest_inprocess(*(arguments or ["cases"]), "-p", "no:cacheprovider", "--strict-markers")
+
+
+def results(project, name="r.json"):
+    """Give the saved results by case and backend."""
+    return {(one.case, one.backend): one for one in load_results(project.path / name).runs}
 
 
 def test_each_case_and_backend_is_a_test_with_their_names(project):
-    result = run(project(["healthy", "refuses"]), "-v", "-rs")
+    result = run(project(["healthy", "refuses"]), "cases", "-v", "-rs")
     result.assert_outcomes(passed=2, skipped=2)
     result.stdout.fnmatch_lines(["cases/other.toml::healthy PASSED*", "cases/plain.toml::refuses SKIPPED*"])
     result.stdout.fnmatch_lines(["SKIPPED*no float32 here*"])
 
 
-def test_a_failure_reads_like_the_terminal(project):
-    result = run(project(["half_right"]))
-    result.assert_outcomes(failed=2)
+def test_a_failure_tells_first_and_worst_place_why_and_what_to_do(project, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    result = run(project(["resets_state"]), "cases/plain.toml")
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
-        'half_right leaves the reference in case "plain" at timestep 2 of 4.',
-        "  First: h[[]2, 0, 1[]] = *, expected *: * sigma (* ULP, *), limit 10 sigma.",
+        'resets_state leaves the reference in case "plain" at timestep 1 of 4.',
+        "  First: i[[]1, 1, 1[]] = *, expected *: * sigma (* ULP, *), limit 10 sigma.",
         "  Worst: *",
-        "  Rerun: pytest 'cases/plain.toml::half_right'",
+        "  Why: The state is not carried: *[[]state-reset[]]",
+        "  Fix: Feed the state that a step returns into the next step.",
+        "  Rerun: pytest cases/plain.toml::resets_state",
+        'FAILED cases/plain.toml::resets_state - resets_state leaves the reference in case "plain" at timestep 1 of 4.',
     ])  # fmt: skip
     assert "Traceback" not in result.stdout.str()
+    assert ".py:" not in result.stdout.str()
 
 
 def test_a_crash_costs_only_its_own_test(project):
     result = run(project(["dies", "healthy"]))
     result.assert_outcomes(passed=2, failed=2)
-    result.stdout.fnmatch_lines(
-        ["*crashed: its process was killed by SIGSEGV*", "*Segmentation fault*", "*dies.py*in run*"]
-    )
+    result.stdout.fnmatch_lines([
+        "*crashed: its process was killed by SIGSEGV*", "*Segmentation fault*", "*dies.py*in run*",
+        "  Rerun: pytest cases/*.toml::dies",
+    ])  # fmt: skip
+
+
+def test_the_rerun_line_of_a_time_out_reruns_exactly_it_from_where_it_was_run(project, monkeypatch):
+    made = project(["hangs_politely"], **{"with space": 'name = "spaced"\n' + TEXT})
+    made.path.joinpath("below").mkdir()
+    monkeypatch.chdir(made.path / "below")
+    asked = ["../cases", "--rootdir", "..", "--lockstep-timeout", "1", "-m", "hangs_politely and float32"]
+    result = run(made, *asked)
+    result.assert_outcomes(failed=1)
+    (line,) = [line for line in result.stdout.lines if line.startswith("  Rerun: ")]
+    command = shlex.split(line.removeprefix("  Rerun: "))
+    assert command[-1] == "../cases/with space.toml::hangs_politely"
+    assert command[:3] == ["pytest", "--lockstep-timeout", "1"]
+    assert command[command.index("-m") + 1] == "hangs_politely and float32"
+    run(made, "--co", *command[1:]).stdout.fnmatch_lines(["*1 test collected*"])
 
 
 def test_a_bad_case_is_one_message_and_the_others_run(project):
-    result = run(project(["healthy"], plain=TEXT, bad=TEXT.replace("hidden_size", "hiden_size")))
-    result.assert_outcomes(passed=0, errors=1)
+    made = project(["healthy"], plain=TEXT, bad=TEXT.replace("hidden_size", "hiden_size"))
+    result = run(made, "cases", "--continue-on-collection-errors")
+    result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*unknown key 'hiden_size'. Did you mean 'hidden_size'?*"])
     assert "Traceback" not in result.stdout.str()
-    run(project(["healthy"]), "--continue-on-collection-errors").assert_outcomes(passed=2, errors=1)
+
+
+def test_a_case_that_cannot_be_run_is_one_message_with_a_rerun_line(project):
+    golden = TEXT + '[expect]\nh = [[[0.5, 0.5]]]\natol = 1e-6\nsource = "wishes"\n'
+    result = run(project(["healthy"], wrong=golden.replace("timesteps = 4\nbatch = 2", "timesteps = 1\nbatch = 1")))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*its golden h (wishes) is *", "  Rerun: pytest cases/wrong.toml::healthy"])
+    assert "Traceback" not in result.stdout.str()
 
 
 def test_an_unknown_backend_is_one_message(project):
-    result = run(project(["healthy"]), "--lockstep-backend", "helthy")
+    result = run(project(["healthy"]), "cases", "--lockstep-backend", "helthy")
     result.stdout.fnmatch_lines(['*no backend is called "helthy". Did you mean "healthy"?*'])
 
 
@@ -86,29 +145,57 @@ def test_other_toml_files_are_left_alone(project):
 def test_a_file_that_is_named_is_a_case_whatever_it_holds(project):
     made = project(["healthy"])
     made.path.joinpath("named.toml").write_text("[")
-    result = made.runpytest_subprocess("named.toml", "-p", "no:cacheprovider")
+    result = run(made, "named.toml")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*named.toml: not valid TOML*"])
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"], ["-n", "2", "--dist", "loadgroup"]], ids=["alone", "n2", "group"])
+@pytest.mark.parametrize("workers", [["-p", "no:xdist"], ["-n", "2", "--dist", "loadgroup"]], ids=["alone", "group"])
 def test_results_of_all_workers_end_in_one_file(project, workers):
-    made = project(["healthy", "half_right", "dies", "refuses"])
-    result = run(made, "--lockstep-json", "out/r.json", "--lockstep-html", "out", *workers)
+    made = project(["healthy", "resets_state", "dies", "refuses"])
+    outputs = ["--lockstep-json", "out/r.json", "--lockstep-html", "out", "--junit-xml", "junit.xml"]
+    result = made.runpytest_inprocess("cases", "-v", *outputs, *workers)
     result.assert_outcomes(passed=2, failed=4, skipped=2)
-    found = json.loads((made.path / "out" / "r.json").read_text())
-    statuses = {(run["case"], run["backend"]): run["status"] for run in found["runs"]}
-    assert len(statuses) == 8
-    assert statuses["plain", "dies"] == "crashed"
-    assert statuses["other", "half_right"] == "diverge"
-    assert (made.path / "out" / "index.html").exists()
+    result.stdout.fnmatch_lines(["lockstep: 8 results in */out/r.json and */out/index.html"])
+    assert "@" not in "".join(line for line in result.stdout.lines if ".toml::" in line)
+    found = results(made, "out/r.json")
+    assert len(found) == 8
+    assert found["plain", "dies"].status == "crashed"
+    assert found["other", "resets_state"].diagnosis[0].fault == "state-reset"
+    assert found["other", "resets_state"].details["c"].counterfactual
+    assert found["other", "resets_state"].rerun == "pytest cases/other.toml::resets_state"
+    cases = json.loads((made.path / "out" / "r.json").read_text())["cases"]
+    assert cases["plain"]["features"] == ["float32"]
+    assert "resets_state" in (made.path / "out" / "index.html").read_text()
+    _assert_junit_tells_results(made.path / "junit.xml")
+    # What failed last, under whatever scheduler, is what is run again.
+    made.runpytest_inprocess("cases", "--lf", "--co", "-q").stdout.fnmatch_lines(["4 tests collected*"])
 
 
-def test_xdist_keeps_ids_and_sends_a_framework_to_one_worker(project):
-    result = run(project(["healthy", "half_right"], a=TEXT, b=TEXT, c=TEXT), "-n", "2", "-v")
+def _assert_junit_tells_results(path):
+    tests = {test.get("name"): test for test in ET.parse(path).iter("testcase") if "other" in test.get("classname")}
+    told = {one.get("name"): one.get("value") for one in tests["resets_state"].iter("property")}
+    assert told["lockstep_status"] == "diverge"
+    assert told["lockstep_case"] == "other"
+    assert told["lockstep_backend"] == "resets_state"
+    assert float(told["lockstep_sigma"]) > 1e5
+    assert told["lockstep_limit"] == "10 sigma"
+    assert told["lockstep_first_divergence"] == "i, timestep 1"
+    assert told["lockstep_diagnosis"] == "state-reset"
+    assert told["lockstep_rerun"] == "pytest cases/other.toml::resets_state"
+    failure = tests["resets_state"].find("failure")
+    assert failure.get("message") == 'resets_state leaves the reference in case "other" at timestep 1 of 4.'
+    assert "  Fix: Feed the state" in failure.text
+    told = {one.get("name"): one.get("value") for one in tests["refuses"].iter("property")}
+    assert told["lockstep_message"] == "no float32 here"
+
+
+def test_load_sends_a_framework_to_one_worker(project):
+    made = project(["healthy", "refuses"], a=TEXT, b=TEXT, c=TEXT)
+    result = made.runpytest_inprocess(".", "-n", "2", "--dist", "load", "-v")
+    result.assert_outcomes(passed=3, skipped=3)
     lines = [line for line in result.stdout.lines if "::" in line and line.startswith("[gw")]
-    assert all("@" not in line for line in lines)
-    for backend in ("healthy", "half_right"):
+    for backend in ("healthy", "refuses"):
         assert len({line.split("]")[0] for line in lines if f".toml::{backend} " in line}) == 1
 
 
@@ -116,24 +203,210 @@ def test_two_cases_of_one_name_are_refused(project):
     made = project(["healthy"])
     made.path.joinpath("other").mkdir()
     made.path.joinpath("other", "plain.toml").write_text(TEXT)
-    result = made.runpytest_subprocess("cases", "other", "-p", "no:cacheprovider")
+    result = run(made, "cases", "other")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(['*two cases are called "plain"*cases/plain.toml and *other/plain.toml*'])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lockstep-limit", "0"], "--lockstep-limit 0: must be a number above 0."),
+        (["--lockstep-timeout", "nan"], "--lockstep-timeout nan: must be a number above 0."),
+        (["--lockstep-json", "conftest.py/r.json"], "*conftest.py*: cannot be written to: *"),
+    ],
+)
+def test_a_wrong_option_is_one_message_before_anything_runs(project, options, message):
+    result = run(project(["healthy"]), "cases", *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(['*two cases are called "plain"*cases/plain.toml and *other/plain.toml*'])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
 
 
-def test_limit_and_selection_are_options(project):
+# Marks
+
+
+def test_marks_select_backends_and_features(project):
+    made = project(["healthy", "refuses"], plain=TEXT, back=TEXT + 'dtype = "float16"\ngradients = true\n')
+    selected = {
+        "healthy": 2,
+        "gradients": 2,
+        "gradients and not float16": 0,
+        "float32 and refuses": 1,
+        "lstm": 4,
+        "attention_decoder": 0,
+    }
+    for expression, count in selected.items():
+        found = run(made, "cases", "--co", "-q", "-m", expression).stdout.lines
+        assert sum(".toml::" in line for line in found) == count, expression
+
+
+def test_all_marks_are_listed_and_every_feature_has_one(project):
+    result = run(project(["healthy"]), "--markers")
+    result.stdout.fnmatch_lines(
+        ["@pytest.mark.hard_sigmoid_z_6: *", "@pytest.mark.healthy: cases through the backend*"]
+    )
+    single = {name for name in {**FEATURES, **DECODER_FEATURES} if "," not in name and name != "bidirectional layers"}
+    assert single == MARKED.keys() - {"lstm", "attention decoder"}
+    assert all(mark.isidentifier() for mark in marks_of("healthy", "lstm", MARKED))
+
+
+def test_a_backend_whose_name_means_something_to_pytest_has_no_mark():
+    assert not any(usable(name) for name in ("skip", "xfail", "_mine", "a:b", "a(b", ""))
+    assert all(usable(name) for name in ("torch_lstm", "my-lstm", "lstm2"))
+
+
+# Known findings
+
+
+@pytest.fixture
+def finding(monkeypatch):
+    """Plant a finding: this backend is known to diverge in every case."""
+
+    def plant(backend):
+        one = Finding(
+            title="It forgets", backends=(backend,), framework="brains", seen=("1.0",), status="diverge", kind="bug",
+            what="It forgets.", specification="It remembers.", name="forgets",
+            case=SmallestCase(lstm=next(iter(FEATURES.values())).lstm, run=next(iter(FEATURES.values())).run),
+        )  # fmt: skip
+        monkeypatch.setattr(harness.findings, "findings", lambda: (one,))
+
+    return plant
+
+
+def test_a_known_finding_is_an_expected_failure(project, finding):
+    finding("resets_state")
+    result = run(project(["resets_state"]), "cases", "-rx", "--lockstep-json", "r.json")
+    result.assert_outcomes(xfailed=2)
+    result.stdout.fnmatch_lines(["XFAIL cases/plain.toml::resets_state - known finding forgets*"])
+
+
+def test_a_known_finding_that_does_not_show_fails_and_is_named(project, finding):
+    finding("healthy")
     made = project(["healthy"])
-    run(made, "--lockstep-limit", "0.0001").assert_outcomes(failed=2)
-    run(made, "-k", "plain").assert_outcomes(passed=1, deselected=1)
+    result = run(made, "cases/plain.toml")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([
+        "[[]XPASS(strict)[]] the known finding forgets did not show: healthy agrees with the reference in *",
+        "  It is: It forgets (bug; it comes out as diverge).",
+        "  Seen in brains 1.0; here are *",
+        "  Rerun: pytest cases/plain.toml::healthy",
+    ])  # fmt: skip
+
+
+def test_a_known_finding_that_a_wide_limit_admits_passes(project, finding):
+    finding("resets_state")
+    run(project(["resets_state"]), "cases", "--lockstep-limit", "1e9").assert_outcomes(passed=2)
+
+
+# Sessions that end before their time
+
+
+def test_x_leaves_the_results_so_far(project):
+    made = project(["dies", "healthy", "refuses"], plain=TEXT)
+    result = run(made, "cases", "-x", "--lockstep-json", "r.json")
+    result.assert_outcomes(failed=1)
+    assert {key[1]: one.status for key, one in results(made).items()} == {"dies": "crashed"}
+
+
+def test_an_interrupt_leaves_the_results_so_far(project):
+    made = project(["agrees", "hangs"], plain=TEXT)
+    made.makeconftest(
+        OFFER.format(names=[])
+        + "backend.entry_points = lambda group: [EntryPoint('agrees', 'planted.healthy', group),"
+        + " EntryPoint('hangs', 'planted.hangs', group)]\n"
+    )
+    command = [sys.executable, "-m", "pytest", "cases", "-v", "--lockstep-json", "r.json"]
+    process = subprocess.Popen(command, cwd=made.path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stdout:
+        if "::hangs" in line or "PASSED" in line:
+            break
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, out
+    assert {key[1]: one.status for key, one in results(made).items()} == {"agrees": "agree"}
+
+
+def test_an_xdist_worker_that_dies_leaves_a_result_and_says_what_it_was_at(project):
+    made = project([])
+    made.makepyfile(
+        test_ports="import os\n"
+        "def test_dies(lockstep):\n    lockstep.check(lambda *a: os._exit(1), case='ones')\n"
+        "def test_other(): pass\n"
+    )
+    result = made.runpytest_inprocess("test_ports.py", "-n", "1", "--lockstep-json", "r.json", "--junit-xml", "j.xml")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines([
+        "worker 'gw0' crashed while running 'test_ports.py::test_dies'",
+        '<lambda> (test_ports.py::test_dies), case "ones": crashed: the pytest process that was at it, * died; *',
+        "  Rerun: pytest test_ports.py::test_dies",
+    ])  # fmt: skip
+    found = results(made)["ones", "<lambda> (test_ports.py::test_dies)"]
+    assert found.status == "crashed"
+    assert found.rerun == "pytest test_ports.py::test_dies"
+    assert "Rerun: " in next(ET.parse(made.path / "j.xml").iter("error")).text
+
+
+def _properties(path):
+    return [(one.get("name"), one.get("value")) for one in ET.parse(path).iter("property")]
+
+
+# What is told
+
+
+def test_junit_is_valid_whatever_is_told(project):
+    made = project([])
+    made.makepyfile(
+        test_ports="def test_it(lockstep):\n"
+        "    def port(x, weights, h0, c0, lengths=None):\n"
+        "        raise ValueError('<&\"]]> \\x00\\x1b[2J \\ud800 \\ufffe')\n"
+        "    port.__name__ = '<b>\\x07\\u202e\\udfff'\n"
+        "    lockstep.check(port, case='ones')\n"
+    )
+    result = run(made, "test_ports.py", "--junit-xml", "j.xml", "--lockstep-json", "r.json", "--lockstep-html", "out")
+    result.assert_outcomes(failed=1)
+    told = dict(_properties(made.path / "j.xml"))
+    assert told["lockstep_status"] == "failed"
+    assert '<&"]]>' in told["lockstep_message"]
+    assert load_results(made.path / "r.json").runs[0].status == "failed"
+
+
+def test_limits_of_pyproject_hold_and_are_told(project):
+    made = project(["healthy"], plain=TEXT, own=TEXT + "[tolerance]\nrtol = 1e-3\natol = 1e-3\n")
+    made.makepyprojecttoml("[tool.lockstep]\nlimit = 0.0001\n")
+    result = run(made, "cases", "--lockstep-json", "r.json")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines([
+        "lockstep: limit 0.0001 sigma ([[]tool.lockstep[]] of *pyproject.toml)",
+        "  First: *, limit 0.0001 sigma (pyproject.toml).",
+    ])  # fmt: skip
+    assert {case: one.limit.origin for (case, _), one in results(made).items()} == {"plain": "pyproject", "own": "case"}
+    run(made, "cases", "--lockstep-limit", "20").assert_outcomes(passed=2)
+
+
+def test_a_wrong_setting_is_one_message(project):
+    made = project(["healthy"])
+    made.makepyprojecttoml("[tool.lockstep]\nlimt = 20\n")
+    result = run(made)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([
+        "ERROR: *pyproject.toml, [[]tool.lockstep[]]: unknown key 'limt'. Did you mean 'limit'? Allowed: *timeout."
+    ])  # fmt: skip
+
+
+# Sessions that have nothing to do with Lockstep
 
 
 def test_a_session_without_cases_is_left_alone(pytester):
-    pytester.makepyfile("def test_it(): pass")
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2").assert_outcomes(passed=1)
-
-
-def test_the_plugin_imports_neither_numpy_nor_msgspec_until_there_is_a_case(pytester):
     pytester.makepyfile(
-        "import sys\ndef test_it(): assert not {'numpy', 'msgspec', 'pebble', 'rich.console'} & set(sys.modules)"
+        "import sys\n"
+        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'harness.results', 'harness.backend'}\n"
+        "def test_it(): assert not HEAVY & set(sys.modules)"
     )
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n", "1").assert_outcomes(passed=1)
+
+
+def test_offered_backends_are_looked_for_where_the_core_does():
+    from harness.marks import BACKENDS
+
+    assert BACKENDS == GROUP

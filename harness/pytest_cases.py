@@ -1,0 +1,237 @@
+"""Case files as tests of pytest: one for each case and backend, ``cases/ones.toml::torch_lstm``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.marks import marks_of
+from harness.pytest_results import are_written, at_work, settings_of, take
+
+# pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
+if TYPE_CHECKING:
+    from harness.backend import BackendInfo
+    from harness.case import Case
+    from harness.findings import Finding
+    from harness.results import RunResult
+    from harness.run import Problems
+    from harness.worker import Worker
+
+
+# The files collected so far, by the names of their cases.
+_FILES: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
+
+
+class CaseFile(pytest.File):
+    """A case file: one test for each backend of its model."""
+
+    def collect(self) -> Iterator[CaseItem]:
+        """Load the case and find the backends."""
+        from harness.backend import find_backends
+        from harness.case import load_case
+        from harness.case_info import features_used
+        from harness.errors import LockstepError
+
+        try:
+            case = load_case(self.path)
+            named = self.config.getoption("lockstep_backend")
+            backends = [one for one in find_backends(named) if named or one.missing() is None]
+        except LockstepError as error:
+            raise self.CollectError(str(error)) from error
+        # The results of two cases of one name could not be told apart.
+        first = self.session.stash.setdefault(_FILES, {}).setdefault(case.name, self.path)
+        if first != self.path:
+            raise self.CollectError(f'two cases are called "{case.name}": {first} and {self.path}. Rename one of them.')
+        features = features_used(case)
+        for backend in (one for one in backends if one.model == case.model):
+            item = CaseItem.from_parent(self, name=backend.name, case=case, backend=backend)
+            for mark in marks_of(backend.name, case.model, features):
+                item.add_marker(mark)
+            yield item
+
+
+class CaseItem(pytest.Item):
+    """One case through one backend."""
+
+    def __init__(self, *, case: Case, backend: BackendInfo, **kwargs: Any) -> None:
+        """Hold a case and a backend until the test runs."""
+        super().__init__(**kwargs)
+        self.case, self.backend = case, backend
+
+    def runtest(self) -> None:
+        """Run, judge, explain, and fail where the backend does not agree."""
+        from msgspec.structs import replace
+
+        from harness.case_info import case_info
+
+        rerun = rerun_of(self)
+        with at_work(self, [self.case], self.backend.name, rerun):
+            result = _runner(self.config).result(self.case, self.backend)
+        result = replace(result, rerun=rerun)
+        take(self, [result], {self.case.name: case_info(self.case)})
+        _settle(result, self.case)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show what the terminal of ``lockstep run`` shows, in the summary its first line."""
+        from harness.errors import LockstepError
+
+        error = excinfo.value
+        if not isinstance(error, (NotInLockstepError, LockstepError)):
+            return super().repr_failure(excinfo, style)
+        if isinstance(error, LockstepError):  # of a case that cannot be run; a result has its rerun line already
+            error.args = (f"{error}\n  Rerun: {rerun_of(self)}",)
+        shown = excinfo.getrepr(style="value", chain=False)
+        if shown.reprcrash is not None:  # tools that point at a failing line are to point at the case
+            shown.reprcrash.message = str(error).partition("\n")[0]
+            shown.reprcrash.path, shown.reprcrash.lineno = str(self.path), 1
+        return shown
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Name the test in headlines."""
+        return self.path, None, f"{self.case.name} x {self.backend.name}"
+
+
+class NotInLockstepError(AssertionError):
+    """A backend does not agree with the reference; the text says where, by how much, and why."""
+
+
+def _settle(result: RunResult, case: Case) -> None:
+    """End a test as its result asks for: pass, skip, expected failure, or failure."""
+    from harness.messages import printable, text_of
+
+    if result.status == "unsupported":
+        pytest.skip(printable(result.message or "unsupported"))
+    if result.known is not None:
+        pytest.xfail(f"known finding {result.known}: lockstep findings {result.known}")
+    if result.status != "agree":
+        raise NotInLockstepError(printable(text_of(result)))
+    finding = _mended(result, case)
+    if finding is not None:
+        raise NotInLockstepError(printable(mended_text(result, finding)))
+
+
+def _mended(result: RunResult, case: Case) -> Finding | None:
+    """Give the finding that a run which agrees should have shown.
+
+    None where it agrees for the sake of a limit wider than the usual one: then the finding may well be there.
+    """
+    from harness.findings import expected_of
+    from harness.noise import LIMIT_SIGMA
+
+    worst = max((tensor.worst.sigma for tensor in result.tensors.values()), default=0.0)
+    return expected_of(result.backend, case) if worst <= LIMIT_SIGMA else None
+
+
+def mended_text(result: RunResult, finding: Finding) -> str:
+    """Say that a known finding did not show."""
+    from harness.messages import headline
+
+    here = ", ".join(f"{name} {version}" for name, version in result.versions.items()) or "unknown versions"
+    return "\n".join(
+        [
+            f"[XPASS(strict)] the known finding {finding.name} did not show: {headline(result)}",
+            f"  It is: {finding.title} ({finding.kind}; it comes out as {finding.status}).",
+            f"  Seen in {finding.framework} {', '.join(finding.seen)}; here are {here}.",
+            f"  More: lockstep findings {finding.name}. Where a version has mended it, the finding is to be narrowed.",
+            f"  Rerun: {result.rerun}",
+        ]
+    )
+
+
+def rerun_of(item: pytest.Item) -> str:
+    """Give the command that runs exactly this test again: its id as seen from here, and the options that matter."""
+    config = item.config
+    words = ["pytest"]
+    for name in ("limit", "timeout"):
+        value = config.getoption(f"lockstep_{name}")
+        words += [] if value is None else [f"--lockstep-{name}", f"{value:g}"]
+    # What pytest.ini or pyproject.toml says holds again by itself.
+    given = [str(argument) for argument in config.invocation_params.args]
+    for flag, option in (("-m", "markexpr"), ("-c", "inifilename"), ("--rootdir", "rootdir")):
+        value = config.getoption(option, None)
+        if value and any(argument.startswith(flag) for argument in given):
+            words += [flag, str(value)]
+    path, mark, name = nodeid_of(item).partition("::")
+    return shlex.join([*words, os.path.relpath(config.rootpath / path, config.invocation_params.dir) + mark + name])
+
+
+def nodeid_of(item: pytest.Item) -> str:
+    """Give a test's id without the group that xdist appends to it under ``--dist loadgroup``."""
+    marks = item.iter_markers("xdist_group")
+    groups = {str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in marks}
+    return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
+
+
+class _Runner:
+    """What runs cases in a pytest process: workers, started when they are first needed, ended with the session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        from harness.run import Problems
+
+        settings = settings_of(config)
+        self._limit = settings.limit_or(config.getoption("lockstep_limit"))
+        self._timeout = settings.timeout_or(config.getoption("lockstep_timeout"))
+        self._details = are_written(config)
+        self._problems: Problems = Problems()
+        self._workers: dict[Any, Worker] = {}
+        self._unexplained: set[str] = set()
+
+    def result(self, case: Case, backend: BackendInfo) -> RunResult:
+        """Run a case through a backend, judge what it gives, and explain it.
+
+        Raises:
+            LockstepError: If the case cannot be run.
+        """
+        from harness.compare import limit_for
+        from harness.diagnose import UNEXPLAINED
+        from harness.run import Seen, as_known, judge_answer, measurable
+
+        problems = self._problems
+        problems.keep_only(case)
+        problems.check(case)
+        answer = self._worker(backend).run(backend, problems.problem(case))
+        limit = limit_for(case, self._limit)
+        result = judge_answer(case, backend.name, answer, problems, limit, details=self._details)
+        result = as_known(result, case)
+        if answer.trace is None or result.status != "diverge" or result.known is not None:
+            return result
+        # By this case alone: what a test says is not to depend on which tests ran before it in its process. Only the
+        # long search, for several faults at once, is not made again for a backend in which it found nothing.
+        seen = Seen()
+        seen.keep(problems.problem(case), answer.trace, result)
+        result = seen.explained([result], pairs=backend.name not in self._unexplained)[0]
+        if result.diagnosis and result.diagnosis[0].fault == UNEXPLAINED:
+            self._unexplained.add(backend.name)
+        return measurable(result)
+
+    def _worker(self, backend: BackendInfo) -> Worker:
+        from harness.worker import Worker
+
+        if backend.worker not in self._workers:
+            self._workers[backend.worker] = Worker(backend.environment, self._timeout)
+        return self._workers[backend.worker]
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers.values():
+            worker.close()
+
+
+_RUNNER: pytest.StashKey[_Runner] = pytest.StashKey()
+
+
+def _runner(config: pytest.Config) -> _Runner:
+    if _RUNNER not in config.stash:
+        config.stash[_RUNNER] = _Runner(config)
+    return config.stash[_RUNNER]
+
+
+def end_workers(config: pytest.Config) -> None:
+    """End the processes of this session's cases, if any were started."""
+    if _RUNNER in config.stash:
+        config.stash[_RUNNER].close()

@@ -1,0 +1,231 @@
+"""Results in pytest: kept by the tests that find them, told in their reports, gathered and written at the end.
+
+With xdist a test's report takes its results along from the worker to the controller, which writes. What a worker is at
+it also notes in a file, so that the controller knows of a test whose process died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.errors import LockstepError
+
+# pytest loads this module in every session, whatever it tests: heavy imports wait until there is a result.
+if TYPE_CHECKING:
+    from harness.case import Case
+    from harness.limits import Settings
+    from harness.results import CaseInfo, Results, RunResult
+
+PREFIX = "lockstep_"  # of properties
+
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+
+# What a test found: since its last report, and in all.
+_FOUND: pytest.StashKey[Results] = pytest.StashKey()
+_ALL: pytest.StashKey[dict[tuple[str, str], RunResult]] = pytest.StashKey()
+_NOTES = "lockstep_notes"  # of xdist's input to its workers: the folder in which they note what they are at
+
+# Of several results of a test, the one whose properties are told: the first of the status that comes first here.
+_GRAVEST = ("crashed", "timeout", "failed", "diverge", "agree", "unsupported")
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Give what the project sets, as found when pytest started."""
+    return config.stash[SETTINGS]
+
+
+def are_written(config: pytest.Config) -> bool:
+    """Whether results go to a file: only there are single numbers shown."""
+    return any(config.getoption(f"lockstep_{name}") is not None for name in ("json", "html"))
+
+
+def take(item: pytest.Item, runs: Sequence[RunResult], cases: dict[str, CaseInfo]) -> None:
+    """Keep what a test found for its report, and tell it in the properties of all its reports from here on."""
+    from harness.results import Results
+
+    all_runs = item.stash.setdefault(_ALL, {})
+    all_runs.update({(run.case, run.backend): run for run in runs})
+    others = [(name, value) for name, value in item.user_properties if not name.startswith(PREFIX)]
+    item.user_properties[:] = [*others, *properties(list(all_runs.values()))]
+    before = item.stash.get(_FOUND, None) or Results(environment={}, runs=[])
+    item.stash[_FOUND] = Results(environment={}, runs=[*before.runs, *runs], cases={**before.cases, **cases})
+
+
+def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put what a test found into its report, which travels from xdist's workers to their controller."""
+    found = item.stash.get(_FOUND, None)
+    if found is None:
+        return
+    from harness.results import encode_results
+
+    report.lockstep_results = encode_results(found).decode()  # type: ignore[attr-defined]
+    del item.stash[_FOUND]  # each phase of a test has a report, and a fixture may check as well
+
+
+def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
+    """Give what JUnit's XML and other readers of reports are told of a test, name and value, as plain text."""
+    from harness.messages import number, printable
+
+    run = min(runs, key=lambda run: (_GRAVEST.index(run.status), run.known is not None))
+    worst = max((tensor.worst.sigma for tensor in run.tensors.values()), default=None)
+    first = run.first_divergence
+    told = {
+        "status": run.status,
+        "case": run.case,
+        "backend": run.backend,
+        "sigma": None if worst is None else number(worst),
+        "limit": None if run.limit is None else str(run.limit),
+        "first_divergence": None if first is None else f"{first.tensor}, timestep {first.timestep}",
+        "diagnosis": run.diagnosis[0].fault if run.diagnosis else None,
+        "fix": run.diagnosis[0].fix if run.diagnosis else None,
+        "known": run.known,
+        "message": run.message,
+        "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "rerun": run.rerun,
+        "runs": f"{len(runs)}: {_counted(runs)}" if len(runs) > 1 else None,
+    }
+    return [(PREFIX + name, printable(value)) for name, value in told.items() if value]
+
+
+def _counted(runs: Sequence[RunResult]) -> str:
+    statuses = [run.status for run in runs]
+    return ", ".join(f"{statuses.count(status)} {status}" for status in _GRAVEST if status in statuses)
+
+
+@contextlib.contextmanager
+def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) -> Iterator[None]:
+    """Note, in an xdist worker, what its process is at: whoever finds the note knows what it died of."""
+    note = _note_of_worker(item.config)
+    if note is not None:
+        from harness.case_info import case_info
+        from harness.results import Results, RunResult, encode_results
+
+        runs = [
+            RunResult(case=one.name, backend=backend, status="crashed", timesteps=one.run.timesteps, rerun=rerun)
+            for one in cases
+        ]
+        found = Results(environment={}, runs=runs, cases={one.name: case_info(one) for one in cases})
+        with contextlib.suppress(OSError):  # a worker on another machine has no such folder
+            note.write_bytes(encode_results(found))
+    try:
+        yield
+    finally:
+        if note is not None:
+            with contextlib.suppress(OSError):
+                note.unlink()
+
+
+def _note_of_worker(config: pytest.Config) -> Path | None:
+    given: dict[str, Any] = getattr(config, "workerinput", {})
+    return Path(given[_NOTES], given["workerid"]) if _NOTES in given else None
+
+
+class Gatherer:
+    """Gathers all results in the process that writes: the only one, or xdist's controller."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Make sure that results can be written where they are asked for.
+
+        Raises:
+            UsageError: If they cannot.
+        """
+        self._config = config
+        self._found: dict[tuple[str, str], RunResult] = {}
+        self._cases: dict[str, CaseInfo] = {}
+        self._json, self._html = (_absolute(config.getoption(f"lockstep_{name}")) for name in ("json", "html"))
+        self._notes: TemporaryDirectory[str] | None = None
+        self._said: tuple[str, bool] | None = None  # at the end, and whether it is good
+        if self._wanted:
+            from harness.output import check_outputs
+
+            try:
+                check_outputs(self._json, self._html)
+            except LockstepError as error:
+                raise pytest.UsageError(str(error)) from error
+
+    @property
+    def _wanted(self) -> bool:
+        return (self._json or self._html) is not None and not self._config.option.collectonly
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker where to note what it is at."""
+        if self._notes is None:
+            self._notes = TemporaryDirectory(prefix="lockstep-notes-")
+            self._config.add_cleanup(self._notes.cleanup)
+        node.workerinput[_NOTES] = self._notes.name
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: Any) -> None:
+        """Say of a test whose xdist worker died what it was at; xdist itself then hands the report on."""
+        if self._notes is None:
+            return
+        from harness.messages import headline
+        from harness.results import Results, decode_results, encode_results
+
+        note = Path(self._notes.name, report.node.gateway.id)
+        try:
+            found = decode_results(note.read_bytes(), str(note))
+            note.unlink()
+        except (OSError, LockstepError):  # it was at no test of ours
+            return
+        from msgspec.structs import replace
+
+        worker = report.node.gateway.id
+        message = f"the pytest process that was at it, xdist worker {worker}, died; what it printed is in the terminal"
+        runs = [replace(run, message=message) for run in found.runs]
+        others = ", ".join(run.case for run in runs[1:])
+        lines = [
+            headline(runs[0]),
+            *([f"  The same check was of: {others}."] if others else []),
+            f"  Rerun: {runs[0].rerun}",
+        ]
+        report.longrepr = "\n".join([str(report.longrepr), *lines])
+        report.user_properties.extend(properties(runs))
+        report.lockstep_results = encode_results(Results(environment={}, runs=runs, cases=found.cases)).decode()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the results of a test; of a test that is run again the last ones count."""
+        encoded = getattr(report, "lockstep_results", None)
+        if encoded and self._wanted:
+            from harness.results import decode_results
+
+            found = decode_results(encoded.encode(), report.nodeid)
+            self._found |= {(run.case, run.backend): run for run in found.runs}
+            self._cases |= found.cases
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write what there is, also of a session that was broken off."""
+        if not self._wanted:
+            return
+        from harness.output import write_outputs
+        from harness.results import Results
+        from harness.run import environment
+
+        runs = [self._found[key] for key in sorted(self._found)]
+        cases = {name: self._cases[name] for name in sorted(self._cases)}
+        try:
+            page = write_outputs(Results(environment=environment(), runs=runs, cases=cases), self._json, self._html)
+        except (LockstepError, OSError) as error:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._said = f"lockstep: results could not be written: {error}", False
+            return
+        written = [str(one) for one in (self._json, page) if one is not None]
+        self._said = f"lockstep: {len(runs)} results in {' and '.join(written)}", True
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say where results are."""
+        if self._said is not None:
+            text, good = self._said
+            terminalreporter.write_line(text, green=good, red=not good)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """Fix a path before any test changes the current directory."""
+    return None if path is None else path.absolute()
