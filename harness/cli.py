@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
-from rich.console import Console
 
+from harness.console import console_beside, error_console
 from harness.defaults import JOBS, TIMEOUT
 from harness.errors import LockstepError
 
 # The commands import what they need: help and lists answer before NumPy would have been imported.
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.backend import BackendInfo
     from harness.case import Case
     from harness.find_cases import FoundCase
+    from harness.handover import Wanted
+    from harness.place import Places
+    from harness.results import Limit as LimitAsked
     from harness.results import Results, RunResult
 
 WRONG_REQUEST = 2
 FAILED = 3
 INTERRUPTED = 130
+
+
+def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
+    """Give the names of shipped cases to a shell."""
+    from harness.find_cases import shipped
+
+    return dict.fromkeys(shipped(), "")
+
+
+def complete_backend(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
+    """Give the names of backends, and what each is, to a shell."""
+    from harness.backend import find_backends
+
+    return {one.name: one.summary for one in find_backends()}
+
+
+def complete_finding(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
+    """Give the names of findings, and what each is, to a shell."""
+    from harness.findings import findings
+
+    return {one.name: one.title for one in findings()}
+
 
 app = App(
     name="lockstep",
@@ -39,16 +67,29 @@ app = App(
 )
 
 CaseName = Annotated[
-    str, Parameter(help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given.")
+    str,
+    Parameter(
+        completer=complete_case,
+        help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given.",
+    ),
 ]
 BackendNames = Annotated[
-    list[str] | None, Parameter(name="--backend", negative="", help="A backend to run, may be repeated; else all.")
+    list[str] | None,
+    Parameter(
+        name="--backend", negative="", completer=complete_backend, help="A backend to run, may be repeated; else all."
+    ),
 ]
-Timeout = Annotated[float, Parameter(help="Seconds for one run of one backend.")]
+Timeout = Annotated[
+    float | None,
+    Parameter(help="Seconds for one run of one backend; else those of [tool.lockstep] in pyproject.toml, or 120."),
+]
 Jobs = Annotated[int, Parameter(help="How many frameworks run at once.")]
 Limit = Annotated[
     float | None,
-    Parameter(help="Sigma beyond which a number diverges; else the case's tolerance, or 10 sigma of rounding."),
+    Parameter(
+        help="Sigma beyond which a number diverges; else the case's tolerance, that of [tool.lockstep] in "
+        "pyproject.toml, or 10 sigma of rounding."
+    ),
 ]
 ModelNames = Annotated[
     list[str] | None,
@@ -73,6 +114,34 @@ JsonFile = Annotated[
     Parameter(name="--json", allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
 ]
 HtmlFolder = Annotated[Path | None, Parameter(name="--html", help="Write an HTML report into this folder.")]
+Details = Annotated[
+    bool,
+    Parameter(
+        name="--details",
+        negative="",
+        help="Write a page of each case beside the report, with all its numbers: for reports so large that they are "
+        "reduced.",
+    ),
+]
+SarifFile = Annotated[
+    Path | None,
+    Parameter(
+        name="--sarif",
+        allow_leading_hyphen=True,
+        help="Write what is not right as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
+    ),
+]
+GitHub = Annotated[
+    bool,
+    Parameter(
+        name="--github",
+        negative="",
+        help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is not right.",
+    ),
+]
+Quiet = Annotated[
+    bool, Parameter(name=("--quiet", "-q"), negative="", help="Print only what is not right, and nothing if all is.")
+]
 
 
 @app.command
@@ -81,32 +150,38 @@ def run(
     backend: BackendNames = None,
     json: JsonFile = None,
     html: HtmlFolder = None,
-    timeout: Timeout = TIMEOUT,
+    timeout: Timeout = None,
     limit: Limit = None,
     jobs: Jobs = JOBS,
     model: ModelNames = None,
     model_prefix: ModelPrefixes = None,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    quiet: Quiet = False,
+    details: Details = False,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
+    _check_positive(timeout=timeout, limit=limit, jobs=jobs)
+    wanted = _wanted(json, html, sarif, github=github, quiet=quiet, details=details)
     if model:
-        return _run_models(case, backend, json, html, timeout, limit, jobs, model, model_prefix or [])
+        asked, seconds = _bounds(limit, timeout, quiet=quiet)
+        return _run_models(case, backend, wanted, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
-    from harness.output import check_outputs
     from harness.run import environment, run_cases
     from harness.terminal import advance, progress
 
-    _check_positive(timeout=timeout, limit=limit, jobs=jobs)
-    found, backends, count = _asked_for(case, backend)
-    check_outputs(json, html)
+    asked, seconds = _bounds(limit, timeout, quiet=quiet)
+    found, backends, count = _asked_for(case, backend, quiet=quiet)
+    wanted.check()
     arguments = {one.case.name: one.argument for one in found}
-    with progress(Console(stderr=True), count) as bar:
+    with progress(error_console(), count, quiet=quiet) as bar:
         runs = run_cases(
-            [one.case for one in found], backends, timeout=timeout, limit=limit, jobs=jobs,
-            on_result=lambda result: advance(bar, result),
+            [one.case for one in found], backends, timeout=seconds, limit=asked, jobs=jobs,
+            on_result=lambda result: advance(bar, result), details=wanted.numbers,
         )  # fmt: skip
-    runs = [_with_rerun(result, arguments[result.case]) for result in runs]
-    status = _hand_over(_results(environment(), runs), json, html)
+    runs = [_with_rerun(result, arguments[result.case], limit=limit, timeout=timeout) for result in runs]
+    status = _hand_over(_results(environment(), runs, [one.case for one in found]), wanted, _places(found))
     if len(runs) < count:
         _complain("interrupted; what was done until then is shown, and written where it was asked for.")
         return INTERRUPTED
@@ -116,10 +191,9 @@ def run(
 def _run_models(
     case: Sequence[str],
     backend: Sequence[str] | None,
-    json: Path | None,
-    html: Path | None,
+    wanted: Wanted,
     timeout: float,
-    limit: float | None,
+    limit: LimitAsked | None,
     jobs: int,
     model: Sequence[str],
     prefixes: Sequence[str],
@@ -127,12 +201,10 @@ def _run_models(
     """Run cases with the networks and weights of users' files."""
     from harness.find_cases import find_cases
     from harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
-    from harness.output import check_outputs
     from harness.run import environment, run_cases
     from harness.terminal import advance, plain, progress
 
-    _check_positive(timeout=timeout, limit=limit, jobs=jobs)
-    check_outputs(json, html)
+    wanted.check()
     with Models(model, prefixes) as models:
         others = None if backend is None else [name for name in backend if name not in models.names()]
         found = find_cases(case or [DEFAULT_CASE])
@@ -142,19 +214,19 @@ def _run_models(
             _complain(str(error))
             return FAILED
         found = models.cases(found, named=bool(case))
-        backends, count = _beside(models.backends(), found, others)
-        console = Console(stderr=json is not None and str(json) == "-")
-        for text in models.texts():
-            console.print(plain(text), soft_wrap=True, highlight=False)
-        with progress(Console(stderr=True), count) as bar:
+        backends, count = _beside(models.backends(), found, others, quiet=wanted.quiet)
+        for text in [] if wanted.quiet else models.texts():
+            wanted.console.print(plain(text), soft_wrap=True, highlight=False)
+        with progress(error_console(), count, quiet=wanted.quiet) as bar:
             runs = run_cases(
                 [one.case for one in found], backends, timeout=timeout, limit=limit, jobs=jobs,
-                on_result=lambda result: advance(bar, result),
+                on_result=lambda result: advance(bar, result), details=wanted.numbers,
             )  # fmt: skip
         arguments = {one.case.name: one.argument for one in found}
         runs = models.explained(runs, found, timeout)
         runs = [models.judged(result, arguments[result.case] if case else None) for result in runs]
-        status = _hand_over(_results({**environment(), "models": models.facts()}, runs), json, html)
+        results = _results({**environment(), "models": models.facts()}, runs, [one.case for one in found])
+        status = _hand_over(results, wanted, _places(found))
     if len(runs) < count:
         _complain("interrupted; what was done until then is shown, and written where it was asked for.")
         return INTERRUPTED
@@ -168,7 +240,10 @@ def check(
     case: Annotated[
         list[str] | None,
         Parameter(
-            name="--case", negative="", help="A case to check, may be repeated; else the shipped ones of its kind."
+            name="--case",
+            negative="",
+            completer=complete_case,
+            help="A case to check, may be repeated; else the shipped ones of its kind.",
         ),
     ] = None,
     layout: Annotated[
@@ -177,9 +252,14 @@ def check(
     arrays: Annotated[str, Parameter(help="What arguments are: numpy, torch, jax or tensorflow arrays.")] = "numpy",
     json: JsonFile = None,
     html: HtmlFolder = None,
-    timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
+    timeout: Annotated[
+        float | None, Parameter(help="Seconds for one call; else those of [tool.lockstep] in pyproject.toml, or 120.")
+    ] = None,
     limit: Limit = None,
     seed: Annotated[int, Parameter(help="Added to every case's seed: the same check on other numbers.")] = 0,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    quiet: Quiet = False,
 ) -> int:
     """Check your own implementation: whether it agrees, where it first diverges, and why.
 
@@ -198,7 +278,7 @@ def check(
     W_tilde, b_tilde and W_target too, and W_a where scores are general.
     """
     from harness.check import cases_of, check, rerun_of
-    from harness.output import check_outputs, write_outputs
+    from harness.place import place_of_function
     from harness.port import Port, is_decoder_port, parse_target
     from harness.run import environment
     from harness.terminal import advance, progress, show_check
@@ -206,32 +286,34 @@ def check(
     _check_positive(timeout=timeout, limit=limit)
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
+    wanted = _wanted(json, html, sarif, github=github, quiet=quiet)
+    asked, seconds = _bounds(limit, timeout, quiet=quiet)
     found = parse_target(target)
     cases = cases_of(case or [], decoder=is_decoder_port(found))
-    check_outputs(json, html)
+    wanted.check()
     with (
-        Port(found, layout=layout, arrays=arrays, timeout=timeout) as port,
-        progress(Console(stderr=True), len(cases)) as bar,
+        Port(found, layout=layout, arrays=arrays, timeout=seconds) as port,
+        progress(error_console(), len(cases), quiet=quiet) as bar,
     ):
         checked = check(
             port,
             cases,
             layout=layout,
-            limit=limit,
+            limit=asked,
             seed=seed,
             blind=bool(case),
             on_result=lambda result: advance(bar, result),
+            details=wanted.numbers,
         )
     given = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
-    plain = {"layout": "canonical", "arrays": "numpy", "timeout": TIMEOUT, "limit": None, "seed": 0}
+    plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
     options = {name: value for name, value in given.items() if value != plain[name]}
     runs = [rerun_of(result, target, options) for result in checked.runs]
-    results = _results(environment(), runs)
-    page = write_outputs(results, json, html)
-    show_check(Console(stderr=str(json) == "-"), runs, checked, named=bool(case))
-    if page is not None:
-        _tell_page(page)
-    return results.exit_status
+    place = place_of_function(found.file, found.function)
+    return _hand_over(
+        _results(environment(), runs, cases), wanted, dict.fromkeys((run.case for run in runs), place),
+        lambda console: show_check(console, runs, checked, named=bool(case), quiet=quiet),
+    )  # fmt: skip
 
 
 @app.command
@@ -272,7 +354,7 @@ def variables(
     except BuildError as error:
         _complain(str(error))
         return FAILED
-    show_variables(Console(stderr=str(json) == "-"), found)
+    show_variables(console_beside(json), found)
     if json is not None:
         write_json(found, json)
     return 1 if found.of("not shared") else 0
@@ -280,7 +362,9 @@ def variables(
 
 @app.command
 def anatomy(
-    target: Annotated[str, Parameter(help="A port, FILE.py:FUNCTION, or the name of a backend.")],
+    target: Annotated[
+        str, Parameter(completer=complete_backend, help="A port, FILE.py:FUNCTION, or the name of a backend.")
+    ],
     *,
     layout: Annotated[str, Parameter(help="How a port's weights are handed over.")] = "canonical",
     arrays: Annotated[str, Parameter(help="What a port's arguments are.")] = "numpy",
@@ -295,7 +379,7 @@ def anatomy(
     _check_positive(timeout=timeout)
     check_outputs(json, None)
     found = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
-    show_anatomy(Console(stderr=str(json) == "-"), found)
+    show_anatomy(console_beside(json), found)
     if json is not None:
         write_json(found, json)
     return 0 if found.proved and found.explanation is None else 1
@@ -303,7 +387,10 @@ def anatomy(
 
 @app.command
 def adequacy(
-    *case: Annotated[str, Parameter(help="As of run; all shipped ones of a plain layer if none is given.")],
+    *case: Annotated[
+        str,
+        Parameter(completer=complete_case, help="As of run; all shipped ones of a plain layer if none is given."),
+    ],
     json: JsonFile = None,
     full: Annotated[
         bool, Parameter(negative="", help="Show every fault, not only those that some case misses.")
@@ -331,7 +418,7 @@ def adequacy(
     for of, own in kinds:
         if own:
             found = of(own)
-            show_adequacy(Console(stderr=str(json) == "-"), found, full=full)
+            show_adequacy(console_beside(json), found, full=full)
             if json is not None:
                 write_json(found, json)
     return 0
@@ -346,7 +433,8 @@ def record(
         Path | None,
         Parameter(name="--json", allow_leading_hyphen=True, help="Write what gave no trace as results in this file."),
     ] = None,
-    timeout: Timeout = TIMEOUT,
+    timeout: Timeout = None,
+    quiet: Quiet = False,
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
     from harness.messages import text_of
@@ -357,18 +445,22 @@ def record(
     from harness.terminal import advance, plain, progress
 
     _check_positive(timeout=timeout)
-    found, backends, count = _asked_for(case, backend)
+    _, seconds = _bounds(None, timeout, quiet=quiet)
+    found, backends, count = _asked_for(case, backend, quiet=quiet)
     check_outputs(json, out)
-    console = Console(stderr=str(json) == "-")
-    with progress(Console(stderr=True), count) as bar:
+    console = console_beside(json)
+    with progress(error_console(), count, quiet=quiet) as bar:
         recorded, runs = record_cases(
-            [one.case for one in found], backends, out, timeout=timeout, on_result=lambda run: advance(bar, run)
+            [one.case for one in found], backends, out, timeout=seconds, on_result=lambda run: advance(bar, run)
         )
     for result in runs:
-        console.print(plain(text_of(result)), soft_wrap=True)
+        if not (quiet and result.status == "unsupported"):
+            console.print(plain(text_of(result)), soft_wrap=True)
     if json is not None:
         write_json(_results(environment(), runs), json)
-    console.print(plain(f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"), soft_wrap=True)
+    if not quiet:
+        told = f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"
+        console.print(plain(told), soft_wrap=True)
     return max((exit_status(result.status) for result in runs), default=0)
 
 
@@ -383,6 +475,9 @@ def compare(
     json: JsonFile = None,
     html: HtmlFolder = None,
     limit: Limit = None,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    quiet: Quiet = False,
 ) -> int:
     """Judge recorded traces, and saved results again under another limit. Nothing is run.
 
@@ -391,22 +486,27 @@ def compare(
     other's], "difference": a result whose expected values are the other's, "reference": both results against the
     reference where they diverge, else null}], "alone": [what only this one has, what only the other has]}.
     """
+    wanted = _wanted(json, html, sarif, github=github, quiet=quiet)
     if against is not None:
-        return _compare_recordings(file, against, case=case, json=json, html=html, limit=limit)
+        return _compare_recordings(file, against, wanted, case=case, limit=limit)
+    from msgspec.structs import replace
+
     from harness.find_cases import find_cases
-    from harness.output import check_outputs
+    from harness.place import places_of_shipped
     from harness.record import judge_files
     from harness.run import environment
 
     _check_positive(limit=limit)
     if not file:
         raise LockstepError("nothing to compare: name traces (lockstep record writes them) or results (--json).")
-    check_outputs(json, html)
+    wanted.check()
     expected_case: Case | None = None
     if case is not None:
         expected_case = find_cases([case])[0].case
-    runs, errors = judge_files(file, expected_case, limit)
-    status = _hand_over(_results(environment(), runs), json, html) if runs else 0
+    runs, errors, infos = judge_files(file, expected_case, _bounds(limit, quiet=quiet)[0], details=wanted.numbers)
+    places = places_of_shipped(run.case for run in runs)
+    results = replace(_results(environment(), runs), cases=infos)
+    status = _hand_over(results, wanted, places) if runs else 0
     for error in errors:
         _complain(str(error))
     return max(status, WRONG_REQUEST) if errors else status
@@ -414,23 +514,35 @@ def compare(
 
 @app.command
 def findings(
-    *name: Annotated[str, Parameter(help="Findings to tell in full; a table of all if none is named.")],
+    *name: Annotated[
+        str,
+        Parameter(completer=complete_finding, help="Findings to tell in full; a table of all if none is named."),
+    ],
     json: JsonFile = None,
     markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
+    sarif: Annotated[
+        Path | None,
+        Parameter(name="--sarif", allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout."),
+    ] = None,
 ) -> int:
     """List what is known of implementations that differ from their specifications, fail or die."""
     from harness.findings import as_markdown, chosen
-    from harness.output import check_outputs, write_json
+    from harness.output import write_json
     from harness.terminal import show_findings
 
-    check_outputs(json, None)
+    wanted = _wanted(json, None, sarif)
+    wanted.check()
     found = chosen(name)
     if markdown:
         print(as_markdown(found), end="")
     else:
-        show_findings(Console(stderr=str(json) == "-"), found, full=bool(name))
+        show_findings(wanted.console, found, full=bool(name))
     if json is not None:
         write_json(found, json)
+    if sarif is not None:
+        from harness.sarif import findings_as_sarif
+
+        write_json(findings_as_sarif(found), sarif)
     return 0
 
 
@@ -438,14 +550,24 @@ def findings(
 def report(
     results: Annotated[Path, Parameter(help="Results that --json wrote.")],
     *,
-    html: Annotated[Path, Parameter(help="Folder for the report.")] = Path("lockstep-report"),
+    html: Annotated[
+        Path | None, Parameter(help="Folder for the report; lockstep-report if nothing else is asked for.")
+    ] = None,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    details: Details = False,
 ) -> int:
-    """Make the HTML report of saved results."""
-    from harness.output import write_html
+    """Make the HTML report of saved results, of this command's or of pytest's; or what other tools show of them."""
+    from harness.handover import hand_over
+    from harness.place import places_of_shipped
     from harness.results import load_results
 
-    page = write_html(load_results(results), html)
-    _tell_page(page)
+    if html is None and sarif is None and not github:
+        html = Path("lockstep-report")
+    wanted = _wanted(None, html, sarif, github=github, details=details)
+    wanted.check()
+    found = load_results(results)
+    hand_over(found, wanted, places_of_shipped(run.case for run in found.runs), None)
     return 0
 
 
@@ -465,7 +587,7 @@ def convert(
 
     from_dialect, to_dialect = find_dialect(source), find_dialect(target)
     arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix)
-    Console().print(plain(written(out, to_dialect, arrays, notes)), soft_wrap=True)
+    console_beside().print(plain(written(out, to_dialect, arrays, notes)), soft_wrap=True)
     return 0
 
 
@@ -473,7 +595,10 @@ def convert(
 def backends(
     *,
     backend: Annotated[
-        list[str] | None, Parameter(name="--backend", negative="", help="One to show, may be repeated; else all.")
+        list[str] | None,
+        Parameter(
+            name="--backend", negative="", completer=complete_backend, help="One to show, may be repeated; else all."
+        ),
     ] = None,
     matrix: Annotated[
         bool,
@@ -495,7 +620,7 @@ def backends(
     check_outputs(json, None)
     # One after the other, else none would tell what importing it costs.
     found = support(backend) if matrix or markdown else support(backend, jobs=1)
-    console = Console(stderr=str(json) == "-")
+    console = console_beside(json)
     if markdown:
         print(as_markdown(found), end="")
     else:
@@ -508,20 +633,11 @@ def backends(
 @app.command
 def cases() -> int:
     """List the shipped cases."""
-    from rich import box
-    from rich.table import Table
-
     from harness.case import load_case
     from harness.find_cases import shipped
-    from harness.terminal import plain
+    from harness.terminal import show_cases
 
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in ("case", "T", "B", "I", "H", "what it tries to break"):
-        table.add_column(column, justify="right" if len(column) == 1 else "left", overflow="fold")
-    for name, path in shipped().items():
-        case = load_case(path)
-        table.add_row(plain(name), *(str(size) for size in case.shape), plain(case.description))
-    Console().print(table)
+    show_cases(console_beside(), [load_case(path) for path in shipped().values()])
     return 0
 
 
@@ -536,10 +652,52 @@ def schema() -> int:
     return 0
 
 
+# Not cyclopts' own command of this name: it would be imported whenever anything is asked for.
+@app.command(name="--install-completion")
+def install_completion(
+    *,
+    shell: Annotated[
+        Literal["bash", "zsh", "fish", "powershell"] | None,
+        Parameter(help="Of which shell; else of the one that runs."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        Parameter(help="Where to write the script; else where that shell finds it, told in its startup file."),
+    ] = None,
+) -> int:
+    """Have bash, zsh, fish or PowerShell complete commands, options and names."""
+    from cyclopts.completion import ShellDetectionError
+
+    from harness.terminal import plain
+
+    try:
+        script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
+    except ShellDetectionError as error:
+        raise LockstepError("--install-completion: which shell runs is not known: add --shell bash, say.") from error
+    except OSError as error:
+        raise LockstepError(f"{error.filename}: cannot be written to: {error.strerror or error}.") from error
+    console_beside().print(plain(f"{script} is written. A new shell completes lockstep's words."), soft_wrap=True)
+    return 0
+
+
+@app.meta.default
+def with_common_options(
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    no_color: Annotated[bool, Parameter(negative="", help="Print without colors, as NO_COLOR=1 does.")] = False,
+) -> object:
+    """Take what every command takes, and run the command."""
+    if no_color:
+        os.environ["NO_COLOR"] = "1"  # so that everything that prints hears of it, in other processes too
+    return app(words, exit_on_error=False, print_error=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a table has characters that not every encoding has
     try:
-        status = app(arguments, exit_on_error=False, print_error=False)
+        status = app.meta(arguments, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         _complain(f"{error} See: lockstep --help")
         status = WRONG_REQUEST
@@ -561,48 +719,41 @@ def _complain(message: str) -> None:
 
     text = plain("lockstep: ")
     text.append(plain(message))
-    Console(stderr=True).print(text, soft_wrap=True, style="red")
+    error_console().print(text, soft_wrap=True, style="red")
 
 
-def _asked_for(names: Sequence[str], backend: Sequence[str] | None) -> tuple[list[FoundCase], list[BackendInfo], int]:
-    """Find cases and backends that go together, and count the runs they ask for.
+def _asked_for(
+    names: Sequence[str], backend: Sequence[str] | None, *, quiet: bool
+) -> tuple[list[FoundCase], list[BackendInfo], int]:
+    """Find cases and backends that go together, and count the runs they ask for; what is left out is told."""
+    from harness.selection import select
 
-    Without names they are all shipped cases, and all backends whose frameworks are installed: the others are told.
-    """
-    from harness.backend import find_backends, matched, pairs
-    from harness.find_cases import find_cases
-
-    found, backends = find_cases(names), find_backends(backend)
-    absent = [] if backend else [one for one in backends if one.missing()]
-    if absent:
-        _tell_absent(absent)
-    named = {"cases_named": bool(names), "backends_named": bool(backend)}
-    there = [one for one in backends if one not in absent]
-    cases, backends = matched([one.case for one in found], there, **named)
-    if backend and len(backends) < len(there):
-        _tell_dim(
-            f"Left out, since no case is for them: {', '.join(one.name for one in there if one not in backends)}."
-        )
-    kept = [one for one in found if one.case in cases]
-    return kept, backends, len(pairs(cases, backends))
+    chosen = select(names, backend)
+    if chosen.absent and not quiet:
+        _tell_absent(chosen.absent)
+    if chosen.alone and not quiet:
+        _tell_dim(f"Left out, since no case is for them: {', '.join(one.name for one in chosen.alone)}.")
+    return chosen.cases, chosen.backends, chosen.count
 
 
 def _compare_recordings(
-    files: Sequence[Path], against: Path, *, case: str | None, json: Path | None, html: Path | None, limit: float | None
+    files: Sequence[Path], against: Path, wanted: Wanted, *, case: str | None, limit: float | None
 ) -> int:
     """Hold one recording against another, and tell how far apart they are."""
-    from harness.output import check_outputs, write_json
+    from harness.output import write_json
     from harness.show_versions import show_pairs
     from harness.versions import hold_against
 
     _check_positive(limit=limit)
-    if len(files) != 1 or case is not None or html is not None:
-        raise LockstepError("--against: takes one trace or folder of traces, and neither --case nor --html.")
-    check_outputs(json, None)
-    found, errors = hold_against(files[0], against, limit=limit)
-    show_pairs(Console(stderr=str(json) == "-"), found)
-    if json is not None:
-        write_json(found, json)
+    if len(files) != 1 or case is not None or wanted.html is not None or wanted.sarif is not None or wanted.github:
+        raise LockstepError(
+            "--against: takes one trace or folder of traces, and none of --case, --html, --sarif and --github."
+        )
+    wanted.check()
+    found, errors = hold_against(files[0], against, limit=_bounds(limit, quiet=wanted.quiet)[0])
+    show_pairs(wanted.console, found, quiet=wanted.quiet)
+    if wanted.json is not None:
+        write_json(found, wanted.json)
     for error in errors:
         _complain(str(error))
     return WRONG_REQUEST if errors else 0 if found.agree else 1
@@ -615,7 +766,7 @@ def _tell_absent(absent: list[BackendInfo]) -> None:
 
 
 def _tell_dim(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, style="dim", soft_wrap=True)
+    error_console().print(text, markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
 def _check_positive(**options: float | None) -> None:
@@ -624,15 +775,26 @@ def _check_positive(**options: float | None) -> None:
             raise LockstepError(f"--{name} {value:g}: must be a number above 0.")
 
 
+def _bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[LimitAsked | None, float]:
+    """Give limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is told."""
+    from harness.limits import find_settings
+
+    settings = find_settings(Path.cwd())
+    text = settings.without(limit=limit, timeout=timeout).text()
+    if text is not None and not quiet:
+        _tell_dim(f"Settings: {text}")
+    return settings.limit_or(limit), settings.timeout_or(timeout)
+
+
 def _beside(
-    own: list[BackendInfo], found: Sequence[FoundCase], names: Sequence[str] | None
+    own: list[BackendInfo], found: Sequence[FoundCase], names: Sequence[str] | None, *, quiet: bool
 ) -> tuple[list[BackendInfo], int]:
     """Give users' models and the backends beside them, those named or all that are installed, and count the runs."""
     from harness.backend import find_backends, matched, pairs
 
     others = find_backends(names)
     absent = [] if names is not None else [one for one in others if one.missing()]
-    if absent:
+    if absent and not quiet:
         _tell_absent(absent)
     cases = [one.case for one in found]
     there = [*own, *(one for one in others if one not in absent)]
@@ -640,31 +802,50 @@ def _beside(
     return backends, len(pairs(cases, backends))
 
 
-def _with_rerun(result: RunResult, argument: str) -> RunResult:
+def _with_rerun(result: RunResult, argument: str, **options: float | None) -> RunResult:
     import shlex
 
     from msgspec.structs import replace
 
-    return replace(result, rerun=f"lockstep run {shlex.quote(argument)} --backend {shlex.quote(result.backend)}")
+    words = ["lockstep", "run", argument, "--backend", result.backend]
+    for name, value in options.items():
+        words += [] if value is None else [f"--{name}", f"{value:g}"]
+    return replace(result, rerun=shlex.join(words))
 
 
-def _results(environment: dict[str, object], runs: list[RunResult]) -> Results:
+def _results(environment: dict[str, object], runs: list[RunResult], cases: Sequence[Case] = ()) -> Results:
+    from harness.case_info import case_info
     from harness.results import Results
 
-    return Results(environment=environment, runs=runs)
+    return Results(environment=environment, runs=runs, cases={case.name: case_info(case) for case in cases})
 
 
-def _hand_over(results: Results, json: Path | None, html: Path | None) -> int:
+def _wanted(
+    json: Path | None,
+    html: Path | None,
+    sarif: Path | None,
+    *,
+    github: bool = False,
+    quiet: bool = False,
+    details: bool = False,
+) -> Wanted:
+    from harness.handover import Wanted
+
+    return Wanted(json, html, sarif, github, quiet, details)
+
+
+def _places(found: Sequence[FoundCase]) -> Places:
+    from harness.place import Place
+
+    return {one.case.name: Place(one.path) for one in found}
+
+
+def _hand_over(results: Results, wanted: Wanted, places: Places, show: Callable[[Console], None] | None = None) -> int:
     """Write results where they were asked for, show them, and give their exit status."""
-    from harness.output import write_outputs
+    from harness.handover import hand_over
     from harness.terminal import show_results
 
-    page = write_outputs(results, json, html)
-    show_results(Console(stderr=json is not None and str(json) == "-"), results.runs)
-    if page is not None:
-        _tell_page(page)
-    return results.exit_status
+    def as_table(console: Console) -> None:
+        show_results(console, results.runs, quiet=wanted.quiet)
 
-
-def _tell_page(page: Path) -> None:
-    Console(stderr=True).print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)
+    return hand_over(results, wanted, places, show or as_table)

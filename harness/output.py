@@ -33,15 +33,18 @@ def check_outputs(json: Path | None, html: Path | None) -> None:
         raise LockstepError(f"{error.filename}: cannot be written to: {error.strerror or error}.") from error
 
 
-def write_outputs(results: Results, json: Path | None, html: Path | None) -> Path | None:
-    """Write results as JSON, to a file or with "-" to stdout, and as an HTML report whose page is given back."""
+def write_outputs(results: Results, json: Path | None, html: Path | None, *, details: bool = False) -> Path | None:
+    """Write results as JSON, to a file or with "-" to stdout, and as an HTML report whose page is given back.
+
+    ``details``: whether the report has a page of each case beside it.
+    """
     if json is not None and str(json) == "-":
         sys.stdout.buffer.write(encode_results(results) + b"\n")
         sys.stdout.flush()
     elif json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_bytes(encode_results(results))
-    return write_html(results, html) if html is not None else None
+    return write_html(results, html, details=details) if html is not None else None
 
 
 def write_json(found: Any, json: Path) -> None:
@@ -54,8 +57,10 @@ def write_json(found: Any, json: Path) -> None:
         json.write_bytes(encoded)
 
 
-def write_html(results: Results, folder: Path) -> Path:
+def write_html(results: Results, folder: Path, *, details: bool = False) -> Path:
     """Write the HTML report into a folder, through the renderer that is installed, and give its page.
+
+    ``details``: whether each case gets a page of its own beside it.
 
     Raises:
         LockstepError: If none is, or the folder cannot be written to.
@@ -64,4 +69,4 @@ def write_html(results: Results, folder: Path) -> Path:
     if not renderers:
         raise LockstepError(f"no HTML renderer is installed: the entry point {GROUP}, html is missing.")
     check_outputs(None, folder)
-    return renderers[0].load()(results, folder)
+    return renderers[0].load()(results, folder, details=details)

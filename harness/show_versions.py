@@ -16,8 +16,16 @@ from harness.versions import Pair, Pairs, Versions
 MOST_NAMES = 6  # of what only one recording has
 
 
-def show_pairs(console: Console, found: Pairs) -> None:
-    """Print for each framework what two versions of it come to, a table of its backends, and what diverges in full."""
+def show_pairs(console: Console, found: Pairs, *, quiet: bool = False) -> None:
+    """Print for each framework what two versions of it come to, a table of its backends, and what diverges in full.
+
+    ``quiet``: print only what diverges.
+    """
+    if quiet:
+        for pair in found.pairs:
+            if pair.verdict == "diverge":
+                _print(console, divergence_text(pair))
+        return
     for pairs in by_framework(found.pairs):
         _print(console, told(pairs))
         console.print(_table(pairs))

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
+from harness.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
+from harness.console import watched
 from harness.messages import (
     adequacy_lines,
     anatomy_lines,
@@ -25,15 +37,16 @@ from harness.messages import (
     seen,
     text_of,
 )
+from harness.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
 
 if TYPE_CHECKING:
     from harness.adequacy import Adequacy
     from harness.anatomy import Anatomy
+    from harness.case import Case
     from harness.check import Checked
     from harness.findings import Finding
     from harness.results import RunResult
 
-MOST_NAMES = 4  # cases that are named where more were left out
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
 
@@ -43,140 +56,119 @@ def plain(text: str) -> Text:
 
 
 @contextmanager
-def progress(console: Console, total: int) -> Iterator[Progress]:
-    """Show how many runs are done, while there is a terminal to show it on."""
+def progress(console: Console, total: int, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show how many runs are done and how long the rest may take, while somebody watches."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),  # -:--:-- until something is done
+        TextColumn("left"),
+        # The last run done; a long name is cut, and moves nothing beside it.
+        TextColumn(
+            "{task.description}", markup=False, table_column=TableColumn(no_wrap=True, overflow="ellipsis", ratio=1)
+        ),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    shown = watched(console) and not quiet
+    # Results come in bursts, framework by framework: the estimate is of the whole run, not of its last seconds.
+    with Progress(
+        *columns, console=console, transient=True, disable=not shown, expand=True, speed_estimate_period=3600
+    ) as bar:
         bar.add_task("starting frameworks", total=total)
         yield bar
 
 
 def advance(bar: Progress, run: RunResult) -> None:
     """Count one run done."""
-    bar.update(bar.task_ids[0], advance=1, description=escape(f"{run.case} x {run.backend}"))
+    bar.update(bar.task_ids[0], advance=1, description=printable(f"{run.case} x {run.backend}").replace("\n", " "))
 
 
-def results_table(runs: list[RunResult]) -> Table:
+def results_table(runs: list[RunResult], width: int) -> Table:
     """Give the table case x backend: status, and the worst sigma where there is one."""
-    backends = list(dict.fromkeys(run.backend for run in runs))
+    cases = list(dict.fromkeys(run.case for run in runs))
+    by_backend = _columns(runs)
+    first = first_width(map(printable, ["case", *cases]), list(by_backend.values()), width)
+    wide = widths(list(by_backend.values()), width - first)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("case", overflow="fold")
-    for backend in backends:
-        table.add_column(plain(backend), justify="right", overflow="fold")
+    table.add_column("case", width=first)
+    for backend, own in zip(by_backend, wide, strict=True):
+        table.add_column(plain(broken(backend, own)), justify="right", width=own, overflow="fold")
     cells = {(run.case, run.backend): run for run in runs}
-    for case in dict.fromkeys(run.case for run in runs):
-        row = (cells.get((case, backend)) for backend in backends)
-        table.add_row(plain(case), *(_cell(run, short=len(backends) >= MANY) for run in row))
+    short = len(by_backend) >= MANY
+    for case in cases:
+        row = [_cell(cells.get((case, backend)), short=short) for backend in by_backend]
+        table.add_row(plain(broken(case, first)), *row)
     return table
 
 
-COLUMNS = 8  # backends that fit beside each other
-
-
-def side_by_side(runs: list[RunResult]) -> list[list[RunResult]]:
-    """Part runs into tables: backends that ran the same cases, so many that they fit beside each other."""
-    alike: dict[tuple[str, ...], list[str]] = {}
-    cases: dict[str, list[str]] = {}
+def _columns(runs: list[RunResult]) -> dict[str, Column]:
+    """Give the columns of a table by backend, as text."""
+    short = len({run.backend for run in runs}) >= MANY
+    cells: dict[str, list[str]] = {}
     for run in runs:
-        cases.setdefault(run.backend, []).append(run.case)
-    for backend, own in cases.items():
-        # An interrupted run leaves backends with fewer cases than others: they belong where their first case does.
-        key = next((key for key in alike if set(own) & set(key)), tuple(own))
-        alike.setdefault(key, []).append(backend)
-    groups = [
-        names[k : k + COLUMNS] for names in alike.values() for k in range(0, len(names), COLUMNS)
-    ]  # fmt: skip
-    return [[run for run in runs if run.backend in names] for names in groups]
+        cells.setdefault(run.backend, []).append(cell_text(run, short=short))
+    return {backend: Column(printable(backend), tuple(own)) for backend, own in cells.items()}
 
 
-MANY = 4  # columns beside which there is no room for the word "unsupported"; below the table it is said in full
+COLUMNS = 8  # backends beside each other: more are hard to follow, however wide the terminal is
 
 
-def show_results(console: Console, runs: list[RunResult]) -> None:
-    """Print the table, then every refusal with its reason, every divergence and failure in full, and the sum."""
-    console.print("Worst difference from the reference, in sigma of rounding:")
-    for group in side_by_side(runs):
-        console.print(results_table(group))
-    for text in _refusals(runs):
+def side_by_side(runs: list[RunResult], width: int = 80) -> list[list[RunResult]]:
+    """Part runs into tables: backends that ran the same cases, so many that they fit beside each other."""
+    longest = max((cell_len(printable(run.case)) for run in runs), default=0)
+    groups = []
+    for names in of_same_cases(runs):
+        own = [run for run in runs if run.backend in names]
+        parts = fitting(list(_columns(own).values()), width - min(longest, NARROW_FIRST), most=COLUMNS)
+        shown = list(_columns(own))
+        groups += [[run for run in own if run.backend in {shown[k] for k in part}] for part in parts]
+    return groups
+
+
+def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False) -> None:
+    """Print the table, then every refusal with its reason, every divergence and failure in full, and the sum.
+
+    ``quiet``: print only what is not right, and nothing if all is.
+    """
+    nothing = all(run.status == "unsupported" for run in runs)
+    if not quiet:
+        console.print("Worst difference from the reference, in sigma of rounding:")
+        for group in side_by_side(runs, console.width):
+            console.print(results_table(group, console.width))
+    for text in refusals(runs) if nothing or not quiet else []:
         console.print(plain(text), style="dim", soft_wrap=True)
-    for text in _known_texts(runs):
+    for text in [] if quiet else known_texts(runs):
         console.print(plain(text), style="yellow", soft_wrap=True)
     for run in runs:
         if run.status not in {"agree", "unsupported"} and run.known is None:
             console.print(plain(text_of(run)), soft_wrap=True)
-    if all(run.status == "unsupported" for run in runs):
+    if nothing:
         console.print("Nothing could be compared.", style="red")
-    console.print(summary(runs))
-
-
-def _refusals(runs: list[RunResult]) -> list[str]:
-    """Say once for each reason what is unsupported, by which backends, and in which cases."""
-    cases: dict[tuple[str, str | None], list[str]] = {}
-    for run in runs:
-        if run.status == "unsupported":
-            cases.setdefault((run.backend, run.message), []).append(run.case)
-    alike: dict[tuple[str | None, str], list[str]] = {}
-    for (backend, reason), names in cases.items():
-        alike.setdefault((reason, ", ".join(names)), []).append(backend)
-    return [f"{', '.join(who)}, unsupported: {reason} ({names})" for (reason, names), who in alike.items()]
-
-
-def _known_texts(runs: list[RunResult]) -> list[str]:
-    """Say once for each known finding which runs it is."""
-    from harness.findings import findings
-
-    titles = {one.name: f"{one.title} ({one.kind})" for one in findings()}
-    told: dict[str, dict[str, list[str]]] = {}
-    for run in runs:
-        if run.known is not None:
-            told.setdefault(run.known, {}).setdefault(run.backend, []).append(run.case)
-    lines = []
-    for name, by in told.items():
-        where = "; ".join(f"{backend} in {_some(cases)}" for backend, cases in by.items())
-        lines.append(f"Known: {titles.get(name, name)}: {where}. More: lockstep findings {name}")
-    return lines
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
-
-
-def summary(runs: list[RunResult]) -> str:
-    """Count results by status; what was expected apart."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        status = f"{run.status} as known" if run.known else run.status
-        counts[status] = counts.get(status, 0) + 1
-    parts = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"{len(runs)} runs: {parts or 'nothing'}"
+    if not quiet:
+        console.print(summary(runs))
 
 
 def _cell(run: RunResult | None, *, short: bool) -> Text:
     if run is None:
         return Text("-", style="dim")
     style = "yellow" if run.known else _STYLES.get(run.status, "bold magenta")
-    if not run.tensors:
-        return Text("n/a" if short and run.status == "unsupported" else run.status, style=style)
-    worst = number(max(tensor.worst.sigma for tensor in run.tensors.values()))
-    return Text(f"{worst}" if run.status == "agree" else f"{run.status} {worst}", style=style)
+    return Text(cell_text(run, short=short), style=style)
 
 
-def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool) -> None:
+def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool, quiet: bool = False) -> None:
     """Print what a check came to: each case, the first divergence in full, why, the fix, and what it could not see.
 
-    ``named``: whether the cases were named; else what of the shipped ones was left out is said.
+    ``named``: whether the cases were named; else what of the shipped ones was left out is said. ``quiet``: print only
+    what is not right, and nothing if all is.
     """
     from harness.check import left_out
 
-    console.print("Worst difference from the reference, in sigma of rounding:")
-    console.print(results_table(runs))
-    for text in _refusals(runs):
+    nothing = all(run.status == "unsupported" for run in runs)
+    if not quiet:
+        console.print("Worst difference from the reference, in sigma of rounding:")
+        console.print(results_table(runs, console.width))
+    for text in refusals(runs) if nothing or not quiet else []:
         console.print(plain(text), style="dim", soft_wrap=True)
     diverging = [run for run in runs if run.status == "diverge"]
     if diverging:
@@ -184,6 +176,8 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
         console.print(plain(check_text(first, len(diverging), len(runs))), soft_wrap=True)
     for text in failure_texts(runs):
         console.print(plain(text), soft_wrap=True)
+    if quiet:
+        return
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     for note in notes:
         console.print(plain(f"Note: {note}."), soft_wrap=True)
@@ -221,19 +215,35 @@ def show_anatomy(console: Console, found: Anatomy) -> None:
 def show_adequacy(console: Console, found: Adequacy, *, full: bool) -> None:
     """Print the matrix fault x case, and counts."""
     many = len(found.cases) > MOST_NUMBERS
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("fault", overflow="fold")
-    for k, case in enumerate(found.cases):
-        table.add_column(plain(str(k + 1) if many else case), justify="right", overflow="fold")
-    for name, row in found.sigma.items():
-        if full or not all(seen(value, found.limit) for value in row):
-            table.add_row(plain(name), *(_adequacy_cell(value, found.limit, short=many) for value in row))
+    shown = {name: row for name, row in found.sigma.items() if full or not all(seen(v, found.limit) for v in row)}
     console.print(f"Faults that change a case's numbers beyond {found.limit:g} sigma; a dot where they do not:")
-    console.print(table)
+    own = [
+        Column(
+            str(k + 1) if many else printable(case),
+            tuple(_adequacy_text(row[k], found.limit, short=many) for row in shown.values()),
+        )
+        for k, case in enumerate(found.cases)
+    ]
+    gap = 1 if many else GAP
+    longest = max(map(cell_len, ["fault", *shown]))
+    for part in fitting(own, console.width - min(longest, NARROW_FIRST), gap=gap):
+        console.print(_adequacy_table(list(shown), [own[k] for k in part], console.width, gap))
     if many:
         console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(found.cases)) + "."))
     for line in adequacy_lines(found):
         console.print(plain(line), soft_wrap=True)
+
+
+def _adequacy_table(faults: list[str], own: list[Column], width: int, gap: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
+    first = first_width(["fault", *faults], own, width, gap)
+    table.add_column("fault", width=first)
+    for column, wide in zip(own, widths(own, width - first, gap), strict=True):
+        table.add_column(plain(broken(column.header, wide)), justify="right", width=wide)
+    for k, name in enumerate(faults):
+        cells = (column.cells[k] for column in own)
+        table.add_row(plain(broken(name, first)), *(Text(cell, "bold red" if cell == UNSEEN else "") for cell in cells))
+    return table
 
 
 def show_findings(console: Console, found: Sequence[Finding], *, full: bool) -> None:
@@ -245,15 +255,35 @@ def show_findings(console: Console, found: Sequence[Finding], *, full: bool) -> 
             console.print(plain(finding_text(one)), soft_wrap=True)
         return
     for one in found:
-        console.print(plain(f"{one.name} ({one.kind}; {one.framework} {', '.join(one.seen)})"), style="bold")
-        console.print(plain(f"  {one.title}: {', '.join(one.backends)}"))
+        _print_wrapped(console, f"{one.name} ({one.kind}; {one.framework} {', '.join(one.seen)})", 0, "bold")
+        _print_wrapped(console, f"{one.title}: {', '.join(one.backends)}", 2)
     console.print(f"{len(found)} findings. One in full: lockstep findings NAME", highlight=False)
 
 
+def _print_wrapped(console: Console, text: str, indent: int, style: str = "") -> None:
+    """Print a paragraph, every line but the first indented by two more."""
+    first = " " * indent
+    lines = textwrap.wrap(
+        printable(text), console.width, initial_indent=first, subsequent_indent=first + "  ", break_on_hyphens=False
+    )
+    console.print(Text("\n".join(lines), style), soft_wrap=True)
+
+
+def show_cases(console: Console, cases: Sequence[Case]) -> None:
+    """Print the sizes of cases, and what each tries to break."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in ("case", "T", "B", "I", "H", "what it tries to break"):
+        table.add_column(column, justify="right" if len(column) == 1 else "left", overflow="fold")
+    for case in cases:
+        table.add_row(plain(case.name), *(str(size) for size in case.shape), plain(case.description))
+    console.print(table)
+
+
+UNSEEN = "·"
 MOST_NUMBERS = 5  # cases beside each other for which there is room to show by how much
 
 
-def _adequacy_cell(value: float, limit: float, *, short: bool) -> Text:
+def _adequacy_text(value: float, limit: float, *, short: bool) -> str:
     if not seen(value, limit):
-        return Text("·", style="bold red")
-    return Text("x" if short else number(value))
+        return UNSEEN
+    return "x" if short else number(value)

@@ -6,9 +6,11 @@ import json
 from importlib.metadata import EntryPoint
 
 import pytest
+from made_results import made, together
 
 from harness import backend as registry
 from harness.cli import main
+from harness.results import encode_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 
@@ -249,3 +251,26 @@ def test_comparing_nothing_is_no_agreement(lockstep, planted):
     status, out, _ = lockstep("run", "ones")
     assert status == 2
     assert "Nothing could be compared" in out
+
+
+@pytest.mark.parametrize(
+    ("statuses", "damaged", "exit_status"),
+    [
+        (["agree", "unsupported"], False, 0),
+        (["agree", "diverge"], False, 1),
+        (["unsupported"], False, 2),
+        (["unsupported", "agree"], True, 2),
+        (["diverge"], True, 2),
+        *(
+            (["agree", "diverge", status], damaged, 3)
+            for status in ("failed", "crashed", "timeout")
+            for damaged in (0, 1)
+        ),
+    ],
+)
+def test_of_several_exit_statuses_the_highest_counts(lockstep, tmp_path, statuses, damaged, exit_status):
+    runs = [made("ones", f"b{k}", one, sigma=99.0 if one == "diverge" else None) for k, one in enumerate(statuses)]
+    (tmp_path / "r.json").write_bytes(encode_results(together(*runs)))
+    files = [tmp_path / "r.json", *([tmp_path / "absent.safetensors"] if damaged else [])]
+    for options in ([], ["--quiet"], ["--sarif", tmp_path / "r.sarif"]):
+        assert lockstep("compare", *files, *options)[0] == exit_status

@@ -201,7 +201,7 @@ def test_recordings_of_other_numbers_are_no_pair(folders, compare):
     [
         ([], "takes one trace or folder"),
         (["{new}", "{new}"], "takes one trace or folder"),
-        (["{new}", "--case", "ones"], "neither --case"),
+        (["{new}", "--case", "ones"], "none of --case"),
         (["absent"], "absent"),
         (["{empty}"], "no trace"),
     ],

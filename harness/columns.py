@@ -1,0 +1,87 @@
+"""Columns beside each other: how many fit, how wide each is, and where a long name is broken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+from rich.cells import cell_len, chop_cells
+
+GAP = 2  # between columns: rich's padding, and its divider
+MOST_HEADER = 12  # of a header's part that is not broken further
+NARROW_FIRST = 21  # of the column that names the rows, where there is no room for more
+
+
+class Column(Struct, frozen=True):
+    """A header and cells, as text."""
+
+    header: str
+    cells: tuple[str, ...]
+
+    @property
+    def natural(self) -> int:
+        """The width at which nothing is broken."""
+        return max(map(cell_len, (self.header, *self.cells)))
+
+    @property
+    def least(self) -> int:
+        """The width at which no word of a cell and no short part of the header is broken."""
+        parts = [min(cell_len(part), MOST_HEADER) for part in _parts(self.header)]
+        words = [cell_len(word) for cell in self.cells for word in cell.split()]
+        return max(1, *parts, *words)
+
+
+def fitting(columns: Sequence[Column], width: int, *, most: int = 1000, gap: int = GAP) -> list[list[int]]:
+    """Part columns, by index, into groups of about one size, at most so many each, that fit beside each other."""
+    filled = _filled(columns, width, most, gap)
+    even = -(-len(columns) // len(filled))
+    balanced = _filled(columns, width, min(even, most), gap)
+    return balanced if len(balanced) == len(filled) else filled
+
+
+def _filled(columns: Sequence[Column], width: int, most: int, gap: int) -> list[list[int]]:
+    groups: list[list[int]] = [[]]
+    left = width
+    for k, column in enumerate(columns):
+        needed = column.least + gap
+        if groups[-1] and (needed > left or len(groups[-1]) == most):
+            groups.append([])
+            left = width
+        groups[-1].append(k)
+        left -= needed
+    return groups
+
+
+def first_width(names: Iterable[str], columns: Sequence[Column], width: int, gap: int = GAP) -> int:
+    """Give the width of the column that names the rows: less than the longest name's where others need the room."""
+    natural = max(map(cell_len, names), default=0)
+    room = width - sum(column.least + gap for column in columns)
+    return natural if natural <= room else min(natural, max(NARROW_FIRST, room))
+
+
+def widths(columns: Sequence[Column], width: int, gap: int = GAP) -> list[int]:
+    """Give each column its least width, and while there is room its natural one, from the first to the last."""
+    found = [column.least for column in columns]
+    spare = width - sum(found) - gap * len(found)
+    for k, column in enumerate(columns):
+        more = max(column.natural - found[k], 0)
+        if more <= spare:
+            found[k] += more
+            spare -= more
+    return found
+
+
+def broken(name: str, width: int) -> str:
+    """Break a name into lines of a width, after what joins its parts where that is possible."""
+    lines = [""]
+    for part in _parts(name):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        *full, last = chop_cells(part, width) if cell_len(part) > width else [part]
+        lines[-1:] = [lines[-1] + full[0], *full[1:], last] if full else [lines[-1] + last]
+    return "\n".join(lines)
+
+
+def _parts(name: str) -> list[str]:
+    return re.findall(r"[^_\-/.:()\s]*[_\-/.:()\s]+|[^_\-/.:()\s]+", name) or [name]

@@ -1,0 +1,37 @@
+"""Consoles: stdout, or stderr where stdout belongs to a file; as wide as the terminal, 80 columns where there is none.
+
+rich reads ``NO_COLOR`` and ``FORCE_COLOR``. What is piped has no terminal's width, whoever else of the process has one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+PIPED_WIDTH = 80
+
+
+def console_beside(*files: Path | None) -> Console:
+    """Give the console for what people read, beside files of which one may be "-", stdout."""
+    return _console(stderr=any(str(file) == "-" for file in files))
+
+
+def error_console() -> Console:
+    """Give the console for complaints, progress, and what is told by the way."""
+    return _console(stderr=True)
+
+
+def watched(console: Console) -> bool:
+    """Whether somebody watches it who can be shown progress; FORCE_COLOR makes no terminal of a pipe."""
+    return console.file.isatty() and not console.is_dumb_terminal
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    if stream is not None and stream.isatty():
+        return Console(stderr=stderr)
+    columns = os.environ.get("COLUMNS", "")
+    return Console(stderr=stderr, width=int(columns) if columns.isdigit() and int(columns) else PIPED_WIDTH)

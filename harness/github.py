@@ -1,0 +1,213 @@
+"""What GitHub shows of a step of a workflow: a summary in Markdown, and annotations at files and lines.
+
+Sources: GitHub's documentation of workflow commands (``::error file=...::message``, their escapes, ``stop-commands``,
+``GITHUB_STEP_SUMMARY`` and its limit of 1 MiB a step) and of annotations (10 of each level are shown of a step).
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from harness.errors import LockstepError
+from harness.messages import printable, text_of
+from harness.overview import MANY, alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
+from harness.place import Place, Places
+from harness.results import Results, RunResult
+
+VARIABLE = "GITHUB_STEP_SUMMARY"
+MOST_BYTES = 2**20  # of a step's summary; a larger one is refused as a whole
+MOST_ANNOTATIONS = 10  # of one level that are shown of a step
+MOST_ROWS = 100  # of the summary's table: what is longer nobody reads
+MOST_NAME, MOST_TEXT, MOST_MESSAGE = 120, 20_000, 4_000  # characters
+
+
+def summary_file() -> Path:
+    """Give the file that GitHub shows as the step's summary.
+
+    Raises:
+        LockstepError: If there is none, or it cannot be written to.
+    """
+    named = os.environ.get(VARIABLE)
+    if not named:
+        raise LockstepError(
+            f"--github: {VARIABLE} is not set, as it is in a step of a GitHub workflow. "
+            f"To see the summary elsewhere, name a file: {VARIABLE}=summary.md"
+        )
+    try:
+        with Path(named).open("ab"):
+            return Path(named)
+    except OSError as error:
+        raise LockstepError(f"--github: {named} ({VARIABLE}) cannot be written to: {error.strerror}.") from error
+
+
+def write_summary(results: Results, file: Path) -> None:
+    """Append the summary of results to a file, which other steps of the job may have written to as well."""
+    left = MOST_BYTES - file.stat().st_size
+    with file.open("ab") as stream:
+        stream.write(summary_markdown(results, left).encode())
+
+
+def summary_markdown(results: Results, most: int = MOST_BYTES) -> str:
+    """Say in Markdown what a run came to; what does not fit into so many bytes is left out, and counted."""
+    note = "\n**{} more parts are left out: GitHub shows no more than 1 MiB of a step.**\n"
+    left = most - len(note.encode()) - 20
+    kept: list[str] = []
+    blocks = list(_blocks(results))
+    for block in blocks:
+        left -= len(block.encode())
+        if left < 0:
+            break
+        kept.append(block)
+    missing = len(blocks) - len(kept)
+    if missing and most > len(note) + 20:
+        kept.append(note.format(missing))
+    return "".join(kept)
+
+
+def _blocks(results: Results) -> Iterator[str]:
+    """Give the parts of a summary, what matters most first."""
+    runs = results.runs
+    yield f"## Lockstep: {_inline(summary(runs))}\n\n"
+    yield "Worst difference from the reference, in sigma of rounding:\n\n"
+    yield from _tables(runs)
+    for same in alike(runs):
+        yield _folded(f"{same[0].backend}: {same[0].status} in {_names(same)}", text_of(same[0]))
+    known, refused = known_texts(runs), refusals(runs)
+    if known:
+        yield _folded(f"{len(known)} known findings, which were expected", "\n".join(known))
+    if refused:
+        yield _folded("Unsupported, and why", "\n".join(refused))
+    yield _folded("Environment", "\n".join(f"{name}: {value}" for name, value in _versions(results).items()))
+
+
+def _tables(runs: Sequence[RunResult]) -> Iterator[str]:
+    for names in of_same_cases(runs):
+        yield _table([run for run in runs if run.backend in names], names)
+
+
+def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> str:
+    """Give a table case x backend; if it is long, cases in which something is not right come first."""
+    by_case: dict[str, dict[str, RunResult]] = {}
+    for run in runs:
+        by_case.setdefault(run.case, {})[run.backend] = run
+    cases = list(by_case)
+    if len(cases) > MOST_ROWS:
+        cases.sort(key=lambda case: all(is_right(run) for run in by_case[case].values()))
+    short = len(backends) >= MANY
+    lines = [
+        f"| case | {' | '.join(map(_inline, backends))} |",
+        f"| --- |{' ---: |' * len(backends)}",
+        *(
+            f"| {_inline(case)} | {' | '.join(_cell(by_case[case].get(name), short=short) for name in backends)} |"
+            for case in cases[:MOST_ROWS]
+        ),
+    ]
+    more = f"{len(cases) - MOST_ROWS} more cases are not shown here.\n\n" if len(cases) > MOST_ROWS else ""
+    return "\n".join(lines) + "\n\n" + more
+
+
+def _cell(run: RunResult | None, *, short: bool) -> str:
+    if run is None:
+        return ""
+    text = _inline(cell_text(run, short=short))
+    return f"{text} (known)" if run.known else text if is_right(run) else f"**{text}**"
+
+
+def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
+    """Give the workflow commands that annotate what is not right, and what is known, at the files of the cases.
+
+    Args:
+        runs: Some results.
+        places: Where each case, or the port that it was run on, stands; what lies outside the checkout is not named.
+    """
+    errors = [
+        _command("error", _headline(same), text_of(same[0])[:MOST_MESSAGE] + _likewise(same), places.get(same[0].case))
+        for same in alike(runs, places)
+    ]
+    if runs and all(run.status == "unsupported" for run in runs):
+        errors.append(_command("error", "Lockstep: nothing could be compared", "\n".join(refusals(runs))))
+    warnings = [_command("warning", "Lockstep: a known finding", text) for text in known_texts(runs)]
+    return [*_most(errors, "error"), *_most(warnings, "warning")]
+
+
+@contextmanager
+def commands_stopped(stream: IO[str]) -> Iterator[None]:
+    """Print text that GitHub takes for text: what a backend printed may look like a workflow command."""
+    token = secrets.token_hex(16)
+    print(f"::stop-commands::{token}", file=stream, flush=True)
+    try:
+        yield
+    finally:
+        print(f"::{token}::", file=stream, flush=True)
+
+
+def _command(level: str, title: str, message: str, place: Place | None = None) -> str:
+    """Give a workflow command on one line."""
+    path = None if place is None else place.within()
+    properties: Mapping[str, object] = {
+        **({} if place is None or path is None else {"file": path, "line": place.line}),
+        "title": title,
+    }
+    listed = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
+    return f"::{level} {listed}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _most(commands: list[str], level: str) -> list[str]:
+    """Leave no more than GitHub shows; the last one counts the rest."""
+    if len(commands) <= MOST_ANNOTATIONS:
+        return commands
+    kept = commands[: MOST_ANNOTATIONS - 1]
+    more = len(commands) - len(kept)
+    return [*kept, _command(level, f"Lockstep: {more} more", "They are in the summary of the step, and in its log.")]
+
+
+def _headline(same: Sequence[RunResult]) -> str:
+    verb = {"diverge": "diverges", "timeout": "timed out"}.get(same[0].status, same[0].status)
+    return f"Lockstep: {_short(same[0].backend)} {verb} in {_names(same)}"
+
+
+def _names(same: Sequence[RunResult]) -> str:
+    return _short(same[0].case) + (f" and {len(same) - 1} more" if len(same) > 1 else "")
+
+
+def _likewise(same: Sequence[RunResult]) -> str:
+    return f"\nLikewise in: {', '.join(run.case for run in same[1:])}."[:MOST_MESSAGE] if len(same) > 1 else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_NAME else text[:MOST_NAME] + "..."
+
+
+def _inline(text: str) -> str:
+    """Give text as Markdown shows it unchanged, on one line."""
+    return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(printable(_short(text)).split()))
+
+
+def _folded(title: str, text: str) -> str:
+    """Give text that is shown when its title is clicked."""
+    shown = printable(text)
+    shown = shown if len(shown) <= MOST_TEXT else shown[:MOST_TEXT] + "\n..."
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", shown))])
+    title = html.escape(" ".join(printable(title).split()), quote=False)
+    return f"<details><summary>{title}</summary>\n\n{fence}text\n{shown}\n{fence}\n\n</details>\n\n"
+
+
+def _versions(results: Results) -> Mapping[str, object]:
+    """Give what ran: the environment, and the frameworks' versions."""
+    told = {name: value for name, value in results.environment.items() if isinstance(value, (str, int, float))}
+    return told | {name: value for run in results.runs for name, value in run.versions.items()}

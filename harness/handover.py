@@ -1,0 +1,97 @@
+"""What becomes of a command's results: files, the terminal, what GitHub shows of a step, and the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.console import console_beside, error_console
+from harness.errors import LockstepError
+from harness.output import check_outputs, write_json, write_outputs
+from harness.place import Places
+from harness.results import Results
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where results go beside the terminal, and how much of them the terminal shows."""
+
+    json: Path | None = None
+    html: Path | None = None
+    sarif: Path | None = None
+    github: bool = False
+    quiet: bool = False
+    details: bool = False  # whether the report has a page of each case beside it
+
+    def check(self) -> None:
+        """Make sure, before anything runs, that results can go there.
+
+        Raises:
+            LockstepError: If they cannot.
+        """
+        if str(self.json) == "-" and str(self.sarif) == "-":
+            raise LockstepError("--json - and --sarif -: only one of them can go to stdout. Give the other a file.")
+        if self.details and self.html is None:
+            raise LockstepError("--details writes pages beside an HTML report, and none is asked for: add --html DIR.")
+        check_outputs(self.json, self.html)
+        check_outputs(self.sarif, None)
+        if self.github:
+            from harness.github import summary_file
+
+            summary_file()
+
+    @property
+    def numbers(self) -> bool:
+        """Whether results are to tell some places number by number: only what is written shows them."""
+        return self.json is not None or self.html is not None
+
+    @property
+    def console(self) -> Console:
+        """The console for what people read."""
+        return console_beside(self.json, self.sarif)
+
+
+def hand_over(results: Results, wanted: Wanted, places: Places, show: Callable[[Console], None] | None) -> int:
+    """Write results where they were asked for, show them, and give their exit status.
+
+    Args:
+        results: What a command found.
+        wanted: Where it goes.
+        places: Where the cases stand, or the port that they were run on.
+        show: Prints the results on a console; None where nobody asked to see them.
+    """
+    page = write_outputs(results, wanted.json, wanted.html, details=wanted.details)
+    if wanted.sarif is not None:
+        from harness.sarif import results_as_sarif
+
+        write_json(results_as_sarif(results, places), wanted.sarif)
+    console = wanted.console
+    if show is not None:
+        with _as_text(wanted, console):
+            show(console)
+    if page is not None and not wanted.quiet:
+        error_console().print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)
+    if wanted.github:
+        _tell_github(results, places, console)
+    return results.exit_status
+
+
+def _as_text(wanted: Wanted, console: Console) -> AbstractContextManager[None]:
+    if not wanted.github:
+        return nullcontext()
+    from harness.github import commands_stopped
+
+    return commands_stopped(console.file)
+
+
+def _tell_github(results: Results, places: Places, console: Console) -> None:
+    from harness.github import annotation_commands, summary_file, write_summary
+
+    # Not through rich, which would wrap a command.
+    for command in annotation_commands(results.runs, places):
+        print(command, file=console.file)
+    write_summary(results, summary_file())

@@ -1,0 +1,94 @@
+"""Lockstep from a notebook or a script: results, which a notebook shows as a table.
+
+    from harness.notebook import check, run
+
+    run(["ones", "probe"], ["numpy_loop", "torch_lstm"])
+    check(my_port, case="probe")
+
+``harness.fixture.assert_agrees`` is ``check`` for scripts that are to stop where something is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from harness.case_info import case_info
+from harness.defaults import JOBS
+from harness.errors import LockstepError
+from harness.fixture import assert_agrees, check_numbers
+from harness.limits import find_settings
+from harness.results import Results, RunResult
+from harness.run import environment, run_cases
+from harness.selection import select
+
+Names = str | PathLike[str] | Iterable[str | PathLike[str]]
+
+
+def run(
+    case: Names | None = None,
+    backend: Names | None = None,
+    *,
+    limit: float | None = None,
+    timeout: float | None = None,
+    jobs: int = JOBS,
+    on_result: Callable[[RunResult], None] = lambda result: None,
+) -> Results:
+    """Run cases through backends and compare each with the reference, as ``lockstep run`` does.
+
+    Args:
+        case: The name of a shipped case, a case file or a folder of them, or several; None is all shipped ones.
+        backend: The name of a backend, or several; None is all whose frameworks are installed.
+        limit: Sigma beyond which a number diverges; None leaves it to each case, then to the project's settings.
+        timeout: Seconds for one run of one backend; None leaves it to the project's settings, or is 120.
+        jobs: How many frameworks run at once.
+        on_result: Called with each result as it comes.
+
+    Returns:
+        The results in the order of cases, then backends.
+
+    Raises:
+        LockstepError: If the request is wrong: an unknown case or backend, a limit that is no number.
+    """
+    check_numbers(limit=limit, timeout=timeout)
+    if jobs < 1:
+        raise LockstepError(f"jobs={jobs}: must be 1 or above.")
+    chosen = select(_names(case, "case"), _names(backend, "backend"))
+    settings = find_settings(Path.cwd())
+    cases = [one.case for one in chosen.cases]
+    runs = run_cases(
+        cases, chosen.backends,
+        timeout=settings.timeout_or(timeout), limit=settings.limit_or(limit), jobs=jobs, on_result=on_result,
+    )  # fmt: skip
+    return Results(environment=environment(), runs=runs, cases={one.name: case_info(one) for one in cases})
+
+
+def check(port: Callable[..., Any], **options: Any) -> Results:
+    """Check a port, as ``lockstep check`` does, and give the results also where it does not agree.
+
+    Args:
+        port: As of ``harness.fixture.assert_agrees``. A function that the notebook itself defines is called in the
+            notebook's process, without a time-out.
+        options: As of ``harness.fixture.assert_agrees``.
+
+    Raises:
+        LockstepError: If the request is wrong.
+    """
+    kept: list[Results] = []
+    try:
+        assert_agrees(port, on_results=kept.append, **options)
+    except AssertionError:
+        if not kept:
+            raise
+    return kept[0]
+
+
+def _names(names: Names | None, what: str) -> list[str]:
+    if names is None:
+        return []
+    found = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(one) for one in names]
+    if not found:
+        raise LockstepError(f"{what}=[] names no {what}; leave it out for all of them.")
+    return found

@@ -1,0 +1,122 @@
+"""Results in a notebook: how they are got, and what is shown of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+from made_results import EXPLAINED, HOSTILE, made, many, together
+
+from harness.errors import LockstepError
+from harness.notebook import check, run
+from harness.results import Results
+
+
+class Page(HTMLParser):
+    """What a browser would make of a fragment: tags with attributes, and text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+
+def test_cases_run_through_backends_give_results_that_show_themselves():
+    results = run(["ones", "tiny"], "numpy_loop")
+    assert isinstance(results, Results)
+    assert [(one.case, one.status) for one in results.runs] == [("ones", "agree"), ("tiny", "agree")]
+    assert results.cases["ones"].timesteps == 3
+    page = Page(results._repr_html_())
+    assert {"case", "numpy_loop", "ones", "tiny"} <= set(page.words)
+    assert "2 runs: 2 agree. Worst difference from the reference, in sigma of rounding:" in page.words
+    assert "1 runs: 1 agree" in results.runs[0]._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"case": "onse"}, 'Did you mean "ones"'),
+        ({"case": []}, "names no case"),
+        ({"case": "ones", "backend": "numpy_lop"}, 'Did you mean "numpy_loop"'),
+        ({"case": "ones", "backend": []}, "names no backend"),
+        ({"case": "ones", "limit": 0}, "limit=0: must be a number above 0"),
+        ({"case": "ones", "jobs": 0}, "jobs=0: must be 1 or above"),
+        ({"case": "attention-dot", "backend": "numpy_loop"}, "attention decoder"),
+    ],
+)
+def test_a_wrong_request_is_one_message(options, words):
+    with pytest.raises(LockstepError, match=re.escape(words)):
+        run(**options)
+
+
+def test_a_port_that_does_not_agree_gives_results_all_the_same():
+    def mine(*_):
+        raise ValueError("no luck")
+
+    results = check(mine, case="ones")
+    assert results.exit_status == 3
+    assert "no luck" in results._repr_html_()
+    with pytest.raises(LockstepError, match="no port"):
+        check("mine")
+
+
+def test_what_is_not_right_is_shown_with_its_text_and_everything_is_one_fragment():
+    page = Page(
+        together(
+            made("ones", "a", sigma=0.5),
+            made("ones", "b", "diverge", sigma=790.0, diagnosis=[EXPLAINED]),
+            made("ones", "c", "unsupported", message="not for it"),
+            made("ones", "flax_nnx", "diverge", sigma=1e9, known="flax-length-0"),
+        )._repr_html_()
+    )
+    assert page.open == []
+    assert {"diverge 790", "diverge 1e+09, known", "unsupported", "b: diverge in ones"} <= set(page.words)
+    text = "\n".join(page.words)
+    assert "Fix: Feed the state back." in text
+    assert "c, unsupported: not for it (ones)" in text
+    assert "lockstep findings flax-length-0" in text
+    assert {tag for tag, _ in page.tags} <= {
+        "div", "p", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre",
+    }  # fmt: skip
+    assert all(attributes.keys() <= {"style", "scope", "open"} for _, attributes in page.tags)
+
+
+def test_text_is_read_against_a_light_and_a_dark_notebook():
+    html = together(*many(2, 2, sigma=0.5), made("case-0", "x", "failed", message="no"))._repr_html_()
+    for _, attributes in Page(html).tags:
+        style = dict(part.split(":") for part in attributes.get("style", "").split(";") if part)
+        ours = style.get("background", "transparent") != "transparent"
+        assert (style.get("color", "inherit") != "inherit") == ours  # a color of ours stands on a background of ours
+
+
+def test_hostile_text_is_shown_as_text():
+    html = made(HOSTILE, HOSTILE, "failed", message=HOSTILE, stderr=HOSTILE)._repr_html_()
+    assert "<script" not in html
+    assert "\x1b" not in html
+    html.encode()
+    assert any("<script>alert(1)</script>" in word for word in Page(html).words)
+
+
+def test_thousands_of_results_are_quick_and_small_and_what_is_wrong_is_among_what_is_shown():
+    runs = [*many(2000, 20, sigma=0.5), *(made(f"wrong-{k}", "backend_1", "failed", message=str(k)) for k in range(30))]
+    started = time.process_time()
+    html = together(*runs)._repr_html_()
+    assert time.process_time() - started < 2
+    assert len(html) < 500_000
+    page = Page(html)
+    assert {"wrong-0", "wrong-29", "1970 more cases are not shown here.", "10 more are not shown here."} <= set(
+        page.words
+    )
