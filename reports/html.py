@@ -1,11 +1,15 @@
-"""Results as one self-contained HTML page: it opens from disk, without a network."""
+"""Results as one self-contained HTML page: it opens from disk, without a network.
+
+What the page shows is in it as data (``reports.page_data``); its scripts, in ``templates``, draw what is looked at.
+"""
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
-import math
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +17,96 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from harness.messages import number, printable, text_of
-from harness.results import Results, RunResult
-from reports.charts import as_script_json, charts_script, sigma_chart
+from harness.messages import printable, text_of
+from harness.results import Results, RunResult, encode
+from reports.page_data import case_page_data, page_data, page_of
 
 PAGE = "index.html"
+# In this order they are one script: each uses what stands above, or is called when all is there.
+SCRIPTS = (
+    "elements.js", "data.js", "scale.js", "route.js", "overview.js", "cases_table.js", "lanes.js", "curves.js",
+    "linked.js", "words.js", "case.js", "main.js",
+)  # fmt: skip
+MOST_TEXTS, LONGEST_TEXT = 50, 2000  # of what is not right, for browsers without scripts
 
 
-def write_html(results: Results, folder: Path) -> Path:
-    """Write the report of ``results`` into ``folder``, and give the page's path."""
+def write_html(results: Results, folder: Path, *, details: bool = False) -> Path:
+    """Write the report of ``results`` into ``folder``, and give the page's path.
+
+    ``details``: whether each case gets a page of its own beside it, with every number that results hold.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / PAGE
-    # Half of a surrogate pair, from a backend's output, has no UTF-8.
-    page.write_text(render(results), encoding="utf-8", errors="backslashreplace")
+    _write(page, _page(page_data(results, pages=details), results))
+    if details:
+        by_case: dict[str, list[RunResult]] = {}
+        for run in results.runs:
+            by_case.setdefault(run.case, []).append(run)
+        for index, (case, runs) in enumerate(by_case.items()):
+            alone = replace(results, runs=runs)
+            own = folder / page_of(index)
+            own.parent.mkdir(exist_ok=True)
+            _write(own, _page({**case_page_data(alone, case), "above": f"../{PAGE}"}, alone))
     return page
 
 
 def render(results: Results) -> str:
     """Give the report of ``results`` as the text of one page."""
-    by_case: dict[str, list[RunResult]] = {}
-    for run in results.runs:
-        by_case.setdefault(run.case, []).append(run)
-    backends = list(dict.fromkeys(run.backend for run in results.runs))
-    charts = {case: chart for case, runs in by_case.items() if (chart := sigma_chart(runs, backends)) is not None}
-    by_element = {f"chart-{index}": charts[case] for index, case in enumerate(by_case, start=1) if case in charts}
-    script = charts_script() if charts else ""
-    return _environment().get_template("report.html.j2").render(
-        results=results,
-        by_case=by_case,
-        backends=backends,
-        charts=charts,
-        charts_json=as_script_json(by_element),
-        script=script,
-        script_source=_source(script) if script else "'none'",
-        counts=_counts(results.runs),
-        worst_sigma=_worst_sigma,
-        number=number,
-        text_of=text_of,
-        bare=_bare,
+    return _page(page_data(results), results)
+
+
+def _write(path: Path, page: str) -> None:
+    # Half of a surrogate pair, from a backend's output, has no UTF-8.
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def _page(data: dict[str, Any], results: Results) -> str:
+    wrong = [run for run in results.runs if run.status not in {"agree", "unsupported"} and run.known is None]
+    style, script = _file("report.css"), page_script()
+    return _template().render(
+        title=f"Lockstep report: {_cases(data)}",
+        style=Markup(style),  # noqa: S704 - ours
+        script=Markup(script),  # noqa: S704 - ours
+        style_source=Markup(source(style)),  # noqa: S704 - a digest
+        script_source=Markup(source(script)),  # noqa: S704 - a digest
+        data=Markup(packed(data)),  # noqa: S704 - base64
+        counts=data["counts"],
+        texts=[text_of(run)[:LONGEST_TEXT] for run in wrong[:MOST_TEXTS]],
+        more=max(0, len(wrong) - MOST_TEXTS),
     )  # fmt: skip
 
 
+def packed(data: dict[str, Any]) -> str:
+    """Write what a page shows as JSON, gzipped, in base64: no string in it can end the element it stands in."""
+    # Without a time stamp: the same results make the same page.
+    return base64.b64encode(gzip.compress(encode(data), compresslevel=6, mtime=0)).decode()
+
+
 @cache
-def _environment() -> Environment:
-    return Environment(
+def page_script() -> str:
+    """Give the page's script."""
+    return '(() => {\n"use strict";\n' + "\n".join(_file(name) for name in SCRIPTS) + "})();\n"
+
+
+def source(text: str) -> str:
+    """Name a script or a style in a content security policy: no other one is used."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _cases(data: dict[str, Any]) -> str:
+    names = [case["name"] for case in data["cases"]]
+    return names[0][:80] if len(names) == 1 else f"{len(names)} cases"
+
+
+@cache
+def _file(name: str) -> str:
+    return files("reports").joinpath("templates", name).read_text("utf-8")
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
@@ -64,32 +114,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("report.html.j2")
 
 
 def _printable(value: Any) -> Any:
     plain = isinstance(value, str) and not isinstance(value, Markup)
     return printable(value) if plain else value
-
-
-def _source(script: str) -> str:
-    """Name a script in a content security policy: no other one runs."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def _bare(run: RunResult) -> RunResult:
-    """Give a run without what the page shows in words of its own."""
-    return replace(run, diagnosis=[], notes=[])
-
-
-def _counts(runs: list[RunResult]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for run in runs:
-        counts[run.status] = counts.get(run.status, 0) + 1
-    return counts
-
-
-def _worst_sigma(run: RunResult) -> float:
-    """The largest sigma over a run's tensors; what cannot be compared is largest."""
-    sigmas = [tensor.worst.sigma for tensor in run.tensors.values()]
-    return math.nan if any(math.isnan(sigma) for sigma in sigmas) else max(sigmas)

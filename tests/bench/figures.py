@@ -1,4 +1,4 @@
-"""A figure: one ratio, measured within one run, and what the contract allows it to be."""
+"""A figure: what was measured within one run, a ratio mostly, and what the contract allows it to be."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Measure what the contract says about cost: ``python tests/bench/run.py [PART ...]``.
 
-Each figure is a ratio of two things measured in turn within this run, so that a busy machine slows both.
+Each figure is a ratio of two things measured in turn within this run, so that a busy machine slows both; those of the
+report alone are seconds and megabytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from figures import Figure
 
 # Each is a file with a function of that name. Processes are measured before this one has grown.
-PARTS = ("startup", "cold", "warm", "growth", "reference", "comparison")
+PARTS = ("startup", "cold", "warm", "growth", "reference", "comparison", "report")
 # Takes minutes, is measured only where it is named, and shows a table of its own.
 APART = ("fleet",)
 

@@ -1,0 +1,113 @@
+"""A browser that opens reports, and notes all that they ask for and complain of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from big_results import big_results
+
+from reports.html import write_html
+
+
+@dataclass
+class Opened:
+    """A report in the browser, with what it asked for and what it complained of."""
+
+    page: Any
+    path: Path
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def go(self, address: str = "") -> None:
+        """Open the page anew at an address within it."""
+        self.page.goto("about:blank")
+        self.page.goto(self.path.as_uri() + address)
+        self.page.wait_for_selector("main h1", state="attached")
+
+    @property
+    def asked(self) -> list[str]:
+        """What was asked for beside pages from disk."""
+        return [url for url in self.requests if not url.startswith(("file:", "data:", "about:", "blob:"))]
+
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, started once; where that is missing, tests are skipped, but on CI they fail."""
+    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if path is None:
+        _do_without(f"none of {', '.join(_BROWSERS)} is on the PATH: install Chromium to test the page in it")
+    if find_spec("playwright") is None:
+        _do_without("playwright is not installed: pip install playwright, to test the page in a browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+def _do_without(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def open_page(browser) -> Callable[..., Any]:
+    """Give the context manager that opens a page from disk; what it complains of or asks for fails the test."""
+
+    @contextmanager
+    def opened(path, address="", *, width=1600, height=1000, dark=False, fine=True, **context) -> Iterator[Opened]:
+        scheme = "dark" if dark else "light"
+        tab = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", **context
+        ).new_page()
+        tab.set_default_timeout(10_000)
+        found = Opened(tab, path)
+        tab.on("request", lambda request: found.requests.append(request.url))
+        tab.on("console", lambda message: found.complaints.append(message.text))
+        tab.on("pageerror", lambda error: found.complaints.append(str(error)))
+        try:
+            tab.goto(path.as_uri() + address)
+            tab.wait_for_selector("main h1", state="attached")
+            yield found
+            if fine:
+                assert found.complaints == []
+                assert found.asked == []
+        finally:
+            tab.context.close()
+
+    return opened
+
+
+@pytest.fixture
+def open_results(open_page, tmp_path) -> Callable[..., Any]:
+    """Give the context manager that opens the report of some results."""
+    return lambda results, *address, **how: open_page(write_html(results, tmp_path / "report"), *address, **how)
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory) -> Path:
+    """Give the report of 8 cases through 5 backends, small enough to hold every number, and a page of each case."""
+    return write_html(big_results(8, 5, 50), tmp_path_factory.mktemp("few"), details=True)
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory) -> Path:
+    """Give the report of 200 cases through 20 backends."""
+    return write_html(big_results(200, 20, 20), tmp_path_factory.mktemp("large"))
