@@ -3,7 +3,8 @@
 One fused kernel for [x, h], gates i, g, f, o, forget bias 1 added at run time: canonical weights are stored without
 it. Layers are cores one after the other, the reverse direction is ``reverse=True``. ``dynamic_unroll`` knows no
 lengths: as its documentation offers it, all states are asked for, those at the last valid timestep are taken, and the
-outputs past it set to 0. Source: Haiku documentation, ``hk.LSTM``, ``hk.dynamic_unroll``.
+outputs past it set to 0; the padding is set to 0 first, so that its gradient is 0 whatever it holds. Source: Haiku
+documentation, ``hk.LSTM``, ``hk.dynamic_unroll``.
 """
 
 # The framework is not in the main environment, nor are its types.
@@ -59,15 +60,17 @@ def run(problem: Problem) -> Trace:
 def _lane(
     lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
 ) -> lanes.Tensors:
+    valid = jax_network.valid_steps(x, lengths)
+    x = x if valid is None else jnp.where(valid, x, 0)
     h, states = _unrolled.apply(  # type: ignore[attr-defined]
         {"lstm/linear": weights}, lstm.hidden_size, x, first, reverse=lane.reverse
     )
     c = states.cell
-    if lengths is None:
+    if not len(x):
+        return {"h": h, "c": c, "h_n": first[0], "c_n": first[1]}
+    if valid is None:
         last = 0 if lane.reverse else -1
         return {"h": h, "c": c, "h_n": states.hidden[last], "c_n": c[last]}
-    valid = jax_network.valid_steps(x, lengths)
-    assert valid is not None
 
     def at_end(array: jax.Array, before: jax.Array) -> jax.Array:
         with_first = jnp.concatenate([before[None], array])

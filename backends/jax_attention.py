@@ -109,6 +109,9 @@ def _network(
         enc = run_lane(encoder, below, inputs["x"], (zero, zero), lengths, reverse=False, by_timestep=False)["h"]
         found = {"enc": enc}
     valid = None if lengths is None else jnp.arange(len(enc)) < lengths[:, None]
+    if valid is not None:
+        # What is not attended to has weight 0, and 0 times NaN would be NaN.
+        enc = jnp.where(valid.T[..., None], enc, 0)
 
     def step(state, given: Tensors | None):
         w = own if given is None else given

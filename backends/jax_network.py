@@ -115,9 +115,11 @@ def scan(
 ) -> lanes.Tensors:
     """Call a cell under ``jax.lax.scan``; lengths are the loop's, as users write it.
 
-    Past its end a sequence keeps its state, and its h is 0.
+    Past its end a sequence keeps its state, and its h is 0; what is in the padding is set to 0 first, as
+    ``lanes.loop`` does.
     """
     valid = valid_steps(x, lengths)
+    x = x if valid is None else jnp.where(valid, x, 0)
 
     def step(state: lanes.State, now: tuple[Any, ...]) -> tuple[lanes.State, lanes.State]:
         x_t, valid_t = now

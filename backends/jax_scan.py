@@ -118,21 +118,21 @@ def run_lane(
 ) -> Tensors:
     """Run one direction of one layer over ``x`` (T, B, I).
 
-    In the reverse direction a sequence keeps its first state until its own last timestep comes.
+    In the reverse direction a sequence keeps its first state until its own last timestep comes. What is in the padding
+    is set to 0 first: of what is not taken the gradient is 0, and 0 times NaN would be NaN.
     """
+    valid = None if lengths is None else (jnp.arange(len(x))[:, None] < lengths)[..., None]
+    x = x if valid is None else jnp.where(valid, x, 0)
 
     def step(state: State, now: tuple[Any, ...]) -> tuple[State, State]:
-        t, x_t, own = now
+        x_t, valid_t, own = now
         h, c = _step(lstm, weights if own is None else own, x_t, state)
-        if lengths is None:
+        if valid_t is None:
             return (h, c), (h, c)
-        valid = (t < lengths)[:, None]
-        return (jnp.where(valid, h, state[0]), jnp.where(valid, c, state[1])), (h, c)
+        return (jnp.where(valid_t, h, state[0]), jnp.where(valid_t, c, state[1])), (h, c)
 
-    steps = (jnp.arange(len(x)), x, weights if by_timestep else None)
-    (h_n, c_n), (h, c) = jax.lax.scan(step, first, steps, reverse=reverse)
-    if lengths is not None:
-        valid = (jnp.arange(len(x))[:, None] < lengths)[..., None]
+    (h_n, c_n), (h, c) = jax.lax.scan(step, first, (x, valid, weights if by_timestep else None), reverse=reverse)
+    if valid is not None:
         h, c = jnp.where(valid, h, 0), jnp.where(valid, c, c_n)
     return {"c": c, "h": h, "h_n": h_n, "c_n": c_n}
 

@@ -70,7 +70,8 @@ def loop(
     """Call ``step(x_t, (h, c)) -> (h, c)`` in a loop over the timesteps, the reverse direction from the last one.
 
     Past its end a sequence keeps its state, and its h is 0; in the reverse direction it keeps its first state until
-    its own last timestep comes.
+    its own last timestep comes. What is in the padding is set to 0 first: of what is not taken the gradient is 0, and 0
+    times NaN would be NaN.
 
     Args:
         step: The cell.
@@ -86,8 +87,12 @@ def loop(
         h (T, B, P), c (T, B, H), h_n, c_n.
     """
     (h, c), hs, cs = first, [None] * len(x), [None] * len(x)
+    if not len(x):
+        # Arrays of no timestep are made of no array, which no framework stacks.
+        return {"h": stack([h])[:0], "c": stack([c])[:0], "h_n": h, "c_n": c}
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        new_h, new_c = step(x[t], (h, c))
+        x_t = x[t] if valid is None else where(valid[t], x[t], zeros_like(x[t]))
+        new_h, new_c = step(x_t, (h, c))
         if valid is None:
             hs[t], h, c = new_h, new_h, new_c
         else:

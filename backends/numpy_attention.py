@@ -58,6 +58,9 @@ def run(problem: DecoderProblem) -> Trace:
         enc = p.enc if encoder is None else encoder[1]
         assert enc is not None
         source = np.ascontiguousarray(enc.swapaxes(0, 1))  # (B, S, E)
+        if p.valid is not None:
+            # What is not attended to has weight 0, and 0 times NaN would be NaN.
+            source = np.where(p.valid[..., None], source, source.dtype.type(0))
         steps = _decode(p, source)
         if encoder is not None:
             found["enc"] = enc

@@ -62,7 +62,7 @@ def lane_gradients(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array 
     # Sums over time are kept in float32 at least: in bfloat16 256 + 1 is 256.
     sums = {name: np.zeros(array.shape, np.promote_types(dtype, np.float32)) for name, array in weights.items()}
     by_timestep = {name: np.empty((T, *array.shape), dtype) for name, array in weights.items() if steps_too}
-    dx, dh_after = np.empty_like(walk.x), np.zeros_like(dh[0])
+    dx, dh_after = np.empty_like(walk.x), np.zeros(dh.shape[1:], dtype)
     for t in range(T) if walk.lane.reverse else reversed(range(T)):
         valid = None if lengths is None else (t < lengths)[:, None]
         none_h, none_c = np.zeros_like(dh_after), np.zeros_like(dc)

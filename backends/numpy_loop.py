@@ -50,7 +50,7 @@ def run(problem: Problem) -> Trace:
     found: Arrays = {}
     # Where exp overflows the gate is 0; an unbounded activation may lead to infinity, and on to NaN.
     with stopwatch("run"), np.errstate(over="ignore", invalid="ignore"):
-        below, above = p.x, []
+        below, above = _padding_zeroed(p.x, p.lengths), []
         for (lane, weights), h0, c0 in zip(p.lanes(), p.states("h0"), p.states("c0"), strict=True):
             steps, arrays = run_lane(lstm, weights, below, h0, c0, p.lengths, reverse=lane.reverse)
             walks.append(numpy_backward.Walk(lane, weights, below, steps))
@@ -61,6 +61,16 @@ def run(problem: Problem) -> Trace:
         if p.dh is not None:
             found |= numpy_backward.gradients(p, walks)
     return Trace(seconds=stopwatch.seconds, **found)  # type: ignore[arg-type]
+
+
+def _padding_zeroed(x: Array, lengths: Array | None) -> Array:
+    """Set ``x`` (T, B, I) to 0 past each sequence's end: its gradient is 0 there, and 0 times NaN would be NaN."""
+    return x if lengths is None else np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0))
+
+
+def _stacked(steps: list[Array], like: Array) -> Array:
+    """Give one array of those of all timesteps, each shaped like another, which tells it where there is none."""
+    return np.stack(steps) if steps else np.empty((0, *like.shape), like.dtype)
 
 
 def run_lane(
@@ -96,7 +106,7 @@ def run_lane(
         h, c = keep(valid, h_new, h), keep(valid, c_new, c)
     if reverse:
         steps.reverse()
-    found = {name: np.stack([getattr(step, name) for step in steps]) for name in ("i", "f", "g", "o", "c", "h")}
+    found = {name: _stacked([getattr(step, name) for step in steps], h if name == "h" else c) for name in "ifgoch"}
     if lengths is not None:
         valid = np.arange(T)[:, None, None] < lengths[:, None]
         found = {

@@ -135,6 +135,9 @@ def _encode(encoder: LSTM, x: Any, lengths: Any) -> Any:
 def _unroll(parts: Parts, enc: Any, inputs: dict[str, Any], lengths: Any, steps: int) -> dict[str, Any]:
     source = tf.transpose(enc, [1, 0, 2])  # (B, S, E)
     valid = None if lengths is None else tf.sequence_mask(lengths, enc.shape[0])
+    if valid is not None:
+        # What is not attended to has weight 0, and 0 times NaN would be NaN.
+        source = tf.where(valid[..., None], source, tf.zeros_like(source))
     state, y = tf1.nn.rnn_cell.LSTMStateTuple(c=inputs["c0"], h=inputs["h0"]), inputs["y0"]
     rows: dict[str, list[Any]] = {}
     for _ in range(steps):

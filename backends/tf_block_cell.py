@@ -26,8 +26,12 @@ TF_BLOCK = DIALECTS["tf_block"]
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    gradients = "TensorFlow's gradient registry has no entry for LSTMBlockCell" if case.run.gradients else None
-    return "; ".join(filter(None, (tf_block.unsupported(case), gradients))) or None
+    reasons = {
+        "TensorFlow's gradient registry has no entry for LSTMBlockCell": case.run.gradients,
+        "LSTMBlockCell says of no sequence: cs_prev_tensor is empty": case.run.batch == 0,
+    }
+    found = "; ".join(reason for reason, holds in reasons.items() if holds)
+    return "; ".join(filter(None, (tf_block.unsupported(case), found))) or None
 
 
 def run(problem: Problem) -> Trace:

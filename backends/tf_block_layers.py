@@ -1,9 +1,10 @@
 """Layers, directions and lengths around TensorFlow's raw ops that run a whole sequence.
 
 As ``tf.contrib.rnn.LSTMBlockFusedCell`` did: all timesteps are computed, outputs past a sequence's end are set to 0
-and the states at its end are taken out of all states, before which the initial one stands. The reverse direction is,
-as its ``TimeReversedFusedRNN`` was, the forward one with the input turned round before it and the output after it,
-each sequence within its length. Called eagerly, gradients by ``tf.GradientTape``.
+and the states at its end are taken out of all states, before which the initial one stands. The padding is set to 0
+first: of what is not taken the gradient is 0, and 0 times NaN would be NaN. The reverse direction is, as its
+``TimeReversedFusedRNN`` was, the forward one with the input turned round before it and the output after it, each
+sequence within its length. Called eagerly, gradients by ``tf.GradientTape``.
 """
 
 from __future__ import annotations
@@ -32,27 +33,34 @@ def run(problem: Problem, operation: Callable[..., Any], dialect: Dialect) -> Tr
 
 
 def _lane(
-    operation: Callable[..., Any], lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.State, lengths
+    operation: Callable[..., Any],
+    lstm: LSTM,
+    weights: tf_network.Weights,
+    lane: Lane,
+    x: Any,
+    first: lanes.State,
+    lengths,
 ) -> lanes.Tensors:
     own, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
     h0, c0 = first
     turned = partial(_turned, lengths=lengths) if lane.reverse else lambda array: array
+    valid = None if lengths is None else (tf.range(x.shape[0], dtype=lengths.dtype)[:, None] < lengths)[..., None]
     longest = x.shape[0] if lengths is None else tf.reduce_max(lengths)
+    x = x if valid is None else tf.where(valid, x, tf.zeros_like(x))
     out = operation(seq_len_max=tf.cast(longest, tf.int64), x=turned(x), cs_prev=c0, h_prev=h0, **own, **settings)
     c_n, h_n = _at_end(out.cs, c0, lengths), _at_end(out.h, h0, lengths)
     found = {"h": out.h, "i": out.i, "f": out.f, "g": out.ci, "o": out.o}
-    if lengths is None:
+    if valid is None:
         return {name: turned(a) for name, a in found.items()} | {"c": turned(out.cs), "h_n": h_n, "c_n": c_n}
-    valid = (tf.range(x.shape[0], dtype=lengths.dtype)[:, None] < lengths)[..., None]
     found = {name: turned(tf.where(valid, a, tf.zeros_like(a))) for name, a in found.items()}
     return {**found, "c": turned(tf.where(valid, out.cs, c_n)), "h_n": h_n, "c_n": c_n}
 
 
 def _at_end(array: Any, first: Any, lengths: Any) -> Any:
     """Give, of (T, B, H), what stands at the end of each sequence."""
-    if lengths is None:
-        return array[-1]
     whole = tf.concat([first[None], array], 0)
+    if lengths is None:
+        return whole[-1]
     return tf.gather_nd(whole, tf.stack([lengths, tf.range(len(first), dtype=lengths.dtype)], 1))
 
 

@@ -29,7 +29,8 @@ tf1 = tf.compat.v1
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return tf_cells.unsupported(case)
+    none = "a loop over no timestep calls no cell, which makes its variables when it is called"
+    return "; ".join(filter(None, (tf_cells.unsupported(case), None if case.run.timesteps else none))) or None
 
 
 def run(problem: Problem) -> Trace:
@@ -71,9 +72,11 @@ def _lane(cell: Any, x: list[Any], state: Any, lengths: Any, *, reverse: bool) -
     for step, t in enumerate(steps):
         if step > 0:
             tf1.get_variable_scope().reuse_variables()
-        output, new_state = cell(x[t], state)
-        if lengths is not None:
-            valid = (t < lengths)[:, None]
+        valid = None if lengths is None else (t < lengths)[:, None]
+        # Of what is not taken the gradient is 0, and 0 times NaN in the padding would be NaN.
+        x_t = x[t] if valid is None else tf.where(valid, x[t], tf.zeros_like(x[t]))
+        output, new_state = cell(x_t, state)
+        if valid is not None:
             output = tf.where(valid, output, tf.zeros_like(output))
             new_state = tf.nest.map_structure(lambda new, old, v=valid: tf.where(v, new, old), new_state, state)
         state = new_state

@@ -27,7 +27,8 @@ tf1 = tf.compat.v1
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return tf_cells.unsupported(case)
+    none = "static_rnn says: Argument `inputs` must not be empty"
+    return "; ".join(filter(None, (tf_cells.unsupported(case), None if case.run.timesteps else none))) or None
 
 
 def run(problem: Problem) -> Trace:

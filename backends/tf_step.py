@@ -50,6 +50,8 @@ def _lane(lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.S
     hs = tf.TensorArray(x.dtype, T)
     cs = tf.TensorArray(x.dtype, T)
     valid = None if lengths is None else (tf.range(T, dtype=lengths.dtype)[:, None] < lengths)[..., None]
+    # Of what is not taken the gradient is 0, and 0 times NaN in the padding would be NaN.
+    x = x if valid is None else tf.where(valid, x, tf.zeros_like(x))
     for k in tf.range(T):
         t = T - 1 - k if lane.reverse else k
         new_h, new_c = step(lstm, weights, x[t], h, c)

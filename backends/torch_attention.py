@@ -42,6 +42,9 @@ class Decoder(nn.Module):
         """Decode: of each step c, h, scores, attention, context, y, logit, time first."""
         rows: dict[str, list[torch.Tensor]] = {}
         source = enc.transpose(0, 1)  # (B, S, E)
+        if valid is not None:
+            # What is not attended to has weight 0, and 0 times NaN would be NaN.
+            source = source.masked_fill(~valid[..., None], 0)
         for _ in range(steps):
             h, c = self.lstm_cell(y, (h, c))
             query = h if self.attend is None else self.attend(h)

@@ -44,6 +44,7 @@ def unsupported(case: Case) -> str | None:
             lstm.proj_size >= lstm.hidden_size
         ),
         "pack_padded_sequence takes no sequence of length 0": 0 in (case.run.lengths or ()),
+        "nn.LSTM says: Expected sequence length to be larger than 0 in RNN": case.run.timesteps == 0,
     }
     return "; ".join(reason for reason, holds in reasons.items() if holds) or None
 

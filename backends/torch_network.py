@@ -52,7 +52,9 @@ def run(
         if p.dh is not None:
             leaves = [x, h0, c0, *(w for own in weights for w in own.values())]
             cotangents = (tensor_of(p.dh), tensor_of(p.states("dc")))
-            dx, dh0, dc0, *rest = map(array_of, torch.autograd.grad((h, c_n), leaves, cotangents))
+            # Without a timestep the weights take no part.
+            gradients = torch.autograd.grad((h, c_n), leaves, cotangents, materialize_grads=True)
+            dx, dh0, dc0, *rest = map(array_of, gradients)
             arrays["dx"] = dx
             for k, (lane, _) in enumerate(p.lanes()):
                 own = {name: rest.pop(0) for name in weights[k]}

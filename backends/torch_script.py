@@ -67,6 +67,12 @@ def _loop(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     hs, cs = [], []
     T = x.size(0)
+    if T == 0:
+        # Arrays of no timestep are made of no array, which torch.stack refuses.
+        return h.unsqueeze(0)[:0], c.unsqueeze(0)[:0], h, c
+    if valid is not None:
+        # Of what is not taken the gradient is 0, and 0 times NaN in the padding would be NaN.
+        x = torch.where(valid, x, torch.zeros_like(x))
     for k in range(T):
         t = T - 1 - k if reverse else k
         new_h, new_c = step(x[t], h, c, W, R, b, P, p, settings)

@@ -41,7 +41,12 @@ class Activation(NamedTuple):
         # What is held at an end is exact there.
         rounding = noise.u2 * self.rounds * (slope != 0 if self.corners else 1)
         # fmin, not minimum: where infinities meet, the variance is NaN and the cap holds.
-        return np.fmin(slope * slope * z_var + rounding, self.cap)
+        variance = np.fmin(slope * slope * z_var + rounding, self.cap)
+        infinite = np.isinf(z)
+        if infinite.any() and self.cap < np.inf:
+            # Infinity has no rounding: a bounded curve is at its end there.
+            variance[infinite] = noise.u2 * self.rounds
+        return variance
 
     def slope_of(self, a: Array) -> Array:
         """Give the slope from the output: ``slope`` as a method."""

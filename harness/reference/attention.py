@@ -110,7 +110,7 @@ def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
         decoder = Decoder(problem, Tape(noise), RIGHT_DECODER)
         source = problem.enc if problem.enc is not None else observed["enc"]
         state = {name: decoder.tape.exact(array) for name, array in before.items()}
-        step = decoder.step(decoder.tape.exact(source.swapaxes(0, 1)), decoder.weights(), state, {})
+        step = decoder.step(decoder.tape.exact(decoder.given_source(source)), decoder.weights(), state, {})
         return {name: ExpectedTensor.of(one.value, variance_of(one), noise) for name, one in step.compared.items()}
 
 
@@ -158,7 +158,7 @@ class Decoder:
             source = tape.stack(outputs)
             found["enc"] = _over_time(outputs)
         else:
-            source = tape.exact(p.enc.swapaxes(0, 1))
+            source = tape.exact(self.given_source(p.enc))
         self._source = source
         self._start = {"h": tape.exact(p.h0), "c": tape.exact(p.c0), "y": tape.exact(p.y0)}
         state, before = self._start, {}
@@ -170,6 +170,16 @@ class Decoder:
         for name in ("c", "h", *ATTENTION):
             found[name] = _over_time([step.compared[name] for step in self._results])
         return found
+
+    def given_source(self, enc: Array) -> Array:
+        """Give the encoder outputs (S, B, E) batch first; past its end a source holds nothing, whatever stands there.
+
+        It is not attended to, and 0 times NaN would be NaN. Ways that read the padding are given it as it is.
+        """
+        source = enc.swapaxes(0, 1)
+        if self.valid is None or self.way.masked != "before":
+            return source
+        return np.where(self.valid[..., None], source, source.dtype.type(0))
 
     def _carried(self, step: Step) -> dict[str, Noisy]:
         """Give what the next step starts from."""

@@ -110,7 +110,7 @@ def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | 
     """
     network = Network(problem)
     with np.errstate(all="ignore"):
-        inputs = Inputs(problem.x if below is None else below)
+        inputs = network.inputs() if below is None else Inputs(below)
         return network.walk(lane, inputs).each_step(observed["h"], observed["c"], steps)
 
 
@@ -126,6 +126,16 @@ class Network:
         self.noise = noise or Noise.of(problem.case.run.dtype)
         self.lanes = [lane for lane, _ in problem.lanes()]
         self.walks: dict[Lane, Walk] = {}
+
+    def inputs(self) -> Inputs:
+        """Give what the first layer takes in: past its end a sequence holds nothing, whatever stands there.
+
+        Its gradient is 0 there, and 0 times NaN would be NaN. Ways that read the padding are given it as it is.
+        """
+        x, lengths = self.problem.x, self.problem.lengths
+        if lengths is None or self.way.turn_in != "within lengths":
+            return Inputs(x)
+        return Inputs(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
 
     def walk(self, lane: Lane, inputs: Inputs) -> Walk:
         """Give a lane's walk over inputs that are in order of time."""
@@ -175,7 +185,7 @@ class Network:
         self, run: Callable[[Walk], dict[str, Found]], above: Callable[[list[Found]], Inputs]
     ) -> dict[Lane, dict[str, Found]]:
         """Run the lanes layer by layer; ``above`` makes what the next layer takes in of the h of one."""
-        inputs = Inputs(self.problem.x)
+        inputs = self.inputs()
         found: dict[Lane, dict[str, Found]] = {}
         for layer in self._layers():
             for lane in layer:
