@@ -60,6 +60,8 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     what: str  # what the implementation does, and how far it is off
     specification: str  # what its own specification says, with the place
     case: SmallestCase | None = None  # none where no case can ask for it, such as NaN in the inputs
+    # Where tests of implementations' edges show it, by their names: NaN, infinities, no timestep, no sequence ...
+    edges: tuple[str, ...] = ()
     # Settings of [lstm] and [run]: of one of these tables, where there are any, all must hold.
     where: tuple[dict[str, Scalar | tuple[Scalar, ...]], ...] = ()
     upstream: str = ""  # where it is reported, or asked
@@ -80,6 +82,10 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return not self.where or any(
             all(_holds(key, allowed, case) for key, allowed in table.items()) for table in self.where
         )
+
+    def shows_at(self, backend: str, edge: str) -> bool:
+        """Whether a backend is expected to show it at an edge."""
+        return backend in self.backends and edge in self.edges
 
 
 def _holds(key: str, allowed: Scalar | tuple[Scalar, ...], case: Case) -> bool:
@@ -189,12 +195,13 @@ def finding_text(one: Finding) -> str:
 
 
 def _where_text(one: Finding) -> str:
+    edges = f"{', and' if one.case else ','} at these edges: {'; '.join(one.edges)}" if one.edges else ""
     if one.case is None:
-        return ", with inputs that no case has"
+        return edges or ", with inputs that no case has"
     if not one.where:
-        return ", in every case"
+        return f", in every case{edges}"
     tables = [" and ".join(_condition(key, value) for key, value in table.items()) for table in one.where]
-    return f", where {'; or '.join(tables)}"
+    return f", where {'; or '.join(tables)}{edges}"
 
 
 def _condition(key: str, value: Scalar | tuple[Scalar, ...]) -> str:
@@ -221,7 +228,8 @@ def as_markdown(found: Iterable[Finding]) -> str:
         "# Findings",
         "",
         "Where an implementation differs from its own specification, fails or dies. Each is an expected failure of",
-        "`lockstep run`, has a script that shows it without Lockstep, and a test that notices when it is mended.",
+        "`lockstep run`, or of the tests that run every implementation at its edges (`tests/edges.py`). It has a",
+        "script that shows it without Lockstep, and a test that notices when it is mended.",
         "This page is written by `lockstep findings --markdown`.",
         "",
         "| Finding | Backends | Seen in | Kind |",

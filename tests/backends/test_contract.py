@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backend_marks import marks_of
 from hypothesis import given, settings
 from judge import judged
 from lstm_cases import cases, make_case
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from backends import numpy_loop
-from harness.backend import Backend, BackendInfo, find_backends
+from harness.backend import Backend, find_backends
 from harness.case import Values
 from harness.features import FEATURES, support
 from harness.findings import expected_of
@@ -24,22 +25,6 @@ from harness.strategies import cases as any_cases
 from harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
-# The suite runs the contract for the main job's; for the others `nox -s contract` does, where all are installed.
-COMPILED = {"torch_compile", "torch_onnx", "tf_function_xla", "keras_jax"}  # some seconds for each shape
-MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
-
-
-def marks_of(backend: BackendInfo, *, everywhere: bool = False) -> list[pytest.MarkDecorator]:
-    """One group of tests for each framework, so that a process imports few of them; none where it is not installed."""
-    marks = [pytest.mark.xdist_group("+".join(map(str, backend.worker)))]
-    missing = backend.missing()
-    if missing:
-        marks.append(pytest.mark.skip(reason=missing))
-    if backend.name not in MAIN and (not everywhere or backend.name in COMPILED):
-        marks.append(pytest.mark.slow)
-    return marks
-
-
 every_backend, every_backend_everywhere = (
     pytest.mark.parametrize(
         "backend", [pytest.param(b, id=b.name, marks=marks_of(b, everywhere=everywhere)) for b in BACKENDS]
@@ -70,7 +55,7 @@ def test_a_small_case_and_its_gradients_agree_or_are_refused(run_backend, backen
 
 @every_backend
 @given(case=cases())
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case):
     if expected_of(backend.name, case) is not None:
         return
@@ -84,7 +69,7 @@ def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case
 
 @every_backend
 @given(case=any_cases())
-@settings(max_examples=25)
+@settings(max_examples=8)  # `nox -s proof` and `nox -s search` run thousands
 def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, case):
     if expected_of(backend.name, case) is not None:
         return
