@@ -17,6 +17,24 @@ from cyclopts import App, Parameter
 from harness.console import console_beside, error_console
 from harness.defaults import JOBS, TIMEOUT
 from harness.errors import LockstepError
+from harness.options import (
+    BackendNames,
+    CaseName,
+    Details,
+    GitHub,
+    HtmlFolder,
+    Jobs,
+    JsonFile,
+    Limit,
+    ModelNames,
+    ModelPrefixes,
+    Quiet,
+    SarifFile,
+    Timeout,
+    complete_backend,
+    complete_case,
+    complete_finding,
+)
 
 # The commands import what they need: help and lists answer before NumPy would have been imported.
 if TYPE_CHECKING:
@@ -35,27 +53,6 @@ FAILED = 3
 INTERRUPTED = 130
 
 
-def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """Give the names of shipped cases to a shell."""
-    from harness.find_cases import shipped
-
-    return dict.fromkeys(shipped(), "")
-
-
-def complete_backend(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """Give the names of backends, and what each is, to a shell."""
-    from harness.backend import find_backends
-
-    return {one.name: one.summary for one in find_backends()}
-
-
-def complete_finding(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """Give the names of findings, and what each is, to a shell."""
-    from harness.findings import findings
-
-    return {one.name: one.title for one in findings()}
-
-
 app = App(
     name="lockstep",
     help="Run one LSTM through many frameworks and compare it at every timestep.",
@@ -65,83 +62,6 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-
-CaseName = Annotated[
-    str,
-    Parameter(
-        completer=complete_case,
-        help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given.",
-    ),
-]
-BackendNames = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--backend", negative="", completer=complete_backend, help="A backend to run, may be repeated; else all."
-    ),
-]
-Timeout = Annotated[
-    float | None,
-    Parameter(help="Seconds for one run of one backend; else those of [tool.lockstep] in pyproject.toml, or 120."),
-]
-Jobs = Annotated[int, Parameter(help="How many frameworks run at once.")]
-Limit = Annotated[
-    float | None,
-    Parameter(
-        help="Sigma beyond which a number diverges; else the case's tolerance, that of [tool.lockstep] in "
-        "pyproject.toml, or 10 sigma of rounding."
-    ),
-]
-ModelNames = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--model",
-        negative="",
-        help="Run the LSTM of a file of yours, with its weights: .onnx, .keras, FILE.py:FUNCTION that gives an "
-        "nn.LSTM, the prefix of a TF1 checkpoint, or .safetensors of a torch state dict. Cases, probe if none is "
-        "named, take its sizes. May be repeated: further files are held against the first.",
-    ),
-]
-ModelPrefixes = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--model-prefix",
-        negative="",
-        help="What the name of the LSTM begins with, in a --model that has several; once for each --model.",
-    ),
-]
-JsonFile = Annotated[
-    Path | None,
-    Parameter(name="--json", allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
-]
-HtmlFolder = Annotated[Path | None, Parameter(name="--html", help="Write an HTML report into this folder.")]
-Details = Annotated[
-    bool,
-    Parameter(
-        name="--details",
-        negative="",
-        help="Write a page of each case beside the report, with all its numbers: for reports so large that they are "
-        "reduced.",
-    ),
-]
-SarifFile = Annotated[
-    Path | None,
-    Parameter(
-        name="--sarif",
-        allow_leading_hyphen=True,
-        help="Write what is not right as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
-    ),
-]
-GitHub = Annotated[
-    bool,
-    Parameter(
-        name="--github",
-        negative="",
-        help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is not right.",
-    ),
-]
-Quiet = Annotated[
-    bool, Parameter(name=("--quiet", "-q"), negative="", help="Print only what is not right, and nothing if all is.")
-]
 
 
 @app.command

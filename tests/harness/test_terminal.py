@@ -19,10 +19,11 @@ from rich.console import Console
 
 from harness import backend as registry
 from harness.adequacy import Adequacy
-from harness.cli import app, complete_backend, complete_case, complete_finding, main
+from harness.cli import app, main
 from harness.columns import Column, broken, fitting, widths
 from harness.console import console_beside
 from harness.findings import findings
+from harness.options import complete_backend, complete_case, complete_finding
 from harness.terminal import advance, progress, show_adequacy, show_findings, show_results
 
 ESCAPE = "\x1b"
