@@ -64,8 +64,9 @@ def fleet(session: nox.Session) -> None:
 
 @shared
 def contract(session: nox.Session) -> None:
-    """The contract of every backend of the fleet, and every finding, in .venvs/fleet; arguments go to pytest."""
-    wanted = ["tests/backends/test_contract.py", "tests/backends/test_findings.py", "tests/harness/test_anatomy.py"]
+    """Contract and edges of every backend of the fleet, and every finding, in .venvs/fleet; arguments go to pytest."""
+    of_backends = [f"tests/backends/test_{name}.py" for name in ("contract", "edges", "findings")]
+    wanted = [*of_backends, "tests/harness/test_anatomy.py"]
     options = ["-m", "slow or not slow", "-n", "2", "--dist", "loadgroup", "-q", *session.posargs]
     run(session, "pytest", *wanted, *options, house=FLEET, extras="fleet,dev")
 
@@ -116,6 +117,14 @@ def bench(session: nox.Session) -> None:
 def versions(session: nox.Session) -> None:
     """Other versions of the frameworks, recorded one by one and compared; names after -- choose, --list shows them."""
     run(session, "python", "tests/versions/run.py", *session.posargs)
+
+
+@shared
+def docs(session: nox.Session) -> None:
+    """The site in build/site, after running what its pages show; --quick after -- only builds, without pictures."""
+    if "--quick" not in session.posargs:
+        run(session, "pytest", "tests/docs", "-m", "slow or not slow", "-n", "2", "-q")
+    run(session, "python", "docs/make/make_site.py", *session.posargs)
 
 
 @nox.session

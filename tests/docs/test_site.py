@@ -1,0 +1,148 @@
+"""The site is whole: it builds without a warning, every link leads somewhere, what is generated leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from case_page import case_page, meaning
+from catalogue_page import catalogue_page
+from commands_page import commands_page
+from links import broken_links
+from make_site import assemble, leave_out_pictures, render
+from results_page import meaning as meaning_of_field
+from results_page import results_page, structs
+from running import ROOT
+
+from harness.attention_faults import decoder_faults
+from harness.case import case_schema
+from harness.catalogue import catalogue
+from harness.cli import app
+from harness.variations import variations
+
+CONFIGURATION = ROOT / "mkdocs.yml"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the site without pictures."""
+    folder = tmp_path_factory.mktemp("site")
+    assemble(ROOT / "docs", folder / "docs", quick=True)
+    leave_out_pictures(folder / "docs")
+    problems = render(CONFIGURATION, folder / "docs", folder / "site")
+    assert problems == [], "\n".join(problems)
+    return folder / "site"
+
+
+def test_the_site_builds_strictly_and_every_link_leads_somewhere(site):
+    assert broken_links(site) == []
+
+
+def test_every_page_stands_in_the_navigation_and_the_other_way_round(site):
+    named = set(re.findall(r"[\w/-]+\.md", CONFIGURATION.read_text()))
+    assert named == {str(path.relative_to(site.parent / "docs")) for path in (site.parent / "docs").rglob("*.md")}
+
+
+def test_docstrings_stand_in_the_reference(site):
+    text = (site / "reference" / "python.html").read_text()
+    for name in (
+        "harness.fixture.assert_agrees",
+        "harness.strategies.cases",
+        "harness.trace.Trace",
+        "harness.convert.convert",
+    ):
+        assert f'id="{name}"' in text
+
+
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# Start\n\n[gone](gone.md)\n")
+    assert "page does not exist" in render(CONFIGURATION, tmp_path / "docs", tmp_path / "site")[0]
+
+
+def test_what_the_builder_does_not_look_at_is_found_in_the_site(tmp_path):
+    (tmp_path / "there.html").write_text('<h1 id="top">There</h1>')
+    (tmp_path / "index.html").write_text(
+        '<a href="there.html#top">fine</a> <a href="https://example.org">fine</a> <img src="gone.png">'
+        '<a href="there.html#bottom">no</a> <script src="https://example.org/x.js"></script>'
+    )
+    assert broken_links(tmp_path) == [
+        "index.html: https://example.org/x.js is loaded from elsewhere",
+        "index.html: gone.png leads nowhere",
+        "index.html: there.html#bottom: no such place in that page",
+    ]
+
+
+def test_every_command_and_option_is_in_the_reference():
+    text = commands_page()
+    for name in set(app) - {"--help", "-h", "--version"}:
+        command = app[name]
+        _, heading, section = text.partition(f"\n## lockstep {name}\n")
+        assert heading, name
+        section, _, _ = section.partition("\n## ")
+        for argument in command.assemble_argument_collection():
+            shown = argument.name if argument.name.startswith("-") else argument.name.upper()
+            assert re.search(rf"[`\s]{re.escape(shown)}[`,\s]", section), (name, argument.name)
+
+
+def test_every_key_of_a_case_is_explained():
+    tables = case_schema()["$defs"]
+    silent = [
+        f"{name}.{key}"
+        for name, table in tables.items()
+        for key, value in table["properties"].items()
+        if not meaning(value, tables)
+    ]
+    assert silent == []
+    assert all(f"| `{key}` |" in case_page() for table in tables.values() for key in table["properties"])
+
+
+def test_every_field_of_results_is_explained():
+    found = structs()
+    silent = [
+        f"{name}.{field.target.id}"
+        for name, source in found.items()
+        for field in source.fields()
+        if not meaning_of_field(field, source, found) and f"`{field.target.id}`" not in source.summary
+    ]
+    # These say what they are by their names.
+    assert set(silent) <= {
+        "PerTimestep.sigma", "PerTimestep.ulp", "PerTimestep.abs", "PerTimestep.rel",
+        "Parameter.name", "Parameter.shape", "CaseInfo.timesteps", "CaseInfo.batch",
+        "CaseInfo.input_size", "CaseInfo.hidden_size",
+    }  # fmt: skip
+    assert all(f"\n## {name}\n" in results_page() for name in found)
+
+
+def test_every_fault_is_in_the_catalogue():
+    text = catalogue_page(seen=False)
+    names = [*catalogue(), *(one.name for one in variations()), *(one.name for one in decoder_faults())]
+    assert [name for name in names if f"| `{name}`<br>" not in text] == []
+
+
+@pytest.mark.slow
+def test_the_catalogue_says_which_cases_do_not_see_a_fault():
+    rows = [line for line in catalogue_page().splitlines() if line.startswith("| `gates-exchanged-g-o`<br>")]
+    assert " ones," in rows[0] or rows[0].endswith(" ones |")
+    assert "probe" not in rows[0]
+
+
+@pytest.mark.slow
+def test_pages_opened_from_disk_can_be_searched_and_ask_for_nothing(site):
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on the PATH: install it to try the site in it")
+    from playwright.sync_api import sync_playwright
+
+    asked = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "index.html").as_uri())
+        page.keyboard.press("Control+k")
+        page.keyboard.type("peephole")
+        page.get_by_text("Peepholes").first.wait_for()
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
