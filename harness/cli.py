@@ -600,6 +600,9 @@ def install_completion(
     return 0
 
 
+app.meta.suppress_keyboard_interrupt = False
+
+
 @app.meta.default
 def with_common_options(
     *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
