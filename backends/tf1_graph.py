@@ -13,8 +13,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import tf_cells
+from backends import inventory_tf1, tf_cells
 from harness.case import LSTM, Case, Run
+from harness.inventory import inventory_of, readers_text
 from harness.problem import Arrays, Problem
 from harness.tensors import Lane, has_weight_steps, lanes, name_of
 from harness.trace import Parameter, Stopwatch, Trace
@@ -168,8 +169,10 @@ def reads_of(variables: list[Any]) -> dict[str, list[Any]]:
 
 
 def parameters_of(variables: list[Any]) -> tuple[Parameter, ...]:
-    """Give variables as a trace names them."""
-    return tuple(Parameter(v.name, tuple(v.shape.as_list())) for v in variables)
+    """Give a graph's variables as a trace names them, with what reads each in it so far."""
+    found = inventory_tf1.material(variables, None)
+    read_by = {} if found is None else {v.name: readers_text(v) for v in inventory_of(found, "").variables}
+    return tuple(Parameter(v.name, tuple(v.shape.as_list()), read_by.get(v.op.name)) for v in variables)
 
 
 def _reads(own: dict[Lane, dict[str, Any]]) -> dict[Lane, dict[str, list[Any]]]:

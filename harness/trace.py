@@ -25,10 +25,11 @@ Arrays = dict[str, Array]
 
 
 class Parameter(Struct, frozen=True):
-    """A variable that a framework created: its name there, and its shape."""
+    """A variable that a framework created: its name there, its shape, and what reads it where that can be asked."""
 
     name: str
     shape: tuple[int, ...]
+    read_by: str | None = None  # as ``lockstep variables`` tells it: how many operations, at which timesteps
 
 
 class Trace:

@@ -49,8 +49,9 @@ function factsOf(data, run) {
 function parametersOf(run) {
   const found = run.parameters ?? [];
   if (found.length === 0) return null;
-  const extra = Object.keys(found[0]).filter((key) => key !== "name" && key !== "shape");
-  const words = { read_by: "read by", readers: "read by", steps: "read at steps" };
+  const told = (key) => found.some((one) => one[key] !== null && one[key] !== undefined);
+  const extra = Object.keys(found[0]).filter((key) => key !== "name" && key !== "shape" && told(key));
+  const words = { read_by: "read by" };
   const said = (value) => (Array.isArray(value) ? value.join(", ") : value === null || value === undefined ? "–" : String(value));
   return el("section", { "aria-labelledby": "parameters" }, el("h2", { id: "parameters" }, "Parameters"),
     table("Variables that the framework created", [["name", (one) => one.name], ["shape", (one) => `(${one.shape.join(", ")})`],
