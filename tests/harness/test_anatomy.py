@@ -54,6 +54,10 @@ BACKENDS = [
 ]
 
 
+# What is told of a backend that has a finding (onnx-reference-ignores): the fault, and the convention that differs.
+KNOWN = {"onnx_reference": ("padding-ignored", ["past the end of a sequence"])}
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backends_anatomy_is_the_canonical_one(backend):
     missing = backend.missing()
@@ -62,8 +66,9 @@ def test_a_backends_anatomy_is_the_canonical_one(backend):
     with Worker(backend.environment, 120) as worker:
         found = anatomy(BackendSubject(backend, worker))
     assert found.proved
-    assert found.explanation is None
-    assert [row for row in found.conventions if row.differs] == []
+    fault = None if found.explanation is None else found.explanation.fault
+    differs = [row.name for row in found.conventions if row.differs]
+    assert (fault, differs) == KNOWN.get(backend.name, (None, []))
     assert len(found.conventions) > 30
 
 
