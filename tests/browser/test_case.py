@@ -84,9 +84,9 @@ def test_every_backend_and_tensor_has_a_lane(open_page, few):
 def test_many_lanes_begin_folded(open_results):
     with open_results(big_results(3, 20, 8), "#case-0002") as report:
         page = report.page
-        assert page.locator(".lane").count() == 4
+        expect(page.locator(".lane")).to_have_count(4)
         page.get_by_role("button", name="Lanes of").last.click()
-        assert page.locator(".lane").count() == 8
+        expect(page.locator(".lane")).to_have_count(8)
 
 
 def test_the_first_divergence_is_marked_where_computation_reaches_it(open_results):
@@ -126,7 +126,7 @@ def test_a_click_in_a_lane_or_chart_moves_all_cursors(open_page, few):
         box = plot.bounding_box()
         plot.click(position={"x": box["width"] * 0.305, "y": 8})
         assert "h[15, " in readout(page)
-        assert chart(page, "Values of h").count() == 1
+        expect(chart(page, "Values of h")).to_have_count(1)
         plot = chart(page, "Error in sigma").locator(".plot")
         plot.click(position={"x": plot.bounding_box()["width"] * 0.905, "y": 20})
         assert "h[45, " in readout(page)
@@ -145,22 +145,22 @@ def test_observed_expected_and_counterfactual_are_drawn_and_told(open_page, few)
         assert values.locator(".plot path.line").evaluate_all("lines => lines.map(line => line.className.baseVal)") == [
             "line expected", "line observed", "line counter",
         ]  # fmt: skip
-        assert values.locator(".band").count() == 1
+        expect(values.locator(".band")).to_have_count(1)
         assert "too thin to be seen" in values.inner_text()
         told = [float(text) for text in values.locator("b").all_inner_texts()]
         # The diagnosis' fault gives what was observed, not what was expected.
         assert abs(told[2] - told[1]) < 0.01 * abs(told[1] - told[0])
         less = chart(report.page, "Less what was expected")
-        assert less.locator(".band").count() == 1
+        expect(less.locator(".band")).to_have_count(1)
         error = chart(report.page, "Error in sigma")
-        assert error.locator(".limit-line").count() == 1
+        expect(error.locator(".limit-line")).to_have_count(1)
         assert "limit 10" in error.inner_text()
 
 
 def test_local_is_drawn_against_accumulated_where_it_is_known(open_page, few):
     with open_page(few, AT) as report:
         local = chart(report.page, "Local against accumulated")
-        assert local.locator(".plot path.line").count() == 2
+        expect(local.locator(".plot path.line")).to_have_count(2)
         assert "Timestep 4 itself computes otherwise" in local.inner_text()
         report.go("#case-0000/keras_3")
         assert "Local against accumulated: not known" in report.page.locator(".case").inner_text()
@@ -172,25 +172,25 @@ def test_the_heat_map_is_told_in_text_and_as_a_table(open_page, few):
         assert "time across, 8 units down. Worst:" in picture.get_attribute("aria-label")
         report.page.get_by_text("The picture of all units as a table").click()
         rows = report.page.get_by_role("region", name="Largest sigma of c by time and unit").locator("tbody tr")
-        assert rows.count() == 50
+        expect(rows).to_have_count(50)
         assert "of 8" in rows.nth(30).inner_text()
 
 
 def test_every_number_is_in_a_table(open_page, few):
     with open_page(few, f"{AT}/30") as report:
         page = report.page
-        assert page.get_by_role("region", name="All tensors of this run").locator("tbody tr").count() == 4
+        expect(page.get_by_role("region", name="All tensors of this run").locator("tbody tr")).to_have_count(4)
         page.get_by_text("The chosen place over time").click()
         page.get_by_text("The largest of all units over time").click()
-        assert page.get_by_role("region", name="over time").locator("tbody tr").count() == 100
+        expect(page.get_by_role("region", name="over time").locator("tbody tr")).to_have_count(100)
 
 
 def test_gradients_stand_beside_values(open_page, few):
     with open_page(few, "#case-0004/torch_0") as report:
         report.page.get_by_label("Tensor", exact=True).select_option("h")
-        assert chart(report.page, "Gradient beside it: dx").locator(".plot path.line").count() == 2
+        expect(chart(report.page, "Gradient beside it: dx").locator(".plot path.line")).to_have_count(2)
         report.page.get_by_label("Tensor", exact=True).select_option("dx")
-        assert chart(report.page, "Value beside it: h").locator(".plot path.line").count() == 2
+        expect(chart(report.page, "Value beside it: h").locator(".plot path.line")).to_have_count(2)
         report.page.get_by_role("button", name="dW ").first.click()
         assert "the worst of" in readout(report.page)
 
@@ -221,10 +221,8 @@ def test_the_diagnosis_is_told_in_words(open_results):
 
 def test_parameters_and_facts_of_the_call_are_told(open_page, few):
     with open_page(few, AT) as report:
-        assert (
-            report.page.get_by_role("region", name="Variables that the framework created").locator("tbody tr").count()
-            == 4
-        )
+        created = report.page.get_by_role("region", name="Variables that the framework created")
+        expect(created.locator("tbody tr")).to_have_count(4)
         assert "10 sigma, the usual one" in report.page.locator(".aside").inner_text()
 
 
@@ -260,20 +258,20 @@ def test_where_copying_is_refused_the_text_is_selected(open_page, few):
 def test_older_results_say_what_they_lack(open_results):
     with open_results(make_results(make_run(sigma={"h": [1.0, 40.0]})), "#ones") as report:
         assert "run it again with --html or --json" in report.page.locator(".notice").inner_text()
-        assert chart(report.page, "Error in sigma").locator("path.line").count() == 1 + 1
+        expect(chart(report.page, "Error in sigma").locator("path.line")).to_have_count(1 + 1)
 
 
 def test_numbers_that_are_none_are_drawn_and_told(open_results):
     runs = [make_run(backend=str(value), sigma={"h": [1.0, value, 1.0]}) for value in (float("inf"), float("nan"))]
     with open_results(make_results(*runs), "#ones/nan/1") as report:
         assert "nan sigma" in readout(report.page)
-        assert report.page.locator("[data-of='1 h'] path.nan").count() == 1
+        expect(report.page.locator("[data-of='1 h'] path.nan")).to_have_count(1)
 
 
 def test_a_page_of_one_case_leads_back_to_the_report(open_page, few):
     with open_page(few.parent / "details" / "case-0003.html") as report:
         assert report.page.get_by_role("heading", level=1).inner_text() == "case-0002"
-        assert chart(report.page, "Values of").count() == 1
+        expect(chart(report.page, "Values of")).to_have_count(1)
         report.page.get_by_role("link", name="The whole report").click()
         report.page.wait_for_selector("#overview-table")
         report.page.get_by_role("link", name="case-0002", exact=True).click()

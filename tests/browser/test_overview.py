@@ -30,7 +30,7 @@ def chip(page, status):
 def test_the_page_fits_its_window(open_page, few, width, dark):
     with open_page(few, width=width, dark=dark) as report:
         assert report.page.evaluate("document.documentElement.scrollWidth") <= width
-        assert body_rows(report.page).count() == 8
+        expect(body_rows(report.page)).to_have_count(8)
         report.go("#case-0000/flax_4")
         assert report.page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -194,7 +194,7 @@ def test_a_large_table_has_few_rows_at_once_and_reaches_all(open_page, large):
     with open_page(large, height=900) as report:
         page = report.page
         assert body_rows(page).count() < 80
-        assert page.locator("table[aria-rowcount='201']").count() == 1
+        expect(page.locator("table[aria-rowcount='201']")).to_have_count(1)
         page.locator("#overview-table").evaluate("table => { table.scrollTop = table.scrollHeight }")
         expect(page.locator("#overview-table tbody th").last).to_have_text("case-0039-4")
         assert body_rows(page).count() < 80

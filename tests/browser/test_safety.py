@@ -30,8 +30,8 @@ def test_nothing_hostile_runs_or_overflows(open_results, width):
             for summary in page.locator("details.more > summary").all():
                 summary.click()
         assert page.evaluate("window.ran") is None
-        assert page.locator("img").count() == 0
-        assert page.locator("script").count() == 2
+        expect(page.locator("img")).to_have_count(0)
+        expect(page.locator("script")).to_have_count(2)
 
 
 def test_hostile_words_are_shown_as_text(open_results):

@@ -9,6 +9,9 @@ from harness.adequacy import adequacy
 from harness.catalogue import catalogue
 from harness.find_cases import find_cases
 
+# The matrix takes seconds: one process computes it for all tests of it.
+pytestmark = pytest.mark.xdist_group("adequacy")
+
 
 @pytest.fixture(scope="module")
 def suite():

@@ -1,4 +1,4 @@
-"""The graphs of Lockstep's own TF1 backends, for 1, 3 and 20 timesteps."""
+"""The graphs of Lockstep's own TF1 backends, for 1, 3 and 8 timesteps."""
 
 import sys
 from functools import partial
@@ -31,7 +31,7 @@ NETWORKS = {
     "network": {"num_layers": 2, "direction": "bidirectional"},
     "gradients": {"num_layers": 2, "direction": "bidirectional", "gradients": True},
 }
-for T in (1, 3, 20):
+for T in (1, 3, 8):
     for name, network in NETWORKS.items():
         for backend in (tf_loop, tf_static_rnn, tf_dynamic_rnn):
             short = backend.__name__.removeprefix("backends.")
@@ -43,7 +43,7 @@ def decoder_graph(backend, **settings):
     return tf1_attention._graph(backend._parts, tf1_attention._shape_of(case)).session.graph
 
 
-for T in (1, 3, 20):
+for T in (1, 3, 8):
     for backend in (tf_attention_reuse, tf_attention_cell):
         short = backend.__name__.removeprefix("backends.")
         globals()[f"{short}_{T}"] = partial(decoder_graph, backend, timesteps=T)
