@@ -6,10 +6,13 @@ Pure functions: results in, groups and text out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from harness.messages import number
-from harness.place import Places
-from harness.results import RunResult
+
+if TYPE_CHECKING:  # tables are printed by commands that need no NumPy
+    from harness.place import Places
+    from harness.results import RunResult
 
 MOST_NAMES = 4  # cases that are named where more were left out
 MANY = 4  # columns beside which there is no room for the word "unsupported"; below the table it is said in full
