@@ -7,7 +7,6 @@ import json
 import pytest
 
 from harness.check import cases_of, left_out
-from harness.cli import main
 
 PORTS = """
 import ctypes
@@ -149,20 +148,6 @@ def remembers(x, weights, h0, c0, lengths=None):
     h, c = port(x, weights, h0, c0, lengths)
     return h * calls, c
 """
-
-
-@pytest.fixture
-def lockstep(capsys):
-    """Run a command in this process; give its exit status, stdout and stderr."""
-
-    def lockstep(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return exited.value.code, out, err
-
-    return lockstep
 
 
 @pytest.fixture

@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import EntryPoint
 
 import pytest
 from made_results import made, together
 
-from harness import backend as registry
-from harness.cli import main
 from harness.results import encode_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
-
-
-@pytest.fixture
-def lockstep(capsys):
-    """Run a command in this process; give its exit status, stdout and stderr."""
-
-    def lockstep(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return exited.value.code, out, err
-
-    return lockstep
-
-
-@pytest.fixture
-def planted(monkeypatch):
-    """Offer misbehaving backends beside a healthy one."""
-
-    def offer(*names):
-        entries = [EntryPoint(name, f"planted.{name}", registry.GROUP) for name in names]
-        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
-
-    return offer
 
 
 def test_a_healthy_run_exits_0_and_shows_the_table(lockstep):

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from safetensors.numpy import load_file, save_file
 from stored_weights import assert_same_bits, make_weights, weights
 
-from harness.cli import main
 from harness.convert import convert
 from harness.dialect import DIALECTS, GATES, read, store
 from harness.errors import ConvertError
@@ -145,20 +144,6 @@ def test_another_order_of_gates_is_another_result(gates):
     stored = store(make_weights(), replace(DIALECTS["torch"], gates=gates))
     for name in "WRb":
         assert (read(stored, DIALECTS["torch"])[name] != make_weights()[name]).any()
-
-
-@pytest.fixture
-def lockstep(capsys):
-    """Run a command in this process; give its exit status, stdout and stderr."""
-
-    def lockstep(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return exited.value.code, out, err
-
-    return lockstep
 
 
 def write(path, arrays):

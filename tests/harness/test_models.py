@@ -13,25 +13,10 @@ import pytest
 from model_reading import PLANTED, line_of, make, needs
 from safetensors.numpy import load_file, save_file
 
-from harness.cli import main
 from harness.models import find_readers, parse_model
 
 TORCH = PLANTED / "torch_modules.py"
 torch = pytest.mark.xdist_group("torch")
-
-
-@pytest.fixture
-def lockstep(capsys):
-    """Run a command in this process; give its exit status, stdout and stderr."""
-
-    def lockstep(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return exited.value.code, out, err
-
-    return lockstep
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pty
 import re
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
 import pytest
@@ -17,9 +16,8 @@ from made_results import HOSTILE, made, many
 from rich.cells import cell_len
 from rich.console import Console
 
-from harness import backend as registry
 from harness.adequacy import Adequacy
-from harness.cli import app, main
+from harness.cli import app
 from harness.columns import Column, broken, fitting, widths
 from harness.console import console_beside
 from harness.findings import findings
@@ -27,30 +25,6 @@ from harness.options import complete_backend, complete_case, complete_finding
 from harness.terminal import advance, progress, show_adequacy, show_findings, show_results
 
 ESCAPE = "\x1b"
-
-
-@pytest.fixture
-def lockstep(capsys):
-    """Run a command in this process; give its exit status, stdout and stderr."""
-
-    def lockstep(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return exited.value.code, out, err
-
-    return lockstep
-
-
-@pytest.fixture
-def planted(monkeypatch):
-    """Offer planted backends only."""
-
-    def offer(*names):
-        entries = [EntryPoint(name, f"planted.{name}", registry.GROUP) for name in names]
-        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
-
-    return offer
 
 
 def shown(show, *arguments, width=80, **options):

@@ -14,26 +14,11 @@ import msgspec
 import pytest
 from build_answers import PLANTED
 
-from harness.cli import main
 from harness.inventory import Inventory
 
 ROOT = Path(__file__).parents[2]
 PLAIN = PLANTED / "plain.py"
 tensorflow = pytest.mark.xdist_group("tensorflow")
-
-
-@pytest.fixture
-def lockstep(capsys):
-    """Run a command in this process; give its exit status, stdout and stderr."""
-
-    def lockstep(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return exited.value.code, out, err
-
-    return lockstep
 
 
 @pytest.fixture

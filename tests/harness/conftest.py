@@ -1,0 +1,35 @@
+"""What tests of the commands share."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from harness import backend as registry
+from harness.cli import main
+
+
+@pytest.fixture
+def lockstep(capsys):
+    """Run a command in this process; give its exit status, stdout and stderr."""
+
+    def lockstep(*arguments):
+        with pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return exited.value.code, out, err
+
+    return lockstep
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Offer planted backends only, misbehaving ones and healthy ones."""
+
+    def offer(*names):
+        entries = [EntryPoint(name, f"planted.{name}", registry.GROUP) for name in names]
+        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+
+    return offer
