@@ -168,6 +168,11 @@ def test_it_tells_parameters_device_version_and_seconds(run_backend, backend):
     # where arrays are passed in.
     sizes = sorted(len(parameter.shape) for parameter in answer.trace.parameters)
     assert sizes in ([], [1, 2], [1, 2, 2], [1, 1, 2, 2], [1] * 4 + [2] * 8)
+    told = {parameter.read_by for parameter in answer.trace.parameters}
+    if backend.name in {"tf_loop", "tf_static_rnn"}:
+        assert told == {"4: iterations 0-3"}
+    if backend.name == "tf_dynamic_rnn":
+        assert all(text.startswith("1: in every round of the while loop") for text in told)
 
 
 @every_backend

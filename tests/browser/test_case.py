@@ -5,6 +5,8 @@ from big_results import big_results
 from playwright.sync_api import expect
 from report_results import explained, make_results, make_run
 
+from harness.trace import Parameter
+
 AT = "#case-0000/flax_4"
 
 
@@ -224,6 +226,18 @@ def test_parameters_and_facts_of_the_call_are_told(open_page, few):
         created = report.page.get_by_role("region", name="Variables that the framework created")
         expect(created.locator("tbody tr")).to_have_count(4)
         assert "10 sigma, the usual one" in report.page.locator(".aside").inner_text()
+
+
+def test_who_reads_a_parameter_is_told_where_results_know_and_else_how_to_ask(open_results):
+    read = Parameter("lstm/kernel:0", (9, 16), "3: iterations 0-2")
+    runs = [make_run(parameters=[read]), make_run(backend="other", parameters=[Parameter("weight_ih_l0", (16, 5))])]
+    with open_results(make_results(*runs), "#ones") as report:
+        told = report.page.get_by_role("region", name="Parameters")
+        expect(told).to_contain_text("3: iterations 0-2")
+        expect(told).not_to_contain_text("lockstep variables")
+        report.go("#ones/other")
+        expect(told).to_contain_text("weight_ih_l0")
+        expect(told).to_contain_text("lockstep variables")
 
 
 def test_a_failure_is_told_with_what_it_printed(open_results):
