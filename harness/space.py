@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from harness.case import LSTM, AttentionDecoder, Case, Run, Values
 
@@ -116,6 +117,21 @@ def draw_decoder(
     cell = LSTM(input_size=A, hidden_size=H, **lstm)
     own = Run(**{"gradients": bool(has.get("gradients")), **run})
     return Case(lstm=cell, attention_decoder=decoder, run=own, name="random")
+
+
+def other_problem(rng: np.random.Generator, case: Case) -> Case:
+    """Draw what a compiled network is run on anew: its seed, weights, inputs, initial states, and lengths if any.
+
+    What compiles it stays: layers, sizes, dtype, activations, the forget bias, and whether there are lengths.
+    """
+    own = {
+        name: _ALWAYS[name][int(rng.integers(len(_ALWAYS[name])))] for name in ("weights", "inputs", "initial_state")
+    }
+    if case.run.lengths is not None:
+        decoder = case.attention_decoder
+        shortest, longest = (0, case.run.timesteps) if decoder is None else (1, decoder.source_timesteps)
+        own["lengths"] = tuple(int(n) for n in rng.integers(shortest, longest + 1, case.run.batch))
+    return replace(case, run=replace(case.run, seed=int(rng.integers(MOST_SEED)), **own))
 
 
 def random_decoder(rng: np.random.Generator, **fixed: Any) -> Case:

@@ -1,8 +1,9 @@
 """Look for findings: ``python tests/proof/search.py [--backend NAME] [--runs N] [--minutes M]``.
 
 Random networks and decoders over the whole space of ``harness.space``, forward and backward, through one backend after
-the other, until each has run N of them; what it refuses, and what is known of it, does not count. What is beyond the
-limit, fails or dies is printed with its case; of a backend that does little else, the first few.
+the other, until each has run N configurations; what it refuses, and what is known of it, does not count. A network is
+run on several problems, with weights, inputs, states and lengths of their own: what compiles it does so once for all.
+What is beyond the limit, fails or dies is printed with its case; of a backend that does little else, the first few.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import ml_dtypes
 import msgspec
 import numpy as np
 from msgspec.structs import replace
@@ -24,11 +26,11 @@ from harness.defaults import TIMEOUT
 from harness.findings import expected_of
 from harness.results import RunResult
 from harness.run import Problems, judge_answer
-from harness.space import DTYPES, MOST_SEED, random_case, random_decoder
+from harness.space import DTYPES, other_problem, random_case, random_decoder
 from harness.worker import Worker
 
 RUNS = 3000  # of each backend
-SEEDS = 5  # problems of one network: what compiles does so once for all of them
+PROBLEMS = 5  # of each network
 MOST_REFUSED = 400  # networks in a row that a backend refuses, before it is given up
 COLUMNS = (
     "networks", "runs", "gradients", "by copies", "overflown", "alarms", "known", "refused", "largest sigma"
@@ -47,30 +49,31 @@ def main() -> int:
         if missing:
             print(f"{backend.name}: {missing}", file=sys.stderr)
             continue
-        alarms += search(backend, options.runs, options.seed, options.minutes * 60)
+        alarms += search(backend, options)
     return int(alarms > 0)
 
 
-def search(backend: BackendInfo, runs: int, seed: int, seconds: float) -> int:
+def search(backend: BackendInfo, options: argparse.Namespace) -> int:
     """Run random cases through one backend until there were enough, print what came of it, and count the alarms."""
     counts: Counter[str] = Counter()
     largest, told = 0.0, []
-    end = time.monotonic() + seconds
+    end = time.monotonic() + options.minutes * 60
     with Worker(backend.environment, TIMEOUT) as worker:
-        for network in networks(backend.model, seed):
-            if counts["runs"] >= runs or counts["in a row"] >= MOST_REFUSED or time.monotonic() > end:
+        for network in networks(backend.model, options.seed, options.most_timesteps):
+            if counts["runs"] >= options.runs or counts["in a row"] >= MOST_REFUSED or time.monotonic() > end:
                 break
-            for case in with_seeds(network, seed):
+            ran = False
+            for case in with_problems(network, options.problems, options.seed):
                 if expected_of(backend.name, case) is not None:
                     counts["known"] += 1
-                    break
+                    continue
                 result, amplified, overflown = run(backend, worker, case)
                 if result.status == "unsupported":
                     counts["refused"] += 1
-                    counts["in a row"] += 1
-                    break
-                counts["in a row"] = 0
-                counts["networks"] += case.name.endswith("-0")
+                    if case.run.lengths is None:
+                        break  # what is refused is the network
+                    continue
+                ran = True
                 counts["runs"] += 1
                 counts["gradients"] += case.run.gradients
                 counts["by copies"] += amplified
@@ -80,6 +83,8 @@ def search(backend: BackendInfo, runs: int, seed: int, seconds: float) -> int:
                     told.append(describe(backend, case, result))
                 elif result.status == "agree":
                     largest = max([largest, *(tensor.worst.sigma for tensor in result.tensors.values())])
+            counts["networks"] += ran
+            counts["in a row"] = 0 if ran else counts["in a row"] + 1
     row = [*(str(counts[name]) for name in COLUMNS[:-1]), f"{largest:.1f}"]
     print(f"| {backend.name} | {' | '.join(row)} |", flush=True)
     for line in told[:MOST_TOLD]:
@@ -87,21 +92,23 @@ def search(backend: BackendInfo, runs: int, seed: int, seconds: float) -> int:
     return counts["alarms"]
 
 
-def networks(model: str, seed: int) -> Iterator[Case]:
-    """Draw cases without end, the dtypes in turn."""
+def networks(model: str, seed: int, most_timesteps: int) -> Iterator[Case]:
+    """Draw cases of at most so many timesteps without end, the dtypes in turn."""
     rng = np.random.default_rng(seed)
     n = 0
     while True:
         draw = random_decoder if model == "attention_decoder" else random_case
-        yield replace(draw(rng, dtype=DTYPES[n % len(DTYPES)]), name=f"random-{n}")
-        n += 1
+        case = replace(draw(rng, dtype=DTYPES[n % len(DTYPES)]), name=f"random-{n}")
+        if case.run.timesteps <= most_timesteps:
+            yield case
+            n += 1
 
 
-def with_seeds(network: Case, seed: int) -> Iterator[Case]:
-    """Give a network with several problems."""
+def with_problems(network: Case, problems: int, seed: int) -> Iterator[Case]:
+    """Give a network several problems."""
     rng = np.random.default_rng([seed, network.run.seed])
-    for k in range(SEEDS):
-        yield replace(network, run=replace(network.run, seed=int(rng.integers(MOST_SEED))), name=f"{network.name}-{k}")
+    for k in range(problems):
+        yield replace(other_problem(rng, network) if k else network, name=f"{network.name}-{k}")
 
 
 def run(backend: BackendInfo, worker: Worker, case: Case) -> tuple[RunResult, bool, bool]:
@@ -109,9 +116,12 @@ def run(backend: BackendInfo, worker: Worker, case: Case) -> tuple[RunResult, bo
     problems = Problems()
     answer = worker.run(backend, problems.problem(case))
     result = judge_answer(case, backend.name, answer, problems, limit_for(case))
-    # Infinity times 0, infinity less infinity: which of them comes first is up to each implementation.
+    # Infinity times 0, infinity less infinity: which of them comes first is up to each implementation. So it is where
+    # rounding alone may be larger than the dtype's largest number.
+    largest = float(ml_dtypes.finfo(case.run.dtype).max)
     overflown = result.status == "diverge" and not all(
-        np.isfinite(tensor.value).all() for tensor in problems.expected(case).values()
+        np.isfinite(tensor.value).all() and (tensor.noise <= largest).all()
+        for tensor in problems.expected(case).values()
     )
     return result, case in problems._widened, overflown
 
@@ -123,10 +133,17 @@ def describe(backend: BackendInfo, case: Case, result: RunResult) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Look for findings in random configurations.")
     parser.add_argument("--backend", action="append", help="a backend to search, may be repeated; else all")
     parser.add_argument("--runs", type=int, default=RUNS, help="random configurations that each runs")
     parser.add_argument("--minutes", type=float, default=30.0, help="at most, for each backend")
+    parser.add_argument("--problems", type=int, default=PROBLEMS, help="configurations that share a network")
+    parser.add_argument(
+        "--most-timesteps",
+        type=int,
+        default=sys.maxsize,
+        help="of a network: unrolled, long ones take minutes to compile",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the choice of networks")
     return parser.parse_args()
 

@@ -1,0 +1,53 @@
+"""Random configurations: what a network that is compiled once may be run on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from harness.case import Case
+from harness.problem import Problem
+from harness.space import other_problem, random_case, random_decoder
+
+DRAWN = {"seed", "weights", "inputs", "initial_state", "lengths"}
+
+
+def several(draw, **fixed) -> list[Case]:
+    rng = np.random.default_rng(3)
+    case = draw(rng, **fixed)
+    return [case, *(other_problem(rng, case) for _ in range(40))]
+
+
+@pytest.mark.parametrize("draw", [random_case, random_decoder])
+def test_another_problem_leaves_what_is_compiled(draw):
+    first, *others = several(draw)
+    for other in others:
+        kept = {name: getattr(first.run, name) for name in DRAWN}
+        assert replace(other, run=replace(other.run, **kept)) == first
+
+
+@pytest.mark.parametrize("draw", [random_case, random_decoder])
+def test_other_problems_differ_in_all_that_is_drawn(draw):
+    cases = several(draw, lengths=(2, 1), timesteps=5, batch=2)
+    for name in DRAWN:
+        assert len({getattr(case.run, name) for case in cases}) > 1, name
+
+
+def test_lengths_stay_within_time_and_0_is_one_of_them():
+    cases = several(random_case, lengths=(2, 1), timesteps=3, batch=2)
+    drawn = {length for case in cases for length in case.run.lengths or ()}
+    assert drawn == {0, 1, 2, 3}
+    assert all(Problem.from_case(case).lengths is not None for case in cases)
+
+
+def test_lengths_of_a_decoder_are_those_of_its_source():
+    first, *others = several(random_decoder, lengths=(1, 1), batch=2)
+    assert first.attention_decoder is not None
+    drawn = {length for case in others for length in case.run.lengths or ()}
+    assert min(drawn) == 1
+    assert max(drawn) == first.attention_decoder.source_timesteps
+
+
+def test_no_lengths_stay_none():
+    assert {case.run.lengths for case in several(random_case, lengths=None)} == {None}
