@@ -130,7 +130,7 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
         ``expected``; and how many numbers are ``beyond`` the limit.
 
     A NaN or infinity that is not expected is infinitely far away; one that is expected, at that place
-    and of that kind, is no difference.
+    and of that kind, is no difference. Where the noise is NaN nothing is.
     """
     rows, row_shape = len(actual), actual.shape[1:]
     actual = np.ascontiguousarray(actual).reshape(rows, -1)
@@ -144,7 +144,7 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
         for block in _blocks(rows, actual.shape[1]):
             _measure_block(actual, expected, limit, buffers, found, block)
             if narrow is not None:
-                found.ulp[block] = _narrow_ulp(narrow[block], expected.value[block], found.ulp[block])
+                found.ulp[block] = _narrow_ulp(narrow[block], expected.at(block), found.ulp[block])
     worst = np.arange(rows), found.place
     measured = found._asdict() | {
         "at": np.stack(np.unravel_index(found.place, row_shape), axis=1),
@@ -155,13 +155,13 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
     return {name: array for name, array in measured.items() if array is not None}
 
 
-def _narrow_ulp(actual: Array, value: Array, wide: Array) -> Array:
+def _narrow_ulp(actual: Array, expected: ExpectedTensor, wide: Array) -> Array:
     """Count in floats of a half precision; what is infinite where it must not be stays so."""
-    expected = value.astype(actual.dtype)
-    finite = np.isfinite(actual.astype(value.dtype)) & np.isfinite(value)
+    value = expected.value
+    counts = np.isfinite(actual.astype(value.dtype)) & np.isfinite(value) & ~np.isnan(expected.noise)
     zero = np.zeros((), actual.dtype)
     buffer = ulp_buffer(actual.shape, actual.dtype)
-    counted = ulp_largest(np.where(finite, actual, zero), np.where(finite, expected, zero), buffer)
+    counted = ulp_largest(np.where(counts, actual, zero), np.where(counts, value.astype(actual.dtype), zero), buffer)
     return np.where(np.isinf(wide), wide, counted)
 
 
@@ -214,10 +214,10 @@ def _measure_block(
     peak = largest.max()
     unequal = None
     if not np.isfinite(peak):
-        unequal = _settle_nonfinite(actual, value, distance, ratio)
+        unequal = _settle_nonfinite(actual, value, expected.noise[block], distance, ratio)
         place = ratio.argmax(axis=1)
         largest = ratio[every, place]
-        finite = np.isfinite(actual) & np.isfinite(value)
+        finite = np.isfinite(actual) & np.isfinite(value) & ~np.isnan(expected.noise[block])
         actual, value = np.where(finite, actual, 0), np.where(finite, value, 0)
     found.place[block], found.sigma[block] = place, largest
     found.abs[block] = distance.max(axis=1)
@@ -238,10 +238,14 @@ def _measure_block(
         found.rel[block][rows] = found.ulp[block][rows] = np.inf
 
 
-def _settle_nonfinite(actual: Array, value: Array, distance: Array, ratio: Array) -> Array:
-    """Set distances to 0 where the same NaN or infinity is on both sides, to infinity where it is on one."""
-    same = (actual == value) | (np.isnan(actual) & np.isnan(value))
-    finite = np.isfinite(actual) & np.isfinite(value)
+def _settle_nonfinite(actual: Array, value: Array, noise: Array, distance: Array, ratio: Array) -> Array:
+    """Set distances to 0 where the same NaN or infinity is on both sides, to infinity where it is on one.
+
+    Where the noise is NaN anything is as good (``harness.undetermined``).
+    """
+    anything = np.isnan(noise)
+    same = (actual == value) | (np.isnan(actual) & np.isnan(value)) | anything
+    finite = np.isfinite(actual) & np.isfinite(value) & ~anything
     unequal = ~finite & ~same
     for measured in (distance, ratio):
         measured[~finite & same] = 0

@@ -134,12 +134,12 @@ def bucket_starts(timesteps: int, most: int) -> Array:
 
 
 def _error(actual: Array, expected: ExpectedTensor) -> Array:
-    """Give (observed - expected) / noise, any shape: 0 where both are the same infinity or NaN."""
+    """Give (observed - expected) / noise, any shape: 0 where both are the same infinity or NaN, or anything goes."""
     observed = actual.astype(expected.value.dtype)
     with np.errstate(all="ignore"):
         error = ((observed - expected.value) - expected.rest) / expected.noise
         same = (observed == expected.value) | (np.isnan(observed) & np.isnan(expected.value))
-    return np.where(same & ~np.isfinite(expected.value), 0, error)
+    return np.where((same & ~np.isfinite(expected.value)) | np.isnan(expected.noise), 0, error)
 
 
 def _kept(error: Array, always: Iterable[int]) -> Array:
@@ -154,8 +154,8 @@ def _kept(error: Array, always: Iterable[int]) -> Array:
 
 
 def _at_least_something(noise: Array) -> Array:
-    # What is 0 as float32 could not be divided by.
-    return np.maximum(noise, _FLOAT32.smallest_subnormal)
+    # What is 0 as float32 could not be divided by; of what is not judged nothing is known.
+    return np.maximum(np.where(np.isnan(noise), np.inf, noise), _FLOAT32.smallest_subnormal)
 
 
 def _units(kind: str, shape: Place) -> int:

@@ -31,8 +31,9 @@ from harness.reference import Expected, expect
 from harness.reference.exact import description
 from harness.results import Diagnosis, Limit, RunResult, judge
 from harness.serve import THREADS, Answer
-from harness.spread import undetermined_from, widened
+from harness.spread import widened
 from harness.trace import Trace
+from harness.undetermined import notes_of, without_room
 from harness.worker import Worker
 
 SMALL = 10_000  # numbers in a trace that is kept although it agrees
@@ -69,9 +70,13 @@ class Problems:
         return self._expected[case]
 
     def widened(self, case: Case) -> Expected:
-        """Give the same with noise that covers what the network amplifies: for what lies beyond the limit."""
+        """Give the same with noise that covers what the network amplifies: for what lies beyond the limit.
+
+        What no healthy implementation determines has an infinite noise, or none (``harness.undetermined``).
+        """
         if case not in self._widened:
-            self._widened[case] = widened(self.problem(case), self.expected(case), lost=True)
+            problem, expected = self.problem(case), self.expected(case)
+            self._widened[case] = without_room(problem, widened(problem, expected, lost=True), expected)
         return self._widened[case]
 
     def check(self, case: Case) -> None:
@@ -268,17 +273,8 @@ def judge_trace(
         wider = _judged(case, backend, trace, problems, problems.widened(case), limit)
         if wider.status == "agree" or wider.first_divergence != result.first_divergence:
             expected = problems.widened(case)
-            result = replace(wider, notes=[*wider.notes, *_undetermined(expected, case)])
+            result = replace(wider, notes=[*wider.notes, *notes_of(expected, case)])
     return replace(result, details=details_of(trace.tensors(case), expected, result.tensors)) if details else result
-
-
-def _undetermined(expected: Expected, case: Case) -> list[str]:
-    """Say from where on nothing could be judged."""
-    t = undetermined_from(expected, case)
-    if t is None:
-        return []
-    what = f"this network is chaotic: at timestep {t} rounding has grown to the size of its values"
-    return [f"{what}, so what follows from there is not determined, and not judged"]
 
 
 def _judged(case: Case, backend: str, trace: Trace, problems: Problems, expected: Expected, limit: Limit) -> RunResult:

@@ -29,7 +29,8 @@ from harness.reference import RIGHT_DECODER, DecoderWay, Expected, ExpectedTenso
 from harness.reference.attention import decoder_values
 from harness.reference.network import Network
 from harness.reference.weight_gradients import Part, factors, product_of
-from harness.tensors import BACKWARD, Lane, has_weight_steps, lanes, name_of, tensors_of
+from harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
+from harness.undetermined import Masks, mark, onward
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -101,13 +102,6 @@ class _Kicks:
         return value + self._moved * kick * np.sqrt(variance)
 
 
-def undetermined_from(expected: Expected, case: Case) -> int | None:
-    """Give the first timestep at which some hidden state is not determined; None where all of them are."""
-    hidden = [name for name, tensor in tensors_of(case).items() if tensor.kind == "h" and name in expected]
-    unknown = np.any([np.isinf(expected[name].noise).any(axis=(1, 2)) for name in hidden], axis=0)
-    return int(unknown.argmax()) if unknown.any() else None
-
-
 def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
     """Give the root mean square distance of copies from the exact one, by tensor."""
     case, count = problem.case, copies + 1
@@ -133,46 +127,28 @@ def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
     return _lost(spreads, apart, case)
 
 
-def _lost(spreads: Arrays, apart: dict[Lane, Array], case: Case) -> Arrays:
+def _lost(spreads: Arrays, apart: Masks, case: Case) -> Arrays:
     """Set to infinity what depends on copies that go separate ways."""
-    if not apart:
-        return spreads
-    known = tensors_of(case)
-    # The way back goes through every state of a sequence; the weights' gradients are sums over all sequences.
-    sequences = np.any([mask.any(axis=0) for mask in apart.values()], axis=0)
-    for name, spread in spreads.items():
-        kind, mask = known[name].kind, apart.get(known[name].lane)
-        if kind in {"dx", "dh0", "dc0"}:
-            spread[..., sequences, :] = np.inf
-        elif kind in BACKWARD:
-            spread[...] = np.inf if sequences.any() else spread
-        elif mask is not None:
-            spread[mask if known[name].timed else mask.any(axis=0)] = np.inf
+    if apart:
+        mark(spreads, apart, np.zeros(case.run.batch, bool), case, np.inf)
     return spreads
 
 
-def _apart(network: Network, found: dict[Lane, Arrays], copies: int) -> dict[Lane, Array]:
+def _apart(network: Network, found: dict[Lane, Arrays], copies: int) -> Masks:
     """Say of each lane where its copies go separate ways, or those it depends on do: (T, B), in the order of time."""
-    lengths = None if network.problem.lengths is None else network.problem.lengths[: _batch(network, copies)]
-    apart: dict[Lane, Array] = {}
+    batch = network.problem.case.run.batch // copies
+    lengths = None if network.problem.lengths is None else network.problem.lengths[:batch]
+    apart: Masks = {}
     for lane, own in found.items():
-        far = np.zeros((len(own["h"]), _batch(network, copies)), bool)
+        far = np.zeros((len(own["h"]), batch), bool)
         for array in (own["h"], own["c"]):
             value = array.reshape(len(array), copies, -1, array.shape[-1])
             size = np.sqrt(np.square(value).mean(axis=(1, 3)))  # (T, B)
             distance = np.sqrt(np.square(value[:, 1:] - value[:, :1]).mean(axis=(1, 3)))
             # Not `>`: where copies overflow nothing is known either.
             far |= ~(distance <= APART * np.maximum.accumulate(size, axis=0))
-        for below, mask in apart.items():
-            if below.layer == lane.layer - 1:
-                far |= turned(mask, lengths) if lane.reverse else mask
-        far = np.logical_or.accumulate(far, axis=0)
         apart[lane] = turned(far, lengths) if lane.reverse else far
-    return apart
-
-
-def _batch(network: Network, copies: int) -> int:
-    return network.problem.case.run.batch // copies
+    return onward(apart, lengths)
 
 
 def _size(problem: DecoderProblem) -> int:
