@@ -148,9 +148,9 @@ class _Run:
             u0 = self.cell.curve(c0)
         self.state = _State({name: [] for name in "hcu"}, {"h": h0, "c": c0, "u": u0})
         given = {"h": problem.h0, "c": problem.c0, "u": None}
+        initial = self.state.initial.items() if noise else ()
         self.state_var = _State(
-            {name: [] for name in "hcu"},
-            {name: self._rounding_of(value, given[name]) for name, value in self.state.initial.items()},
+            {name: [] for name in "hcu"}, {name: self._rounding_of(value, given[name]) for name, value in initial}
         )
         self.records: list[Arrays] = []
         self.record_vars: list[Arrays] = []
@@ -234,7 +234,8 @@ class _Run:
         h, c = (self.observed[name][t].astype(self.noise.precision) for name in "hc")
         for name, value in (("h", h), ("c", c), ("u", self.cell.curve(c))):
             self.state.values[name].append(value)
-            self.state_var.values[name].append(np.zeros_like(value))
+            if self.with_noise:
+                self.state_var.values[name].append(np.zeros_like(value))
 
     def _with(self, cell: Cell, e: Execution, t: int) -> tuple[Arrays, Arrays]:
         H = self.H

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from harness.catalogue import catalogue
 from harness.execution import CANONICAL, Execution, merged
 from harness.faults import FAMILIES, Fault, Scope, scopes
+from harness.interpret import interpret_values
 from harness.knobs import Knob, knobs, plain_values, solve
 from harness.messages import JOIN
 from harness.naming import named
@@ -310,10 +312,11 @@ class Search:
         found = self._several({}, moving, until - BLIND_SECONDS)
         if found or time.monotonic() > until:
             return found
-        first = self._opening()
         common = [fault for fault in moving if not _exotic(fault)]
-        for faults, execution, scope in self._joined(combinations(common, 2), until):
-            if first and not all(comes_near(one, execution) for one in first):
+        first = self._until_wrong()
+        candidates = combinations(common, 2) if first is None else _pairs_for(first, common)
+        for faults, execution, scope in self._joined(candidates, until):
+            if first is not None and not comes_near(first, execution):
                 continue
             found += self._of([(faults, execution, scope)])
             if found:
@@ -330,12 +333,43 @@ class Search:
             if execution is not None:
                 yield (first, second), execution, None
 
-    def _opening(self) -> list[Observation]:
-        """The first timestep of the smallest wrong observation as one of its own."""
+    def _until_wrong(self) -> Observation | None:
+        """The smallest wrong observation until its first wrong timestep; None if none shows its states."""
         for one in self.wrong:
-            if {"h", "c"} <= one.tensors.keys() and one.problem.lengths is None:
-                return [prefix(one, 1)]
-        return []
+            if not {"h", "c"} <= one.tensors.keys() or one.problem.lengths is not None:
+                continue
+            steps = range(1, one.problem.case.run.timesteps + 1)
+            right = bisect_left(steps, 1, key=lambda count: int(not comes_near(prefix(one, count), CANONICAL)))
+            if right < len(steps):
+                return prefix(one, steps[right])
+        return None
+
+
+def _pairs_for(first: Observation, faults: list[Fault]) -> Iterator[tuple[Fault, Fault]]:
+    """Choose the pairs that may explain what is wrong at its last timestep only.
+
+    Before that neither may change anything: two that make up for each other are not looked for. At that timestep both
+    do, or one that alone explains it.
+    """
+    before = _as_it_should_be(prefix(first, first.problem.case.run.timesteps - 1))
+    possible = [fault for fault in faults if before is None or comes_near(before, fault.execution)]
+    right = _as_it_should_be(first)
+    assert right is not None
+    quiet, loud = [], []
+    for fault in possible:
+        (quiet if comes_near(right, fault.execution) else loud).append(fault)
+    explaining = [fault for fault in loud if comes_near(first, fault.execution)]
+    yield from product(explaining, quiet)
+    yield from combinations(loud, 2)
+
+
+def _as_it_should_be(one: Observation) -> Observation | None:
+    """Give what would have been observed of a healthy implementation; None of no timestep."""
+    if not one.tensors:
+        return None
+    values = interpret_values(one.problem, CANONICAL)
+    assert values is not None
+    return Observation(one.problem, {name: values[name] for name in one.tensors})
 
 
 # -- views: parts of the evidence, which one fault of several may explain alone ------------------------------------

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from safetensors.numpy import load_file, save_file
@@ -28,6 +28,7 @@ def without_forget_bias(dialect):
 
 
 @every_pair
+@settings(max_examples=20)  # of each of 210 pairs
 @given(weights=weights())
 def test_there_and_back_again_is_the_same_bit_for_bit(source, target, weights):
     source, target = without_forget_bias(source), without_forget_bias(target)
@@ -39,6 +40,7 @@ def test_there_and_back_again_is_the_same_bit_for_bit(source, target, weights):
 
 
 @every_pair
+@settings(max_examples=20)  # of each of 210 pairs
 @given(seed=st.integers(0, 2**32 - 1))
 def test_converting_is_storing_what_was_read(source, target, seed):
     given_weights = make_weights(seed=seed)

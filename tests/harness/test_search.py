@@ -13,9 +13,9 @@ from harness.execution import CANONICAL, Execution, merged
 from harness.interpret import interpret_values
 from harness.knobs import plain_values, solve
 from harness.naming import named
-from harness.observation import Observation
+from harness.observation import Observation, comes_near, format_of, prefix
 from harness.problem import Problem
-from harness.search import Search
+from harness.search import Search, _pairs_for
 
 PROBE = {"timesteps": 8, "batch": 3, "input_size": 5, "hidden_size": 4}
 CASES = {
@@ -106,6 +106,21 @@ def test_two_faults_at_once_are_found(seed):
     assert execution is not None
     found = Search(computed(execution)).explain()
     assert {one.name, other.name} <= {fault.name for explanation in found for fault in explanation.faults}
+
+
+def test_pairs_are_of_faults_that_leave_alone_what_is_right():
+    (one,) = computed(CANONICAL, "probe")
+    one.tensors["h"][3:] += 0.1
+    one.tensors["c"][3:] -= 0.1
+    first = Search([one])._until_wrong()
+    assert first is not None
+    assert first.problem.case.run.timesteps == 4
+    faults = [fault for fault in catalogue().values() if format_of(fault.execution) is None]
+    pairs = list(_pairs_for(first, faults))
+    assert 0 < len(pairs) < len(faults)
+    right = prefix(computed(CANONICAL, "probe")[0], 3)
+    assert all(comes_near(right, fault.execution) for pair in pairs for fault in pair)
+    assert Search([one]).explain() == []
 
 
 def test_nothing_is_claimed_of_noise():
