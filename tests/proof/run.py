@@ -180,7 +180,7 @@ Sigmas = list[tuple[bool, np.ndarray]]
 
 
 def _sigmas(case: Case, answer: Answer, problems: Problems) -> tuple[Sigmas, bool]:
-    """Give sigma of every finite number by tensor, and whether that is a gradient; then whether copies decided."""
+    """Give sigma of what is determined, by tensor, with whether that is a gradient; then whether copies decided."""
     found = list(_against(problems.expected(case), case, answer))
     if max(float(sigma.max(initial=0)) for _, sigma in found) <= LIMIT_SIGMA:
         return found, False
@@ -193,7 +193,8 @@ def _against(expected: Expected, case: Case, answer: Answer) -> Iterator[tuple[b
         tensor = expected[name]
         with np.errstate(all="ignore"):
             sigma = np.abs((actual.astype(tensor.value.dtype) - tensor.value) - tensor.rest) / tensor.noise
-        yield kind_of(name) in BACKWARD, sigma[np.isfinite(sigma)]
+        # Where the noise is not finite nothing is determined.
+        yield kind_of(name) in BACKWARD, sigma[np.isfinite(sigma) & np.isfinite(tensor.noise)]
 
 
 def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
