@@ -80,6 +80,13 @@ def hand_over(results: Results, wanted: Wanted, places: Places, show: Callable[[
     return results.exit_status
 
 
+def hand_over_as_table(results: Results, wanted: Wanted, places: Places) -> int:
+    """Hand results over, shown as the table case x backend with the text of what is not right."""
+    from harness.terminal import show_results
+
+    return hand_over(results, wanted, places, lambda console: show_results(console, results.runs, quiet=wanted.quiet))
+
+
 def _as_text(wanted: Wanted, console: Console) -> AbstractContextManager[None]:
     if not wanted.github:
         return nullcontext()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.backend import BackendInfo, find_backends, matched, pairs
 from harness.find_cases import FoundCase, find_cases
+from harness.tell import tell, tell_absent
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,29 @@ def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
     )  # fmt: skip
     alone = [one for one in there if one not in able] if named else []
     return Selection([one for one in found if one.case in kept], able, absent, alone)
+
+
+def asked_for(
+    names: Sequence[str], backend: Sequence[str] | None, *, quiet: bool
+) -> tuple[list[FoundCase], list[BackendInfo], int]:
+    """Find cases and backends that go together, and count the runs they ask for; what is left out is told."""
+    chosen = select(names, backend)
+    if chosen.absent and not quiet:
+        tell_absent(chosen.absent)
+    if chosen.alone and not quiet:
+        tell(f"Left out, since no case is for them: {', '.join(one.name for one in chosen.alone)}.")
+    return chosen.cases, chosen.backends, chosen.count
+
+
+def beside(
+    own: list[BackendInfo], found: Sequence[FoundCase], names: Sequence[str] | None, *, quiet: bool
+) -> tuple[list[BackendInfo], int]:
+    """Give users' models and the backends beside them, those named or all that are installed, and count the runs."""
+    others = find_backends(names)
+    absent = [] if names is not None else [one for one in others if one.missing()]
+    if absent and not quiet:
+        tell_absent(absent)
+    cases = [one.case for one in found]
+    there = [*own, *(one for one in others if one not in absent)]
+    _, backends = matched(cases, there, cases_named=True, backends_named=bool(names))
+    return backends, len(pairs(cases, backends))

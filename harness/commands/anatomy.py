@@ -1,0 +1,36 @@
+"""``lockstep anatomy``: the dialect of a black box."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.bounds import check_positive
+from harness.console import console_beside
+from harness.defaults import TIMEOUT
+from harness.options import JsonFile, complete_backend
+
+
+def anatomy(
+    target: Annotated[
+        str, Parameter(completer=complete_backend, help="A port, FILE.py:FUNCTION, or the name of a backend.")
+    ],
+    *,
+    layout: Annotated[str, Parameter(help="How a port's weights are handed over.")] = "canonical",
+    arrays: Annotated[str, Parameter(help="What a port's arguments are.")] = "numpy",
+    json: JsonFile = None,
+    timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
+) -> int:
+    """Measure the dialect of an implementation: convention, intended, measured, evidence."""
+    from harness.ask import anatomy_of
+    from harness.output import check_outputs, write_json
+    from harness.terminal import show_anatomy
+
+    check_positive(timeout=timeout)
+    check_outputs(json, None)
+    found = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
+    show_anatomy(console_beside(json), found)
+    if json is not None:
+        write_json(found, json)
+    return 0 if found.proved and found.explanation is None else 1

@@ -1,0 +1,48 @@
+"""``lockstep backends``: what there is to run, and what each supports."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.console import console_beside
+from harness.options import JsonFile, complete_backend
+
+
+def backends(
+    *,
+    backend: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--backend", negative="", completer=complete_backend, help="One to show, may be repeated; else all."
+        ),
+    ] = None,
+    matrix: Annotated[
+        bool,
+        Parameter(negative="", help="Show features x backends instead, a table for each framework if they are many."),
+    ] = False,
+    json: JsonFile = None,
+    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
+) -> int:
+    """Show backends by framework: versions, what importing them costs here, what each supports, and why not the rest.
+
+    JSON is a list of {"name", "framework", "module", "summary", "model", "dialect", "requires", "install", "versions",
+    "import": {"seconds", "megabytes"}, "supports": [feature], "unsupported": {feature: reason}, "problem": why it could
+    not be asked, or null}.
+    """
+    from harness.features import support
+    from harness.output import check_outputs, write_json
+    from harness.show_backends import as_json, as_markdown, show_backends, show_matrix
+
+    check_outputs(json, None)
+    # One after the other, else none would tell what importing it costs.
+    found = support(backend) if matrix or markdown else support(backend, jobs=1)
+    console = console_beside(json)
+    if markdown:
+        print(as_markdown(found), end="")
+    else:
+        (show_matrix if matrix else show_backends)(console, found)
+    if json is not None:
+        write_json(as_json(found), json)
+    return 0

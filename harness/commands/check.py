@@ -1,0 +1,98 @@
+"""``lockstep check``: a user's own implementation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.bounds import bounds, check_positive
+from harness.console import error_console
+from harness.errors import LockstepError
+from harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile, complete_case
+
+
+def check(
+    target: Annotated[str, Parameter(help="Your port, FILE.py:FUNCTION; it is called in a process of its own.")],
+    *,
+    case: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--case",
+            negative="",
+            completer=complete_case,
+            help="A case to check, may be repeated; else the shipped ones of its kind.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str, Parameter(help="How weights are handed over: canonical, torch, keras, tf1, onnx.")
+    ] = "canonical",
+    arrays: Annotated[str, Parameter(help="What arguments are: numpy, torch, jax or tensorflow arrays.")] = "numpy",
+    json: JsonFile = None,
+    html: HtmlFolder = None,
+    timeout: Annotated[
+        float | None, Parameter(help="Seconds for one call; else those of [tool.lockstep] in pyproject.toml, or 120.")
+    ] = None,
+    limit: Limit = None,
+    seed: Annotated[int, Parameter(help="Added to every case's seed: the same check on other numbers.")] = 0,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    quiet: Quiet = False,
+) -> int:
+    """Check your own implementation: whether it agrees, where it first diverges, and why.
+
+    A port is a function, called in the form that the case asks for:
+
+    one layer, one direction: port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)
+
+    layers and/or directions: port(x, weights, h0, c0, lengths=None) -> (h_seq, h_n, c_n)
+
+    gradients asked for: port(x, weights, h0, c0, dh, dc, lengths=None) -> {"h_seq", "x", "W", "R", "b", "h0", "c0"}
+
+    attention decoder: port(enc, weights, h0, c0, y0, steps, lengths=None) -> (logits, h_tilde)
+
+    Weights are a dict of W, R and b, gates i, f, g, o (with P, p and clip where the case has them); with several layers
+    or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
+    W_tilde, b_tilde and W_target too, and W_a where scores are general.
+    """
+    from harness.case_info import case_info
+    from harness.check import cases_of, check, rerun_of
+    from harness.handover import Wanted, hand_over
+    from harness.place import place_of_function
+    from harness.port import Port, is_decoder_port, parse_target
+    from harness.results import Results
+    from harness.run import environment
+    from harness.terminal import advance, progress, show_check
+
+    check_positive(timeout=timeout, limit=limit)
+    if seed < 0:
+        raise LockstepError(f"--seed {seed}: must be 0 or above.")
+    wanted = Wanted(json, html, sarif, github, quiet)
+    asked, seconds = bounds(limit, timeout, quiet=quiet)
+    found = parse_target(target)
+    cases = cases_of(case or [], decoder=is_decoder_port(found))
+    wanted.check()
+    with (
+        Port(found, layout=layout, arrays=arrays, timeout=seconds) as port,
+        progress(error_console(), len(cases), quiet=quiet) as bar,
+    ):
+        checked = check(
+            port,
+            cases,
+            layout=layout,
+            limit=asked,
+            seed=seed,
+            blind=bool(case),
+            on_result=lambda result: advance(bar, result),
+            details=wanted.numbers,
+        )
+    given = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
+    plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
+    options = {name: value for name, value in given.items() if value != plain[name]}
+    runs = [rerun_of(result, target, options) for result in checked.runs]
+    place = place_of_function(found.file, found.function)
+    results = Results(environment=environment(), runs=runs, cases={one.name: case_info(one) for one in cases})
+    return hand_over(
+        results, wanted, dict.fromkeys((run.case for run in runs), place),
+        lambda console: show_check(console, runs, checked, named=bool(case), quiet=quiet),
+    )  # fmt: skip

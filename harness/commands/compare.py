@@ -1,0 +1,89 @@
+"""``lockstep compare``: recorded traces and saved results, judged; two recordings, held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from harness.bounds import bounds, check_positive
+from harness.errors import LockstepError
+from harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile
+from harness.tell import WRONG_REQUEST, complain
+
+if TYPE_CHECKING:
+    from harness.case import Case
+    from harness.handover import Wanted
+
+
+def compare(
+    *file: Annotated[Path, Parameter(help="Recorded traces, folders of them, or saved results (JSON).")],
+    case: Annotated[str | None, Parameter(help="The case the traces must come from; else the one each names.")] = None,
+    against: Annotated[
+        Path | None,
+        Parameter(help="Another recording: hold this one against it, version against version, not the reference."),
+    ] = None,
+    json: JsonFile = None,
+    html: HtmlFolder = None,
+    limit: Limit = None,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    quiet: Quiet = False,
+) -> int:
+    """Judge recorded traces, and saved results again under another limit. Nothing is run.
+
+    With --against the traces are held against another recording of the same cases, as of another version of a
+    framework; its JSON is {"format": 1, "pairs": [{"case", "backend", "verdict", "same_bits", "versions": [ours, the
+    other's], "difference": a result whose expected values are the other's, "reference": both results against the
+    reference where they diverge, else null}], "alone": [what only this one has, what only the other has]}.
+    """
+    from harness.handover import Wanted, hand_over_as_table
+
+    wanted = Wanted(json, html, sarif, github, quiet)
+    if against is not None:
+        return _compare_recordings(file, against, wanted, case=case, limit=limit)
+    from harness.find_cases import find_cases
+    from harness.place import places_of_shipped
+    from harness.record import judge_files
+    from harness.results import Results
+    from harness.run import environment
+
+    check_positive(limit=limit)
+    if not file:
+        raise LockstepError("nothing to compare: name traces (lockstep record writes them) or results (--json).")
+    wanted.check()
+    expected_case: Case | None = None
+    if case is not None:
+        expected_case = find_cases([case])[0].case
+    runs, errors, infos = judge_files(file, expected_case, bounds(limit, quiet=quiet)[0], details=wanted.numbers)
+    places = places_of_shipped(run.case for run in runs)
+    results = Results(environment=environment(), runs=runs, cases=infos)
+    status = hand_over_as_table(results, wanted, places) if runs else 0
+    for error in errors:
+        complain(str(error))
+    return max(status, WRONG_REQUEST) if errors else status
+
+
+def _compare_recordings(
+    files: Sequence[Path], against: Path, wanted: Wanted, *, case: str | None, limit: float | None
+) -> int:
+    """Hold one recording against another, and tell how far apart they are."""
+    from harness.output import write_json
+    from harness.show_versions import show_pairs
+    from harness.versions import hold_against
+
+    check_positive(limit=limit)
+    if len(files) != 1 or case is not None or wanted.html is not None or wanted.sarif is not None or wanted.github:
+        raise LockstepError(
+            "--against: takes one trace or folder of traces, and none of --case, --html, --sarif and --github."
+        )
+    wanted.check()
+    found, errors = hold_against(files[0], against, limit=bounds(limit, quiet=wanted.quiet)[0])
+    show_pairs(wanted.console, found, quiet=wanted.quiet)
+    if wanted.json is not None:
+        write_json(found, wanted.json)
+    for error in errors:
+        complain(str(error))
+    return WRONG_REQUEST if errors else 0 if found.agree else 1

@@ -1,0 +1,29 @@
+"""``lockstep convert``: weights, from one framework's form to another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.console import console_beside
+
+
+def convert(
+    weights: Annotated[Path, Parameter(name="IN", help="Weights of one LSTM: .safetensors or .npz.")],
+    out: Annotated[Path, Parameter(name="OUT", help="Where to write them: .safetensors or .npz.")],
+    /,
+    *,
+    source: Annotated[str, Parameter(name="--from", help="How they are stored: torch, keras, tf1, onnx, ...")],
+    target: Annotated[str, Parameter(name="--to", help="How to store them.")],
+    prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
+) -> int:
+    """Rewrite the weights of one framework as another stores them."""
+    from harness.convert import convert_file, find_dialect, written
+    from harness.terminal import plain
+
+    from_dialect, to_dialect = find_dialect(source), find_dialect(target)
+    arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix)
+    console_beside().print(plain(written(out, to_dialect, arrays, notes)), soft_wrap=True)
+    return 0

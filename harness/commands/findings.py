@@ -1,0 +1,44 @@
+"""``lockstep findings``: what is known of implementations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.options import JsonFile, complete_finding
+
+
+def findings(
+    *name: Annotated[
+        str,
+        Parameter(completer=complete_finding, help="Findings to tell in full; a table of all if none is named."),
+    ],
+    json: JsonFile = None,
+    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
+    sarif: Annotated[
+        Path | None,
+        Parameter(name="--sarif", allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout."),
+    ] = None,
+) -> int:
+    """List what is known of implementations that differ from their specifications, fail or die."""
+    from harness.findings import as_markdown, chosen
+    from harness.handover import Wanted
+    from harness.output import write_json
+    from harness.terminal import show_findings
+
+    wanted = Wanted(json, None, sarif)
+    wanted.check()
+    found = chosen(name)
+    if markdown:
+        print(as_markdown(found), end="")
+    else:
+        show_findings(wanted.console, found, full=bool(name))
+    if json is not None:
+        write_json(found, json)
+    if sarif is not None:
+        from harness.sarif import findings_as_sarif
+
+        write_json(findings_as_sarif(found), sarif)
+    return 0

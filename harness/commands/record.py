@@ -1,0 +1,52 @@
+"""``lockstep record``: traces, to be compared elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.bounds import bounds, check_positive
+from harness.console import console_beside, error_console
+from harness.options import BackendNames, CaseName, Quiet, Timeout
+
+
+def record(
+    *case: CaseName,
+    backend: BackendNames = None,
+    out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
+    json: Annotated[
+        Path | None,
+        Parameter(name="--json", allow_leading_hyphen=True, help="Write what gave no trace as results in this file."),
+    ] = None,
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> int:
+    """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
+    from harness.messages import text_of
+    from harness.output import check_outputs, write_json
+    from harness.record import record_cases
+    from harness.results import Results, exit_status
+    from harness.run import environment
+    from harness.selection import asked_for
+    from harness.terminal import advance, plain, progress
+
+    check_positive(timeout=timeout)
+    _, seconds = bounds(None, timeout, quiet=quiet)
+    found, backends, count = asked_for(case, backend, quiet=quiet)
+    check_outputs(json, out)
+    console = console_beside(json)
+    with progress(error_console(), count, quiet=quiet) as bar:
+        recorded, runs = record_cases(
+            [one.case for one in found], backends, out, timeout=seconds, on_result=lambda run: advance(bar, run)
+        )
+    for result in runs:
+        if not (quiet and result.status == "unsupported"):
+            console.print(plain(text_of(result)), soft_wrap=True)
+    if json is not None:
+        write_json(Results(environment=environment(), runs=runs), json)
+    if not quiet:
+        told = f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"
+        console.print(plain(told), soft_wrap=True)
+    return max((exit_status(result.status) for result in runs), default=0)

@@ -1,0 +1,34 @@
+"""``lockstep report``: what people and other tools read of saved results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.options import Details, GitHub, SarifFile
+
+
+def report(
+    results: Annotated[Path, Parameter(help="Results that --json wrote.")],
+    *,
+    html: Annotated[
+        Path | None, Parameter(help="Folder for the report; lockstep-report if nothing else is asked for.")
+    ] = None,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    details: Details = False,
+) -> int:
+    """Make the HTML report of saved results, of this command's or of pytest's; or what other tools show of them."""
+    from harness.handover import Wanted, hand_over
+    from harness.place import places_of_shipped
+    from harness.results import load_results
+
+    if html is None and sarif is None and not github:
+        html = Path("lockstep-report")
+    wanted = Wanted(None, html, sarif, github, details=details)
+    wanted.check()
+    found = load_results(results)
+    hand_over(found, wanted, places_of_shipped(run.case for run in found.runs), None)
+    return 0

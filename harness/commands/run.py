@@ -1,0 +1,145 @@
+"""``lockstep run``: cases through backends, each held against the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.bounds import bounds, check_positive
+from harness.console import error_console
+from harness.defaults import JOBS
+from harness.errors import LockstepError
+from harness.options import (
+    BackendNames,
+    CaseName,
+    Details,
+    GitHub,
+    HtmlFolder,
+    Jobs,
+    JsonFile,
+    Limit,
+    ModelNames,
+    ModelPrefixes,
+    Quiet,
+    SarifFile,
+    Timeout,
+)
+from harness.tell import FAILED, INTERRUPTED, complain
+
+if TYPE_CHECKING:
+    from harness.find_cases import FoundCase
+    from harness.handover import Wanted
+    from harness.results import Limit as LimitAsked
+    from harness.results import RunResult
+
+
+def run(
+    *case: CaseName,
+    backend: BackendNames = None,
+    json: JsonFile = None,
+    html: HtmlFolder = None,
+    timeout: Timeout = None,
+    limit: Limit = None,
+    jobs: Jobs = JOBS,
+    model: ModelNames = None,
+    model_prefix: ModelPrefixes = None,
+    sarif: SarifFile = None,
+    github: GitHub = False,
+    quiet: Quiet = False,
+    details: Details = False,
+) -> int:
+    """Run cases through backends and compare each with the reference."""
+    from harness.handover import Wanted
+
+    check_positive(timeout=timeout, limit=limit, jobs=jobs)
+    wanted = Wanted(json, html, sarif, github, quiet, details)
+    if model:
+        asked, seconds = bounds(limit, timeout, quiet=quiet)
+        return _run_models(case, backend, wanted, seconds, asked, jobs, model, model_prefix or [])
+    if model_prefix:
+        raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
+    from harness.run import environment, run_cases
+    from harness.selection import asked_for
+    from harness.terminal import advance, progress
+
+    asked, seconds = bounds(limit, timeout, quiet=quiet)
+    found, backends, count = asked_for(case, backend, quiet=quiet)
+    wanted.check()
+    arguments = {one.case.name: one.argument for one in found}
+    with progress(error_console(), count, quiet=quiet) as bar:
+        runs = run_cases(
+            [one.case for one in found], backends, timeout=seconds, limit=asked, jobs=jobs,
+            on_result=lambda result: advance(bar, result), details=wanted.numbers,
+        )  # fmt: skip
+    runs = [_with_rerun(result, arguments[result.case], limit=limit, timeout=timeout) for result in runs]
+    return _conclude(environment(), runs, found, wanted, count)
+
+
+def _run_models(
+    case: Sequence[str],
+    backend: Sequence[str] | None,
+    wanted: Wanted,
+    timeout: float,
+    limit: LimitAsked | None,
+    jobs: int,
+    model: Sequence[str],
+    prefixes: Sequence[str],
+) -> int:
+    """Run cases with the networks and weights of users' files."""
+    from harness.find_cases import find_cases
+    from harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
+    from harness.run import environment, run_cases
+    from harness.selection import beside
+    from harness.terminal import advance, plain, progress
+
+    wanted.check()
+    with Models(model, prefixes) as models:
+        others = None if backend is None else [name for name in backend if name not in models.names()]
+        found = find_cases(case or [DEFAULT_CASE])
+        try:
+            models.read(timeout, forget_bias_of([one.case for one in found]))
+        except ReadError as error:
+            complain(str(error))
+            return FAILED
+        found = models.cases(found, named=bool(case))
+        backends, count = beside(models.backends(), found, others, quiet=wanted.quiet)
+        for text in [] if wanted.quiet else models.texts():
+            wanted.console.print(plain(text), soft_wrap=True, highlight=False)
+        with progress(error_console(), count, quiet=wanted.quiet) as bar:
+            runs = run_cases(
+                [one.case for one in found], backends, timeout=timeout, limit=limit, jobs=jobs,
+                on_result=lambda result: advance(bar, result), details=wanted.numbers,
+            )  # fmt: skip
+        arguments = {one.case.name: one.argument for one in found}
+        runs = models.explained(runs, found, timeout)
+        runs = [models.judged(result, arguments[result.case] if case else None) for result in runs]
+        return _conclude({**environment(), "models": models.facts()}, runs, found, wanted, count)
+
+
+def _conclude(
+    environment: dict[str, Any], runs: list[RunResult], found: Sequence[FoundCase], wanted: Wanted, count: int
+) -> int:
+    """Hand over what ran; where it is less than what was to run, somebody interrupted it."""
+    from harness.case_info import case_info
+    from harness.handover import hand_over_as_table
+    from harness.place import Place
+    from harness.results import Results
+
+    infos = {one.case.name: case_info(one.case) for one in found}
+    results = Results(environment=environment, runs=runs, cases=infos)
+    status = hand_over_as_table(results, wanted, {one.case.name: Place(one.path) for one in found})
+    if len(runs) < count:
+        complain("interrupted; what was done until then is shown, and written where it was asked for.")
+        return INTERRUPTED
+    return status
+
+
+def _with_rerun(result: RunResult, argument: str, **options: float | None) -> RunResult:
+    import shlex
+
+    from msgspec.structs import replace
+
+    words = ["lockstep", "run", argument, "--backend", result.backend]
+    for name, value in options.items():
+        words += [] if value is None else [f"--{name}", f"{value:g}"]
+    return replace(result, rerun=shlex.join(words))

@@ -1,0 +1,13 @@
+"""``lockstep schema``: the form of a case file."""
+
+from __future__ import annotations
+
+
+def schema() -> int:
+    """Print the JSON Schema of a case file."""
+    import msgspec
+
+    from harness.case import case_schema
+
+    print(msgspec.json.format(msgspec.json.encode(case_schema()), indent=2).decode())
+    return 0

@@ -1,0 +1,56 @@
+"""``lockstep variables``: what a model shares between its steps, and what it does not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harness.bounds import check_positive
+from harness.console import console_beside
+from harness.defaults import TIMEOUT
+from harness.options import JsonFile
+from harness.tell import FAILED, complain
+
+
+def variables(
+    target: Annotated[
+        str,
+        Parameter(
+            help="What to look at, FILE.py:BUILD; it is built in a process of its own. BUILD is build if left out."
+        ),
+    ],
+    *,
+    json: JsonFile = None,
+    timeout: Annotated[float, Parameter(help="Seconds for building it.")] = TIMEOUT,
+) -> int:
+    """List all variables that a model has, what reads each, and which of them are shared between its steps.
+
+    BUILD is a function without arguments that builds a TF1 graph, or that returns, or itself is, a tf.Graph, a
+    torch.nn.Module or (module, inputs), a Keras model or layer, a Flax nnx module or (linen module, variables), or an
+    Equinox module. With (module, inputs) a forward pass tells which operations read each parameter.
+
+    Exit status: 0; 1 if a loop makes variables anew that stand in one role.
+
+    JSON: {"format": 1, "target", "kind", "reads_known": whether anybody could look for readers,
+    "variables": [{"name", "shape", "dtype", "place": "file:line" or null, "made_by": "tf.Variable" and so on or null,
+    "aliases": [name], "trainable", "readers": [{"operation", "type", "iteration": number or null,
+    "within": "in every round of the while loop X" or null, "backward": whether it is of gradients}]}],
+    "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared" or "separate", "place",
+    "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
+    """
+    from harness.output import check_outputs, write_json
+    from harness.show_variables import show_variables
+    from harness.variables import BuildError, variables_of
+
+    check_positive(timeout=timeout)
+    check_outputs(json, None)
+    try:
+        found = variables_of(target, timeout)
+    except BuildError as error:
+        complain(str(error))
+        return FAILED
+    show_variables(console_beside(json), found)
+    if json is not None:
+        write_json(found, json)
+    return 1 if found.of("not shared") else 0
