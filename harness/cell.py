@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +22,6 @@ _SIGMOIDS = "sigmoid"
 # Features of x that are computed, and how many roundings that takes.
 _COMPUTED_FEATURES = frozenset({"tanh", "squared", "centred"})
 _FEATURE_ROUNDING = 16
-
-
-class Reading(NamedTuple):
-    """What an execution makes of a problem's weights and inputs."""
-
-    Wt: Array  # (I, 4H)
-    Rt: Array  # (H, 4H)
-    b: Array  # (4H,)
-    x: Array  # (T, B, I)
-    zx: Array  # (T, B, 4H), what x and b add to the gates
 
 
 def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, Array]:
@@ -81,56 +69,32 @@ def _gained(M: Array, gain: tuple[float, ...]) -> Array:
     return M * (factors if M.ndim == 1 else factors[:, None])
 
 
-_READ = (
-    "W_gates", "R_gates", "b_gates", "W_blocks", "R_blocks", "b_blocks", "W_layout", "R_layout", "b_layout", "kernels",
-    "W_part", "R_part", "W_gain", "R_gain", "b_gain", "first_bias_gain", "second_bias_gain", "forget_bias", "constant",
-    "x_time", "x_batch", "x_features", "x_gain", "W_format", "R_format", "b_format", "x_format", "operands_format",
-)  # fmt: skip
-_READ_OF = attrgetter(*_READ)
-_MOST_KEPT = 2**14  # numbers of x whose reading is kept: searches go through many executions of small problems
-
-
-def read(problem: Problem, execution: Execution) -> Reading:
-    """Read a problem's weights and inputs as an execution does; not to be changed."""
-    settings = _READ_OF(execution)
-    return (_kept_reading if problem.x.size <= _MOST_KEPT else _reading)(problem, settings)
-
-
-def _reading(problem: Problem, settings: tuple[Any, ...]) -> Reading:
-    execution = Execution(**dict(zip(_READ, settings, strict=True)))
-    W, R, b = read_weights(problem, execution)
-    x, operands = _inputs(problem, execution), execution.operands_format
-    W, R = rounded(W, operands), rounded(R, operands)
-    Wt, Rt = np.ascontiguousarray(W.T), np.ascontiguousarray(R.T)
-    return Reading(Wt, Rt, b, x, rounded(x, operands) @ Wt + b)
-
-
-_kept_reading = lru_cache(maxsize=256)(_reading)
-
-
-def _inputs(problem: Problem, e: Execution) -> Array:
-    x = problem.x.astype(Noise.of(problem.case.run.dtype).precision)
-    if e.x_batch == e.x_time == e.x_features == "given" and e.x_gain == 1.0 and not e.x_format:
-        return x
-    x = time_rule(e.x_time)(BATCHES[e.x_batch](x), problem.lengths)
-    return rounded(FEATURES[e.x_features](x) * e.x_gain, e.x_format)
-
-
 class Cell:
     """One step of an execution, its weights read."""
 
     def __init__(self, problem: Problem, execution: Execution, noise: Noise) -> None:
         """Read a problem's weights as an execution does."""
         self.e, self.noise = execution, noise
-        self.Wt, self.Rt, self.b, self.x, self.zx = read(problem, execution)
+        W, R, self.b = read_weights(problem, execution)
         self.operands = execution.operands_format
+        W, R = rounded(W, self.operands), rounded(R, self.operands)
+        self.Wt, self.Rt = np.ascontiguousarray(W.T), np.ascontiguousarray(R.T)
         self.growth = noise.sum_growth(len(self.Wt) + len(self.Rt))
-        self.H = len(self.Rt)
+        self.H = R.shape[1]
         curve = CURVES[execution.cell_curve].value
         self.cell, self.curve = CELLS[execution.cell], curve
         hidden = HIDDEN[execution.hidden]
         self.hidden = lambda o, c, before: hidden(o, c, before, curve)
+        self.x = self._inputs(problem, execution)
+        self.zx = rounded(self.x, self.operands) @ self.Wt + self.b
         self.peeps = any(execution.peephole)
+
+    def _inputs(self, problem: Problem, e: Execution) -> Array:
+        x = problem.x.astype(self.noise.precision)
+        if e.x_batch == e.x_time == e.x_features == "given" and e.x_gain == 1.0 and not e.x_format:
+            return x
+        x = time_rule(e.x_time)(BATCHES[e.x_batch](x), problem.lengths)
+        return rounded(FEATURES[e.x_features](x) * e.x_gain, e.x_format)
 
     def initial(self, problem: Problem, e: Execution) -> tuple[Array, Array]:
         """Give h and c (B, H) as an execution takes the initial ones."""

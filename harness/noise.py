@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -71,7 +70,19 @@ class Noise:
         the reference rounds as much as what it judges, and the variances are doubled for it
         (``harness.reference.exact`` does better for small cases).
         """
-        return _noise_of(dtype, longdouble_is_wider())
+        info = ml_dtypes.finfo(dtype)
+        precision = np.longdouble if dtype == "float64" and longdouble_is_wider() else np.float64
+        u = precision(info.eps) / 2
+        alike = precision is np.float64 and dtype == "float64"
+        floor = max(precision(info.smallest_normal) ** 2, np.finfo(precision).smallest_normal)
+        # What is below the square of the smallest normal number cannot be held anyway.
+        tiny2 = (precision(info.smallest_subnormal) / 2) ** 2
+        stored = np.dtype(dtype) if dtype in {"float32", "float64"} else np.dtype(np.float32)
+        # What lies half a unit in the last place beyond the largest number is rounded to infinity.
+        largest = float(info.max) * (1 + float(info.eps) / 4) if dtype == "float16" else math.inf
+        return cls(
+            u2=u * u * (2 if alike else 1), tiny2=tiny2, floor=floor, dtype=stored, precision=precision, largest=largest
+        )
 
     def taken(self, array: Array) -> Array:
         """Give an array in the reference's precision."""
@@ -88,20 +99,3 @@ class Noise:
     def sum_growth(self, terms: int) -> Any:
         """u² (log2(n) + 1): what a sum of n rounded products adds per unit of S."""
         return self.u2 * type(self.u2)(math.log2(max(terms, 1)) + 1)
-
-
-@cache
-def _noise_of(dtype: str, wider: bool) -> Noise:  # noqa: FBT001 (a key of the cache)
-    info = ml_dtypes.finfo(dtype)
-    precision = np.longdouble if dtype == "float64" and wider else np.float64
-    u = precision(info.eps) / 2
-    alike = precision is np.float64 and dtype == "float64"
-    floor = max(precision(info.smallest_normal) ** 2, np.finfo(precision).smallest_normal)
-    # What is below the square of the smallest normal number cannot be held anyway.
-    tiny2 = (precision(info.smallest_subnormal) / 2) ** 2
-    stored = np.dtype(dtype) if dtype in {"float32", "float64"} else np.dtype(np.float32)
-    # What lies half a unit in the last place beyond the largest number is rounded to infinity.
-    largest = float(info.max) * (1 + float(info.eps) / 4) if dtype == "float16" else math.inf
-    return Noise(
-        u2=u * u * (2 if alike else 1), tiny2=tiny2, floor=floor, dtype=stored, precision=precision, largest=largest
-    )
