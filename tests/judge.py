@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
+from harness.case import Case
+from harness.compare import limit_for
+from harness.decoder_problem import AnyProblem
+from harness.results import RunResult
+from harness.run import Problems, judge_trace
+from harness.trace import Trace
 
-from harness.compare import compare, limit_for
-from harness.reference import expect
-from harness.results import RunResult, judge
-from harness.spread import widened
 
-
-def judged(case, problem, trace):
-    """The result as a run gives it: beyond the limit, copies decide whether it is rounding that is amplified."""
-    limit = limit_for(case)
-    run = RunResult(case=case.name, backend="b", status="agree", limit=limit, timesteps=case.run.timesteps)
-    expected = expect(problem)
-    for kept in (lambda: expected, lambda: widened(problem, expected)):
-        run = judge(replace(run, tensors=compare(trace, kept(), case, limit)), limit)
-        if run.status == "agree":
-            break
-    return run
+def judged(case: Case, problem: AnyProblem, trace: Trace) -> RunResult:
+    """Judge a trace of a problem that may be another than its case's own."""
+    problems = Problems()
+    problems.put(problem)
+    return judge_trace(case, "b", trace, problems, limit_for(case))
