@@ -27,6 +27,7 @@ from harness.options import (
 from harness.tell import FAILED, INTERRUPTED, complain
 
 if TYPE_CHECKING:
+    from harness.backend import BackendInfo
     from harness.find_cases import FoundCase
     from harness.handover import Wanted
     from harness.results import Limit as LimitAsked
@@ -58,19 +59,14 @@ def run(
         return _run_models(case, backend, wanted, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
-    from harness.run import environment, run_cases
+    from harness.run import environment
     from harness.selection import asked_for
-    from harness.terminal import advance, progress
 
     asked, seconds = bounds(limit, timeout, quiet=quiet)
     found, backends, count = asked_for(case, backend, quiet=quiet)
     wanted.check()
     arguments = {one.case.name: one.argument for one in found}
-    with progress(error_console(), count, quiet=quiet) as bar:
-        runs = run_cases(
-            [one.case for one in found], backends, timeout=seconds, limit=asked, jobs=jobs,
-            on_result=lambda result: advance(bar, result), details=wanted.numbers,
-        )  # fmt: skip
+    runs = _watched(found, backends, count, wanted, timeout=seconds, limit=asked, jobs=jobs)
     runs = [_with_rerun(result, arguments[result.case], limit=limit, timeout=timeout) for result in runs]
     return _conclude(environment(), runs, found, wanted, count)
 
@@ -88,9 +84,9 @@ def _run_models(
     """Run cases with the networks and weights of users' files."""
     from harness.find_cases import find_cases
     from harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
-    from harness.run import environment, run_cases
+    from harness.run import environment
     from harness.selection import beside
-    from harness.terminal import advance, plain, progress
+    from harness.terminal import plain
 
     wanted.check()
     with Models(model, prefixes) as models:
@@ -105,15 +101,25 @@ def _run_models(
         backends, count = beside(models.backends(), found, others, quiet=wanted.quiet)
         for text in [] if wanted.quiet else models.texts():
             wanted.console.print(plain(text), soft_wrap=True, highlight=False)
-        with progress(error_console(), count, quiet=wanted.quiet) as bar:
-            runs = run_cases(
-                [one.case for one in found], backends, timeout=timeout, limit=limit, jobs=jobs,
-                on_result=lambda result: advance(bar, result), details=wanted.numbers,
-            )  # fmt: skip
+        runs = _watched(found, backends, count, wanted, timeout=timeout, limit=limit, jobs=jobs)
         arguments = {one.case.name: one.argument for one in found}
         runs = models.explained(runs, found, timeout)
         runs = [models.judged(result, arguments[result.case] if case else None) for result in runs]
         return _conclude({**environment(), "models": models.facts()}, runs, found, wanted, count)
+
+
+def _watched(
+    found: Sequence[FoundCase], backends: list[BackendInfo], count: int, wanted: Wanted, **bounds: Any
+) -> list[RunResult]:
+    """Run what is wanted, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
+    from harness.run import run_cases
+    from harness.terminal import advance, progress
+
+    with progress(error_console(), count, quiet=wanted.quiet) as bar:
+        return run_cases(
+            [one.case for one in found], backends,
+            on_result=lambda result: advance(bar, result), details=wanted.numbers, **bounds,
+        )  # fmt: skip
 
 
 def _conclude(
