@@ -214,11 +214,10 @@ def _measure_block(
     peak = largest.max()
     unequal = None
     if not np.isfinite(peak):
-        unequal = _settle_nonfinite(actual, value, expected.noise[block], distance, ratio)
+        unequal, measurable = _settle_nonfinite(actual, value, expected.noise[block], distance, ratio)
         place = ratio.argmax(axis=1)
         largest = ratio[every, place]
-        finite = np.isfinite(actual) & np.isfinite(value) & ~np.isnan(expected.noise[block])
-        actual, value = np.where(finite, actual, 0), np.where(finite, value, 0)
+        actual, value = np.where(measurable, actual, 0), np.where(measurable, value, 0)
     found.place[block], found.sigma[block] = place, largest
     found.abs[block] = distance.max(axis=1)
     found.ulp[block] = ulp_largest(actual, value, bits)
@@ -238,19 +237,22 @@ def _measure_block(
         found.rel[block][rows] = found.ulp[block][rows] = np.inf
 
 
-def _settle_nonfinite(actual: Array, value: Array, noise: Array, distance: Array, ratio: Array) -> Array:
+def _settle_nonfinite(actual: Array, value: Array, noise: Array, distance: Array, ratio: Array) -> tuple[Array, Array]:
     """Set distances to 0 where the same NaN or infinity is on both sides, to infinity where it is on one.
 
     Where the noise is NaN anything is as good (``harness.undetermined``).
+
+    Returns:
+        Where that is infinitely far away, and where there are two finite numbers to measure.
     """
     anything = np.isnan(noise)
     same = (actual == value) | (np.isnan(actual) & np.isnan(value)) | anything
-    finite = np.isfinite(actual) & np.isfinite(value) & ~anything
-    unequal = ~finite & ~same
+    measurable = np.isfinite(actual) & np.isfinite(value) & ~anything
+    unequal = ~measurable & ~same
     for measured in (distance, ratio):
-        measured[~finite & same] = 0
+        measured[~measurable & same] = 0
         measured[unequal] = np.inf
-    return unequal
+    return unequal, measurable
 
 
 def _excess(distance: Array, value: Array, limit: Limit) -> Array:

@@ -372,9 +372,6 @@ def _as_it_should_be(one: Observation) -> Observation | None:
     return Observation(one.problem, {name: values[name] for name in one.tensors})
 
 
-# -- views: parts of the evidence, which one fault of several may explain alone ------------------------------------
-
-
 def _joined_changes(base: Changes, fault: Fault) -> Changes | None:
     execution = merged(base, fault.changes)
     return None if execution is None else execution.changes()

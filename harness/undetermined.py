@@ -12,7 +12,7 @@ for the second, where anything goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -85,7 +85,7 @@ def without_room(problem: AnyProblem, wider: Expected, first_order: Expected) ->
     if not all(np.isfinite(array).all() for array in problem.arrays().values()):
         return wider
     case = problem.case
-    largest = float(ml_dtypes.finfo(case.run.dtype).max)
+    largest = _largest(case)
     with np.errstate(all="ignore"):
         beyond = {name: _beyond(tensor, first_order[name].noise, largest) for name, tensor in wider.items()}
     if not any(mask.any() for mask in beyond.values()):
@@ -108,10 +108,13 @@ def notes_of(expected: Expected, case: Case) -> list[str]:
     if any(np.isnan(tensor.noise).any() for tensor in expected.values()):
         full = _first(np.isnan(noise) for noise in hidden)
         where = "in the gradients" if full is None else f"from timestep {full} on"
-        largest = float(ml_dtypes.finfo(case.run.dtype).max)
-        what = f"{where} numbers, or their rounding, are beyond the largest of {case.run.dtype}, {largest:.6g}"
+        what = f"{where} numbers, or their rounding, are beyond the largest of {case.run.dtype}, {_largest(case):.6g}"
         notes.append(f"{what}: what becomes of them and of all that depends on them is not determined, and not judged")
     return notes
+
+
+def _largest(case: Case) -> float:
+    return float(ml_dtypes.finfo(case.run.dtype).max)
 
 
 def _beyond(tensor: ExpectedTensor, first_order: Array, largest: float) -> Array:
@@ -142,7 +145,7 @@ def _backward(beyond: Mapping[str, Array], known: Mapping[str, Tensor], batch: i
     return sequences
 
 
-def _first(masks: Any) -> int | None:
+def _first(masks: Iterable[Array]) -> int | None:
     """Give the first timestep at which any of some masks (T, B, n) is set."""
-    any_of = np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0)
-    return int(any_of.argmax()) if any_of.any() else None
+    timesteps = np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0)
+    return int(timesteps.argmax()) if timesteps.any() else None

@@ -12,6 +12,7 @@ from lstm_cases import make_case
 from harness.case import Case, Values
 from harness.compare import limit_for
 from harness.decoder_problem import problem_of
+from harness.details import unpacked
 from harness.problem import Problem
 from harness.reference import expect
 from harness.run import Problems, judge_trace
@@ -103,6 +104,20 @@ def test_what_becomes_of_numbers_beyond_the_largest_is_not_judged(value):
         "and of all that depends on them is not determined, and not judged"
     )
     assert all(tensor.worst.sigma < 1 and tensor.worst.ulp < 2 for tensor in result.tensors.values())
+
+
+def test_a_report_shows_no_error_where_nothing_is_judged_and_no_bound():
+    case = growing()
+    arrays = observed(case)
+    arrays["h"][3:, 0, 1] = np.nan
+    detail = judge_trace(case, "mine", Trace().replaced(**arrays), Problems(), limit_for(case), details=True).details[
+        "h"
+    ]
+    place = detail.at.index((0, 1))
+    error, noise = (unpacked(text, len(detail.at))[place] for text in (detail.error, detail.noise))
+    assert not error[3:].any()
+    assert np.isinf(noise[3:]).all()
+    assert np.isfinite(noise[:3]).all()
 
 
 @pytest.mark.parametrize(("name", "place"), [("c", (2, 0, 1)), ("h", (2, 1, 1)), ("c_n", (1, 1))])
