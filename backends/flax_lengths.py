@@ -11,8 +11,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from backends import jax_network, lanes
-from harness.case import Case
+from lockstep.backends import jax_network, lanes
+from lockstep.harness.case import Case
 
 
 def unsupported(case: Case) -> str | None:

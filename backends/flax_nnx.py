@@ -16,12 +16,12 @@ from typing import Any
 import jax
 from flax import nnx
 
-from backends import flax_lengths, jax_network, lanes
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS
-from harness.problem import Problem
-from harness.tensors import Lane
-from harness.trace import Trace
+from lockstep.backends import flax_lengths, jax_network, lanes
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("flax", "jax")
 INSTALL = "lockstep-rnn[flax]"

@@ -14,11 +14,11 @@ from functools import partial
 
 from flax import nnx
 
-from backends import flax_lengths, flax_nnx, jax_network
-from harness.case import Case
-from harness.dialect import DIALECTS
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import flax_lengths, flax_nnx, jax_network
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("flax", "jax")
 INSTALL = "lockstep-rnn[flax]"

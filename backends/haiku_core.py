@@ -15,12 +15,12 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from backends import jax_network, lanes
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS
-from harness.problem import Problem
-from harness.tensors import Lane
-from harness.trace import Trace
+from lockstep.backends import jax_network, lanes
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("haiku", "jax")
 INSTALL = "lockstep-rnn[haiku]"

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-import harness
-from harness import inventory
-from harness.inventory import InventoryError, Made, Material, Read
+import lockstep.harness
+from lockstep.harness import inventory
+from lockstep.harness.inventory import InventoryError, Made, Material, Read
 
 _VARIABLES = {"VarHandleOp", "VariableV2", "Variable"}
 # They hand a value on as it is.
@@ -40,7 +40,7 @@ _CALLS = {
 }
 _CALLS |= {f"Stateless{name}": _CALLS[name] for name in ("While", "If", "Case")}
 
-_HARNESS = str(Path(harness.__file__).parent)
+_HARNESS = str(Path(lockstep.harness.__file__).parent)
 _LIBRARIES = tuple(str(Path(tf.__file__).parent.parent / name) + "/" for name in ("tensorflow", "tf_keras", "keras"))
 _TENSORFLOW = _LIBRARIES[0]
 _GRADIENTS = ("/ops/gradients_util.py", "/eager/backprop.py")

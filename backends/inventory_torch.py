@@ -18,10 +18,10 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
-import harness
-from harness.inventory import InventoryError, Made, Material, Read
+import lockstep.harness
+from lockstep.harness.inventory import InventoryError, Made, Material, Read
 
-_OURS = (str(Path(torch.__file__).parent) + os.sep, str(Path(harness.__file__).parent) + os.sep, __file__, "<")
+_OURS = (str(Path(torch.__file__).parent) + os.sep, str(Path(lockstep.harness.__file__).parent) + os.sep, __file__, "<")
 _OVER_TIME = {"lstm", "gru", "rnn_tanh", "rnn_relu"}  # functions that run over a whole sequence
 
 

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
-from backends.jax_scan import run_lane
-from backends.jax_scan import unsupported as unsupported  # noqa: PLC0414 (narrow dtypes are refused alike)
-from harness.case import LSTM
-from harness.decoder_problem import DecoderProblem
-from harness.tensors import has_weight_steps
-from harness.trace import Stopwatch, Trace
+from lockstep.backends.jax_scan import run_lane
+from lockstep.backends.jax_scan import unsupported as unsupported  # noqa: PLC0414 (narrow dtypes are refused alike)
+from lockstep.harness.case import LSTM
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.tensors import has_weight_steps
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("jax",)
 INSTALL = "lockstep-rnn[jax]"

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
-from backends import lanes
-from harness.case import LSTM, Case
-from harness.dialect import Dialect, gradients_of, store_cell
-from harness.problem import Problem, dtype_of
-from harness.tensors import Lane, name_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import lanes
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import Dialect, gradients_of, store_cell
+from lockstep.harness.problem import Problem, dtype_of
+from lockstep.harness.tensors import Lane, name_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 Weights = dict[str, jax.Array]
 # From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
-from harness.case import LSTM, Case
-from harness.problem import Problem, dtype_of
-from harness.tensors import has_weight_steps, lanes, name_of
-from harness.trace import Stopwatch, Trace
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.problem import Problem, dtype_of
+from lockstep.harness.tensors import has_weight_steps, lanes, name_of
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("jax",)
 INSTALL = "lockstep-rnn[jax]"

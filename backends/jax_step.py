@@ -8,9 +8,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from backends import jax_network, lanes
-from harness.case import LSTM
-from harness.tensors import Lane
+from lockstep.backends import jax_network, lanes
+from lockstep.harness.case import LSTM
+from lockstep.harness.tensors import Lane
 
 
 def python_loop(

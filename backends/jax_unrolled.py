@@ -5,11 +5,11 @@ Canonical equations and weights, ``backends.jax_step``. Source: JAX documentatio
 
 from __future__ import annotations
 
-from backends import jax_network, jax_step
-from harness.case import Case
-from harness.dialect import CANONICAL
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import jax_network, jax_step
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import CANONICAL
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("jax",)
 INSTALL = "lockstep-rnn[jax]"

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from backends import keras_layers
-from harness.case import LSTM
+from lockstep.backends import keras_layers
+from lockstep.harness.case import LSTM
 
 
 @keras.saving.register_keras_serializable("lockstep")

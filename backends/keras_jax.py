@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
-from backends import keras3, keras_layers
-from harness.case import LSTM, Case
-from harness.problem import Problem
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import keras3, keras_layers
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras", "jax")
 INSTALL = "lockstep-rnn[keras,jax]"

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS, gradients_of, store_cell
-from harness.problem import Array, Arrays, Problem
-from harness.tensors import lanes, name_of
-from harness.trace import Parameter
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
+from lockstep.harness.problem import Array, Arrays, Problem
+from lockstep.harness.tensors import lanes, name_of
+from lockstep.harness.trace import Parameter
 
 KERAS = DIALECTS["keras"]
 

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
-from backends import keras_layers
-from harness.case import LSTM
-from harness.problem import Problem
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import keras_layers
+from lockstep.harness.case import LSTM
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Stopwatch, Trace
 
 
 def run(problem: Problem, layers_of: Callable[[LSTM, str], list[Any]], read: Callable[[Any], Any]) -> Trace:

@@ -6,10 +6,10 @@ weights are as ``backends.keras_layers`` says. Source: Keras documentation, ``ke
 
 from __future__ import annotations
 
-from backends import keras3, keras_layers, keras_on_tf
-from harness.case import Case
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import keras3, keras_layers, keras_on_tf
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("keras", "tensorflow")
 INSTALL = "lockstep-rnn[tf]"

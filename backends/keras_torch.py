@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from msgspec.structs import replace
 
-from backends import keras3, keras_layers
-from backends.torch_lstm import array_of, tensor_of
-from harness.case import Case
-from harness.problem import Problem
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import keras3, keras_layers
+from lockstep.backends.torch_lstm import array_of, tensor_of
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras", "torch")
 INSTALL = "lockstep-rnn[keras,torch]"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.case import LSTM
-from harness.tensors import Lane, lanes, name_of
+from lockstep.harness.case import LSTM
+from lockstep.harness.tensors import Lane, lanes, name_of
 
 Tensor = Any  # of any framework
 Tensors = dict[str, Tensor]

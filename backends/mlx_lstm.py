@@ -15,12 +15,12 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from backends import lanes
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS, gradients_of, store_cell
-from harness.problem import Array, Problem, dtype_of
-from harness.tensors import Lane, name_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import lanes
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
+from lockstep.harness.problem import Array, Problem, dtype_of
+from lockstep.harness.tensors import Lane, name_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("mlx",)
 INSTALL = "lockstep-rnn[mlx]"

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.case import Case
-from harness.dialect import DIALECTS
-from harness.foreign import first_line
-from harness.model_file import (
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.foreign import first_line
+from lockstep.harness.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -35,8 +35,8 @@ from harness.model_file import (
     several,
     unfit,
 )
-from harness.problem import Array, Problem, Weights
-from harness.trace import Stopwatch, Trace
+from lockstep.harness.problem import Array, Problem, Weights
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras",)
 INSTALL = "lockstep-rnn[tf]"

@@ -20,11 +20,11 @@ import onnx
 import onnxruntime
 from onnx import helper, inliner, numpy_helper, shape_inference
 
-from backends.onnx_model import ACTIVATIONS
-from harness.case import Case
-from harness.dialect import DIALECTS
-from harness.foreign import first_line
-from harness.model_file import (
+from lockstep.backends.onnx_model import ACTIVATIONS
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.foreign import first_line
+from lockstep.harness.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -40,9 +40,9 @@ from harness.model_file import (
     several,
     unfit,
 )
-from harness.problem import Array, Arrays, Problem, Weights
-from harness.serve import THREADS
-from harness.trace import Stopwatch, Trace
+from lockstep.harness.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.serve import THREADS
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("onnx", "onnxruntime")
 INSTALL = "lockstep-rnn[onnx]"

@@ -14,11 +14,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from harness.array_file import load_safetensors
-from harness.case import Case
-from harness.dialect import DIALECTS, guess
-from harness.errors import ConvertError
-from harness.model_file import (
+from lockstep.harness.array_file import load_safetensors
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS, guess
+from lockstep.harness.errors import ConvertError
+from lockstep.harness.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -34,9 +34,9 @@ from harness.model_file import (
     unfit,
     with_own_weights,
 )
-from harness.problem import Arrays, Problem
-from harness.tensors import Lane
-from harness.trace import Trace
+from lockstep.harness.problem import Arrays, Problem
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Trace
 
 DIALECT = "torch"
 RUNNER = "torch_lstm"
@@ -88,13 +88,13 @@ def read(file: ModelFile, value: Any) -> Model:
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
     model = _model()
-    own = importlib.import_module(f"backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
+    own = importlib.import_module(f"lockstep.backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
     return "; ".join(filter(None, (unfit(model, case), own))) or None
 
 
 def run(problem: Problem) -> Trace:
     """Run ``torch_lstm`` on the data of ``problem``, with the file's weights."""
-    return importlib.import_module(f"backends.{RUNNER}").run(with_own_weights(problem, _model()))
+    return importlib.import_module(f"lockstep.backends.{RUNNER}").run(with_own_weights(problem, _model()))
 
 
 @cache

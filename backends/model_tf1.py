@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
-from harness.case import Case
-from harness.dialect import DIALECTS
-from harness.foreign import first_line
-from harness.model_file import (
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.foreign import first_line
+from lockstep.harness.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -33,8 +33,8 @@ from harness.model_file import (
     unfit,
     with_own_weights,
 )
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"
@@ -96,13 +96,13 @@ def read(file: ModelFile, value: Any) -> Model:
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
     model = _model()
-    own = importlib.import_module(f"backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
+    own = importlib.import_module(f"lockstep.backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
     return "; ".join(filter(None, (unfit(model, case), own))) or None
 
 
 def run(problem: Problem) -> Trace:
     """Run ``tf_dynamic_rnn`` on the data of ``problem``, with the file's weights."""
-    return importlib.import_module(f"backends.{RUNNER}").run(with_own_weights(problem, _model()))
+    return importlib.import_module(f"lockstep.backends.{RUNNER}").run(with_own_weights(problem, _model()))
 
 
 @cache

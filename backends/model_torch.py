@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from msgspec.structs import replace
 
-from backends import torch_lstm
-from harness.case import Case
-from harness.dialect import DIALECTS
-from harness.model_file import (
+from lockstep.backends import torch_lstm
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -30,10 +30,10 @@ from harness.model_file import (
     several,
     unfit,
 )
-from harness.problem import Problem
-from harness.serve_model import value_of
-from harness.tensors import Lane
-from harness.trace import Stopwatch, Trace
+from lockstep.harness.problem import Problem
+from lockstep.harness.serve_model import value_of
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backends import numpy_backward, numpy_loop
-from backends.numpy_operations import gates, matmul, sigmoid
-from harness.case import Case
-from harness.decoder_problem import DecoderProblem, DecoderWeights
-from harness.problem import Array, Arrays, Weights
-from harness.tensors import Lane, has_weight_steps
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import numpy_backward, numpy_loop
+from lockstep.backends.numpy_operations import gates, matmul, sigmoid
+from lockstep.harness.case import Case
+from lockstep.harness.decoder_problem import DecoderProblem, DecoderWeights
+from lockstep.harness.problem import Array, Arrays, Weights
+from lockstep.harness.tensors import Lane, has_weight_steps
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("numpy",)
 MODEL = "attention_decoder"

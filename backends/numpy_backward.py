@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from backends.numpy_operations import ACTIVATIONS, SLOPES, gates, keep, matmul
-from harness.case import LSTM
-from harness.problem import Array, Arrays, Problem, Weights
-from harness.tensors import Lane, has_weight_steps, name_of
+from lockstep.backends.numpy_operations import ACTIVATIONS, SLOPES, gates, keep, matmul
+from lockstep.harness.case import LSTM
+from lockstep.harness.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.tensors import Lane, has_weight_steps, name_of
 
 if TYPE_CHECKING:
-    from backends.numpy_loop import Step
+    from lockstep.backends.numpy_loop import Step
 
 
 class Walk(NamedTuple):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backends import numpy_backward
-from backends.numpy_operations import ACTIVATIONS, gates, held, keep, matmul
-from harness.case import LSTM, Case
-from harness.problem import Array, Arrays, Problem, Weights
-from harness.tensors import name_of
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import numpy_backward
+from lockstep.backends.numpy_operations import ACTIVATIONS, gates, held, keep, matmul
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.tensors import name_of
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("numpy",)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.problem import Array
+from lockstep.harness.problem import Array
 
 
 def sigmoid(z: Array) -> Array:

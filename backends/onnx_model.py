@@ -20,9 +20,9 @@ import onnx
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS, store_cell
-from harness.problem import Arrays, Problem, dtype_of
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS, store_cell
+from lockstep.harness.problem import Arrays, Problem, dtype_of
 
 ONNX = DIALECTS["onnx"]
 # By dtype, and what is left: opset, and the version of the file format that came with it.

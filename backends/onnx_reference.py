@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from onnx.reference import ReferenceEvaluator
 
-from backends import onnx_model
-from harness.case import Case
-from harness.problem import Problem
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import onnx_model
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("onnx",)
 INSTALL = "lockstep-rnn[onnx]"

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import onnxruntime
 
-from backends import onnx_model
-from harness.case import Case
-from harness.problem import Problem
-from harness.serve import THREADS
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import onnx_model
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.serve import THREADS
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("onnxruntime", "onnx")
 INSTALL = "lockstep-rnn[onnx]"

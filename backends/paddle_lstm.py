@@ -19,11 +19,11 @@ import numpy as np
 import paddle
 from msgspec.structs import replace
 
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS, gradients_of, store_cell
-from harness.problem import Array, Arrays, Problem, Weights
-from harness.tensors import lanes, name_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
+from lockstep.harness.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.tensors import lanes, name_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("paddle",)
 INSTALL = "lockstep-rnn[paddle]"

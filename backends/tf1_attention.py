@@ -14,13 +14,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import tf_cells
-from backends.tf1_graph import parameters_of, reads_of
-from harness.case import LSTM, Case, Run
-from harness.decoder_problem import DecoderProblem, DecoderWeights
-from harness.problem import Array, Arrays, Weights
-from harness.tensors import decoder_weight_shapes, has_weight_steps
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import tf_cells
+from lockstep.backends.tf1_graph import parameters_of, reads_of
+from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.decoder_problem import DecoderProblem, DecoderWeights
+from lockstep.harness.problem import Array, Arrays, Weights
+from lockstep.harness.tensors import decoder_weight_shapes, has_weight_steps
+from lockstep.harness.trace import Stopwatch, Trace
 
 tf1 = tf.compat.v1
 

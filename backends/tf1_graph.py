@@ -13,12 +13,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import inventory_tf1, tf_cells
-from harness.case import LSTM, Case, Run
-from harness.inventory import inventory_of, readers_text
-from harness.problem import Arrays, Problem
-from harness.tensors import Lane, has_weight_steps, lanes, name_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import inventory_tf1, tf_cells
+from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.inventory import inventory_of, readers_text
+from lockstep.harness.problem import Arrays, Problem
+from lockstep.harness.tensors import Lane, has_weight_steps, lanes, name_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 tf1 = tf.compat.v1
 

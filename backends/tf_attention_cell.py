@@ -9,11 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import tf1_attention
-from backends.tf1_attention import unsupported as unsupported  # noqa: PLC0414 (both backends refuse alike)
-from harness.case import LSTM
-from harness.decoder_problem import DecoderProblem
-from harness.trace import Trace
+from lockstep.backends import tf1_attention
+from lockstep.backends.tf1_attention import unsupported as unsupported  # noqa: PLC0414 (both backends refuse alike)
+from lockstep.harness.case import LSTM
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

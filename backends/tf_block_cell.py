@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from backends import lanes, tf_block, tf_network
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS, store_cell
-from harness.problem import Problem
-from harness.tensors import Lane
-from harness.trace import Trace
+from lockstep.backends import lanes, tf_block, tf_network
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS, store_cell
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"

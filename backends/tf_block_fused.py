@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from backends import tf_block, tf_block_layers
-from harness.case import Case
-from harness.dialect import DIALECTS
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import tf_block, tf_block_layers
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"

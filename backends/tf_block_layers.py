@@ -15,12 +15,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import lanes, tf_block, tf_network
-from harness.case import LSTM
-from harness.dialect import Dialect, store_cell
-from harness.problem import Problem
-from harness.tensors import Lane
-from harness.trace import Trace
+from lockstep.backends import lanes, tf_block, tf_network
+from lockstep.harness.case import LSTM
+from lockstep.harness.dialect import Dialect, store_cell
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Trace
 
 
 def run(problem: Problem, operation: Callable[..., Any], dialect: Dialect) -> Trace:

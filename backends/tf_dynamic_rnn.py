@@ -11,10 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import tf1_graph, tf_cells, tf_layers
-from harness.case import Case
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import tf1_graph, tf_cells, tf_layers
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

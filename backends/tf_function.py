@@ -6,10 +6,10 @@ Canonical equations and weights: the loop is that of ``backends.tf_step``. Sourc
 
 from __future__ import annotations
 
-from backends import tf_step
-from harness.case import Case
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import tf_step
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"

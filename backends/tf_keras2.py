@@ -13,10 +13,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from backends import keras_layers, keras_on_tf
-from harness.case import LSTM, Case
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import keras_layers, keras_on_tf
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

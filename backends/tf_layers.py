@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends.tf1_graph import Network, Unrolled
+from lockstep.backends.tf1_graph import Network, Unrolled
 
 tf1 = tf.compat.v1
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from backends import tf1_graph, tf_cells
-from harness.case import Case
-from harness.problem import Problem
-from harness.tensors import name_of
-from harness.trace import Trace
+from lockstep.backends import tf1_graph, tf_cells
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import name_of
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

@@ -7,12 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from backends import lanes
-from harness.case import LSTM
-from harness.dialect import Dialect, gradients_of
-from harness.problem import Arrays, Problem
-from harness.tensors import Lane, name_of
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import lanes
+from lockstep.harness.case import LSTM
+from lockstep.harness.dialect import Dialect, gradients_of
+from lockstep.harness.problem import Arrays, Problem
+from lockstep.harness.tensors import Lane, name_of
+from lockstep.harness.trace import Stopwatch, Trace
 
 Weights = dict[str, Any]
 # From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what

@@ -13,12 +13,12 @@ from typing import Any
 import tensorflow as tf
 from msgspec.structs import replace
 
-from backends import lanes, tf_network
-from harness.case import LSTM
-from harness.dialect import CANONICAL
-from harness.problem import Problem
-from harness.tensors import Lane
-from harness.trace import Trace
+from lockstep.backends import lanes, tf_network
+from lockstep.harness.case import LSTM
+from lockstep.harness.dialect import CANONICAL
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Trace
 
 
 def run(problem: Problem, *, jit_compile: bool) -> Trace:

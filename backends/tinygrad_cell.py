@@ -20,12 +20,12 @@ from tinygrad.dtype import dtypes
 from tinygrad.nn import LSTMCell
 from tinygrad.tensor import Tensor
 
-from backends import lanes
-from harness.case import Case
-from harness.dialect import DIALECTS, gradients_of, store_cell
-from harness.problem import Array, Problem, dtype_of
-from harness.tensors import Lane, name_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import lanes
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
+from lockstep.harness.problem import Array, Problem, dtype_of
+from lockstep.harness.tensors import Lane, name_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("tinygrad",)
 INSTALL = "lockstep-rnn[tinygrad]"

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from backends.torch_lstm import array_of, run_lstm, tensor_of
-from harness.case import LSTM, AttentionDecoder, Case
-from harness.decoder_problem import DecoderProblem
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends.torch_lstm import array_of, run_lstm, tensor_of
+from lockstep.harness.case import LSTM, AttentionDecoder, Case
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

@@ -11,14 +11,14 @@ from functools import lru_cache
 
 import torch
 
-from backends import lanes, torch_network
-from backends.torch_lstm import tensor_of
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS, store_cell
-from harness.problem import Problem
-from harness.tensors import Lane, name_of
-from harness.tensors import lanes as lanes_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import lanes, torch_network
+from lockstep.backends.torch_lstm import tensor_of
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS, store_cell
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane, name_of
+from lockstep.harness.tensors import lanes as lanes_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

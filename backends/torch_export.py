@@ -18,13 +18,13 @@ import onnxruntime
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from backends.torch_lstm import tensor_of
-from harness.case import Case
-from harness.dialect import DIALECTS, store_cell
-from harness.problem import Problem
-from harness.serve import THREADS
-from harness.tensors import Lane
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends.torch_lstm import tensor_of
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import DIALECTS, store_cell
+from lockstep.harness.problem import Problem
+from lockstep.harness.serve import THREADS
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 TORCH = DIALECTS["torch"]
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from harness.case import LSTM, Case
-from harness.dialect import DIALECTS, store_cell
-from harness.problem import Array, Arrays, Problem, dtype_of
-from harness.tensors import Lane, lanes, name_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.case import LSTM, Case
+from lockstep.harness.dialect import DIALECTS, store_cell
+from lockstep.harness.problem import Array, Arrays, Problem, dtype_of
+from lockstep.harness.tensors import Lane, lanes, name_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from backends import lanes
-from backends.torch_lstm import array_of, tensor_of
-from harness.dialect import Dialect, gradients_of
-from harness.problem import Problem
-from harness.tensors import Lane, name_of
-from harness.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import lanes
+from lockstep.backends.torch_lstm import array_of, tensor_of
+from lockstep.harness.dialect import Dialect, gradients_of
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane, name_of
+from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 Weights = dict[str, torch.Tensor]
 # From a lane's cell, x (T, B, I), its first state and, where sequences differ in length, which timesteps are valid

@@ -6,10 +6,10 @@ Modules, lengths and the run are as ``backends.torch_export`` says. Source: PyTo
 
 from __future__ import annotations
 
-from backends import torch_export
-from harness.case import Case
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import torch_export
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("torch", "onnx", "onnxscript", "onnxruntime")
 INSTALL = "lockstep-rnn[torch,onnx]"

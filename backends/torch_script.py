@@ -10,14 +10,14 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from backends import lanes, torch_network
-from backends.torch_lstm import tensor_of
-from backends.torch_step import Settings, settings_of, step, weights_of
-from harness.case import Case
-from harness.dialect import CANONICAL
-from harness.problem import Problem
-from harness.tensors import Lane
-from harness.trace import Stopwatch, Trace
+from lockstep.backends import lanes, torch_network
+from lockstep.backends.torch_lstm import tensor_of
+from lockstep.backends.torch_step import Settings, settings_of, step, weights_of
+from lockstep.harness.case import Case
+from lockstep.harness.dialect import CANONICAL
+from lockstep.harness.problem import Problem
+from lockstep.harness.tensors import Lane
+from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

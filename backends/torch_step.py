@@ -8,8 +8,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from harness.case import LSTM
-from harness.problem import Weights
+from lockstep.harness.case import LSTM
+from lockstep.harness.problem import Weights
 
 # What a cell computes, as plain values: recurrent activation, activation, cell activation, clip, coupling.
 Settings = tuple[str, str, str, float, bool]

@@ -9,18 +9,18 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from harness.attention_faults import decoder_faults
-from harness.case import Case
-from harness.catalogue import catalogue
-from harness.decoder_problem import problem_of
-from harness.execution import Execution
-from harness.faults import Fault
-from harness.interpret import interpret_values, returns_as_computed
-from harness.messages import seen
-from harness.noise import LIMIT_SIGMA
-from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor, expect
-from harness.variations import variations
+from lockstep.harness.attention_faults import decoder_faults
+from lockstep.harness.case import Case
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.decoder_problem import problem_of
+from lockstep.harness.execution import Execution
+from lockstep.harness.faults import Fault
+from lockstep.harness.interpret import interpret_values, returns_as_computed
+from lockstep.harness.messages import seen
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import Expected, ExpectedTensor, expect
+from lockstep.harness.variations import variations
 
 # What a port or a backend returns; gates are seldom exposed.
 SEEN = ("h", "c")

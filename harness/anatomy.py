@@ -15,22 +15,22 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from harness.curves import CURVES
-from harness.diagnose import MEASURED_MAP, chosen, confirmed
-from harness.execution import CANONICAL, GATES, Execution, merged
-from harness.faults import FAMILIES
-from harness.measure.curves import Reading, Response, describe_curve, read_curves, response, sparkline
-from harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules, unused_gates
-from harness.measure.precision import Kept, measure_precision
-from harness.measure.wiring import Wiring, measure_wiring
-from harness.messages import number
-from harness.noise import LIMIT_SIGMA
-from harness.observation import Observation
-from harness.problem import Problem
-from harness.refine import refined
-from harness.results import Diagnosis
-from harness.search import Explanation, Search
-from harness.subject import Subject, posed
+from lockstep.harness.curves import CURVES
+from lockstep.harness.diagnose import MEASURED_MAP, chosen, confirmed
+from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
+from lockstep.harness.faults import FAMILIES
+from lockstep.harness.measure.curves import Reading, Response, describe_curve, read_curves, response, sparkline
+from lockstep.harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules, unused_gates
+from lockstep.harness.measure.precision import Kept, measure_precision
+from lockstep.harness.measure.wiring import Wiring, measure_wiring
+from lockstep.harness.messages import number
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.observation import Observation
+from lockstep.harness.problem import Problem
+from lockstep.harness.refine import refined
+from lockstep.harness.results import Diagnosis
+from lockstep.harness.search import Explanation, Search
+from lockstep.harness.subject import Subject, posed
 
 Array = NDArray[Any]
 Changes = dict[str, Any]
@@ -83,7 +83,7 @@ def explain_measured(subject: Subject, seen: Sequence[Observation], others: Sequ
 
 
 def _told(found: list[Explanation], seen: Sequence[Observation], others: Sequence[Problem]) -> list[Diagnosis]:
-    from harness.diagnose import told
+    from lockstep.harness.diagnose import told
 
     if not found:
         return []

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from harness.case import Case
-from harness.compare import limit_for
-from harness.decoder_problem import AnyProblem
-from harness.diagnose import diagnose_runs, unexplained
-from harness.observation import Observation
-from harness.port import LocalPort, Port, Reply
-from harness.results import Diagnosis, Limit, RunResult
-from harness.run import Problems, judge_answer
-from harness.serve import Answer
-from harness.variations import explain
+from lockstep.harness.case import Case
+from lockstep.harness.compare import limit_for
+from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.diagnose import diagnose_runs, unexplained
+from lockstep.harness.observation import Observation
+from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.results import Diagnosis, Limit, RunResult
+from lockstep.harness.run import Problems, judge_answer
+from lockstep.harness.serve import Answer
+from lockstep.harness.variations import explain
 
 FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
 ATTENTION, NETWORK = "attention", "network"  # families of what ``harness.variations`` explains

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from harness.errors import CaseError, LockstepError, TraceError
+from lockstep.harness.errors import CaseError, LockstepError, TraceError
 
 Arrays = dict[str, NDArray[Any]]
 

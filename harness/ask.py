@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from harness.anatomy import Anatomy, anatomy
-from harness.backend import find_backends, unknown
-from harness.check import TWO_BIASES
-from harness.errors import BackendError, LockstepError
-from harness.port import Port, parse_target
-from harness.subject import BackendSubject, PortSubject
-from harness.worker import Worker
+from lockstep.harness.anatomy import Anatomy, anatomy
+from lockstep.harness.backend import find_backends, unknown
+from lockstep.harness.check import TWO_BIASES
+from lockstep.harness.errors import BackendError, LockstepError
+from lockstep.harness.port import Port, parse_target
+from lockstep.harness.subject import BackendSubject, PortSubject
+from lockstep.harness.worker import Worker
 
 
 def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anatomy:

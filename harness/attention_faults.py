@@ -15,11 +15,11 @@ from typing import Literal
 
 import numpy as np
 
-from harness.decoder_problem import DecoderProblem
-from harness.execution import GATES
-from harness.problem import Array, Arrays
-from harness.reference import RIGHT_DECODER, DecoderWay, Expected, expect_decoder
-from harness.spread import widened
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.execution import GATES
+from lockstep.harness.problem import Array, Arrays
+from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, Expected, expect_decoder
+from lockstep.harness.spread import widened
 
 # Gives the way and the problem to run; None where a problem has no place for the fault.
 Deviation = Callable[[DecoderProblem], tuple[DecoderProblem, DecoderWay] | None]

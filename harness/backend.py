@@ -25,8 +25,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from harness.case import Case
-from harness.errors import BackendError
+from lockstep.harness.case import Case
+from lockstep.harness.errors import BackendError
 
 GROUP = "lockstep.backends"
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.execution import CANONICAL
-from harness.faults import FAMILIES
-from harness.messages import number
-from harness.noise import LIMIT_SIGMA
-from harness.observation import Observation
-from harness.port import Reply
-from harness.problem import Problem
-from harness.results import Diagnosis
+from lockstep.harness.execution import CANONICAL
+from lockstep.harness.faults import FAMILIES
+from lockstep.harness.messages import number
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.observation import Observation
+from lockstep.harness.port import Reply
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import Diagnosis
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

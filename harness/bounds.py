@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import LockstepError
-from harness.tell import tell
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.tell import tell
 
 if TYPE_CHECKING:
-    from harness.results import Limit
+    from lockstep.harness.results import Limit
 
 
 def check_positive(**options: float | None) -> None:
@@ -26,7 +26,7 @@ def check_positive(**options: float | None) -> None:
 
 def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[Limit | None, float]:
     """Give limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is told."""
-    from harness.limits import find_settings
+    from lockstep.harness.limits import find_settings
 
     settings = find_settings(Path.cwd())
     text = settings.without(limit=limit, timeout=timeout).text()

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr, replace
 
-from harness.errors import CaseError
+from lockstep.harness.errors import CaseError
 
 Size = Annotated[int, Meta(ge=1, le=2**20)]
 ValueKind = Literal["zeros", "ones", "uniform", "probe"]

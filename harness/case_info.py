@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.case import LSTM, AttentionDecoder, Case
-from harness.results import CaseInfo
+from lockstep.harness.case import LSTM, AttentionDecoder, Case
+from lockstep.harness.results import CaseInfo
 
 
 def case_info(case: Case) -> CaseInfo:

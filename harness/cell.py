@@ -8,12 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.curves import CURVES, sigmoid
-from harness.dialect import uneven
-from harness.execution import GATES, Execution
-from harness.noise import Noise
-from harness.problem import Problem
-from harness.rules import BATCHES, CELLS, FEATURES, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS, rounded, time_rule
+from lockstep.harness.curves import CURVES, sigmoid
+from lockstep.harness.dialect import uneven
+from lockstep.harness.execution import GATES, Execution
+from lockstep.harness.noise import Noise
+from lockstep.harness.problem import Problem
+from lockstep.harness.rules import (
+    BATCHES,
+    CELLS,
+    FEATURES,
+    HIDDEN,
+    INITIAL,
+    KERNELS,
+    LAYOUTS,
+    PARTS,
+    rounded,
+    time_rule,
+)
 
 Array = NDArray[Any]
 

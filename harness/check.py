@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
-from harness.adequacy import adequacy
-from harness.anatomy import curve_facts, explain_measured
-from harness.answers_of_ports import FRESH_SEED, explained, judged, observed
-from harness.behaviour import behaviour, differs_by_step, dropped, made_anew
-from harness.case import Case
-from harness.check_decoder import check_decoder
-from harness.counterfactual import with_counterfactuals
-from harness.diagnose import (
+from lockstep.harness.adequacy import adequacy
+from lockstep.harness.anatomy import curve_facts, explain_measured
+from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, observed
+from lockstep.harness.behaviour import behaviour, differs_by_step, dropped, made_anew
+from lockstep.harness.case import Case
+from lockstep.harness.check_decoder import check_decoder
+from lockstep.harness.counterfactual import with_counterfactuals
+from lockstep.harness.diagnose import (
     MEASURED_MAP,
     NARROW,
     NOT_FINITE,
@@ -27,17 +27,17 @@ from harness.diagnose import (
     several,
     unexplained,
 )
-from harness.errors import LockstepError
-from harness.execution import CANONICAL
-from harness.measure.precision import measure_precision, narrow
-from harness.measure.use import T, scales, unused_at
-from harness.noise import LIMIT_SIGMA
-from harness.observation import Observation
-from harness.port import LocalPort, Port, Reply
-from harness.problem import Problem
-from harness.results import Diagnosis, Limit, RunResult
-from harness.run import Problems
-from harness.subject import PortSubject
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.execution import CANONICAL
+from lockstep.harness.measure.precision import measure_precision, narrow
+from lockstep.harness.measure.use import T, scales, unused_at
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.observation import Observation
+from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import Diagnosis, Limit, RunResult
+from lockstep.harness.run import Problems
+from lockstep.harness.subject import PortSubject
 
 # Layouts that store b as two biases, which a port may add wrongly.
 TWO_BIASES = frozenset({"torch", "onnx"})
@@ -284,7 +284,7 @@ def _held(port: Port | LocalPort, cases: Sequence[Case], found: list[Diagnosis])
 
 
 def _shipped_problems() -> list[Problem]:
-    from harness.find_cases import find_cases
+    from lockstep.harness.find_cases import find_cases
 
     small = [one.case for one in find_cases([]) if one.case.plain and one.case.run.timesteps <= 50]  # noqa: PLR2004
     return [Problem.from_case(case) for case in small]
@@ -310,7 +310,7 @@ def cases_of(names: Sequence[str], *, decoder: bool = False) -> list[Case]:
     Raises:
         LockstepError: If a case is unknown.
     """
-    from harness.find_cases import find_cases
+    from lockstep.harness.find_cases import find_cases
 
     wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
     cases = [one.case for one in find_cases(names) if names or wanted(one.case)]
@@ -324,7 +324,7 @@ def left_out(checked: Sequence[str] = ()) -> list[str]:
 
     ``checked``: the cases that a check without names ran; if they are decoders nothing of their kind was left out.
     """
-    from harness.find_cases import find_cases
+    from lockstep.harness.find_cases import find_cases
 
     cases = [one.case for one in find_cases([])]
     if any(case.name in checked and case.model != "lstm" for case in cases):

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from harness.answers_of_ports import FRESH_SEED, explained, judged, observed
-from harness.case import Case
-from harness.counterfactual import with_counterfactuals
-from harness.decoder_problem import DecoderProblem
-from harness.port import LocalPort, Port, Reply
-from harness.problem import dtype_of
-from harness.reference import expect_decoder
-from harness.results import Diagnosis, Limit, RunResult
-from harness.run import Problems
-from harness.sharing import diagnosis_of, unshared
+from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, observed
+from lockstep.harness.case import Case
+from lockstep.harness.counterfactual import with_counterfactuals
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.problem import dtype_of
+from lockstep.harness.reference import expect_decoder
+from lockstep.harness.results import Diagnosis, Limit, RunResult
+from lockstep.harness.run import Problems
+from lockstep.harness.sharing import diagnosis_of, unshared
 
 
 def check_decoder(

@@ -13,22 +13,22 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import App, Parameter
 
-from harness.commands.adequacy import adequacy
-from harness.commands.anatomy import anatomy
-from harness.commands.backends import backends
-from harness.commands.cases import cases
-from harness.commands.check import check
-from harness.commands.compare import compare
-from harness.commands.convert import convert
-from harness.commands.findings import findings
-from harness.commands.record import record
-from harness.commands.report import report
-from harness.commands.run import run
-from harness.commands.schema import schema
-from harness.commands.variables import variables
-from harness.console import console_beside
-from harness.errors import LockstepError
-from harness.tell import INTERRUPTED, WRONG_REQUEST, complain
+from lockstep.harness.commands.adequacy import adequacy
+from lockstep.harness.commands.anatomy import anatomy
+from lockstep.harness.commands.backends import backends
+from lockstep.harness.commands.cases import cases
+from lockstep.harness.commands.check import check
+from lockstep.harness.commands.compare import compare
+from lockstep.harness.commands.convert import convert
+from lockstep.harness.commands.findings import findings
+from lockstep.harness.commands.record import record
+from lockstep.harness.commands.report import report
+from lockstep.harness.commands.run import run
+from lockstep.harness.commands.schema import schema
+from lockstep.harness.commands.variables import variables
+from lockstep.harness.console import console_beside
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.tell import INTERRUPTED, WRONG_REQUEST, complain
 
 COMMANDS = (
     run, check, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases, schema,
@@ -63,7 +63,7 @@ def install_completion(
     """Have bash, zsh, fish or PowerShell complete commands, options and names."""
     from cyclopts.completion import ShellDetectionError
 
-    from harness.terminal import plain
+    from lockstep.harness.terminal import plain
 
     try:
         script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)

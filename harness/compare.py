@@ -12,15 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.case import Case
-from harness.decoder_problem import AnyProblem, DecoderProblem
-from harness.errors import CaseError
-from harness.noise import LIMIT_SIGMA
-from harness.reference import Expected, ExpectedTensor, expect_decoder_steps, expect_steps, turned
-from harness.results import Difference, Golden, Limit, Local, PerTimestep, TensorResult, difference_at, first_beyond
-from harness.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of
-from harness.trace import Trace, check_trace
-from harness.ulp import ulp_buffer, ulp_largest
+from lockstep.harness.case import Case
+from lockstep.harness.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.errors import CaseError
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.reference import Expected, ExpectedTensor, expect_decoder_steps, expect_steps, turned
+from lockstep.harness.results import (
+    Difference,
+    Golden,
+    Limit,
+    Local,
+    PerTimestep,
+    TensorResult,
+    difference_at,
+    first_beyond,
+)
+from lockstep.harness.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of
+from lockstep.harness.trace import Trace, check_trace
+from lockstep.harness.ulp import ulp_buffer, ulp_largest
 
 Array = NDArray[Any]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from harness.array_file import load_arrays, save_safetensors
-from harness.backend import unknown
-from harness.dialect import DIALECTS, Array, Arrays, Dialect, guess, pack, summed, unpack, with_forget_bias
-from harness.errors import ConvertError
+from lockstep.harness.array_file import load_arrays, save_safetensors
+from lockstep.harness.backend import unknown
+from lockstep.harness.dialect import DIALECTS, Array, Arrays, Dialect, guess, pack, summed, unpack, with_forget_bias
+from lockstep.harness.errors import ConvertError
 
 SUFFIXES = (".safetensors", ".npz")
 NUMPY_TYPES = r"BOOL|C64|F(16|32|64)|[IU](8|16|32|64)"  # as a .safetensors file calls them

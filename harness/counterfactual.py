@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from harness.attention_faults import decoder_faults
-from harness.decoder_problem import DecoderProblem
-from harness.details import with_counterfactual
-from harness.diagnose import MEASURED_MAP, ONLY_IN, execution_of
-from harness.errors import LockstepError
-from harness.interpret import interpret
-from harness.observation import Observation
-from harness.reference import Expected
-from harness.results import Diagnosis, RunResult
-from harness.variations import variations
+from lockstep.harness.attention_faults import decoder_faults
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.details import with_counterfactual
+from lockstep.harness.diagnose import MEASURED_MAP, ONLY_IN, execution_of
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.interpret import interpret
+from lockstep.harness.observation import Observation
+from lockstep.harness.reference import Expected
+from lockstep.harness.results import Diagnosis, RunResult
+from lockstep.harness.variations import variations
 
 
 def with_counterfactuals(runs: Sequence[RunResult], seen: Sequence[Observation]) -> list[RunResult]:

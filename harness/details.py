@@ -13,11 +13,11 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.results import Detail, TensorResult
-from harness.tensors import TIMED, WEIGHT_STEPS, kind_of
+from lockstep.harness.results import Detail, TensorResult
+from lockstep.harness.tensors import TIMED, WEIGHT_STEPS, kind_of
 
 if TYPE_CHECKING:
-    from harness.reference import ExpectedTensor
+    from lockstep.harness.reference import ExpectedTensor
 
 Array = NDArray[Any]
 Place = tuple[int, ...]

@@ -13,16 +13,16 @@ import numpy as np
 from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
-from harness.curves import sigmoid
-from harness.execution import CANONICAL, Execution
-from harness.interpret import interpret
-from harness.messages import number
-from harness.noise import LIMIT_SIGMA, roundoff
-from harness.observation import Observation
-from harness.problem import Problem
-from harness.results import Diagnosis, RunResult
-from harness.search import Explanation, Search
-from harness.variations import explain
+from lockstep.harness.curves import sigmoid
+from lockstep.harness.execution import CANONICAL, Execution
+from lockstep.harness.interpret import interpret
+from lockstep.harness.messages import number
+from lockstep.harness.noise import LIMIT_SIGMA, roundoff
+from lockstep.harness.observation import Observation
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import Diagnosis, RunResult
+from lockstep.harness.search import Explanation, Search
+from lockstep.harness.variations import explain
 
 Array = NDArray[Any]
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.errors import ConvertError
+from lockstep.harness.errors import ConvertError
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from harness.execution import GATES, Execution, merged
+from lockstep.harness.execution import GATES, Execution, merged
 
 
 class Family(Struct, frozen=True):

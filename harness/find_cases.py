@@ -12,9 +12,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.backend import unknown
-from harness.case import Case, load_case
-from harness.errors import CaseError
+from lockstep.harness.backend import unknown
+from lockstep.harness.case import Case, load_case
+from lockstep.harness.errors import CaseError
 
 GROUP = "lockstep.cases"
 

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from harness.backend import unknown
-from harness.case import LSTM, AttentionDecoder, Case, Run
-from harness.errors import LockstepError
+from lockstep.harness.backend import unknown
+from lockstep.harness.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.errors import LockstepError
 
 GROUP = "lockstep.cases"
 KINDS = {

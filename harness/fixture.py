@@ -14,15 +14,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from harness.case import Case
-from harness.case_info import case_info
-from harness.check import cases_of, check
-from harness.errors import LockstepError
-from harness.limits import Settings, find_settings
-from harness.messages import check_text, first_diverging, printable, text_of
-from harness.port import is_decoder_port, port_of
-from harness.results import Results, RunResult
-from harness.run import environment
+from lockstep.harness.case import Case
+from lockstep.harness.case_info import case_info
+from lockstep.harness.check import cases_of, check
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.limits import Settings, find_settings
+from lockstep.harness.messages import check_text, first_diverging, printable, text_of
+from lockstep.harness.port import is_decoder_port, port_of
+from lockstep.harness.results import Results, RunResult
+from lockstep.harness.run import environment
 
 CaseNames = str | PathLike[str] | Sequence[str | PathLike[str]]
 

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.port_form import PortError
+from lockstep.harness.port_form import PortError
 
 Array = NDArray[Any]
 

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from harness.errors import LockstepError
-from harness.messages import printable, text_of
-from harness.overview import MANY, alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
-from harness.place import Place, Places
-from harness.results import Results, RunResult
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.messages import printable, text_of
+from lockstep.harness.overview import MANY, alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
+from lockstep.harness.place import Place, Places
+from lockstep.harness.results import Results, RunResult
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_BYTES = 2**20  # of a step's summary; a larger one is refused as a whole

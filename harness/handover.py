@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.console import console_beside, error_console
-from harness.errors import LockstepError
-from harness.output import check_outputs, write_json, write_outputs
-from harness.place import Places
-from harness.results import Results
+from lockstep.harness.console import console_beside, error_console
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.output import check_outputs, write_json, write_outputs
+from lockstep.harness.place import Places
+from lockstep.harness.results import Results
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Wanted:
         check_outputs(self.json, self.html)
         check_outputs(self.sarif, None)
         if self.github:
-            from harness.github import summary_file
+            from lockstep.harness.github import summary_file
 
             summary_file()
 
@@ -66,7 +66,7 @@ def hand_over(results: Results, wanted: Wanted, places: Places, show: Callable[[
     """
     page = write_outputs(results, wanted.json, wanted.html, details=wanted.details)
     if wanted.sarif is not None:
-        from harness.sarif import results_as_sarif
+        from lockstep.harness.sarif import results_as_sarif
 
         write_json(results_as_sarif(results, places), wanted.sarif)
     console = wanted.console
@@ -82,7 +82,7 @@ def hand_over(results: Results, wanted: Wanted, places: Places, show: Callable[[
 
 def hand_over_as_table(results: Results, wanted: Wanted, places: Places) -> int:
     """Hand results over, shown as the table case x backend with the text of what is not right."""
-    from harness.terminal import show_results
+    from lockstep.harness.terminal import show_results
 
     return hand_over(results, wanted, places, lambda console: show_results(console, results.runs, quiet=wanted.quiet))
 
@@ -90,13 +90,13 @@ def hand_over_as_table(results: Results, wanted: Wanted, places: Places) -> int:
 def _as_text(wanted: Wanted, console: Console) -> AbstractContextManager[None]:
     if not wanted.github:
         return nullcontext()
-    from harness.github import commands_stopped
+    from lockstep.harness.github import commands_stopped
 
     return commands_stopped(console.file)
 
 
 def _tell_github(results: Results, places: Places, console: Console) -> None:
-    from harness.github import annotation_commands, summary_file, write_summary
+    from lockstep.harness.github import annotation_commands, summary_file, write_summary
 
     # Not through rich, which would wrap a command.
     for command in annotation_commands(results.runs, places):

@@ -15,12 +15,12 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.cell import Cell
-from harness.execution import CANONICAL, Execution
-from harness.noise import Noise
-from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor
-from harness.rules import (
+from lockstep.harness.cell import Cell
+from lockstep.harness.execution import CANONICAL, Execution
+from lockstep.harness.noise import Noise
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import Expected, ExpectedTensor
+from lockstep.harness.rules import (
     BATCHES,
     CHAINED,
     LENGTHS,

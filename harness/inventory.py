@@ -21,7 +21,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError
 
 FORMAT = 1
 

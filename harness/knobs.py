@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from harness.execution import NONE, ONCE
-from harness.faults import FAMILIES, Fault, of_gate
+from lockstep.harness.execution import NONE, ONCE
+from lockstep.harness.faults import FAMILIES, Fault, of_gate
 
 Array = NDArray[Any]
 Changes = dict[str, Any]

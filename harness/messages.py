@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.adequacy import Adequacy
-    from harness.anatomy import Anatomy
-    from harness.results import Diagnosis, Difference, RunResult, TensorResult
+    from lockstep.harness.adequacy import Adequacy
+    from lockstep.harness.anatomy import Anatomy
+    from lockstep.harness.results import Diagnosis, Difference, RunResult, TensorResult
 
 
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.curves import CURVES
-from harness.dialect import Dialect
-from harness.execution import CANONICAL, GATES, Execution, merged
+from lockstep.harness.curves import CURVES
+from lockstep.harness.dialect import Dialect
+from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
 
 
 def misread(stored: Dialect, read: Dialect) -> Execution:

@@ -22,10 +22,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.case import LSTM, Case, Values
-from harness.dialect import GATES, summed, with_forget_bias
-from harness.problem import Problem, Weights, digest_of, dtype_of
-from harness.tensors import lanes, name_of
+from lockstep.harness.case import LSTM, Case, Values
+from lockstep.harness.dialect import GATES, summed, with_forget_bias
+from lockstep.harness.problem import Problem, Weights, digest_of, dtype_of
+from lockstep.harness.tensors import lanes, name_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

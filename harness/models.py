@@ -23,24 +23,24 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from harness.array_file import save_safetensors
-from harness.backend import BackendInfo, find_backends, read_info
-from harness.case import LSTM, Case, Values
-from harness.diagnose import UNEXPLAINED
-from harness.errors import LockstepError
-from harness.find_cases import FoundCase
-from harness.messages import number
-from harness.model_file import Model, ModelFile, environment_of, fitted
-from harness.model_weights import difference_lines, misfit, setting_differences, weight_differences
-from harness.port import Watch, own_stack, parse_target
-from harness.problem import dtype_of
-from harness.results import Diagnosis, RunResult
-from harness.run import run_cases
-from harness.serve import TAIL, Answer
-from harness.serve_model import serve
-from harness.serve_once import Found
-from harness.serve_port import read_header, read_replies, stack_of
-from harness.worker import IMPORT_TIMEOUT, Process
+from lockstep.harness.array_file import save_safetensors
+from lockstep.harness.backend import BackendInfo, find_backends, read_info
+from lockstep.harness.case import LSTM, Case, Values
+from lockstep.harness.diagnose import UNEXPLAINED
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.find_cases import FoundCase
+from lockstep.harness.messages import number
+from lockstep.harness.model_file import Model, ModelFile, environment_of, fitted
+from lockstep.harness.model_weights import difference_lines, misfit, setting_differences, weight_differences
+from lockstep.harness.port import Watch, own_stack, parse_target
+from lockstep.harness.problem import dtype_of
+from lockstep.harness.results import Diagnosis, RunResult
+from lockstep.harness.run import run_cases
+from lockstep.harness.serve import TAIL, Answer
+from lockstep.harness.serve_model import serve
+from lockstep.harness.serve_once import Found
+from lockstep.harness.serve_port import read_header, read_replies, stack_of
+from lockstep.harness.worker import IMPORT_TIMEOUT, Process
 
 GROUP = "lockstep.models"
 DEFAULT_CASE = "probe"

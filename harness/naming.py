@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from harness.catalogue import catalogue
-from harness.execution import BY_GATE, CANONICAL
-from harness.faults import Fault
-from harness.knobs import knobs
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.execution import BY_GATE, CANONICAL
+from lockstep.harness.faults import Fault
+from lockstep.harness.knobs import knobs
 
 
 def named(changes: dict[str, Any]) -> tuple[Fault, ...]:

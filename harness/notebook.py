@@ -1,6 +1,6 @@
 """Lockstep from a notebook or a script: results, which a notebook shows as a table.
 
-    from harness.notebook import check, run
+    from lockstep.harness.notebook import check, run
 
     run(["ones", "probe"], ["numpy_loop", "torch_lstm"])
     check(my_port, case="probe")
@@ -15,14 +15,17 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from harness.case_info import case_info
-from harness.defaults import JOBS
-from harness.errors import LockstepError
-from harness.fixture import assert_agrees, check_numbers
-from harness.limits import find_settings
-from harness.results import Results, RunResult
-from harness.run import environment, run_cases
-from harness.selection import select
+from lockstep.harness.case_info import case_info
+from lockstep.harness.compare import limit_for
+from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.defaults import JOBS
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.fixture import assert_agrees, check_numbers
+from lockstep.harness.limits import find_settings
+from lockstep.harness.results import Results, RunResult
+from lockstep.harness.run import Problems, environment, judge_trace, run_cases
+from lockstep.harness.selection import select
+from lockstep.harness.trace import Trace
 
 Names = str | PathLike[str] | Iterable[str | PathLike[str]]
 
@@ -92,3 +95,23 @@ def _names(names: Names | None, what: str) -> list[str]:
     if not found:
         raise LockstepError(f"{what}=[] names no {what}; leave it out for all of them.")
     return found
+
+
+def compare(trace: Trace, problem: AnyProblem, *, limit: float | None = None) -> RunResult:
+    """Compare a trace with what the reference expects of its problem.
+
+    Args:
+        trace: What an implementation returned.
+        problem: What it was given.
+        limit: Sigma beyond which a number diverges; None leaves it to the case.
+
+    Returns:
+        The result, without a cause.
+
+    Raises:
+        LockstepError: If nothing can be compared, or a limit is no number.
+    """
+    check_numbers(limit=limit, timeout=None)
+    problems = Problems()
+    problems.put(problem)
+    return judge_trace(problem.case, "trace", trace, problems, limit_for(problem.case, limit))

@@ -11,14 +11,14 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.execution import CANONICAL, Execution
-from harness.interpret import interpret, interpret_values, returns_as_computed
-from harness.noise import LIMIT_SIGMA, roundoff
-from harness.problem import Problem
-from harness.reference import Expected, ExpectedTensor, expect
-from harness.rules import FORMATS
-from harness.spread import widened
-from harness.tensors import FORWARD, KINDS, kind_of
+from lockstep.harness.execution import CANONICAL, Execution
+from lockstep.harness.interpret import interpret, interpret_values, returns_as_computed
+from lockstep.harness.noise import LIMIT_SIGMA, roundoff
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import Expected, ExpectedTensor, expect
+from lockstep.harness.rules import FORMATS
+from lockstep.harness.spread import widened
+from lockstep.harness.tensors import FORWARD, KINDS, kind_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

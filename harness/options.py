@@ -10,21 +10,21 @@ from cyclopts import Parameter
 
 def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
     """Give the names of shipped cases to a shell."""
-    from harness.find_cases import shipped
+    from lockstep.harness.find_cases import shipped
 
     return dict.fromkeys(shipped(), "")
 
 
 def complete_backend(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
     """Give the names of backends, and what each is, to a shell."""
-    from harness.backend import find_backends
+    from lockstep.harness.backend import find_backends
 
     return {one.name: one.summary for one in find_backends()}
 
 
 def complete_finding(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
     """Give the names of findings, and what each is, to a shell."""
-    from harness.findings import findings
+    from lockstep.harness.findings import findings
 
     return {one.name: one.title for one in findings()}
 

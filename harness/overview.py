@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.messages import number
+from lockstep.harness.messages import number
 
 if TYPE_CHECKING:  # tables are printed by commands that need no NumPy
-    from harness.place import Places
-    from harness.results import RunResult
+    from lockstep.harness.place import Places
+    from lockstep.harness.results import RunResult
 
 MOST_NAMES = 4  # cases that are named where more were left out
 MANY = 4  # columns beside which there is no room for the word "unsupported"; below the table it is said in full
@@ -87,7 +87,7 @@ def refusals(runs: Sequence[RunResult]) -> list[str]:
 
 def known_texts(runs: Sequence[RunResult]) -> list[str]:
     """Say once for each known finding which runs it is."""
-    from harness.findings import findings
+    from lockstep.harness.findings import findings
 
     if all(run.known is None for run in runs):
         return []

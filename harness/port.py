@@ -18,17 +18,17 @@ from typing import Any, Self
 
 from pebble import ProcessExpired
 
-from harness.backend import unknown
-from harness.decoder_problem import AnyProblem
-from harness.dialect import DIALECTS
-from harness.errors import LockstepError
-from harness.foreign import ARRAYS
-from harness.given import Form
-from harness.parcel import Parcel
-from harness.port_form import is_decoder
-from harness.serve import TAIL, Answer
-from harness.serve_port import Calls, Reply, Target, parameters_of, read_header, read_replies, serve, stack_of
-from harness.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
+from lockstep.harness.backend import unknown
+from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.foreign import ARRAYS
+from lockstep.harness.given import Form
+from lockstep.harness.parcel import Parcel
+from lockstep.harness.port_form import is_decoder
+from lockstep.harness.serve import TAIL, Answer
+from lockstep.harness.serve_port import Calls, Reply, Target, parameters_of, read_header, read_replies, serve, stack_of
+from lockstep.harness.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
 
 __all__ = ["ARRAYS", "LocalPort", "Port", "Reply", "Target", "parse_target", "port_of"]
 

@@ -13,11 +13,11 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import draws
-from harness.array_file import load_arrays
-from harness.case import LSTM, Case, Values, ValuesKey
-from harness.errors import CaseError
-from harness.tensors import Lane, lanes, name_of, weight_shapes
+from lockstep.harness import draws
+from lockstep.harness.array_file import load_arrays
+from lockstep.harness.case import LSTM, Case, Values, ValuesKey
+from lockstep.harness.errors import CaseError
+from lockstep.harness.tensors import Lane, lanes, name_of, weight_shapes
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

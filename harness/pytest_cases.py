@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.marks import marks_of
-from harness.pytest_results import are_written, at_work, settings_of, take
+from lockstep.harness.marks import marks_of
+from lockstep.harness.pytest_results import are_written, at_work, settings_of, take
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
-    from harness.backend import BackendInfo
-    from harness.case import Case
-    from harness.findings import Finding
-    from harness.results import RunResult
-    from harness.run import Problems
-    from harness.worker import Worker
+    from lockstep.harness.backend import BackendInfo
+    from lockstep.harness.case import Case
+    from lockstep.harness.findings import Finding
+    from lockstep.harness.results import RunResult
+    from lockstep.harness.run import Problems
+    from lockstep.harness.worker import Worker
 
 
 # The files collected so far, by the names of their cases.
@@ -32,10 +32,10 @@ class CaseFile(pytest.File):
 
     def collect(self) -> Iterator[CaseItem]:
         """Load the case and find the backends."""
-        from harness.backend import find_backends
-        from harness.case import load_case
-        from harness.case_info import features_used
-        from harness.errors import LockstepError
+        from lockstep.harness.backend import find_backends
+        from lockstep.harness.case import load_case
+        from lockstep.harness.case_info import features_used
+        from lockstep.harness.errors import LockstepError
 
         try:
             case = load_case(self.path)
@@ -67,7 +67,7 @@ class CaseItem(pytest.Item):
         """Run, judge, explain, and fail where the backend does not agree."""
         from msgspec.structs import replace
 
-        from harness.case_info import case_info
+        from lockstep.harness.case_info import case_info
 
         rerun = rerun_of(self)
         with at_work(self, [self.case], self.backend.name, rerun):
@@ -78,7 +78,7 @@ class CaseItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show what the terminal of ``lockstep run`` shows, in the summary its first line."""
-        from harness.errors import LockstepError
+        from lockstep.harness.errors import LockstepError
 
         error = excinfo.value
         if not isinstance(error, (NotInLockstepError, LockstepError)):
@@ -102,7 +102,7 @@ class NotInLockstepError(AssertionError):
 
 def _settle(result: RunResult, case: Case) -> None:
     """End a test as its result asks for: pass, skip, expected failure, or failure."""
-    from harness.messages import printable, text_of
+    from lockstep.harness.messages import printable, text_of
 
     if result.status == "unsupported":
         pytest.skip(printable(result.message or "unsupported"))
@@ -120,8 +120,8 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
 
     None where it agrees for the sake of a limit wider than the usual one: then the finding may well be there.
     """
-    from harness.findings import expected_of
-    from harness.noise import LIMIT_SIGMA
+    from lockstep.harness.findings import expected_of
+    from lockstep.harness.noise import LIMIT_SIGMA
 
     worst = max((tensor.worst.sigma for tensor in result.tensors.values()), default=0.0)
     return expected_of(result.backend, case) if worst <= LIMIT_SIGMA else None
@@ -129,7 +129,7 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
 
 def mended_text(result: RunResult, finding: Finding) -> str:
     """Say that a known finding did not show."""
-    from harness.messages import headline
+    from lockstep.harness.messages import headline
 
     here = ", ".join(f"{name} {version}" for name, version in result.versions.items()) or "unknown versions"
     return "\n".join(
@@ -171,7 +171,7 @@ class _Runner:
     """What runs cases in a pytest process: workers, started when they are first needed, ended with the session."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from harness.run import Problems
+        from lockstep.harness.run import Problems
 
         settings = settings_of(config)
         self._limit = settings.limit_or(config.getoption("lockstep_limit"))
@@ -187,9 +187,9 @@ class _Runner:
         Raises:
             LockstepError: If the case cannot be run.
         """
-        from harness.compare import limit_for
-        from harness.diagnose import UNEXPLAINED
-        from harness.run import Seen, as_known, judge_answer, measurable
+        from lockstep.harness.compare import limit_for
+        from lockstep.harness.diagnose import UNEXPLAINED
+        from lockstep.harness.run import Seen, as_known, judge_answer, measurable
 
         problems = self._problems
         problems.keep_only(case)
@@ -210,7 +210,7 @@ class _Runner:
         return measurable(result)
 
     def _worker(self, backend: BackendInfo) -> Worker:
-        from harness.worker import Worker
+        from lockstep.harness.worker import Worker
 
         if backend.worker not in self._workers:
             self._workers[backend.worker] = Worker(backend.environment, self._timeout)

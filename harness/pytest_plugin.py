@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.errors import LockstepError
-from harness.limits import find_settings
-from harness.marks import described
-from harness.pytest_cases import CaseFile, end_workers, nodeid_of, rerun_of
-from harness.pytest_results import SETTINGS, Gatherer, are_written, at_work, hand_over, settings_of, take
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.limits import find_settings
+from lockstep.harness.marks import described
+from lockstep.harness.pytest_cases import CaseFile, end_workers, nodeid_of, rerun_of
+from lockstep.harness.pytest_results import SETTINGS, Gatherer, are_written, at_work, hand_over, settings_of, take
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
-    from harness.case import Case
-    from harness.results import Results
+    from lockstep.harness.case import Case
+    from lockstep.harness.results import Results
 
 _LSTM_TABLE = re.compile(rb"^\s*\[\s*lstm\s*\]", re.MULTILINE)
 
@@ -119,7 +119,7 @@ class Lockstep:
         __tracebackhide__ = True
         from contextlib import ExitStack
 
-        from harness.fixture import assert_agrees
+        from lockstep.harness.fixture import assert_agrees
 
         config, rerun = self._item.config, rerun_of(self._item)
         self._checks += 1
@@ -195,7 +195,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @cache
 def _groups() -> dict[str, str]:
     """Give the worker of each backend in words: those of one framework have the same."""
-    from harness.backend import find_backends
+    from lockstep.harness.backend import find_backends
 
     return {backend.name: "+".join(str(part) for part in backend.worker) for backend in find_backends()}
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a result.
 if TYPE_CHECKING:
-    from harness.case import Case
-    from harness.limits import Settings
-    from harness.results import CaseInfo, Results, RunResult
+    from lockstep.harness.case import Case
+    from lockstep.harness.limits import Settings
+    from lockstep.harness.results import CaseInfo, Results, RunResult
 
 PREFIX = "lockstep_"  # of properties
 
@@ -47,7 +47,7 @@ def are_written(config: pytest.Config) -> bool:
 
 def take(item: pytest.Item, runs: Sequence[RunResult], cases: dict[str, CaseInfo]) -> None:
     """Keep what a test found for its report, and tell it in the properties of all its reports from here on."""
-    from harness.results import Results
+    from lockstep.harness.results import Results
 
     all_runs = item.stash.setdefault(_ALL, {})
     all_runs.update({(run.case, run.backend): run for run in runs})
@@ -62,7 +62,7 @@ def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
     found = item.stash.get(_FOUND, None)
     if found is None:
         return
-    from harness.results import encode_results
+    from lockstep.harness.results import encode_results
 
     report.lockstep_results = encode_results(found).decode()  # type: ignore[attr-defined]
     del item.stash[_FOUND]  # each phase of a test has a report, and a fixture may check as well
@@ -70,7 +70,7 @@ def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
     """Give what JUnit's XML and other readers of reports are told of a test, name and value, as plain text."""
-    from harness.messages import number, printable
+    from lockstep.harness.messages import number, printable
 
     run = min(runs, key=lambda run: (_GRAVEST.index(run.status), run.known is not None))
     worst = max((tensor.worst.sigma for tensor in run.tensors.values()), default=None)
@@ -103,8 +103,8 @@ def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) 
     """Note, in an xdist worker, what its process is at: whoever finds the note knows what it died of."""
     note = _note_of_worker(item.config)
     if note is not None:
-        from harness.case_info import case_info
-        from harness.results import Results, RunResult, encode_results
+        from lockstep.harness.case_info import case_info
+        from lockstep.harness.results import Results, RunResult, encode_results
 
         runs = [
             RunResult(case=one.name, backend=backend, status="crashed", timesteps=one.run.timesteps, rerun=rerun)
@@ -142,7 +142,7 @@ class Gatherer:
         self._notes: TemporaryDirectory[str] | None = None
         self._said: tuple[str, bool] | None = None  # at the end, and whether it is good
         if self._wanted:
-            from harness.output import check_outputs
+            from lockstep.harness.output import check_outputs
 
             try:
                 check_outputs(self._json, self._html)
@@ -166,8 +166,8 @@ class Gatherer:
         """Say of a test whose xdist worker died what it was at; xdist itself then hands the report on."""
         if self._notes is None:
             return
-        from harness.messages import headline
-        from harness.results import Results, decode_results, encode_results
+        from lockstep.harness.messages import headline
+        from lockstep.harness.results import Results, decode_results, encode_results
 
         note = Path(self._notes.name, report.node.gateway.id)
         try:
@@ -194,7 +194,7 @@ class Gatherer:
         """Take the results of a test; of a test that is run again the last ones count."""
         encoded = getattr(report, "lockstep_results", None)
         if encoded and self._wanted:
-            from harness.results import decode_results
+            from lockstep.harness.results import decode_results
 
             found = decode_results(encoded.encode(), report.nodeid)
             self._found |= {(run.case, run.backend): run for run in found.runs}
@@ -204,9 +204,9 @@ class Gatherer:
         """Write what there is, also of a session that was broken off."""
         if not self._wanted:
             return
-        from harness.output import write_outputs
-        from harness.results import Results
-        from harness.run import environment
+        from lockstep.harness.output import write_outputs
+        from lockstep.harness.results import Results
+        from lockstep.harness.run import environment
 
         runs = [self._found[key] for key in sorted(self._found)]
         cases = {name: self._cases[name] for name in sorted(self._cases)}

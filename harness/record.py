@@ -8,14 +8,14 @@ from typing import NamedTuple, TypeGuard
 
 from msgspec.structs import replace
 
-from harness.backend import BackendInfo
-from harness.case import Case
-from harness.case_info import case_info
-from harness.compare import limit_for
-from harness.errors import LockstepError, TraceError
-from harness.results import CaseInfo, Limit, RunResult, judge, load_results
-from harness.run import Problems, Seen, answers, environment, judge_trace
-from harness.trace import Recorded, check_same_problem, load_trace, save_trace
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.case import Case
+from lockstep.harness.case_info import case_info
+from lockstep.harness.compare import limit_for
+from lockstep.harness.errors import LockstepError, TraceError
+from lockstep.harness.results import CaseInfo, Limit, RunResult, judge, load_results
+from lockstep.harness.run import Problems, Seen, answers, environment, judge_trace
+from lockstep.harness.trace import Recorded, check_same_problem, load_trace, save_trace
 
 
 def record_cases(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.execution import CANONICAL, merged
-from harness.observation import Observation, misses
+from lockstep.harness.execution import CANONICAL, merged
+from lockstep.harness.observation import Observation, misses
 
 Array = NDArray[Any]
 Changes = dict[str, Any]

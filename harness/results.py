@@ -13,9 +13,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from harness.errors import ResultsError
-from harness.tensors import TIMED, Lane, kind_of, place_of
-from harness.trace import Parameter
+from lockstep.harness.errors import ResultsError
+from lockstep.harness.tensors import TIMED, Lane, kind_of, place_of
+from lockstep.harness.trace import Parameter
 
 FORMAT = 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.execution import GATES
+from lockstep.harness.execution import GATES
 
 Array = NDArray[Any]
 

@@ -16,25 +16,25 @@ import numpy as np
 from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
-from harness.backend import BackendInfo, by_worker, pairs
-from harness.case import VALUES, Case
-from harness.compare import check_golden, compare, compare_steps, limit_for
-from harness.counterfactual import with_counterfactuals
-from harness.decoder_problem import AnyProblem, problem_of
-from harness.defaults import JOBS, TIMEOUT
-from harness.details import details_of
-from harness.diagnose import UNEXPLAINED, diagnose_runs
-from harness.errors import LockstepError
-from harness.findings import known
-from harness.observation import Observation
-from harness.reference import Expected, expect
-from harness.reference.exact import description
-from harness.results import Diagnosis, Limit, RunResult, judge
-from harness.serve import THREADS, Answer
-from harness.spread import widened
-from harness.trace import Trace
-from harness.undetermined import notes_of, without_room
-from harness.worker import Worker
+from lockstep.harness.backend import BackendInfo, by_worker, pairs
+from lockstep.harness.case import VALUES, Case
+from lockstep.harness.compare import check_golden, compare, compare_steps, limit_for
+from lockstep.harness.counterfactual import with_counterfactuals
+from lockstep.harness.decoder_problem import AnyProblem, problem_of
+from lockstep.harness.defaults import JOBS, TIMEOUT
+from lockstep.harness.details import details_of
+from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.findings import known
+from lockstep.harness.observation import Observation
+from lockstep.harness.reference import Expected, expect
+from lockstep.harness.reference.exact import description
+from lockstep.harness.results import Diagnosis, Limit, RunResult, judge
+from lockstep.harness.serve import THREADS, Answer
+from lockstep.harness.spread import widened
+from lockstep.harness.trace import Trace
+from lockstep.harness.undetermined import notes_of, without_room
+from lockstep.harness.worker import Worker
 
 SMALL = 10_000  # numbers in a trace that is kept although it agrees
 

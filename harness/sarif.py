@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.findings import KINDS, Finding, findings
-from harness.messages import printable, text_of
-from harness.place import Place, Places
-from harness.results import Diagnosis, Results, RunResult
+from lockstep.harness.findings import KINDS, Finding, findings
+from lockstep.harness.messages import printable, text_of
+from lockstep.harness.place import Place, Places
+from lockstep.harness.results import Diagnosis, Results, RunResult
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 ROOT = "%SRCROOT%"  # what a viewer resolves paths against: the checkout

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from harness.catalogue import catalogue
-from harness.execution import CANONICAL, Execution, merged
-from harness.faults import FAMILIES, Fault, Scope, scopes
-from harness.interpret import interpret_values
-from harness.knobs import Knob, knobs, plain_values, solve
-from harness.messages import JOIN
-from harness.naming import named
-from harness.noise import LIMIT_SIGMA
-from harness.observation import Observation, comes_near, format_of, misses, prefix
-from harness.views import VIEWS, matches
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.execution import CANONICAL, Execution, merged
+from lockstep.harness.faults import FAMILIES, Fault, Scope, scopes
+from lockstep.harness.interpret import interpret_values
+from lockstep.harness.knobs import Knob, knobs, plain_values, solve
+from lockstep.harness.messages import JOIN
+from lockstep.harness.naming import named
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.observation import Observation, comes_near, format_of, misses, prefix
+from lockstep.harness.views import VIEWS, matches
 
 Changes = dict[str, Any]
 

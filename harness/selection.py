@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.backend import BackendInfo, find_backends, matched, pairs
-from harness.find_cases import FoundCase, find_cases
-from harness.tell import tell, tell_absent
+from lockstep.harness.backend import BackendInfo, find_backends, matched, pairs
+from lockstep.harness.find_cases import FoundCase, find_cases
+from lockstep.harness.tell import tell, tell_absent
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from harness.backend import unknown
-from harness.foreign import text_of
-from harness.inventory import InventoryError, Material
-from harness.port_form import PortError
-from harness.serve_once import Found, found_by, needed_arguments, serve_once
-from harness.serve_port import (
+from lockstep.harness.backend import unknown
+from lockstep.harness.foreign import text_of
+from lockstep.harness.inventory import InventoryError, Material
+from lockstep.harness.port_form import PortError
+from lockstep.harness.serve_once import Found, found_by, needed_arguments, serve_once
+from lockstep.harness.serve_port import (
     Target,
     import_file,
     raised,

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.backend import unknown
-from harness.model_file import ModelError, ModelFile
-from harness.serve_once import Found, found_by, needed_arguments, serve_once
-from harness.serve_port import import_file, raised
+from lockstep.harness.backend import unknown
+from lockstep.harness.model_file import ModelError, ModelFile
+from lockstep.harness.serve_once import Found, found_by, needed_arguments, serve_once
+from lockstep.harness.serve_port import import_file, raised
 
 SEED = 0
 

@@ -12,9 +12,9 @@ from faulthandler import dump_traceback_later
 from pathlib import Path
 from typing import Any
 
-from harness.port_form import PortError
-from harness.serve import TAIL
-from harness.serve_port import noticed_stdout, raised, reopen_closed, stack_of, tidy
+from lockstep.harness.port_form import PortError
+from lockstep.harness.serve import TAIL
+from lockstep.harness.serve_port import noticed_stdout, raised, reopen_closed, stack_of, tidy
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from harness.backend import unknown
-from harness.decoder_problem import AnyProblem
-from harness.foreign import text_of
-from harness.given import Form, Given
-from harness.parcel import Parcel
-from harness.port_form import Parameters, PortError, arguments_of, check_fit
-from harness.returned import read_returned
-from harness.serve import TAIL
-from harness.trace import Trace
+from lockstep.harness.backend import unknown
+from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.foreign import text_of
+from lockstep.harness.given import Form, Given
+from lockstep.harness.parcel import Parcel
+from lockstep.harness.port_form import Parameters, PortError, arguments_of, check_fit
+from lockstep.harness.returned import read_returned
+from lockstep.harness.serve import TAIL
+from lockstep.harness.trace import Trace
 
 _HARNESS = str(Path(__file__).parent)
 

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from harness.attention_faults import QUESTION, sharing_fix
-from harness.decoder_problem import DecoderProblem, DecoderWeights
-from harness.port import LocalPort, Port, Reply
-from harness.problem import Array
-from harness.results import Diagnosis
+from lockstep.harness.attention_faults import QUESTION, sharing_fix
+from lockstep.harness.decoder_problem import DecoderProblem, DecoderWeights
+from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.problem import Array
+from lockstep.harness.results import Diagnosis
 
 STEPS = 4  # as many as tell "not at the first" from "not at any other"
 SHUT = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.backend import MODELS
-from harness.features import Support
-from harness.messages import printable
+from lockstep.harness.backend import MODELS
+from lockstep.harness.features import Support
+from lockstep.harness.messages import printable
 
 COLUMNS = 6  # backends of a matrix that fit beside each other
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.inventory import Inventory, lines_of, readers_text, shape_text
-from harness.messages import printable
+from lockstep.harness.inventory import Inventory, lines_of, readers_text, shape_text
+from lockstep.harness.messages import printable
 
 _STYLES = {"shared": "green", "not shared": "bold red", "scope": "dim", "note": "yellow"}
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.messages import headline, number, printable, text_of
-from harness.results import Difference
-from harness.versions import Pair, Pairs, Versions
+from lockstep.harness.messages import headline, number, printable, text_of
+from lockstep.harness.results import Difference
+from lockstep.harness.versions import Pair, Pairs, Versions
 
 MOST_NAMES = 6  # of what only one recording has
 

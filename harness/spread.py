@@ -22,15 +22,15 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from harness.case import Case
-from harness.decoder_problem import AnyProblem, DecoderProblem
-from harness.problem import Problem
-from harness.reference import RIGHT_DECODER, DecoderWay, Expected, ExpectedTensor, turned
-from harness.reference.attention import decoder_values
-from harness.reference.network import Network
-from harness.reference.weight_gradients import Part, factors, product_of
-from harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
-from harness.undetermined import Masks, mark, onward
+from lockstep.harness.case import Case
+from lockstep.harness.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, Expected, ExpectedTensor, turned
+from lockstep.harness.reference.attention import decoder_values
+from lockstep.harness.reference.network import Network
+from lockstep.harness.reference.weight_gradients import Part, factors, product_of
+from lockstep.harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
+from lockstep.harness.undetermined import Masks, mark, onward
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

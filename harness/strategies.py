@@ -1,8 +1,8 @@
 """Hypothesis strategies for tests of one's own: random cases over the whole space of LSTMs.
 
     from hypothesis import given
-    from harness.fixture import assert_agrees
-    from harness.strategies import cases, seeds
+    from lockstep.harness.fixture import assert_agrees
+    from lockstep.harness.strategies import cases, seeds
 
     @given(case=cases(features=["lengths"], dtype="float32"))
     def test_my_port_agrees(case):
@@ -19,8 +19,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harness.case import Case
-from harness.space import DECODER_FEATURES, FEATURES, MOST_SEED, draw_case, draw_decoder
+from lockstep.harness.case import Case
+from lockstep.harness.space import DECODER_FEATURES, FEATURES, MOST_SEED, draw_case, draw_decoder
 
 __all__ = ["cases", "decoders", "seeds"]
 

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backend import BackendInfo
-from harness.case import LSTM, Case, Run
-from harness.execution import GATES
-from harness.port import LocalPort, Port, Reply
-from harness.problem import Problem
-from harness.serve import Answer
-from harness.worker import Worker
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.execution import GATES
+from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.problem import Problem
+from lockstep.harness.serve import Answer
+from lockstep.harness.worker import Worker
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.console import error_console
+from lockstep.harness.console import error_console
 
 if TYPE_CHECKING:
-    from harness.backend import BackendInfo
+    from lockstep.harness.backend import BackendInfo
 
 WRONG_REQUEST = 2
 FAILED = 3
@@ -16,7 +16,7 @@ INTERRUPTED = 130
 
 def complain(message: str) -> None:
     """Say what is wrong, in red."""
-    from harness.terminal import plain
+    from lockstep.harness.terminal import plain
 
     text = plain("lockstep: ")
     text.append(plain(message))

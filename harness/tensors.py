@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from harness.case import LSTM, AttentionDecoder, Case
+from lockstep.harness.case import LSTM, AttentionDecoder, Case
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -23,9 +23,9 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
-from harness.console import watched
-from harness.messages import (
+from lockstep.harness.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
+from lockstep.harness.console import watched
+from lockstep.harness.messages import (
     adequacy_lines,
     anatomy_lines,
     blind_texts,
@@ -37,15 +37,15 @@ from harness.messages import (
     seen,
     text_of,
 )
-from harness.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
+from lockstep.harness.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
 
 if TYPE_CHECKING:
-    from harness.adequacy import Adequacy
-    from harness.anatomy import Anatomy
-    from harness.case import Case
-    from harness.check import Checked
-    from harness.findings import Finding
-    from harness.results import RunResult
+    from lockstep.harness.adequacy import Adequacy
+    from lockstep.harness.anatomy import Anatomy
+    from lockstep.harness.case import Case
+    from lockstep.harness.check import Checked
+    from lockstep.harness.findings import Finding
+    from lockstep.harness.results import RunResult
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
@@ -162,7 +162,7 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
     ``named``: whether the cases were named; else what of the shipped ones was left out is said. ``quiet``: print only
     what is not right, and nothing if all is.
     """
-    from harness.check import left_out
+    from lockstep.harness.check import left_out
 
     nothing = all(run.status == "unsupported" for run in runs)
     if not quiet:
@@ -248,7 +248,7 @@ def _adequacy_table(faults: list[str], own: list[Column], width: int, gap: int) 
 
 def show_findings(console: Console, found: Sequence[Finding], *, full: bool) -> None:
     """Print findings in full, or one line each."""
-    from harness.findings import finding_text
+    from lockstep.harness.findings import finding_text
 
     if full:
         for one in found:

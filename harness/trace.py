@@ -13,12 +13,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from harness.array_file import load_safetensors, save_safetensors
-from harness.case import Case
-from harness.decoder_problem import AnyProblem
-from harness.errors import TraceError
-from harness.problem import dtype_of
-from harness.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
+from lockstep.harness.array_file import load_safetensors, save_safetensors
+from lockstep.harness.case import Case
+from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.errors import TraceError
+from lockstep.harness.problem import dtype_of
+from lockstep.harness.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -7,14 +7,14 @@ import os
 
 from msgspec.structs import replace
 
-from harness.errors import LockstepError
-from harness.inventory import Inventory, Made, Material, inventory_of
-from harness.port import Watch, own_stack, parse_target
-from harness.serve import TAIL, Answer
-from harness.serve_inventory import serve
-from harness.serve_once import Found
-from harness.serve_port import Target, read_header, read_replies, stack_of
-from harness.worker import IMPORT_TIMEOUT, Process
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.inventory import Inventory, Made, Material, inventory_of
+from lockstep.harness.port import Watch, own_stack, parse_target
+from lockstep.harness.serve import TAIL, Answer
+from lockstep.harness.serve_inventory import serve
+from lockstep.harness.serve_once import Found
+from lockstep.harness.serve_port import Target, read_header, read_replies, stack_of
+from lockstep.harness.worker import IMPORT_TIMEOUT, Process
 
 
 class BuildError(Exception):

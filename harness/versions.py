@@ -15,15 +15,15 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
-from harness.case import Case
-from harness.compare import compare, limit_for
-from harness.errors import LockstepError, TraceError
-from harness.record import judge_files
-from harness.reference import Expected, ExpectedTensor
-from harness.results import Limit, RunResult, judge
-from harness.run import Problems, as_known
-from harness.serve import THREADS
-from harness.trace import Recorded, Trace, check_same_problem, load_trace
+from lockstep.harness.case import Case
+from lockstep.harness.compare import compare, limit_for
+from lockstep.harness.errors import LockstepError, TraceError
+from lockstep.harness.record import judge_files
+from lockstep.harness.reference import Expected, ExpectedTensor
+from lockstep.harness.results import Limit, RunResult, judge
+from lockstep.harness.run import Problems, as_known
+from lockstep.harness.serve import THREADS
+from lockstep.harness.trace import Recorded, Trace, check_same_problem, load_trace
 
 # Two recordings that are wrong are wrong alike if they are this much closer to each other than to what is right.
 ALIKE = 1e-3

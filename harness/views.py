@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.execution import Execution
-from harness.interpret import interpret_values, returns_as_computed
-from harness.observation import Observation, close
+from lockstep.harness.execution import Execution
+from lockstep.harness.interpret import interpret_values, returns_as_computed
+from lockstep.harness.observation import Observation, close
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

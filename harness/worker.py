@@ -18,12 +18,12 @@ from typing import Any, Self
 
 from pebble import ProcessExpired, ProcessPool
 
-from harness import serve
-from harness.backend import BackendInfo
-from harness.case import Case
-from harness.decoder_problem import AnyProblem
-from harness.parcel import Parcel
-from harness.serve import TAIL, Answer
+from lockstep.harness import serve
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.case import Case
+from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.parcel import Parcel
+from lockstep.harness.serve import TAIL, Answer
 
 # Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
 IMPORT_TIMEOUT = 300.0

@@ -17,9 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from harness.messages import printable, text_of
-from harness.results import Results, RunResult, encode
-from reports.page_data import case_page_data, page_data, page_of
+from lockstep.harness.messages import printable, text_of
+from lockstep.harness.results import Results, RunResult, encode
+from lockstep.reports.page_data import case_page_data, page_data, page_of
 
 PAGE = "index.html"
 # In this order they are one script: each uses what stands above, or is called when all is there.
@@ -101,7 +101,7 @@ def _cases(data: dict[str, Any]) -> str:
 
 @cache
 def _file(name: str) -> str:
-    return files("reports").joinpath("templates", name).read_text("utf-8")
+    return files("lockstep.reports").joinpath("templates", name).read_text("utf-8")
 
 
 @cache

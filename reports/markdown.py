@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from harness.messages import printable, text_of
-from harness.results import CaseInfo, RunResult
-from harness.tensors import kind_of
+from lockstep.harness.messages import printable, text_of
+from lockstep.harness.results import CaseInfo, RunResult
+from lockstep.harness.tensors import kind_of
 
 TITLES = {
     "diverge": "diverges from the reference in",

@@ -24,12 +24,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from harness.messages import printable, text_of
-from harness.results import CaseInfo, Results, RunResult
-from reports.markdown import as_markdown
-from reports.page_details import Shared, details_of_run, pairs_of
-from reports.page_room import FULL, Room, room_for
-from reports.page_tensors import local_of_run, number_of, tensors_of_run, there, worst_tensor
+from lockstep.harness.messages import printable, text_of
+from lockstep.harness.results import CaseInfo, Results, RunResult
+from lockstep.reports.markdown import as_markdown
+from lockstep.reports.page_details import Shared, details_of_run, pairs_of
+from lockstep.reports.page_room import FULL, Room, room_for
+from lockstep.reports.page_tensors import local_of_run, number_of, tensors_of_run, there, worst_tensor
 
 Json = dict[str, Any]
 PAGES = "details"  # the folder of pages of one case, beside the page

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.details import packed, unpacked
-from harness.results import Detail, RunResult
-from reports.page_room import Room, kept_places, rounded_errors, rounded_heat, rounded_noise, shows_details
-from reports.page_tensors import number_of
+from lockstep.harness.details import packed, unpacked
+from lockstep.harness.results import Detail, RunResult
+from lockstep.reports.page_room import Room, kept_places, rounded_errors, rounded_heat, rounded_noise, shows_details
+from lockstep.reports.page_tensors import number_of
 
 Array = NDArray[Any]
 Json = dict[str, Any]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from harness.results import Difference, RunResult, TensorResult
-from harness.tensors import BACKWARD, TIMED, kind_of
-from reports.page_room import Room
+from lockstep.harness.results import Difference, RunResult, TensorResult
+from lockstep.harness.tensors import BACKWARD, TIMED, kind_of
+from lockstep.reports.page_room import Room
 
 Json = dict[str, Any]
 

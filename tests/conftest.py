@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from harness.backend import BackendInfo
-from harness.case import Case
-from harness.decoder_problem import AnyProblem, problem_of
-from harness.serve import Answer
-from harness.worker import Worker
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.case import Case
+from lockstep.harness.decoder_problem import AnyProblem, problem_of
+from lockstep.harness.serve import Answer
+from lockstep.harness.worker import Worker
 
 pytest_plugins = ["pytester"]
 

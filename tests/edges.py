@@ -14,11 +14,11 @@ from decoder_cases import make_decoder
 from judge import judged
 from lstm_cases import make_case
 
-from harness.case import Case
-from harness.decoder_problem import AnyProblem, problem_of
-from harness.problem import Array, Arrays, Problem
-from harness.tensors import kind_of, tensors_of
-from harness.trace import Trace
+from lockstep.harness.case import Case
+from lockstep.harness.decoder_problem import AnyProblem, problem_of
+from lockstep.harness.problem import Array, Arrays, Problem
+from lockstep.harness.tensors import kind_of, tensors_of
+from lockstep.harness.trace import Trace
 
 Change = Callable[[AnyProblem], AnyProblem]
 NAN, INF = np.float32(np.nan), np.float32(np.inf)

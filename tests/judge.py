@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.case import Case
-from harness.compare import limit_for
-from harness.decoder_problem import AnyProblem
-from harness.results import RunResult
-from harness.run import Problems, judge_trace
-from harness.trace import Trace
+from lockstep.harness.case import Case
+from lockstep.harness.compare import limit_for
+from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.results import RunResult
+from lockstep.harness.run import Problems, judge_trace
+from lockstep.harness.trace import Trace
 
 
 def judged(case: Case, problem: AnyProblem, trace: Trace) -> RunResult:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.problem import dtype_of
-from harness.reference import backward, forward
-from harness.tensors import lanes, name_of
+from lockstep.harness.problem import dtype_of
+from lockstep.harness.reference import backward, forward
+from lockstep.harness.tensors import lanes, name_of
 
 
 def answers(problem):

@@ -5,8 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness.results import CaseInfo, Diagnosis, Difference, First, Limit, PerTimestep, Results, RunResult, TensorResult
-from harness.trace import Parameter
+from lockstep.harness.results import (
+    CaseInfo,
+    Diagnosis,
+    Difference,
+    First,
+    Limit,
+    PerTimestep,
+    Results,
+    RunResult,
+    TensorResult,
+)
+from lockstep.harness.trace import Parameter
 
 LIMIT = Limit("derived", sigma=10.0)
 

@@ -6,7 +6,7 @@ import inspect
 import json
 from typing import Any
 
-from harness.case import case_schema
+from lockstep.harness.case import case_schema
 
 INTRODUCTION = """# Case files
 

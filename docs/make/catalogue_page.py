@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.adequacy import Adequacy, adequacy, network_adequacy
-from harness.attention_faults import decoder_faults
-from harness.case import Case, load_case
-from harness.catalogue import catalogue
-from harness.faults import FAMILIES
-from harness.find_cases import shipped
-from harness.messages import seen as is_seen
-from harness.variations import variations
+from lockstep.harness.adequacy import Adequacy, adequacy, network_adequacy
+from lockstep.harness.attention_faults import decoder_faults
+from lockstep.harness.case import Case, load_case
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.faults import FAMILIES
+from lockstep.harness.find_cases import shipped
+from lockstep.harness.messages import seen as is_seen
+from lockstep.harness.variations import variations
 
 INTRODUCTION = """# Catalogue of faults
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import get_args
 
-import harness.results
-import harness.trace
+from lockstep.harness import results, trace
 
 INTRODUCTION = """# Results as JSON
 
@@ -20,7 +19,7 @@ Format 1. Fields may be added; none is renamed or removed. A number that is not 
 `"Infinity"`, `"-Infinity"`. Keys of `tensors` are names such as `h`, `c`, `h_n`, `dW`; of several lanes `h_l0`,
 `c_l1_reverse` and so on.
 
-From Python, `harness.results.load_results(path)` gives the same values as objects with these fields.
+From Python, `lockstep.harness.results.load_results(path)` gives the same values as objects with these fields.
 """
 
 FIRST = ("Results", "RunResult", "TensorResult", "Difference", "PerTimestep", "Limit", "Diagnosis")
@@ -57,9 +56,9 @@ def structs() -> dict[str, Source]:
     """Give every class that results are made of, by its name."""
     return {
         node.name: Source(node, lines)
-        for module, lines in ((harness.trace, _lines(harness.trace)), (harness.results, _lines(harness.results)))
+        for module, lines in ((trace, _lines(trace)), (results, _lines(results)))
         for node in ast.parse("\n".join(lines)).body
-        if isinstance(node, ast.ClassDef) and _is_struct(node) and (module is harness.results or node.name in USED)
+        if isinstance(node, ast.ClassDef) and _is_struct(node) and (module is results or node.name in USED)
     }
 
 
@@ -89,7 +88,7 @@ def _type(annotation: ast.expr, found: dict[str, Source]) -> str:
     text = ast.unparse(annotation)
     for name in ("Verdict", "Status", "Origin"):
         if text == name:
-            return " or ".join(f'`"{one}"`' for one in get_args(getattr(harness.results, name)))
+            return " or ".join(f'`"{one}"`' for one in get_args(getattr(results, name)))
     links = ", ".join(f"[{name}](#{name.lower()})" for name in _named(annotation, found))
     # In code a pipe does not end a cell.
     return f"`{text}`" + (f": {links}" if links else "")

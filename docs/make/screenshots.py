@@ -76,7 +76,7 @@ def take_screenshots(folder: Path) -> str | None:
 
 
 def _make_report(words: tuple[str, ...], folder: Path) -> None:
-    command = [sys.executable, "-m", "harness", *words, "--html", str(folder)]
+    command = [sys.executable, "-m", "lockstep", *words, "--html", str(folder)]
     done = subprocess.run(  # noqa: S603 (our own command)
         command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
     )

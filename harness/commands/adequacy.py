@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.console import console_beside
-from harness.errors import LockstepError
-from harness.options import JsonFile, complete_case
+from lockstep.harness.console import console_beside
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.options import JsonFile, complete_case
 
 
 def adequacy(
@@ -22,10 +22,10 @@ def adequacy(
     ] = False,
 ) -> int:
     """Compute which faults of the catalogue a case can see, without any framework."""
-    from harness.adequacy import adequacy, network_adequacy
-    from harness.find_cases import find_cases
-    from harness.output import check_outputs, write_json
-    from harness.terminal import show_adequacy
+    from lockstep.harness.adequacy import adequacy, network_adequacy
+    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.output import check_outputs, write_json
+    from lockstep.harness.terminal import show_adequacy
 
     check_outputs(json, None)
     cases = [one.case for one in find_cases(case) if case or one.case.plain]

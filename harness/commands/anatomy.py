@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.bounds import check_positive
-from harness.console import console_beside
-from harness.defaults import TIMEOUT
-from harness.options import JsonFile, complete_backend
+from lockstep.harness.bounds import check_positive
+from lockstep.harness.console import console_beside
+from lockstep.harness.defaults import TIMEOUT
+from lockstep.harness.options import JsonFile, complete_backend
 
 
 def anatomy(
@@ -23,9 +23,9 @@ def anatomy(
     timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
 ) -> int:
     """Measure the dialect of an implementation: convention, intended, measured, evidence."""
-    from harness.ask import anatomy_of
-    from harness.output import check_outputs, write_json
-    from harness.terminal import show_anatomy
+    from lockstep.harness.ask import anatomy_of
+    from lockstep.harness.output import check_outputs, write_json
+    from lockstep.harness.terminal import show_anatomy
 
     check_positive(timeout=timeout)
     check_outputs(json, None)

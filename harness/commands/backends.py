@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.console import console_beside
-from harness.options import JsonFile, complete_backend
+from lockstep.harness.console import console_beside
+from lockstep.harness.options import JsonFile, complete_backend
 
 
 def backends(
@@ -31,9 +31,9 @@ def backends(
     "import": {"seconds", "megabytes"}, "supports": [feature], "unsupported": {feature: reason}, "problem": why it could
     not be asked, or null}.
     """
-    from harness.features import support
-    from harness.output import check_outputs, write_json
-    from harness.show_backends import as_json, as_markdown, show_backends, show_matrix
+    from lockstep.harness.features import support
+    from lockstep.harness.output import check_outputs, write_json
+    from lockstep.harness.show_backends import as_json, as_markdown, show_backends, show_matrix
 
     check_outputs(json, None)
     # One after the other, else none would tell what importing it costs.

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.bounds import bounds, check_positive
-from harness.console import error_console
-from harness.errors import LockstepError
-from harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile, complete_case
+from lockstep.harness.bounds import bounds, check_positive
+from lockstep.harness.console import error_console
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile, complete_case
 
 
 def check(
@@ -55,14 +55,14 @@ def check(
     or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
     W_tilde, b_tilde and W_target too, and W_a where scores are general.
     """
-    from harness.case_info import case_info
-    from harness.check import cases_of, check, rerun_of
-    from harness.handover import Wanted, hand_over
-    from harness.place import place_of_function
-    from harness.port import Port, is_decoder_port, parse_target
-    from harness.results import Results
-    from harness.run import environment
-    from harness.terminal import advance, progress, show_check
+    from lockstep.harness.case_info import case_info
+    from lockstep.harness.check import cases_of, check, rerun_of
+    from lockstep.harness.handover import Wanted, hand_over
+    from lockstep.harness.place import place_of_function
+    from lockstep.harness.port import Port, is_decoder_port, parse_target
+    from lockstep.harness.results import Results
+    from lockstep.harness.run import environment
+    from lockstep.harness.terminal import advance, progress, show_check
 
     check_positive(timeout=timeout, limit=limit)
     if seed < 0:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from harness.bounds import bounds, check_positive
-from harness.errors import LockstepError
-from harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile
-from harness.tell import WRONG_REQUEST, complain
+from lockstep.harness.bounds import bounds, check_positive
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile
+from lockstep.harness.tell import WRONG_REQUEST, complain
 
 if TYPE_CHECKING:
-    from harness.case import Case
-    from harness.handover import Wanted
+    from lockstep.harness.case import Case
+    from lockstep.harness.handover import Wanted
 
 
 def compare(
@@ -39,16 +39,16 @@ def compare(
     other's], "difference": a result whose expected values are the other's, "reference": both results against the
     reference where they diverge, else null}], "alone": [what only this one has, what only the other has]}.
     """
-    from harness.handover import Wanted, hand_over_as_table
+    from lockstep.harness.handover import Wanted, hand_over_as_table
 
     wanted = Wanted(json, html, sarif, github, quiet)
     if against is not None:
         return _compare_recordings(file, against, wanted, case=case, limit=limit)
-    from harness.find_cases import find_cases
-    from harness.place import places_of_shipped
-    from harness.record import judge_files
-    from harness.results import Results
-    from harness.run import environment
+    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.place import places_of_shipped
+    from lockstep.harness.record import judge_files
+    from lockstep.harness.results import Results
+    from lockstep.harness.run import environment
 
     check_positive(limit=limit)
     if not file:
@@ -70,9 +70,9 @@ def _compare_recordings(
     files: Sequence[Path], against: Path, wanted: Wanted, *, case: str | None, limit: float | None
 ) -> int:
     """Hold one recording against another, and tell how far apart they are."""
-    from harness.output import write_json
-    from harness.show_versions import show_pairs
-    from harness.versions import hold_against
+    from lockstep.harness.output import write_json
+    from lockstep.harness.show_versions import show_pairs
+    from lockstep.harness.versions import hold_against
 
     check_positive(limit=limit)
     if len(files) != 1 or case is not None or wanted.html is not None or wanted.sarif is not None or wanted.github:

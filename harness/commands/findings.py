@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.options import JsonFile, complete_finding
+from lockstep.harness.options import JsonFile, complete_finding
 
 
 def findings(
@@ -23,10 +23,10 @@ def findings(
     ] = None,
 ) -> int:
     """List what is known of implementations that differ from their specifications, fail or die."""
-    from harness.findings import as_markdown, chosen
-    from harness.handover import Wanted
-    from harness.output import write_json
-    from harness.terminal import show_findings
+    from lockstep.harness.findings import as_markdown, chosen
+    from lockstep.harness.handover import Wanted
+    from lockstep.harness.output import write_json
+    from lockstep.harness.terminal import show_findings
 
     wanted = Wanted(json, None, sarif)
     wanted.check()
@@ -38,7 +38,7 @@ def findings(
     if json is not None:
         write_json(found, json)
     if sarif is not None:
-        from harness.sarif import findings_as_sarif
+        from lockstep.harness.sarif import findings_as_sarif
 
         write_json(findings_as_sarif(found), sarif)
     return 0

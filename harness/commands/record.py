@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.bounds import bounds, check_positive
-from harness.console import console_beside, error_console
-from harness.options import BackendNames, CaseName, Quiet, Timeout
+from lockstep.harness.bounds import bounds, check_positive
+from lockstep.harness.console import console_beside, error_console
+from lockstep.harness.options import BackendNames, CaseName, Quiet, Timeout
 
 
 def record(
@@ -24,13 +24,13 @@ def record(
     quiet: Quiet = False,
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
-    from harness.messages import text_of
-    from harness.output import check_outputs, write_json
-    from harness.record import record_cases
-    from harness.results import Results, exit_status
-    from harness.run import environment
-    from harness.selection import asked_for
-    from harness.terminal import advance, plain, progress
+    from lockstep.harness.messages import text_of
+    from lockstep.harness.output import check_outputs, write_json
+    from lockstep.harness.record import record_cases
+    from lockstep.harness.results import Results, exit_status
+    from lockstep.harness.run import environment
+    from lockstep.harness.selection import asked_for
+    from lockstep.harness.terminal import advance, plain, progress
 
     check_positive(timeout=timeout)
     _, seconds = bounds(None, timeout, quiet=quiet)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.bounds import bounds, check_positive
-from harness.console import error_console
-from harness.defaults import JOBS
-from harness.errors import LockstepError
-from harness.options import (
+from lockstep.harness.bounds import bounds, check_positive
+from lockstep.harness.console import error_console
+from lockstep.harness.defaults import JOBS
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.options import (
     BackendNames,
     CaseName,
     Details,
@@ -24,14 +24,14 @@ from harness.options import (
     SarifFile,
     Timeout,
 )
-from harness.tell import FAILED, INTERRUPTED, complain
+from lockstep.harness.tell import FAILED, INTERRUPTED, complain
 
 if TYPE_CHECKING:
-    from harness.backend import BackendInfo
-    from harness.find_cases import FoundCase
-    from harness.handover import Wanted
-    from harness.results import Limit as LimitAsked
-    from harness.results import RunResult
+    from lockstep.harness.backend import BackendInfo
+    from lockstep.harness.find_cases import FoundCase
+    from lockstep.harness.handover import Wanted
+    from lockstep.harness.results import Limit as LimitAsked
+    from lockstep.harness.results import RunResult
 
 
 def run(
@@ -50,7 +50,7 @@ def run(
     details: Details = False,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
-    from harness.handover import Wanted
+    from lockstep.harness.handover import Wanted
 
     check_positive(timeout=timeout, limit=limit, jobs=jobs)
     wanted = Wanted(json, html, sarif, github, quiet, details)
@@ -59,8 +59,8 @@ def run(
         return _run_models(case, backend, wanted, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
-    from harness.run import environment
-    from harness.selection import asked_for
+    from lockstep.harness.run import environment
+    from lockstep.harness.selection import asked_for
 
     asked, seconds = bounds(limit, timeout, quiet=quiet)
     found, backends, count = asked_for(case, backend, quiet=quiet)
@@ -82,11 +82,11 @@ def _run_models(
     prefixes: Sequence[str],
 ) -> int:
     """Run cases with the networks and weights of users' files."""
-    from harness.find_cases import find_cases
-    from harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
-    from harness.run import environment
-    from harness.selection import beside
-    from harness.terminal import plain
+    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
+    from lockstep.harness.run import environment
+    from lockstep.harness.selection import beside
+    from lockstep.harness.terminal import plain
 
     wanted.check()
     with Models(model, prefixes) as models:
@@ -112,8 +112,8 @@ def _watched(
     found: Sequence[FoundCase], backends: list[BackendInfo], count: int, wanted: Wanted, **bounds: Any
 ) -> list[RunResult]:
     """Run what is wanted, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
-    from harness.run import run_cases
-    from harness.terminal import advance, progress
+    from lockstep.harness.run import run_cases
+    from lockstep.harness.terminal import advance, progress
 
     with progress(error_console(), count, quiet=wanted.quiet) as bar:
         return run_cases(
@@ -126,10 +126,10 @@ def _conclude(
     environment: dict[str, Any], runs: list[RunResult], found: Sequence[FoundCase], wanted: Wanted, count: int
 ) -> int:
     """Hand over what ran; where it is less than what was to run, somebody interrupted it."""
-    from harness.case_info import case_info
-    from harness.handover import hand_over_as_table
-    from harness.place import Place
-    from harness.results import Results
+    from lockstep.harness.case_info import case_info
+    from lockstep.harness.handover import hand_over_as_table
+    from lockstep.harness.place import Place
+    from lockstep.harness.results import Results
 
     infos = {one.case.name: case_info(one.case) for one in found}
     results = Results(environment=environment, runs=runs, cases=infos)

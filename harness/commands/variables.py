@@ -6,11 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from harness.bounds import check_positive
-from harness.console import console_beside
-from harness.defaults import TIMEOUT
-from harness.options import JsonFile
-from harness.tell import FAILED, complain
+from lockstep.harness.bounds import check_positive
+from lockstep.harness.console import console_beside
+from lockstep.harness.defaults import TIMEOUT
+from lockstep.harness.options import JsonFile
+from lockstep.harness.tell import FAILED, complain
 
 
 def variables(
@@ -39,9 +39,9 @@ def variables(
     "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared" or "separate", "place",
     "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
     """
-    from harness.output import check_outputs, write_json
-    from harness.show_variables import show_variables
-    from harness.variables import BuildError, variables_of
+    from lockstep.harness.output import check_outputs, write_json
+    from lockstep.harness.show_variables import show_variables
+    from lockstep.harness.variables import BuildError, variables_of
 
     check_positive(timeout=timeout)
     check_outputs(json, None)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.curves import CURVES
-from harness.execution import CANONICAL
-from harness.knobs import plain_values, shown
-from harness.problem import Problem
-from harness.rules import CELLS, HIDDEN
-from harness.subject import Arrays, Subject, posed
+from lockstep.harness.curves import CURVES
+from lockstep.harness.execution import CANONICAL
+from lockstep.harness.knobs import plain_values, shown
+from lockstep.harness.problem import Problem
+from lockstep.harness.rules import CELLS, HIDDEN
+from lockstep.harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]
 Changes = dict[str, Any]

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.curves import CURVES
-from harness.execution import CANONICAL, GATES, merged
-from harness.problem import Problem
-from harness.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
-from harness.subject import Arrays, Subject, posed
+from lockstep.harness.curves import CURVES
+from lockstep.harness.execution import CANONICAL, GATES, merged
+from lockstep.harness.problem import Problem
+from lockstep.harness.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
+from lockstep.harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]
 Changes = dict[str, Any]

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.faults import FAMILIES
-from harness.problem import Problem
-from harness.results import Diagnosis
-from harness.subject import Subject, posed
+from lockstep.harness.faults import FAMILIES
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import Diagnosis
+from lockstep.harness.subject import Subject, posed
 
 Array = NDArray[Any]
 

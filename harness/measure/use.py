@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.curves import sigmoid
-from harness.subject import Arrays, Subject, posed
+from lockstep.harness.curves import sigmoid
+from lockstep.harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]
 

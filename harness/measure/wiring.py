@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.problem import Problem
-from harness.subject import Arrays, Subject, posed
+from lockstep.harness.problem import Problem
+from lockstep.harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]
 

@@ -24,11 +24,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.decoder_problem import DecoderProblem
-from harness.noise import Noise
-from harness.reference.expected import Expected, ExpectedTensor
-from harness.reference.tape import Kick, Noisy, Tape, variance_of
-from harness.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.noise import Noise
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.tape import Kick, Noisy, Tape, variance_of
+from lockstep.harness.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
 
 Array = NDArray[Any]
 SHARED = (*PROJECTIONS, "W", "R", "b")  # what every step uses

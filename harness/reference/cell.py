@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.case import LSTM
-from harness.noise import Noise
-from harness.problem import Weights
-from harness.reference.activations import ACTIVATIONS, NEAR, Activation
+from lockstep.harness.case import LSTM
+from lockstep.harness.noise import Noise
+from lockstep.harness.problem import Weights
+from lockstep.harness.reference.activations import ACTIVATIONS, NEAR, Activation
 
 Array = NDArray[Any]
 

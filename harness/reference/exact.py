@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.case import Case
-from harness.noise import Noise, longdouble_is_wider
-from harness.tensors import lanes, weight_shapes
+from lockstep.harness.case import Case
+from lockstep.harness.noise import Noise, longdouble_is_wider
+from lockstep.harness.tensors import lanes, weight_shapes
 
 Array = NDArray[Any]
 

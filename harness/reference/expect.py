@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.decoder_problem import AnyProblem, DecoderProblem
-from harness.reference.attention import expect_decoder
-from harness.reference.expected import Expected
-from harness.reference.network import expect_network
+from lockstep.harness.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.reference.attention import expect_decoder
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.network import expect_network
 
 
 def expect(problem: AnyProblem) -> Expected:

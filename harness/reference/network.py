@@ -9,15 +9,15 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.noise import Noise
-from harness.problem import Problem
-from harness.reference import exact
-from harness.reference.cell import Cell
-from harness.reference.expected import Expected, ExpectedTensor
-from harness.reference.turn import turned
-from harness.reference.walk import Inputs, Kicks, Walk
-from harness.reference.weight_gradients import Part
-from harness.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of
+from lockstep.harness.noise import Noise
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import exact
+from lockstep.harness.reference.cell import Cell
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.turn import turned
+from lockstep.harness.reference.walk import Inputs, Kicks, Walk
+from lockstep.harness.reference.weight_gradients import Part
+from lockstep.harness.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of
 
 Array = NDArray[Any]
 Found = TypeVar("Found", Array, ExpectedTensor)

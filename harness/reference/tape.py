@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.curves import CURVES
-from harness.noise import SIGMOID_CAP, TANH_CAP, Noise
+from lockstep.harness.curves import CURVES
+from lockstep.harness.noise import SIGMOID_CAP, TANH_CAP, Noise
 
 Array = NDArray[Any]
 # Puts a value off by a rounding of some variance.

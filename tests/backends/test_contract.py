@@ -14,15 +14,15 @@ from lstm_cases import cases, make_case
 from msgspec.structs import replace
 from rich.console import Console
 
-from backends import numpy_loop
-from harness.backend import Backend, find_backends
-from harness.case import Values
-from harness.features import FEATURES, support
-from harness.findings import expected_of
-from harness.problem import Problem
-from harness.show_backends import show_matrix
-from harness.strategies import cases as any_cases
-from harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
+from lockstep.backends import numpy_loop
+from lockstep.harness.backend import Backend, find_backends
+from lockstep.harness.case import Values
+from lockstep.harness.features import FEATURES, support
+from lockstep.harness.findings import expected_of
+from lockstep.harness.problem import Problem
+from lockstep.harness.show_backends import show_matrix
+from lockstep.harness.strategies import cases as any_cases
+from lockstep.harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
 every_backend, every_backend_everywhere = (

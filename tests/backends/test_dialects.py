@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from lstm_cases import make_case
 
-from harness.backend import BackendInfo
-from harness.backend import read_info as read_backend
-from harness.dialect import DIALECTS
-from harness.problem import Problem
-from harness.reference import forward
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.backend import read_info as read_backend
+from lockstep.harness.dialect import DIALECTS
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import forward
 
 LAYERS = {
     "tf1": ("tf1_basic_cell", "tf1_cell"),
@@ -23,11 +23,11 @@ LAYERS = {
     "equinox": ("equinox_cell",),
     "haiku": ("haiku_core",),
     # The backends themselves, which have such a layer.
-    "nnx_optimized": ("backends.flax_nnx_optimized",),
-    "tf_block": ("backends.tf_block_cell", "backends.tf_block_fused"),
-    "tf_block_v2": ("backends.tf_block_fused_v2",),
-    "paddle": ("backends.paddle_lstm",),
-    "mlx": ("backends.mlx_lstm",),
+    "nnx_optimized": ("lockstep.backends.flax_nnx_optimized",),
+    "tf_block": ("lockstep.backends.tf_block_cell", "lockstep.backends.tf_block_fused"),
+    "tf_block_v2": ("lockstep.backends.tf_block_fused_v2",),
+    "paddle": ("lockstep.backends.paddle_lstm",),
+    "mlx": ("lockstep.backends.mlx_lstm",),
 }
 INFOS = [
     read_backend(name.removeprefix("backends."), name if "." in name else f"layers.{name}")

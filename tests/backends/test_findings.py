@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from judge import judged
 
-from harness.backend import find_backends
-from harness.findings import findings
+from lockstep.harness.backend import find_backends
+from lockstep.harness.findings import findings
 
 INFOS = {backend.name: backend for backend in find_backends()}
 PAIRS = [

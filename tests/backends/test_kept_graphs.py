@@ -22,9 +22,9 @@ os.environ.update(TF_USE_LEGACY_KERAS="1", JAX_ENABLE_X64="1")
 sys.path.insert(0, "tests")
 import importlib
 from lstm_cases import make_case
-from harness.problem import Problem
+from lockstep.harness.problem import Problem
 for name, count in {counts!r}.items():
-    module = importlib.import_module("backends." + name)
+    module = importlib.import_module("lockstep.backends." + name)
     found = []
     for settings in ({{"seed": 1}}, {{"seed": 2}}, {{"seed": 3, "hidden_size": 7}}):
         module.run(Problem.from_case(make_case(**settings)))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from model_reading import PLANTED, line_of, make, needs, reading, said
 
-from harness.array_file import load_arrays
-from harness.dialect import DIALECTS, read
-from harness.models import find_readers
+from lockstep.harness.array_file import load_arrays
+from lockstep.harness.dialect import DIALECTS, read
+from lockstep.harness.models import find_readers
 
 TORCH = PLANTED / "torch_modules.py"
 

@@ -18,9 +18,9 @@ from typing import Self
 from frameworks import usual_case
 from timing import HERE, typical_seconds
 
-from harness.backend import find_backends
-from harness.problem import Problem
-from harness.serve import start
+from lockstep.harness.backend import find_backends
+from lockstep.harness.problem import Problem
+from lockstep.harness.serve import start
 
 CALLS = 6
 

@@ -11,11 +11,11 @@ from figures import Figure, against, figure_of
 from frameworks import make_case
 from timing import in_turn
 
-from backends import numpy_loop
-from harness.compare import limit_for, measure
-from harness.problem import Array, Problem
-from harness.reference import ExpectedTensor, expect
-from harness.tensors import PER_TIMESTEP
+from lockstep.backends import numpy_loop
+from lockstep.harness.compare import limit_for, measure
+from lockstep.harness.problem import Array, Problem
+from lockstep.harness.reference import ExpectedTensor, expect
+from lockstep.harness.tensors import PER_TIMESTEP
 
 REPETITIONS = 21
 TIME_BOUND, MEMORY_BOUND = 5.0, 0.05

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.backend import BackendInfo, find_backends
-from harness.case import LSTM, Case, Run
+from lockstep.harness.backend import BackendInfo, find_backends
+from lockstep.harness.case import LSTM, Case, Run
 
 # All but the plain loop in NumPy, which has no framework to wait for.
 FRAMEWORKS = ("tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan")

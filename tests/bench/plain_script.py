@@ -9,13 +9,13 @@ import importlib
 
 from frameworks import FRAMEWORKS
 
-from harness.find_cases import find_cases
-from harness.problem import Problem
+from lockstep.harness.find_cases import find_cases
+from lockstep.harness.problem import Problem
 
 if __name__ == "__main__":
     (found,) = find_cases(["ones"])
     problem = Problem.from_case(found.case)
     for name in FRAMEWORKS:
-        backend = importlib.import_module(f"backends.{name}")
+        backend = importlib.import_module(f"lockstep.backends.{name}")
         backend.run(problem)
         backend.run(problem)

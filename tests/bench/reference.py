@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 from timing import in_turn
 
-from harness.case import Case
-from harness.problem import Problem
-from harness.reference import expect, forward
-from harness.reference.network import Network
-from harness.serve import THREADS
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect, forward
+from lockstep.harness.reference.network import Network
+from lockstep.harness.serve import THREADS
 
 REPETITIONS = 21
 BOUND = 3.5

@@ -12,7 +12,7 @@ from statistics import median
 from figures import Figure, duration
 from timing import HERE, seconds
 
-from harness.results import Results
+from lockstep.harness.results import Results
 
 sys.path.append(str(HERE.parent))  # where the made-up results are
 
@@ -25,7 +25,7 @@ LARGE_MEGABYTES = 10.0  # of 40,000 pairs at 20 timesteps
 
 def report() -> list[Figure]:
     """Measure the page of 300 pairs, and once that of 40,000."""
-    from reports.html import render
+    from lockstep.reports.html import render
 
     usual, large = big_results(30, 10, 50), big_results(2000, 20, 20)
     page = render(usual)  # once, not counted: templates are read

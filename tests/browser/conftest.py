@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from big_results import big_results
 
-from reports.html import write_html
+from lockstep.reports.html import write_html
 
 
 @dataclass

@@ -9,7 +9,7 @@ from big_results import big_results
 from playwright.sync_api import expect
 from report_results import HOSTILE, every_status, hostile, make_results
 
-from reports.html import write_html
+from lockstep.reports.html import write_html
 
 SHOWN = HOSTILE[:40]
 LARGE = 10_000_000  # bytes

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from build_answers import PORTS, Builds, called, line_of, summary
 
-from harness.check import cases_of, check
-from harness.cli import main
-from harness.port import Port, parse_target
-from harness.worker import Process
+from lockstep.harness.check import cases_of, check
+from lockstep.harness.cli import main
+from lockstep.harness.port import Port, parse_target
+from lockstep.harness.worker import Process
 
 pytestmark = pytest.mark.xdist_group("tensorflow")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PORTS = Path(str(files("cases"))) / "ports"
+PORTS = Path(str(files("lockstep.cases"))) / "ports"
 tensorflow = pytest.mark.xdist_group("tensorflow")
 
 
@@ -20,7 +20,7 @@ def check(tmp_path):
 
     def check(name, *options):
         results = tmp_path / "results.json"
-        command = [sys.executable, "-m", "harness", "check", f"{PORTS / name}.py:port", *options, "--json", results]
+        command = [sys.executable, "-m", "lockstep", "check", f"{PORTS / name}.py:port", *options, "--json", results]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
         assert done.stderr == ""
         return done.returncode, done.stdout, json.loads(results.read_text())["runs"]

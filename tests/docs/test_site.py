@@ -15,11 +15,11 @@ from results_page import meaning as meaning_of_field
 from results_page import results_page, structs
 from running import ROOT
 
-from harness.attention_faults import decoder_faults
-from harness.case import case_schema
-from harness.catalogue import catalogue
-from harness.cli import app
-from harness.variations import variations
+from lockstep.harness.attention_faults import decoder_faults
+from lockstep.harness.case import case_schema
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.cli import app
+from lockstep.harness.variations import variations
 
 CONFIGURATION = ROOT / "mkdocs.yml"
 
@@ -47,10 +47,10 @@ def test_every_page_stands_in_the_navigation_and_the_other_way_round(site):
 def test_docstrings_stand_in_the_reference(site):
     text = (site / "reference" / "python.html").read_text()
     for name in (
-        "harness.fixture.assert_agrees",
-        "harness.strategies.cases",
-        "harness.trace.Trace",
-        "harness.convert.convert",
+        "lockstep.harness.fixture.assert_agrees",
+        "lockstep.harness.strategies.cases",
+        "lockstep.harness.trace.Trace",
+        "lockstep.harness.convert.convert",
     ):
         assert f'id="{name}"' in text
 

@@ -6,8 +6,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from harness import backend as registry
-from harness.cli import main
+from lockstep.harness import backend as registry
+from lockstep.harness.cli import main
 
 
 @pytest.fixture

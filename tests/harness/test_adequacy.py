@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from lstm_cases import make_case
 
-from harness.adequacy import adequacy
-from harness.catalogue import catalogue
-from harness.find_cases import find_cases
+from lockstep.harness.adequacy import adequacy
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.find_cases import find_cases
 
 # The matrix takes seconds: one process computes it for all tests of it.
 pytestmark = pytest.mark.xdist_group("adequacy")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from faulty_lstm import make_port
 
-from harness.anatomy import anatomy
-from harness.backend import find_backends
-from harness.port import LocalPort
-from harness.subject import BackendSubject, PortSubject
-from harness.worker import Worker
+from lockstep.harness.anatomy import anatomy
+from lockstep.harness.backend import find_backends
+from lockstep.harness.port import LocalPort
+from lockstep.harness.subject import BackendSubject, PortSubject
+from lockstep.harness.worker import Worker
 
 right = make_port()
 
@@ -83,7 +83,7 @@ def test_a_right_port_is_canonical_in_every_row_and_every_row_is_decided():
 
 @pytest.mark.parametrize("layout", ["torch", "keras", "tf1", "onnx"])
 def test_the_layout_in_which_weights_are_handed_over_changes_nothing(layout):
-    from harness.dialect import DIALECTS, read
+    from lockstep.harness.dialect import DIALECTS, read
 
     def port(x, weights, h0, c0, lengths=None):
         return right(x, read(weights, DIALECTS[layout]), h0, c0, lengths)

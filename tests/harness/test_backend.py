@@ -7,9 +7,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from harness import backend as registry
-from harness.backend import by_worker, find_backends
-from harness.errors import BackendError
+from lockstep.harness import backend as registry
+from lockstep.harness.backend import by_worker, find_backends
+from lockstep.harness.errors import BackendError
 
 
 def entry(name, module):
@@ -35,7 +35,11 @@ def test_the_shipped_backends_are_found_with_what_they_say_of_themselves():
 
 def test_finding_backends_imports_none_of_them():
     find_backends()
-    assert not {name for name in sys.modules if name.startswith("backends.") and not name.startswith("backends.numpy_")}
+    assert not {
+        name
+        for name in sys.modules
+        if name.startswith("lockstep.backends.") and not name.startswith("lockstep.backends.numpy_")
+    }
 
 
 def test_backends_of_one_framework_share_a_worker():
@@ -82,7 +86,7 @@ def test_constants_that_are_no_literals_are_not_evaluated(offer, tmp_path, monke
 
 
 def test_every_shipped_backend_claims_a_dialect_that_there_is():
-    from harness.dialect import DIALECTS
+    from lockstep.harness.dialect import DIALECTS
 
     claimed = {backend.name: backend.dialect for backend in find_backends()}
     assert set(claimed.values()) <= DIALECTS.keys()

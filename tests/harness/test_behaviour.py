@@ -6,8 +6,8 @@ import numpy as np
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
-from harness.check import check
-from harness.port import LocalPort
+from lockstep.harness.check import check
+from lockstep.harness.port import LocalPort
 
 right = make_port()
 CASES = [

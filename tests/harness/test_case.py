@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.case import Case, Values, case_from_data, case_schema, load_case
-from harness.errors import CaseError
+from lockstep.harness.case import Case, Values, case_from_data, case_schema, load_case
+from lockstep.harness.errors import CaseError
 
 GOOD = """
 [lstm]
@@ -38,7 +38,7 @@ source_timesteps = 3
 """
 
 LSTM, RUN = GOOD.partition("\n[run]")[0] + "\n", "\n[run]\ntimesteps = 3\nbatch = 2\n"
-SHIPPED = sorted(Path(str(files("cases"))).glob("*.toml"))
+SHIPPED = sorted(Path(str(files("lockstep.cases"))).glob("*.toml"))
 
 
 def load(tmp_path: Path, text: str | bytes, name: str = "some.toml") -> Case:
@@ -225,7 +225,7 @@ def test_a_shipped_case_is_valid_and_says_what_it_tries_to_break(path):
 
 
 def test_the_shipped_schema_is_the_one_of_the_code():
-    shipped = json.loads(files("cases").joinpath("case.schema.json").read_text())
+    shipped = json.loads(files("lockstep.cases").joinpath("case.schema.json").read_text())
     assert shipped == json.loads(json.dumps(case_schema()))
 
 

@@ -7,14 +7,14 @@ import pytest
 from lstm_cases import make_case
 from port_answers import answers
 
-import harness.check as check_module
-from harness.check import cases_of, check, left_out
-from harness.diagnose import UNEXPLAINED
-from harness.errors import LockstepError
-from harness.find_cases import shipped
-from harness.port import LocalPort
-from harness.problem import Problem
-from harness.results import Diagnosis
+import lockstep.harness.check as check_module
+from lockstep.harness.check import cases_of, check, left_out
+from lockstep.harness.diagnose import UNEXPLAINED
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.find_cases import shipped
+from lockstep.harness.port import LocalPort
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import Diagnosis
 
 NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}
 EVERYTHING = {**NETWORK, "proj_size": 2, "peephole": True, "cell_clip": 0.6, "lengths": (5, 2), "gradients": True}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.check import cases_of, left_out
+from lockstep.harness.check import cases_of, left_out
 
 PORTS = """
 import ctypes

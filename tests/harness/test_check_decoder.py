@@ -9,20 +9,20 @@ from decoder_cases import ENCODER, make_decoder
 from faulty_decoder import FAULTS, decoder
 from rich.console import Console
 
-from backends import numpy_attention
-from harness.attention_faults import decoder_faults
-from harness.backend import find_backends
-from harness.check import cases_of, check, left_out
-from harness.check_decoder import as_given, check_decoder
-from harness.compare import limit_for
-from harness.decoder_problem import DecoderProblem
-from harness.fixture import assert_agrees
-from harness.observation import Observation
-from harness.port import LocalPort, is_decoder_port, parse_target
-from harness.results import RunResult
-from harness.run import Problems, Seen, judge_trace, run_cases
-from harness.terminal import show_check
-from harness.variations import explain
+from lockstep.backends import numpy_attention
+from lockstep.harness.attention_faults import decoder_faults
+from lockstep.harness.backend import find_backends
+from lockstep.harness.check import cases_of, check, left_out
+from lockstep.harness.check_decoder import as_given, check_decoder
+from lockstep.harness.compare import limit_for
+from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.fixture import assert_agrees
+from lockstep.harness.observation import Observation
+from lockstep.harness.port import LocalPort, is_decoder_port, parse_target
+from lockstep.harness.results import RunResult
+from lockstep.harness.run import Problems, Seen, judge_trace, run_cases
+from lockstep.harness.terminal import show_check
+from lockstep.harness.variations import explain
 
 ROOT = Path(__file__).parents[2]
 SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
@@ -240,7 +240,7 @@ def test_faults_of_gradients_are_explained_by_their_numbers(fault):
 
 
 def test_a_backend_that_diverges_is_diagnosed():
-    from harness.results import judge  # noqa: F401 (the way results go)
+    from lockstep.harness.results import judge  # noqa: F401 (the way results go)
 
     case = make_decoder(gradients=True)
     problems = Problems()

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_cases import cases, make_case
 
-from harness import compare as comparison
-from harness.case import Expect, Tolerance
-from harness.compare import check_golden, compare, compare_steps, limit_for, measure
-from harness.errors import CaseError, TraceError
-from harness.problem import Problem
-from harness.reference import expect
-from harness.results import Limit, RunResult, judge
-from harness.trace import Trace
-from harness.ulp import ulp_distance
+from lockstep.harness import compare as comparison
+from lockstep.harness.case import Expect, Tolerance
+from lockstep.harness.compare import check_golden, compare, compare_steps, limit_for, measure
+from lockstep.harness.errors import CaseError, TraceError
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
+from lockstep.harness.results import Limit, RunResult, judge
+from lockstep.harness.trace import Trace
+from lockstep.harness.ulp import ulp_distance
 
 
 def exact_trace(expected, names=("i", "f", "g", "o", "c", "h", "h_n", "c_n")):
@@ -144,7 +144,7 @@ def test_where_the_reference_is_not_finite_agreement_is_the_same_kind_at_the_sam
 
 
 def test_infinite_inputs_agree_with_a_healthy_loop():
-    from backends import numpy_loop
+    from lockstep.backends import numpy_loop
 
     case = make_case(timesteps=6, initial_state="probe")
     problem = Problem.from_case(case)
@@ -259,7 +259,7 @@ def test_golden_values_that_contradict_their_case_are_an_error():
 
 def test_a_fault_that_strikes_once_shows_in_one_step_alone_and_everywhere_after(case):
     """The two residuals: accumulated against the expected trace, local against the observed state before."""
-    from backends import numpy_loop
+    from lockstep.backends import numpy_loop
 
     problem = Problem.from_case(case)
     first = numpy_loop.run(problem)

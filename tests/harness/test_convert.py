@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from safetensors.numpy import load_file, save_file
 from stored_weights import assert_same_bits, make_weights, weights
 
-from harness.convert import convert
-from harness.dialect import DIALECTS, GATES, read, store
-from harness.errors import ConvertError
+from lockstep.harness.convert import convert
+from lockstep.harness.dialect import DIALECTS, GATES, read, store
+from lockstep.harness.errors import ConvertError
 
 PAIRS = list(permutations(DIALECTS.values(), 2))
 every_pair = pytest.mark.parametrize(

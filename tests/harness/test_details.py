@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from lstm_cases import make_case
 from msgspec.structs import replace
 
-from harness.case_info import case_info, features_used
-from harness.check import check
-from harness.check_decoder import check_decoder
-from harness.compare import compare, limit_for
-from harness.counterfactual import with_counterfactuals
-from harness.details import (
+from lockstep.harness.case_info import case_info, features_used
+from lockstep.harness.check import check
+from lockstep.harness.check_decoder import check_decoder
+from lockstep.harness.compare import compare, limit_for
+from lockstep.harness.counterfactual import with_counterfactuals
+from lockstep.harness.details import (
     HIGHEST_CODE,
     MOST_TIMESTEPS,
     NOT_COMPARABLE,
@@ -30,16 +30,16 @@ from harness.details import (
     unpacked,
     unpacked_heat,
 )
-from harness.features import DECODER_FEATURES, FEATURES
-from harness.find_cases import find_cases
-from harness.observation import Observation
-from harness.port import LocalPort
-from harness.problem import Problem
-from harness.record import judge_files
-from harness.reference import ExpectedTensor, expect
-from harness.results import Diagnosis, Results, RunResult, decode_results, encode_results, judge
-from harness.run import Problems, Seen, judge_trace
-from harness.trace import Recorded, Trace, save_trace
+from lockstep.harness.features import DECODER_FEATURES, FEATURES
+from lockstep.harness.find_cases import find_cases
+from lockstep.harness.observation import Observation
+from lockstep.harness.port import LocalPort
+from lockstep.harness.problem import Problem
+from lockstep.harness.record import judge_files
+from lockstep.harness.reference import ExpectedTensor, expect
+from lockstep.harness.results import Diagnosis, Results, RunResult, decode_results, encode_results, judge
+from lockstep.harness.run import Problems, Seen, judge_trace
+from lockstep.harness.trace import Recorded, Trace, save_trace
 
 
 def judged(case, trace) -> RunResult:

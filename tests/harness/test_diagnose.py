@@ -7,13 +7,13 @@ import pytest
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
-from harness.backend import BackendInfo
-from harness.catalogue import catalogue
-from harness.diagnose import ONLY_IN, UNEXPLAINED, diagnose, execution_of
-from harness.observation import Observation
-from harness.problem import Problem
-from harness.results import Results, decode_results, encode_results
-from harness.run import run_cases
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.diagnose import ONLY_IN, UNEXPLAINED, diagnose, execution_of
+from lockstep.harness.observation import Observation
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import Results, decode_results, encode_results
+from lockstep.harness.run import run_cases
 
 
 def problem_of(name="probe", **changes):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stored_weights import assert_same_bits, make_weights, weights
 
-from harness.dialect import CANONICAL, DIALECTS, GATES, guess, pack, read, store, summed, uneven, unpack
-from harness.errors import ConvertError
+from lockstep.harness.dialect import CANONICAL, DIALECTS, GATES, guess, pack, read, store, summed, uneven, unpack
+from lockstep.harness.errors import ConvertError
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 FORGET_BIAS = [dialect for dialect in DIALECTS.values() if dialect.forget_bias]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from lstm_cases import make_case
 
-from harness import noise
-from harness.problem import Problem
-from harness.reference import exact, expect
+from lockstep.harness import noise
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import exact, expect
 
 pytest.importorskip("flint")
 wide = pytest.mark.skipif(not noise.longdouble_is_wider(), reason="needs a longdouble to compare with")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import CaseError
-from harness.find_cases import find_cases, shipped
+from lockstep.harness.errors import CaseError
+from lockstep.harness.find_cases import find_cases, shipped
 
-CASES = Path(str(files("cases")))
+CASES = Path(str(files("lockstep.cases")))
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 2\n"
 
 

@@ -6,13 +6,13 @@ import pytest
 from lstm_cases import make_case
 from msgspec.structs import replace
 
-import harness.findings as module
-from harness.cli import main
-from harness.errors import LockstepError
-from harness.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding
-from harness.results import Results, RunResult
-from harness.run import as_known
-from harness.terminal import summary
+import lockstep.harness.findings as module
+from lockstep.harness.cli import main
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding
+from lockstep.harness.results import Results, RunResult
+from lockstep.harness.run import as_known
+from lockstep.harness.terminal import summary
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -110,7 +110,7 @@ def test_a_known_result_stays_what_it_is_and_is_expected(tmp_path, monkeypatch):
 
 
 def test_every_shipped_finding_names_a_backend_of_ours_and_has_its_words():
-    from harness.backend import find_backends
+    from lockstep.harness.backend import find_backends
 
     names = {backend.name for backend in find_backends()}
     assert len(findings()) > 10

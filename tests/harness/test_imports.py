@@ -10,8 +10,8 @@ import pytest
 FRAMEWORKS = ("torch", "tensorflow", "tf_keras", "keras", "jax", "jaxlib", "flax", "onnxruntime", "mlx", "paddle")
 
 MODULES = [
-    "harness", "harness.cli", "harness.run", "harness.record", "harness.compare", "harness.terminal", "harness.output",
-    "harness.features", "harness.variables", "harness.show_variables", "harness.pytest_plugin",
+    "harness", "lockstep.harness.cli", "lockstep.harness.run", "lockstep.harness.record", "lockstep.harness.compare", "lockstep.harness.terminal", "lockstep.harness.output",
+    "lockstep.harness.features", "lockstep.harness.variables", "lockstep.harness.show_variables", "lockstep.harness.pytest_plugin",
     "reports", "reports.html", "cases", "backends",
 ]  # fmt: skip
 
@@ -46,7 +46,7 @@ def test_the_test_above_can_fail():
 def made(tmp_path_factory):
     """A trace and results, made by the one backend that needs no framework."""
     folder = tmp_path_factory.mktemp("made")
-    common = [sys.executable, "-m", "harness"]
+    common = [sys.executable, "-m", "lockstep"]
     for arguments in (
         ["record", "ones", "--backend", "numpy_loop", "--out", folder],
         ["run", "ones", "--backend", "numpy_loop", "--json", folder / "results.json"],

@@ -9,15 +9,15 @@ import pytest
 from faulty_lstm import CHAINED, SLIPS, make_port
 from lstm_cases import make_case
 
-from harness.catalogue import catalogue
-from harness.dialect import DIALECTS, store
-from harness.execution import CANONICAL, merged
-from harness.find_cases import find_cases
-from harness.interpret import interpret
-from harness.noise import LIMIT_SIGMA
-from harness.problem import Problem
-from harness.reference import expect
-from harness.rules import FORMATS
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.execution import CANONICAL, merged
+from lockstep.harness.find_cases import find_cases
+from lockstep.harness.interpret import interpret
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
+from lockstep.harness.rules import FORMATS
 
 # T, B, I and H all different, where no reshape goes unseen; all alike, where every exchange of axes fits; with
 # lengths, all below T and one of them 0, and H not 4, where (4, H) and (H, 4) are told apart.

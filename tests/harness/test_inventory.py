@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from harness.inventory import (
+from lockstep.harness.inventory import (
     CELL,
     GET_VARIABLE,
     LAYER,
@@ -26,8 +26,8 @@ from harness.inventory import (
     scopes_of,
     shape_text,
 )
-from harness.results import encode
-from harness.show_variables import show_variables
+from lockstep.harness.results import encode
+from lockstep.harness.show_variables import show_variables
 
 
 def made(name, *reads, stack=("f.py:1",), place="f.py:1", by=TF_VARIABLE, shape=(3,), **more):

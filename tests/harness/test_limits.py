@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from harness.case import Case, Tolerance
-from harness.cli import main
-from harness.compare import limit_for
-from harness.errors import LockstepError
-from harness.features import FEATURES
-from harness.limits import Settings, find_settings
-from harness.results import Limit
+from lockstep.harness.case import Case, Tolerance
+from lockstep.harness.cli import main
+from lockstep.harness.compare import limit_for
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.features import FEATURES
+from lockstep.harness.limits import Settings, find_settings
+from lockstep.harness.results import Limit
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import zlib
 import pytest
 from faulty_lstm import make_port
 
-from harness.catalogue import catalogue
-from harness.check import TWO_BIASES, cases_of, check
-from harness.faults import FAMILIES
-from harness.noise import LIMIT_SIGMA
-from harness.port import LocalPort
+from lockstep.harness.catalogue import catalogue
+from lockstep.harness.check import TWO_BIASES, cases_of, check
+from lockstep.harness.faults import FAMILIES
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.port import LocalPort
 
 SEEDS = 20
 OF_EACH_FAMILY = 4

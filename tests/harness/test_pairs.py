@@ -10,12 +10,12 @@ from decoder_cases import make_decoder
 from lstm_cases import make_case
 from rich.console import Console
 
-from harness.backend import find_backends, matched, pairs
-from harness.cli import main
-from harness.errors import BackendError, CaseError
-from harness.problem import Problem
-from harness.results import RunResult
-from harness.terminal import show_results, side_by_side
+from lockstep.harness.backend import find_backends, matched, pairs
+from lockstep.harness.cli import main
+from lockstep.harness.errors import BackendError, CaseError
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import RunResult
+from lockstep.harness.terminal import show_results, side_by_side
 
 LAYER, DECODER = make_case("layer"), make_decoder("decoder")
 BOTH = find_backends(["numpy_loop", "numpy_attention"])

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from lstm_cases import cases, make_case
 
-from harness import parcel
-from harness.parcel import Parcel
-from harness.problem import Problem
-from harness.serve import Answer
-from harness.trace import Trace
+from lockstep.harness import parcel
+from lockstep.harness.parcel import Parcel
+from lockstep.harness.problem import Problem
+from lockstep.harness.serve import Answer
+from lockstep.harness.trace import Trace
 
 
 @given(case=cases())

@@ -17,13 +17,13 @@ import pytest
 from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
 
-from harness import port as port_module
-from harness.compare import compare, limit_for
-from harness.errors import LockstepError
-from harness.port import LocalPort, Port, Target, parse_target, port_of
-from harness.problem import Problem
-from harness.reference import expect, forward
-from harness.results import RunResult, judge
+from lockstep.harness import port as port_module
+from lockstep.harness.compare import compare, limit_for
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.port import LocalPort, Port, Target, parse_target, port_of
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect, forward
+from lockstep.harness.results import RunResult, judge
 
 PLANTED = Path(__file__).parents[1] / "planted_ports"
 

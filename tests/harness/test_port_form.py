@@ -7,7 +7,7 @@ import inspect
 import pytest
 from lstm_cases import make_case
 
-from harness.port_form import PortError, arguments_of, call_of, check_fit, results_of
+from lockstep.harness.port_form import PortError, arguments_of, call_of, check_fit, results_of
 
 PLAIN = make_case()
 LENGTHS = make_case(lengths=(3, 5))

@@ -17,13 +17,13 @@ from hypothesis import given
 from lstm_cases import cases, make_case
 from safetensors.numpy import save
 
-from harness.case import Values, load_case
-from harness.decoder_problem import problem_of
-from harness.errors import CaseError
-from harness.problem import Problem
-from harness.reference import forward
+from lockstep.harness.case import Values, load_case
+from lockstep.harness.decoder_problem import problem_of
+from lockstep.harness.errors import CaseError
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import forward
 
-SHIPPED = sorted(Path(str(files("cases"))).glob("*.toml"))
+SHIPPED = sorted(Path(str(files("lockstep.cases"))).glob("*.toml"))
 DIGESTS = json.loads(Path(__file__).with_name("digests.json").read_text())
 
 
@@ -90,14 +90,14 @@ def test_probe_keeps_every_gate_in_its_sensitive_range(shape):
 
 
 def test_the_saturated_case_reaches_pre_activations_of_thirty():
-    problem = Problem.from_case(load_case(Path(str(files("cases"))) / "saturated.toml"))
+    problem = Problem.from_case(load_case(Path(str(files("lockstep.cases"))) / "saturated.toml"))
     h = np.concatenate([problem.h0[None], forward(problem)["h"][:-1]])
     z = problem.x @ problem.W.T + h @ problem.R.T + problem.b
     assert 29 < np.abs(z).max() < 35
 
 
 def test_the_tiny_case_holds_subnormal_numbers():
-    problem = Problem.from_case(load_case(Path(str(files("cases"))) / "tiny.toml"))
+    problem = Problem.from_case(load_case(Path(str(files("lockstep.cases"))) / "tiny.toml"))
     assert 0 < np.abs(problem.x).min() < np.finfo(np.float32).smallest_normal
     assert np.abs(forward(problem)["c"]).max() < 2e-38
 

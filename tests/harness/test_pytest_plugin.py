@@ -14,20 +14,18 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-import harness.findings
-import harness.run
-from harness.backend import GROUP
-from harness.features import DECODER_FEATURES, FEATURES
-from harness.findings import Finding, SmallestCase
-from harness.marks import FEATURES as MARKED
-from harness.marks import marks_of, usable
-from harness.results import load_results
+from lockstep.harness.backend import GROUP
+from lockstep.harness.features import DECODER_FEATURES, FEATURES
+from lockstep.harness.findings import Finding, SmallestCase
+from lockstep.harness.marks import FEATURES as MARKED
+from lockstep.harness.marks import marks_of, usable
+from lockstep.harness.results import load_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 
 OFFER = """
 from importlib.metadata import EntryPoint
-from harness import backend, marks
+from lockstep.harness import backend, marks
 
 NAMES = {names!r}
 offered = lambda group: [EntryPoint(name, f"planted.{{name}}", group) for name in NAMES]
@@ -46,7 +44,7 @@ def project(pytester, monkeypatch):
         def offered(group):
             return [EntryPoint(name, f"planted.{name}", group) for name in names]
 
-        for place in ("harness.backend", "harness.marks"):
+        for place in ("lockstep.harness.backend", "lockstep.harness.marks"):
             monkeypatch.setattr(f"{place}.entry_points", offered)
         pytester.path.joinpath("cases").mkdir(exist_ok=True)
         for name, text in (cases or {"plain": TEXT, "other": TEXT}).items():
@@ -268,7 +266,7 @@ def finding(monkeypatch):
             what="It forgets.", specification="It remembers.", name="forgets",
             case=SmallestCase(lstm=next(iter(FEATURES.values())).lstm, run=next(iter(FEATURES.values())).run),
         )  # fmt: skip
-        monkeypatch.setattr(harness.findings, "findings", lambda: (one,))
+        monkeypatch.setattr("lockstep.harness.findings.findings", lambda: (one,))
 
     return plant
 
@@ -400,13 +398,13 @@ def test_a_wrong_setting_is_one_message(project):
 def test_a_session_without_cases_is_left_alone(pytester):
     pytester.makepyfile(
         "import sys\n"
-        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'harness.results', 'harness.backend'}\n"
+        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'lockstep.harness.results', 'lockstep.harness.backend'}\n"
         "def test_it(): assert not HEAVY & set(sys.modules)"
     )
     pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n", "1").assert_outcomes(passed=1)
 
 
 def test_offered_backends_are_looked_for_where_the_core_does():
-    from harness.marks import BACKENDS
+    from lockstep.harness.marks import BACKENDS
 
     assert BACKENDS == GROUP

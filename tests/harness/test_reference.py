@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from lstm_cases import cases, make_case
 
-from harness.case import Values, load_case
-from harness.noise import Noise
-from harness.problem import Problem
-from harness.reference import expect, expect_steps, forward
-from harness.tensors import Lane
+from lockstep.harness.case import Values, load_case
+from lockstep.harness.noise import Noise
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect, expect_steps, forward
+from lockstep.harness.tensors import Lane
 
-CASES = Path(str(files("cases")))
+CASES = Path(str(files("lockstep.cases")))
 
 
 def decimal_lstm(problem):

@@ -8,10 +8,10 @@ import pytest
 from lstm_cases import make_case
 from msgspec.structs import replace
 
-from backends import numpy_loop
-from harness.case import Values
-from harness.problem import Problem, Weights
-from harness.reference import backward, expect, forward
+from lockstep.backends import numpy_loop
+from lockstep.harness.case import Values
+from lockstep.harness.problem import Problem, Weights
+from lockstep.harness.reference import backward, expect, forward
 
 NETWORKS = {
     "plain": {},

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lstm_cases import make_case
 
-from harness.compare import compare, limit_for
-from harness.errors import ResultsError
-from harness.problem import Problem
-from harness.reference import expect
-from harness.results import (
+from lockstep.harness.compare import compare, limit_for
+from lockstep.harness.errors import ResultsError
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
+from lockstep.harness.results import (
     Limit,
     Results,
     RunResult,
@@ -25,7 +25,7 @@ from harness.results import (
     encode_run,
     judge,
 )
-from harness.trace import Parameter, Trace
+from lockstep.harness.trace import Parameter, Trace
 
 
 def a_run(*, disturb=(), case=None, **fields):

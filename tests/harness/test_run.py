@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from lstm_cases import make_case
 
-from harness import run as running
-from harness.backend import BackendInfo
-from harness.case import Expect
-from harness.errors import CaseError
-from harness.run import Problems, run_cases
+from lockstep.harness import run as running
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.case import Expect
+from lockstep.harness.errors import CaseError
+from lockstep.harness.run import Problems, run_cases
 
 
 def planted(name):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.backend import BackendInfo, find_backends
-from harness.features import Support, support
-from harness.show_backends import (
+from lockstep.harness.backend import BackendInfo, find_backends
+from lockstep.harness.features import Support, support
+from lockstep.harness.show_backends import (
     COLUMNS,
     as_json,
     as_markdown,

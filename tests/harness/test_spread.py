@@ -6,13 +6,13 @@ import numpy as np
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
-from harness.case import Values
-from harness.execution import CANONICAL
-from harness.noise import LIMIT_SIGMA
-from harness.observation import Observation
-from harness.problem import Problem
-from harness.reference import expect
-from harness.spread import widened
+from lockstep.harness.case import Values
+from lockstep.harness.execution import CANONICAL
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.observation import Observation
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
+from lockstep.harness.spread import widened
 
 
 def chaotic(**changes):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import find, given, settings
 
-from harness.case import Case
-from harness.problem import Problem
-from harness.reference import expect
-from harness.space import FEATURES, random_case
-from harness.strategies import cases, seeds
-from harness.tensors import tensors_of
+from lockstep.harness.case import Case
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
+from lockstep.harness.space import FEATURES, random_case
+from lockstep.harness.strategies import cases, seeds
+from lockstep.harness.tensors import tensors_of
 
 
 @given(case=cases())

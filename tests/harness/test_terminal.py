@@ -16,13 +16,13 @@ from made_results import HOSTILE, made, many
 from rich.cells import cell_len
 from rich.console import Console
 
-from harness.adequacy import Adequacy
-from harness.cli import app
-from harness.columns import Column, broken, fitting, widths
-from harness.console import console_beside
-from harness.findings import findings
-from harness.options import complete_backend, complete_case, complete_finding
-from harness.terminal import advance, progress, show_adequacy, show_findings, show_results
+from lockstep.harness.adequacy import Adequacy
+from lockstep.harness.cli import app
+from lockstep.harness.columns import Column, broken, fitting, widths
+from lockstep.harness.console import console_beside
+from lockstep.harness.findings import findings
+from lockstep.harness.options import complete_backend, complete_case, complete_finding
+from lockstep.harness.terminal import advance, progress, show_adequacy, show_findings, show_results
 
 ESCAPE = "\x1b"
 
@@ -130,7 +130,7 @@ def test_a_pipe_is_80_columns_wide_whatever_the_terminal_is(monkeypatch):
 
 def test_an_encoding_without_the_tables_characters_is_no_traceback():
     found = subprocess.run(
-        [sys.executable, "-m", "harness", "adequacy", "tiny"],
+        [sys.executable, "-m", "lockstep", "adequacy", "tiny"],
         capture_output=True, text=True, check=False, env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert found.returncode == 0
@@ -174,7 +174,7 @@ def test_a_run_in_a_terminal_shows_progress_and_is_quiet_if_asked(option, watche
     ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
     environment |= {"TERM": "xterm", "COLUMNS": "80"}
-    command = [sys.executable, "-m", "harness", "run", "ones", "--backend", "numpy_loop", option]
+    command = [sys.executable, "-m", "lockstep", "run", "ones", "--backend", "numpy_loop", option]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment) as process:
         os.close(theirs)
         out = b""
@@ -274,7 +274,7 @@ def test_completion_is_installed_for_a_shell(lockstep, monkeypatch, tmp_path):
 
 
 def test_bash_completes_commands_and_the_names_of_backends(tmp_path):
-    (tmp_path / "lockstep").write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
+    (tmp_path / "lockstep").write_text(f'#!/bin/sh\nexec {sys.executable} -m lockstep "$@"\n')
     (tmp_path / "lockstep").chmod(0o755)
     (tmp_path / "script").write_text(app.generate_completion(shell="bash"))
     code = """

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lstm_cases import make_case
 
-from backends import numpy_loop
-from harness.array_file import save_safetensors
-from harness.errors import TraceError
-from harness.problem import Problem
-from harness.trace import Parameter, Recorded, Trace, check_same_problem, load_trace, save_trace
+from lockstep.backends import numpy_loop
+from lockstep.harness.array_file import save_safetensors
+from lockstep.harness.errors import TraceError
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Parameter, Recorded, Trace, check_same_problem, load_trace, save_trace
 
 
 def recorded(case, **changes):

@@ -9,17 +9,17 @@ import pytest
 from decoder_cases import ENCODER, make_decoder
 from lstm_cases import make_case
 
-from harness.case import Case, Values
-from harness.compare import limit_for
-from harness.decoder_problem import problem_of
-from harness.details import unpacked
-from harness.problem import Problem
-from harness.reference import expect
-from harness.run import Problems, judge_trace
-from harness.spread import widened
-from harness.tensors import Lane, kind_of
-from harness.trace import Trace
-from harness.undetermined import notes_of, onward, without_room
+from lockstep.harness.case import Case, Values
+from lockstep.harness.compare import limit_for
+from lockstep.harness.decoder_problem import problem_of
+from lockstep.harness.details import unpacked
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
+from lockstep.harness.run import Problems, judge_trace
+from lockstep.harness.spread import widened
+from lockstep.harness.tensors import Lane, kind_of
+from lockstep.harness.trace import Trace
+from lockstep.harness.undetermined import notes_of, onward, without_room
 
 
 def chaotic(**changes):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from build_answers import PLANTED
 
-from harness.inventory import Inventory
+from lockstep.harness.inventory import Inventory
 
 ROOT = Path(__file__).parents[2]
 PLAIN = PLANTED / "plain.py"
@@ -192,7 +192,7 @@ def test_an_interruption_exits_130_and_leaves_no_process(tmp_path):
         f"import os, time\ndef build():\n    open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
         "    time.sleep(600)\n"
     )
-    command = [sys.executable, "-m", "harness", "variables", str(tmp_path / "model.py")]
+    command = [sys.executable, "-m", "lockstep", "variables", str(tmp_path / "model.py")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         until = time.monotonic() + 60
         while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < until:
@@ -214,7 +214,7 @@ def test_the_command_is_in_the_help(lockstep):
 def test_the_readme_shows_what_is_said_of_the_questions_decoder():
     command = "lockstep variables cases/ports/decoder_as_asked.py:build"
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *command.split()[1:]],
+        [sys.executable, "-m", "lockstep", *command.split()[1:]],
         capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"COLUMNS": "80"},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")

@@ -8,13 +8,13 @@ import pytest
 from lstm_cases import make_case
 from msgspec.structs import replace
 
-from harness.case import Values
-from harness.diagnose import UNEXPLAINED, diagnose_runs
-from harness.observation import Observation
-from harness.problem import Problem
-from harness.results import First, RunResult
-from harness.tensors import split
-from harness.variations import explain, variations
+from lockstep.harness.case import Values
+from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
+from lockstep.harness.observation import Observation
+from lockstep.harness.problem import Problem
+from lockstep.harness.results import First, RunResult
+from lockstep.harness.tensors import split
+from lockstep.harness.variations import explain, variations
 
 STACK = {"num_layers": 2, "direction": "bidirectional", "lengths": (4, 2, 1)}
 WIDE = {"num_layers": 3, "input_size": 4}  # every layer's weights fit every other

@@ -9,15 +9,15 @@ import pytest
 from lstm_cases import make_case
 from msgspec.structs import replace
 
-from backends import numpy_loop
-from harness.cli import main
-from harness.compare import limit_for
-from harness.errors import TraceError
-from harness.problem import Problem
-from harness.reference import expect
-from harness.show_versions import by_framework, divergence_text, told
-from harness.trace import Recorded, save_trace
-from harness.versions import difference, hold_against
+from lockstep.backends import numpy_loop
+from lockstep.harness.cli import main
+from lockstep.harness.compare import limit_for
+from lockstep.harness.errors import TraceError
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
+from lockstep.harness.show_versions import by_framework, divergence_text, told
+from lockstep.harness.trace import Recorded, save_trace
+from lockstep.harness.versions import difference, hold_against
 
 
 def _recorded(folder, case, version, change=lambda trace: trace, backend="numpy_loop", forget_bias=0.0):

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from lstm_cases import make_case
 
-from harness.backend import BackendInfo
-from harness.problem import Problem
-from harness.worker import Worker
+from lockstep.harness.backend import BackendInfo
+from lockstep.harness.problem import Problem
+from lockstep.harness.worker import Worker
 
 
 def planted(name, requires=()):

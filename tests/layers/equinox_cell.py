@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from layers.loop import loop
 
-from harness.dialect import DIALECTS, store
+from lockstep.harness.dialect import DIALECTS, store
 
 REQUIRES = ("equinox", "jax")
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 from flax.traverse_util import unflatten_dict
 from layers.loop import loop
 
-from harness.dialect import DIALECTS, store
+from lockstep.harness.dialect import DIALECTS, store
 
 REQUIRES = ("flax", "jax")
 

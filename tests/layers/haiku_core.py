@@ -3,7 +3,7 @@
 import haiku as hk
 from layers.loop import loop
 
-from harness.dialect import DIALECTS, store
+from lockstep.harness.dialect import DIALECTS, store
 
 REQUIRES = ("haiku", "jax")
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import torch
 
-from harness.dialect import DIALECTS, store
-from harness.trace import Trace
+from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("keras", "torch")
 ENVIRONMENT = {"KERAS_BACKEND": "torch"}

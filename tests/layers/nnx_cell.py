@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from layers.loop import loop
 
-from harness.dialect import DIALECTS, store
+from lockstep.harness.dialect import DIALECTS, store
 
 REQUIRES = ("flax", "jax")
 

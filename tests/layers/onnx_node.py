@@ -5,8 +5,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.dialect import DIALECTS, store
-from harness.trace import Trace
+from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("onnx", "onnxruntime")
 

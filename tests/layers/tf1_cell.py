@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from harness.dialect import DIALECTS, store
-from harness.trace import Trace
+from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

@@ -2,8 +2,8 @@
 
 import torch
 
-from harness.dialect import DIALECTS, store
-from harness.trace import Trace
+from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.trace import Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

@@ -1,6 +1,6 @@
 """Returns h with batch before time."""
 
-from backends import numpy_loop
+from lockstep.backends import numpy_loop
 
 
 def unsupported(case):

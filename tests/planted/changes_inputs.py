@@ -2,7 +2,7 @@
 
 import ctypes
 
-from backends import numpy_loop
+from lockstep.backends import numpy_loop
 
 
 def unsupported(case):

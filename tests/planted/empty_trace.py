@@ -1,6 +1,6 @@
 """Returns a trace that holds nothing."""
 
-from harness.trace import Trace
+from lockstep.harness.trace import Trace
 
 
 def unsupported(case):

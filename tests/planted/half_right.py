@@ -1,6 +1,6 @@
 """Is wrong from timestep 2 on in one place, and right before."""
 
-from backends import numpy_loop
+from lockstep.backends import numpy_loop
 
 
 def unsupported(case):

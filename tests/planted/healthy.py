@@ -1,4 +1,4 @@
 """Behaves."""
 
-from backends.numpy_loop import run as run
-from backends.numpy_loop import unsupported as unsupported
+from lockstep.backends.numpy_loop import run as run
+from lockstep.backends.numpy_loop import unsupported as unsupported

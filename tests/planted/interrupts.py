@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from backends import numpy_loop
+from lockstep.backends import numpy_loop
 
 
 def unsupported(case):

@@ -2,7 +2,7 @@
 
 import os
 
-from backends import numpy_loop
+from lockstep.backends import numpy_loop
 
 
 def unsupported(case):

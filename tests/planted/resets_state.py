@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from backends import numpy_loop
-from harness.problem import Problem
-from harness.trace import Trace
+from lockstep.backends import numpy_loop
+from lockstep.harness.problem import Problem
+from lockstep.harness.trace import Trace
 
 
 def unsupported(case):

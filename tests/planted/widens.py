@@ -1,6 +1,6 @@
 """Returns float64 for a case in float32."""
 
-from backends import numpy_loop
+from lockstep.backends import numpy_loop
 
 
 def unsupported(case):

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from decoder_cases import make_decoder
 from lstm_cases import make_case
 
-from backends import (
+from lockstep.backends import (
     tf1_attention,
     tf1_graph,
     tf_attention_cell,

@@ -7,10 +7,10 @@ from statistics import median
 import ml_dtypes
 import numpy as np
 
-from harness.case import LSTM, Case, Run
-from harness.noise import LIMIT_SIGMA
-from harness.problem import Problem
-from harness.reference import expect
+from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.problem import Problem
+from lockstep.harness.reference import expect
 
 PROBLEMS, PLACES = 20, 10
 T, B, I, H = 20, 3, 5, 8

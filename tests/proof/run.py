@@ -19,15 +19,15 @@ import numpy as np
 from detection import detection_table
 from msgspec.structs import replace
 
-from harness.backend import BackendInfo, find_backends, pairs
-from harness.case import Case
-from harness.compare import limit_for
-from harness.findings import expected_of
-from harness.noise import LIMIT_SIGMA
-from harness.reference import Expected
-from harness.run import Answer, Problems, answers, judge_answer
-from harness.space import DECODER_FEATURES, DTYPES, FEATURES, MOST_SEED, random_case, random_decoder
-from harness.tensors import BACKWARD, kind_of
+from lockstep.harness.backend import BackendInfo, find_backends, pairs
+from lockstep.harness.case import Case
+from lockstep.harness.compare import limit_for
+from lockstep.harness.findings import expected_of
+from lockstep.harness.noise import LIMIT_SIGMA
+from lockstep.harness.reference import Expected
+from lockstep.harness.run import Answer, Problems, answers, judge_answer
+from lockstep.harness.space import DECODER_FEATURES, DTYPES, FEATURES, MOST_SEED, random_case, random_decoder
+from lockstep.harness.tensors import BACKWARD, kind_of
 
 JOBS = 2  # frameworks at once, as many as there are cores to expect
 LOWEST, HIGHEST = 0.05, 1.5  # of the root mean square in every row

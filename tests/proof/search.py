@@ -18,15 +18,15 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from harness.backend import BackendInfo, find_backends
-from harness.case import Case
-from harness.compare import limit_for
-from harness.defaults import TIMEOUT
-from harness.findings import expected_of
-from harness.results import RunResult
-from harness.run import Problems, judge_answer
-from harness.space import DTYPES, other_problem, random_case, random_decoder
-from harness.worker import Worker
+from lockstep.harness.backend import BackendInfo, find_backends
+from lockstep.harness.case import Case
+from lockstep.harness.compare import limit_for
+from lockstep.harness.defaults import TIMEOUT
+from lockstep.harness.findings import expected_of
+from lockstep.harness.results import RunResult
+from lockstep.harness.run import Problems, judge_answer
+from lockstep.harness.space import DTYPES, other_problem, random_case, random_decoder
+from lockstep.harness.worker import Worker
 
 RUNS = 3000  # of each backend
 PROBLEMS = 5  # of each network

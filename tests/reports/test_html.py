@@ -12,8 +12,8 @@ import pytest
 from big_results import big_results
 from report_results import HOSTILE, every_status, explained, hostile, make_results, make_run
 
-from harness.results import decode_results, encode_results
-from reports.html import MOST_TEXTS, PAGE, SCRIPTS, page_script, render, source, write_html
+from lockstep.harness.results import decode_results, encode_results
+from lockstep.reports.html import MOST_TEXTS, PAGE, SCRIPTS, page_script, render, source, write_html
 
 
 class Document(HTMLParser):
@@ -81,7 +81,7 @@ def test_only_the_pages_own_script_and_style_are_allowed():
 
 
 def test_every_script_of_the_folder_is_in_the_page():
-    folder = files("reports") / "templates"
+    folder = files("lockstep.reports") / "templates"
     assert sorted(file.name for file in folder.iterdir() if file.name.endswith(".js")) == sorted(SCRIPTS)
 
 

@@ -14,13 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from harness.details import packed, unpacked
-from harness.results import Results, RunResult, decode_results, encode
-from reports.markdown import as_markdown, code, fenced
-from reports.page_data import case_page_data, page_data, page_of
-from reports.page_details import pairs_of
-from reports.page_room import FULL, HEALTHY, LEVELS, STEP, kept_places, rounded_errors, rounded_heat, rounded_noise
-from reports.page_tensors import bucket_width, number_of, worst_of_buckets
+from lockstep.harness.details import packed, unpacked
+from lockstep.harness.results import Results, RunResult, decode_results, encode
+from lockstep.reports.markdown import as_markdown, code, fenced
+from lockstep.reports.page_data import case_page_data, page_data, page_of
+from lockstep.reports.page_details import pairs_of
+from lockstep.reports.page_room import (
+    FULL,
+    HEALTHY,
+    LEVELS,
+    STEP,
+    kept_places,
+    rounded_errors,
+    rounded_heat,
+    rounded_noise,
+)
+from lockstep.reports.page_tensors import bucket_width, number_of, worst_of_buckets
 
 
 def size_of(data) -> int:
@@ -132,7 +141,7 @@ def test_a_long_case_is_reduced_and_its_own_page_holds_more_than_the_page_of_man
 
 @pytest.mark.parametrize("room", LEVELS, ids=[f"level-{k}" for k in range(len(LEVELS))])
 def test_at_every_level_a_run_keeps_its_status_its_worst_and_its_first(results, room, monkeypatch):
-    monkeypatch.setattr("reports.page_data.room_for", lambda results: room)
+    monkeypatch.setattr("lockstep.reports.page_data.room_for", lambda results: room)
     data = page_data(results)
     full = case_page_data(results, results.runs[0].case)["cases"][0]["runs"]
     assert data["reduced"] == room.says
@@ -151,7 +160,7 @@ def test_at_every_level_a_run_keeps_its_status_its_worst_and_its_first(results, 
 def test_each_level_takes_less_than_the_one_before(results, monkeypatch):
     sizes = []
     for room in LEVELS:
-        monkeypatch.setattr("reports.page_data.room_for", lambda results, room=room: room)
+        monkeypatch.setattr("lockstep.reports.page_data.room_for", lambda results, room=room: room)
         sizes.append(size_of(page_data(results)))
     assert sizes == sorted(sizes, reverse=True)
 

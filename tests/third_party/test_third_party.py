@@ -27,7 +27,7 @@ def lockstep(tmp_path_factory):
 
     def lockstep(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "harness", *arguments],
+            [sys.executable, "-m", "lockstep", *arguments],
             env={**os.environ, "PYTHONPATH": str(target)},
             capture_output=True,
             text=True,

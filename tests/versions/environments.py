@@ -18,7 +18,7 @@ from typing import Any
 
 from rows import Row
 
-from harness.results import load_results
+from lockstep.harness.results import load_results
 
 ROOT = Path(__file__).parents[2]
 HOUSES = ROOT / ".venvs" / "versions"

@@ -15,8 +15,8 @@ import run
 from environments import Places, build, forward_cases, is_recorded, modules_of, own_dependencies, record, remove
 from rows import Row, choose, load_rows
 
-from harness.backend import find_backends
-from harness.case import load_case
+from lockstep.harness.backend import find_backends
+from lockstep.harness.case import load_case
 
 ROWS = load_rows()
 PINS = dict(
@@ -53,7 +53,7 @@ def borrowed(monkeypatch):
     def build(row):
         programs = Places.of(row).house / environments.PROGRAMS
         programs.mkdir(parents=True, exist_ok=True)
-        for name, start in (("python", ""), ("lockstep", "-m harness ")):
+        for name, start in (("python", ""), ("lockstep", "-m lockstep ")):
             (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {start}"$@"\n')
             (programs / name).chmod(0o755)
 

@@ -1,0 +1,63 @@
+"""Lockstep's public names: one LSTM, run by many frameworks, compared number by number at every timestep.
+
+Each name is loaded when it is first used, so that ``import lockstep`` costs next to nothing and imports no NumPy.
+"""
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # as of ``typing``, whose import would take longer than this whole module
+if TYPE_CHECKING:
+    from lockstep.harness.backend import find_backends
+    from lockstep.harness.case import Case, load_case
+    from lockstep.harness.convert import convert
+    from lockstep.harness.decoder_problem import DecoderProblem
+    from lockstep.harness.errors import LockstepError
+    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.fixture import assert_agrees
+    from lockstep.harness.notebook import check, compare, run
+    from lockstep.harness.problem import Problem
+    from lockstep.harness.reference.expect import expect
+    from lockstep.harness.results import Diagnosis, Results, RunResult, load_results
+    from lockstep.harness.trace import Parameter, Stopwatch, Trace
+
+_HOMES = {
+    "Case": "harness.case",
+    "DecoderProblem": "harness.decoder_problem",
+    "Diagnosis": "harness.results",
+    "LockstepError": "harness.errors",
+    "Parameter": "harness.trace",
+    "Problem": "harness.problem",
+    "Results": "harness.results",
+    "RunResult": "harness.results",
+    "Stopwatch": "harness.trace",
+    "Trace": "harness.trace",
+    "assert_agrees": "harness.fixture",
+    "check": "harness.notebook",
+    "compare": "harness.notebook",
+    "convert": "harness.convert",
+    "expect": "harness.reference.expect",
+    "find_backends": "harness.backend",
+    "find_cases": "harness.find_cases",
+    "load_case": "harness.case",
+    "load_results": "harness.results",
+    "run": "harness.notebook",
+}
+
+__all__ = [
+    "Case", "DecoderProblem", "Diagnosis", "LockstepError", "Parameter", "Problem", "Results", "RunResult", "Stopwatch",
+    "Trace", "assert_agrees", "check", "compare", "convert", "expect", "find_backends", "find_cases", "load_case",
+    "load_results", "run",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its home, once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
