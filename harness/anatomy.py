@@ -23,7 +23,6 @@ from lockstep.harness.measure.curves import Reading, Response, describe_curve, r
 from lockstep.harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules, unused_gates
 from lockstep.harness.measure.precision import Kept, measure_precision
 from lockstep.harness.measure.wiring import Wiring, measure_wiring
-from lockstep.harness.messages import number
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
 from lockstep.harness.problem import Problem
@@ -31,6 +30,7 @@ from lockstep.harness.refine import refined
 from lockstep.harness.results import Diagnosis
 from lockstep.harness.search import Explanation, Search
 from lockstep.harness.subject import Subject, posed
+from lockstep.harness.text import number
 
 Array = NDArray[Any]
 Changes = dict[str, Any]

@@ -17,7 +17,6 @@ Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib.util
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
@@ -26,7 +25,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from lockstep.harness.case import Case
-from lockstep.harness.errors import BackendError
+from lockstep.harness.errors import BackendError, unknown
 
 GROUP = "lockstep.backends"
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
@@ -135,14 +134,6 @@ def by_worker(backends: Iterable[BackendInfo]) -> list[list[BackendInfo]]:
     for backend in backends:
         groups.setdefault(backend.worker, []).append(backend)
     return sorted(groups.values(), key=len, reverse=True)
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that there is no such thing, what was perhaps meant, and what there is."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f' Did you mean "{close[0]}"?' if close else ""
-    return f'no {kind} is called "{name}".{guess} There are: {", ".join(known) or "none"}.'
 
 
 def read_info(name: str, module: str) -> BackendInfo:

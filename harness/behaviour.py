@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from lockstep.harness.execution import CANONICAL
 from lockstep.harness.faults import FAMILIES
-from lockstep.harness.messages import number
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
 from lockstep.harness.port import Reply
 from lockstep.harness.problem import Problem
 from lockstep.harness.results import Diagnosis
+from lockstep.harness.text import number
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -9,9 +9,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lockstep.harness.array_file import load_arrays, save_safetensors
-from lockstep.harness.backend import unknown
 from lockstep.harness.dialect import DIALECTS, Array, Arrays, Dialect, guess, pack, summed, unpack, with_forget_bias
-from lockstep.harness.errors import ConvertError
+from lockstep.harness.errors import ConvertError, unknown
 
 SUFFIXES = (".safetensors", ".npz")
 NUMPY_TYPES = r"BOOL|C64|F(16|32|64)|[IU](8|16|32|64)"  # as a .safetensors file calls them

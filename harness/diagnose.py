@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from lockstep.harness.curves import sigmoid
 from lockstep.harness.execution import CANONICAL, Execution
 from lockstep.harness.interpret import interpret
-from lockstep.harness.messages import number
 from lockstep.harness.noise import LIMIT_SIGMA, roundoff
 from lockstep.harness.observation import Observation
 from lockstep.harness.problem import Problem
 from lockstep.harness.results import Diagnosis, RunResult
 from lockstep.harness.search import Explanation, Search
+from lockstep.harness.text import number
 from lockstep.harness.variations import explain
 
 Array = NDArray[Any]

@@ -1,5 +1,8 @@
 """Errors a user can cause. Each one is one clear message and an exit status, never a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class LockstepError(Exception):
     """A request that cannot be carried out: its text says what was found and what to do."""
@@ -23,3 +26,11 @@ class ResultsError(LockstepError):
 
 class ConvertError(LockstepError):
     """Weights are not what a dialect stores, or cannot be written as another stores them."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is no such thing, what was perhaps meant, and what there is."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    guess = f' Did you mean "{close[0]}"?' if close else ""
+    return f'no {kind} is called "{name}".{guess} There are: {", ".join(known) or "none"}.'

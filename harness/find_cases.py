@@ -12,9 +12,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lockstep.harness.backend import unknown
 from lockstep.harness.case import Case, load_case
-from lockstep.harness.errors import CaseError
+from lockstep.harness.errors import CaseError, unknown
 
 GROUP = "lockstep.cases"
 

@@ -18,9 +18,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lockstep.harness.backend import unknown
 from lockstep.harness.case import LSTM, AttentionDecoder, Case, Run
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, unknown
 
 GROUP = "lockstep.cases"
 KINDS = {

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.messages import printable, text_of
+from lockstep.harness.messages import text_of
 from lockstep.harness.overview import MANY, alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
 from lockstep.harness.place import Place, Places
 from lockstep.harness.results import Results, RunResult
+from lockstep.harness.text import printable
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_BYTES = 2**20  # of a step's summary; a larger one is refused as a whole

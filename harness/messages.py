@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+from lockstep.harness.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,26 +15,6 @@ if TYPE_CHECKING:
 
 
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
-
-
-# Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around;
-# half of a surrogate pair has no UTF-8.
-_CONTROLS = dict.fromkeys(
-    (
-        *range(9),
-        *range(11, 32),
-        *range(127, 160),
-        *range(0x202A, 0x202F),
-        *range(0x2066, 0x206A),
-        *range(0xD800, 0xE000),
-    ),
-    "\N{REPLACEMENT CHARACTER}",
-)
-
-
-def printable(text: str) -> str:
-    """Give text whose control characters are shown as what they are: no text. Tabs and line feeds stay."""
-    return text.translate(_CONTROLS)
 
 
 def headline(run: RunResult) -> str:
@@ -230,15 +211,6 @@ def text_of(run: RunResult) -> str:
     if run.status in {"agree", "unsupported"}:
         return "\n".join([headline(run), *(f"  Note: {note}." for note in run.notes)])
     return failure_text(run)
-
-
-def number(value: float) -> str:
-    """Write a measure shortly: 0.83, 12, 4.3e+05, inf."""
-    if not math.isfinite(value):
-        return "inf" if value > 0 else str(value)
-    if value == 0:
-        return "0"
-    return f"{value:.2g}" if abs(value) < 10 or abs(value) >= 1e5 else f"{value:.0f}"  # noqa: PLR2004
 
 
 def _when(run: RunResult) -> str:

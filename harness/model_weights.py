@@ -11,10 +11,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from lockstep.harness.dialect import DIALECTS, GATES
-from lockstep.harness.messages import number
 from lockstep.harness.model_file import Model
 from lockstep.harness.problem import dtype_of
 from lockstep.harness.tensors import lanes, name_of
+from lockstep.harness.text import number
 
 Array = NDArray[Any]
 

@@ -29,7 +29,6 @@ from lockstep.harness.case import LSTM, Case, Values
 from lockstep.harness.diagnose import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.find_cases import FoundCase
-from lockstep.harness.messages import number
 from lockstep.harness.model_file import Model, ModelFile, environment_of, fitted
 from lockstep.harness.model_weights import difference_lines, misfit, setting_differences, weight_differences
 from lockstep.harness.port import Watch, own_stack, parse_target
@@ -40,6 +39,7 @@ from lockstep.harness.serve import TAIL, Answer
 from lockstep.harness.serve_model import serve
 from lockstep.harness.serve_once import Found
 from lockstep.harness.serve_port import read_header, read_replies, stack_of
+from lockstep.harness.text import number
 from lockstep.harness.worker import IMPORT_TIMEOUT, Process
 
 GROUP = "lockstep.models"

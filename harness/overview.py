@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lockstep.harness.messages import number
+from lockstep.harness.text import number
 
 if TYPE_CHECKING:  # tables are printed by commands that need no NumPy
     from lockstep.harness.place import Places

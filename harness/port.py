@@ -18,10 +18,9 @@ from typing import Any, Self
 
 from pebble import ProcessExpired
 
-from lockstep.harness.backend import unknown
 from lockstep.harness.decoder_problem import AnyProblem
 from lockstep.harness.dialect import DIALECTS
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.foreign import ARRAYS
 from lockstep.harness.given import Form
 from lockstep.harness.parcel import Parcel

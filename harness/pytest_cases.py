@@ -102,7 +102,8 @@ class NotInLockstepError(AssertionError):
 
 def _settle(result: RunResult, case: Case) -> None:
     """End a test as its result asks for: pass, skip, expected failure, or failure."""
-    from lockstep.harness.messages import printable, text_of
+    from lockstep.harness.messages import text_of
+    from lockstep.harness.text import printable
 
     if result.status == "unsupported":
         pytest.skip(printable(result.message or "unsupported"))

@@ -70,7 +70,7 @@ def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
     """Give what JUnit's XML and other readers of reports are told of a test, name and value, as plain text."""
-    from lockstep.harness.messages import number, printable
+    from lockstep.harness.text import number, printable
 
     run = min(runs, key=lambda run: (_GRAVEST.index(run.status), run.known is not None))
     worst = max((tensor.worst.sigma for tensor in run.tensors.values()), default=None)

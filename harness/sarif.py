@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from lockstep.harness.findings import KINDS, Finding, findings
-from lockstep.harness.messages import printable, text_of
+from lockstep.harness.messages import text_of
 from lockstep.harness.place import Place, Places
 from lockstep.harness.results import Diagnosis, Results, RunResult
+from lockstep.harness.text import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 ROOT = "%SRCROOT%"  # what a viewer resolves paths against: the checkout

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from lockstep.harness.backend import unknown
+from lockstep.harness.errors import unknown
 from lockstep.harness.foreign import text_of
 from lockstep.harness.inventory import InventoryError, Material
 from lockstep.harness.port_form import PortError

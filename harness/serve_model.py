@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.harness.backend import unknown
+from lockstep.harness.errors import unknown
 from lockstep.harness.model_file import ModelError, ModelFile
 from lockstep.harness.serve_once import Found, found_by, needed_arguments, serve_once
 from lockstep.harness.serve_port import import_file, raised

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lockstep.harness.backend import MODELS
 from lockstep.harness.features import Support
-from lockstep.harness.messages import printable
+from lockstep.harness.text import printable
 
 COLUMNS = 6  # backends of a matrix that fit beside each other
 

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.harness.messages import headline, number, printable, text_of
+from lockstep.harness.messages import headline, text_of
 from lockstep.harness.results import Difference
+from lockstep.harness.text import number, printable
 from lockstep.harness.versions import Pair, Pairs, Versions
 
 MOST_NAMES = 6  # of what only one recording has

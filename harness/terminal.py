@@ -32,12 +32,11 @@ from lockstep.harness.messages import (
     check_text,
     failure_texts,
     first_diverging,
-    number,
-    printable,
     seen,
     text_of,
 )
 from lockstep.harness.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
+from lockstep.harness.text import number, printable
 
 if TYPE_CHECKING:
     from lockstep.harness.adequacy import Adequacy

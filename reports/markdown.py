@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from lockstep.harness.messages import printable, text_of
+from lockstep.harness.messages import text_of
 from lockstep.harness.results import CaseInfo, RunResult
 from lockstep.harness.tensors import kind_of
+from lockstep.harness.text import printable
 
 TITLES = {
     "diverge": "diverges from the reference in",

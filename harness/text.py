@@ -1,0 +1,33 @@
+"""Text of single values: numbers as people read them, and what is safe to print."""
+
+from __future__ import annotations
+
+import math
+
+# Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around;
+# half of a surrogate pair has no UTF-8.
+_CONTROLS = dict.fromkeys(
+    (
+        *range(9),
+        *range(11, 32),
+        *range(127, 160),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+        *range(0xD800, 0xE000),
+    ),
+    "\N{REPLACEMENT CHARACTER}",
+)
+
+
+def printable(text: str) -> str:
+    """Give text whose control characters are shown as what they are: no text. Tabs and line feeds stay."""
+    return text.translate(_CONTROLS)
+
+
+def number(value: float) -> str:
+    """Write a measure shortly: 0.83, 12, 4.3e+05, inf."""
+    if not math.isfinite(value):
+        return "inf" if value > 0 else str(value)
+    if value == 0:
+        return "0"
+    return f"{value:.2g}" if abs(value) < 10 or abs(value) >= 1e5 else f"{value:.0f}"  # noqa: PLR2004
