@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lockstep.backends import jax_network, lanes
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
 
 
 def unsupported(case: Case) -> str | None:

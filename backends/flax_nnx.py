@@ -17,10 +17,10 @@ import jax
 from flax import nnx
 
 from lockstep.backends import flax_lengths, jax_network, lanes
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.dialect import DIALECTS
-from lockstep.harness.problem import Problem
-from lockstep.harness.tensors import Lane
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("flax", "jax")

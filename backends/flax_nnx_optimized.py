@@ -15,9 +15,9 @@ from functools import partial
 from flax import nnx
 
 from lockstep.backends import flax_lengths, flax_nnx, jax_network
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.dialect import DIALECTS
-from lockstep.harness.problem import Problem
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("flax", "jax")

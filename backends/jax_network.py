@@ -15,10 +15,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.backends import lanes
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Problem, dtype_of
+from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.dialect import Dialect, gradients_of, store_cell
-from lockstep.harness.problem import Problem, dtype_of
-from lockstep.harness.tensors import Lane, name_of
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 Weights = dict[str, jax.Array]
@@ -26,7 +26,7 @@ Weights = dict[str, jax.Array]
 # ``lanes.RunLane`` gives.
 RunLane = Callable[[LSTM, Weights, Lane, jax.Array, lanes.State, Any], lanes.Tensors]
 
-# Names as in a case, ``harness.case.Activation``.
+# Names as in a case, ``harness.cases.case.Activation``.
 ACTIVATIONS = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.case import LSTM, Case
-from lockstep.harness.problem import Problem, dtype_of
-from lockstep.harness.tensors import has_weight_steps, lanes, name_of
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Problem, dtype_of
+from lockstep.harness.cases.tensors import has_weight_steps, lanes, name_of
 from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("jax",)
@@ -26,10 +26,10 @@ INSTALL = "lockstep-rnn[jax]"
 ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
 
 State = tuple[jax.Array, jax.Array]  # (h, c): (B, P), (B, H)
-Weights = dict[str, jax.Array]  # W, R, b, perhaps P and p, as in harness.problem.Weights
+Weights = dict[str, jax.Array]  # W, R, b, perhaps P and p, as in harness.cases.problem.Weights
 Tensors = dict[str, jax.Array]
 
-# Names as in a case, ``harness.case.Activation``.
+# Names as in a case, ``harness.cases.case.Activation``.
 ACTIVATIONS = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from lockstep.backends import jax_network, lanes
-from lockstep.harness.case import LSTM
-from lockstep.harness.tensors import Lane
+from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.tensors import Lane
 
 
 def python_loop(

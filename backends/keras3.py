@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from lockstep.backends import keras_layers
-from lockstep.harness.case import LSTM
+from lockstep.harness.cases.case import LSTM
 
 
 @keras.saving.register_keras_serializable("lockstep")
@@ -17,7 +17,7 @@ def hard_sigmoid_of_keras_2(z: Any) -> Any:
     return keras.ops.clip(0.2 * z + 0.5, 0, 1)
 
 
-# Names as in a case, ``harness.case.Activation``.
+# Names as in a case, ``harness.cases.case.Activation``.
 ACTIVATIONS: dict[str, Any] = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Array, Arrays, Problem
+from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
-from lockstep.harness.problem import Array, Arrays, Problem
-from lockstep.harness.tensors import lanes, name_of
 from lockstep.harness.trace import Parameter
 
 KERAS = DIALECTS["keras"]

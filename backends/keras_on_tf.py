@@ -14,8 +14,8 @@ import tensorflow as tf
 from msgspec.structs import replace
 
 from lockstep.backends import keras_layers
-from lockstep.harness.case import LSTM
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.trace import Stopwatch, Trace
 
 

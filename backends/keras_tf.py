@@ -7,8 +7,8 @@ weights are as ``backends.keras_layers`` says. Source: Keras documentation, ``ke
 from __future__ import annotations
 
 from lockstep.backends import keras3, keras_layers, keras_on_tf
-from lockstep.harness.case import Case
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("keras", "tensorflow")

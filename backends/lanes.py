@@ -1,6 +1,6 @@
 """Layers and directions as a plain loop, whatever the framework: what backends of cells have in common.
 
-A lane is one direction of one layer (``harness.tensors.Lane``). ``network`` goes through the lanes, ``loop`` through
+A lane is one direction of one layer (``harness.cases.tensors.Lane``). ``network`` goes through the lanes, ``loop`` through
 the timesteps of one; both only call what they are given.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lockstep.harness.case import LSTM
-from lockstep.harness.tensors import Lane, lanes, name_of
+from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.tensors import Lane, lanes, name_of
 
 Tensor = Any  # of any framework
 Tensors = dict[str, Tensor]

@@ -16,10 +16,10 @@ import numpy as np
 from mlx import nn
 
 from lockstep.backends import lanes
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Array, Problem, dtype_of
+from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
-from lockstep.harness.problem import Array, Problem, dtype_of
-from lockstep.harness.tensors import Lane, name_of
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("mlx",)

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Array, Problem, Weights
 from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.foreign import first_line
 from lockstep.harness.model_file import (
@@ -35,7 +36,6 @@ from lockstep.harness.model_file import (
     several,
     unfit,
 )
-from lockstep.harness.problem import Array, Problem, Weights
 from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras",)

@@ -21,7 +21,8 @@ import onnxruntime
 from onnx import helper, inliner, numpy_helper, shape_inference
 
 from lockstep.backends.onnx_model import ACTIVATIONS
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
 from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.foreign import first_line
 from lockstep.harness.model_file import (
@@ -40,7 +41,6 @@ from lockstep.harness.model_file import (
     several,
     unfit,
 )
-from lockstep.harness.problem import Array, Arrays, Problem, Weights
 from lockstep.harness.serve import THREADS
 from lockstep.harness.trace import Stopwatch, Trace
 

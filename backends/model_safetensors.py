@@ -14,8 +14,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lockstep.harness.array_file import load_safetensors
-from lockstep.harness.case import Case
+from lockstep.harness.cases.array_file import load_safetensors
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Arrays, Problem
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.dialect import DIALECTS, guess
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.model_file import (
@@ -34,8 +36,6 @@ from lockstep.harness.model_file import (
     unfit,
     with_own_weights,
 )
-from lockstep.harness.problem import Arrays, Problem
-from lockstep.harness.tensors import Lane
 from lockstep.harness.trace import Trace
 
 DIALECT = "torch"

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.foreign import first_line
 from lockstep.harness.model_file import (
@@ -33,7 +34,6 @@ from lockstep.harness.model_file import (
     unfit,
     with_own_weights,
 )
-from lockstep.harness.problem import Problem
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")

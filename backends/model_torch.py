@@ -14,7 +14,9 @@ import torch
 from msgspec.structs import replace
 
 from lockstep.backends import torch_lstm
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.model_file import (
     LaneArrays,
@@ -30,9 +32,7 @@ from lockstep.harness.model_file import (
     several,
     unfit,
 )
-from lockstep.harness.problem import Problem
 from lockstep.harness.serve_model import value_of
-from lockstep.harness.tensors import Lane
 from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("torch",)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockstep.harness.problem import Array
+from lockstep.harness.cases.problem import Array
 
 
 def sigmoid(z: Array) -> Array:
@@ -25,7 +25,7 @@ def hard_sigmoid(z: Array, width: int) -> Array:
     return held(z / width + z.dtype.type(0.5), 0, 1)
 
 
-# Names as in a case, ``harness.case.Activation``.
+# Names as in a case, ``harness.cases.case.Activation``.
 ACTIVATIONS = {
     "tanh": np.tanh,
     "sigmoid": sigmoid,

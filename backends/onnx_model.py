@@ -20,15 +20,15 @@ import onnx
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Arrays, Problem, dtype_of
 from lockstep.harness.dialect import DIALECTS, store_cell
-from lockstep.harness.problem import Arrays, Problem, dtype_of
 
 ONNX = DIALECTS["onnx"]
 # By dtype, and what is left: opset, and the version of the file format that came with it.
 OPSETS, OPSET = {"bfloat16": (22, 10)}, (14, 7)
 
-# Names as in a case, ``harness.case.Activation``: operator, and alpha and beta of those that have them.
+# Names as in a case, ``harness.cases.case.Activation``: operator, and alpha and beta of those that have them.
 ACTIVATIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     "tanh": ("Tanh", ()),
     "sigmoid": ("Sigmoid", ()),

@@ -11,8 +11,8 @@ from __future__ import annotations
 import onnxruntime
 
 from lockstep.backends import onnx_model
-from lockstep.harness.case import Case
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.serve import THREADS
 from lockstep.harness.trace import Stopwatch, Trace
 

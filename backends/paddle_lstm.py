@@ -19,10 +19,10 @@ import numpy as np
 import paddle
 from msgspec.structs import replace
 
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
-from lockstep.harness.problem import Array, Arrays, Problem, Weights
-from lockstep.harness.tensors import lanes, name_of
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("paddle",)

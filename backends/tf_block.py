@@ -5,7 +5,7 @@ The kernels were ``tf.contrib.rnn``'s LSTMBlockCell and LSTMBlockFusedCell; in T
 
 from __future__ import annotations
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
 
 
 def unsupported(case: Case) -> str | None:

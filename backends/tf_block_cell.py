@@ -10,10 +10,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from lockstep.backends import lanes, tf_block, tf_network
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.dialect import DIALECTS, store_cell
-from lockstep.harness.problem import Problem
-from lockstep.harness.tensors import Lane
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow",)

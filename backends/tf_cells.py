@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Array, Arrays, Weights
 from lockstep.harness.dialect import DIALECTS, GATES, store_cell
-from lockstep.harness.problem import Array, Arrays, Weights
 
 tf1 = tf.compat.v1
 TF1 = DIALECTS["tf1"]

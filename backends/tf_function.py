@@ -7,8 +7,8 @@ Canonical equations and weights: the loop is that of ``backends.tf_step``. Sourc
 from __future__ import annotations
 
 from lockstep.backends import tf_step
-from lockstep.harness.case import Case
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow",)

@@ -14,8 +14,8 @@ import tensorflow as tf
 import tf_keras
 
 from lockstep.backends import keras_layers, keras_on_tf
-from lockstep.harness.case import LSTM, Case
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
@@ -30,7 +30,7 @@ def hard_sigmoid_of_keras_3(z: Any) -> Any:
     return tf.nn.relu6(z + 3) / 6
 
 
-# Names as in a case, ``harness.case.Activation``.
+# Names as in a case, ``harness.cases.case.Activation``.
 ACTIVATIONS: dict[str, Any] = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",

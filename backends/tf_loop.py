@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from lockstep.backends import tf1_graph, tf_cells
-from lockstep.harness.case import Case
-from lockstep.harness.problem import Problem
-from lockstep.harness.tensors import name_of
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import name_of
 from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")

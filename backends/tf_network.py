@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from lockstep.backends import lanes
-from lockstep.harness.case import LSTM
+from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.problem import Arrays, Problem
+from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.dialect import Dialect, gradients_of
-from lockstep.harness.problem import Arrays, Problem
-from lockstep.harness.tensors import Lane, name_of
 from lockstep.harness.trace import Stopwatch, Trace
 
 Weights = dict[str, Any]
@@ -19,7 +19,7 @@ Weights = dict[str, Any]
 # ``lanes.RunLane`` gives.
 RunLane = Callable[[LSTM, Weights, Lane, Any, lanes.State, Any], lanes.Tensors]
 
-# Names as in a case, ``harness.case.Activation``.
+# Names as in a case, ``harness.cases.case.Activation``.
 ACTIVATIONS: dict[str, Any] = {
     "tanh": tf.tanh,
     "sigmoid": tf.sigmoid,

@@ -13,11 +13,11 @@ import torch
 
 from lockstep.backends import lanes, torch_network
 from lockstep.backends.torch_lstm import tensor_of
-from lockstep.harness.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane, name_of
+from lockstep.harness.cases.tensors import lanes as lanes_of
 from lockstep.harness.dialect import DIALECTS, store_cell
-from lockstep.harness.problem import Problem
-from lockstep.harness.tensors import Lane, name_of
-from lockstep.harness.tensors import lanes as lanes_of
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)

@@ -9,9 +9,9 @@ import torch
 
 from lockstep.backends import lanes
 from lockstep.backends.torch_lstm import array_of, tensor_of
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.dialect import Dialect, gradients_of
-from lockstep.harness.problem import Problem
-from lockstep.harness.tensors import Lane, name_of
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 Weights = dict[str, torch.Tensor]

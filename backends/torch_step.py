@@ -8,8 +8,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from lockstep.harness.case import LSTM
-from lockstep.harness.problem import Weights
+from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.problem import Weights
 
 # What a cell computes, as plain values: recurrent activation, activation, cell activation, clip, coupling.
 Settings = tuple[str, str, str, float, bool]
@@ -27,7 +27,7 @@ def weights_of(weights: Weights, tensor) -> dict[str, Tensor]:
 
 
 def activate(name: str, z: Tensor) -> Tensor:
-    """Apply an activation by its name in a case, ``harness.case.Activation``."""
+    """Apply an activation by its name in a case, ``harness.cases.case.Activation``."""
     if name == "tanh":
         return torch.tanh(z)
     if name == "sigmoid":

@@ -10,15 +10,15 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from lockstep.harness.attention_faults import decoder_faults
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import problem_of
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.catalogue import catalogue
-from lockstep.harness.decoder_problem import problem_of
 from lockstep.harness.execution import Execution
 from lockstep.harness.faults import Fault
 from lockstep.harness.interpret import interpret_values, returns_as_computed
 from lockstep.harness.messages import seen
 from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import Expected, ExpectedTensor, expect
 from lockstep.harness.variations import variations
 

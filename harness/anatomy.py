@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.curves import CURVES
 from lockstep.harness.diagnose import MEASURED_MAP, chosen, confirmed
 from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
@@ -25,7 +26,6 @@ from lockstep.harness.measure.precision import Kept, measure_precision
 from lockstep.harness.measure.wiring import Wiring, measure_wiring
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
-from lockstep.harness.problem import Problem
 from lockstep.harness.refine import refined
 from lockstep.harness.results import Diagnosis
 from lockstep.harness.search import Explanation, Search

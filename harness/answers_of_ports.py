@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.compare import limit_for
-from lockstep.harness.decoder_problem import AnyProblem
 from lockstep.harness.diagnose import diagnose_runs, unexplained
 from lockstep.harness.observation import Observation
 from lockstep.harness.port import LocalPort, Port, Reply

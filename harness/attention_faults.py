@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.cases.decoder_problem import DecoderProblem
+from lockstep.harness.cases.problem import Array, Arrays
 from lockstep.harness.execution import GATES
-from lockstep.harness.problem import Array, Arrays
 from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, Expected, expect_decoder
 from lockstep.harness.spread import widened
 

@@ -9,7 +9,7 @@ literals, all of them optional:
     INSTALL = "lockstep-rnn[tf]"                   what pip installs to get it
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
     DIALECT = "tf1"                                how it stores weights (harness.dialect); "canonical" if left out
-    MODEL = "attention_decoder"                    what it runs (harness.case.Model); "lstm" if left out
+    MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); "lstm" if left out
 
 Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 """
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
 from lockstep.harness.errors import BackendError, unknown
 
 GROUP = "lockstep.backends"
@@ -39,7 +39,7 @@ class Backend(Protocol):
         ...
 
     def run(self, problem: Any) -> Any:
-        """Take a problem (``harness.problem``, ``harness.decoder_problem``), give a ``harness.trace.Trace``.
+        """Take a problem (``harness.cases.problem``, ``harness.cases.decoder_problem``), give a ``harness.trace.Trace``.
 
         The problem stays as it is.
         """

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.curves import CURVES, sigmoid
 from lockstep.harness.dialect import uneven
 from lockstep.harness.execution import GATES, Execution
 from lockstep.harness.noise import Noise
-from lockstep.harness.problem import Problem
 from lockstep.harness.rules import (
     BATCHES,
     CELLS,

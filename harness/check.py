@@ -13,7 +13,8 @@ from lockstep.harness.adequacy import adequacy
 from lockstep.harness.anatomy import curve_facts, explain_measured
 from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, observed
 from lockstep.harness.behaviour import behaviour, differs_by_step, dropped, made_anew
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check_decoder import check_decoder
 from lockstep.harness.counterfactual import with_counterfactuals
 from lockstep.harness.diagnose import (
@@ -34,7 +35,6 @@ from lockstep.harness.measure.use import T, scales, unused_at
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
 from lockstep.harness.port import LocalPort, Port, Reply
-from lockstep.harness.problem import Problem
 from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems
 from lockstep.harness.subject import PortSubject
@@ -284,7 +284,7 @@ def _held(port: Port | LocalPort, cases: Sequence[Case], found: list[Diagnosis])
 
 
 def _shipped_problems() -> list[Problem]:
-    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.cases.find import find_cases
 
     small = [one.case for one in find_cases([]) if one.case.plain and one.case.run.timesteps <= 50]  # noqa: PLR2004
     return [Problem.from_case(case) for case in small]
@@ -310,7 +310,7 @@ def cases_of(names: Sequence[str], *, decoder: bool = False) -> list[Case]:
     Raises:
         LockstepError: If a case is unknown.
     """
-    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.cases.find import find_cases
 
     wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
     cases = [one.case for one in find_cases(names) if names or wanted(one.case)]
@@ -324,7 +324,7 @@ def left_out(checked: Sequence[str] = ()) -> list[str]:
 
     ``checked``: the cases that a check without names ran; if they are decoders nothing of their kind was left out.
     """
-    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.cases.find import find_cases
 
     cases = [one.case for one in find_cases([])]
     if any(case.name in checked and case.model != "lstm" for case in cases):

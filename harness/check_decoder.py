@@ -9,11 +9,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, observed
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import DecoderProblem
+from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.counterfactual import with_counterfactuals
-from lockstep.harness.decoder_problem import DecoderProblem
 from lockstep.harness.port import LocalPort, Port, Reply
-from lockstep.harness.problem import dtype_of
 from lockstep.harness.reference import expect_decoder
 from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of
 from lockstep.harness.errors import CaseError
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.reference import Expected, ExpectedTensor, expect_decoder_steps, expect_steps, turned
@@ -27,7 +28,6 @@ from lockstep.harness.results import (
     difference_at,
     first_beyond,
 )
-from lockstep.harness.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of
 from lockstep.harness.trace import Trace, check_trace
 from lockstep.harness.ulp import ulp_buffer, ulp_largest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from lockstep.harness.array_file import load_arrays, save_safetensors
+from lockstep.harness.cases.array_file import load_arrays, save_safetensors
 from lockstep.harness.dialect import DIALECTS, Array, Arrays, Dialect, guess, pack, summed, unpack, with_forget_bias
 from lockstep.harness.errors import ConvertError, unknown
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from lockstep.harness.attention_faults import decoder_faults
-from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.details import with_counterfactual
 from lockstep.harness.diagnose import MEASURED_MAP, ONLY_IN, execution_of
 from lockstep.harness.errors import LockstepError

@@ -13,8 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.tensors import TIMED, WEIGHT_STEPS, kind_of
 from lockstep.harness.results import Detail, TensorResult
-from lockstep.harness.tensors import TIMED, WEIGHT_STEPS, kind_of
 
 if TYPE_CHECKING:
     from lockstep.harness.reference import ExpectedTensor

@@ -103,7 +103,7 @@ _SHIPPED = (
     Dialect(
         name="canonical",
         title="Lockstep",
-        source="harness/problem.py",
+        source="harness/cases/problem.py",
         input_kernel=("W",),
         recurrent_kernel=("R",),
         transposed=False,

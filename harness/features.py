@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lockstep.harness.backend import BackendInfo, by_worker, find_backends
-from lockstep.harness.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
 from lockstep.harness.defaults import JOBS
 from lockstep.harness.worker import Worker
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lockstep.harness.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
 from lockstep.harness.errors import LockstepError, unknown
 
 GROUP = "lockstep.cases"

@@ -14,8 +14,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lockstep.harness.case import Case
-from lockstep.harness.case_info import case_info
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.info import case_info
 from lockstep.harness.check import cases_of, check
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.limits import Settings, find_settings

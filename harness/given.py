@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.problem import Arrays, Problem, Weights
 from lockstep.harness.dialect import DIALECTS, store_cell
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.foreign import differs, maker
 from lockstep.harness.port_form import PortError
-from lockstep.harness.problem import Arrays, Problem, Weights
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cell import Cell
 from lockstep.harness.execution import CANONICAL, Execution
 from lockstep.harness.noise import Noise
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import Expected, ExpectedTensor
 from lockstep.harness.rules import (
     BATCHES,

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 
 BACKENDS = "lockstep.backends"  # the entry points of ``harness.backend``
 
-# By the names of ``harness.case_info``, whose marks are the same with an underscore for what no identifier has.
+# By the names of ``harness.cases.info``, whose marks are the same with an underscore for what no identifier has.
 FEATURES = {
     "lstm": "cases of an LSTM",
     "attention decoder": "cases of an attention decoder",

@@ -22,10 +22,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from lockstep.harness.case import LSTM, Case, Values
+from lockstep.harness.cases.case import LSTM, Case, Values
+from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
+from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.dialect import GATES, summed, with_forget_bias
-from lockstep.harness.problem import Problem, Weights, digest_of, dtype_of
-from lockstep.harness.tensors import lanes, name_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -230,7 +230,7 @@ def network(
         direction: Of all layers.
         names: What the layers are called in the file.
         bias: Whether there is one.
-        settings: Further fields of ``harness.case.LSTM``.
+        settings: Further fields of ``harness.cases.case.LSTM``.
 
     Raises:
         ModelError: If the layers do not fit on each other, or are of several sizes, for which a case has no place.

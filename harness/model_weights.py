@@ -10,10 +10,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.problem import dtype_of
+from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.dialect import DIALECTS, GATES
 from lockstep.harness.model_file import Model
-from lockstep.harness.problem import dtype_of
-from lockstep.harness.tensors import lanes, name_of
 from lockstep.harness.text import number
 
 Array = NDArray[Any]

@@ -23,16 +23,16 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.array_file import save_safetensors
 from lockstep.harness.backend import BackendInfo, find_backends, read_info
-from lockstep.harness.case import LSTM, Case, Values
+from lockstep.harness.cases.array_file import save_safetensors
+from lockstep.harness.cases.case import LSTM, Case, Values
+from lockstep.harness.cases.find import FoundCase
+from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.diagnose import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.find_cases import FoundCase
 from lockstep.harness.model_file import Model, ModelFile, environment_of, fitted
 from lockstep.harness.model_weights import difference_lines, misfit, setting_differences, weight_differences
 from lockstep.harness.port import Watch, own_stack, parse_target
-from lockstep.harness.problem import dtype_of
 from lockstep.harness.results import Diagnosis, RunResult
 from lockstep.harness.run import run_cases
 from lockstep.harness.serve import TAIL, Answer

@@ -15,9 +15,9 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from lockstep.harness.case_info import case_info
+from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.info import case_info
 from lockstep.harness.compare import limit_for
-from lockstep.harness.decoder_problem import AnyProblem
 from lockstep.harness.defaults import JOBS
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.fixture import assert_agrees, check_numbers

@@ -11,14 +11,14 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import FORWARD, KINDS, kind_of
 from lockstep.harness.execution import CANONICAL, Execution
 from lockstep.harness.interpret import interpret, interpret_values, returns_as_computed
 from lockstep.harness.noise import LIMIT_SIGMA, roundoff
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import Expected, ExpectedTensor, expect
 from lockstep.harness.rules import FORMATS
 from lockstep.harness.spread import widened
-from lockstep.harness.tensors import FORWARD, KINDS, kind_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -33,7 +33,7 @@ FLIP_SIZE = 32.0  # in unit roundoffs of the format
 class Observation:
     """What an implementation returned for one problem."""
 
-    problem: Any  # harness.decoder_problem.AnyProblem; what looks into a plain layer asks for a Problem
+    problem: Any  # harness.cases.decoder_problem.AnyProblem; what looks into a plain layer asks for a Problem
     tensors: Arrays
 
     @cached_property

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
     """Give the names of shipped cases to a shell."""
-    from lockstep.harness.find_cases import shipped
+    from lockstep.harness.cases.find import shipped
 
     return dict.fromkeys(shipped(), "")
 

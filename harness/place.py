@@ -38,7 +38,7 @@ def place_of_function(path: Path, name: str) -> Place:
 
 def places_of_shipped(cases: Iterable[str]) -> dict[str, Place]:
     """Find the files of shipped cases by their names, where no file was named; other cases have no place."""
-    from lockstep.harness.find_cases import shipped
+    from lockstep.harness.cases.find import shipped
 
     files = shipped()
     return {case: Place(files[case]) for case in cases if case in files}

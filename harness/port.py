@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pebble import ProcessExpired
 
-from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.foreign import ARRAYS

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from inspect import Parameter
 from typing import Any
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
 
 ARGUMENTS = ("x", "weights", "h0", "c0")
 DECODER_ARGUMENTS = ("enc", "weights", "h0", "c0", "y0", "steps")

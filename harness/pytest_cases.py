@@ -16,7 +16,7 @@ from lockstep.harness.pytest_results import are_written, at_work, settings_of, t
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
     from lockstep.harness.backend import BackendInfo
-    from lockstep.harness.case import Case
+    from lockstep.harness.cases.case import Case
     from lockstep.harness.findings import Finding
     from lockstep.harness.results import RunResult
     from lockstep.harness.run import Problems
@@ -33,8 +33,8 @@ class CaseFile(pytest.File):
     def collect(self) -> Iterator[CaseItem]:
         """Load the case and find the backends."""
         from lockstep.harness.backend import find_backends
-        from lockstep.harness.case import load_case
-        from lockstep.harness.case_info import features_used
+        from lockstep.harness.cases.case_file import load_case
+        from lockstep.harness.cases.info import features_used
         from lockstep.harness.errors import LockstepError
 
         try:
@@ -67,7 +67,7 @@ class CaseItem(pytest.Item):
         """Run, judge, explain, and fail where the backend does not agree."""
         from msgspec.structs import replace
 
-        from lockstep.harness.case_info import case_info
+        from lockstep.harness.cases.info import case_info
 
         rerun = rerun_of(self)
         with at_work(self, [self.case], self.backend.name, rerun):

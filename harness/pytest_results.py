@@ -18,9 +18,10 @@ from lockstep.harness.errors import LockstepError
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a result.
 if TYPE_CHECKING:
-    from lockstep.harness.case import Case
+    from lockstep.harness.cases.case import Case
+    from lockstep.harness.cases.info import CaseInfo
     from lockstep.harness.limits import Settings
-    from lockstep.harness.results import CaseInfo, Results, RunResult
+    from lockstep.harness.results import Results, RunResult
 
 PREFIX = "lockstep_"  # of properties
 
@@ -103,7 +104,7 @@ def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) 
     """Note, in an xdist worker, what its process is at: whoever finds the note knows what it died of."""
     note = _note_of_worker(item.config)
     if note is not None:
-        from lockstep.harness.case_info import case_info
+        from lockstep.harness.cases.info import case_info
         from lockstep.harness.results import Results, RunResult, encode_results
 
         runs = [

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
+from lockstep.harness.cases.info import CaseInfo
+from lockstep.harness.cases.tensors import TIMED, Lane, kind_of, place_of
 from lockstep.harness.errors import ResultsError
-from lockstep.harness.tensors import TIMED, Lane, kind_of, place_of
 from lockstep.harness.trace import Parameter
 
 FORMAT = 1
@@ -126,19 +127,6 @@ class Detail(Struct, frozen=True, kw_only=True):
     units: int  # how many units the tensor has
     heat: str  # rows of timesteps, columns of units
     heat_t: list[int]  # the first timestep of each row
-
-
-class CaseInfo(Struct, frozen=True, kw_only=True):
-    """What a report says of a case."""
-
-    description: str  # of the case file
-    features: list[str]  # what it uses, by the names of the matrix of backends
-    timesteps: int
-    batch: int
-    input_size: int
-    hidden_size: int
-    dtype: str  # its precision
-    model: str  # "lstm" or "attention_decoder"
 
 
 class First(Struct, frozen=True):

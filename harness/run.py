@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
 from lockstep.harness.backend import BackendInfo, by_worker, pairs
-from lockstep.harness.case import VALUES, Case
+from lockstep.harness.cases.case import VALUES, Case
+from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.compare import check_golden, compare, compare_steps, limit_for
 from lockstep.harness.counterfactual import with_counterfactuals
-from lockstep.harness.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.defaults import JOBS, TIMEOUT
 from lockstep.harness.details import details_of
 from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lockstep.harness.backend import BackendInfo, find_backends, matched, pairs
-from lockstep.harness.find_cases import FoundCase, find_cases
+from lockstep.harness.cases.find import FoundCase, find_cases
 from lockstep.harness.tell import tell, tell_absent
 
 

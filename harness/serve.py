@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.harness.backend import Backend
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.parcel import Parcel
 from lockstep.harness.trace import Trace, check_trace
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
 from lockstep.harness.foreign import text_of
 from lockstep.harness.given import Form, Given

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import permutations
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
 
 Shape = tuple[int, ...]
 Looks = list[tuple[Iterable[Shape], str]]

@@ -22,14 +22,14 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
 from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, Expected, ExpectedTensor, turned
 from lockstep.harness.reference.attention import decoder_values
 from lockstep.harness.reference.network import Network
 from lockstep.harness.reference.weight_gradients import Part, factors, product_of
-from lockstep.harness.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
 from lockstep.harness.undetermined import Masks, mark, onward
 
 Array = NDArray[Any]

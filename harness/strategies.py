@@ -19,8 +19,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lockstep.harness.case import Case
-from lockstep.harness.space import DECODER_FEATURES, FEATURES, MOST_SEED, draw_case, draw_decoder
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.random_cases import DECODER_FEATURES, FEATURES, MOST_SEED, draw_case, draw_decoder
 
 __all__ = ["cases", "decoders", "seeds"]
 
@@ -35,7 +35,7 @@ def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.Searc
 
     Args:
         features: What a case may have beyond one forward layer of the standard cell: names of
-            ``harness.space.FEATURES``; all of them if left out.
+            ``harness.cases.random_cases.FEATURES``; all of them if left out.
         settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
 
     Raises:
@@ -52,7 +52,7 @@ def decoders(*, features: Sequence[str] = DECODER_FEATURES, **settings: Any) -> 
     """Draw cases of attention decoders.
 
     Args:
-        features: What a case may have: names of ``harness.space.DECODER_FEATURES``.
+        features: What a case may have: names of ``harness.cases.random_cases.DECODER_FEATURES``.
         settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
 
     Raises:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.backend import BackendInfo
-from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.cases.case import LSTM, Case, Run
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.execution import GATES
 from lockstep.harness.port import LocalPort, Port, Reply
-from lockstep.harness.problem import Problem
 from lockstep.harness.serve import Answer
 from lockstep.harness.worker import Worker
 

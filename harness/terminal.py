@@ -41,7 +41,7 @@ from lockstep.harness.text import number, printable
 if TYPE_CHECKING:
     from lockstep.harness.adequacy import Adequacy
     from lockstep.harness.anatomy import Anatomy
-    from lockstep.harness.case import Case
+    from lockstep.harness.cases.case import Case
     from lockstep.harness.check import Checked
     from lockstep.harness.findings import Finding
     from lockstep.harness.results import RunResult

@@ -13,12 +13,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from lockstep.harness.array_file import load_safetensors, save_safetensors
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.cases.array_file import load_safetensors, save_safetensors
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.problem import dtype_of
+from lockstep.harness.cases.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
 from lockstep.harness.errors import TraceError
-from lockstep.harness.problem import dtype_of
-from lockstep.harness.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -43,7 +43,7 @@ class Trace:
 
     Gradients of sum(dh * h) + sum(dc * c_n): ``dx`` (T, B, I), ``dW``, ``dR``, ``db`` (and ``dP``, ``dp``) of each
     lane in canonical form, ``dh0``, ``dc0``; ``dW_t``, ``dR_t``, ``db_t`` are the contributions of each timestep,
-    (T, ...). ``harness.tensors`` lists all names.
+    (T, ...). ``harness.cases.tensors`` lists all names.
 
     Of an attention decoder, per step: ``c``, ``h`` (T, B, H), ``scores`` and ``attention`` (T, B, S), 0 past a source's
     length, ``context`` (T, B, E), ``y`` (T, B, A), ``logit`` (T, B, O); ``enc`` (S, B, E) where it has an encoder; and

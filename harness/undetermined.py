@@ -19,11 +19,11 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.tensors import BACKWARD, WEIGHT_STEPS, Lane, Tensor, tensors_of
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.reference import Expected, ExpectedTensor, turned
-from lockstep.harness.tensors import BACKWARD, WEIGHT_STEPS, Lane, Tensor, tensors_of
 
 Array = NDArray[Any]
 Masks = dict[Lane, Array]  # bool, (T, B), or (S, B) for what an encoder gave

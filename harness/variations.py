@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.attention_faults import DecoderFault, decoder_faults
+from lockstep.harness.cases.decoder_problem import DecoderProblem
+from lockstep.harness.cases.problem import Problem, Weights
+from lockstep.harness.cases.tensors import FORWARD, WEIGHT_STEPS, WEIGHT_SUMS, Lane, kind_of, lanes, name_of
 from lockstep.harness.curves import CURVES
-from lockstep.harness.decoder_problem import DecoderProblem
 from lockstep.harness.execution import GATES
 from lockstep.harness.noise import LIMIT_SIGMA, roundoff
 from lockstep.harness.observation import Observation
-from lockstep.harness.problem import Problem, Weights
 from lockstep.harness.reference import RIGHT, Expected, ExpectedTensor, Way, expect_network
 from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.results import Diagnosis
-from lockstep.harness.tensors import FORWARD, WEIGHT_STEPS, WEIGHT_SUMS, Lane, kind_of, lanes, name_of
 
 Array = NDArray[Any]
 AMPLIFIED = 100  # times the limit: up to there it is looked whether rounding is amplified

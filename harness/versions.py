@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import LockstepError, TraceError
 from lockstep.harness.record import judge_files

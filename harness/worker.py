@@ -20,8 +20,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from lockstep.harness import serve
 from lockstep.harness.backend import BackendInfo
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.parcel import Parcel
 from lockstep.harness.serve import TAIL, Answer
 

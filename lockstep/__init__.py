@@ -8,25 +8,26 @@ from importlib import import_module
 TYPE_CHECKING = False  # as of ``typing``, whose import would take longer than this whole module
 if TYPE_CHECKING:
     from lockstep.harness.backend import find_backends
-    from lockstep.harness.case import Case, load_case
+    from lockstep.harness.cases.case import Case
+    from lockstep.harness.cases.case_file import load_case
+    from lockstep.harness.cases.decoder_problem import DecoderProblem
+    from lockstep.harness.cases.find import find_cases
+    from lockstep.harness.cases.problem import Problem
     from lockstep.harness.convert import convert
-    from lockstep.harness.decoder_problem import DecoderProblem
     from lockstep.harness.errors import LockstepError
-    from lockstep.harness.find_cases import find_cases
     from lockstep.harness.fixture import assert_agrees
     from lockstep.harness.notebook import check, compare, run
-    from lockstep.harness.problem import Problem
     from lockstep.harness.reference.expect import expect
     from lockstep.harness.results import Diagnosis, Results, RunResult, load_results
     from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 _HOMES = {
-    "Case": "harness.case",
-    "DecoderProblem": "harness.decoder_problem",
+    "Case": "harness.cases.case",
+    "DecoderProblem": "harness.cases.decoder_problem",
     "Diagnosis": "harness.results",
     "LockstepError": "harness.errors",
     "Parameter": "harness.trace",
-    "Problem": "harness.problem",
+    "Problem": "harness.cases.problem",
     "Results": "harness.results",
     "RunResult": "harness.results",
     "Stopwatch": "harness.trace",
@@ -37,8 +38,8 @@ _HOMES = {
     "convert": "harness.convert",
     "expect": "harness.reference.expect",
     "find_backends": "harness.backend",
-    "find_cases": "harness.find_cases",
-    "load_case": "harness.case",
+    "find_cases": "harness.cases.find",
+    "load_case": "harness.cases.case",
     "load_results": "harness.results",
     "run": "harness.notebook",
 }

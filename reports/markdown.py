@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from lockstep.harness.cases.info import CaseInfo
+from lockstep.harness.cases.tensors import kind_of
 from lockstep.harness.messages import text_of
-from lockstep.harness.results import CaseInfo, RunResult
-from lockstep.harness.tensors import kind_of
+from lockstep.harness.results import RunResult
 from lockstep.harness.text import printable
 
 TITLES = {

@@ -10,15 +10,15 @@ from functools import cache
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.case import LSTM, Case, Run
-from lockstep.harness.case_info import case_info
+from lockstep.harness.cases.case import LSTM, Case, Run
+from lockstep.harness.cases.info import case_info
+from lockstep.harness.cases.problem import dtype_of
+from lockstep.harness.cases.tensors import Tensor, kind_of, tensors_of
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.details import details_of, packed, unpacked
 from lockstep.harness.noise import Noise
-from lockstep.harness.problem import dtype_of
 from lockstep.harness.reference import Expected, ExpectedTensor
 from lockstep.harness.results import Diagnosis, Local, Results, RunResult, first_beyond, judge
-from lockstep.harness.tensors import Tensor, kind_of, tensors_of
 from lockstep.harness.trace import Parameter, Trace
 
 GIVEN = {"h", "c", "h_n", "c_n", "dx", "dW", "dR", "db", "dh0", "dc0"}  # what these backends expose

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from lockstep.harness.backend import BackendInfo
-from lockstep.harness.case import Case
-from lockstep.harness.decoder_problem import AnyProblem, problem_of
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.serve import Answer
 from lockstep.harness.worker import Worker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockstep.harness.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
 
 SOURCE = set(AttentionDecoder.__struct_fields__)
 

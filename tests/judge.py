@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.compare import limit_for
-from lockstep.harness.decoder_problem import AnyProblem
 from lockstep.harness.results import RunResult
 from lockstep.harness.run import Problems, judge_trace
 from lockstep.harness.trace import Trace

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.cases.case import LSTM, Case, Run
 
 # Few shapes, many seeds: compiled frameworks compile anew for every shape. T, B, I, H.
 SHAPES = [(3, 2, 4, 5), (7, 1, 3, 3), (2, 4, 6, 4)]

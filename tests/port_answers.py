@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockstep.harness.problem import dtype_of
+from lockstep.harness.cases.problem import dtype_of
+from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.reference import backward, forward
-from lockstep.harness.tensors import lanes, name_of
 
 
 def answers(problem):

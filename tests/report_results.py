@@ -5,17 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lockstep.harness.results import (
-    CaseInfo,
-    Diagnosis,
-    Difference,
-    First,
-    Limit,
-    PerTimestep,
-    Results,
-    RunResult,
-    TensorResult,
-)
+from lockstep.harness.cases.info import CaseInfo
+from lockstep.harness.results import Diagnosis, Difference, First, Limit, PerTimestep, Results, RunResult, TensorResult
 from lockstep.harness.trace import Parameter
 
 LIMIT = Limit("derived", sigma=10.0)

@@ -6,7 +6,7 @@ import inspect
 import json
 from typing import Any
 
-from lockstep.harness.case import case_schema
+from lockstep.harness.cases.case_file import case_schema
 
 INTRODUCTION = """# Case files
 

@@ -23,7 +23,7 @@ def adequacy(
 ) -> int:
     """Compute which faults of the catalogue a case can see, without any framework."""
     from lockstep.harness.adequacy import adequacy, network_adequacy
-    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.cases.find import find_cases
     from lockstep.harness.output import check_outputs, write_json
     from lockstep.harness.terminal import show_adequacy
 

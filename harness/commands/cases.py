@@ -7,8 +7,8 @@ from lockstep.harness.console import console_beside
 
 def cases() -> int:
     """List the shipped cases."""
-    from lockstep.harness.case import load_case
-    from lockstep.harness.find_cases import shipped
+    from lockstep.harness.cases.case_file import load_case
+    from lockstep.harness.cases.find import shipped
     from lockstep.harness.terminal import show_cases
 
     show_cases(console_beside(), [load_case(path) for path in shipped().values()])

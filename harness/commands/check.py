@@ -55,7 +55,7 @@ def check(
     or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
     W_tilde, b_tilde and W_target too, and W_a where scores are general.
     """
-    from lockstep.harness.case_info import case_info
+    from lockstep.harness.cases.info import case_info
     from lockstep.harness.check import cases_of, check, rerun_of
     from lockstep.harness.handover import Wanted, hand_over
     from lockstep.harness.place import place_of_function

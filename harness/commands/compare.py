@@ -14,7 +14,7 @@ from lockstep.harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet,
 from lockstep.harness.tell import WRONG_REQUEST, complain
 
 if TYPE_CHECKING:
-    from lockstep.harness.case import Case
+    from lockstep.harness.cases.case import Case
     from lockstep.harness.handover import Wanted
 
 
@@ -44,7 +44,7 @@ def compare(
     wanted = Wanted(json, html, sarif, github, quiet)
     if against is not None:
         return _compare_recordings(file, against, wanted, case=case, limit=limit)
-    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.cases.find import find_cases
     from lockstep.harness.place import places_of_shipped
     from lockstep.harness.record import judge_files
     from lockstep.harness.results import Results

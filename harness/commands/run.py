@@ -28,7 +28,7 @@ from lockstep.harness.tell import FAILED, INTERRUPTED, complain
 
 if TYPE_CHECKING:
     from lockstep.harness.backend import BackendInfo
-    from lockstep.harness.find_cases import FoundCase
+    from lockstep.harness.cases.find import FoundCase
     from lockstep.harness.handover import Wanted
     from lockstep.harness.results import Limit as LimitAsked
     from lockstep.harness.results import RunResult
@@ -82,7 +82,7 @@ def _run_models(
     prefixes: Sequence[str],
 ) -> int:
     """Run cases with the networks and weights of users' files."""
-    from lockstep.harness.find_cases import find_cases
+    from lockstep.harness.cases.find import find_cases
     from lockstep.harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
     from lockstep.harness.run import environment
     from lockstep.harness.selection import beside
@@ -126,7 +126,7 @@ def _conclude(
     environment: dict[str, Any], runs: list[RunResult], found: Sequence[FoundCase], wanted: Wanted, count: int
 ) -> int:
     """Hand over what ran; where it is less than what was to run, somebody interrupted it."""
-    from lockstep.harness.case_info import case_info
+    from lockstep.harness.cases.info import case_info
     from lockstep.harness.handover import hand_over_as_table
     from lockstep.harness.place import Place
     from lockstep.harness.results import Results

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.faults import FAMILIES
-from lockstep.harness.problem import Problem
 from lockstep.harness.results import Diagnosis
 from lockstep.harness.subject import Subject, posed
 

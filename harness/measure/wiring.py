@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]

@@ -1,10 +1,10 @@
 """The reference: whatever a case can ask for, in extended arithmetic, with the variance of rounding."""
 
+from lockstep.harness.cases.tensors import turned
 from lockstep.harness.reference.attention import RIGHT_DECODER, DecoderWay, expect_decoder, expect_decoder_steps
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import RIGHT, Way, backward, expect_network, expect_steps, forward
-from lockstep.harness.reference.turn import turned
 
 __all__ = [
     "RIGHT",

@@ -1,6 +1,6 @@
 """An attention decoder, forward and backward, with the variance of rounding beside each value.
 
-With canonical weights (``harness.decoder_problem``), encoder outputs enc_s, and y_{-1} = y0, each step t:
+With canonical weights (``harness.cases.decoder_problem``), encoder outputs enc_s, and y_{-1} = y0, each step t:
 
     h_t, c_t   = cell(y_{t-1}, h_{t-1}, c_{t-1})           i, f, g, o = s(z_i), s(z_f), tanh(z_g), s(z_o)
     scores_ts  = enc_s . h_t, or enc_s . (W_a h_t)         z = W y_{t-1} + R h_{t-1} + b
@@ -24,11 +24,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.decoder_problem import DecoderProblem
+from lockstep.harness.cases.decoder_problem import DecoderProblem
+from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
 from lockstep.harness.noise import Noise
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.tape import Kick, Noisy, Tape, variance_of
-from lockstep.harness.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
 
 Array = NDArray[Any]
 SHARED = (*PROJECTIONS, "W", "R", "b")  # what every step uses
@@ -63,7 +63,7 @@ def expect_decoder(problem: DecoderProblem, way: DecoderWay = RIGHT_DECODER) -> 
     """Compute every value, and gradients if they are asked for, with the noise that rounding can give it.
 
     Returns:
-        Every tensor of ``harness.tensors.tensors_of`` by name, in that order.
+        Every tensor of ``harness.cases.tensors.tensors_of`` by name, in that order.
     """
     noise = Noise.of(problem.case.run.dtype)
     with np.errstate(all="ignore"):

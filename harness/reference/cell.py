@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.case import LSTM
+from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.problem import Weights
 from lockstep.harness.noise import Noise
-from lockstep.harness.problem import Weights
 from lockstep.harness.reference.activations import ACTIVATIONS, NEAR, Activation
 
 Array = NDArray[Any]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.tensors import lanes, weight_shapes
 from lockstep.harness.noise import Noise, longdouble_is_wider
-from lockstep.harness.tensors import lanes, weight_shapes
 
 Array = NDArray[Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockstep.harness.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.reference.attention import expect_decoder
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.network import expect_network
@@ -12,6 +12,6 @@ def expect(problem: AnyProblem) -> Expected:
     """Compute every value with the noise that rounding in the case's dtype can give it.
 
     Returns:
-        Every tensor of ``harness.tensors.tensors_of`` by name, in that order.
+        Every tensor of ``harness.cases.tensors.tensors_of`` by name, in that order.
     """
     return expect_decoder(problem) if isinstance(problem, DecoderProblem) else expect_network(problem)

@@ -9,15 +9,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of, turned
 from lockstep.harness.noise import Noise
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import exact
 from lockstep.harness.reference.cell import Cell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.turn import turned
 from lockstep.harness.reference.walk import Inputs, Kicks, Walk
 from lockstep.harness.reference.weight_gradients import Part
-from lockstep.harness.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of
 
 Array = NDArray[Any]
 Found = TypeVar("Found", Array, ExpectedTensor)
@@ -64,7 +63,7 @@ def expect_network(problem: Problem, way: Way = RIGHT) -> Expected:
         way: How lanes are gone through.
 
     Returns:
-        Every tensor of ``harness.tensors.tensors_of`` by name, in that order.
+        Every tensor of ``harness.cases.tensors.tensors_of`` by name, in that order.
     """
     network = Network(problem, way=way)
     with np.errstate(all="ignore"):

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.noise import Noise
 from lockstep.harness.reference.cell import Back, Cell, Saved, Slopes, SlopeVariances, Step, gates
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.weight_gradients import Contributions, Part, Sums
-from lockstep.harness.tensors import PER_TIMESTEP
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

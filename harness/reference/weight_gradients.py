@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.cases.tensors import turned
 from lockstep.harness.reference.cell import Cell, gates
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.turn import turned
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

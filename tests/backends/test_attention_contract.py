@@ -12,12 +12,12 @@ from judge import judged
 from msgspec.structs import replace
 
 from lockstep.harness.backend import find_backends
-from lockstep.harness.case import Values
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.compare import compare_steps, limit_for
 from lockstep.harness.features import DECODER_FEATURES
 from lockstep.harness.reference.attention import SHARED
 from lockstep.harness.strategies import decoders
-from lockstep.harness.tensors import tensors_of
 
 BACKENDS = [
     pytest.param(backend, id=backend.name, marks=pytest.mark.xdist_group("+".join(map(str, backend.worker))))

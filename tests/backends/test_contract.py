@@ -16,13 +16,13 @@ from rich.console import Console
 
 from lockstep.backends import numpy_loop
 from lockstep.harness.backend import Backend, find_backends
-from lockstep.harness.case import Values
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import WEIGHT_SUMS, kind_of, tensors_of
 from lockstep.harness.features import FEATURES, support
 from lockstep.harness.findings import expected_of
-from lockstep.harness.problem import Problem
 from lockstep.harness.show_backends import show_matrix
 from lockstep.harness.strategies import cases as any_cases
-from lockstep.harness.tensors import WEIGHT_SUMS, kind_of, tensors_of
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
 every_backend, every_backend_everywhere = (

@@ -9,7 +9,7 @@ from edges import DECODER_EDGES, EDGES, NAN, STRUCK, by_definition, padded, stat
 from judge import judged
 
 from lockstep.harness.backend import find_backends
-from lockstep.harness.decoder_problem import problem_of
+from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.findings import findings
 from lockstep.harness.reference import expect
 

@@ -22,7 +22,7 @@ os.environ.update(TF_USE_LEGACY_KERAS="1", JAX_ENABLE_X64="1")
 sys.path.insert(0, "tests")
 import importlib
 from lstm_cases import make_case
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 for name, count in {counts!r}.items():
     module = importlib.import_module("lockstep.backends." + name)
     found = []

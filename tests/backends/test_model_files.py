@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_reading import PLANTED, line_of, make, needs, reading, said
 
-from lockstep.harness.array_file import load_arrays
+from lockstep.harness.cases.array_file import load_arrays
 from lockstep.harness.dialect import DIALECTS, read
 from lockstep.harness.models import find_readers
 

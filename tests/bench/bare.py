@@ -19,7 +19,7 @@ from frameworks import usual_case
 from timing import HERE, typical_seconds
 
 from lockstep.harness.backend import find_backends
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.serve import start
 
 CALLS = 6

@@ -12,10 +12,10 @@ from frameworks import make_case
 from timing import in_turn
 
 from lockstep.backends import numpy_loop
+from lockstep.harness.cases.problem import Array, Problem
+from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.compare import limit_for, measure
-from lockstep.harness.problem import Array, Problem
 from lockstep.harness.reference import ExpectedTensor, expect
-from lockstep.harness.tensors import PER_TIMESTEP
 
 REPETITIONS = 21
 TIME_BOUND, MEMORY_BOUND = 5.0, 0.05

@@ -18,8 +18,8 @@ from figures import duration
 from frameworks import make_case
 
 from lockstep.harness.backend import BackendInfo, find_backends
-from lockstep.harness.case import AttentionDecoder, Case
-from lockstep.harness.decoder_problem import problem_of
+from lockstep.harness.cases.case import AttentionDecoder, Case
+from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.serve import Answer
 from lockstep.harness.worker import Worker
 

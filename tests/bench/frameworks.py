@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.harness.backend import BackendInfo, find_backends
-from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.cases.case import LSTM, Case, Run
 
 # All but the plain loop in NumPy, which has no framework to wait for.
 FRAMEWORKS = ("tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan")

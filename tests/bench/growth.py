@@ -10,7 +10,7 @@ from figures import Figure, duration
 from frameworks import FRAMEWORKS, make_case
 
 from lockstep.harness.backend import BackendInfo, by_worker, find_backends
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.worker import Worker
 
 TIMESTEPS = (10, 100, 1000, 10_000)

@@ -9,8 +9,8 @@ import importlib
 
 from frameworks import FRAMEWORKS
 
-from lockstep.harness.find_cases import find_cases
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.find import find_cases
+from lockstep.harness.cases.problem import Problem
 
 if __name__ == "__main__":
     (found,) = find_cases(["ones"])

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 from timing import in_turn
 
-from lockstep.harness.case import Case
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.reference import expect, forward
 from lockstep.harness.reference.network import Network
 from lockstep.harness.serve import THREADS

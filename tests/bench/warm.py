@@ -19,7 +19,7 @@ from frameworks import framework_backends, usual_case
 from timing import typical_seconds
 
 from lockstep.harness.backend import BackendInfo, by_worker
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.worker import Worker
 
 REPETITIONS = 7

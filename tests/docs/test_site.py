@@ -16,7 +16,7 @@ from results_page import results_page, structs
 from running import ROOT
 
 from lockstep.harness.attention_faults import decoder_faults
-from lockstep.harness.case import case_schema
+from lockstep.harness.cases.case_file import case_schema
 from lockstep.harness.catalogue import catalogue
 from lockstep.harness.cli import app
 from lockstep.harness.variations import variations

@@ -6,8 +6,8 @@ import pytest
 from lstm_cases import make_case
 
 from lockstep.harness.adequacy import adequacy
+from lockstep.harness.cases.find import find_cases
 from lockstep.harness.catalogue import catalogue
-from lockstep.harness.find_cases import find_cases
 
 # The matrix takes seconds: one process computes it for all tests of it.
 pytestmark = pytest.mark.xdist_group("adequacy")

@@ -5,13 +5,13 @@ import plain_decoder
 import pytest
 from decoder_cases import FORMS, make_decoder
 
-from lockstep.harness.decoder_problem import DecoderProblem, problem_of
+from lockstep.harness.cases.decoder_problem import DecoderProblem, problem_of
+from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.noise import roundoff
 from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, expect, expect_decoder, expect_decoder_steps
 from lockstep.harness.reference.attention import SHARED, decoder_values
 from lockstep.harness.reference.network import expect_network
 from lockstep.harness.spread import widened
-from lockstep.harness.tensors import tensors_of
 
 every_form = pytest.mark.parametrize("form", FORMS)
 PER_STEP = ("c", "h", "scores", "attention", "context", "y", "logit")
@@ -85,8 +85,8 @@ def test_noise_grows_with_the_precision_and_is_that_of_its_rounding():
 
 def test_the_cell_has_the_noise_of_a_plain_layer():
     """One step, no feedback: what the recorded operations carry against the reference of networks."""
-    from lockstep.harness.case import Case
-    from lockstep.harness.problem import Problem
+    from lockstep.harness.cases.case import Case
+    from lockstep.harness.cases.problem import Problem
 
     problem = problem_for("dot", timesteps=1, gradients=False, dtype="float32")
     w, case = problem.weights, problem.case

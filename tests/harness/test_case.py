@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.harness.case import Case, Values, case_from_data, case_schema, load_case
+from lockstep.harness.cases.case import Case, Values
+from lockstep.harness.cases.case_file import case_from_data, case_schema, load_case
 from lockstep.harness.errors import CaseError
 
 GOOD = """

@@ -8,12 +8,12 @@ from lstm_cases import make_case
 from port_answers import answers
 
 import lockstep.harness.check as check_module
+from lockstep.harness.cases.find import shipped
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.diagnose import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.find_cases import shipped
 from lockstep.harness.port import LocalPort
-from lockstep.harness.problem import Problem
 from lockstep.harness.results import Diagnosis
 
 NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}

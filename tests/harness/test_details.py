@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from lstm_cases import make_case
 from msgspec.structs import replace
 
-from lockstep.harness.case_info import case_info, features_used
+from lockstep.harness.cases.find import find_cases
+from lockstep.harness.cases.info import case_info, features_used
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check import check
 from lockstep.harness.check_decoder import check_decoder
 from lockstep.harness.compare import compare, limit_for
@@ -31,10 +33,8 @@ from lockstep.harness.details import (
     unpacked_heat,
 )
 from lockstep.harness.features import DECODER_FEATURES, FEATURES
-from lockstep.harness.find_cases import find_cases
 from lockstep.harness.observation import Observation
 from lockstep.harness.port import LocalPort
-from lockstep.harness.problem import Problem
 from lockstep.harness.record import judge_files
 from lockstep.harness.reference import ExpectedTensor, expect
 from lockstep.harness.results import Diagnosis, Results, RunResult, decode_results, encode_results, judge

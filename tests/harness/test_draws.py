@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.harness import draws
+from lockstep.harness.cases import draws
 
 counts = st.integers(1, 3000)
 seeds = st.integers(0, 2**63 - 1)

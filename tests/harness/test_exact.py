@@ -7,7 +7,7 @@ import pytest
 from lstm_cases import make_case
 
 from lockstep.harness import noise
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.reference import exact, expect
 
 pytest.importorskip("flint")

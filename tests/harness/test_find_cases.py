@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.harness.cases.find import find_cases, shipped
 from lockstep.harness.errors import CaseError
-from lockstep.harness.find_cases import find_cases, shipped
 
 CASES = Path(str(files("lockstep.cases")))
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 2\n"

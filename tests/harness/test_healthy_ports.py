@@ -11,12 +11,12 @@ import pytest
 from healthy_ports import STYLES
 from lstm_cases import make_case
 
-from lockstep.harness.case import Values
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect, expect_steps
 from lockstep.harness.spread import widened
-from lockstep.harness.tensors import Lane
 
 # Few shapes, many seeds: compiled frameworks compile anew for every shape. T, B, I, H.
 SHAPES = [

@@ -9,13 +9,13 @@ import pytest
 from faulty_lstm import CHAINED, SLIPS, make_port
 from lstm_cases import make_case
 
+from lockstep.harness.cases.find import find_cases
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.catalogue import catalogue
 from lockstep.harness.dialect import DIALECTS, store
 from lockstep.harness.execution import CANONICAL, merged
-from lockstep.harness.find_cases import find_cases
 from lockstep.harness.interpret import interpret
 from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect
 from lockstep.harness.rules import FORMATS
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from lockstep.harness.case import Case, Tolerance
+from lockstep.harness.cases.case import Case, Tolerance
 from lockstep.harness.cli import main
 from lockstep.harness.compare import limit_for
 from lockstep.harness.errors import LockstepError

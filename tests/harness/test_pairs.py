@@ -11,9 +11,9 @@ from lstm_cases import make_case
 from rich.console import Console
 
 from lockstep.harness.backend import find_backends, matched, pairs
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli import main
 from lockstep.harness.errors import BackendError, CaseError
-from lockstep.harness.problem import Problem
 from lockstep.harness.results import RunResult
 from lockstep.harness.terminal import show_results, side_by_side
 

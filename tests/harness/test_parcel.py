@@ -8,8 +8,8 @@ from hypothesis import given
 from lstm_cases import cases, make_case
 
 from lockstep.harness import parcel
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.parcel import Parcel
-from lockstep.harness.problem import Problem
 from lockstep.harness.serve import Answer
 from lockstep.harness.trace import Trace
 

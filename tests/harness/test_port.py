@@ -18,10 +18,10 @@ from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lockstep.harness import port as port_module
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.port import LocalPort, Port, Target, parse_target, port_of
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect, forward
 from lockstep.harness.results import RunResult, judge
 

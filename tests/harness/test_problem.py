@@ -17,10 +17,11 @@ from hypothesis import given
 from lstm_cases import cases, make_case
 from safetensors.numpy import save
 
-from lockstep.harness.case import Values, load_case
-from lockstep.harness.decoder_problem import problem_of
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.case_file import load_case
+from lockstep.harness.cases.decoder_problem import problem_of
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.errors import CaseError
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import forward
 
 SHIPPED = sorted(Path(str(files("lockstep.cases"))).glob("*.toml"))
@@ -38,7 +39,7 @@ def test_every_digest_belongs_to_a_shipped_case():
 
 def test_another_process_makes_the_same_numbers():
     code = (
-        "from pathlib import Path; from harness.case import load_case; from harness.decoder_problem import problem_of;"
+        "from pathlib import Path; from harness.cases.case import load_case; from harness.cases.decoder_problem import problem_of;"
         f"print(problem_of(load_case(Path({str(SHIPPED[0])!r}))).digest)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from lstm_cases import cases, make_case
 
-from lockstep.harness.case import Values, load_case
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.case_file import load_case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.noise import Noise
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect, expect_steps, forward
-from lockstep.harness.tensors import Lane
 
 CASES = Path(str(files("lockstep.cases")))
 

@@ -9,8 +9,8 @@ from lstm_cases import make_case
 from msgspec.structs import replace
 
 from lockstep.backends import numpy_loop
-from lockstep.harness.case import Values
-from lockstep.harness.problem import Problem, Weights
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.reference import backward, expect, forward
 
 NETWORKS = {

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lstm_cases import make_case
 
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import ResultsError
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect
 from lockstep.harness.results import (
     Limit,

@@ -10,10 +10,10 @@ from lstm_cases import make_case
 from numpy.testing import assert_array_equal
 from port_answers import answers
 
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.port_form import PortError
-from lockstep.harness.problem import Problem
 from lockstep.harness.returned import read_returned
-from lockstep.harness.tensors import tensors_of
 
 NETWORK = {"num_layers": 3, "direction": "bidirectional", "initial_state": "probe"}
 PROJECTED = {"proj_size": 2, "peephole": True, "initial_state": "probe"}

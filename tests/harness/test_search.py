@@ -7,14 +7,14 @@ import pytest
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
-from lockstep.harness.case import Values
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.catalogue import catalogue
 from lockstep.harness.execution import CANONICAL, Execution, merged
 from lockstep.harness.interpret import interpret_values
 from lockstep.harness.knobs import plain_values, solve
 from lockstep.harness.naming import named
 from lockstep.harness.observation import Observation, comes_near, format_of, prefix
-from lockstep.harness.problem import Problem
 from lockstep.harness.search import Search, _pairs_for
 
 PROBE = {"timesteps": 8, "batch": 3, "input_size": 5, "hidden_size": 4}

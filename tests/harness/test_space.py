@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from lockstep.harness.case import Case
-from lockstep.harness.problem import Problem
-from lockstep.harness.space import other_problem, random_case, random_decoder
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.random_cases import other_problem, random_case, random_decoder
 
 DRAWN = {"seed", "weights", "inputs", "initial_state", "lengths"}
 

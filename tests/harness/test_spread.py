@@ -6,11 +6,11 @@ import numpy as np
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
-from lockstep.harness.case import Values
+from lockstep.harness.cases.case import Values
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.execution import CANONICAL
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect
 from lockstep.harness.spread import widened
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import find, given, settings
 
-from lockstep.harness.case import Case
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.random_cases import FEATURES, random_case
+from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.reference import expect
-from lockstep.harness.space import FEATURES, random_case
 from lockstep.harness.strategies import cases, seeds
-from lockstep.harness.tensors import tensors_of
 
 
 @given(case=cases())

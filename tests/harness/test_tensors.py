@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from lstm_cases import make_case
 
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane, kind_of, lanes, split, tensors_of
 from lockstep.harness.compare import compare, compare_steps, limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.messages import headline
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect
 from lockstep.harness.results import First, RunResult, judge
-from lockstep.harness.tensors import Lane, kind_of, lanes, split, tensors_of
 from lockstep.harness.trace import Trace, check_trace
 
 STACK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe", "lengths": (5, 3)}

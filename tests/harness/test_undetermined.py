@@ -9,15 +9,15 @@ import pytest
 from decoder_cases import ENCODER, make_decoder
 from lstm_cases import make_case
 
-from lockstep.harness.case import Case, Values
+from lockstep.harness.cases.case import Case, Values
+from lockstep.harness.cases.decoder_problem import problem_of
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane, kind_of
 from lockstep.harness.compare import limit_for
-from lockstep.harness.decoder_problem import problem_of
 from lockstep.harness.details import unpacked
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect
 from lockstep.harness.run import Problems, judge_trace
 from lockstep.harness.spread import widened
-from lockstep.harness.tensors import Lane, kind_of
 from lockstep.harness.trace import Trace
 from lockstep.harness.undetermined import notes_of, onward, without_room
 

@@ -10,10 +10,10 @@ from lstm_cases import make_case
 from msgspec.structs import replace
 
 from lockstep.backends import numpy_loop
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli import main
 from lockstep.harness.compare import limit_for
 from lockstep.harness.errors import TraceError
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect
 from lockstep.harness.show_versions import by_framework, divergence_text, told
 from lockstep.harness.trace import Recorded, save_trace

@@ -11,7 +11,7 @@ import pytest
 from lstm_cases import make_case
 
 from lockstep.harness.backend import BackendInfo
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.worker import Worker
 
 

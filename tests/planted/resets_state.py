@@ -3,7 +3,7 @@
 import numpy as np
 
 from lockstep.backends import numpy_loop
-from lockstep.harness.problem import Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.trace import Trace
 
 

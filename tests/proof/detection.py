@@ -7,9 +7,9 @@ from statistics import median
 import ml_dtypes
 import numpy as np
 
-from lockstep.harness.case import LSTM, Case, Run
+from lockstep.harness.cases.case import LSTM, Case, Run
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.problem import Problem
 from lockstep.harness.reference import expect
 
 PROBLEMS, PLACES = 20, 10

@@ -1,6 +1,6 @@
 """Prove the limit: ``python tests/proof/run.py [--structures N] [--seeds N] [--write docs/proof.md]``.
 
-Random networks over the whole space of ``harness.space``, each with several seeds, through every backend; for each
+Random networks over the whole space of ``harness.cases.random_cases``, each with several seeds, through every backend; for each
 feature and dtype the root mean square and the largest sigma, forward and backward, and the false alarms. Then the other
 side: the smallest change of one weight, one state, one activation that is seen.
 """
@@ -20,14 +20,21 @@ from detection import detection_table
 from msgspec.structs import replace
 
 from lockstep.harness.backend import BackendInfo, find_backends, pairs
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.random_cases import (
+    DECODER_FEATURES,
+    DTYPES,
+    FEATURES,
+    MOST_SEED,
+    random_case,
+    random_decoder,
+)
+from lockstep.harness.cases.tensors import BACKWARD, kind_of
 from lockstep.harness.compare import limit_for
 from lockstep.harness.findings import expected_of
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.reference import Expected
 from lockstep.harness.run import Answer, Problems, answers, judge_answer
-from lockstep.harness.space import DECODER_FEATURES, DTYPES, FEATURES, MOST_SEED, random_case, random_decoder
-from lockstep.harness.tensors import BACKWARD, kind_of
 
 JOBS = 2  # frameworks at once, as many as there are cores to expect
 LOWEST, HIGHEST = 0.05, 1.5  # of the root mean square in every row

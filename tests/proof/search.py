@@ -1,6 +1,6 @@
 """Look for findings: ``python tests/proof/search.py [--backend NAME] [--runs N] [--minutes M]``.
 
-Random networks and decoders over the whole space of ``harness.space``, forward and backward, through one backend after
+Random networks and decoders over the whole space of ``harness.cases.random_cases``, forward and backward, through one backend after
 the other, until each has run N configurations; what it refuses, and what is known of it, does not count. A network is
 run on several problems, with weights, inputs, states and lengths of their own: what compiles it does so once for all.
 What is beyond the limit, fails or dies is printed with its case; of a backend that does little else, the first few.
@@ -19,13 +19,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.backend import BackendInfo, find_backends
-from lockstep.harness.case import Case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.random_cases import DTYPES, other_problem, random_case, random_decoder
 from lockstep.harness.compare import limit_for
 from lockstep.harness.defaults import TIMEOUT
 from lockstep.harness.findings import expected_of
 from lockstep.harness.results import RunResult
 from lockstep.harness.run import Problems, judge_answer
-from lockstep.harness.space import DTYPES, other_problem, random_case, random_decoder
 from lockstep.harness.worker import Worker
 
 RUNS = 3000  # of each backend

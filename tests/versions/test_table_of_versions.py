@@ -16,7 +16,7 @@ from environments import Places, build, forward_cases, is_recorded, modules_of, 
 from rows import Row, choose, load_rows
 
 from lockstep.harness.backend import find_backends
-from lockstep.harness.case import load_case
+from lockstep.harness.cases.case_file import load_case
 
 ROWS = load_rows()
 PINS = dict(

@@ -13,11 +13,11 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness import draws
-from lockstep.harness.array_file import load_arrays
-from lockstep.harness.case import LSTM, Case, Values, ValuesKey
+from lockstep.harness.cases import draws
+from lockstep.harness.cases.array_file import load_arrays
+from lockstep.harness.cases.case import LSTM, Case, Values, ValuesKey
+from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
 from lockstep.harness.errors import CaseError
-from lockstep.harness.tensors import Lane, lanes, name_of, weight_shapes
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

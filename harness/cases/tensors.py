@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.case import LSTM, AttentionDecoder, Case
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -229,3 +230,14 @@ def _size(shape: tuple[int, ...]) -> int:
     for n in shape:
         count *= n
     return count
+
+
+Array = NDArray[Any]
+
+
+def turned(array: Array, lengths: Array | None) -> Array:
+    """Turn (T, B, n) round, each sequence within its own length; what lies past it stays where it is."""
+    if lengths is None:
+        return array[::-1]
+    t, n = np.arange(len(array))[:, None], lengths[None, :]
+    return array[np.where(t < n, n - 1 - t, t), np.arange(len(lengths))]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lockstep.harness.case import LSTM, AttentionDecoder, Case
-from lockstep.harness.results import CaseInfo
+from msgspec import Struct
+
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case
 
 
 def case_info(case: Case) -> CaseInfo:
@@ -60,3 +61,16 @@ def _of_decoder(decoder: AttentionDecoder) -> dict[str, bool]:
         "wide logits": decoder.output_size > 1,
         "encoder": decoder.encoder is not None,
     }
+
+
+class CaseInfo(Struct, frozen=True, kw_only=True):
+    """What a report says of a case."""
+
+    description: str  # of the case file
+    features: list[str]  # what it uses, by the names of the matrix of backends
+    timesteps: int
+    batch: int
+    input_size: int
+    hidden_size: int
+    dtype: str  # its precision
+    model: str  # "lstm" or "attention_decoder"

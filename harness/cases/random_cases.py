@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.case import LSTM, AttentionDecoder, Case, Run, Values
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run, Values
 
 # Picks one of several options; the name tells what for.
 Choose = Callable[[str, Sequence[Any]], Any]

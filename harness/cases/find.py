@@ -12,7 +12,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lockstep.harness.case import Case, load_case
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.errors import CaseError, unknown
 
 GROUP = "lockstep.cases"

@@ -1,0 +1,142 @@
+"""Case files: TOML read into a case, its schema, and what a wrong file is told."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lockstep.harness.cases.case import (
+    LSTM,
+    VALUES,
+    Activation,
+    AttentionDecoder,
+    Case,
+    Direction,
+    DType,
+    Expect,
+    Run,
+    Score,
+    Tolerance,
+    ValueKind,
+    Values,
+)
+from lockstep.harness.errors import CaseError
+
+
+def load_case(path: Path) -> Case:
+    """Read one case file.
+
+    Raises:
+        CaseError: If the file cannot be read or is no valid case; the message names file, key,
+            what was found and what is allowed.
+    """
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise CaseError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise CaseError(f"{path}: not a text file (byte {error.start} is not UTF-8). A case is a TOML file.") from error
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise CaseError(f"{path}: not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise CaseError(f"{path}: not a case: its tables or arrays are nested too deeply.") from error
+    return case_from_data(data, path)
+
+
+def case_from_data(data: dict[str, Any], path: Path) -> Case:
+    """Make a case of parsed TOML; ``path`` names it, and files it names lie relative to it.
+
+    Raises:
+        CaseError: As ``load_case``.
+    """
+    try:
+        case = msgspec.convert(data, Case)
+        if not case.name:
+            case = msgspec.convert({**data, "name": path.stem}, Case)
+    except msgspec.ValidationError as error:
+        raise CaseError(_explain(str(error), data, path)) from error
+    except RecursionError as error:
+        raise CaseError(f"{path}: not a case: its tables or arrays are nested too deeply.") from error
+    return replace(case, run=_with_absolute_files(case.run, path))
+
+
+def case_schema() -> dict[str, Any]:
+    """Give the JSON Schema of a case file."""
+    schema = msgspec.json.schema(Case)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lockstep case", **schema}
+
+
+def _with_absolute_files(run: Run, path: Path) -> Run:
+    changes: dict[str, Values] = {}
+    for key in VALUES:
+        values = run.values(key)
+        if values.file is None:
+            continue
+        file = (path.parent / values.file).absolute()
+        if "\0" in values.file or not file.is_file():
+            raise CaseError(
+                f"{path}, [run] {key}: file {values.file!r} does not exist. Paths are relative to the case file."
+            )
+        changes[key] = replace(values, file=str(file))
+    return replace(run, **changes)
+
+
+_TABLES: dict[str, type[Struct]] = {
+    "": Case, "lstm": LSTM, "attention_decoder": AttentionDecoder, "run": Run, "expect": Expect, "tolerance": Tolerance,
+}  # fmt: skip
+
+
+_CHOICES: dict[str, Any] = {
+    "dtype": DType, "direction": Direction, "activation": Activation, "recurrent_activation": Activation,
+    "cell_activation": Activation, "score": Score,
+}  # fmt: skip
+
+
+def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
+    """Turn msgspec's message, which ends in a path such as ``$.lstm.bias``, into one for the file's author."""
+    what, _, where = problem.partition(" - at `$")
+    keys = re.findall(r"[^.`\[\]]+", where)
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what, flags=re.DOTALL)
+    if unknown:
+        return _explain_unknown(unknown[1], keys, path)
+    table, key = (keys[0], ".".join(keys[1:])) if keys and keys[0] in _TABLES else ("", ".".join(keys))
+    place = f"[{table}] {key}".strip() if table else key
+    message = f"{what[0].lower()}{what[1:]}"
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if missing:
+        message = f"the key {missing[1]} is missing"
+    found = _found(data, keys)
+    if found is not None and not isinstance(found, dict):
+        message += f"; found {reprlib.repr(found)}"
+        kinds = get_args(ValueKind)
+        if key in VALUES:
+            message += f'. Choose one of: {", ".join(kinds)}, or a table such as {{ file = "values.npz" }}'
+        elif key in _CHOICES:
+            message += f". Choose one of: {', '.join(get_args(_CHOICES[key]))}"
+    return f"{path}, {place}: {message}." if place else f"{path}: {message}."
+
+
+def _explain_unknown(key: str, keys: list[str], path: Path) -> str:
+    table = keys[0] if keys else ""
+    struct = _TABLES.get(table, Case) if len(keys) < 2 else LSTM if keys[1] == "encoder" else Values  # noqa: PLR2004
+    allowed = list(struct.__struct_fields__)
+    close = difflib.get_close_matches(key, allowed, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    place = f"{path}, [{'.'.join(keys)}]" if keys else f"{path}"
+    return f"{place}: unknown key {key[:80]!r}.{guess} Allowed: {', '.join(allowed)}."
+
+
+def _found(data: Any, keys: list[str]) -> Any:
+    for key in keys:
+        if not isinstance(data, dict):
+            return data
+        data = data.get(key)
+    return data
