@@ -17,8 +17,8 @@ from lockstep.backends import jax_network, lanes
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("equinox", "jax")
 INSTALL = "lockstep-rnn[equinox]"

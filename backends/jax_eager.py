@@ -8,8 +8,8 @@ from __future__ import annotations
 from lockstep.backends import jax_network, jax_step
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.dialect import CANONICAL
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("jax",)
 INSTALL = "lockstep-rnn[jax]"

@@ -18,8 +18,9 @@ from lockstep.backends import lanes
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.dialect import Dialect, gradients_of, store_cell
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.weights.dialect import Dialect
+from lockstep.harness.weights.layout import gradients_of, store_cell
 
 Weights = dict[str, jax.Array]
 # From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what

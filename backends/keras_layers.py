@@ -17,8 +17,9 @@ import numpy as np
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Array, Arrays, Problem
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
 from lockstep.harness.trace import Parameter
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import gradients_of, store_cell
 
 KERAS = DIALECTS["keras"]
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Array, Problem, Weights
-from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.foreign import first_line
-from lockstep.harness.model_file import (
+from lockstep.harness.trace import Stopwatch, Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -36,7 +37,6 @@ from lockstep.harness.model_file import (
     several,
     unfit,
 )
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras",)
 INSTALL = "lockstep-rnn[tf]"

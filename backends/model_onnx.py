@@ -23,9 +23,11 @@ from onnx import helper, inliner, numpy_helper, shape_inference
 from lockstep.backends.onnx_model import ACTIVATIONS
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
-from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.foreign import first_line
-from lockstep.harness.model_file import (
+from lockstep.harness.serve import THREADS
+from lockstep.harness.trace import Stopwatch, Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -41,8 +43,6 @@ from lockstep.harness.model_file import (
     several,
     unfit,
 )
-from lockstep.harness.serve import THREADS
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("onnx", "onnxruntime")
 INSTALL = "lockstep-rnn[onnx]"

@@ -18,9 +18,11 @@ from lockstep.harness.cases.array_file import load_safetensors
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Arrays, Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import DIALECTS, guess
 from lockstep.harness.errors import ConvertError
-from lockstep.harness.model_file import (
+from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import guess
+from lockstep.harness.weights.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -36,7 +38,6 @@ from lockstep.harness.model_file import (
     unfit,
     with_own_weights,
 )
-from lockstep.harness.trace import Trace
 
 DIALECT = "torch"
 RUNNER = "torch_lstm"

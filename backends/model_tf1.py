@@ -17,9 +17,10 @@ from msgspec.structs import replace
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.foreign import first_line
-from lockstep.harness.model_file import (
+from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -34,7 +35,6 @@ from lockstep.harness.model_file import (
     unfit,
     with_own_weights,
 )
-from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

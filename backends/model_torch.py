@@ -17,8 +17,10 @@ from lockstep.backends import torch_lstm
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import DIALECTS
-from lockstep.harness.model_file import (
+from lockstep.harness.serve_model import value_of
+from lockstep.harness.trace import Stopwatch, Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.model_file import (
     LaneArrays,
     Model,
     ModelError,
@@ -32,8 +34,6 @@ from lockstep.harness.model_file import (
     several,
     unfit,
 )
-from lockstep.harness.serve_model import value_of
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

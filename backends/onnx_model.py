@@ -22,7 +22,8 @@ from onnx import helper, numpy_helper
 
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Arrays, Problem, dtype_of
-from lockstep.harness.dialect import DIALECTS, store_cell
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store_cell
 
 ONNX = DIALECTS["onnx"]
 # By dtype, and what is left: opset, and the version of the file format that came with it.

@@ -22,8 +22,9 @@ from msgspec.structs import replace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import gradients_of, store_cell
 
 REQUIRES = ("paddle",)
 INSTALL = "lockstep-rnn[paddle]"

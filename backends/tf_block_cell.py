@@ -13,8 +13,9 @@ from lockstep.backends import lanes, tf_block, tf_network
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import DIALECTS, store_cell
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store_cell
 
 REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"

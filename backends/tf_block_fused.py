@@ -12,8 +12,8 @@ import tensorflow as tf
 from lockstep.backends import tf_block, tf_block_layers
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"

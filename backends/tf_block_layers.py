@@ -19,8 +19,9 @@ from lockstep.backends import lanes, tf_block, tf_network
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import Dialect, store_cell
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialect import Dialect
+from lockstep.harness.weights.layout import store_cell
 
 
 def run(problem: Problem, operation: Callable[..., Any], dialect: Dialect) -> Trace:

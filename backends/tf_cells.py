@@ -16,7 +16,9 @@ from msgspec.structs import replace
 
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Array, Arrays, Weights
-from lockstep.harness.dialect import DIALECTS, GATES, store_cell
+from lockstep.harness.weights.dialect import GATES
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store_cell
 
 tf1 = tf.compat.v1
 TF1 = DIALECTS["tf1"]

@@ -11,8 +11,9 @@ from lockstep.backends import lanes
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Arrays, Problem
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.dialect import Dialect, gradients_of
 from lockstep.harness.trace import Stopwatch, Trace
+from lockstep.harness.weights.dialect import Dialect
+from lockstep.harness.weights.layout import gradients_of
 
 Weights = dict[str, Any]
 # From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what

@@ -17,8 +17,8 @@ from lockstep.backends import lanes, tf_network
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import CANONICAL
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import CANONICAL
 
 
 def run(problem: Problem, *, jit_compile: bool) -> Trace:

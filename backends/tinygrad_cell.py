@@ -24,8 +24,9 @@ from lockstep.backends import lanes
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Array, Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.dialect import DIALECTS, gradients_of, store_cell
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import gradients_of, store_cell
 
 REQUIRES = ("tinygrad",)
 INSTALL = "lockstep-rnn[tinygrad]"

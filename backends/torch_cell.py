@@ -17,8 +17,9 @@ from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.cases.tensors import lanes as lanes_of
-from lockstep.harness.dialect import DIALECTS, store_cell
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store_cell
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

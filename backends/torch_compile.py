@@ -21,8 +21,8 @@ from lockstep.backends.torch_step import Settings, settings_of, step, weights_of
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import CANONICAL
 from lockstep.harness.trace import Stopwatch, Trace
+from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

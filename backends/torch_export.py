@@ -22,9 +22,10 @@ from lockstep.backends.torch_lstm import tensor_of
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.dialect import DIALECTS, store_cell
 from lockstep.harness.serve import THREADS
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store_cell
 
 TORCH = DIALECTS["torch"]
 

@@ -11,8 +11,9 @@ from lockstep.backends import lanes
 from lockstep.backends.torch_lstm import array_of, tensor_of
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.dialect import Dialect, gradients_of
 from lockstep.harness.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.weights.dialect import Dialect
+from lockstep.harness.weights.layout import gradients_of
 
 Weights = dict[str, torch.Tensor]
 # From a lane's cell, x (T, B, I), its first state and, where sequences differ in length, which timesteps are valid

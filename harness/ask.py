@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lockstep.harness.anatomy import Anatomy, anatomy
 from lockstep.harness.backend import find_backends
-from lockstep.harness.check import TWO_BIASES
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.port import Port, parse_target
 from lockstep.harness.subject import BackendSubject, PortSubject
+from lockstep.harness.weights.dialects import TWO_BIASES
 from lockstep.harness.worker import Worker
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.curves import CURVES, sigmoid
-from lockstep.harness.dialect import uneven
 from lockstep.harness.execution import GATES, Execution
 from lockstep.harness.noise import Noise
 from lockstep.harness.rules import (
@@ -25,6 +24,7 @@ from lockstep.harness.rules import (
     rounded,
     time_rule,
 )
+from lockstep.harness.weights.layout import uneven
 
 Array = NDArray[Any]
 

@@ -38,9 +38,8 @@ from lockstep.harness.port import LocalPort, Port, Reply
 from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems
 from lockstep.harness.subject import PortSubject
+from lockstep.harness.weights.dialects import TWO_BIASES
 
-# Layouts that store b as two biases, which a port may add wrongly.
-TWO_BIASES = frozenset({"torch", "onnx"})
 SLOW = 0.1  # seconds for a call, beyond which a measurement of a thousand calls is not waited for
 FRESH = ("probe", "batch", "lengths", "one-timestep")
 

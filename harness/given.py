@@ -8,10 +8,11 @@ from typing import Any
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Arrays, Problem, Weights
-from lockstep.harness.dialect import DIALECTS, store_cell
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.foreign import differs, maker
 from lockstep.harness.port_form import PortError
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store_cell
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from lockstep.harness.curves import CURVES
-from lockstep.harness.dialect import Dialect
 from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
+from lockstep.harness.weights.dialect import Dialect
 
 
 def misread(stored: Dialect, read: Dialect) -> Execution:

@@ -30,8 +30,6 @@ from lockstep.harness.cases.find import FoundCase
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.diagnose import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.model_file import Model, ModelFile, environment_of, fitted
-from lockstep.harness.model_weights import difference_lines, misfit, setting_differences, weight_differences
 from lockstep.harness.port import Watch, own_stack, parse_target
 from lockstep.harness.results import Diagnosis, RunResult
 from lockstep.harness.run import run_cases
@@ -40,6 +38,8 @@ from lockstep.harness.serve_model import serve
 from lockstep.harness.serve_once import Found
 from lockstep.harness.serve_port import read_header, read_replies, stack_of
 from lockstep.harness.text import number
+from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
+from lockstep.harness.weights.model_file import Model, ModelFile, environment_of, fitted
 from lockstep.harness.worker import IMPORT_TIMEOUT, Process
 
 GROUP = "lockstep.models"

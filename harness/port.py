@@ -19,7 +19,6 @@ from typing import Any, Self
 from pebble import ProcessExpired
 
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.foreign import ARRAYS
 from lockstep.harness.given import Form
@@ -27,6 +26,7 @@ from lockstep.harness.parcel import Parcel
 from lockstep.harness.port_form import is_decoder
 from lockstep.harness.serve import TAIL, Answer
 from lockstep.harness.serve_port import Calls, Reply, Target, parameters_of, read_header, read_replies, serve, stack_of
+from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
 
 __all__ = ["ARRAYS", "LocalPort", "Port", "Reply", "Target", "parse_target", "port_of"]

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from lockstep.harness.cases.decoder_problem import DecoderProblem
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.cases.problem import Problem
-    from lockstep.harness.convert import convert
     from lockstep.harness.errors import LockstepError
     from lockstep.harness.fixture import assert_agrees
     from lockstep.harness.notebook import check, compare, run
     from lockstep.harness.reference.expect import expect
     from lockstep.harness.results import Diagnosis, Results, RunResult, load_results
     from lockstep.harness.trace import Parameter, Stopwatch, Trace
+    from lockstep.harness.weights.convert import convert
 
 _HOMES = {
     "Case": "harness.cases.case",
@@ -35,7 +35,7 @@ _HOMES = {
     "assert_agrees": "harness.fixture",
     "check": "harness.notebook",
     "compare": "harness.notebook",
-    "convert": "harness.convert",
+    "convert": "harness.weights.convert",
     "expect": "harness.reference.expect",
     "find_backends": "harness.backend",
     "find_cases": "harness.cases.find",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.harness.model_file import ModelFile
 from lockstep.harness.models import find_readers, parse_model
 from lockstep.harness.serve_model import find
 from lockstep.harness.serve_once import Found
+from lockstep.harness.weights.model_file import ModelFile
 from lockstep.harness.worker import Process
 
 PLANTED = Path(__file__).parent / "planted_models"

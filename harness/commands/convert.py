@@ -20,8 +20,8 @@ def convert(
     prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
 ) -> int:
     """Rewrite the weights of one framework as another stores them."""
-    from lockstep.harness.convert import convert_file, find_dialect, written
     from lockstep.harness.terminal import plain
+    from lockstep.harness.weights.convert import convert_file, find_dialect, written
 
     from_dialect, to_dialect = find_dialect(source), find_dialect(target)
     arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix)

@@ -9,8 +9,8 @@ from lstm_cases import make_case
 from lockstep.harness.backend import BackendInfo
 from lockstep.harness.backend import read_info as read_backend
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.dialect import DIALECTS
 from lockstep.harness.reference import forward
+from lockstep.harness.weights.dialects import DIALECTS
 
 LAYERS = {
     "tf1": ("tf1_basic_cell", "tf1_cell"),

@@ -7,8 +7,9 @@ import pytest
 from model_reading import PLANTED, line_of, make, needs, reading, said
 
 from lockstep.harness.cases.array_file import load_arrays
-from lockstep.harness.dialect import DIALECTS, read
 from lockstep.harness.models import find_readers
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import read
 
 TORCH = PLANTED / "torch_modules.py"
 

@@ -50,7 +50,7 @@ def test_docstrings_stand_in_the_reference(site):
         "lockstep.harness.fixture.assert_agrees",
         "lockstep.harness.strategies.cases",
         "lockstep.harness.trace.Trace",
-        "lockstep.harness.convert.convert",
+        "lockstep.harness.weights.convert.convert",
     ):
         assert f'id="{name}"' in text
 

@@ -86,7 +86,7 @@ def test_constants_that_are_no_literals_are_not_evaluated(offer, tmp_path, monke
 
 
 def test_every_shipped_backend_claims_a_dialect_that_there_is():
-    from lockstep.harness.dialect import DIALECTS
+    from lockstep.harness.weights.dialects import DIALECTS
 
     claimed = {backend.name: backend.dialect for backend in find_backends()}
     assert set(claimed.values()) <= DIALECTS.keys()

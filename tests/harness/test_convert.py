@@ -13,9 +13,11 @@ from msgspec.structs import replace
 from safetensors.numpy import load_file, save_file
 from stored_weights import assert_same_bits, make_weights, weights
 
-from lockstep.harness.convert import convert
-from lockstep.harness.dialect import DIALECTS, GATES, read, store
 from lockstep.harness.errors import ConvertError
+from lockstep.harness.weights.convert import convert
+from lockstep.harness.weights.dialect import GATES
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import read, store
 
 PAIRS = list(permutations(DIALECTS.values(), 2))
 every_pair = pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from lstm_cases import make_case
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.catalogue import catalogue
-from lockstep.harness.dialect import DIALECTS, store
 from lockstep.harness.execution import CANONICAL, merged
 from lockstep.harness.interpret import interpret
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.reference import expect
 from lockstep.harness.rules import FORMATS
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 # T, B, I and H all different, where no reshape goes unseen; all alike, where every exchange of axes fits; with
 # lengths, all below T and one of them 0, and H not 4, where (4, H) and (H, 4) are told apart.

@@ -8,13 +8,14 @@ from faulty_lstm import make_port
 from lstm_cases import make_case
 
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.dialect import DIALECTS, read, store
 from lockstep.harness.execution import CANONICAL
 from lockstep.harness.interpret import interpret
 from lockstep.harness.misread import misread
 from lockstep.harness.naming import named
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import read, store
 
 PROBLEM = Problem.from_case(make_case(timesteps=6, batch=3, input_size=5, hidden_size=4, initial_state="probe"))
 WEIGHTS = {"W": PROBLEM.W, "R": PROBLEM.R, "b": PROBLEM.b}

@@ -10,15 +10,8 @@ from msgspec.structs import replace as changed
 
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Weights
-from lockstep.harness.model_file import (
-    LaneArrays,
-    Model,
-    ModelError,
-    canonical,
-    chosen,
-    network,
-)
-from lockstep.harness.model_weights import difference_lines, misfit, setting_differences, weight_differences
+from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
+from lockstep.harness.weights.model_file import LaneArrays, Model, ModelError, canonical, chosen, network
 
 rng = np.random.default_rng(5)
 LSTM_3_4 = LSTM(input_size=3, hidden_size=4, direction="bidirectional", forget_bias=0.0)

@@ -11,10 +11,11 @@ import pytest
 from faulty_lstm import make_port
 
 from lockstep.harness.catalogue import catalogue
-from lockstep.harness.check import TWO_BIASES, cases_of, check
+from lockstep.harness.check import cases_of, check
 from lockstep.harness.faults import FAMILIES
 from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.port import LocalPort
+from lockstep.harness.weights.dialects import TWO_BIASES
 
 SEEDS = 20
 OF_EACH_FAMILY = 4

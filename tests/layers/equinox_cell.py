@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from layers.loop import loop
 
-from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("equinox", "jax")
 

@@ -4,7 +4,8 @@ import flax.linen as nn
 from flax.traverse_util import unflatten_dict
 from layers.loop import loop
 
-from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("flax", "jax")
 

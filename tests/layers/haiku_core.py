@@ -3,7 +3,8 @@
 import haiku as hk
 from layers.loop import loop
 
-from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("haiku", "jax")
 

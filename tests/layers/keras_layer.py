@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import torch
 
-from lockstep.harness.dialect import DIALECTS, store
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("keras", "torch")
 ENVIRONMENT = {"KERAS_BACKEND": "torch"}

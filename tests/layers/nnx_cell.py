@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from flax import nnx
 from layers.loop import loop
 
-from lockstep.harness.dialect import DIALECTS, store
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("flax", "jax")
 

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from lockstep.harness.dialect import DIALECTS, store
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

@@ -2,8 +2,9 @@
 
 import torch
 
-from lockstep.harness.dialect import DIALECTS, store
 from lockstep.harness.trace import Trace
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.dialect import DIALECTS, GATES
-from lockstep.harness.model_file import Model
 from lockstep.harness.text import number
+from lockstep.harness.weights.dialect import GATES
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.model_file import Model
 
 Array = NDArray[Any]
 

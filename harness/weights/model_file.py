@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.dialect import GATES, summed, with_forget_bias
+from lockstep.harness.weights.dialect import GATES
+from lockstep.harness.weights.layout import summed, with_forget_bias
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

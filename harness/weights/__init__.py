@@ -1,0 +1,1 @@
+"""How frameworks store the canonical weights: takes weights under one dialect, gives them under another."""
