@@ -18,8 +18,9 @@ from lockstep.harness.execution import Execution
 from lockstep.harness.faults import Fault
 from lockstep.harness.interpret import interpret_values, returns_as_computed
 from lockstep.harness.messages import seen
-from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.reference import Expected, ExpectedTensor, expect
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.variations import variations
 
 # What a port or a backend returns; gates are seldom exposed.

@@ -16,7 +16,6 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.curves import CURVES
 from lockstep.harness.diagnose import MEASURED_MAP, chosen, confirmed
 from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
 from lockstep.harness.faults import FAMILIES
@@ -24,8 +23,9 @@ from lockstep.harness.measure.curves import Reading, Response, describe_curve, r
 from lockstep.harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules, unused_gates
 from lockstep.harness.measure.precision import Kept, measure_precision
 from lockstep.harness.measure.wiring import Wiring, measure_wiring
-from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
+from lockstep.harness.reference.curves import CURVES
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.refine import refined
 from lockstep.harness.results import Diagnosis
 from lockstep.harness.search import Explanation, Search

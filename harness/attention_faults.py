@@ -18,8 +18,9 @@ import numpy as np
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import Array, Arrays
 from lockstep.harness.execution import GATES
-from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, Expected, expect_decoder
-from lockstep.harness.spread import widened
+from lockstep.harness.reference.attention import RIGHT_DECODER, DecoderWay, expect_decoder
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.spread import widened
 
 # Gives the way and the problem to run; None where a problem has no place for the fault.
 Deviation = Callable[[DecoderProblem], tuple[DecoderProblem, DecoderWay] | None]

@@ -7,9 +7,9 @@ from functools import cache
 from itertools import combinations, permutations
 from typing import Any
 
-from lockstep.harness.curves import CURVES
 from lockstep.harness.execution import CANONICAL, GATES, NONE, ONCE
 from lockstep.harness.faults import FAMILIES, Fault, of_gate
+from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.rules import BATCHES, CELLS, CHAINED, FEATURES, HIDDEN, LENGTHS, PADDING, PARTS, TIMES
 
 _NAMES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}

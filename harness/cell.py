@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.curves import CURVES, sigmoid
 from lockstep.harness.execution import GATES, Execution
-from lockstep.harness.noise import Noise
+from lockstep.harness.reference.curves import CURVES, sigmoid
+from lockstep.harness.reference.noise import Noise
 from lockstep.harness.rules import (
     BATCHES,
     CELLS,
@@ -170,7 +170,7 @@ class Cell:
         new_c: Array,
         new_h: Array,
     ) -> tuple[Array, Array, Array, Array]:
-        """Carry variances through ``step``: of gates, c, tanh(c) and h. ``harness.noise`` has the rules."""
+        """Carry variances through ``step``: of gates, c, tanh(c) and h. ``harness.reference.noise`` has the rules."""
         (h, c), (h_var, c_var), H, u2 = fed, fed_var, self.H, self.noise.u2
         Wt2, Rt2 = self.Wt * self.Wt, self.Rt * self.Rt
         of_x = self.growth + (_FEATURE_ROUNDING * u2 if self.e.x_features in _COMPUTED_FEATURES else 0)

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of
+from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of, turned
 from lockstep.harness.errors import CaseError
-from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.reference import Expected, ExpectedTensor, expect_decoder_steps, expect_steps, turned
+from lockstep.harness.reference.attention import expect_decoder_steps
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.network import expect_steps
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.results import (
     Difference,
     Golden,
@@ -249,7 +251,7 @@ def _measure_block(
 def _settle_nonfinite(actual: Array, value: Array, noise: Array, distance: Array, ratio: Array) -> tuple[Array, Array]:
     """Set distances to 0 where the same NaN or infinity is on both sides, to infinity where it is on one.
 
-    Where the noise is NaN anything is as good (``harness.undetermined``).
+    Where the noise is NaN anything is as good (``harness.reference.undetermined``).
 
     Returns:
         Where that is infinitely far away, and where there are two finite numbers to measure.

@@ -13,7 +13,7 @@ from lockstep.harness.diagnose import MEASURED_MAP, ONLY_IN, execution_of
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.interpret import interpret
 from lockstep.harness.observation import Observation
-from lockstep.harness.reference import Expected
+from lockstep.harness.reference.expected import Expected
 from lockstep.harness.results import Diagnosis, RunResult
 from lockstep.harness.variations import variations
 

@@ -17,7 +17,7 @@ from lockstep.harness.cases.tensors import TIMED, WEIGHT_STEPS, kind_of
 from lockstep.harness.results import Detail, TensorResult
 
 if TYPE_CHECKING:
-    from lockstep.harness.reference import ExpectedTensor
+    from lockstep.harness.reference.expected import ExpectedTensor
 
 Array = NDArray[Any]
 Place = tuple[int, ...]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cell import Cell
 from lockstep.harness.execution import CANONICAL, Execution
-from lockstep.harness.noise import Noise
-from lockstep.harness.reference import Expected, ExpectedTensor
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import Noise
 from lockstep.harness.rules import (
     BATCHES,
     CHAINED,

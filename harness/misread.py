@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockstep.harness.curves import CURVES
 from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
+from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.weights.dialect import Dialect
 
 

@@ -15,10 +15,11 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import FORWARD, KINDS, kind_of
 from lockstep.harness.execution import CANONICAL, Execution
 from lockstep.harness.interpret import interpret, interpret_values, returns_as_computed
-from lockstep.harness.noise import LIMIT_SIGMA, roundoff
-from lockstep.harness.reference import Expected, ExpectedTensor, expect
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
+from lockstep.harness.reference.spread import widened
 from lockstep.harness.rules import FORMATS
-from lockstep.harness.spread import widened
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

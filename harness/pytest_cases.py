@@ -122,7 +122,7 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
     None where it agrees for the sake of a limit wider than the usual one: then the finding may well be there.
     """
     from lockstep.harness.findings import expected_of
-    from lockstep.harness.noise import LIMIT_SIGMA
+    from lockstep.harness.reference.noise import LIMIT_SIGMA
 
     worst = max((tensor.worst.sigma for tensor in result.tensors.values()), default=0.0)
     return expected_of(result.backend, case) if worst <= LIMIT_SIGMA else None

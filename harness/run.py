@@ -27,13 +27,14 @@ from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.findings import known
 from lockstep.harness.observation import Observation
-from lockstep.harness.reference import Expected, expect
 from lockstep.harness.reference.exact import description
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.spread import widened
+from lockstep.harness.reference.undetermined import notes_of, without_room
 from lockstep.harness.results import Diagnosis, Limit, RunResult, judge
 from lockstep.harness.serve import THREADS, Answer
-from lockstep.harness.spread import widened
 from lockstep.harness.trace import Trace
-from lockstep.harness.undetermined import notes_of, without_room
 from lockstep.harness.worker import Worker
 
 SMALL = 10_000  # numbers in a trace that is kept although it agrees
@@ -72,7 +73,7 @@ class Problems:
     def widened(self, case: Case) -> Expected:
         """Give the same with noise that covers what the network amplifies: for what lies beyond the limit.
 
-        What no healthy implementation determines has an infinite noise, or none (``harness.undetermined``).
+        What no healthy implementation determines has an infinite noise, or none (``harness.reference.undetermined``).
         """
         if case not in self._widened:
             problem, expected = self.problem(case), self.expected(case)

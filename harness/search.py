@@ -25,8 +25,8 @@ from lockstep.harness.interpret import interpret_values
 from lockstep.harness.knobs import Knob, knobs, plain_values, solve
 from lockstep.harness.messages import JOIN
 from lockstep.harness.naming import named
-from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation, comes_near, format_of, misses, prefix
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.views import VIEWS, matches
 
 Changes = dict[str, Any]

@@ -19,7 +19,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import LockstepError, TraceError
 from lockstep.harness.record import judge_files
-from lockstep.harness.reference import Expected, ExpectedTensor
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.results import Limit, RunResult, judge
 from lockstep.harness.run import Problems, as_known
 from lockstep.harness.serve import THREADS

@@ -16,8 +16,8 @@ from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import Tensor, kind_of, tensors_of
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.details import details_of, packed, unpacked
-from lockstep.harness.noise import Noise
-from lockstep.harness.reference import Expected, ExpectedTensor
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import Noise
 from lockstep.harness.results import Diagnosis, Local, Results, RunResult, first_beyond, judge
 from lockstep.harness.trace import Parameter, Trace
 

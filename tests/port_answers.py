@@ -6,7 +6,7 @@ import numpy as np
 
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.reference import backward, forward
+from lockstep.harness.reference.network import backward, forward
 
 
 def answers(problem):

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.curves import CURVES
 from lockstep.harness.execution import CANONICAL
 from lockstep.harness.knobs import plain_values, shown
+from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.rules import CELLS, HIDDEN
 from lockstep.harness.subject import Arrays, Subject, posed
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.curves import CURVES
 from lockstep.harness.execution import CANONICAL, GATES, merged
+from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
 from lockstep.harness.subject import Arrays, Subject, posed
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.curves import sigmoid
+from lockstep.harness.reference.curves import sigmoid
 from lockstep.harness.subject import Arrays, Subject, posed
 
 Array = NDArray[Any]

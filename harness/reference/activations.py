@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.curves import CURVES
-from lockstep.harness.noise import SIGMOID_CAP, TANH_CAP, Noise
+from lockstep.harness.reference.curves import CURVES
+from lockstep.harness.reference.noise import SIGMOID_CAP, TANH_CAP, Noise
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ With canonical weights (``harness.cases.decoder_problem``), encoder outputs enc_
 Past a source's length scores and a are 0 in what is compared. Source: Luong, Pham and Manning (2015), global attention
 with input feeding, where the attentional vector y is the whole next input, as in the question Lockstep was born from.
 
-The rules for variances stand in ``harness.noise``; ``harness.reference.tape`` applies them, and goes back.
+The rules for variances stand in ``harness.reference.noise``; ``harness.reference.tape`` applies them, and goes back.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
-from lockstep.harness.noise import Noise
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.tape import Kick, Noisy, Tape, variance_of
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ coupled to the input gate, f = 1 - i. Sources: Hochreiter and Schmidhuber (1997)
 peepholes, Gers and Schmidhuber (2000); the projection, Sak et al. (2014); clip, projection and peepholes act where
 TensorFlow's ``LSTMCell`` has them, coupling as in ONNX ``LSTM`` (``input_forget``).
 
-The backward step is the chain rule over these lines. The rules for variances stand in ``harness.noise``.
+The backward step is the chain rule over these lines. The rules for variances stand in ``harness.reference.noise``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Weights
-from lockstep.harness.noise import Noise
 from lockstep.harness.reference.activations import ACTIVATIONS, NEAR, Activation
+from lockstep.harness.reference.noise import Noise
 
 Array = NDArray[Any]
 

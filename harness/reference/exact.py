@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.tensors import lanes, weight_shapes
-from lockstep.harness.noise import Noise, longdouble_is_wider
+from lockstep.harness.reference.noise import Noise, longdouble_is_wider
 
 Array = NDArray[Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.noise import Noise
+from lockstep.harness.reference.noise import Noise
 
 Array = NDArray[Any]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of, turned
-from lockstep.harness.noise import Noise
 from lockstep.harness.reference import exact
 from lockstep.harness.reference.cell import Cell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.walk import Inputs, Kicks, Walk
 from lockstep.harness.reference.weight_gradients import Part
 

@@ -1,9 +1,9 @@
 """Operations on values that carry the variance of their rounding, recorded so that gradients follow.
 
 Where a network is a chain of unlike steps, as an attention decoder is, each operation carries the noise of its operands
-and adds its own by the rules of ``harness.noise``; going back, the gradient of each operation is made of operations of
+and adds its own by the rules of ``harness.reference.noise``; going back, the gradient of each operation is made of operations of
 the same kind, so that gradients have their noise by the same rules. With kicks no variances are carried: each result
-is put off by a healthy rounding of its own instead (``harness.spread``).
+is put off by a healthy rounding of its own instead (``harness.reference.spread``).
 
 Arrays are (..., rows, n): a leading axis, of timesteps or of copies, may be there or not; with kicks it is there for
 everything but the weights.
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.curves import CURVES
-from lockstep.harness.noise import SIGMOID_CAP, TANH_CAP, Noise
+from lockstep.harness.reference.curves import CURVES
+from lockstep.harness.reference.noise import SIGMOID_CAP, TANH_CAP, Noise
 
 Array = NDArray[Any]
 # Puts a value off by a rounding of some variance.

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.tensors import PER_TIMESTEP
-from lockstep.harness.noise import Noise
 from lockstep.harness.reference.cell import Back, Cell, Saved, Slopes, SlopeVariances, Step, gates
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.weight_gradients import Contributions, Part, Sums
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ from judge import judged
 from lockstep.harness.backend import find_backends
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.findings import findings
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
 
 BACKENDS = find_backends()
 # What memory held need not show each time.

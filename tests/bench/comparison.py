@@ -15,7 +15,8 @@ from lockstep.backends import numpy_loop
 from lockstep.harness.cases.problem import Array, Problem
 from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.compare import limit_for, measure
-from lockstep.harness.reference import ExpectedTensor, expect
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.expected import ExpectedTensor
 
 REPETITIONS = 21
 TIME_BOUND, MEMORY_BOUND = 5.0, 0.05

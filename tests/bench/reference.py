@@ -12,8 +12,8 @@ from timing import in_turn
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.reference import expect, forward
-from lockstep.harness.reference.network import Network
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.network import Network, forward
 from lockstep.harness.serve import THREADS
 
 REPETITIONS = 21

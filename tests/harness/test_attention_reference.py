@@ -7,11 +7,18 @@ from decoder_cases import FORMS, make_decoder
 
 from lockstep.harness.cases.decoder_problem import DecoderProblem, problem_of
 from lockstep.harness.cases.tensors import tensors_of
-from lockstep.harness.noise import roundoff
-from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, expect, expect_decoder, expect_decoder_steps
-from lockstep.harness.reference.attention import SHARED, decoder_values
+from lockstep.harness.reference.attention import (
+    RIGHT_DECODER,
+    SHARED,
+    DecoderWay,
+    decoder_values,
+    expect_decoder,
+    expect_decoder_steps,
+)
+from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import expect_network
-from lockstep.harness.spread import widened
+from lockstep.harness.reference.noise import roundoff
+from lockstep.harness.reference.spread import widened
 
 every_form = pytest.mark.parametrize("form", FORMS)
 PER_STEP = ("c", "h", "scores", "attention", "context", "y", "logit")

@@ -15,7 +15,7 @@ from lockstep.harness.cases.case import Expect, Tolerance
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import check_golden, compare, compare_steps, limit_for, measure
 from lockstep.harness.errors import CaseError, TraceError
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
 from lockstep.harness.results import Limit, RunResult, judge
 from lockstep.harness.trace import Trace
 from lockstep.harness.ulp import ulp_distance

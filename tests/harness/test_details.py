@@ -36,7 +36,8 @@ from lockstep.harness.features import DECODER_FEATURES, FEATURES
 from lockstep.harness.observation import Observation
 from lockstep.harness.port import LocalPort
 from lockstep.harness.record import judge_files
-from lockstep.harness.reference import ExpectedTensor, expect
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.expected import ExpectedTensor
 from lockstep.harness.results import Diagnosis, Results, RunResult, decode_results, encode_results, judge
 from lockstep.harness.run import Problems, Seen, judge_trace
 from lockstep.harness.trace import Recorded, Trace, save_trace

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from lstm_cases import make_case
 
-from lockstep.harness import noise
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.reference import exact, expect
+from lockstep.harness.reference import exact, noise
+from lockstep.harness.reference.expect import expect
 
 pytest.importorskip("flint")
 wide = pytest.mark.skipif(not noise.longdouble_is_wider(), reason="needs a longdouble to compare with")

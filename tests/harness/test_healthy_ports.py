@@ -14,9 +14,10 @@ from lstm_cases import make_case
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.reference import expect, expect_steps
-from lockstep.harness.spread import widened
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.network import expect_steps
+from lockstep.harness.reference.noise import LIMIT_SIGMA
+from lockstep.harness.reference.spread import widened
 
 # Few shapes, many seeds: compiled frameworks compile anew for every shape. T, B, I, H.
 SHAPES = [

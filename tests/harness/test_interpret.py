@@ -14,8 +14,8 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.catalogue import catalogue
 from lockstep.harness.execution import CANONICAL, merged
 from lockstep.harness.interpret import interpret
-from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.rules import FORMATS
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store

@@ -12,8 +12,8 @@ from lockstep.harness.execution import CANONICAL
 from lockstep.harness.interpret import interpret
 from lockstep.harness.misread import misread
 from lockstep.harness.naming import named
-from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import read, store
 

@@ -22,7 +22,8 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.port import LocalPort, Port, Target, parse_target, port_of
-from lockstep.harness.reference import expect, forward
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.network import forward
 from lockstep.harness.results import RunResult, judge
 
 PLANTED = Path(__file__).parents[1] / "planted_ports"

@@ -22,7 +22,7 @@ from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.errors import CaseError
-from lockstep.harness.reference import forward
+from lockstep.harness.reference.network import forward
 
 SHIPPED = sorted(Path(str(files("lockstep.cases"))).glob("*.toml"))
 DIGESTS = json.loads(Path(__file__).with_name("digests.json").read_text())

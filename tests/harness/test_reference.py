@@ -15,8 +15,9 @@ from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.noise import Noise
-from lockstep.harness.reference import expect, expect_steps, forward
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.network import expect_steps, forward
+from lockstep.harness.reference.noise import Noise
 
 CASES = Path(str(files("lockstep.cases")))
 

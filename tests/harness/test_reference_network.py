@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from lockstep.backends import numpy_loop
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem, Weights
-from lockstep.harness.reference import backward, expect, forward
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.network import backward, forward
 
 NETWORKS = {
     "plain": {},

@@ -14,7 +14,7 @@ from lstm_cases import make_case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import ResultsError
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
 from lockstep.harness.results import (
     Limit,
     Results,

@@ -9,10 +9,10 @@ from lstm_cases import make_case
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.execution import CANONICAL
-from lockstep.harness.noise import LIMIT_SIGMA
 from lockstep.harness.observation import Observation
-from lockstep.harness.reference import expect
-from lockstep.harness.spread import widened
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.noise import LIMIT_SIGMA
+from lockstep.harness.reference.spread import widened
 
 
 def chaotic(**changes):

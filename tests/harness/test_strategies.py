@@ -10,7 +10,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.random_cases import FEATURES, random_case
 from lockstep.harness.cases.tensors import tensors_of
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
 from lockstep.harness.strategies import cases, seeds
 
 

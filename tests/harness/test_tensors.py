@@ -11,7 +11,7 @@ from lockstep.harness.cases.tensors import Lane, kind_of, lanes, split, tensors_
 from lockstep.harness.compare import compare, compare_steps, limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.messages import headline
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
 from lockstep.harness.results import First, RunResult, judge
 from lockstep.harness.trace import Trace, check_trace
 

@@ -15,11 +15,11 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, kind_of
 from lockstep.harness.compare import limit_for
 from lockstep.harness.details import unpacked
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.spread import widened
+from lockstep.harness.reference.undetermined import notes_of, onward, without_room
 from lockstep.harness.run import Problems, judge_trace
-from lockstep.harness.spread import widened
 from lockstep.harness.trace import Trace
-from lockstep.harness.undetermined import notes_of, onward, without_room
 
 
 def chaotic(**changes):

@@ -9,8 +9,8 @@ import numpy as np
 
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.reference import expect
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 PROBLEMS, PLACES = 20, 10
 T, B, I, H = 20, 3, 5, 8

@@ -32,8 +32,8 @@ from lockstep.harness.cases.random_cases import (
 from lockstep.harness.cases.tensors import BACKWARD, kind_of
 from lockstep.harness.compare import limit_for
 from lockstep.harness.findings import expected_of
-from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.reference import Expected
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.run import Answer, Problems, answers, judge_answer
 
 JOBS = 2  # frameworks at once, as many as there are cores to expect

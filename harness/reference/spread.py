@@ -1,6 +1,6 @@
 """How far rounding spreads where a network amplifies it: perturbed copies of the reference, run side by side.
 
-The variances of ``harness.noise`` take the errors of units for independent and slopes for constant. A network that
+The variances of ``harness.reference.noise`` take the errors of units for independent and slopes for constant. A network that
 amplifies what its units have in common (weights all alike), or is chaotic, outgrows them. So before a number beyond
 the limit is called a divergence, copies of the reference are run in which every step is off by a healthy
 rounding: half of it of one sign throughout a copy, as an implementation's own way of rounding is, half of it fresh.
@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
-from lockstep.harness.reference import RIGHT_DECODER, DecoderWay, Expected, ExpectedTensor, turned
-from lockstep.harness.reference.attention import decoder_values
+from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of, turned
+from lockstep.harness.reference.attention import RIGHT_DECODER, DecoderWay, decoder_values
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import Network
+from lockstep.harness.reference.undetermined import Masks, mark, onward
 from lockstep.harness.reference.weight_gradients import Part, factors, product_of
-from lockstep.harness.undetermined import Masks, mark, onward
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.cases.tensors import BACKWARD, WEIGHT_STEPS, Lane, Tensor, tensors_of
-from lockstep.harness.noise import LIMIT_SIGMA
-from lockstep.harness.reference import Expected, ExpectedTensor, turned
+from lockstep.harness.cases.tensors import BACKWARD, WEIGHT_STEPS, Lane, Tensor, tensors_of, turned
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 Array = NDArray[Any]
 Masks = dict[Lane, Array]  # bool, (T, B), or (S, B) for what an encoder gave
