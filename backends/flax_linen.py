@@ -18,10 +18,10 @@ import jax
 from flax.traverse_util import unflatten_dict
 
 from lockstep.backends import flax_lengths, jax_network, lanes
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("flax", "jax")

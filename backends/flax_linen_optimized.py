@@ -15,9 +15,9 @@ from functools import partial
 import flax.linen as nn
 
 from lockstep.backends import flax_lengths, flax_linen, jax_network
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("flax", "jax")

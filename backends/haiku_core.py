@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from lockstep.backends import jax_network, lanes
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("haiku", "jax")

@@ -12,7 +12,7 @@ import equinox as eqx  # pyright: ignore[reportMissingImports]  # an extra of th
 import jax
 from jax.tree_util import SequenceKey
 
-from lockstep.harness.inventory import Made, Material
+from lockstep.harness.adapters.inventory import Made, Material
 
 
 def material(value: Any, built: Any) -> Material | None:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from flax import linen, nnx  # pyright: ignore[reportMissingImports]  # an extra of the user's own
 
-from lockstep.harness.inventory import InventoryError, Made, Material
+from lockstep.harness.adapters.inventory import InventoryError, Made, Material
 
 
 def material(value: Any, built: Any) -> Material | None:

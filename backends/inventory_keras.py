@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from lockstep.harness.inventory import LAYER, InventoryError, Made, Material, Read
+from lockstep.harness.adapters.inventory import LAYER, InventoryError, Made, Material, Read
 
 
 def material(value: Any, built: Any) -> Material | None:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 import lockstep.harness
-from lockstep.harness import inventory
-from lockstep.harness.inventory import InventoryError, Made, Material, Read
+from lockstep.harness.adapters import inventory
+from lockstep.harness.adapters.inventory import InventoryError, Made, Material, Read
 
 _VARIABLES = {"VarHandleOp", "VariableV2", "Variable"}
 # They hand a value on as it is.

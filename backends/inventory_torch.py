@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
 import lockstep.harness
-from lockstep.harness.inventory import InventoryError, Made, Material, Read
+from lockstep.harness.adapters.inventory import InventoryError, Made, Material, Read
 
 _OURS = (str(Path(torch.__file__).parent) + os.sep, str(Path(lockstep.harness.__file__).parent) + os.sep, __file__, "<")
 _OVER_TIME = {"lstm", "gru", "rnn_tanh", "rnn_relu"}  # functions that run over a whole sequence

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from lockstep.backends.jax_scan import run_lane
 from lockstep.backends.jax_scan import unsupported as unsupported  # noqa: PLC0414 (narrow dtypes are refused alike)
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import has_weight_steps
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("jax",)
 INSTALL = "lockstep-rnn[jax]"

@@ -6,9 +6,9 @@ Canonical equations and weights, ``backends.jax_step``. Source: JAX documentatio
 from __future__ import annotations
 
 from lockstep.backends import jax_network, jax_step
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("jax",)

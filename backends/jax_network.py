@@ -15,10 +15,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.backends import lanes
+from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.layout import gradients_of, store_cell
 

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import has_weight_steps, lanes, name_of
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("jax",)
 INSTALL = "lockstep-rnn[jax]"

@@ -15,9 +15,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.backends import keras3, keras_layers
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras", "jax")
 INSTALL = "lockstep-rnn[keras,jax]"

@@ -14,9 +14,9 @@ import tensorflow as tf
 from msgspec.structs import replace
 
 from lockstep.backends import keras_layers
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Stopwatch, Trace
 
 
 def run(problem: Problem, layers_of: Callable[[LSTM, str], list[Any]], read: Callable[[Any], Any]) -> Trace:

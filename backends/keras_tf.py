@@ -7,9 +7,9 @@ weights are as ``backends.keras_layers`` says. Source: Keras documentation, ``ke
 from __future__ import annotations
 
 from lockstep.backends import keras3, keras_layers, keras_on_tf
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 
 REQUIRES = ("keras", "tensorflow")
 INSTALL = "lockstep-rnn[tf]"

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from lockstep.backends import keras3, keras_layers
 from lockstep.backends.torch_lstm import array_of, tensor_of
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("keras", "torch")
 INSTALL = "lockstep-rnn[keras,torch]"

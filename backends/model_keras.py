@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Array, Problem, Weights
-from lockstep.harness.foreign import first_line
-from lockstep.harness.trace import Stopwatch, Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,

@@ -21,11 +21,11 @@ import onnxruntime
 from onnx import helper, inliner, numpy_helper, shape_inference
 
 from lockstep.backends.onnx_model import ACTIVATIONS
+from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
-from lockstep.harness.foreign import first_line
-from lockstep.harness.serve import THREADS
-from lockstep.harness.trace import Stopwatch, Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.foreign import first_line
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,

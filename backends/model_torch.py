@@ -14,11 +14,11 @@ import torch
 from msgspec.structs import replace
 
 from lockstep.backends import torch_lstm
+from lockstep.harness.adapters.model_process import value_of
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.serve_model import value_of
-from lockstep.harness.trace import Stopwatch, Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,

@@ -12,10 +12,10 @@ import numpy as np
 
 from lockstep.backends import numpy_backward
 from lockstep.backends.numpy_operations import ACTIVATIONS, gates, held, keep, matmul
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
 from lockstep.harness.cases.tensors import name_of
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("numpy",)
 

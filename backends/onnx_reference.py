@@ -11,9 +11,9 @@ from __future__ import annotations
 from onnx.reference import ReferenceEvaluator
 
 from lockstep.backends import onnx_model
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("onnx",)
 INSTALL = "lockstep-rnn[onnx]"

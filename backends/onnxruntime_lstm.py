@@ -11,10 +11,10 @@ from __future__ import annotations
 import onnxruntime
 
 from lockstep.backends import onnx_model
+from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.serve import THREADS
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("onnxruntime", "onnx")
 INSTALL = "lockstep-rnn[onnx]"

@@ -12,10 +12,10 @@ from __future__ import annotations
 import openvino
 
 from lockstep.backends import onnx_model
+from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.serve import THREADS
-from lockstep.harness.trace import Stopwatch, Trace
 
 REQUIRES = ("openvino", "onnx")
 INSTALL = "lockstep-rnn[openvino]"

@@ -19,10 +19,10 @@ import numpy as np
 import paddle
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import gradients_of, store_cell
 

@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from lockstep.backends import tf_cells
 from lockstep.backends.tf1_graph import parameters_of, reads_of
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
 from lockstep.harness.cases.problem import Array, Arrays, Weights
 from lockstep.harness.cases.tensors import decoder_weight_shapes, has_weight_steps
-from lockstep.harness.trace import Stopwatch, Trace
 
 tf1 = tf.compat.v1
 

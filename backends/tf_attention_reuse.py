@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from lockstep.backends import tf1_attention
 from lockstep.backends.tf1_attention import unsupported as unsupported  # noqa: PLC0414 (both backends refuse alike)
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

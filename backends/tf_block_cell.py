@@ -10,10 +10,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from lockstep.backends import lanes, tf_block, tf_network
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 

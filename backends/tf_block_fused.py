@@ -10,9 +10,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from lockstep.backends import tf_block, tf_block_layers
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("tensorflow",)

@@ -7,9 +7,9 @@ Canonical equations and weights: the loop is that of ``backends.tf_step``. Sourc
 from __future__ import annotations
 
 from lockstep.backends import tf_step
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"

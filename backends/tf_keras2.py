@@ -14,9 +14,9 @@ import tensorflow as tf
 import tf_keras
 
 from lockstep.backends import keras_layers, keras_on_tf
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from lockstep.backends import lanes
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Arrays, Problem
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.trace import Stopwatch, Trace
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.layout import gradients_of
 

@@ -12,9 +12,9 @@ from typing import Any
 import tensorflow as tf
 
 from lockstep.backends import tf1_graph, tf_cells, tf_layers
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"

@@ -14,10 +14,10 @@ import tensorflow as tf
 from msgspec.structs import replace
 
 from lockstep.backends import lanes, tf_network
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.trace import Trace
 from lockstep.harness.weights.dialects import CANONICAL
 
 

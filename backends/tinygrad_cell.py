@@ -21,10 +21,10 @@ from tinygrad.nn import LSTMCell
 from tinygrad.tensor import Tensor
 
 from lockstep.backends import lanes
+from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Array, Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import gradients_of, store_cell
 

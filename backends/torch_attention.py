@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from lockstep.backends.torch_lstm import array_of, run_lstm, tensor_of
+from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.trace import Parameter, Stopwatch, Trace
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"

@@ -13,11 +13,11 @@ import torch
 
 from lockstep.backends import lanes, torch_network
 from lockstep.backends.torch_lstm import tensor_of
+from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.cases.tensors import lanes as lanes_of
-from lockstep.harness.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 

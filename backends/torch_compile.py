@@ -18,10 +18,10 @@ from torch._inductor import config as inductor_config
 from lockstep.backends import lanes, torch_network
 from lockstep.backends.torch_lstm import tensor_of
 from lockstep.backends.torch_step import Settings, settings_of, step, weights_of
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.trace import Stopwatch, Trace
 from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("torch",)

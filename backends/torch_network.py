@@ -9,9 +9,9 @@ import torch
 
 from lockstep.backends import lanes
 from lockstep.backends.torch_lstm import array_of, tensor_of
+from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, name_of
-from lockstep.harness.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.layout import gradients_of
 

@@ -7,9 +7,9 @@ Modules, lengths and the run are as ``backends.torch_export`` says. Source: PyTo
 from __future__ import annotations
 
 from lockstep.backends import torch_export
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 
 REQUIRES = ("torch", "onnx", "onnxscript", "onnxruntime")
 INSTALL = "lockstep-rnn[torch,onnx]"

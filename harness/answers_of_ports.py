@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.backend_process import Answer
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.compare import limit_for
@@ -14,7 +15,6 @@ from lockstep.harness.observation import Observation
 from lockstep.harness.port import LocalPort, Port, Reply
 from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems, judge_answer
-from lockstep.harness.serve import Answer
 from lockstep.harness.variations import explain
 
 FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen

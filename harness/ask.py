@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from lockstep.harness.adapters.backend import find_backends
+from lockstep.harness.adapters.user_code import parse_target
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.anatomy import Anatomy, anatomy
-from lockstep.harness.backend import find_backends
 from lockstep.harness.errors import BackendError, LockstepError, unknown
-from lockstep.harness.port import Port, parse_target
+from lockstep.harness.port import Port
 from lockstep.harness.subject import BackendSubject, PortSubject
 from lockstep.harness.weights.dialects import TWO_BIASES
-from lockstep.harness.worker import Worker
 
 
 def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anatomy:

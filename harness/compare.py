@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of, turned
@@ -30,7 +31,6 @@ from lockstep.harness.results import (
     difference_at,
     first_beyond,
 )
-from lockstep.harness.trace import Trace, check_trace
 from lockstep.harness.ulp import ulp_buffer, ulp_largest
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.port_form import PortError
+from lockstep.harness.adapters.user_code import PortError, text_of
 
 Array = NDArray[Any]
 
@@ -27,7 +27,6 @@ SLIPS = {
     "TensorArray": "a TensorArray: return its stack()",
     "RaggedTensor": "a RaggedTensor: return its to_tensor()",
 }
-MOST_TEXT = 500  # characters of an exception
 
 
 def maker(arrays: str) -> Callable[[Array], Any]:
@@ -70,15 +69,6 @@ def as_array(value: Any) -> tuple[Array, str]:
         text = f"{type(error).__name__}: {text_of(error)}"
         raise PortError(f"is a {kind} that cannot be read as an array: {text}") from error
     return array, array.dtype.name
-
-
-def text_of(error: BaseException) -> str:
-    """Give the text of an exception of the user's own, at most its beginning: TensorFlow's fill pages."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 (making it is the user's code too)
-        return "(its text cannot be made)"
-    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
 
 
 def differs(given: Any, original: Array) -> bool:
@@ -132,8 +122,3 @@ def _stacked(value: Sequence[Any]) -> tuple[Array, str]:
         raise PortError(f"is a {type(value).__name__} whose parts differ in shape: {', '.join(map(str, shapes))}")
     array = np.stack(arrays)
     return array, dtypes[0] if len(set(dtypes)) == 1 else array.dtype.name
-
-
-def first_line(error: BaseException) -> str:
-    """Give the first line of an exception's text: frameworks' fill pages."""
-    return text_of(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

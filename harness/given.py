@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lockstep.harness.adapters.user_code import PortError
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Arrays, Problem, Weights
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.foreign import differs, maker
-from lockstep.harness.port_form import PortError
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 
-BACKENDS = "lockstep.backends"  # the entry points of ``harness.backend``
+BACKENDS = "lockstep.backends"  # the entry points of ``harness.adapters.backend``
 
 # By the names of ``harness.cases.info``, whose marks are the same with an underscore for what no identifier has.
 FEATURES = {

@@ -15,6 +15,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.compare import limit_for
@@ -25,7 +26,6 @@ from lockstep.harness.limits import find_settings
 from lockstep.harness.results import Results, RunResult
 from lockstep.harness.run import Problems, environment, judge_trace, run_cases
 from lockstep.harness.selection import select
-from lockstep.harness.trace import Trace
 
 Names = str | PathLike[str] | Iterable[str | PathLike[str]]
 

@@ -17,7 +17,7 @@ def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a sh
 
 def complete_backend(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
     """Give the names of backends, and what each is, to a shell."""
-    from lockstep.harness.backend import find_backends
+    from lockstep.harness.adapters.backend import find_backends
 
     return {one.name: one.summary for one in find_backends()}
 

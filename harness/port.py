@@ -6,55 +6,29 @@ Whatever it does costs only the call at which it does it.
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import os
-import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pebble import ProcessExpired
-
+from lockstep.harness.adapters.backend_process import TAIL, Answer
+from lockstep.harness.adapters.transfer import Parcel
+from lockstep.harness.adapters.user_code import Target, _parsed, own_stack, parse_target
+from lockstep.harness.adapters.user_process import read_header, read_replies, stack_of
+from lockstep.harness.adapters.worker import IMPORT_TIMEOUT, Process, Watch
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.foreign import ARRAYS
 from lockstep.harness.given import Form
-from lockstep.harness.parcel import Parcel
 from lockstep.harness.port_form import is_decoder
-from lockstep.harness.serve import TAIL, Answer
-from lockstep.harness.serve_port import Calls, Reply, Target, parameters_of, read_header, read_replies, serve, stack_of
+from lockstep.harness.serve_port import Calls, Reply, parameters_of, serve
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
 
 __all__ = ["ARRAYS", "LocalPort", "Port", "Reply", "Target", "parse_target", "port_of"]
 
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
-MOST_PRINTED = 2**26  # bytes of output that are kept of one list
-
-
-def parse_target(text: str) -> Target:
-    """Read ``FILE.py:FUNCTION``; the function may be left out where the file defines ``port``.
-
-    Raises:
-        LockstepError: If it is none, there is no such file, or the file defines no such function.
-    """
-    path, _, function = (text, "", "port") if text.endswith(".py") else text.rpartition(":")
-    file = Path(path)
-    if file.suffix != ".py" or not function.isidentifier():
-        hint = " Save the notebook's function in a .py file." if ".ipynb" in text else ""
-        raise LockstepError(f'"{text}" is no target: write FILE.py:FUNCTION, such as lstm.py:port.{hint}')
-    if not file.is_file():
-        raise LockstepError(f"{file}: no such file.{_similar_file(file)}")
-    defined = list(dict.fromkeys(_defined(_parsed(file))))
-    functions = list(dict.fromkeys(name for name, is_function in defined if is_function))
-    # A star import may define anything.
-    if not {function, "*"} & {name for name, _ in defined}:
-        hint = f" Name one of them: {file}:{functions[0]}." if text.endswith(".py") and functions else ""
-        raise LockstepError(f"{file}: {unknown('function', function, functions)}{hint}")
-    return Target(file.absolute(), function)
 
 
 def is_decoder_port(port: Target | Callable[..., Any]) -> bool:
@@ -186,47 +160,6 @@ def port_of(function: Callable[..., Any], **options: Any) -> Port | LocalPort:
     return LocalPort(function, **{name: value for name, value in options.items() if name != "timeout"})
 
 
-class Watch:
-    """Asks whether a process still gets on: whether the next reply comes in the time that one call may take."""
-
-    def __init__(self, replies: Path, log: Path, timeout: float) -> None:
-        self._replies, self._log, self._timeout = replies, log, timeout
-        self._size, self._since = -1, time.monotonic()
-        self._process: int | None = None
-        self._imported = False
-        self._gone_since: float | None = None
-
-    def __call__(self) -> None:
-        """Look once.
-
-        Raises:
-            TimeoutError: If a call has gone on for too long.
-            ProcessExpired: If the process is gone and nobody has said so: pebble takes exit status 0 for an end.
-        """
-        now = time.monotonic()
-        size = self._replies.stat().st_size
-        if size != self._size:
-            self._size, self._since = size, now
-            if not self._imported:
-                self._process, self._imported = read_header(self._replies)
-        allowed = self._timeout + GRACE if self._imported else IMPORT_TIMEOUT
-        if now - self._since > allowed + (0 if self._process else START_TIMEOUT):
-            raise TimeoutError
-        self._check_alive(now)
-        if self._log.exists() and self._log.stat().st_size > MOST_PRINTED:
-            os.truncate(self._log, 0)
-
-    def _check_alive(self, now: float) -> None:
-        if self._process is None:
-            return
-        try:
-            os.kill(self._process, 0)
-        except ProcessLookupError as error:
-            self._gone_since = self._gone_since or now
-            if now - self._gone_since > GRACE:
-                raise ProcessExpired("gone", code=0) from error
-
-
 def _form(layout: str, arrays: str) -> Form:
     if layout not in DIALECTS:
         raise LockstepError(unknown("layout", layout, DIALECTS))
@@ -243,14 +176,6 @@ def _environment(arrays: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in wanted.items() if name not in os.environ)
 
 
-def own_stack(printed: str, file: Path) -> tuple[str, str]:
-    """Cut our own frames from the stack that a dying process printed; say where in the user's file it was."""
-    found = re.search(rf'File "{re.escape(str(file))}", line (\d+) in (\S+)', printed)
-    place = f", in {file.name}, line {found[1]}, in {found[2]}" if found else ""
-    ours = printed.find(f'  File "{inspect.getsourcefile(Calls)}"', found.start()) if found else -1
-    return (printed[:ours] if ours >= 0 else printed), place
-
-
 def _target_of(function: Callable[..., Any]) -> Target | None:
     """Give where another process finds a function; None if it does not."""
     name, home = getattr(function, "__name__", ""), getattr(function, "__module__", None)
@@ -261,31 +186,6 @@ def _target_of(function: Callable[..., Any]) -> Target | None:
         return None
     path = Path(file).absolute()
     return Target(path, name) if path.suffix == ".py" and path.is_file() else None
-
-
-def _parsed(file: Path) -> ast.Module:
-    try:
-        return ast.parse(file.read_bytes())
-    except SyntaxError as error:
-        where = f"{file}, line {error.lineno}" if error.lineno else str(file)
-        raise LockstepError(f"{where}: not valid Python: {error.msg}.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise LockstepError(f"{file}: cannot be read: {error}.") from error
-
-
-def _defined(node: ast.AST) -> Iterator[tuple[str, bool]]:
-    """Give the names that a file's top level binds, and whether each is a function defined there."""
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name, not isinstance(node, ast.ClassDef)
-            return
-        case ast.Import() | ast.ImportFrom():
-            for alias in node.names:
-                yield alias.asname or alias.name.partition(".")[0], False
-        case ast.Name(ctx=ast.Store()):
-            yield node.id, False
-    for child in ast.iter_child_nodes(node):
-        yield from _defined(child)
 
 
 def _parameters_in(target: Target) -> dict[str, Any]:
@@ -302,12 +202,3 @@ def _parameters_in(target: Target) -> dict[str, Any]:
         return {}
     own = found[-1].args
     return dict.fromkeys(argument.arg for argument in (*own.posonlyargs, *own.args, *own.kwonlyargs))
-
-
-def _similar_file(file: Path) -> str:
-    try:
-        names = sorted(path.name for path in file.parent.glob("*.py"))
-    except OSError:
-        return ""
-    close = difflib.get_close_matches(file.name, names, n=1)
-    return f" Did you mean {file.parent / close[0]}?" if close else ""

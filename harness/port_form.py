@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from inspect import Parameter
 from typing import Any
 
+from lockstep.harness.adapters.user_code import PortError
 from lockstep.harness.cases.case import Case
 
 ARGUMENTS = ("x", "weights", "h0", "c0")
@@ -15,15 +16,6 @@ _KNOWN = {*COTANGENTS, "lengths"}
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 Parameters = Mapping[str, Parameter]
-
-
-class PortError(Exception):
-    """Why a call of a port gave no trace: a message, a status, and what goes to stderr."""
-
-    def __init__(self, message: str, status: str = "failed", stderr: str | None = None) -> None:
-        """Take what a reply is made of."""
-        super().__init__(message)
-        self.status, self.stderr = status, stderr
 
 
 def arguments_for(case: Case) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ from lockstep.harness.pytest_results import are_written, at_work, settings_of, t
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
-    from lockstep.harness.backend import BackendInfo
+    from lockstep.harness.adapters.backend import BackendInfo
+    from lockstep.harness.adapters.worker import Worker
     from lockstep.harness.cases.case import Case
     from lockstep.harness.findings import Finding
     from lockstep.harness.results import RunResult
     from lockstep.harness.run import Problems
-    from lockstep.harness.worker import Worker
 
 
 # The files collected so far, by the names of their cases.
@@ -32,7 +32,7 @@ class CaseFile(pytest.File):
 
     def collect(self) -> Iterator[CaseItem]:
         """Load the case and find the backends."""
-        from lockstep.harness.backend import find_backends
+        from lockstep.harness.adapters.backend import find_backends
         from lockstep.harness.cases.case_file import load_case
         from lockstep.harness.cases.info import features_used
         from lockstep.harness.errors import LockstepError
@@ -211,7 +211,7 @@ class _Runner:
         return measurable(result)
 
     def _worker(self, backend: BackendInfo) -> Worker:
-        from lockstep.harness.worker import Worker
+        from lockstep.harness.adapters.worker import Worker
 
         if backend.worker not in self._workers:
             self._workers[backend.worker] = Worker(backend.environment, self._timeout)

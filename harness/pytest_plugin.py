@@ -195,7 +195,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @cache
 def _groups() -> dict[str, str]:
     """Give the worker of each backend in words: those of one framework have the same."""
-    from lockstep.harness.backend import find_backends
+    from lockstep.harness.adapters.backend import find_backends
 
     return {backend.name: "+".join(str(part) for part in backend.worker) for backend in find_backends()}
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
+from lockstep.harness.adapters.trace import Parameter
 from lockstep.harness.cases.info import CaseInfo
 from lockstep.harness.cases.tensors import TIMED, Lane, kind_of, place_of
 from lockstep.harness.errors import ResultsError
-from lockstep.harness.trace import Parameter
 
 FORMAT = 1
 

@@ -16,7 +16,10 @@ import numpy as np
 from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
-from lockstep.harness.backend import BackendInfo, by_worker, pairs
+from lockstep.harness.adapters.backend import BackendInfo, by_worker, pairs
+from lockstep.harness.adapters.backend_process import THREADS, Answer
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import VALUES, Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.compare import check_golden, compare, compare_steps, limit_for
@@ -33,9 +36,6 @@ from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened
 from lockstep.harness.reference.undetermined import notes_of, without_room
 from lockstep.harness.results import Diagnosis, Limit, RunResult, judge
-from lockstep.harness.serve import THREADS, Answer
-from lockstep.harness.trace import Trace
-from lockstep.harness.worker import Worker
 
 SMALL = 10_000  # numbers in a trace that is kept although it agrees
 

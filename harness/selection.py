@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lockstep.harness.backend import BackendInfo, find_backends, matched, pairs
+from lockstep.harness.adapters.backend import BackendInfo, find_backends, matched, pairs
 from lockstep.harness.cases.find import FoundCase, find_cases
 from lockstep.harness.tell import tell, tell_absent
 

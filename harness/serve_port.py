@@ -6,45 +6,27 @@ those before it are in a file by then.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
 import inspect
-import io
 import os
 import pickle
-import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from faulthandler import cancel_dump_traceback_later, dump_traceback_later
-from itertools import islice
+from faulthandler import dump_traceback_later
 from pathlib import Path
 from time import perf_counter
-from types import ModuleType, TracebackType
 from typing import Any
 
-from msgspec import Struct
-
+from lockstep.harness.adapters.backend_process import TAIL
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.adapters.transfer import Parcel
+from lockstep.harness.adapters.user_code import PortError, Target, import_file, raised, text_of
+from lockstep.harness.adapters.user_process import _Stdout, noticed_stdout, reopen_closed, stack_of, tidy
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
-from lockstep.harness.foreign import text_of
 from lockstep.harness.given import Form, Given
-from lockstep.harness.parcel import Parcel
-from lockstep.harness.port_form import Parameters, PortError, arguments_of, check_fit
+from lockstep.harness.port_form import Parameters, arguments_of, check_fit
 from lockstep.harness.returned import read_returned
-from lockstep.harness.serve import TAIL
-from lockstep.harness.trace import Trace
-
-_HARNESS = str(Path(__file__).parent)
-
-
-class Target(Struct, frozen=True):
-    """Which function of which file."""
-
-    file: Path
-    function: str
 
 
 @dataclass(frozen=True)
@@ -135,29 +117,6 @@ def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies:
             file.write(pickle.dumps(_with_printed(reply, stdout, log, before), protocol=5))
 
 
-def stack_of(log: Path) -> Path:
-    """Give the file that gets the stack of a call that hangs."""
-    return log.with_name("stack")
-
-
-def read_header(path: Path) -> tuple[int | None, bool]:
-    """Read how far ``serve`` came before the first call: its process' id, and whether the file was imported."""
-    process, imported, *_ = *islice(_pickled(path), 2), None, None
-    return process, bool(imported)
-
-
-def read_replies(path: Path) -> list[Reply]:
-    """Read the replies that ``serve`` wrote, as far as it came."""
-    return list(islice(_pickled(path), 2, None))
-
-
-def _pickled(path: Path) -> Iterator[Any]:
-    # Where the process ended while it wrote, the last one is cut off.
-    with contextlib.suppress(EOFError, pickle.UnpicklingError, FileNotFoundError), path.open("rb") as file:
-        while True:
-            yield pickle.load(file)  # noqa: S301 (from this run's own process)
-
-
 _calls: dict[tuple[Target, Form], Calls | Reply] = {}
 _jax_x64_of_its_own = False
 
@@ -188,88 +147,12 @@ def _function(target: Target) -> Callable[..., Any]:
     return function
 
 
-def import_file(file: Path) -> ModuleType:
-    """Import a user's file as if it were run as a script, though not as ``__main__``."""
-    name, root = _module_name(file)
-    sys.path[:0] = dict.fromkeys([str(file.parent), str(root)])
-    try:
-        if "." in name:
-            importlib.import_module(name.rpartition(".")[0])
-        spec = importlib.util.spec_from_file_location(name, file)
-        assert spec is not None
-        assert spec.loader is not None  # as for every .py
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and pickle look a module up by its name
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        sys.modules.pop(name, None)
-        raise _import_error(error, file) from error
-    return module
-
-
-def _module_name(file: Path) -> tuple[str, Path]:
-    """Give the name under which a file is imported, and the folder that name begins at.
-
-    A file in a package keeps its full name, so that its relative imports work.
-    """
-    root, parts = file.parent, [file.stem]
-    while (root / "__init__.py").exists() and root.name.isidentifier():
-        parts.insert(0, root.name)
-        root = root.parent
-    name = ".".join(parts)
-    return (f"port_{name}" if name in sys.modules and len(parts) == 1 else name), root
-
-
-def _import_error(error: BaseException, file: Path) -> PortError:
-    place = _place(error, file)
-    if isinstance(error, SyntaxError) and error.filename == str(file):
-        text = f": {error.text.strip()}" if error.text else ""
-        return PortError(f"{file.name}, line {error.lineno}: {type(error).__name__}: {error.msg}{text}")
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return PortError(
-            f"importing it needs {error.name}{place}, which is neither beside it nor installed for {sys.executable}",
-            stderr=_traceback(error),
-        )
-    return raised("importing it", error, file)
-
-
-def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> PortError:
-    """Say what was raised, where in the user's file, and what may help."""
-    place, text = _place(error, file), text_of(error)
-    if isinstance(error, SystemExit):
-        hint = 'guard what runs as a script by `if __name__ == "__main__":`' if "import" in what else "return instead"
-        return PortError(f"{what} called sys.exit({text}){place}: {hint}", stderr=_traceback(error))
-    if isinstance(error, EOFError):
-        hint = " (a port has no standard input)"
-    elif "relative import" in text and isinstance(error, ImportError):
-        hint = " (its folder has no __init__.py: import what lies beside it by its plain name)"
-    return PortError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
-
-
 def _hint(error: BaseException, problem: AnyProblem) -> str:
     """Say what weights are, where a port seems to have taken them for those of a case of another form."""
     text = text_of(error) if isinstance(error, (TypeError, AttributeError)) else ""
     if "list" in text and not problem.case.lstm.single:
         return " (here weights is a list over layers of a list over directions of dicts)"
     return " (here weights is a dict)" if "string ind" in text and problem.case.lstm.single else ""
-
-
-def _place(error: BaseException, file: Path | None) -> str:
-    """Say which line of the user's file an exception passed last."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == str(file)]
-    return f" in {frames[-1].filename.rpartition(os.sep)[2]}, line {frames[-1].lineno}" if frames else ""
-
-
-def _traceback(error: BaseException) -> str:
-    """Give an exception's traceback from where our own frames end."""
-    own: TracebackType | None = error.__traceback__
-    while own is not None and _is_ours(own.tb_frame.f_code.co_filename):
-        own = own.tb_next
-    return "".join(traceback.format_exception(type(error), error, own))[-TAIL:]
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith((_HARNESS, "<frozen importlib"))
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters | None:
@@ -293,37 +176,6 @@ def _match_jax(dtype: str) -> None:
         config.update("jax_enable_x64", wide)
 
 
-def reopen_closed(log: Path) -> None:
-    """Point stdout and stderr at the log where an earlier call closed them: no other file may get their place."""
-    for descriptor in (1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            opened = os.open(log, os.O_WRONLY | os.O_APPEND)
-            if opened != descriptor:
-                os.dup2(opened, descriptor)
-                os.close(opened)
-
-
-class _Stdout(io.TextIOWrapper):
-    """A stdout that knows whether anything was printed."""
-
-    used = False
-
-    def write(self, text: str, /) -> int:
-        self.used = True
-        return super().write(text)
-
-
-def noticed_stdout() -> _Stdout:
-    """Give a stdout that knows whether anything was printed since."""
-    if not isinstance(sys.stdout, _Stdout) or sys.stdout.closed:
-        raw = io.BufferedWriter(io.FileIO(1, "wb", closefd=False))
-        sys.stdout = _Stdout(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.stdout.used = False
-    return sys.stdout
-
-
 def _with_printed(reply: Reply, stdout: _Stdout, log: Path, before: int) -> Reply:
     """Add to a reply what was printed during its call, where it failed or printed to stdout."""
     printed, stdout.used = stdout.used, False
@@ -334,17 +186,3 @@ def _with_printed(reply: Reply, stdout: _Stdout, log: Path, before: int) -> Repl
         text = file.read().decode("utf-8", "replace")
     notes = (*reply.notes, "it prints to stdout") if printed else reply.notes
     return replace(reply, stderr=f"{text}{reply.stderr or ''}"[-TAIL:] or None, notes=notes)
-
-
-_own_process = os.getpid()
-
-
-def tidy() -> None:
-    """Take back what a call may have left behind that strikes later."""
-    if os.getpid() != _own_process:
-        os._exit(0)  # a fork of the port's that came back here: it would answer in this one's place
-    cancel_dump_traceback_later()
-    signal.setitimer(signal.ITIMER_REAL, 0)  # its alarm would end the process between two calls
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed by the port, or replaced
-            stream.flush()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.harness.backend import MODELS
+from lockstep.harness.adapters.backend import MODELS
 from lockstep.harness.features import Support
 from lockstep.harness.text import printable
 

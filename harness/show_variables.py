@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.harness.inventory import Inventory, lines_of, readers_text, shape_text
+from lockstep.harness.adapters.inventory import Inventory, lines_of, readers_text, shape_text
 from lockstep.harness.text import printable
 
 _STYLES = {"shared": "green", "not shared": "bold red", "scope": "dim", "note": "yellow"}

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.backend import BackendInfo
+from lockstep.harness.adapters.backend import BackendInfo
+from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.execution import GATES
 from lockstep.harness.port import LocalPort, Port, Reply
-from lockstep.harness.serve import Answer
-from lockstep.harness.worker import Worker
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lockstep.harness.console import error_console
 
 if TYPE_CHECKING:
-    from lockstep.harness.backend import BackendInfo
+    from lockstep.harness.adapters.backend import BackendInfo
 
 WRONG_REQUEST = 2
 FAILED = 3

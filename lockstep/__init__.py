@@ -7,7 +7,8 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # as of ``typing``, whose import would take longer than this whole module
 if TYPE_CHECKING:
-    from lockstep.harness.backend import find_backends
+    from lockstep.harness.adapters.backend import find_backends
+    from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
     from lockstep.harness.cases.case import Case
     from lockstep.harness.cases.case_file import load_case
     from lockstep.harness.cases.decoder_problem import DecoderProblem
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lockstep.harness.notebook import check, compare, run
     from lockstep.harness.reference.expect import expect
     from lockstep.harness.results import Diagnosis, Results, RunResult, load_results
-    from lockstep.harness.trace import Parameter, Stopwatch, Trace
     from lockstep.harness.weights.convert import convert
 
 _HOMES = {
@@ -26,18 +26,18 @@ _HOMES = {
     "DecoderProblem": "harness.cases.decoder_problem",
     "Diagnosis": "harness.results",
     "LockstepError": "harness.errors",
-    "Parameter": "harness.trace",
+    "Parameter": "harness.adapters.trace",
     "Problem": "harness.cases.problem",
     "Results": "harness.results",
     "RunResult": "harness.results",
-    "Stopwatch": "harness.trace",
-    "Trace": "harness.trace",
+    "Stopwatch": "harness.adapters.trace",
+    "Trace": "harness.adapters.trace",
     "assert_agrees": "harness.fixture",
     "check": "harness.notebook",
     "compare": "harness.notebook",
     "convert": "harness.weights.convert",
     "expect": "harness.reference.expect",
-    "find_backends": "harness.backend",
+    "find_backends": "harness.adapters.backend",
     "find_cases": "harness.cases.find",
     "load_case": "harness.cases.case",
     "load_results": "harness.results",

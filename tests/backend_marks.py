@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockstep.harness.backend import BackendInfo
+from lockstep.harness.adapters.backend import BackendInfo
 
 COMPILED = {"torch_compile", "torch_onnx", "tf_function_xla", "keras_jax"}  # some seconds for each shape
 MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.trace import Parameter, Trace
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.cases.problem import dtype_of
@@ -19,7 +20,6 @@ from lockstep.harness.details import details_of, packed, unpacked
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 from lockstep.harness.results import Diagnosis, Local, Results, RunResult, first_beyond, judge
-from lockstep.harness.trace import Parameter, Trace
 
 GIVEN = {"h", "c", "h_n", "c_n", "dx", "dW", "dR", "db", "dh0", "dc0"}  # what these backends expose
 FORMS = (

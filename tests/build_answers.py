@@ -6,10 +6,10 @@ import importlib
 import sys
 from pathlib import Path
 
-from lockstep.harness.inventory import inventory_of
-from lockstep.harness.serve_port import Target
-from lockstep.harness.variables import _environment, _found, _near
-from lockstep.harness.worker import Process
+from lockstep.harness.adapters.inventory import inventory_of
+from lockstep.harness.adapters.user_code import Target
+from lockstep.harness.adapters.variables import _environment, _found, _near
+from lockstep.harness.adapters.worker import Process
 
 PLANTED = Path(__file__).parent / "planted_builds"
 PORTS = Path(__file__).parents[1] / "cases" / "ports"

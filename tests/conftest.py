@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lockstep.harness.backend import BackendInfo
+from lockstep.harness.adapters.backend import BackendInfo
+from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
-from lockstep.harness.serve import Answer
-from lockstep.harness.worker import Worker
 
 pytest_plugins = ["pytester"]
 

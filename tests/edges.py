@@ -14,11 +14,11 @@ from decoder_cases import make_decoder
 from judge import judged
 from lstm_cases import make_case
 
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.cases.problem import Array, Arrays, Problem
 from lockstep.harness.cases.tensors import kind_of, tensors_of
-from lockstep.harness.trace import Trace
 
 Change = Callable[[AnyProblem], AnyProblem]
 NAN, INF = np.float32(np.nan), np.float32(np.inf)

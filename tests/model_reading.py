@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.harness.models import find_readers, parse_model
-from lockstep.harness.serve_model import find
-from lockstep.harness.serve_once import Found
+from lockstep.harness.adapters.model_process import find
+from lockstep.harness.adapters.model_reader import find_readers, parse_model
+from lockstep.harness.adapters.user_process import Found
+from lockstep.harness.adapters.worker import Process
 from lockstep.harness.weights.model_file import ModelFile
-from lockstep.harness.worker import Process
 
 PLANTED = Path(__file__).parent / "planted_models"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lockstep.harness.adapters.trace import Parameter
 from lockstep.harness.cases.info import CaseInfo
 from lockstep.harness.results import Diagnosis, Difference, First, Limit, PerTimestep, Results, RunResult, TensorResult
-from lockstep.harness.trace import Parameter
 
 LIMIT = Limit("derived", sigma=10.0)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import get_args
 
-from lockstep.harness import results, trace
+from lockstep.harness import results
+from lockstep.harness.adapters import trace
 
 INTRODUCTION = """# Results as JSON
 

@@ -55,11 +55,12 @@ def check(
     or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
     W_tilde, b_tilde and W_target too, and W_a where scores are general.
     """
+    from lockstep.harness.adapters.user_code import parse_target
     from lockstep.harness.cases.info import case_info
     from lockstep.harness.check import cases_of, check, rerun_of
     from lockstep.harness.handover import Wanted, hand_over
     from lockstep.harness.place import place_of_function
-    from lockstep.harness.port import Port, is_decoder_port, parse_target
+    from lockstep.harness.port import Port, is_decoder_port
     from lockstep.harness.results import Results
     from lockstep.harness.run import environment
     from lockstep.harness.terminal import advance, progress, show_check

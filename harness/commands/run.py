@@ -27,7 +27,7 @@ from lockstep.harness.options import (
 from lockstep.harness.tell import FAILED, INTERRUPTED, complain
 
 if TYPE_CHECKING:
-    from lockstep.harness.backend import BackendInfo
+    from lockstep.harness.adapters.backend import BackendInfo
     from lockstep.harness.cases.find import FoundCase
     from lockstep.harness.handover import Wanted
     from lockstep.harness.results import Limit as LimitAsked
@@ -82,8 +82,9 @@ def _run_models(
     prefixes: Sequence[str],
 ) -> int:
     """Run cases with the networks and weights of users' files."""
+    from lockstep.harness.adapters.model_reader import ReadError
     from lockstep.harness.cases.find import find_cases
-    from lockstep.harness.models import DEFAULT_CASE, Models, ReadError, forget_bias_of
+    from lockstep.harness.models import DEFAULT_CASE, Models, forget_bias_of
     from lockstep.harness.run import environment
     from lockstep.harness.selection import beside
     from lockstep.harness.terminal import plain

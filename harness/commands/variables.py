@@ -39,9 +39,9 @@ def variables(
     "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared" or "separate", "place",
     "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
     """
+    from lockstep.harness.adapters.variables import BuildError, variables_of
     from lockstep.harness.output import check_outputs, write_json
     from lockstep.harness.show_variables import show_variables
-    from lockstep.harness.variables import BuildError, variables_of
 
     check_positive(timeout=timeout)
     check_outputs(json, None)

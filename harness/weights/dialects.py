@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lockstep.harness.execution import CANONICAL
 from lockstep.harness.weights.dialect import Dialect
 
 _TORCH_CELL = Dialect(

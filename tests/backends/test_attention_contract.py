@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from judge import judged
 from msgspec.structs import replace
 
-from lockstep.harness.backend import find_backends
+from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.compare import compare_steps, limit_for

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from lockstep.backends import numpy_loop
-from lockstep.harness.backend import Backend, find_backends
+from lockstep.harness.adapters.backend import Backend, find_backends
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import WEIGHT_SUMS, kind_of, tensors_of

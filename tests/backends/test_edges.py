@@ -8,7 +8,7 @@ from backend_marks import marks_of
 from edges import DECODER_EDGES, EDGES, NAN, STRUCK, by_definition, padded, status_of
 from judge import judged
 
-from lockstep.harness.backend import find_backends
+from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.findings import findings
 from lockstep.harness.reference.expect import expect
@@ -138,7 +138,7 @@ def test_a_number_beside_a_nan_is_told_apart():
     edge = EDGES["NaN in x"]
     problem = edge.problem
     expected = {name: one.value.copy() for name, one in expect(problem).items() if name in {"h", "c_n"}}
-    from lockstep.harness.trace import Trace
+    from lockstep.harness.adapters.trace import Trace
 
     assert judged(edge.case, problem, Trace(**expected)).status == "agree"
     for place, value in (((1, STRUCK, 0), 0.5), ((0, STRUCK, 0), NAN), ((1, 1, 0), NAN)):

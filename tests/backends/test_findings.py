@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from judge import judged
 
-from lockstep.harness.backend import find_backends
+from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.findings import findings
 
 INFOS = {backend.name: backend for backend in find_backends()}

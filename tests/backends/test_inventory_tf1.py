@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from build_answers import PLANTED, Builds, line_of, summary
 
-from lockstep.harness.inventory import CELL, GET_VARIABLE, LAYER, OPTIMIZER, TF_VARIABLE
+from lockstep.harness.adapters.inventory import CELL, GET_VARIABLE, LAYER, OPTIMIZER, TF_VARIABLE
 
 FILE = PLANTED / "tf1.py"
 pytestmark = pytest.mark.xdist_group("tensorflow")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from model_reading import PLANTED, line_of, make, needs, reading, said
 
+from lockstep.harness.adapters.model_reader import find_readers
 from lockstep.harness.cases.array_file import load_arrays
-from lockstep.harness.models import find_readers
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import read
 

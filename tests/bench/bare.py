@@ -18,9 +18,9 @@ from typing import Self
 from frameworks import usual_case
 from timing import HERE, typical_seconds
 
-from lockstep.harness.backend import find_backends
+from lockstep.harness.adapters.backend import find_backends
+from lockstep.harness.adapters.backend_process import start
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.serve import start
 
 CALLS = 6
 

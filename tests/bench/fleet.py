@@ -17,11 +17,11 @@ from typing import Any
 from figures import duration
 from frameworks import make_case
 
-from lockstep.harness.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import AttentionDecoder, Case
 from lockstep.harness.cases.decoder_problem import problem_of
-from lockstep.harness.serve import Answer
-from lockstep.harness.worker import Worker
 
 SIZES = (32, 8, 64, 128)  # T, B, I, H
 PLAIN = {"lstm": "numpy_loop", "attention_decoder": "numpy_attention"}  # what ratios are to

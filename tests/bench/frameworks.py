@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockstep.harness.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.cases.case import LSTM, Case, Run
 
 # All but the plain loop in NumPy, which has no framework to wait for.

@@ -9,9 +9,9 @@ from statistics import linear_regression, median
 from figures import Figure, duration
 from frameworks import FRAMEWORKS, make_case
 
-from lockstep.harness.backend import BackendInfo, by_worker, find_backends
+from lockstep.harness.adapters.backend import BackendInfo, by_worker, find_backends
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.worker import Worker
 
 TIMESTEPS = (10, 100, 1000, 10_000)
 # Their graph has nodes for every timestep: building 10000 of them takes minutes.

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 from timing import in_turn
 
+from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import Network, forward
-from lockstep.harness.serve import THREADS
 
 REPETITIONS = 21
 BOUND = 3.5

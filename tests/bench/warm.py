@@ -18,9 +18,9 @@ from figures import Figure, Pair, against, figure_of
 from frameworks import framework_backends, usual_case
 from timing import typical_seconds
 
-from lockstep.harness.backend import BackendInfo, by_worker
+from lockstep.harness.adapters.backend import BackendInfo, by_worker
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.worker import Worker
 
 REPETITIONS = 7
 BOUND = 1.10

@@ -5,7 +5,7 @@ from big_results import big_results
 from playwright.sync_api import expect
 from report_results import explained, make_results, make_run
 
-from lockstep.harness.trace import Parameter
+from lockstep.harness.adapters.trace import Parameter
 
 AT = "#case-0000/flax_4"
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from build_answers import PORTS, Builds, called, line_of, summary
 
+from lockstep.harness.adapters.user_code import parse_target
+from lockstep.harness.adapters.worker import Process
 from lockstep.harness.check import cases_of, check
 from lockstep.harness.cli import main
-from lockstep.harness.port import Port, parse_target
-from lockstep.harness.worker import Process
+from lockstep.harness.port import Port
 
 pytestmark = pytest.mark.xdist_group("tensorflow")
 

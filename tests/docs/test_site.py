@@ -49,7 +49,7 @@ def test_docstrings_stand_in_the_reference(site):
     for name in (
         "lockstep.harness.fixture.assert_agrees",
         "lockstep.harness.strategies.cases",
-        "lockstep.harness.trace.Trace",
+        "lockstep.harness.adapters.trace.Trace",
         "lockstep.harness.weights.convert.convert",
     ):
         assert f'id="{name}"' in text

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from lockstep.harness import backend as registry
+from lockstep.harness.adapters import backend as registry
 from lockstep.harness.cli import main
 
 

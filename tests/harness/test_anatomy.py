@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from faulty_lstm import make_port
 
+from lockstep.harness.adapters.backend import find_backends
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.anatomy import anatomy
-from lockstep.harness.backend import find_backends
 from lockstep.harness.port import LocalPort
 from lockstep.harness.subject import BackendSubject, PortSubject
-from lockstep.harness.worker import Worker
 
 right = make_port()
 

@@ -7,8 +7,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from lockstep.harness import backend as registry
-from lockstep.harness.backend import by_worker, find_backends
+from lockstep.harness.adapters import backend as registry
+from lockstep.harness.adapters.backend import by_worker, find_backends
 from lockstep.harness.errors import BackendError
 
 

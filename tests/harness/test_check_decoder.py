@@ -10,15 +10,16 @@ from faulty_decoder import FAULTS, decoder
 from rich.console import Console
 
 from lockstep.backends import numpy_attention
+from lockstep.harness.adapters.backend import find_backends
+from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.attention_faults import decoder_faults
-from lockstep.harness.backend import find_backends
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.check_decoder import as_given, check_decoder
 from lockstep.harness.compare import limit_for
 from lockstep.harness.fixture import assert_agrees
 from lockstep.harness.observation import Observation
-from lockstep.harness.port import LocalPort, is_decoder_port, parse_target
+from lockstep.harness.port import LocalPort, is_decoder_port
 from lockstep.harness.results import RunResult
 from lockstep.harness.run import Problems, Seen, judge_trace, run_cases
 from lockstep.harness.terminal import show_check

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lstm_cases import make_case
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.trace import Recorded, Trace, save_trace
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.info import case_info, features_used
 from lockstep.harness.cases.problem import Problem
@@ -40,7 +41,6 @@ from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import ExpectedTensor
 from lockstep.harness.results import Diagnosis, Results, RunResult, decode_results, encode_results, judge
 from lockstep.harness.run import Problems, Seen, judge_trace
-from lockstep.harness.trace import Recorded, Trace, save_trace
 
 
 def judged(case, trace) -> RunResult:

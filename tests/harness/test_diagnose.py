@@ -7,7 +7,7 @@ import pytest
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
-from lockstep.harness.backend import BackendInfo
+from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.catalogue import catalogue
 from lockstep.harness.diagnose import ONLY_IN, UNEXPLAINED, diagnose, execution_of

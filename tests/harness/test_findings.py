@@ -110,7 +110,7 @@ def test_a_known_result_stays_what_it_is_and_is_expected(tmp_path, monkeypatch):
 
 
 def test_every_shipped_finding_names_a_backend_of_ours_and_has_its_words():
-    from lockstep.harness.backend import find_backends
+    from lockstep.harness.adapters.backend import find_backends
 
     names = {backend.name for backend in find_backends()}
     assert len(findings()) > 10

@@ -12,11 +12,11 @@ from lstm_cases import make_case
 from numpy.testing import assert_array_equal
 from port_answers import answers
 
+from lockstep.harness.adapters.user_code import PortError
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.foreign import as_array
 from lockstep.harness.given import Form, Given
 from lockstep.harness.port import LocalPort
-from lockstep.harness.port_form import PortError
 
 
 def make_problem(**settings):

@@ -11,7 +11,7 @@ FRAMEWORKS = ("torch", "tensorflow", "tf_keras", "keras", "jax", "jaxlib", "flax
 
 MODULES = [
     "harness", "lockstep.harness.cli", "lockstep.harness.run", "lockstep.harness.record", "lockstep.harness.compare", "lockstep.harness.terminal", "lockstep.harness.output",
-    "lockstep.harness.features", "lockstep.harness.variables", "lockstep.harness.show_variables", "lockstep.harness.pytest_plugin",
+    "lockstep.harness.features", "lockstep.harness.adapters.variables", "lockstep.harness.show_variables", "lockstep.harness.pytest_plugin",
     "reports", "reports.html", "cases", "backends",
 ]  # fmt: skip
 

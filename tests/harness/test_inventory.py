@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from lockstep.harness.inventory import (
+from lockstep.harness.adapters.inventory import (
     CELL,
     GET_VARIABLE,
     LAYER,

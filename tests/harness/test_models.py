@@ -13,7 +13,7 @@ import pytest
 from model_reading import PLANTED, line_of, make, needs
 from safetensors.numpy import load_file, save_file
 
-from lockstep.harness.models import find_readers, parse_model
+from lockstep.harness.adapters.model_reader import find_readers, parse_model
 
 TORCH = PLANTED / "torch_modules.py"
 torch = pytest.mark.xdist_group("torch")

@@ -10,7 +10,7 @@ from decoder_cases import make_decoder
 from lstm_cases import make_case
 from rich.console import Console
 
-from lockstep.harness.backend import find_backends, matched, pairs
+from lockstep.harness.adapters.backend import find_backends, matched, pairs
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli import main
 from lockstep.harness.errors import BackendError, CaseError

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from lstm_cases import cases, make_case
 
-from lockstep.harness import parcel
+from lockstep.harness.adapters import transfer as parcel
+from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.parcel import Parcel
-from lockstep.harness.serve import Answer
-from lockstep.harness.trace import Trace
 
 
 @given(case=cases())

@@ -18,10 +18,11 @@ from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lockstep.harness import port as port_module
+from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.port import LocalPort, Port, Target, parse_target, port_of
+from lockstep.harness.port import LocalPort, Port, Target, port_of
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import forward
 from lockstep.harness.results import RunResult, judge

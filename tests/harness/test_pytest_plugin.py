@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lockstep.harness.backend import GROUP
+from lockstep.harness.adapters.backend import GROUP
 from lockstep.harness.features import DECODER_FEATURES, FEATURES
 from lockstep.harness.findings import Finding, SmallestCase
 from lockstep.harness.marks import FEATURES as MARKED
@@ -44,7 +44,7 @@ def project(pytester, monkeypatch):
         def offered(group):
             return [EntryPoint(name, f"planted.{name}", group) for name in names]
 
-        for place in ("lockstep.harness.backend", "lockstep.harness.marks"):
+        for place in ("lockstep.harness.adapters.backend", "lockstep.harness.marks"):
             monkeypatch.setattr(f"{place}.entry_points", offered)
         pytester.path.joinpath("cases").mkdir(exist_ok=True)
         for name, text in (cases or {"plain": TEXT, "other": TEXT}).items():
@@ -398,7 +398,7 @@ def test_a_wrong_setting_is_one_message(project):
 def test_a_session_without_cases_is_left_alone(pytester):
     pytester.makepyfile(
         "import sys\n"
-        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'lockstep.harness.results', 'lockstep.harness.backend'}\n"
+        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'lockstep.harness.results', 'lockstep.harness.adapters.backend'}\n"
         "def test_it(): assert not HEAVY & set(sys.modules)"
     )
     pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n", "1").assert_outcomes(passed=1)

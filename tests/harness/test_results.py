@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lstm_cases import make_case
 
+from lockstep.harness.adapters.trace import Parameter, Trace
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import ResultsError
@@ -25,7 +26,6 @@ from lockstep.harness.results import (
     encode_run,
     judge,
 )
-from lockstep.harness.trace import Parameter, Trace
 
 
 def a_run(*, disturb=(), case=None, **fields):

@@ -10,9 +10,9 @@ from lstm_cases import make_case
 from numpy.testing import assert_array_equal
 from port_answers import answers
 
+from lockstep.harness.adapters.user_code import PortError
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import tensors_of
-from lockstep.harness.port_form import PortError
 from lockstep.harness.returned import read_returned
 
 NETWORK = {"num_layers": 3, "direction": "bidirectional", "initial_state": "probe"}

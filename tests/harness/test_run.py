@@ -6,7 +6,7 @@ import pytest
 from lstm_cases import make_case
 
 from lockstep.harness import run as running
-from lockstep.harness.backend import BackendInfo
+from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.case import Expect
 from lockstep.harness.errors import CaseError
 from lockstep.harness.run import Problems, run_cases

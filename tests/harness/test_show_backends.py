@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lockstep.harness.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.features import Support, support
 from lockstep.harness.show_backends import (
     COLUMNS,

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from lstm_cases import make_case
 
 from lockstep.backends import numpy_loop
+from lockstep.harness.adapters.trace import Parameter, Recorded, Trace, check_same_problem, load_trace, save_trace
 from lockstep.harness.cases.array_file import save_safetensors
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.errors import TraceError
-from lockstep.harness.trace import Parameter, Recorded, Trace, check_same_problem, load_trace, save_trace
 
 
 def recorded(case, **changes):

@@ -9,6 +9,7 @@ import pytest
 from decoder_cases import ENCODER, make_decoder
 from lstm_cases import make_case
 
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case, Values
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.problem import Problem
@@ -19,7 +20,6 @@ from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.spread import widened
 from lockstep.harness.reference.undetermined import notes_of, onward, without_room
 from lockstep.harness.run import Problems, judge_trace
-from lockstep.harness.trace import Trace
 
 
 def chaotic(**changes):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from build_answers import PLANTED
 
-from lockstep.harness.inventory import Inventory
+from lockstep.harness.adapters.inventory import Inventory
 
 ROOT = Path(__file__).parents[2]
 PLAIN = PLANTED / "plain.py"

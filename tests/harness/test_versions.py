@@ -10,13 +10,13 @@ from lstm_cases import make_case
 from msgspec.structs import replace
 
 from lockstep.backends import numpy_loop
+from lockstep.harness.adapters.trace import Recorded, save_trace
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli import main
 from lockstep.harness.compare import limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.show_versions import by_framework, divergence_text, told
-from lockstep.harness.trace import Recorded, save_trace
 from lockstep.harness.versions import difference, hold_against
 
 

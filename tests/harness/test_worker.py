@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from lstm_cases import make_case
 
-from lockstep.harness.backend import BackendInfo
+from lockstep.harness.adapters.backend import BackendInfo
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.worker import Worker
 
 
 def planted(name, requires=()):

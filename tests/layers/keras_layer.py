@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import torch
 
-from lockstep.harness.trace import Trace
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 

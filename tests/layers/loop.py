@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lockstep.harness.trace import Trace
+from lockstep.harness.adapters.trace import Trace
 
 
 def loop(problem, step):

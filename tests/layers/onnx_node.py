@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from lockstep.harness.trace import Trace
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 

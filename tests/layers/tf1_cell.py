@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from lockstep.harness.trace import Trace
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 

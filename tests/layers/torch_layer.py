@@ -2,7 +2,7 @@
 
 import torch
 
-from lockstep.harness.trace import Trace
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 

@@ -1,6 +1,6 @@
 """Returns a trace that holds nothing."""
 
-from lockstep.harness.trace import Trace
+from lockstep.harness.adapters.trace import Trace
 
 
 def unsupported(case):

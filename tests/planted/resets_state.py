@@ -3,8 +3,8 @@
 import numpy as np
 
 from lockstep.backends import numpy_loop
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.trace import Trace
 
 
 def unsupported(case):

@@ -19,7 +19,7 @@ import numpy as np
 from detection import detection_table
 from msgspec.structs import replace
 
-from lockstep.harness.backend import BackendInfo, find_backends, pairs
+from lockstep.harness.adapters.backend import BackendInfo, find_backends, pairs
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import (
     DECODER_FEATURES,

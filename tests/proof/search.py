@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import DTYPES, other_problem, random_case, random_decoder
 from lockstep.harness.compare import limit_for
@@ -26,7 +27,6 @@ from lockstep.harness.defaults import TIMEOUT
 from lockstep.harness.findings import expected_of
 from lockstep.harness.results import RunResult
 from lockstep.harness.run import Problems, judge_answer
-from lockstep.harness.worker import Worker
 
 RUNS = 3000  # of each backend
 PROBLEMS = 5  # of each network

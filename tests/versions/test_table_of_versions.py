@@ -15,7 +15,7 @@ import run
 from environments import Places, build, forward_cases, is_recorded, modules_of, own_dependencies, record, remove
 from rows import Row, choose, load_rows
 
-from lockstep.harness.backend import find_backends
+from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.cases.case_file import load_case
 
 ROWS = load_rows()

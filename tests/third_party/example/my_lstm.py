@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lockstep.harness.trace import Trace
+from lockstep.harness.adapters.trace import Trace
 
 REQUIRES = ("numpy",)  # what must be importable, first the framework
 INSTALL = "my-lstm"  # what pip installs to get it

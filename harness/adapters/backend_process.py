@@ -19,11 +19,11 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any
 
-from lockstep.harness.backend import Backend
+from lockstep.harness.adapters.backend import Backend
+from lockstep.harness.adapters.trace import Trace, check_trace
+from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.parcel import Parcel
-from lockstep.harness.trace import Trace, check_trace
 
 # The same number everywhere, so that times can be compared and sums are ordered alike.
 THREADS = 1

@@ -3,7 +3,7 @@
 A reader is a module that is found by an entry point of the group ``lockstep.inventories``, whose name is the import
 name of the framework that it reads; it is imported only where that framework is. It has
 
-    material(value, built)    harness.inventory.Material of what a function returned or a name stands for, or None
+    material(value, built)    harness.adapters.inventory.Material of what a function returned or a name stands for, or None
     building()                optional: a context in which a user's function is called; what it gives is ``built``
 """
 
@@ -19,16 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from lockstep.harness.adapters.inventory import InventoryError, Material
+from lockstep.harness.adapters.user_code import PortError, Target, import_file, raised, text_of
+from lockstep.harness.adapters.user_process import Found, found_by, needed_arguments, serve_once
 from lockstep.harness.errors import unknown
-from lockstep.harness.foreign import text_of
-from lockstep.harness.inventory import InventoryError, Material
-from lockstep.harness.port_form import PortError
-from lockstep.harness.serve_once import Found, found_by, needed_arguments, serve_once
-from lockstep.harness.serve_port import (
-    Target,
-    import_file,
-    raised,
-)
 
 GROUP = "lockstep.inventories"
 TAKEN = (

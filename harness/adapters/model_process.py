@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.harness.adapters.user_code import import_file, raised
+from lockstep.harness.adapters.user_process import Found, found_by, needed_arguments, serve_once
 from lockstep.harness.errors import unknown
-from lockstep.harness.serve_once import Found, found_by, needed_arguments, serve_once
-from lockstep.harness.serve_port import import_file, raised
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
 SEED = 0

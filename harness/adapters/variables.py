@@ -7,14 +7,13 @@ import os
 
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.backend_process import TAIL, Answer
+from lockstep.harness.adapters.inventory import Inventory, Made, Material, inventory_of
+from lockstep.harness.adapters.inventory_process import serve
+from lockstep.harness.adapters.user_code import Target, own_stack, parse_target
+from lockstep.harness.adapters.user_process import Found, read_header, read_replies, stack_of
+from lockstep.harness.adapters.worker import IMPORT_TIMEOUT, Process, Watch
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.inventory import Inventory, Made, Material, inventory_of
-from lockstep.harness.port import Watch, own_stack, parse_target
-from lockstep.harness.serve import TAIL, Answer
-from lockstep.harness.serve_inventory import serve
-from lockstep.harness.serve_once import Found
-from lockstep.harness.serve_port import Target, read_header, read_replies, stack_of
-from lockstep.harness.worker import IMPORT_TIMEOUT, Process
 
 
 class BuildError(Exception):

@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -18,12 +19,13 @@ from typing import Any, Self
 
 from pebble import ProcessExpired, ProcessPool
 
-from lockstep.harness import serve
-from lockstep.harness.backend import BackendInfo
+from lockstep.harness.adapters import backend_process as serve
+from lockstep.harness.adapters.backend import BackendInfo
+from lockstep.harness.adapters.backend_process import TAIL, Answer
+from lockstep.harness.adapters.transfer import Parcel
+from lockstep.harness.adapters.user_process import read_header
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.parcel import Parcel
-from lockstep.harness.serve import TAIL, Answer
 
 # Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
 IMPORT_TIMEOUT = 300.0
@@ -250,3 +252,47 @@ def _death(exitcode: int | None) -> str:
     if exitcode is None:
         return "its process died"
     return f"its process ended with exit status {exitcode}"
+
+
+MOST_PRINTED = 2**26  # bytes of output that are kept of one list
+
+
+class Watch:
+    """Asks whether a process still gets on: whether the next reply comes in the time that one call may take."""
+
+    def __init__(self, replies: Path, log: Path, timeout: float) -> None:
+        self._replies, self._log, self._timeout = replies, log, timeout
+        self._size, self._since = -1, time.monotonic()
+        self._process: int | None = None
+        self._imported = False
+        self._gone_since: float | None = None
+
+    def __call__(self) -> None:
+        """Look once.
+
+        Raises:
+            TimeoutError: If a call has gone on for too long.
+            ProcessExpired: If the process is gone and nobody has said so: pebble takes exit status 0 for an end.
+        """
+        now = time.monotonic()
+        size = self._replies.stat().st_size
+        if size != self._size:
+            self._size, self._since = size, now
+            if not self._imported:
+                self._process, self._imported = read_header(self._replies)
+        allowed = self._timeout + GRACE if self._imported else IMPORT_TIMEOUT
+        if now - self._since > allowed + (0 if self._process else START_TIMEOUT):
+            raise TimeoutError
+        self._check_alive(now)
+        if self._log.exists() and self._log.stat().st_size > MOST_PRINTED:
+            os.truncate(self._log, 0)
+
+    def _check_alive(self, now: float) -> None:
+        if self._process is None:
+            return
+        try:
+            os.kill(self._process, 0)
+        except ProcessLookupError as error:
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since > GRACE:
+                raise ProcessExpired("gone", code=0) from error

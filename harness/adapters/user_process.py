@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import os
 import pickle
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from faulthandler import dump_traceback_later
+from faulthandler import cancel_dump_traceback_later, dump_traceback_later
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lockstep.harness.port_form import PortError
-from lockstep.harness.serve import TAIL
-from lockstep.harness.serve_port import noticed_stdout, raised, reopen_closed, stack_of, tidy
+from lockstep.harness.adapters.backend_process import TAIL
+from lockstep.harness.adapters.user_code import PortError, raised
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,71 @@ def _with_printed(found: Found, log: Path) -> Found:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode("utf-8", "replace")
     return replace(found, stderr=f"{text}{found.stderr or ''}"[-TAIL:] or None)
+
+
+def stack_of(log: Path) -> Path:
+    """Give the file that gets the stack of a call that hangs."""
+    return log.with_name("stack")
+
+
+def read_header(path: Path) -> tuple[int | None, bool]:
+    """Read how far ``serve`` came before the first call: its process' id, and whether the file was imported."""
+    process, imported, *_ = *islice(_pickled(path), 2), None, None
+    return process, bool(imported)
+
+
+def read_replies(path: Path) -> list[Any]:
+    """Read the replies that ``serve`` wrote, as far as it came."""
+    return list(islice(_pickled(path), 2, None))
+
+
+def _pickled(path: Path) -> Iterator[Any]:
+    # Where the process ended while it wrote, the last one is cut off.
+    with contextlib.suppress(EOFError, pickle.UnpicklingError, FileNotFoundError), path.open("rb") as file:
+        while True:
+            yield pickle.load(file)  # noqa: S301 (from this run's own process)
+
+
+def reopen_closed(log: Path) -> None:
+    """Point stdout and stderr at the log where an earlier call closed them: no other file may get their place."""
+    for descriptor in (1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(log, os.O_WRONLY | os.O_APPEND)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+
+
+class _Stdout(io.TextIOWrapper):
+    """A stdout that knows whether anything was printed."""
+
+    used = False
+
+    def write(self, text: str, /) -> int:
+        self.used = True
+        return super().write(text)
+
+
+def noticed_stdout() -> _Stdout:
+    """Give a stdout that knows whether anything was printed since."""
+    if not isinstance(sys.stdout, _Stdout) or sys.stdout.closed:
+        raw = io.BufferedWriter(io.FileIO(1, "wb", closefd=False))
+        sys.stdout = _Stdout(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.stdout.used = False
+    return sys.stdout
+
+
+_own_process = os.getpid()
+
+
+def tidy() -> None:
+    """Take back what a call may have left behind that strikes later."""
+    if os.getpid() != _own_process:
+        os._exit(0)  # a fork of the port's that came back here: it would answer in this one's place
+    cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # its alarm would end the process between two calls
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed by the port, or replaced
+            stream.flush()

@@ -39,7 +39,7 @@ class Backend(Protocol):
         ...
 
     def run(self, problem: Any) -> Any:
-        """Take a problem (``harness.cases.problem``, ``harness.cases.decoder_problem``), give a ``harness.trace.Trace``.
+        """Take a problem (``harness.cases.problem``, ``harness.cases.decoder_problem``), give a ``harness.adapters.trace.Trace``.
 
         The problem stays as it is.
         """

@@ -1,0 +1,152 @@
+"""Users' model files: which kind a file is, and its network read in a process of its own."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from lockstep.harness.adapters.backend import BackendInfo, read_info
+from lockstep.harness.adapters.backend_process import TAIL, Answer
+from lockstep.harness.adapters.model_process import serve
+from lockstep.harness.adapters.user_code import own_stack, parse_target
+from lockstep.harness.adapters.user_process import Found, read_header, read_replies, stack_of
+from lockstep.harness.adapters.worker import IMPORT_TIMEOUT, Process, Watch
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.weights.model_file import Model, ModelFile
+
+GROUP = "lockstep.models"
+
+
+SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".safetensors": "safetensors"}
+
+
+TAKEN = (
+    "Taken are a .onnx file, a .keras file, FILE.py:FUNCTION that gives an nn.LSTM, the prefix of a TF1 checkpoint, "
+    "and a .safetensors file of a torch state dict"
+)
+
+
+# What is often offered, and how to make of it what is taken.
+HINTS = {
+    ".pt": "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
+    ".pth": "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
+    ".bin": "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
+    ".ckpt": "a checkpoint of TF1 is named by what stands before .index; of one of PyTorch save the state dict by "
+    "safetensors.torch.save_file",
+    ".h5": "load it in Keras, and save it as .keras",
+    ".hdf5": "load it in Keras, and save it as .keras",
+    ".pb": "save the model as .keras, or its variables as a checkpoint",
+    ".tflite": "its weights are quantised or fused: take the model that it was made of",
+    ".npz": "lockstep convert writes it as .safetensors: --to torch",
+}
+
+
+CHECKPOINT_PARTS = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+
+
+class ReadError(Exception):
+    """Reading a file failed, hung, or ended its process: one message, without a traceback."""
+
+
+def find_readers() -> dict[str, BackendInfo]:
+    """Give the readers by kind of file."""
+    return {entry.name: read_info(entry.name, entry.module) for entry in entry_points(group=GROUP)}
+
+
+def parse_model(text: str, prefix: str) -> ModelFile:
+    """Tell which file is meant, and of which kind it is.
+
+    Raises:
+        LockstepError: If it is not there, or none that is taken.
+    """
+    if text.endswith(".py") or ".py:" in text:
+        target = parse_target(text if ":" in text else f"{text}:model")
+        return ModelFile(f"{target.file.name}:{target.function}", "python", str(target.file), target.function, prefix)
+    path = Path(text)
+    checkpoint = Path(CHECKPOINT_PARTS.sub("", text))
+    if checkpoint.with_name(f"{checkpoint.name}.index").is_file():
+        return ModelFile(checkpoint.name, "tf1", str(checkpoint.absolute()), prefix=prefix)
+    if path.is_dir():
+        raise LockstepError(f"{text}: a folder. {TAKEN}.{_checkpoints_in(path)}")
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES and path.is_file():
+        return ModelFile(path.name, SUFFIXES[suffix], str(path.absolute()), prefix=prefix)
+    if not path.exists():
+        raise LockstepError(f"{text}: no such file.{_similar(path)}{'' if suffix in SUFFIXES else f' {TAKEN}.'}")
+    hint = f" Of a {suffix} file: {HINTS[suffix]}." if suffix in HINTS else ""
+    raise LockstepError(f"{text}: not a model that is taken, by its name. {TAKEN}.{hint}")
+
+
+def _checkpoints_in(folder: Path) -> str:
+    found = sorted(path.with_suffix("") for path in folder.glob("*.index"))
+    return f" It holds a checkpoint: name it by its prefix, {found[-1]}." if found else ""
+
+
+def _similar(path: Path) -> str:
+    try:
+        names = sorted(one.name.removesuffix(".index") for one in path.parent.iterdir())
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {path.parent / close[0]}?" if close else ""
+
+
+def _told_apart(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]:
+    """Give files of one name other ones: as the user wrote them, and with their prefixes."""
+    longer = [[file.name for file in files], list(texts)]
+    longer.append([f"{text} [{file.prefix}]" for text, file in zip(texts, files, strict=True)])
+    names = longer[0]
+    for others in longer[1:]:
+        count = Counter(names)
+        names = [other if count[name] > 1 else name for name, other in zip(names, others, strict=True)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise LockstepError(f"--model {twice[0]} is given twice.")
+    return [replace(file, name=name) for file, name in zip(files, names, strict=True)]
+
+
+def _read(file: ModelFile, reader: BackendInfo, timeout: float) -> Model:
+    wanted = (("TF_CPP_MIN_LOG_LEVEL", "3"), *reader.environment)
+    process = Process(tuple((name, value) for name, value in wanted if name not in os.environ))
+    try:
+        found = _found(process, file, reader, timeout)
+    finally:
+        process.close()
+    if found.status == "wrong":
+        raise LockstepError(f"{file.name}: {found.message}")
+    if found.value is None:
+        raise ReadError(f"{file.name}: {found.message.strip().removesuffix(':')}")
+    return found.value
+
+
+def _found(process: Process, file: ModelFile, reader: BackendInfo, timeout: float) -> Found:
+    replies = process.folder / "replies"
+    replies.write_bytes(b"")
+    watch = Watch(replies, process.log, timeout)
+    answer = process.call(serve, (file, reader.module, timeout, replies, process.log), timeout, watch=watch)
+    replied = [one for one in read_replies(replies) if isinstance(one, Found)]
+    return replied[0] if replied else _lost(answer, process, file, timeout)
+
+
+def _lost(answer: Answer | None, process: Process, file: ModelFile, timeout: float) -> Found:
+    """Say what became of a process that gave no answer."""
+    _, imported = read_header(process.folder / "replies")
+    if answer is None:
+        return Found("failed", None, "it ended its process before it was done")
+    stack = stack_of(process.log)
+    hung = stack.read_text(errors="replace") if answer.status == "timeout" and stack.exists() else ""
+    stderr, place = own_stack(f"{answer.stderr or ''}{hung}", Path(file.path))
+    message = answer.message or ""
+    if answer.status == "timeout":
+        message = f"not done after {timeout if imported else IMPORT_TIMEOUT:g} s"
+    if answer.status == "crashed" and "exit status" in message:
+        message += " (does it call os._exit?)" if file.function else ""
+    where = "" if imported else "while its framework was imported: "
+    return Found("failed", None, f"{where}{message}{place}", stderr[-TAIL:] or None)

@@ -1,0 +1,196 @@
+"""A user's own file: which function of it is meant, how it is imported, and what is told where it fails."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from msgspec import Struct
+
+from lockstep.harness.adapters.backend_process import TAIL
+from lockstep.harness.errors import LockstepError, unknown
+
+
+class PortError(Exception):
+    """Why a call of a port gave no trace: a message, a status, and what goes to stderr."""
+
+    def __init__(self, message: str, status: str = "failed", stderr: str | None = None) -> None:
+        """Take what a reply is made of."""
+        super().__init__(message)
+        self.status, self.stderr = status, stderr
+
+
+MOST_TEXT = 500  # characters of an exception
+
+
+def text_of(error: BaseException) -> str:
+    """Give the text of an exception of the user's own, at most its beginning: TensorFlow's fill pages."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 (making it is the user's code too)
+        return "(its text cannot be made)"
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """Give the first line of an exception's text: frameworks' fill pages."""
+    return text_of(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+_HARNESS = str(Path(__file__).parents[1])
+
+
+class Target(Struct, frozen=True):
+    """Which function of which file."""
+
+    file: Path
+    function: str
+
+
+def import_file(file: Path) -> ModuleType:
+    """Import a user's file as if it were run as a script, though not as ``__main__``."""
+    name, root = _module_name(file)
+    sys.path[:0] = dict.fromkeys([str(file.parent), str(root)])
+    try:
+        if "." in name:
+            importlib.import_module(name.rpartition(".")[0])
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None  # as for every .py
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and pickle look a module up by its name
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        raise _import_error(error, file) from error
+    return module
+
+
+def _module_name(file: Path) -> tuple[str, Path]:
+    """Give the name under which a file is imported, and the folder that name begins at.
+
+    A file in a package keeps its full name, so that its relative imports work.
+    """
+    root, parts = file.parent, [file.stem]
+    while (root / "__init__.py").exists() and root.name.isidentifier():
+        parts.insert(0, root.name)
+        root = root.parent
+    name = ".".join(parts)
+    return (f"port_{name}" if name in sys.modules and len(parts) == 1 else name), root
+
+
+def _import_error(error: BaseException, file: Path) -> PortError:
+    place = _place(error, file)
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        text = f": {error.text.strip()}" if error.text else ""
+        return PortError(f"{file.name}, line {error.lineno}: {type(error).__name__}: {error.msg}{text}")
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return PortError(
+            f"importing it needs {error.name}{place}, which is neither beside it nor installed for {sys.executable}",
+            stderr=_traceback(error),
+        )
+    return raised("importing it", error, file)
+
+
+def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> PortError:
+    """Say what was raised, where in the user's file, and what may help."""
+    place, text = _place(error, file), text_of(error)
+    if isinstance(error, SystemExit):
+        hint = 'guard what runs as a script by `if __name__ == "__main__":`' if "import" in what else "return instead"
+        return PortError(f"{what} called sys.exit({text}){place}: {hint}", stderr=_traceback(error))
+    if isinstance(error, EOFError):
+        hint = " (a port has no standard input)"
+    elif "relative import" in text and isinstance(error, ImportError):
+        hint = " (its folder has no __init__.py: import what lies beside it by its plain name)"
+    return PortError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
+
+
+def _place(error: BaseException, file: Path | None) -> str:
+    """Say which line of the user's file an exception passed last."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == str(file)]
+    return f" in {frames[-1].filename.rpartition(os.sep)[2]}, line {frames[-1].lineno}" if frames else ""
+
+
+def _traceback(error: BaseException) -> str:
+    """Give an exception's traceback from where our own frames end."""
+    own: TracebackType | None = error.__traceback__
+    while own is not None and _is_ours(own.tb_frame.f_code.co_filename):
+        own = own.tb_next
+    return "".join(traceback.format_exception(type(error), error, own))[-TAIL:]
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith((_HARNESS, "<frozen importlib"))
+
+
+def parse_target(text: str) -> Target:
+    """Read ``FILE.py:FUNCTION``; the function may be left out where the file defines ``port``.
+
+    Raises:
+        LockstepError: If it is none, there is no such file, or the file defines no such function.
+    """
+    path, _, function = (text, "", "port") if text.endswith(".py") else text.rpartition(":")
+    file = Path(path)
+    if file.suffix != ".py" or not function.isidentifier():
+        hint = " Save the notebook's function in a .py file." if ".ipynb" in text else ""
+        raise LockstepError(f'"{text}" is no target: write FILE.py:FUNCTION, such as lstm.py:port.{hint}')
+    if not file.is_file():
+        raise LockstepError(f"{file}: no such file.{_similar_file(file)}")
+    defined = list(dict.fromkeys(_defined(_parsed(file))))
+    functions = list(dict.fromkeys(name for name, is_function in defined if is_function))
+    # A star import may define anything.
+    if not {function, "*"} & {name for name, _ in defined}:
+        hint = f" Name one of them: {file}:{functions[0]}." if text.endswith(".py") and functions else ""
+        raise LockstepError(f"{file}: {unknown('function', function, functions)}{hint}")
+    return Target(file.absolute(), function)
+
+
+def own_stack(printed: str, file: Path) -> tuple[str, str]:
+    """Cut our own frames from the stack that a dying process printed; say where in the user's file it was."""
+    found = re.search(rf'File "{re.escape(str(file))}", line (\d+) in (\S+)', printed)
+    place = f", in {file.name}, line {found[1]}, in {found[2]}" if found else ""
+    ours = printed.find(f'  File "{_HARNESS}{os.sep}', found.start()) if found else -1
+    return (printed[:ours] if ours >= 0 else printed), place
+
+
+def _parsed(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        where = f"{file}, line {error.lineno}" if error.lineno else str(file)
+        raise LockstepError(f"{where}: not valid Python: {error.msg}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise LockstepError(f"{file}: cannot be read: {error}.") from error
+
+
+def _defined(node: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Give the names that a file's top level binds, and whether each is a function defined there."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name, not isinstance(node, ast.ClassDef)
+            return
+        case ast.Import() | ast.ImportFrom():
+            for alias in node.names:
+                yield alias.asname or alias.name.partition(".")[0], False
+        case ast.Name(ctx=ast.Store()):
+            yield node.id, False
+    for child in ast.iter_child_nodes(node):
+        yield from _defined(child)
+
+
+def _similar_file(file: Path) -> str:
+    try:
+        names = sorted(path.name for path in file.parent.glob("*.py"))
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(file.name, names, n=1)
+    return f" Did you mean {file.parent / close[0]}?" if close else ""
