@@ -12,7 +12,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.compare import limit_for
 from lockstep.harness.diagnose import diagnose_runs, unexplained
 from lockstep.harness.observation import Observation
-from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems, judge_answer
 from lockstep.harness.variations import explain

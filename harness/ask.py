@@ -7,7 +7,7 @@ from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.anatomy import Anatomy, anatomy
 from lockstep.harness.errors import BackendError, LockstepError, unknown
-from lockstep.harness.port import Port
+from lockstep.harness.ports.port import Port
 from lockstep.harness.subject import BackendSubject, PortSubject
 from lockstep.harness.weights.dialects import TWO_BIASES
 

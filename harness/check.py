@@ -33,7 +33,7 @@ from lockstep.harness.execution import CANONICAL
 from lockstep.harness.measure.precision import measure_precision, narrow
 from lockstep.harness.measure.use import T, scales, unused_at
 from lockstep.harness.observation import Observation
-from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems

@@ -14,7 +14,7 @@ from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.execution import GATES
-from lockstep.harness.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port, Reply
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

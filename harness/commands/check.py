@@ -60,7 +60,7 @@ def check(
     from lockstep.harness.check import cases_of, check, rerun_of
     from lockstep.harness.handover import Wanted, hand_over
     from lockstep.harness.place import place_of_function
-    from lockstep.harness.port import Port, is_decoder_port
+    from lockstep.harness.ports.port import Port, is_decoder_port
     from lockstep.harness.results import Results
     from lockstep.harness.run import environment
     from lockstep.harness.terminal import advance, progress, show_check

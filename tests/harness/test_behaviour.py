@@ -7,7 +7,7 @@ from faulty_lstm import make_port
 from lstm_cases import make_case
 
 from lockstep.harness.check import check
-from lockstep.harness.port import LocalPort
+from lockstep.harness.ports.port import LocalPort
 
 right = make_port()
 CASES = [

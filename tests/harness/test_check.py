@@ -13,7 +13,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.diagnose import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.port import LocalPort
+from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.results import Diagnosis
 
 NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}

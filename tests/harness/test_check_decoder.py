@@ -19,7 +19,7 @@ from lockstep.harness.check_decoder import as_given, check_decoder
 from lockstep.harness.compare import limit_for
 from lockstep.harness.fixture import assert_agrees
 from lockstep.harness.observation import Observation
-from lockstep.harness.port import LocalPort, is_decoder_port
+from lockstep.harness.ports.port import LocalPort, is_decoder_port
 from lockstep.harness.results import RunResult
 from lockstep.harness.run import Problems, Seen, judge_trace, run_cases
 from lockstep.harness.terminal import show_check

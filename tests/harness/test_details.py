@@ -35,7 +35,7 @@ from lockstep.harness.details import (
 )
 from lockstep.harness.features import DECODER_FEATURES, FEATURES
 from lockstep.harness.observation import Observation
-from lockstep.harness.port import LocalPort
+from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.record import judge_files
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import ExpectedTensor

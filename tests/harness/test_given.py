@@ -14,9 +14,9 @@ from port_answers import answers
 
 from lockstep.harness.adapters.user_code import PortError
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.foreign import as_array
-from lockstep.harness.given import Form, Given
-from lockstep.harness.port import LocalPort
+from lockstep.harness.ports.arguments import Form, Given
+from lockstep.harness.ports.framework_arrays import as_array
+from lockstep.harness.ports.port import LocalPort
 
 
 def make_problem(**settings):

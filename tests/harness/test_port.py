@@ -17,12 +17,12 @@ import pytest
 from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lockstep.harness import port as port_module
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.compare import compare, limit_for
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.port import LocalPort, Port, Target, port_of
+from lockstep.harness.ports import port as port_module
+from lockstep.harness.ports.port import LocalPort, Port, Target, port_of
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import forward
 from lockstep.harness.results import RunResult, judge
@@ -629,5 +629,5 @@ def test_a_local_port_tells_what_it_raises_and_lets_ctrl_c_through():
 
 
 def test_importing_ports_imports_no_framework():
-    code = "import sys, harness.port; print(sorted({'torch', 'jax', 'tensorflow'} & set(sys.modules)))"
+    code = "import sys, harness.ports.port; print(sorted({'torch', 'jax', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

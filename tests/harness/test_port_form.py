@@ -8,7 +8,7 @@ import pytest
 from lstm_cases import make_case
 
 from lockstep.harness.adapters.user_code import PortError
-from lockstep.harness.port_form import arguments_of, call_of, check_fit, results_of
+from lockstep.harness.ports.signature import arguments_of, call_of, check_fit, results_of
 
 PLAIN = make_case()
 LENGTHS = make_case(lengths=(3, 5))

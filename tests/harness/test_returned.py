@@ -13,7 +13,7 @@ from port_answers import answers
 from lockstep.harness.adapters.user_code import PortError
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import tensors_of
-from lockstep.harness.returned import read_returned
+from lockstep.harness.ports.outputs import read_returned
 
 NETWORK = {"num_layers": 3, "direction": "bidirectional", "initial_state": "probe"}
 PROJECTED = {"proj_size": 2, "peephole": True, "initial_state": "probe"}

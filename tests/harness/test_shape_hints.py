@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lstm_cases import make_case
 
-from lockstep.harness.shape_hints import input_hint, shape_hint, state_hint, weight_hint
+from lockstep.harness.ports.shape_errors import input_hint, shape_hint, state_hint, weight_hint
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from lockstep.harness.adapters.user_process import read_header, read_replies, st
 from lockstep.harness.adapters.worker import IMPORT_TIMEOUT, Process, Watch
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError, unknown
-from lockstep.harness.foreign import ARRAYS
-from lockstep.harness.given import Form
-from lockstep.harness.port_form import is_decoder
-from lockstep.harness.serve_port import Calls, Reply, parameters_of, serve
+from lockstep.harness.ports.arguments import Form
+from lockstep.harness.ports.framework_arrays import ARRAYS
+from lockstep.harness.ports.port_process import Calls, Reply, serve
+from lockstep.harness.ports.signature import is_decoder, parameters_of
 from lockstep.harness.weights.dialects import DIALECTS
 
 __all__ = ["ARRAYS", "LocalPort", "Port", "Reply", "Target", "parse_target", "port_of"]

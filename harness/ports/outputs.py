@@ -13,9 +13,9 @@ from lockstep.harness.adapters.user_code import PortError
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Array, dtype_of
 from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
-from lockstep.harness.foreign import SLIPS, as_array
-from lockstep.harness.port_form import results_by_name, results_of
-from lockstep.harness.shape_hints import Shape, decoder_hint, input_hint, shape_hint, state_hint, weight_hint
+from lockstep.harness.ports.framework_arrays import SLIPS, as_array
+from lockstep.harness.ports.shape_errors import Shape, decoder_hint, input_hint, shape_hint, state_hint, weight_hint
+from lockstep.harness.ports.signature import results_by_name, results_of
 
 # The tensors of a trace by the names they have in a result; W, R, b, P and p are those of each lane.
 KINDS = {

@@ -24,9 +24,9 @@ from lockstep.harness.adapters.user_code import PortError, Target, import_file, 
 from lockstep.harness.adapters.user_process import _Stdout, noticed_stdout, reopen_closed, stack_of, tidy
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
-from lockstep.harness.given import Form, Given
-from lockstep.harness.port_form import Parameters, arguments_of, check_fit
-from lockstep.harness.returned import read_returned
+from lockstep.harness.ports.arguments import Form, Given
+from lockstep.harness.ports.outputs import read_returned
+from lockstep.harness.ports.signature import arguments_of, check_fit, parameters_of
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,6 @@ def _hint(error: BaseException, problem: AnyProblem) -> str:
     if "list" in text and not problem.case.lstm.single:
         return " (here weights is a list over layers of a list over directions of dicts)"
     return " (here weights is a dict)" if "string ind" in text and problem.case.lstm.single else ""
-
-
-def parameters_of(function: Callable[..., Any]) -> Parameters | None:
-    """Give a function's parameters; None where they are not known."""
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):  # of a function compiled from another language
-        return None
 
 
 def _match_jax(dtype: str) -> None:

@@ -10,7 +10,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Arrays, Problem, Weights
 from lockstep.harness.errors import ConvertError
-from lockstep.harness.foreign import differs, maker
+from lockstep.harness.ports.framework_arrays import differs, maker
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter
 from typing import Any
 
@@ -157,3 +158,11 @@ def _by_position(parameters: Parameters) -> bool:
     behind = _positional(parameters)[len(ARGUMENTS) : len(ARGUMENTS) + len(COTANGENTS)]
     named = set(COTANGENTS) & parameters.keys()
     return behind == list(COTANGENTS) or (not named and _has(parameters, Parameter.VAR_POSITIONAL))
+
+
+def parameters_of(function: Callable[..., Any]) -> Parameters | None:
+    """Give a function's parameters; None where they are not known."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of a function compiled from another language
+        return None
