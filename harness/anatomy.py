@@ -16,6 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnose import MEASURED_MAP, chosen, confirmed
 from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
 from lockstep.harness.faults import FAMILIES
@@ -27,7 +28,6 @@ from lockstep.harness.observation import Observation
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.refine import refined
-from lockstep.harness.results import Diagnosis
 from lockstep.harness.search import Explanation, Search
 from lockstep.harness.subject import Subject, posed
 from lockstep.harness.text import number

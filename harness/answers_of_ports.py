@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from lockstep.harness.adapters.backend_process import Answer
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnose import diagnose_runs, unexplained
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort, Port, Reply
-from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems, judge_answer
 from lockstep.harness.variations import explain
 

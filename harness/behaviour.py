@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.execution import CANONICAL
 from lockstep.harness.faults import FAMILIES
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.results import Diagnosis
 from lockstep.harness.text import number
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.tell import tell
 
 if TYPE_CHECKING:
-    from lockstep.harness.results import Limit
+    from lockstep.harness.comparison.results import Limit
 
 
 def check_positive(**options: float | None) -> None:

@@ -16,6 +16,7 @@ from lockstep.harness.behaviour import behaviour, differs_by_step, dropped, made
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check_decoder import check_decoder
+from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.counterfactual import with_counterfactuals
 from lockstep.harness.diagnose import (
     MEASURED_MAP,
@@ -35,7 +36,6 @@ from lockstep.harness.measure.use import T, scales, unused_at
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems
 from lockstep.harness.subject import PortSubject
 from lockstep.harness.weights.dialects import TWO_BIASES

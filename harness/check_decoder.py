@@ -12,10 +12,10 @@ from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, obs
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import dtype_of
+from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.counterfactual import with_counterfactuals
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.attention import expect_decoder
-from lockstep.harness.results import Diagnosis, Limit, RunResult
 from lockstep.harness.run import Problems
 from lockstep.harness.sharing import diagnosis_of, unshared
 

@@ -14,12 +14,12 @@ from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.execution import CANONICAL, Execution
 from lockstep.harness.interpret import interpret
 from lockstep.harness.observation import Observation
 from lockstep.harness.reference.curves import sigmoid
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
-from lockstep.harness.results import Diagnosis, RunResult
 from lockstep.harness.search import Explanation, Search
 from lockstep.harness.text import number
 from lockstep.harness.variations import explain

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.check import cases_of, check
+from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.limits import Settings, find_settings
 from lockstep.harness.messages import check_text, first_diverging, text_of
 from lockstep.harness.ports.port import is_decoder_port, port_of
-from lockstep.harness.results import Results, RunResult
 from lockstep.harness.run import environment
 from lockstep.harness.text import printable
 

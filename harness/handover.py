@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lockstep.harness.comparison.results import Results
 from lockstep.harness.console import console_beside, error_console
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output import check_outputs, write_json, write_outputs
 from lockstep.harness.place import Places
-from lockstep.harness.results import Results
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lockstep.harness.defaults import TIMEOUT
 from lockstep.harness.errors import LockstepError
 
 if TYPE_CHECKING:
-    from lockstep.harness.results import Limit
+    from lockstep.harness.comparison.results import Limit
 
 FILE, TABLE = "pyproject.toml", "[tool.lockstep]"
 KEYS = ("limit", "timeout")
@@ -37,7 +37,7 @@ class Settings:
 
     def limit_or(self, option: float | None) -> Limit | None:
         """Give the limit of an option, else the project's; None leaves it to each case."""
-        from lockstep.harness.results import Limit
+        from lockstep.harness.comparison.results import Limit
 
         if option is not None:
             return Limit("option", sigma=option)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lockstep.harness.adequacy import Adequacy
     from lockstep.harness.anatomy import Anatomy
-    from lockstep.harness.results import Diagnosis, Difference, RunResult, TensorResult
+    from lockstep.harness.comparison.results import Diagnosis, Difference, RunResult, TensorResult
 
 
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died

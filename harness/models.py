@@ -24,9 +24,9 @@ from lockstep.harness.cases.array_file import save_safetensors
 from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.find import FoundCase
 from lockstep.harness.cases.problem import dtype_of
+from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnose import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.results import Diagnosis, RunResult
 from lockstep.harness.run import run_cases
 from lockstep.harness.text import number
 from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences

@@ -18,12 +18,12 @@ from typing import Any
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.info import case_info
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.defaults import JOBS
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.fixture import assert_agrees, check_numbers
 from lockstep.harness.limits import find_settings
-from lockstep.harness.results import Results, RunResult
 from lockstep.harness.run import Problems, environment, judge_trace, run_cases
 from lockstep.harness.selection import select
 

@@ -8,8 +8,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from lockstep.harness.comparison.results import Results, encode, encode_results
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.results import Results, encode, encode_results
 
 GROUP = "lockstep.reports"
 

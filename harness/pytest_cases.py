@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lockstep.harness.adapters.backend import BackendInfo
     from lockstep.harness.adapters.worker import Worker
     from lockstep.harness.cases.case import Case
+    from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.findings import Finding
-    from lockstep.harness.results import RunResult
     from lockstep.harness.run import Problems
 
 
@@ -188,7 +188,7 @@ class _Runner:
         Raises:
             LockstepError: If the case cannot be run.
         """
-        from lockstep.harness.compare import limit_for
+        from lockstep.harness.comparison.compare import limit_for
         from lockstep.harness.diagnose import UNEXPLAINED
         from lockstep.harness.run import Seen, as_known, judge_answer, measurable
 

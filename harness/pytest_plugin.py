@@ -26,7 +26,7 @@ from lockstep.harness.pytest_results import SETTINGS, Gatherer, are_written, at_
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
-    from lockstep.harness.results import Results
+    from lockstep.harness.comparison.results import Results
 
 _LSTM_TABLE = re.compile(rb"^\s*\[\s*lstm\s*\]", re.MULTILINE)
 

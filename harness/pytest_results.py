@@ -20,8 +20,8 @@ from lockstep.harness.errors import LockstepError
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
     from lockstep.harness.cases.info import CaseInfo
+    from lockstep.harness.comparison.results import Results, RunResult
     from lockstep.harness.limits import Settings
-    from lockstep.harness.results import Results, RunResult
 
 PREFIX = "lockstep_"  # of properties
 
@@ -48,7 +48,7 @@ def are_written(config: pytest.Config) -> bool:
 
 def take(item: pytest.Item, runs: Sequence[RunResult], cases: dict[str, CaseInfo]) -> None:
     """Keep what a test found for its report, and tell it in the properties of all its reports from here on."""
-    from lockstep.harness.results import Results
+    from lockstep.harness.comparison.results import Results
 
     all_runs = item.stash.setdefault(_ALL, {})
     all_runs.update({(run.case, run.backend): run for run in runs})
@@ -63,7 +63,7 @@ def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
     found = item.stash.get(_FOUND, None)
     if found is None:
         return
-    from lockstep.harness.results import encode_results
+    from lockstep.harness.comparison.results import encode_results
 
     report.lockstep_results = encode_results(found).decode()  # type: ignore[attr-defined]
     del item.stash[_FOUND]  # each phase of a test has a report, and a fixture may check as well
@@ -105,7 +105,7 @@ def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) 
     note = _note_of_worker(item.config)
     if note is not None:
         from lockstep.harness.cases.info import case_info
-        from lockstep.harness.results import Results, RunResult, encode_results
+        from lockstep.harness.comparison.results import Results, RunResult, encode_results
 
         runs = [
             RunResult(case=one.name, backend=backend, status="crashed", timesteps=one.run.timesteps, rerun=rerun)
@@ -167,8 +167,8 @@ class Gatherer:
         """Say of a test whose xdist worker died what it was at; xdist itself then hands the report on."""
         if self._notes is None:
             return
+        from lockstep.harness.comparison.results import Results, decode_results, encode_results
         from lockstep.harness.messages import headline
-        from lockstep.harness.results import Results, decode_results, encode_results
 
         note = Path(self._notes.name, report.node.gateway.id)
         try:
@@ -195,7 +195,7 @@ class Gatherer:
         """Take the results of a test; of a test that is run again the last ones count."""
         encoded = getattr(report, "lockstep_results", None)
         if encoded and self._wanted:
-            from lockstep.harness.results import decode_results
+            from lockstep.harness.comparison.results import decode_results
 
             found = decode_results(encoded.encode(), report.nodeid)
             self._found |= {(run.case, run.backend): run for run in found.runs}
@@ -205,8 +205,8 @@ class Gatherer:
         """Write what there is, also of a session that was broken off."""
         if not self._wanted:
             return
+        from lockstep.harness.comparison.results import Results
         from lockstep.harness.output import write_outputs
-        from lockstep.harness.results import Results
         from lockstep.harness.run import environment
 
         runs = [self._found[key] for key in sorted(self._found)]

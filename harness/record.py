@@ -12,9 +12,10 @@ from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.adapters.trace import Recorded, check_same_problem, load_trace, save_trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import CaseInfo, case_info
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import Limit, RunResult, load_results
 from lockstep.harness.errors import LockstepError, TraceError
-from lockstep.harness.results import Limit, RunResult, judge, load_results
 from lockstep.harness.run import Problems, Seen, answers, environment, judge_trace
 
 

@@ -22,10 +22,12 @@ from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import VALUES, Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
-from lockstep.harness.compare import check_golden, compare, compare_steps, limit_for
+from lockstep.harness.comparison.compare import check_golden, compare, compare_steps, limit_for
+from lockstep.harness.comparison.details import details_of
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.counterfactual import with_counterfactuals
 from lockstep.harness.defaults import JOBS, TIMEOUT
-from lockstep.harness.details import details_of
 from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.findings import known
@@ -35,7 +37,6 @@ from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened
 from lockstep.harness.reference.undetermined import notes_of, without_room
-from lockstep.harness.results import Diagnosis, Limit, RunResult, judge
 
 SMALL = 10_000  # numbers in a trace that is kept although it agrees
 

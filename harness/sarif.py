@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lockstep.harness.comparison.results import Diagnosis, Results, RunResult
 from lockstep.harness.findings import KINDS, Finding, findings
 from lockstep.harness.messages import text_of
 from lockstep.harness.place import Place, Places
-from lockstep.harness.results import Diagnosis, Results, RunResult
 from lockstep.harness.text import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -104,7 +104,7 @@ def _result(run: RunResult, rules: list[str], place: Place | None) -> Json:
 
 
 def _properties(run: RunResult) -> Json:
-    """Give the numbers of a result; those that are not finite are written as ``harness.results.encode`` does."""
+    """Give the numbers of a result; those that are not finite are written as ``harness.comparison.results.encode`` does."""
     told: Json = {"case": run.case, "backend": run.backend, "status": run.status, "limit": run.limit and str(run.limit)}
     if run.tensors:
         name, worst = max(run.tensors.items(), key=lambda item: item[1].worst.sigma)

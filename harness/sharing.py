@@ -18,8 +18,8 @@ import numpy as np
 from lockstep.harness.attention_faults import QUESTION, sharing_fix
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
 from lockstep.harness.cases.problem import Array
+from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.ports.port import LocalPort, Port, Reply
-from lockstep.harness.results import Diagnosis
 
 STEPS = 4  # as many as tell "not at the first" from "not at any other"
 SHUT = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32

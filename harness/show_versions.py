@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockstep.harness.comparison.results import Difference
 from lockstep.harness.messages import headline, text_of
-from lockstep.harness.results import Difference
 from lockstep.harness.text import number, printable
 from lockstep.harness.versions import Pair, Pairs, Versions
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from lockstep.harness.anatomy import Anatomy
     from lockstep.harness.cases.case import Case
     from lockstep.harness.check import Checked
+    from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.findings import Finding
-    from lockstep.harness.results import RunResult
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 

@@ -21,6 +21,7 @@ from lockstep.harness.attention_faults import DecoderFault, decoder_faults
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import FORWARD, WEIGHT_STEPS, WEIGHT_SUMS, Lane, kind_of, lanes, name_of
+from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.execution import GATES
 from lockstep.harness.observation import Observation
 from lockstep.harness.reference.activations import ACTIVATIONS
@@ -28,7 +29,6 @@ from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import RIGHT, Way, expect_network
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
-from lockstep.harness.results import Diagnosis
 
 Array = NDArray[Any]
 AMPLIFIED = 100  # times the limit: up to there it is looked whether rounding is amplified

@@ -18,11 +18,12 @@ from threadpoolctl import threadpool_limits
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.trace import Recorded, Trace, check_same_problem, load_trace
 from lockstep.harness.cases.case import Case
-from lockstep.harness.compare import compare, limit_for
+from lockstep.harness.comparison.compare import compare, limit_for
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.errors import LockstepError, TraceError
 from lockstep.harness.record import judge_files
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.results import Limit, RunResult, judge
 from lockstep.harness.run import Problems, as_known
 
 # Two recordings that are wrong are wrong alike if they are this much closer to each other than to what is right.

@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from lockstep.harness.cases.decoder_problem import DecoderProblem
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.cases.problem import Problem
+    from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, load_results
     from lockstep.harness.errors import LockstepError
     from lockstep.harness.fixture import assert_agrees
     from lockstep.harness.notebook import check, compare, run
     from lockstep.harness.reference.expect import expect
-    from lockstep.harness.results import Diagnosis, Results, RunResult, load_results
     from lockstep.harness.weights.convert import convert
 
 _HOMES = {
     "Case": "harness.cases.case",
     "DecoderProblem": "harness.cases.decoder_problem",
-    "Diagnosis": "harness.results",
+    "Diagnosis": "harness.comparison.results",
     "LockstepError": "harness.errors",
     "Parameter": "harness.adapters.trace",
     "Problem": "harness.cases.problem",
-    "Results": "harness.results",
-    "RunResult": "harness.results",
+    "Results": "harness.comparison.results",
+    "RunResult": "harness.comparison.results",
     "Stopwatch": "harness.adapters.trace",
     "Trace": "harness.adapters.trace",
     "assert_agrees": "harness.fixture",
@@ -40,7 +40,7 @@ _HOMES = {
     "find_backends": "harness.adapters.backend",
     "find_cases": "harness.cases.find",
     "load_case": "harness.cases.case",
-    "load_results": "harness.results",
+    "load_results": "harness.comparison.results",
     "run": "harness.notebook",
 }
 

@@ -6,8 +6,8 @@ import re
 
 from lockstep.harness.cases.info import CaseInfo
 from lockstep.harness.cases.tensors import kind_of
+from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.messages import text_of
-from lockstep.harness.results import RunResult
 from lockstep.harness.text import printable
 
 TITLES = {

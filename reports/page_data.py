@@ -6,7 +6,7 @@
                 "pairs": {"backends", "sigma", "of"} or null, "shared": [base64 ..], "runs": [run ..]}]}
 
 A run names its backend by index (``"b"``). Numbers that are not finite are the strings "NaN", "Infinity", "-Infinity".
-Arrays of details are those of ``harness.results.Detail``, but that of ``"expected"`` and ``"noise"`` each place has one
+Arrays of details are those of ``harness.comparison.results.Detail``, but that of ``"expected"`` and ``"noise"`` each place has one
 of its own, which is named by its index in the case's ``"shared"``: runs have them in common. What a run or a tensor has
 not (null, false, or empty) is left out; ``templates/data.js`` fills it in for runs.
 
@@ -25,8 +25,8 @@ import msgspec
 from msgspec.structs import replace
 
 from lockstep.harness.cases.info import CaseInfo
+from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.messages import text_of
-from lockstep.harness.results import Results, RunResult
 from lockstep.harness.text import printable
 from lockstep.reports.markdown import as_markdown
 from lockstep.reports.page_details import Shared, details_of_run, pairs_of

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.details import packed, unpacked
-from lockstep.harness.results import Detail, RunResult
+from lockstep.harness.comparison.details import packed, unpacked
+from lockstep.harness.comparison.results import Detail, RunResult
 from lockstep.reports.page_room import Room, kept_places, rounded_errors, rounded_heat, rounded_noise, shows_details
 from lockstep.reports.page_tensors import number_of
 

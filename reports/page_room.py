@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.harness.details import code_of
-from lockstep.harness.results import Results, RunResult
+from lockstep.harness.comparison.details import code_of
+from lockstep.harness.comparison.results import Results, RunResult
 
 Array = NDArray[Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lockstep.harness.cases.tensors import BACKWARD, TIMED, kind_of
-from lockstep.harness.results import Difference, RunResult, TensorResult
+from lockstep.harness.comparison.results import Difference, RunResult, TensorResult
 from lockstep.reports.page_room import Room
 
 Json = dict[str, Any]

@@ -15,11 +15,12 @@ from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import Tensor, kind_of, tensors_of
-from lockstep.harness.compare import compare, limit_for
-from lockstep.harness.details import details_of, packed, unpacked
+from lockstep.harness.comparison.compare import compare, limit_for
+from lockstep.harness.comparison.details import details_of, packed, unpacked
+from lockstep.harness.comparison.judge import first_beyond, judge
+from lockstep.harness.comparison.results import Diagnosis, Local, Results, RunResult
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
-from lockstep.harness.results import Diagnosis, Local, Results, RunResult, first_beyond, judge
 
 GIVEN = {"h", "c", "h_n", "c_n", "dx", "dW", "dR", "db", "dh0", "dc0"}  # what these backends expose
 FORMS = (

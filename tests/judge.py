@@ -5,8 +5,8 @@ from __future__ import annotations
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.compare import limit_for
-from lockstep.harness.results import RunResult
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.run import Problems, judge_trace
 
 

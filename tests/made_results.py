@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from lockstep.harness.results import Diagnosis, Difference, First, Limit, PerTimestep, Results, RunResult, TensorResult
+from lockstep.harness.comparison.results import (
+    Diagnosis,
+    Difference,
+    First,
+    Limit,
+    PerTimestep,
+    Results,
+    RunResult,
+    TensorResult,
+)
 
 HOSTILE = "`x`|<script>alert(1)</script>\n::error::no\x1b[31m\u202e\ud800[b](c)%0A,:" + "long" * 100
 EXPLAINED = Diagnosis(

@@ -7,7 +7,16 @@ from typing import Any
 
 from lockstep.harness.adapters.trace import Parameter
 from lockstep.harness.cases.info import CaseInfo
-from lockstep.harness.results import Diagnosis, Difference, First, Limit, PerTimestep, Results, RunResult, TensorResult
+from lockstep.harness.comparison.results import (
+    Diagnosis,
+    Difference,
+    First,
+    Limit,
+    PerTimestep,
+    Results,
+    RunResult,
+    TensorResult,
+)
 
 LIMIT = Limit("derived", sigma=10.0)
 

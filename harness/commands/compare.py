@@ -45,9 +45,9 @@ def compare(
     if against is not None:
         return _compare_recordings(file, against, wanted, case=case, limit=limit)
     from lockstep.harness.cases.find import find_cases
+    from lockstep.harness.comparison.results import Results
     from lockstep.harness.place import places_of_shipped
     from lockstep.harness.record import judge_files
-    from lockstep.harness.results import Results
     from lockstep.harness.run import environment
 
     check_positive(limit=limit)

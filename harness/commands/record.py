@@ -24,10 +24,10 @@ def record(
     quiet: Quiet = False,
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
+    from lockstep.harness.comparison.results import Results, exit_status
     from lockstep.harness.messages import text_of
     from lockstep.harness.output import check_outputs, write_json
     from lockstep.harness.record import record_cases
-    from lockstep.harness.results import Results, exit_status
     from lockstep.harness.run import environment
     from lockstep.harness.selection import asked_for
     from lockstep.harness.terminal import advance, plain, progress

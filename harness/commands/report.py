@@ -21,9 +21,9 @@ def report(
     details: Details = False,
 ) -> int:
     """Make the HTML report of saved results, of this command's or of pytest's; or what other tools show of them."""
+    from lockstep.harness.comparison.results import load_results
     from lockstep.harness.handover import Wanted, hand_over
     from lockstep.harness.place import places_of_shipped
-    from lockstep.harness.results import load_results
 
     if html is None and sarif is None and not github:
         html = Path("lockstep-report")

@@ -29,9 +29,9 @@ from lockstep.harness.tell import FAILED, INTERRUPTED, complain
 if TYPE_CHECKING:
     from lockstep.harness.adapters.backend import BackendInfo
     from lockstep.harness.cases.find import FoundCase
+    from lockstep.harness.comparison.results import Limit as LimitAsked
+    from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.handover import Wanted
-    from lockstep.harness.results import Limit as LimitAsked
-    from lockstep.harness.results import RunResult
 
 
 def run(
@@ -128,9 +128,9 @@ def _conclude(
 ) -> int:
     """Hand over what ran; where it is less than what was to run, somebody interrupted it."""
     from lockstep.harness.cases.info import case_info
+    from lockstep.harness.comparison.results import Results
     from lockstep.harness.handover import hand_over_as_table
     from lockstep.harness.place import Place
-    from lockstep.harness.results import Results
 
     infos = {one.case.name: case_info(one.case) for one in found}
     results = Results(environment=environment, runs=runs, cases=infos)

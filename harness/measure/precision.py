@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.faults import FAMILIES
-from lockstep.harness.results import Diagnosis
 from lockstep.harness.subject import Subject, posed
 
 Array = NDArray[Any]

@@ -14,7 +14,7 @@ from timing import in_turn
 from lockstep.backends import numpy_loop
 from lockstep.harness.cases.problem import Array, Problem
 from lockstep.harness.cases.tensors import PER_TIMESTEP
-from lockstep.harness.compare import limit_for, measure
+from lockstep.harness.comparison.compare import limit_for, measure
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import ExpectedTensor
 

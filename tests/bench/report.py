@@ -12,7 +12,7 @@ from statistics import median
 from figures import Figure, duration
 from timing import HERE, seconds
 
-from lockstep.harness.results import Results
+from lockstep.harness.comparison.results import Results
 
 sys.path.append(str(HERE.parent))  # where the made-up results are
 

@@ -11,10 +11,10 @@ import lockstep.harness.check as check_module
 from lockstep.harness.cases.find import shipped
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check import cases_of, check, left_out
+from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnose import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.ports.port import LocalPort
-from lockstep.harness.results import Diagnosis
 
 NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}
 EVERYTHING = {**NETWORK, "proj_size": 2, "peephole": True, "cell_clip": 0.6, "lengths": (5, 2), "gradients": True}

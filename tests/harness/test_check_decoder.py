@@ -16,11 +16,11 @@ from lockstep.harness.attention_faults import decoder_faults
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.check_decoder import as_given, check_decoder
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.fixture import assert_agrees
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
-from lockstep.harness.results import RunResult
 from lockstep.harness.run import Problems, Seen, judge_trace, run_cases
 from lockstep.harness.terminal import show_check
 from lockstep.harness.variations import explain
@@ -241,7 +241,7 @@ def test_faults_of_gradients_are_explained_by_their_numbers(fault):
 
 
 def test_a_backend_that_diverges_is_diagnosed():
-    from lockstep.harness.results import judge  # noqa: F401 (the way results go)
+    from lockstep.harness.comparison.judge import judge  # noqa: F401 (the way results go)
 
     case = make_decoder(gradients=True)
     problems = Problems()

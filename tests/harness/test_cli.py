@@ -7,7 +7,7 @@ import json
 import pytest
 from made_results import made, together
 
-from lockstep.harness.results import encode_results
+from lockstep.harness.comparison.results import encode_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 

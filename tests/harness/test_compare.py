@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lstm_cases import cases, make_case
 
-from lockstep.harness import compare as comparison
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Expect, Tolerance
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.compare import check_golden, compare, compare_steps, limit_for, measure
+from lockstep.harness.comparison import compare as comparison
+from lockstep.harness.comparison.compare import check_golden, compare, compare_steps, limit_for, measure
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import Limit, RunResult
+from lockstep.harness.comparison.ulp import ulp_distance
 from lockstep.harness.errors import CaseError, TraceError
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.results import Limit, RunResult, judge
-from lockstep.harness.ulp import ulp_distance
 
 
 def exact_trace(expected, names=("i", "f", "g", "o", "c", "h", "h_n", "c_n")):

@@ -20,9 +20,8 @@ from lockstep.harness.cases.info import case_info, features_used
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check import check
 from lockstep.harness.check_decoder import check_decoder
-from lockstep.harness.compare import compare, limit_for
-from lockstep.harness.counterfactual import with_counterfactuals
-from lockstep.harness.details import (
+from lockstep.harness.comparison.compare import compare, limit_for
+from lockstep.harness.comparison.details import (
     HIGHEST_CODE,
     MOST_TIMESTEPS,
     NOT_COMPARABLE,
@@ -33,13 +32,15 @@ from lockstep.harness.details import (
     unpacked,
     unpacked_heat,
 )
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, decode_results, encode_results
+from lockstep.harness.counterfactual import with_counterfactuals
 from lockstep.harness.features import DECODER_FEATURES, FEATURES
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.record import judge_files
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import ExpectedTensor
-from lockstep.harness.results import Diagnosis, Results, RunResult, decode_results, encode_results, judge
 from lockstep.harness.run import Problems, Seen, judge_trace
 
 

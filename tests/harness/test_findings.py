@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 import lockstep.harness.findings as module
 from lockstep.harness.cli import main
+from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding
-from lockstep.harness.results import Results, RunResult
 from lockstep.harness.run import as_known
 from lockstep.harness.terminal import summary
 

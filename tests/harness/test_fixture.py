@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
+from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.fixture import assert_agrees, complaint
-from lockstep.harness.results import Limit, RunResult
 
 PORTS = """
 import os, time

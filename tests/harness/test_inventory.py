@@ -26,7 +26,7 @@ from lockstep.harness.adapters.inventory import (
     scopes_of,
     shape_text,
 )
-from lockstep.harness.results import encode
+from lockstep.harness.comparison.results import encode
 from lockstep.harness.show_variables import show_variables
 
 

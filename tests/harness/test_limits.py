@@ -9,11 +9,11 @@ import pytest
 
 from lockstep.harness.cases.case import Case, Tolerance
 from lockstep.harness.cli import main
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.results import Limit
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.features import FEATURES
 from lockstep.harness.limits import Settings, find_settings
-from lockstep.harness.results import Limit
 
 
 @pytest.fixture

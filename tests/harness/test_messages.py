@@ -8,8 +8,17 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from lockstep.harness.comparison.results import (
+    Difference,
+    First,
+    Golden,
+    Limit,
+    Local,
+    PerTimestep,
+    RunResult,
+    TensorResult,
+)
 from lockstep.harness.messages import divergence_text, headline, text_of
-from lockstep.harness.results import Difference, First, Golden, Limit, Local, PerTimestep, RunResult, TensorResult
 from lockstep.harness.terminal import plain, show_results, summary
 from lockstep.harness.text import number
 

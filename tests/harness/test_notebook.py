@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pytest
 from made_results import EXPLAINED, HOSTILE, made, many, together
 
+from lockstep.harness.comparison.results import Results
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.notebook import check, run
-from lockstep.harness.results import Results
 
 
 class Page(HTMLParser):

@@ -19,13 +19,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.compare import compare, limit_for
+from lockstep.harness.comparison.compare import compare, limit_for
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.ports import port as port_module
 from lockstep.harness.ports.port import LocalPort, Port, Target, port_of
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import forward
-from lockstep.harness.results import RunResult, judge
 
 PLANTED = Path(__file__).parents[1] / "planted_ports"
 

@@ -15,11 +15,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lockstep.harness.adapters.backend import GROUP
+from lockstep.harness.comparison.results import load_results
 from lockstep.harness.features import DECODER_FEATURES, FEATURES
 from lockstep.harness.findings import Finding, SmallestCase
 from lockstep.harness.marks import FEATURES as MARKED
 from lockstep.harness.marks import marks_of, usable
-from lockstep.harness.results import load_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 
@@ -398,7 +398,7 @@ def test_a_wrong_setting_is_one_message(project):
 def test_a_session_without_cases_is_left_alone(pytester):
     pytester.makepyfile(
         "import sys\n"
-        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'lockstep.harness.results', 'lockstep.harness.adapters.backend'}\n"
+        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'lockstep.harness.comparison.results', 'lockstep.harness.adapters.backend'}\n"
         "def test_it(): assert not HEAVY & set(sys.modules)"
     )
     pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n", "1").assert_outcomes(passed=1)

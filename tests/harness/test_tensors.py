@@ -9,11 +9,12 @@ from lstm_cases import make_case
 from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, kind_of, lanes, split, tensors_of
-from lockstep.harness.compare import compare, compare_steps, limit_for
+from lockstep.harness.comparison.compare import compare, compare_steps, limit_for
+from lockstep.harness.comparison.judge import judge
+from lockstep.harness.comparison.results import First, RunResult
 from lockstep.harness.errors import TraceError
 from lockstep.harness.messages import headline
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.results import First, RunResult, judge
 
 STACK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe", "lengths": (5, 3)}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lockstep.harness.ulp import ulp_distance
+from lockstep.harness.comparison.ulp import ulp_distance
 
 
 def floats(width):

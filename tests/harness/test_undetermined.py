@@ -14,8 +14,8 @@ from lockstep.harness.cases.case import Case, Values
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, kind_of
-from lockstep.harness.compare import limit_for
-from lockstep.harness.details import unpacked
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.details import unpacked
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.spread import widened
 from lockstep.harness.reference.undetermined import notes_of, onward, without_room

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import split
+from lockstep.harness.comparison.results import First, RunResult
 from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
 from lockstep.harness.observation import Observation
-from lockstep.harness.results import First, RunResult
 from lockstep.harness.variations import explain, variations
 
 STACK = {"num_layers": 2, "direction": "bidirectional", "lengths": (4, 2, 1)}

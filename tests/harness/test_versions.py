@@ -13,7 +13,7 @@ from lockstep.backends import numpy_loop
 from lockstep.harness.adapters.trace import Recorded, save_trace
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli import main
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.show_versions import by_framework, divergence_text, told

@@ -30,7 +30,7 @@ from lockstep.harness.cases.random_cases import (
     random_decoder,
 )
 from lockstep.harness.cases.tensors import BACKWARD, kind_of
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.findings import expected_of
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA

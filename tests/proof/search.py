@@ -22,10 +22,10 @@ from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import DTYPES, other_problem, random_case, random_decoder
-from lockstep.harness.compare import limit_for
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.defaults import TIMEOUT
 from lockstep.harness.findings import expected_of
-from lockstep.harness.results import RunResult
 from lockstep.harness.run import Problems, judge_answer
 
 RUNS = 3000  # of each backend

@@ -12,7 +12,7 @@ import pytest
 from big_results import big_results
 from report_results import HOSTILE, every_status, explained, hostile, make_results, make_run
 
-from lockstep.harness.results import decode_results, encode_results
+from lockstep.harness.comparison.results import decode_results, encode_results
 from lockstep.reports.html import MOST_TEXTS, PAGE, SCRIPTS, page_script, render, source, write_html
 
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lockstep.harness.details import packed, unpacked
-from lockstep.harness.results import Results, RunResult, decode_results, encode
+from lockstep.harness.comparison.details import packed, unpacked
+from lockstep.harness.comparison.results import Results, RunResult, decode_results, encode
 from lockstep.reports.markdown import as_markdown, code, fenced
 from lockstep.reports.page_data import case_page_data, page_data, page_of
 from lockstep.reports.page_details import pairs_of

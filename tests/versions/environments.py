@@ -18,7 +18,7 @@ from typing import Any
 
 from rows import Row
 
-from lockstep.harness.results import load_results
+from lockstep.harness.comparison.results import load_results
 
 ROOT = Path(__file__).parents[2]
 HOUSES = ROOT / ".venvs" / "versions"

@@ -16,22 +16,14 @@ from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of, turned
+from lockstep.harness.comparison.judge import difference_at, first_beyond
+from lockstep.harness.comparison.results import Difference, Golden, Limit, Local, PerTimestep, TensorResult
+from lockstep.harness.comparison.ulp import ulp_buffer, ulp_largest
 from lockstep.harness.errors import CaseError
 from lockstep.harness.reference.attention import expect_decoder_steps
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import expect_steps
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.results import (
-    Difference,
-    Golden,
-    Limit,
-    Local,
-    PerTimestep,
-    TensorResult,
-    difference_at,
-    first_beyond,
-)
-from lockstep.harness.ulp import ulp_buffer, ulp_largest
 
 Array = NDArray[Any]
 
@@ -56,7 +48,7 @@ def compare(trace: Trace, expected: Expected, case: Case, limit: Limit) -> dict[
     """Measure every tensor of a trace against its expected values.
 
     Returns:
-        The differences by tensor, in order of computation; ``harness.results.judge`` gives the verdicts.
+        The differences by tensor, in order of computation; ``harness.comparison.judge.judge`` gives the verdicts.
 
     Raises:
         TraceError: If there is nothing to compare, or a tensor has a wrong shape or dtype.

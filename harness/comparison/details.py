@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from lockstep.harness.cases.tensors import TIMED, WEIGHT_STEPS, kind_of
-from lockstep.harness.results import Detail, TensorResult
+from lockstep.harness.comparison.results import Detail, TensorResult
 
 if TYPE_CHECKING:
     from lockstep.harness.reference.expected import ExpectedTensor

@@ -1,0 +1,1 @@
+"""How far from what is expected: takes a trace and expected values, gives results and their verdicts."""
