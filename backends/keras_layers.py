@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.adapters.trace import Parameter
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
-from lockstep.harness.cases.problem import Array, Arrays, Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import gradients_of, store_cell

@@ -17,8 +17,9 @@ from mlx import nn
 
 from lockstep.backends import lanes
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM, Case
-from lockstep.harness.cases.problem import Array, Problem, dtype_of
+from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import gradients_of, store_cell

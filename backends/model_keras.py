@@ -19,8 +19,9 @@ import numpy as np
 
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.adapters.user_code import first_line
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Array, Problem, Weights
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,

@@ -24,8 +24,9 @@ from lockstep.backends.onnx_model import ACTIVATIONS
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.adapters.user_code import first_line
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,

@@ -15,9 +15,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.array_file import load_safetensors
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Arrays, Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.weights.dialects import DIALECTS

@@ -13,9 +13,10 @@ import numpy as np
 from lockstep.backends import numpy_backward, numpy_loop
 from lockstep.backends.numpy_operations import gates, matmul, sigmoid
 from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
-from lockstep.harness.cases.problem import Array, Arrays, Weights
+from lockstep.harness.cases.problem import Weights
 from lockstep.harness.cases.tensors import Lane, has_weight_steps
 
 REQUIRES = ("numpy",)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lockstep.backends.numpy_operations import ACTIVATIONS, SLOPES, gates, keep, matmul
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM
-from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, name_of
 
 if TYPE_CHECKING:

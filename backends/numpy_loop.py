@@ -13,8 +13,9 @@ import numpy as np
 from lockstep.backends import numpy_backward
 from lockstep.backends.numpy_operations import ACTIVATIONS, gates, held, keep, matmul
 from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
-from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import name_of
 
 REQUIRES = ("numpy",)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockstep.harness.cases.problem import Array
+from lockstep.harness.arrays import Array
 
 
 def sigmoid(z: Array) -> Array:

@@ -20,8 +20,9 @@ import onnx
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM, Case
-from lockstep.harness.cases.problem import Arrays, Problem, dtype_of
+from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 

@@ -20,8 +20,9 @@ import paddle
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
-from lockstep.harness.cases.problem import Array, Arrays, Problem, Weights
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import gradients_of, store_cell

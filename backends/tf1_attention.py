@@ -17,9 +17,10 @@ import tensorflow as tf
 from lockstep.backends import tf_cells
 from lockstep.backends.tf1_graph import parameters_of, reads_of
 from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
-from lockstep.harness.cases.problem import Array, Arrays, Weights
+from lockstep.harness.cases.problem import Weights
 from lockstep.harness.cases.tensors import decoder_weight_shapes, has_weight_steps
 
 tf1 = tf.compat.v1

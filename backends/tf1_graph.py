@@ -16,8 +16,9 @@ import tensorflow as tf
 from lockstep.backends import inventory_tf1, tf_cells
 from lockstep.harness.adapters.inventory import inventory_of, readers_text
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM, Case, Run
-from lockstep.harness.cases.problem import Arrays, Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of
 
 tf1 = tf.compat.v1

@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
-from lockstep.harness.cases.problem import Array, Arrays, Weights
+from lockstep.harness.cases.problem import Weights
 from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from lockstep.backends import lanes
 from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM
-from lockstep.harness.cases.problem import Arrays, Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.layout import gradients_of

@@ -22,8 +22,9 @@ from tinygrad.tensor import Tensor
 
 from lockstep.backends import lanes
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Array, Problem, dtype_of
+from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import gradients_of, store_cell

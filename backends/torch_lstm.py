@@ -17,8 +17,9 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
-from lockstep.harness.cases.problem import Array, Arrays, Problem, dtype_of
+from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell

@@ -7,28 +7,25 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from lockstep.harness.attention_faults import decoder_faults
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.catalogue import catalogue
-from lockstep.harness.execution import Execution
-from lockstep.harness.faults import Fault
-from lockstep.harness.interpret import interpret_values, returns_as_computed
+from lockstep.harness.faults.catalogue import catalogue
+from lockstep.harness.faults.decoder_faults import decoder_faults
+from lockstep.harness.faults.execution import Execution
+from lockstep.harness.faults.fault import Fault
+from lockstep.harness.faults.interpret import interpret_values, returns_as_computed
+from lockstep.harness.faults.network_faults import variations
 from lockstep.harness.messages import seen
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.variations import variations
 
 # What a port or a backend returns; gates are seldom exposed.
 SEEN = ("h", "c")
 PLAIN = 1e5  # sigma beyond which nobody asks how far: a run is ended there
-
-
-Array = NDArray[Any]
 
 
 class Adequacy(Struct, frozen=True):

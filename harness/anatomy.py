@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnose import MEASURED_MAP, chosen, confirmed
-from lockstep.harness.execution import CANONICAL, GATES, Execution, merged
-from lockstep.harness.faults import FAMILIES
+from lockstep.harness.faults.execution import CANONICAL, GATES, Execution, merged
+from lockstep.harness.faults.fault import FAMILIES
 from lockstep.harness.measure.curves import Reading, Response, describe_curve, read_curves, response, sparkline
 from lockstep.harness.measure.kernels import H, I, KernelMap, exceptions, measure_kernels, rules, unused_gates
 from lockstep.harness.measure.precision import Kept, measure_precision
@@ -32,7 +32,6 @@ from lockstep.harness.search import Explanation, Search
 from lockstep.harness.subject import Subject, posed
 from lockstep.harness.text import number
 
-Array = NDArray[Any]
 Changes = dict[str, Any]
 
 MOST_BASES = 12

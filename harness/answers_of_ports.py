@@ -12,13 +12,13 @@ from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnose import diagnose_runs, unexplained
+from lockstep.harness.faults.network_faults import explain
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.run import Problems, judge_answer
-from lockstep.harness.variations import explain
 
 FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
-ATTENTION, NETWORK = "attention", "network"  # families of what ``harness.variations`` explains
+ATTENTION, NETWORK = "attention", "network"  # families of what ``harness.faults.network_faults`` explains
 
 
 def judged(

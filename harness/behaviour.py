@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.execution import CANONICAL
-from lockstep.harness.faults import FAMILIES
+from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.fault import FAMILIES
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 _FAMILY = "behaviour"
 _ARGUMENTS = ("W", "R", "b", "x", "h0", "c0")

@@ -30,7 +30,7 @@ from lockstep.harness.diagnose import (
     unexplained,
 )
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.execution import CANONICAL
+from lockstep.harness.faults.execution import CANONICAL
 from lockstep.harness.measure.precision import measure_precision, narrow
 from lockstep.harness.measure.use import T, scales, unused_at
 from lockstep.harness.observation import Observation

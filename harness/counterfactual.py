@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from lockstep.harness.attention_faults import decoder_faults
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.comparison.details import with_counterfactual
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnose import MEASURED_MAP, ONLY_IN, execution_of
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.interpret import interpret
+from lockstep.harness.faults.decoder_faults import decoder_faults
+from lockstep.harness.faults.interpret import interpret
+from lockstep.harness.faults.network_faults import variations
 from lockstep.harness.observation import Observation
 from lockstep.harness.reference.expected import Expected
-from lockstep.harness.variations import variations
 
 
 def with_counterfactuals(runs: Sequence[RunResult], seen: Sequence[Observation]) -> list[RunResult]:

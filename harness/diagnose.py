@@ -7,24 +7,21 @@ it. One that can be called is measured as well: see ``harness.anatomy``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from msgspec.structs import asdict, replace
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.execution import CANONICAL, Execution
-from lockstep.harness.interpret import interpret
+from lockstep.harness.faults.execution import CANONICAL, Execution
+from lockstep.harness.faults.interpret import interpret
+from lockstep.harness.faults.network_faults import explain
 from lockstep.harness.observation import Observation
 from lockstep.harness.reference.curves import sigmoid
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
 from lockstep.harness.search import Explanation, Search
 from lockstep.harness.text import number
-from lockstep.harness.variations import explain
-
-Array = NDArray[Any]
 
 UNEXPLAINED = "unexplained"
 MEASURED_MAP = "measured_map"  # a proof that holds for the shape of the measurement only
@@ -94,7 +91,7 @@ def diagnose_runs(
 
     Returns:
         The explanations by case, for each that diverges. What plain layers do going forward is held against the
-        faults of the catalogue, everything else against ``harness.variations``.
+        faults of the catalogue, everything else against ``harness.faults.network_faults``.
     """
     parts = {one.problem.case.name: one.plain_part for one in observations}
     plain = [part for part in parts.values() if part is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lockstep.harness.faults.fault import JOIN
 from lockstep.harness.text import number
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ def divergence_text(run: RunResult, title: str | None = None) -> str:
     return "\n".join(lines)
 
 
-JOIN = " And: "  # between the messages of faults that hold together
 _FEW = 6  # explanations that are named one by one
 
 

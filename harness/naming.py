@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lockstep.harness.catalogue import catalogue
-from lockstep.harness.execution import BY_GATE, CANONICAL
-from lockstep.harness.faults import Fault
-from lockstep.harness.knobs import knobs
+from lockstep.harness.faults.catalogue import catalogue
+from lockstep.harness.faults.execution import BY_GATE, CANONICAL
+from lockstep.harness.faults.fault import Fault
+from lockstep.harness.faults.free_numbers import knobs
 
 
 def named(changes: dict[str, Any]) -> tuple[Fault, ...]:

@@ -9,20 +9,17 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import FORWARD, KINDS, kind_of
-from lockstep.harness.execution import CANONICAL, Execution
-from lockstep.harness.interpret import interpret, interpret_values, returns_as_computed
+from lockstep.harness.faults.execution import CANONICAL, Execution
+from lockstep.harness.faults.interpret import interpret, interpret_values, returns_as_computed
+from lockstep.harness.faults.rules import FORMATS
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
 from lockstep.harness.reference.spread import widened
-from lockstep.harness.rules import FORMATS
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 # A format of few bits may round the other way where a sum lies between two of its values.
 FLIPS = 0.05

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lockstep.harness.execution import CANONICAL, merged
+from lockstep.harness.arrays import Array
+from lockstep.harness.faults.execution import CANONICAL, merged
 from lockstep.harness.observation import Observation, misses
 
-Array = NDArray[Any]
 Changes = dict[str, Any]
 
 STEPS = 6

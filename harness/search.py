@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.catalogue import catalogue
-from lockstep.harness.execution import CANONICAL, Execution, merged
-from lockstep.harness.faults import FAMILIES, Fault, Scope, scopes
-from lockstep.harness.interpret import interpret_values
-from lockstep.harness.knobs import Knob, knobs, plain_values, solve
-from lockstep.harness.messages import JOIN
+from lockstep.harness.faults.catalogue import catalogue
+from lockstep.harness.faults.execution import CANONICAL, Execution, merged
+from lockstep.harness.faults.fault import FAMILIES, JOIN, Fault, Scope, scopes
+from lockstep.harness.faults.free_numbers import Knob, knobs, plain_values, solve
+from lockstep.harness.faults.interpret import interpret_values
 from lockstep.harness.naming import named
 from lockstep.harness.observation import Observation, comes_near, format_of, misses, prefix
 from lockstep.harness.reference.noise import LIMIT_SIGMA

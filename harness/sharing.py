@@ -15,10 +15,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from lockstep.harness.attention_faults import QUESTION, sharing_fix
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
-from lockstep.harness.cases.problem import Array
 from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.faults.decoder_faults import QUESTION, sharing_fix
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 
 STEPS = 4  # as many as tell "not at the first" from "not at any other"

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.adapters.backend_process import Answer
 from lockstep.harness.adapters.worker import Worker
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.execution import GATES
+from lockstep.harness.faults.execution import GATES
 from lockstep.harness.ports.port import LocalPort, Port, Reply
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 
 class Subject(Protocol):

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lockstep.harness.execution import Execution
-from lockstep.harness.interpret import interpret_values, returns_as_computed
+from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.faults.execution import Execution
+from lockstep.harness.faults.interpret import interpret_values, returns_as_computed
 from lockstep.harness.observation import Observation, close
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,10 @@ from judge import judged
 from lstm_cases import make_case
 
 from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
-from lockstep.harness.cases.problem import Array, Arrays, Problem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import kind_of, tensors_of
 
 Change = Callable[[AnyProblem], AnyProblem]

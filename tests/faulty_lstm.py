@@ -1,7 +1,7 @@
 """Ports of a one-layer LSTM, each with one slip, as somebody who ports a model by hand would write them.
 
 ``make_port("gates-exchanged-f-g")`` unpacks the gates in that order; ``make_port(None)`` makes no mistake. Names
-and meanings are those of ``harness.faults``, and nothing else is taken from there: the loop, its arithmetic (that
+and meanings are those of ``harness.faults.fault``, and nothing else is taken from there: the loop, its arithmetic (that
 of the arrays it is given) and every slip are written anew, so that each can show the other wrong.
 
 A port is made of the pieces in ``Pieces``; a slip is a name with the pieces that it writes otherwise (``SLIPS``).

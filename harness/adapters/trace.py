@@ -11,17 +11,14 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.array_file import load_safetensors, save_safetensors
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
 from lockstep.harness.errors import TraceError
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 
 class Parameter(Struct, frozen=True):

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import AttentionDecoder, Case
-from lockstep.harness.cases.problem import Array, Arrays, Problem, bias_of, digest_of, quantised, values_of
+from lockstep.harness.cases.problem import Problem, bias_of, digest_of, quantised, values_of
 from lockstep.harness.cases.tensors import decoder_weight_shapes
 from lockstep.harness.errors import CaseError
 

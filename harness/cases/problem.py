@@ -13,14 +13,12 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases import draws
 from lockstep.harness.cases.array_file import load_arrays
 from lockstep.harness.cases.case import LSTM, Case, Values, ValuesKey
 from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
 from lockstep.harness.errors import CaseError
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, eq=False)

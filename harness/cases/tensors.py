@@ -10,15 +10,12 @@ An attention decoder is one lane, above that of its encoder where it has one. It
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 # Kinds in the order in which one timestep of one lane computes them.
 PER_TIMESTEP = ("i", "f", "g", "o", "c", "h")
@@ -230,9 +227,6 @@ def _size(shape: tuple[int, ...]) -> int:
     for n in shape:
         count *= n
     return count
-
-
-Array = NDArray[Any]
 
 
 def turned(array: Array, lengths: Array | None) -> Array:

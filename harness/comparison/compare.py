@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.harness.adapters.trace import Trace, check_trace
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of, turned
@@ -24,8 +24,6 @@ from lockstep.harness.reference.attention import expect_decoder_steps
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import expect_steps
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-
-Array = NDArray[Any]
 
 # Values a block: its buffers stay within a processor's second-level cache.
 BLOCK = 24_576

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.tensors import TIMED, WEIGHT_STEPS, kind_of
 from lockstep.harness.comparison.results import Detail, TensorResult
 
 if TYPE_CHECKING:
     from lockstep.harness.reference.expected import ExpectedTensor
 
-Array = NDArray[Any]
 Place = tuple[int, ...]
 
 # Of a tensor with more places than ALL_PLACES as many as SPREAD_PLACES are kept, the same for every run of a case.

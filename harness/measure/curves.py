@@ -12,16 +12,15 @@ from itertools import islice, product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.execution import CANONICAL
-from lockstep.harness.knobs import plain_values, shown
+from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.free_numbers import plain_values, shown
+from lockstep.harness.faults.rules import CELLS, HIDDEN
 from lockstep.harness.reference.curves import CURVES
-from lockstep.harness.rules import CELLS, HIDDEN
-from lockstep.harness.subject import Arrays, Subject, posed
+from lockstep.harness.subject import Subject, posed
 
-Array = NDArray[Any]
 Changes = dict[str, Any]
 
 H, I = 4, 4  # equal rows and columns: 1/4 is exact, and no layout can change the matrix

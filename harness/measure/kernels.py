@@ -14,15 +14,14 @@ from itertools import permutations, product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.execution import CANONICAL, GATES, merged
+from lockstep.harness.faults.execution import CANONICAL, GATES, merged
+from lockstep.harness.faults.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
 from lockstep.harness.reference.curves import CURVES
-from lockstep.harness.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
-from lockstep.harness.subject import Arrays, Subject, posed
+from lockstep.harness.subject import Subject, posed
 
-Array = NDArray[Any]
 Changes = dict[str, Any]
 
 I, H, B = 3, 5, 6  # H is not 4: reading (H, 4) for (4, H) shows

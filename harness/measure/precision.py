@@ -7,17 +7,15 @@ bits after the point, and 0 where it does not. So the answer is either there or 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.faults import FAMILIES
+from lockstep.harness.faults.fault import FAMILIES
 from lockstep.harness.subject import Subject, posed
-
-Array = NDArray[Any]
 
 # Depths of the small part, up to the last bit of each format; bits count the hidden one.
 DEPTHS = {

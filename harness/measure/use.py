@@ -5,15 +5,11 @@ Only one timestep has an input, and R and b are 0, so W can show at that step al
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.reference.curves import sigmoid
-from lockstep.harness.subject import Arrays, Subject, posed
-
-Array = NDArray[Any]
+from lockstep.harness.subject import Subject, posed
 
 T, I, H = 5, 3, 4
 HEARD = 1e-6

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.subject import Arrays, Subject, posed
-
-Array = NDArray[Any]
+from lockstep.harness.subject import Subject, posed
 
 T, B, I, H = 5, 3, 3, 4
 AT, OF = 2, 1  # timestep and sequence of the impulse

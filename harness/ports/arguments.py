@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.problem import Arrays, Problem, Weights
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.ports.framework_arrays import differs, maker
 from lockstep.harness.weights.dialects import DIALECTS

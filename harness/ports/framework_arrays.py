@@ -9,11 +9,9 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.harness.adapters.user_code import PortError, text_of
-
-Array = NDArray[Any]
+from lockstep.harness.arrays import Array
 
 ARRAYS = ("numpy", "torch", "jax", "tensorflow")
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Array, dtype_of
+from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
 from lockstep.harness.ports.framework_arrays import SLIPS, as_array
 from lockstep.harness.ports.shape_errors import Shape, decoder_hint, input_hint, shape_hint, state_hint, weight_hint

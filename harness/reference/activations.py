@@ -6,15 +6,13 @@ Slopes are functions of the output, as implementations compute them in the backw
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.noise import SIGMOID_CAP, TANH_CAP, Noise
-
-Array = NDArray[Any]
 
 # Where a curve has a corner within so many standard deviations, healthy implementations may land on either side.
 NEAR = 6.0

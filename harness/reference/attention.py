@@ -19,24 +19,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, Arrays, has_weight_steps, tensors_of
+from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.tape import Kick, Noisy, Tape, variance_of
 
-Array = NDArray[Any]
 SHARED = (*PROJECTIONS, "W", "R", "b")  # what every step uses
 
 
 @dataclass(frozen=True)
 class DecoderWay:
-    """How a decoder is run: what is right, and ways in which it goes wrong (``harness.attention_faults``)."""
+    """How a decoder is run: what is right, and ways in which it goes wrong (``harness.faults.decoder_faults``)."""
 
     softmax_over: Literal["source", "sequences", "nothing"] = "source"
     masked: Literal["before", "after", "zero score", "not"] = "before"  # where lengths are seen: before the softmax

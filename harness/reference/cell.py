@@ -17,17 +17,15 @@ The backward step is the chain rule over these lines. The rules for variances st
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.reference.activations import ACTIVATIONS, NEAR, Activation
 from lockstep.harness.reference.noise import Noise
-
-Array = NDArray[Any]
 
 
 class Step(NamedTuple):

@@ -6,12 +6,11 @@ Each maps a pre-activation to a value, element by element, in the precision it i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from lockstep.harness.arrays import Array
 
 
 class Curve(NamedTuple):

@@ -12,13 +12,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.tensors import lanes, weight_shapes
 from lockstep.harness.reference.noise import Noise, longdouble_is_wider
-
-Array = NDArray[Any]
 
 BITS = 128
 # Some 10 million products of such numbers take a second.

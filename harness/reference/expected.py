@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.reference.noise import Noise
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

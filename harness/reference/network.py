@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of, turned
 from lockstep.harness.reference import exact
@@ -18,14 +18,12 @@ from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.walk import Inputs, Kicks, Walk
 from lockstep.harness.reference.weight_gradients import Part
 
-Array = NDArray[Any]
 Found = TypeVar("Found", Array, ExpectedTensor)
-Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True)
 class Way:
-    """How lanes are gone through: what is right, and ways in which it goes wrong (``harness.variations``)."""
+    """How lanes are gone through: what is right, and ways in which it goes wrong (``harness.faults.network_faults``)."""
 
     turn_in: Turn = "within lengths"  # how the reverse direction's inputs are turned round
     turn_out: Turn = "within lengths"  # and its results

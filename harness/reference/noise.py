@@ -29,9 +29,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from lockstep.harness.arrays import Array
 
 SIGMOID_CAP = 0.25
 TANH_CAP = 1.0

@@ -16,12 +16,10 @@ far a healthy implementation may be, and nothing that comes after is determined.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
@@ -31,9 +29,6 @@ from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import Network
 from lockstep.harness.reference.undetermined import Masks, mark, onward
 from lockstep.harness.reference.weight_gradients import Part, factors, product_of
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 COPIES = 24
 FEWEST = 6  # fewer say nothing

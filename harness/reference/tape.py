@@ -15,12 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.noise import SIGMOID_CAP, TANH_CAP, Noise
 
-Array = NDArray[Any]
 # Puts a value off by a rounding of some variance.
 Kick = Callable[[Array, Array], Array]
 

@@ -13,19 +13,17 @@ for the second, where anything goes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.tensors import BACKWARD, WEIGHT_STEPS, Lane, Tensor, tensors_of, turned
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-Array = NDArray[Any]
 Masks = dict[Lane, Array]  # bool, (T, B), or (S, B) for what an encoder gave
 
 BY_SEQUENCE = frozenset({"dx", "denc", "dy0", "dh0", "dc0"})  # gradients that belong to one sequence: (..., B, n)

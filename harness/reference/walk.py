@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.reference.cell import Back, Cell, Saved, Slopes, SlopeVariances, Step, gates
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.weight_gradients import Contributions, Part, Sums
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 # Timesteps computed before they are split and stored: enough for whole-array arithmetic, few enough
 # that wide buffers stay small beside the trace.

@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.tensors import turned
 from lockstep.harness.reference.cell import Cell, gates
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 
 
 class Part(NamedTuple):

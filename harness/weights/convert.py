@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.array_file import load_arrays, save_safetensors
 from lockstep.harness.errors import ConvertError, unknown
-from lockstep.harness.weights.dialect import Array, Dialect
+from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import Arrays, guess, pack, summed, unpack, with_forget_bias
+from lockstep.harness.weights.layout import guess, pack, summed, unpack, with_forget_bias
 
 SUFFIXES = (".safetensors", ".npz")
 NUMPY_TYPES = r"BOOL|C64|F(16|32|64)|[IU](8|16|32|64)"  # as a .safetensors file calls them

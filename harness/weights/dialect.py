@@ -9,12 +9,9 @@ representable: taking 1 out is exact between 0.5 and 2 (Sterbenz), and may round
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
 
 GATES = "ifgo"  # the canonical order
 FLOATS = ("float16", "bfloat16", "float32", "float64")

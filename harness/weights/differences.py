@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.text import number
 from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import Model
-
-Array = NDArray[Any]
 
 
 class WeightDifference(Struct, frozen=True, kw_only=True):

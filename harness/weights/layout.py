@@ -8,12 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.errors import ConvertError
-from lockstep.harness.weights.dialect import FLOATS, GATES, Array, Dialect
+from lockstep.harness.weights.dialect import FLOATS, GATES, Dialect
 from lockstep.harness.weights.dialects import CANONICAL, DIALECTS
-
-Arrays = dict[str, Array]
-
 
 SplitBias = Literal["first", "uneven"]
 

@@ -20,16 +20,14 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.layout import summed, with_forget_bias
 
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 Stack = tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
 
 VARIABLE = "LOCKSTEP_MODEL"  # in a worker's environment: the file that it runs

@@ -12,7 +12,8 @@ from frameworks import make_case
 from timing import in_turn
 
 from lockstep.backends import numpy_loop
-from lockstep.harness.cases.problem import Array, Problem
+from lockstep.harness.arrays import Array
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.comparison.compare import limit_for, measure
 from lockstep.harness.reference.expect import expect

@@ -15,11 +15,11 @@ from results_page import meaning as meaning_of_field
 from results_page import results_page, structs
 from running import ROOT
 
-from lockstep.harness.attention_faults import decoder_faults
 from lockstep.harness.cases.case_file import case_schema
-from lockstep.harness.catalogue import catalogue
 from lockstep.harness.cli import app
-from lockstep.harness.variations import variations
+from lockstep.harness.faults.catalogue import catalogue
+from lockstep.harness.faults.decoder_faults import decoder_faults
+from lockstep.harness.faults.network_faults import variations
 
 CONFIGURATION = ROOT / "mkdocs.yml"
 

@@ -7,7 +7,7 @@ from lstm_cases import make_case
 
 from lockstep.harness.adequacy import adequacy
 from lockstep.harness.cases.find import find_cases
-from lockstep.harness.catalogue import catalogue
+from lockstep.harness.faults.catalogue import catalogue
 
 # The matrix takes seconds: one process computes it for all tests of it.
 pytestmark = pytest.mark.xdist_group("adequacy")

@@ -12,18 +12,18 @@ from rich.console import Console
 from lockstep.backends import numpy_attention
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.user_code import parse_target
-from lockstep.harness.attention_faults import decoder_faults
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.check_decoder import as_given, check_decoder
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
+from lockstep.harness.faults.decoder_faults import decoder_faults
+from lockstep.harness.faults.network_faults import explain
 from lockstep.harness.fixture import assert_agrees
 from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
 from lockstep.harness.run import Problems, Seen, judge_trace, run_cases
 from lockstep.harness.terminal import show_check
-from lockstep.harness.variations import explain
 
 ROOT = Path(__file__).parents[2]
 SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]

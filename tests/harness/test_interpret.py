@@ -11,12 +11,12 @@ from lstm_cases import make_case
 
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.catalogue import catalogue
-from lockstep.harness.execution import CANONICAL, merged
-from lockstep.harness.interpret import interpret
+from lockstep.harness.faults.catalogue import catalogue
+from lockstep.harness.faults.execution import CANONICAL, merged
+from lockstep.harness.faults.interpret import interpret
+from lockstep.harness.faults.rules import FORMATS
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.rules import FORMATS
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 

@@ -13,8 +13,8 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import split
 from lockstep.harness.comparison.results import First, RunResult
 from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
+from lockstep.harness.faults.network_faults import explain, variations
 from lockstep.harness.observation import Observation
-from lockstep.harness.variations import explain, variations
 
 STACK = {"num_layers": 2, "direction": "bidirectional", "lengths": (4, 2, 1)}
 WIDE = {"num_layers": 3, "input_size": 4}  # every layer's weights fit every other

@@ -1,4 +1,4 @@
-"""Faults: named deviations, each a small change to the canonical execution. ``harness.catalogue`` has them all.
+"""Faults: named deviations, each a small change to the canonical execution. ``harness.faults.catalogue`` has them all.
 
 A fault says in one sentence what is done otherwise, how to mend it, and where it has been met. Its name is
 stable: scripts may rely on it. ``scopes`` gives the ways in which a fault may hold in part only.
@@ -6,13 +6,16 @@ stable: scripts may rely on it. ``scopes`` gives the ways in which a fault may h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
 
-from lockstep.harness.execution import GATES, Execution, merged
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.faults.execution import GATES, Execution, merged
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.network import RIGHT, Way, expect_network
 
 
 class Family(Struct, frozen=True):
@@ -162,3 +165,42 @@ def scopes(first_timestep: int, first_sequence: int, first_unit: int) -> Iterato
         yield Scope("from-sequence", f"from sequence {first_sequence} on", {"sequences": (first_sequence, None)})
     if first_unit:
         yield Scope("from-unit", f"from unit {first_unit} on", {"units": (first_unit, None)})
+
+
+JOIN = " And: "  # between the messages of faults that hold together
+
+
+# Gives the changed problem, None where a problem has no place for the change.
+Change = Callable[[Problem], Problem | None]
+
+
+Returned = Callable[[Expected, Problem], Expected]
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One thing done otherwise."""
+
+    name: str
+    message: str
+    fix: str
+    change: Change = lambda problem: problem
+    way: Way = RIGHT
+    returned: Returned = lambda expected, problem: expected
+    met: str = ""
+
+    def of(self, problem: Problem) -> Expected | None:
+        """Give what comes out of a problem; None where it has no place for this."""
+        changed = self.change(problem)
+        return None if changed is None else self.returned(expect_network(changed, self.way), problem)
+
+
+def _if(condition: Callable[[Problem], bool]) -> Change:
+    return lambda problem: problem if condition(problem) else None
+
+
+_NAMES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
+
+
+def _fault(name: str, family: str, message: str, fix: str = "", **changes: Any) -> Fault:
+    return Fault(name, family, message, fix or FAMILIES[family].fix, changes)

@@ -1,58 +1,38 @@
 """What goes wrong in whole networks: directions, layers, projections, other cells, gradients. Each proved like a fault.
 
 A variation is the problem with something changed, run by the reference itself, and what is made of its results. The
-faults of ``harness.catalogue`` are about what one plain layer does from step to step; these are about everything around
+faults of ``harness.faults.catalogue`` are about what one plain layer does from step to step; these are about everything around
 it, and about the way back. An explanation holds if the reference reproduces every number of every observation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from lockstep.harness.attention_faults import DecoderFault, decoder_faults
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import Problem, Weights
-from lockstep.harness.cases.tensors import FORWARD, WEIGHT_STEPS, WEIGHT_SUMS, Lane, kind_of, lanes, name_of
+from lockstep.harness.cases.tensors import Lane, lanes, name_of
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.execution import GATES
+from lockstep.harness.faults.decoder_faults import DecoderFault, decoder_faults
+from lockstep.harness.faults.execution import GATES
+from lockstep.harness.faults.fault import Variation, _if
+from lockstep.harness.faults.gradient_faults import _gradients
 from lockstep.harness.observation import Observation
 from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.curves import CURVES
-from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.network import RIGHT, Way, expect_network
-from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.network import Way
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-Array = NDArray[Any]
 AMPLIFIED = 100  # times the limit: up to there it is looked whether rounding is amplified
-# Gives the changed problem, None where a problem has no place for the change.
-Change = Callable[[Problem], Problem | None]
-Returned = Callable[[Expected, Problem], Expected]
-
-
-@dataclass(frozen=True)
-class Variation:
-    """One thing done otherwise."""
-
-    name: str
-    message: str
-    fix: str
-    change: Change = lambda problem: problem
-    way: Way = RIGHT
-    returned: Returned = lambda expected, problem: expected
-    met: str = ""
-
-    def of(self, problem: Problem) -> Expected | None:
-        """Give what comes out of a problem; None where it has no place for this."""
-        changed = self.change(problem)
-        return None if changed is None else self.returned(expect_network(changed, self.way), problem)
 
 
 def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> list[Diagnosis]:
@@ -125,10 +105,6 @@ def _has_reverse(problem: Problem) -> bool:
 
 def _bidirectional(problem: Problem) -> bool:
     return problem.case.lstm.direction == "bidirectional"
-
-
-def _if(condition: Callable[[Problem], bool]) -> Change:
-    return lambda problem: problem if condition(problem) else None
 
 
 def _reversible_within(problem: Problem) -> bool:
@@ -527,76 +503,3 @@ def _without_lengths(problem: Problem) -> Problem | None:
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------
-
-
-def _gradients() -> Iterator[Variation]:
-    trained = _if(lambda problem: problem.dh is not None)
-    for what, words in (("hc", "h and c"), ("h", "h"), ("c", "c")):
-        yield Variation(
-            f"gradient-stopped-through-{what}",
-            f"No gradient passes through {words} from one step to the step before.",
-            "Do not detach the state between steps (stop_gradient, detach, a copy through NumPy).",
-            trained,
-            Way(detached=what),
-        )
-    yield Variation(
-        "cotangent-of-final-state-lost",
-        "The gradient that comes in at the final cell state is not passed on.",
-        "Start the way back from dc, not from zeros.",
-        partial(_cotangents, dc=lambda dc: 0 * dc),
-    )
-    yield Variation(
-        "cotangent-of-last-output-only",
-        "Only the last timestep's output passes a gradient back.",
-        "Add dh[t] at every timestep, not only at the last.",
-        partial(_cotangents, dh=lambda dh: dh * (np.arange(len(dh)) == len(dh) - 1)[:, None, None].astype(dh.dtype)),
-    )
-    yield Variation(
-        "cotangent-of-outputs-lost",
-        "Only the final cell state passes a gradient back.",
-        "Add dh[t] at every timestep.",
-        partial(_cotangents, dh=lambda dh: 0 * dh),
-    )
-    scales: dict[str, tuple[str, Callable[[Problem], float], tuple[str, ...] | None]] = {
-        "averaged-over-sequences": ("divided by the number of sequences", lambda p: 1 / p.case.run.batch, None),
-        "averaged-over-timesteps": ("divided by the number of timesteps", lambda p: 1 / p.case.run.timesteps, None),
-        "negated": ("negated", lambda p: -1.0, None),
-        "halved": ("halved", lambda p: 0.5, None),
-        "doubled": ("doubled", lambda p: 2.0, None),
-        "of-bias-doubled": ("doubled for the bias", lambda p: 2.0, ("db", "db_t")),
-        "of-weights-averaged": (
-            "divided by the number of sequences for the weights", lambda p: 1 / p.case.run.batch,
-            (*WEIGHT_SUMS, *WEIGHT_STEPS),
-        ),
-    }  # fmt: skip
-    for name, (words, factor, kinds) in scales.items():
-        yield Variation(
-            f"gradient-{name}",
-            f"Gradients are {words}.",
-            "Take the gradient of the sum of dh * h and dc * c_n, over all timesteps and sequences.",
-            trained,
-            returned=partial(_scaled, factor=factor, kinds=kinds),
-        )
-
-
-def _cotangents(problem: Problem, **changes: Callable[[Array], Array]) -> Problem | None:
-    if problem.dh is None:
-        return None
-    return replace(problem, **{name: change(getattr(problem, name)) for name, change in changes.items()})
-
-
-def _scaled(
-    expected: Expected, problem: Problem, factor: Callable[[Problem], float], kinds: tuple[str, ...] | None
-) -> Expected:
-    k = factor(problem)
-    changed = dict(expected)
-    for name, tensor in expected.items():
-        kind = kind_of(name)
-        if kind not in FORWARD and (kinds is None or kind in kinds):
-            value, rest, noise = (array.astype(np.float64) * k for array in (tensor.value, tensor.rest, tensor.noise))
-            dtype = tensor.value.dtype
-            kept = (value + rest).astype(dtype)
-            # The factor itself is rounded once more.
-            noise = np.hypot(noise, 2 * roundoff(problem.case.run.dtype) * np.abs(value))
-            changed[name] = ExpectedTensor(kept, (value + rest - kept).astype(dtype), noise.astype(dtype))
-    return changed

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from lockstep.harness.execution import NONE, ONCE
-from lockstep.harness.faults import FAMILIES, Fault, of_gate
+from lockstep.harness.arrays import Array
+from lockstep.harness.faults.execution import NONE, ONCE
+from lockstep.harness.faults.fault import FAMILIES, Fault, of_gate
 
-Array = NDArray[Any]
 Changes = dict[str, Any]
 
 

@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.cases.problem import Array, Arrays
-from lockstep.harness.execution import GATES
+from lockstep.harness.faults.execution import GATES
 from lockstep.harness.reference.attention import RIGHT_DECODER, DecoderWay, expect_decoder
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened

@@ -9,29 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cell import Cell
-from lockstep.harness.execution import CANONICAL, Execution
+from lockstep.harness.faults.execution import CANONICAL, Execution
+from lockstep.harness.faults.rules import BATCHES, CHAINED, LENGTHS, PADDING, SOURCES, rounded, time_rule
+from lockstep.harness.faults.step import Cell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
-from lockstep.harness.rules import (
-    BATCHES,
-    CHAINED,
-    LENGTHS,
-    PADDING,
-    SOURCES,
-    rounded,
-    time_rule,
-)
 
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 # Says of h and c (B, H) of one timestep whether to go on; None stands for what is not returned as computed.
 Watch = Callable[[int, Array, Array], bool]
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.execution import GATES, Execution
-from lockstep.harness.reference.curves import CURVES, sigmoid
-from lockstep.harness.reference.noise import Noise
-from lockstep.harness.rules import (
+from lockstep.harness.faults.execution import GATES, Execution
+from lockstep.harness.faults.rules import (
     BATCHES,
     CELLS,
     FEATURES,
@@ -24,9 +21,9 @@ from lockstep.harness.rules import (
     rounded,
     time_rule,
 )
+from lockstep.harness.reference.curves import CURVES, sigmoid
+from lockstep.harness.reference.noise import Noise
 from lockstep.harness.weights.layout import uneven
-
-Array = NDArray[Any]
 
 _EPS = 1e-6  # relative, of the differences that stand for derivatives
 _SIGMOIDS = "sigmoid"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lockstep.harness.execution import GATES
-
-Array = NDArray[Any]
+from lockstep.harness.arrays import Array
+from lockstep.harness.faults.execution import GATES
 
 # -- how kernels are read ----------------------------------------------------------------------------------------
 

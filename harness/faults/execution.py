@@ -1,8 +1,8 @@
 """How a run is carried out: everything that an implementation may do otherwise than the canonical equations.
 
 An ``Execution`` is one flat value. Its defaults are the canonical LSTM of ``harness.reference``; each field
-that differs is one deviation. What a field may say stands in a table of ``harness.rules``, from name to a small
-function. ``harness.interpret`` carries any execution out.
+that differs is one deviation. What a field may say stands in a table of ``harness.faults.rules``, from name to a small
+function. ``harness.faults.interpret`` carries any execution out.
 
 Weights are the canonical ones of a problem; an execution says how they are *read*. Tuples of four are by
 gate, in the order i, f, g, o.
@@ -15,9 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
 Four = tuple[float, float, float, float]
 Range = tuple[int, int | None]
 

@@ -1,0 +1,273 @@
+"""Deviations inside a step and between steps: curves, the cell's equation, states, clips, precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockstep.harness.faults.execution import CANONICAL, GATES
+from lockstep.harness.faults.fault import _NAMES, Fault, _fault
+from lockstep.harness.faults.rules import CELLS, CHAINED, HIDDEN
+from lockstep.harness.reference.curves import CURVES
+
+
+def _slug(curve: str) -> str:
+    return curve.replace("_", "-").replace("/", "-")
+
+
+def _activation() -> Iterator[Fault]:
+    sigmoid_like = [name for name in CURVES if name != "sigmoid"]
+    for name in sigmoid_like:
+        words = CURVES[name].words
+        for gate in "ifo":
+            curves = tuple(name if own == gate else CANONICAL.curves[k] for k, own in enumerate(GATES))
+            yield _fault(
+                f"{gate}-{_slug(name)}", "activation",
+                f"The {_NAMES[gate]} {gate} has {words} in the place of the sigmoid.", curves=curves,
+            )  # fmt: skip
+        yield _fault(
+            f"gates-{_slug(name)}", "activation",
+            f"The gates i, f and o have {words} in the place of the sigmoid.", curves=(name, name, "tanh", name),
+        )  # fmt: skip
+        if name == "tanh":
+            continue
+        yield _fault(
+            f"all-{_slug(name)}", "activation", f"All four gates have {words} as their activation.",
+            curves=(name, name, name, name),
+        )  # fmt: skip
+    for name in CURVES:
+        if name == "tanh":
+            continue
+        words = CURVES[name].words
+        g = ("sigmoid", "sigmoid", name, "sigmoid")
+        if name != "sigmoid":
+            yield _fault(
+                f"g-{_slug(name)}", "activation", f"The candidate g has {words} in the place of tanh.", curves=g
+            )
+        else:
+            yield _fault(
+                "g-sigmoid",
+                "activation",
+                "The candidate g has the sigmoid in the place of tanh: all four gates are alike.",
+                curves=g,
+            )
+        yield _fault(
+            f"cell-{_slug(name)}", "activation", f"The cell's output has {words} in the place of tanh.",
+            cell_curve=name,
+        )  # fmt: skip
+        if name == "exp":  # of exp overflows at once
+            continue
+        yield _fault(
+            f"g-and-cell-{_slug(name)}", "activation", f"The candidate and the cell's output have {words} for tanh.",
+            curves=g, cell_curve=name,
+        )  # fmt: skip
+    for curve, tanh in (("hard_sigmoid_0.2", "hard_tanh"), ("pade_sigmoid", "pade_tanh"),
+                        ("softsign_sigmoid", "softsign"),
+                        ("linear", "linear"), ("relu", "relu")):  # fmt: skip
+        yield _fault(
+            f"every-curve-{_slug(tanh)}", "activation",
+            f"Every activation is replaced: {CURVES[curve].words} in the gates, {CURVES[tanh].words} for tanh.",
+            curves=(curve, curve, tanh, curve), cell_curve=tanh,
+        )  # fmt: skip
+
+
+def _cell() -> Iterator[Fault]:
+    names = {
+        "(1 - i) c + i g": "cell-coupled-by-i", "f c + (1 - f) g": "cell-coupled-by-f", "f c + g": "cell-without-i",
+        "c + i g": "cell-without-f", "c + g": "cell-without-gates", "i g": "cell-without-c", "f c": "cell-without-g",
+        "f c + i": "cell-i-for-i-g", "f c - i g": "cell-difference", "f (c + i g)": "cell-f-times-all",
+        "i (c + g)": "cell-i-times-all-without-f", "i (f c + g)": "cell-i-times-all", "f c i g": "cell-product",
+        "f + c + i g": "cell-f-added", "f c + i + g": "cell-i-and-g-added", "(f + c) (i + g)": "cell-sums-multiplied",
+        "(1 - f) c + i g": "cell-f-inverted", "f c + (1 - i) g": "cell-i-inverted",
+        "(f c + i g) / 2": "cell-averaged", "f tanh(c) + i g": "cell-tanh-of-old-c",
+        "tanh(f c + i g)": "cell-tanh-of-new-c", "f c + c + i g": "cell-old-c-added", "f c + i g + g": "cell-g-added",
+        "max(f c, i g)": "cell-maximum",
+    }  # fmt: skip
+    for cell in CELLS:
+        if cell != "f c + i g":
+            name = names[cell]
+            yield _fault(name, "cell", f"The cell computes c = {cell} in the place of f c + i g.", cell=cell)
+    names = {
+        "tanh(c)": "hidden-without-o", "tanh(o c)": "hidden-o-inside-tanh", "o tanh(c before)": "hidden-of-old-c",
+        "c": "hidden-is-c", "o": "hidden-is-o",
+        "o + tanh(c)": "hidden-sum", "o c tanh(c)": "hidden-times-c", "tanh(o tanh(c))": "hidden-tanh-twice",
+        "o o tanh(c)": "hidden-o-squared", "(1 - o) tanh(c)": "hidden-o-inverted", "-o tanh(c)": "hidden-negated",
+    }  # fmt: skip
+    for hidden in HIDDEN:
+        if hidden != "o tanh(c)":
+            name = names[hidden]
+            yield _fault(name, "cell", f"The step computes h = {hidden} in the place of o tanh(c).", hidden=hidden)
+
+
+_SOURCE_WORDS = {
+    "zero": ("not-carried", "{} is zero at every step"),
+    "zero after the first": ("zero-after-first", "{} is zero from the second step on"),
+    "two before": ("carried-late", "{} of two steps before is fed in the place of the last"),
+    "three before": ("carried-two-late", "{} of three steps before is fed in the place of the last"),
+    "first": ("frozen-after-first", "{} of the first step is fed at every later step"),
+    "sum": ("summed", "{} of the last two steps is summed"),
+    "average with the one before": ("averaged", "{} of the last two steps is averaged"),
+    "negated": ("negated", "{} is fed with the opposite sign"),
+    "tanh": ("through-tanh", "{} goes through tanh before it is fed"),
+    "next sequence": ("of-next-sequence", "{} of the next sequence of the batch is fed"),
+    "sequence before": ("of-sequence-before", "{} of the sequence before in the batch is fed"),
+    "sequences reversed": ("of-reversed-batch", "{} is fed with the batch reversed"),
+    "first sequence": ("of-first-sequence", "{} of the first sequence is fed to all"),
+    "last sequence": ("of-last-sequence", "{} of the last sequence is fed to all"),
+    "mean over sequences": ("mean-over-batch", "the mean of {} over the batch is fed to all"),
+    "units reversed": ("units-reversed", "{} is fed with its units reversed"),
+    "units rolled": ("units-rolled", "{} is fed shifted by one unit"),
+}
+
+
+def _state() -> Iterator[Fault]:
+    yield _fault(
+        "state-reset", "state",
+        "The state is not carried: every step is fed the initial state (h and c) in the place of the last step's.",
+        "Feed the state that a step returns into the next step.", h_source="initial", c_source="initial",
+    )  # fmt: skip
+    for own, words in (("h", "the hidden state h"), ("c", "the cell state c")):
+        yield _fault(
+            f"{own}-reset", "state",
+            f"{words[0].upper()}{words[1:]} is not carried: every step is fed the initial {own}.",
+            f"Feed the {own} that a step returns into the next step.", **{f"{own}_source": "initial"},
+        )  # fmt: skip
+        for source, (slug, message) in _SOURCE_WORDS.items():
+            text = message.format(words)
+            yield _fault(f"{own}-{slug}", "state", f"{text[0].upper()}{text[1:]}.", **{f"{own}_source": source})
+    for source, (slug, message) in _SOURCE_WORDS.items():
+        text = message.format("the whole state (h and c)")
+        yield _fault(f"state-{slug}", "state", f"{text[0].upper()}{text[1:]}.", h_source=source, c_source=source)
+    for source, when in (("other", "at every step"), ("other after the first", "from the second step on")):
+        slug = "" if source == "other" else "-after-first"
+        yield _fault(
+            f"state-h-and-c-exchanged{slug}", "state", f"h and c are exchanged when they are fed, {when}.",
+            "Keep the order of the pair: (h, c) or (c, h), the same on both sides.", h_source=source, c_source=source,
+        )  # fmt: skip
+        yield _fault(f"h-taken-from-c{slug}", "state", f"c is fed in the place of h, {when}.", h_source=source)
+        yield _fault(f"c-taken-from-h{slug}", "state", f"h is fed in the place of c, {when}.", c_source=source)
+    yield _fault("h-fed-ungated", "state", "tanh(c) is fed back: h before the output gate.", h_source="ungated")
+    for every in (2, 3, 4, 5, 8, 10, 16):
+        yield _fault(
+            f"state-reset-every-{every}", "state", f"The state is reset to zero every {every} steps.",
+            reset_every=every,
+        )  # fmt: skip
+        yield _fault(
+            f"state-initial-every-{every}", "state", f"The state is reset to the initial state every {every} steps.",
+            reset_every=every, reset_to="initial",
+        )  # fmt: skip
+    for own in ("hc", "h", "c"):
+        words = {"hc": "The state is", "h": "The hidden state h is", "c": "The cell state c is"}[own]
+        name = {"hc": "state", "h": "h", "c": "c"}[own]
+        for to, target in (("zero", "zero"), ("initial", "the initial state")):
+            yield _fault(
+                f"{name}-reset-to-{to}-once", "state", f"{words} reset to {target} before timestep 2.",
+                "Carry the state through timestep 2.", reset_at=(2,), reset_what=own, reset_to=to,
+            )  # fmt: skip
+
+
+_INITIAL_WORDS = {
+    "zero": ("ignored", "{} is ignored: the sequence starts from zero"),
+    "one": ("ones", "{} is ignored: the sequence starts from ones"),
+    "first sequence": ("of-first-sequence", "{} of the first sequence is given to all"),
+    "last sequence": ("of-last-sequence", "{} of the last sequence is given to all"),
+    "sequences reversed": ("of-reversed-batch", "{} is given to the batch in reverse"),
+    "next sequence": ("of-next-sequence", "{} of the next sequence is given to each"),
+    "sequence before": ("of-sequence-before", "{} of the sequence before is given to each"),
+    "mean over sequences": ("mean-over-batch", "the mean of {} over the batch is given to all"),
+    "only the first sequence": (
+        "first-sequence-only",
+        "{} is given to the first sequence only, the others start from zero",
+    ),
+    "reshaped": ("reshaped", "{} (B, H) is reshaped where it must be transposed"),
+    "tanh": ("through-tanh", "{} goes through tanh"),
+    "negated": ("negated", "{} enters with the opposite sign"),
+    "doubled": ("doubled", "{} enters doubled"),
+    CHAINED: ("chained", "{} is that of the first sequence only, each other one starts from the end of the one before"),
+}
+
+
+def _initial_state() -> Iterator[Fault]:
+    for name, words, fields in (
+        ("h0", "the initial h0", ("h0",)), ("c0", "the initial c0", ("c0",)),
+        ("initial-state", "the initial state (h0 and c0)", ("h0", "c0")),
+    ):  # fmt: skip
+        for value, (slug, message) in _INITIAL_WORDS.items():
+            text = message.format(words)
+            yield _fault(
+                f"{name}-{slug}", "initial state", f"{text[0].upper()}{text[1:]}.", **dict.fromkeys(fields, value)
+            )
+    yield _fault(
+        "h0-and-c0-exchanged", "initial state", "h0 and c0 are exchanged.",
+        "Give h0 as the hidden and c0 as the cell state.", h0="exchanged", c0="exchanged",
+    )  # fmt: skip
+    yield _fault("h0-taken-from-c0", "initial state", "c0 is given for both h0 and c0.", h0="exchanged")
+    yield _fault("c0-taken-from-h0", "initial state", "h0 is given for both h0 and c0.", c0="exchanged")
+    yield _fault("h0-plus-c0", "initial state", "h0 starts as h0 + c0.", h0="sum")
+    yield _fault("c0-plus-h0", "initial state", "c0 starts as h0 + c0.", c0="sum")
+
+
+def _clip() -> Iterator[Fault]:
+    for value in (0.5, 1.0):
+        yield _fault(f"c-clipped-at-{value:g}", "clip", f"c is clipped to ±{value:g}.", c_clip=value)
+        yield _fault(f"z-clipped-at-{value:g}", "clip", f"The pre-activations are clipped to ±{value:g}.", z_clip=value)
+    yield _fault("h-clipped-at-0.5", "clip", "h is clipped to ±0.5.", h_clip=0.5)
+    for k, gate in enumerate("ifo"):
+        weights = tuple(1.0 if j == k else 0.0 for j in range(3))
+        which = "new" if gate == "o" else "old"
+        yield _fault(
+            f"peephole-{gate}", "clip", f"The {which} c is added to the {_NAMES[gate]} {gate}: a peephole.",
+            peephole=weights,
+        )  # fmt: skip
+    yield _fault(
+        "peephole-o-of-old-c", "clip", "The old c is added to the output gate o: a peephole that must see the new one.",
+        peephole_old=1.0,
+    )  # fmt: skip
+    yield _fault(
+        "peepholes", "clip", "c is added to the gates i, f and o: peepholes with weight 1.", peephole=(1.0,) * 3
+    )
+
+
+_ROUNDS_OPERANDS = {"float16": "float16 autocast", "bfloat16": "bfloat16 autocast", "tf32": "TF32 on a GPU"}
+
+
+def _precision() -> Iterator[Fault]:
+    places = {
+        "weights": ("The weights are", "WRb"), "W": ("W is", "W"), "R": ("R is", "R"), "b": ("b is", "b"),
+        "kernels": ("W and R are, but b is not,", "WR"), "x": ("The input x is", "x"),
+        "h": ("The hidden state h is", "h"), "c": ("The cell state c is", "c"), "z": ("The pre-activations are", "z"),
+        "gates": ("The activated gates are", ""), "returned": ("What is returned is", ""),
+    }  # fmt: skip
+    for name in ("float16", "bfloat16", "tf32", "float32"):
+        for place, (words, parts) in places.items():
+            if place in {"returned", "c", "gates", "z"} and name == "tf32":
+                continue  # tf32 is a format of operands only
+            if place == "returned" and name == "float32":
+                continue  # a float64 case's results must come as float64
+            fields = [f"{part}_format" for part in parts or [place]]
+            where = "In a float64 case: " if name == "float32" else ""
+            yield _fault(
+                f"{place}-in-{name}", "precision", f"{where}{words} rounded to {name}.", **dict.fromkeys(fields, name)
+            )
+        if name != "float32":
+            yield _fault(
+                f"operands-in-{name}", "precision",
+                f"The operands of the products, W, R, x and h, are rounded to {name}: {_ROUNDS_OPERANDS[name]}.",
+                operands_format=name,
+            )  # fmt: skip
+
+
+def _scale() -> Iterator[Fault]:
+    for value, words in ((0.5, "halved"), (2.0, "doubled")):
+        yield _fault(f"x-{words}", "scale", f"The input x is {words}.", x_gain=value)
+        yield _fault(
+            f"h-{words}-when-fed", "scale", f"h is {words} when it is fed to a step, the first included.", h_keep=value
+        )
+        yield _fault(
+            f"c-{words}-when-fed", "scale", f"c is {words} when it is fed to a step, the first included.", c_keep=value
+        )
+        yield _fault(f"h-{words}-when-returned", "scale", f"h is {words} when it is returned.", h_gain=value)
+        for k, gate in enumerate(GATES):
+            gain = tuple(value if j == k else 1.0 for j in range(4))
+            yield _fault(
+                f"{gate}-{words}", "scale", f"The {_NAMES[gate]} {gate} is {words} after its activation.", gain=gain
+            )
