@@ -11,9 +11,10 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.diagnose import diagnose_runs, unexplained
-from lockstep.harness.faults.network_faults import explain
-from lockstep.harness.observation import Observation
+from lockstep.harness.diagnosis.diagnose import diagnose_runs
+from lockstep.harness.diagnosis.match import explain
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.unexplained import unexplained
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.run import Problems, judge_answer
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Worker
-from lockstep.harness.anatomy import Anatomy, anatomy
+from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
+from lockstep.harness.diagnosis.anatomy.black_box import BackendSubject, PortSubject
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.ports.port import Port
-from lockstep.harness.subject import BackendSubject, PortSubject
 from lockstep.harness.weights.dialects import TWO_BIASES
 
 

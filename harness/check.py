@@ -9,35 +9,26 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.adequacy import adequacy
-from lockstep.harness.anatomy import curve_facts, explain_measured
 from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, observed
-from lockstep.harness.behaviour import behaviour, differs_by_step, dropped, made_anew
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check_decoder import check_decoder
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.counterfactual import with_counterfactuals
-from lockstep.harness.diagnose import (
-    MEASURED_MAP,
-    NARROW,
-    NOT_FINITE,
-    ONLY_IN,
-    UNEXPLAINED,
-    diagnose,
-    execution_of,
-    several,
-    unexplained,
-)
+from lockstep.harness.diagnosis.adequacy import adequacy
+from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured
+from lockstep.harness.diagnosis.anatomy.black_box import PortSubject
+from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused_at
+from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
+from lockstep.harness.diagnosis.behaviour import behaviour, differs_by_step, dropped, made_anew
+from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, ONLY_IN, diagnose, execution_of, several
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.unexplained import NARROW, NOT_FINITE, UNEXPLAINED, unexplained
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.faults.execution import CANONICAL
-from lockstep.harness.measure.precision import measure_precision, narrow
-from lockstep.harness.measure.use import T, scales, unused_at
-from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.run import Problems
-from lockstep.harness.subject import PortSubject
 from lockstep.harness.weights.dialects import TWO_BIASES
 
 SLOW = 0.1  # seconds for a call, beyond which a measurement of a thousand calls is not waited for
@@ -73,7 +64,7 @@ def check(
         layout: How the port is handed its weights.
         limit: Sigma beyond which a number diverges; None leaves it to each case.
         seed: Added to the seed of every case that has one: the same check on other numbers.
-        measure: Whether a port that no named fault explains is measured (``harness.anatomy``).
+        measure: Whether a port that no named fault explains is measured (``harness.diagnosis.anatomy.anatomy``).
         blind: Whether to say of each case which faults it cannot see.
         on_result: Called with each result.
         details: Whether results tell some places number by number, for a report.

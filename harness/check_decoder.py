@@ -13,11 +13,11 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.counterfactual import with_counterfactuals
+from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
+from lockstep.harness.diagnosis.sharing import diagnosis_of, unshared
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.attention import expect_decoder
 from lockstep.harness.run import Problems
-from lockstep.harness.sharing import diagnosis_of, unshared
 
 
 def check_decoder(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lockstep.harness.diagnosis.adequacy import seen
 from lockstep.harness.faults.fault import JOIN
 from lockstep.harness.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lockstep.harness.adequacy import Adequacy
-    from lockstep.harness.anatomy import Anatomy
     from lockstep.harness.comparison.results import Diagnosis, Difference, RunResult, TensorResult
+    from lockstep.harness.diagnosis.adequacy import Adequacy
+    from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
 
 
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
@@ -171,11 +172,6 @@ def anatomy_lines(found: Anatomy) -> list[str]:
         f"({found.calls} calls)."
     )
     return lines
-
-
-def seen(sigma: float, limit: float) -> bool:
-    """Whether a fault shows at this many sigma; what cannot be compared shows."""
-    return not sigma <= limit
 
 
 def adequacy_lines(found: Adequacy) -> list[str]:

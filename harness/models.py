@@ -25,7 +25,7 @@ from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.find import FoundCase
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.diagnose import UNEXPLAINED
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.run import run_cases
 from lockstep.harness.text import number

@@ -189,7 +189,7 @@ class _Runner:
             LockstepError: If the case cannot be run.
         """
         from lockstep.harness.comparison.compare import limit_for
-        from lockstep.harness.diagnose import UNEXPLAINED
+        from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
         from lockstep.harness.run import Seen, as_known, judge_answer, measurable
 
         problems = self._problems

@@ -26,12 +26,13 @@ from lockstep.harness.comparison.compare import check_golden, compare, compare_s
 from lockstep.harness.comparison.details import details_of
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.counterfactual import with_counterfactuals
 from lockstep.harness.defaults import JOBS, TIMEOUT
-from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
+from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
+from lockstep.harness.diagnosis.diagnose import diagnose_runs
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.findings import known
-from lockstep.harness.observation import Observation
 from lockstep.harness.reference.exact import description
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from lockstep.harness.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
 from lockstep.harness.console import watched
+from lockstep.harness.diagnosis.adequacy import seen
 from lockstep.harness.messages import (
     adequacy_lines,
     anatomy_lines,
@@ -32,18 +33,17 @@ from lockstep.harness.messages import (
     check_text,
     failure_texts,
     first_diverging,
-    seen,
     text_of,
 )
 from lockstep.harness.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
 from lockstep.harness.text import number, printable
 
 if TYPE_CHECKING:
-    from lockstep.harness.adequacy import Adequacy
-    from lockstep.harness.anatomy import Anatomy
     from lockstep.harness.cases.case import Case
     from lockstep.harness.check import Checked
     from lockstep.harness.comparison.results import RunResult
+    from lockstep.harness.diagnosis.adequacy import Adequacy
+    from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
     from lockstep.harness.findings import Finding
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}

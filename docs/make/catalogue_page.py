@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lockstep.harness.adequacy import Adequacy, adequacy, network_adequacy
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.find import shipped
+from lockstep.harness.diagnosis.adequacy import Adequacy, adequacy, network_adequacy
+from lockstep.harness.diagnosis.adequacy import seen as is_seen
 from lockstep.harness.faults.catalogue import catalogue
 from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.fault import FAMILIES
 from lockstep.harness.faults.network_faults import variations
-from lockstep.harness.messages import seen as is_seen
 
 INTRODUCTION = """# Catalogue of faults
 

@@ -22,8 +22,8 @@ def adequacy(
     ] = False,
 ) -> int:
     """Compute which faults of the catalogue a case can see, without any framework."""
-    from lockstep.harness.adequacy import adequacy, network_adequacy
     from lockstep.harness.cases.find import find_cases
+    from lockstep.harness.diagnosis.adequacy import adequacy, network_adequacy
     from lockstep.harness.output import check_outputs, write_json
     from lockstep.harness.terminal import show_adequacy
 

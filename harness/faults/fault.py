@@ -6,7 +6,7 @@ stable: scripts may rely on it. ``scopes`` gives the ways in which a fault may h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,29 +142,6 @@ FAMILIES: dict[str, Family] = {
 def of_gate(gate: str, value: float, rest: tuple[float, ...]) -> tuple[float, ...]:
     """Give four numbers with one gate's set."""
     return tuple(value if name == gate else other for name, other in zip(GATES, rest, strict=True))
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Where a fault holds, if not everywhere."""
-
-    name: str
-    words: str
-    changes: dict[str, Any]
-
-
-def scopes(first_timestep: int, first_sequence: int, first_unit: int) -> Iterator[Scope]:
-    """Give the parts of a run in which a fault may hold, as the place of the first differences suggests them."""
-    if first_timestep:
-        t = first_timestep
-        yield Scope("from-timestep", f"from timestep {t} on", {"timesteps": (t, None)})
-        yield Scope("at-timestep", f"at timestep {t} only", {"timesteps": (t, t + 1)})
-    else:
-        yield Scope("at-timestep", "at timestep 0 only", {"timesteps": (0, 1)})
-    if first_sequence:
-        yield Scope("from-sequence", f"from sequence {first_sequence} on", {"sequences": (first_sequence, None)})
-    if first_unit:
-        yield Scope("from-unit", f"from unit {first_unit} on", {"units": (first_unit, None)})
 
 
 JOIN = " And: "  # between the messages of faults that hold together

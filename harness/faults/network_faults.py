@@ -7,7 +7,7 @@ it, and about the way back. An explanation holds if the reference reproduces eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -17,73 +17,15 @@ import msgspec
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
-from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.faults.decoder_faults import DecoderFault, decoder_faults
 from lockstep.harness.faults.execution import GATES
 from lockstep.harness.faults.fault import Variation, _if
 from lockstep.harness.faults.gradient_faults import _gradients
-from lockstep.harness.observation import Observation
 from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.network import Way
-from lockstep.harness.reference.noise import LIMIT_SIGMA
-
-AMPLIFIED = 100  # times the limit: up to there it is looked whether rounding is amplified
-
-
-def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> list[Diagnosis]:
-    """Find the variations under which the reference reproduces all that was observed; the plainest first.
-
-    Observations in which something diverges decide; those that agree must be reproduced too.
-    """
-    wrong = [one for one in observations if not one.distance(one.expected, None) <= limit]
-    if not wrong:
-        return []
-    wrong.sort(key=lambda one: sum(array.size for array in one.tensors.values()))
-    held: list[tuple[Variation | DecoderFault, float]] = []
-    decoder = isinstance(wrong[0].problem, DecoderProblem)
-    observations = [one for one in observations if isinstance(one.problem, DecoderProblem) == decoder]
-    for variation in decoder_faults() if decoder else variations():
-        sigma = _sigma(variation, wrong[0], limit)
-        if sigma is None or not sigma <= limit:
-            continue
-        rest = [_sigma(variation, one, limit) for one in observations if one is not wrong[0]]
-        if all(other is not None and other <= limit for other in rest):
-            held.append((variation, max([sigma, *filter(None, rest)])))
-    names = [variation.name for variation, _ in held]
-    cases = ", ".join(one.problem.case.name for one in observations)
-    return [
-        Diagnosis(
-            fault=variation.name,
-            message=variation.message,
-            fix=variation.fix,
-            sigma=sigma,
-            evidence=f"The reference, run that way, reproduces every number of {cases} to {sigma:.2g} sigma.",
-            indistinguishable_from=[name for name in names if name != variation.name],
-            family="attention" if decoder else "network",
-            met=variation.met,
-        )
-        for variation, sigma in held
-    ]
-
-
-def _sigma(variation: Variation | DecoderFault, one: Observation, limit: float) -> float | None:
-    """Give the distance of what was observed from a variation; where it has no place, from the reference."""
-    found = variation.of(one.problem)
-    if found is None:
-        sigma = one.distance(one.expected, None)
-        return sigma if sigma <= limit else None
-    if not one.tensors.keys() <= found.keys():
-        return None
-    sigma = one.distance(found, None)
-    if isinstance(variation, DecoderFault) and limit < sigma <= AMPLIFIED * limit:
-        # Is it rounding that a decoder run so amplifies?
-        sigma = one.distance(variation.widened(one.problem, found), None)
-    return sigma
 
 
 def variations() -> Iterator[Variation]:

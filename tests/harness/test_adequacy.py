@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from lstm_cases import make_case
 
-from lockstep.harness.adequacy import adequacy
 from lockstep.harness.cases.find import find_cases
+from lockstep.harness.diagnosis.adequacy import adequacy
 from lockstep.harness.faults.catalogue import catalogue
 
 # The matrix takes seconds: one process computes it for all tests of it.

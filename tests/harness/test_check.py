@@ -12,7 +12,7 @@ from lockstep.harness.cases.find import shipped
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnose import UNEXPLAINED
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.ports.port import LocalPort
 

@@ -17,10 +17,10 @@ from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.check_decoder import as_given, check_decoder
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
+from lockstep.harness.diagnosis.match import explain
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.decoder_faults import decoder_faults
-from lockstep.harness.faults.network_faults import explain
 from lockstep.harness.fixture import assert_agrees
-from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
 from lockstep.harness.run import Problems, Seen, judge_trace, run_cases
 from lockstep.harness.terminal import show_check

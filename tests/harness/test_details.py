@@ -34,9 +34,9 @@ from lockstep.harness.comparison.details import (
 )
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, decode_results, encode_results
-from lockstep.harness.counterfactual import with_counterfactuals
+from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.features import DECODER_FEATURES, FEATURES
-from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.record import judge_files
 from lockstep.harness.reference.expect import expect

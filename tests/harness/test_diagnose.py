@@ -10,9 +10,10 @@ from lstm_cases import make_case
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Results, decode_results, encode_results
-from lockstep.harness.diagnose import ONLY_IN, UNEXPLAINED, diagnose, execution_of
+from lockstep.harness.diagnosis.diagnose import ONLY_IN, diagnose, execution_of
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.observation import Observation
 from lockstep.harness.run import run_cases
 
 

@@ -8,11 +8,11 @@ from faulty_lstm import make_port
 from lstm_cases import make_case
 
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.diagnosis.name_faults import named
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.execution import CANONICAL
 from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.faults.weight_faults import misread
-from lockstep.harness.naming import named
-from lockstep.harness.observation import Observation
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import read, store

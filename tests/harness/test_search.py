@@ -9,13 +9,13 @@ from lstm_cases import make_case
 
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.diagnosis.fit import plain_values, solve
+from lockstep.harness.diagnosis.name_faults import named
+from lockstep.harness.diagnosis.observation import Observation, comes_near, format_of, prefix
+from lockstep.harness.diagnosis.search import Search, _pairs_for
 from lockstep.harness.faults.catalogue import catalogue
 from lockstep.harness.faults.execution import CANONICAL, Execution, merged
-from lockstep.harness.faults.free_numbers import plain_values, solve
 from lockstep.harness.faults.interpret import interpret_values
-from lockstep.harness.naming import named
-from lockstep.harness.observation import Observation, comes_near, format_of, prefix
-from lockstep.harness.search import Search, _pairs_for
 
 PROBE = {"timesteps": 8, "batch": 3, "input_size": 5, "hidden_size": 4}
 CASES = {

@@ -8,8 +8,8 @@ from lstm_cases import make_case
 
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.execution import CANONICAL
-from lockstep.harness.observation import Observation
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.reference.spread import widened

@@ -12,9 +12,11 @@ from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import split
 from lockstep.harness.comparison.results import First, RunResult
-from lockstep.harness.diagnose import UNEXPLAINED, diagnose_runs
-from lockstep.harness.faults.network_faults import explain, variations
-from lockstep.harness.observation import Observation
+from lockstep.harness.diagnosis.diagnose import diagnose_runs
+from lockstep.harness.diagnosis.match import explain
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
+from lockstep.harness.faults.network_faults import variations
 
 STACK = {"num_layers": 2, "direction": "bidirectional", "lengths": (4, 2, 1)}
 WIDE = {"num_layers": 3, "input_size": 4}  # every layer's weights fit every other

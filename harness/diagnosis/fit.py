@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from lockstep.harness.arrays import Array
+from lockstep.harness.diagnosis.observation import Observation, misses
 from lockstep.harness.faults.execution import CANONICAL, merged
-from lockstep.harness.observation import Observation, misses
 
 Changes = dict[str, Any]
 
@@ -78,3 +80,45 @@ def _miss(base: Changes, numbers: Sequence[float], values: Array, observations: 
     parts = [misses(one, execution) for one in observations[:OF]]
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if known and len(known) == len(parts) else None
+
+
+def solve(residual: Callable[[float], Array | None], start: float, steps: int = 12) -> float | None:
+    """Find the number at which a residual vanishes, by Gauss-Newton in one dimension; None if it goes astray."""
+    value, best = start, residual(start)
+    if best is None:
+        return None
+    for _ in range(steps):
+        change = 1e-4 * max(abs(value), 0.1)
+        beside = residual(value + change)
+        if beside is None:
+            return None
+        slope = (beside - best) / change
+        steepness = float(slope @ slope)
+        if not steepness or not math.isfinite(steepness):
+            return None
+        step = -float(slope @ best) / steepness
+        for damping in (1.0, 0.5, 0.1):
+            tried = residual(value + damping * step)
+            if tried is not None and float(tried @ tried) < float(best @ best):
+                value, best = value + damping * step, tried
+                break
+        else:
+            return value
+        if abs(step) < 1e-9 * max(abs(value), 1e-3):
+            break
+    return value
+
+
+def plain_values(value: float) -> Iterator[float]:
+    """Give the plain numbers near a measured one, plainest first, then itself."""
+    seen = set()
+    for candidate in (
+        *(round(value, digits) for digits in range(4)),
+        *(float(Fraction(value).limit_denominator(n)) for n in (4, 10, 20)),
+        *(round(value, digits) for digits in (4, 5)),
+    ):
+        near = abs(candidate - value) <= 2e-3 * max(abs(value), 0.05)
+        if near and candidate not in seen:
+            seen.add(candidate)
+            yield candidate
+    yield value

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.comparison.details import with_counterfactual
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.diagnose import MEASURED_MAP, ONLY_IN, execution_of
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, ONLY_IN, execution_of
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.faults.network_faults import variations
-from lockstep.harness.observation import Observation
 from lockstep.harness.reference.expected import Expected
 
 

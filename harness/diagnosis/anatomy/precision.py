@@ -14,8 +14,8 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
 from lockstep.harness.faults.fault import FAMILIES
-from lockstep.harness.subject import Subject, posed
 
 # Depths of the small part, up to the last bit of each format; bits count the hidden one.
 DEPTHS = {

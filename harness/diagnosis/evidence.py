@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.diagnosis.observation import Observation, close
 from lockstep.harness.faults.execution import Execution
 from lockstep.harness.faults.interpret import interpret_values, returns_as_computed
-from lockstep.harness.observation import Observation, close
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.harness.arrays import Arrays
+from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
 from lockstep.harness.reference.curves import sigmoid
-from lockstep.harness.subject import Subject, posed
 
 T, I, H = 5, 3, 4
 HEARD = 1e-6

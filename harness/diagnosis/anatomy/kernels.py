@@ -17,10 +17,10 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
 from lockstep.harness.faults.execution import CANONICAL, GATES, merged
 from lockstep.harness.faults.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
 from lockstep.harness.reference.curves import CURVES
-from lockstep.harness.subject import Subject, posed
 
 Changes = dict[str, Any]
 

@@ -18,7 +18,6 @@ from lockstep.harness.faults.execution import Execution
 from lockstep.harness.faults.fault import Fault
 from lockstep.harness.faults.interpret import interpret_values, returns_as_computed
 from lockstep.harness.faults.network_faults import variations
-from lockstep.harness.messages import seen
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -128,3 +127,8 @@ def _sigma(expected: ExpectedTensor, values: Array, rows: Any) -> float:
         sigma = np.abs(difference / expected.noise[rows])
         same = (values == expected.value[rows]) | (np.isnan(values) & np.isnan(expected.value[rows]))
         return float(np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma)).max(initial=0))
+
+
+def seen(sigma: float, limit: float) -> bool:
+    """Whether a fault shows at this many sigma; what cannot be compared shows."""
+    return not sigma <= limit

@@ -9,7 +9,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.subject import Subject, posed
+from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
 
 T, B, I, H = 5, 3, 3, 4
 AT, OF = 2, 1  # timestep and sequence of the impulse

@@ -15,11 +15,12 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
+from lockstep.harness.diagnosis.fit import plain_values
 from lockstep.harness.faults.execution import CANONICAL
-from lockstep.harness.faults.free_numbers import plain_values, shown
+from lockstep.harness.faults.free_numbers import shown
 from lockstep.harness.faults.rules import CELLS, HIDDEN
 from lockstep.harness.reference.curves import CURVES
-from lockstep.harness.subject import Subject, posed
 
 Changes = dict[str, Any]
 

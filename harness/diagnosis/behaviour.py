@@ -10,9 +10,9 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.execution import CANONICAL
 from lockstep.harness.faults.fault import FAMILIES
-from lockstep.harness.observation import Observation
 from lockstep.harness.ports.port import Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number

@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from lockstep.harness.diagnosis.evidence import VIEWS, matches
+from lockstep.harness.diagnosis.fit import plain_values, solve
+from lockstep.harness.diagnosis.name_faults import named
+from lockstep.harness.diagnosis.observation import Observation, comes_near, format_of, misses, prefix
 from lockstep.harness.faults.catalogue import catalogue
 from lockstep.harness.faults.execution import CANONICAL, Execution, merged
-from lockstep.harness.faults.fault import FAMILIES, JOIN, Fault, Scope, scopes
-from lockstep.harness.faults.free_numbers import Knob, knobs, plain_values, solve
+from lockstep.harness.faults.fault import FAMILIES, JOIN, Fault
+from lockstep.harness.faults.free_numbers import Knob, knobs
 from lockstep.harness.faults.interpret import interpret_values
-from lockstep.harness.naming import named
-from lockstep.harness.observation import Observation, comes_near, format_of, misses, prefix
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.views import VIEWS, matches
 
 Changes = dict[str, Any]
 
@@ -402,3 +403,26 @@ def _plainness(explanation: Explanation) -> tuple[int, int]:
     order = list(catalogue())
     places = [order.index(fault.name) if fault.name in catalogue() else len(order) for fault in explanation.faults]
     return len(explanation.faults), max(places)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a fault holds, if not everywhere."""
+
+    name: str
+    words: str
+    changes: dict[str, Any]
+
+
+def scopes(first_timestep: int, first_sequence: int, first_unit: int) -> Iterator[Scope]:
+    """Give the parts of a run in which a fault may hold, as the place of the first differences suggests them."""
+    if first_timestep:
+        t = first_timestep
+        yield Scope("from-timestep", f"from timestep {t} on", {"timesteps": (t, None)})
+        yield Scope("at-timestep", f"at timestep {t} only", {"timesteps": (t, t + 1)})
+    else:
+        yield Scope("at-timestep", "at timestep 0 only", {"timesteps": (0, 1)})
+    if first_sequence:
+        yield Scope("from-sequence", f"from sequence {first_sequence} on", {"sequences": (first_sequence, None)})
+    if first_unit:
+        yield Scope("from-unit", f"from unit {first_unit} on", {"units": (first_unit, None)})

@@ -1,0 +1,215 @@
+"""The table of an anatomy: one row for each convention, with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from lockstep.harness.diagnosis.anatomy.curves import Reading, Response, describe_curve, sparkline
+from lockstep.harness.diagnosis.anatomy.kernels import KernelMap, exceptions, rules
+from lockstep.harness.diagnosis.anatomy.precision import Kept
+from lockstep.harness.diagnosis.anatomy.wiring import Wiring
+from lockstep.harness.faults.execution import CANONICAL, GATES, Execution
+from lockstep.harness.reference.curves import CURVES
+from lockstep.harness.text import number
+
+
+class Convention(Struct, frozen=True):
+    """One row of the table: what is asked, what a canonical LSTM does, what was measured, and how that is known."""
+
+    name: str
+    intended: str
+    measured: str
+    evidence: str
+    differs: bool | None  # None: could not be decided
+
+
+class _Table:
+    """Rows of the table from a measured execution and from what the experiments saw."""
+
+    def __init__(self, execution: Execution | None, *, sigma: float | None) -> None:
+        self.e = execution or CANONICAL
+        self.known = execution is not None
+        self.proof = f"proof: {number(sigma)} sigma" if self.known and sigma is not None else ""
+
+    def row(self, name: str, intended: str, measured: str, evidence: str = "", *fields: str) -> Convention:
+        """Make a row; it differs where one of its fields does."""
+        own = {field: getattr(self.e, field) for field in fields}
+        differs: bool | None = any(value != getattr(CANONICAL, field) for field, value in own.items())
+        if not self.known:
+            differs, measured = (None, "not decided") if not differs else (None, f"{measured} (not confirmed)")
+        return Convention(name, intended, measured, evidence or self.proof or "no reading reproduces it", differs)
+
+    def weights(self, kernel_map: KernelMap | None) -> Iterator[Convention]:
+        """Order, layout and share of W, R and b."""
+        e = self.e
+        for array, what in (("W", "x"), ("R", "h"), ("b", "1")):
+            order = getattr(e, f"{array}_gates")
+            seen = "" if kernel_map is None else _kernel_evidence(kernel_map, array)
+            yield self.row(f"gate order in {array}", "i, f, g, o", ", ".join(order), seen, f"{array}_gates")
+            misplaced = "" if kernel_map is None else exceptions(kernel_map, array)
+            if misplaced and not any(True for _ in rules(kernel_map)):  # type: ignore[arg-type]
+                yield Convention(
+                    f"{array} as it drives the gates from {what}", "as given", misplaced, seen, differs=True
+                )
+                continue
+            layout, gain = getattr(e, f"{array}_layout"), getattr(e, f"{array}_gain")
+            part = getattr(e, f"{array}_part", "all")
+            words = [layout] if layout != "given" else []
+            words += [f"only {part}"] if part != "all" else []
+            words += [f"times {_four(gain)}"] if gain != CANONICAL.W_gain else []
+            yield self.row(
+                f"{array} as it drives the gates from {what}", "as given", "; ".join(words) or "as given", seen,
+                f"{array}_layout", f"{array}_gain", *([f"{array}_part"] if array != "b" else []),
+            )  # fmt: skip
+        yield self.row("kernels", "W times x, R times h", _kernels_words(e.kernels), "", "kernels")
+
+    def curves(self, seen: tuple[Response, list[Reading]] | None) -> Iterator[Convention]:
+        """Each activation, and the constants of each gate."""
+        e = self.e
+        drawn = _drawn(seen)
+        for k, gate in enumerate(GATES):
+            words = CURVES[e.curves[k]].words
+            if e.gain[k] != 1 or e.offset[k]:
+                words = f"{e.gain[k]:g} times {words} + {e.offset[k]:g}"
+            intended = CURVES[CANONICAL.curves[k]].words
+            differs = (e.curves[k], e.gain[k], e.offset[k]) != (CANONICAL.curves[k], 1.0, 0.0)
+            yield self._one(f"activation of {gate}", intended, words, drawn.get(gate, ""), differs=differs)
+        for k, gate in enumerate(GATES):
+            added = e.constant[k] + ((e.forget_bias - 1.0) if gate == "f" else 0.0)
+            yield self._one(
+                f"constant added to {gate}", "0", f"{added:g}", self.proof, differs=bool(added),
+            )  # fmt: skip
+        yield self.row(
+            "curve of the cell's output", "tanh", CURVES[e.cell_curve].words, drawn.get("cell", ""), "cell_curve"
+        )
+
+    def _one(self, name: str, intended: str, measured: str, evidence: str, *, differs: bool) -> Convention:
+        if not self.known:
+            return Convention(name, intended, "not decided" if not differs else f"{measured} (not confirmed)",
+                              evidence or "no reading reproduces it", None)  # fmt: skip
+        return Convention(name, intended, measured, evidence or self.proof, differs)
+
+    def cell(self) -> Iterator[Convention]:
+        """The equations."""
+        e = self.e
+        yield self.row("update of c", "c = f c + i g", f"c = {e.cell}", "", "cell")
+        yield self.row("update of h", "h = o tanh(c)", f"h = {e.hidden}", "", "hidden")
+        clips = [
+            f"{name} at ±{value:g}"
+            for name, value in (("z", e.z_clip), ("c", e.c_clip), ("h", e.h_clip))
+            if value < np.inf
+        ]
+        yield self.row("clips", "none", ", ".join(clips) or "none", "", "z_clip", "c_clip", "h_clip")
+        peeps = [f"{w:g} c to {gate}" for w, gate in zip(e.peephole, "ifo", strict=True) if w]
+        yield self.row("peepholes", "none", ", ".join(peeps) or "none", "", "peephole")
+
+    def state(self, wiring: Wiring) -> Iterator[Convention]:
+        """Which state goes where."""
+        e = self.e
+        yield self.row("initial h", "h0", _given(e.h0, "h0"), wiring.h0, "h0")
+        yield self.row("initial c", "c0", _given(e.c0, "c0"), wiring.c0, "c0")
+        for own in "hc":
+            source, keep = getattr(e, f"{own}_source"), getattr(e, f"{own}_keep")
+            words = ("" if keep == 1 else f"{keep:g} times ") + source
+            yield self.row(
+                f"{own} that reaches the next step",
+                "previous",
+                words,
+                getattr(wiring, own),
+                f"{own}_source",
+                f"{own}_keep",
+            )
+        resets = [f"before timestep {t}" for t in e.reset_at] + (
+            [f"every {e.reset_every} steps"] if e.reset_every else []
+        )
+        yield self.row("resets of the state", "none", ", ".join(resets) or "none", "", "reset_at", "reset_every")
+
+    def data(self, wiring: Wiring) -> Iterator[Convention]:
+        """Time, batch and features of the input."""
+        e = self.e
+        yield self.row(
+            "input over time", "x[t] into step t", _given(e.x_time, "x[t] into step t"), wiring.time, "x_time"
+        )
+        yield self.row(
+            "input over the batch", "sequences apart", _given(e.x_batch, "sequences apart"), wiring.batch, "x_batch"
+        )
+        words = _given(e.x_features, "as given") + ("" if e.x_gain == 1 else f", times {e.x_gain:g}")
+        yield self.row("features of the input", "as given", words, "", "x_features", "x_gain")
+
+    def padding(self, wiring: Wiring) -> Iterator[Convention]:
+        """The end of a sequence."""
+        e = self.e
+        if wiring.padding is None:
+            yield Convention(
+                "past the end of a sequence", "h is 0, c is kept", "takes no lengths", "it was not asked", None
+            )
+            return
+        measured = "h is 0, c is kept" if e.padding == "masked" else e.padding
+        yield self.row("past the end of a sequence", "h is 0, c is kept", measured, wiring.padding, "padding")
+        yield self.row("lengths", "each sequence's own", _given(e.lengths, "each sequence's own"), "", "lengths")
+
+    def returned(self) -> Iterator[Convention]:
+        """What is handed back."""
+        e = self.e
+        for own in "hc":
+            what, order, batch = (getattr(e, f"{own}_{name}") for name in ("returned", "order", "batch"))
+            words = [f"{what} of every step"] + [rule for rule in (order, batch) if rule != "given"]
+            if own == "h" and e.h_gain != 1:
+                words.append(f"times {e.h_gain:g}")
+            fields = [f"{own}_returned", f"{own}_order", f"{own}_batch", *(["h_gain"] if own == "h" else [])]
+            yield self.row(f"returned as {own}_seq", f"{own} of every step", ", ".join(words), "", *fields)
+
+
+def _kernel_evidence(measured: KernelMap, array: str) -> str:
+    own = {key: drives for key, drives in measured.entries.items() if key[0] == array}
+    driving = sum(bool(drives) for drives in own.values())
+    text = f"{driving} of {len(own)} entries drive a gate"
+    if measured.undecided:
+        return f"{text}; {measured.undecided} effects fit nothing"
+    return text if any(True for _ in rules(measured)) else f"{text}, by no known rule"
+
+
+def _kernels_words(kernels: str) -> str:
+    return "W times x, R times h" if kernels == "[x, h]" else kernels
+
+
+def _given(rule: str, words: str) -> str:
+    return words if rule == "given" else rule
+
+
+def _four(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values) if len(set(values)) > 1 else f"{values[0]:g}"
+
+
+def _drawn(seen: tuple[Response, list[Reading]] | None) -> dict[str, str]:
+    """Describe the curves that were seen."""
+    if seen is None:
+        return {}
+    shown, readings = seen
+    f = (shown.c[1.0] - shown.c[-1.0]) / 2
+    product = shown.c[0.0]
+    unknown = not readings
+    words = {"f": f, "i": product, "g": product, "o": shown.h[1.0]}
+    names = {"f": "f(z)", "i": "i(z) g(z)", "g": "i(z) g(z)", "o": "h(z)"}
+    return {
+        gate: f"{names[gate]} {sparkline(curve)}" + (f", {describe_curve(curve, shown.z)}" if unknown else "")
+        for gate, curve in words.items()
+    } | {"cell": f"h(c0) {sparkline(shown.sweep_h)}"}
+
+
+def _precision(kept: list[Kept]) -> Iterator[Convention]:
+    for one in kept:
+        measured = "not decided" if one.bits is None else f"{one.bits} bits ({one.format})"
+        differs = None if one.bits is None else one.bits < one.intended
+        yield Convention(f"precision of {one.part}", f"{one.intended} bits", measured, one.evidence, differs)
+
+
+def _behaviour(wiring: Wiring) -> Iterator[Convention]:
+    repeatable = wiring.repeatable
+    yield Convention(
+        "the same call twice", "the same numbers", "the same numbers" if repeatable else "other numbers",
+        "asked twice, and again after another call", None if repeatable is None else not repeatable,
+    )  # fmt: skip

@@ -1,1 +1,0 @@
-"""The experiments of an anatomy: each measures one kind of convention of a black box."""
