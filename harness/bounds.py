@@ -26,7 +26,7 @@ def check_positive(**options: float | None) -> None:
 
 def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[Limit | None, float]:
     """Give limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is told."""
-    from lockstep.harness.limits import find_settings
+    from lockstep.harness.jobs.settings import find_settings
 
     settings = find_settings(Path.cwd())
     text = settings.without(limit=limit, timeout=timeout).text()

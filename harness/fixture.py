@@ -16,13 +16,13 @@ from msgspec.structs import replace
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import case_info
-from lockstep.harness.check import cases_of, check
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.limits import Settings, find_settings
+from lockstep.harness.jobs.check import cases_of, check
+from lockstep.harness.jobs.run import environment
+from lockstep.harness.jobs.settings import Settings, find_settings
 from lockstep.harness.messages import check_text, first_diverging, text_of
 from lockstep.harness.ports.port import is_decoder_port, port_of
-from lockstep.harness.run import environment
 from lockstep.harness.text import printable
 
 CaseNames = str | PathLike[str] | Sequence[str | PathLike[str]]

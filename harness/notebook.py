@@ -20,12 +20,12 @@ from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Results, RunResult
-from lockstep.harness.defaults import JOBS
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.fixture import assert_agrees, check_numbers
-from lockstep.harness.limits import find_settings
-from lockstep.harness.run import Problems, environment, judge_trace, run_cases
-from lockstep.harness.selection import select
+from lockstep.harness.jobs.judge_run import Problems, judge_trace
+from lockstep.harness.jobs.run import environment, run_cases
+from lockstep.harness.jobs.selection import select
+from lockstep.harness.jobs.settings import JOBS, find_settings
 
 Names = str | PathLike[str] | Iterable[str | PathLike[str]]
 

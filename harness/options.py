@@ -24,7 +24,7 @@ def complete_backend(context: object) -> dict[str, str]:  # noqa: ARG001 (what a
 
 def complete_finding(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
     """Give the names of findings, and what each is, to a shell."""
-    from lockstep.harness.findings import findings
+    from lockstep.harness.jobs.findings import findings
 
     return {one.name: one.title for one in findings()}
 

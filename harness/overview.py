@@ -87,7 +87,7 @@ def refusals(runs: Sequence[RunResult]) -> list[str]:
 
 def known_texts(runs: Sequence[RunResult]) -> list[str]:
     """Say once for each known finding which runs it is."""
-    from lockstep.harness.findings import findings
+    from lockstep.harness.jobs.findings import findings
 
     if all(run.known is None for run in runs):
         return []

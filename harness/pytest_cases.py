@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lockstep.harness.adapters.worker import Worker
     from lockstep.harness.cases.case import Case
     from lockstep.harness.comparison.results import RunResult
-    from lockstep.harness.findings import Finding
-    from lockstep.harness.run import Problems
+    from lockstep.harness.jobs.findings import Finding
+    from lockstep.harness.jobs.judge_run import Problems
 
 
 # The files collected so far, by the names of their cases.
@@ -121,7 +121,7 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
 
     None where it agrees for the sake of a limit wider than the usual one: then the finding may well be there.
     """
-    from lockstep.harness.findings import expected_of
+    from lockstep.harness.jobs.findings import expected_of
     from lockstep.harness.reference.noise import LIMIT_SIGMA
 
     worst = max((tensor.worst.sigma for tensor in result.tensors.values()), default=0.0)
@@ -172,7 +172,7 @@ class _Runner:
     """What runs cases in a pytest process: workers, started when they are first needed, ended with the session."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from lockstep.harness.run import Problems
+        from lockstep.harness.jobs.judge_run import Problems
 
         settings = settings_of(config)
         self._limit = settings.limit_or(config.getoption("lockstep_limit"))
@@ -190,7 +190,7 @@ class _Runner:
         """
         from lockstep.harness.comparison.compare import limit_for
         from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
-        from lockstep.harness.run import Seen, as_known, judge_answer, measurable
+        from lockstep.harness.jobs.judge_run import Seen, as_known, judge_answer, measurable
 
         problems = self._problems
         problems.keep_only(case)

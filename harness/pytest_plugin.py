@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.limits import find_settings
+from lockstep.harness.jobs.settings import find_settings
 from lockstep.harness.marks import described
 from lockstep.harness.pytest_cases import CaseFile, end_workers, nodeid_of, rerun_of
 from lockstep.harness.pytest_results import SETTINGS, Gatherer, are_written, at_work, hand_over, settings_of, take

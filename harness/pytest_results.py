@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
     from lockstep.harness.cases.info import CaseInfo
     from lockstep.harness.comparison.results import Results, RunResult
-    from lockstep.harness.limits import Settings
+    from lockstep.harness.jobs.settings import Settings
 
 PREFIX = "lockstep_"  # of properties
 
@@ -206,8 +206,8 @@ class Gatherer:
         if not self._wanted:
             return
         from lockstep.harness.comparison.results import Results
+        from lockstep.harness.jobs.run import environment
         from lockstep.harness.output import write_outputs
-        from lockstep.harness.run import environment
 
         runs = [self._found[key] for key in sorted(self._found)]
         cases = {name: self._cases[name] for name in sorted(self._cases)}

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult
-from lockstep.harness.findings import KINDS, Finding, findings
+from lockstep.harness.jobs.findings import KINDS, Finding, findings
 from lockstep.harness.messages import text_of
 from lockstep.harness.place import Place, Places
 from lockstep.harness.text import printable

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lockstep.harness.adapters.backend import MODELS
-from lockstep.harness.features import Support
+from lockstep.harness.jobs.support import Support
 from lockstep.harness.text import printable
 
 COLUMNS = 6  # backends of a matrix that fit beside each other

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lockstep.harness.comparison.results import Difference
+from lockstep.harness.jobs.versions import Pair, Pairs, Versions
 from lockstep.harness.messages import headline, text_of
 from lockstep.harness.text import number, printable
-from lockstep.harness.versions import Pair, Pairs, Versions
 
 MOST_NAMES = 6  # of what only one recording has
 

@@ -40,11 +40,11 @@ from lockstep.harness.text import number, printable
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
-    from lockstep.harness.check import Checked
     from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.diagnosis.adequacy import Adequacy
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
-    from lockstep.harness.findings import Finding
+    from lockstep.harness.jobs.check import Checked
+    from lockstep.harness.jobs.findings import Finding
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
@@ -161,7 +161,7 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
     ``named``: whether the cases were named; else what of the shipped ones was left out is said. ``quiet``: print only
     what is not right, and nothing if all is.
     """
-    from lockstep.harness.check import left_out
+    from lockstep.harness.jobs.check import left_out
 
     nothing = all(run.status == "unsupported" for run in runs)
     if not quiet:
@@ -247,7 +247,7 @@ def _adequacy_table(faults: list[str], own: list[Column], width: int, gap: int) 
 
 def show_findings(console: Console, found: Sequence[Finding], *, full: bool) -> None:
     """Print findings in full, or one line each."""
-    from lockstep.harness.findings import finding_text
+    from lockstep.harness.jobs.findings import finding_text
 
     if full:
         for one in found:

@@ -1,4 +1,4 @@
-"""What a report says of a case: its sizes, and the features it uses, by the names of ``harness.features``."""
+"""What a report says of a case: its sizes, and the features it uses, by the names of ``harness.jobs.support``."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from lockstep.harness.bounds import check_positive
 from lockstep.harness.console import console_beside
-from lockstep.harness.defaults import TIMEOUT
+from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.options import JsonFile, complete_backend
 
 
@@ -23,7 +23,7 @@ def anatomy(
     timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
 ) -> int:
     """Measure the dialect of an implementation: convention, intended, measured, evidence."""
-    from lockstep.harness.ask import anatomy_of
+    from lockstep.harness.jobs.measure import anatomy_of
     from lockstep.harness.output import check_outputs, write_json
     from lockstep.harness.terminal import show_anatomy
 

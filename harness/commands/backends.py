@@ -31,7 +31,7 @@ def backends(
     "import": {"seconds", "megabytes"}, "supports": [feature], "unsupported": {feature: reason}, "problem": why it could
     not be asked, or null}.
     """
-    from lockstep.harness.features import support
+    from lockstep.harness.jobs.support import support
     from lockstep.harness.output import check_outputs, write_json
     from lockstep.harness.show_backends import as_json, as_markdown, show_backends, show_matrix
 

@@ -57,12 +57,12 @@ def check(
     """
     from lockstep.harness.adapters.user_code import parse_target
     from lockstep.harness.cases.info import case_info
-    from lockstep.harness.check import cases_of, check, rerun_of
     from lockstep.harness.comparison.results import Results
     from lockstep.harness.handover import Wanted, hand_over
+    from lockstep.harness.jobs.check import cases_of, check, rerun_of
+    from lockstep.harness.jobs.run import environment
     from lockstep.harness.place import place_of_function
     from lockstep.harness.ports.port import Port, is_decoder_port
-    from lockstep.harness.run import environment
     from lockstep.harness.terminal import advance, progress, show_check
 
     check_positive(timeout=timeout, limit=limit)

@@ -46,9 +46,9 @@ def compare(
         return _compare_recordings(file, against, wanted, case=case, limit=limit)
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.comparison.results import Results
+    from lockstep.harness.jobs.record import judge_files
+    from lockstep.harness.jobs.run import environment
     from lockstep.harness.place import places_of_shipped
-    from lockstep.harness.record import judge_files
-    from lockstep.harness.run import environment
 
     check_positive(limit=limit)
     if not file:
@@ -70,9 +70,9 @@ def _compare_recordings(
     files: Sequence[Path], against: Path, wanted: Wanted, *, case: str | None, limit: float | None
 ) -> int:
     """Hold one recording against another, and tell how far apart they are."""
+    from lockstep.harness.jobs.versions import hold_against
     from lockstep.harness.output import write_json
     from lockstep.harness.show_versions import show_pairs
-    from lockstep.harness.versions import hold_against
 
     check_positive(limit=limit)
     if len(files) != 1 or case is not None or wanted.html is not None or wanted.sarif is not None or wanted.github:

@@ -23,8 +23,8 @@ def findings(
     ] = None,
 ) -> int:
     """List what is known of implementations that differ from their specifications, fail or die."""
-    from lockstep.harness.findings import as_markdown, chosen
     from lockstep.harness.handover import Wanted
+    from lockstep.harness.jobs.findings import as_markdown, chosen
     from lockstep.harness.output import write_json
     from lockstep.harness.terminal import show_findings
 

@@ -25,11 +25,11 @@ def record(
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
     from lockstep.harness.comparison.results import Results, exit_status
+    from lockstep.harness.jobs.record import record_cases
+    from lockstep.harness.jobs.run import environment
+    from lockstep.harness.jobs.selection import asked_for
     from lockstep.harness.messages import text_of
     from lockstep.harness.output import check_outputs, write_json
-    from lockstep.harness.record import record_cases
-    from lockstep.harness.run import environment
-    from lockstep.harness.selection import asked_for
     from lockstep.harness.terminal import advance, plain, progress
 
     check_positive(timeout=timeout)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.harness.bounds import bounds, check_positive
 from lockstep.harness.console import error_console
-from lockstep.harness.defaults import JOBS
 from lockstep.harness.errors import LockstepError
+from lockstep.harness.jobs.settings import JOBS
 from lockstep.harness.options import (
     BackendNames,
     CaseName,
@@ -59,8 +59,8 @@ def run(
         return _run_models(case, backend, wanted, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
-    from lockstep.harness.run import environment
-    from lockstep.harness.selection import asked_for
+    from lockstep.harness.jobs.run import environment
+    from lockstep.harness.jobs.selection import asked_for
 
     asked, seconds = bounds(limit, timeout, quiet=quiet)
     found, backends, count = asked_for(case, backend, quiet=quiet)
@@ -84,9 +84,9 @@ def _run_models(
     """Run cases with the networks and weights of users' files."""
     from lockstep.harness.adapters.model_reader import ReadError
     from lockstep.harness.cases.find import find_cases
-    from lockstep.harness.models import DEFAULT_CASE, Models, forget_bias_of
-    from lockstep.harness.run import environment
-    from lockstep.harness.selection import beside
+    from lockstep.harness.jobs.models import DEFAULT_CASE, Models, forget_bias_of
+    from lockstep.harness.jobs.run import environment
+    from lockstep.harness.jobs.selection import beside
     from lockstep.harness.terminal import plain
 
     wanted.check()
@@ -113,7 +113,7 @@ def _watched(
     found: Sequence[FoundCase], backends: list[BackendInfo], count: int, wanted: Wanted, **bounds: Any
 ) -> list[RunResult]:
     """Run what is wanted, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
-    from lockstep.harness.run import run_cases
+    from lockstep.harness.jobs.run import run_cases
     from lockstep.harness.terminal import advance, progress
 
     with progress(error_console(), count, quiet=wanted.quiet) as bar:

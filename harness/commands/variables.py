@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from lockstep.harness.bounds import check_positive
 from lockstep.harness.console import console_beside
-from lockstep.harness.defaults import TIMEOUT
+from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.options import JsonFile
 from lockstep.harness.tell import FAILED, complain
 

@@ -32,7 +32,7 @@ BLOCK = 24_576
 def limit_for(case: Case, asked: float | Limit | None = None) -> Limit:
     """Give the limit of a case: an option's, else the case's own tolerance, else the project's, else the derived one.
 
-    ``asked``: sigma of an option, or a limit with its origin (``harness.limits``).
+    ``asked``: sigma of an option, or a limit with its origin (``harness.jobs.settings``).
     """
     limit = Limit("option", sigma=asked) if isinstance(asked, (int, float)) else asked
     if limit is not None and limit.origin == "option":

@@ -179,7 +179,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     stderr: str | None = None  # what a backend that failed wrote there, its end
     timesteps: int = 0  # how many the case has
     rerun: str | None = None  # the command that runs exactly this again
-    known: str | None = None  # the finding (harness.findings) that it is, and that was expected
+    known: str | None = None  # the finding (harness.jobs.findings) that it is, and that was expected
     details: dict[str, Detail] = field(default_factory=dict)  # by timed tensor; only where they were asked for
 
     def _repr_html_(self) -> str | None:

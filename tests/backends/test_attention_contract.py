@@ -15,7 +15,7 @@ from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.comparison.compare import compare_steps, limit_for
-from lockstep.harness.features import DECODER_FEATURES
+from lockstep.harness.jobs.support import DECODER_FEATURES
 from lockstep.harness.reference.attention import SHARED
 from lockstep.harness.strategies import decoders
 

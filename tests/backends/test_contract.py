@@ -19,8 +19,8 @@ from lockstep.harness.adapters.backend import Backend, find_backends
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import WEIGHT_SUMS, kind_of, tensors_of
-from lockstep.harness.features import FEATURES, support
-from lockstep.harness.findings import expected_of
+from lockstep.harness.jobs.findings import expected_of
+from lockstep.harness.jobs.support import FEATURES, support
 from lockstep.harness.show_backends import show_matrix
 from lockstep.harness.strategies import cases as any_cases
 

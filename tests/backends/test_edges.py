@@ -10,7 +10,7 @@ from judge import judged
 
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.cases.decoder_problem import problem_of
-from lockstep.harness.findings import findings
+from lockstep.harness.jobs.findings import findings
 from lockstep.harness.reference.expect import expect
 
 BACKENDS = find_backends()

@@ -12,7 +12,7 @@ import pytest
 from judge import judged
 
 from lockstep.harness.adapters.backend import find_backends
-from lockstep.harness.findings import findings
+from lockstep.harness.jobs.findings import findings
 
 INFOS = {backend.name: backend for backend in find_backends()}
 PAIRS = [

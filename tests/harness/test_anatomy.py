@@ -9,7 +9,7 @@ from faulty_lstm import make_port
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.diagnosis.anatomy.anatomy import anatomy
-from lockstep.harness.diagnosis.anatomy.black_box import BackendSubject, PortSubject
+from lockstep.harness.jobs.measure import BackendSubject, PortSubject
 from lockstep.harness.ports.port import LocalPort
 
 right = make_port()

@@ -6,7 +6,7 @@ import numpy as np
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
-from lockstep.harness.check import check
+from lockstep.harness.jobs.check import check
 from lockstep.harness.ports.port import LocalPort
 
 right = make_port()

@@ -7,13 +7,13 @@ import pytest
 from lstm_cases import make_case
 from port_answers import answers
 
-import lockstep.harness.check as check_module
+import lockstep.harness.jobs.check as check_module
 from lockstep.harness.cases.find import shipped
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.check import cases_of, check, left_out
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
+from lockstep.harness.jobs.check import cases_of, check, left_out
 from lockstep.harness.ports.port import LocalPort
 
 NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lockstep.harness.check import cases_of, left_out
+from lockstep.harness.jobs.check import cases_of, left_out
 
 PORTS = """
 import ctypes

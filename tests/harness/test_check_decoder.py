@@ -13,16 +13,17 @@ from lockstep.backends import numpy_attention
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.check import cases_of, check, left_out
-from lockstep.harness.check_decoder import as_given, check_decoder
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.fixture import assert_agrees
+from lockstep.harness.jobs.check import cases_of, check, left_out
+from lockstep.harness.jobs.check_decoder import as_given, check_decoder
+from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
+from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
-from lockstep.harness.run import Problems, Seen, judge_trace, run_cases
 from lockstep.harness.terminal import show_check
 
 ROOT = Path(__file__).parents[2]

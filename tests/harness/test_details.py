@@ -18,8 +18,6 @@ from lockstep.harness.adapters.trace import Recorded, Trace, save_trace
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.info import case_info, features_used
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.check import check
-from lockstep.harness.check_decoder import check_decoder
 from lockstep.harness.comparison.compare import compare, limit_for
 from lockstep.harness.comparison.details import (
     HIGHEST_CODE,
@@ -36,12 +34,14 @@ from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, decode_results, encode_results
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.features import DECODER_FEATURES, FEATURES
+from lockstep.harness.jobs.check import check
+from lockstep.harness.jobs.check_decoder import check_decoder
+from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
+from lockstep.harness.jobs.record import judge_files
+from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
 from lockstep.harness.ports.port import LocalPort
-from lockstep.harness.record import judge_files
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import ExpectedTensor
-from lockstep.harness.run import Problems, Seen, judge_trace
 
 
 def judged(case, trace) -> RunResult:

@@ -14,7 +14,7 @@ from lockstep.harness.diagnosis.diagnose import ONLY_IN, diagnose, execution_of
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.run import run_cases
+from lockstep.harness.jobs.run import run_cases
 
 
 def problem_of(name="probe", **changes):

@@ -6,12 +6,12 @@ import pytest
 from lstm_cases import make_case
 from msgspec.structs import replace
 
-import lockstep.harness.findings as module
+import lockstep.harness.jobs.findings as module
 from lockstep.harness.cli import main
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding
-from lockstep.harness.run import as_known
+from lockstep.harness.jobs.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding
+from lockstep.harness.jobs.judge_run import as_known
 from lockstep.harness.terminal import summary
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from lockstep.harness.cli import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Limit
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.features import FEATURES
-from lockstep.harness.limits import Settings, find_settings
+from lockstep.harness.jobs.settings import Settings, find_settings
+from lockstep.harness.jobs.support import FEATURES
 
 
 @pytest.fixture

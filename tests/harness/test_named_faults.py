@@ -10,9 +10,9 @@ import zlib
 import pytest
 from faulty_lstm import make_port
 
-from lockstep.harness.check import cases_of, check
 from lockstep.harness.faults.catalogue import catalogue
 from lockstep.harness.faults.fault import FAMILIES
+from lockstep.harness.jobs.check import cases_of, check
 from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import TWO_BIASES

@@ -16,8 +16,8 @@ import pytest
 
 from lockstep.harness.adapters.backend import GROUP
 from lockstep.harness.comparison.results import load_results
-from lockstep.harness.features import DECODER_FEATURES, FEATURES
-from lockstep.harness.findings import Finding, SmallestCase
+from lockstep.harness.jobs.findings import Finding, SmallestCase
+from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
 from lockstep.harness.marks import FEATURES as MARKED
 from lockstep.harness.marks import marks_of, usable
 
@@ -266,7 +266,7 @@ def finding(monkeypatch):
             what="It forgets.", specification="It remembers.", name="forgets",
             case=SmallestCase(lstm=next(iter(FEATURES.values())).lstm, run=next(iter(FEATURES.values())).run),
         )  # fmt: skip
-        monkeypatch.setattr("lockstep.harness.findings.findings", lambda: (one,))
+        monkeypatch.setattr("lockstep.harness.jobs.findings.findings", lambda: (one,))
 
     return plant
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from lstm_cases import make_case
 
-from lockstep.harness import run as running
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.case import Expect
 from lockstep.harness.errors import CaseError
-from lockstep.harness.run import Problems, run_cases
+from lockstep.harness.jobs import run as running
+from lockstep.harness.jobs.judge_run import Problems
+from lockstep.harness.jobs.run import run_cases
 
 
 def planted(name):

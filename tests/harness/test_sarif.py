@@ -12,7 +12,7 @@ from made_results import EXPLAINED, HOSTILE, made, together
 
 from lockstep.harness.cli import main
 from lockstep.harness.comparison.results import encode
-from lockstep.harness.findings import findings
+from lockstep.harness.jobs.findings import findings
 from lockstep.harness.place import Place
 from lockstep.harness.sarif import findings_as_sarif, results_as_sarif
 

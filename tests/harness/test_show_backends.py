@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
-from lockstep.harness.features import Support, support
+from lockstep.harness.jobs.support import Support, support
 from lockstep.harness.show_backends import (
     COLUMNS,
     as_json,

@@ -20,7 +20,7 @@ from lockstep.harness.cli import app
 from lockstep.harness.columns import Column, broken, fitting, widths
 from lockstep.harness.console import console_beside
 from lockstep.harness.diagnosis.adequacy import Adequacy
-from lockstep.harness.findings import findings
+from lockstep.harness.jobs.findings import findings
 from lockstep.harness.options import complete_backend, complete_case, complete_finding
 from lockstep.harness.terminal import advance, progress, show_adequacy, show_findings, show_results
 

@@ -15,9 +15,9 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
+from lockstep.harness.jobs.versions import difference, hold_against
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.show_versions import by_framework, divergence_text, told
-from lockstep.harness.versions import difference, hold_against
 
 
 def _recorded(folder, case, version, change=lambda trace: trace, backend="numpy_loop", forget_bias=0.0):

@@ -31,10 +31,11 @@ from lockstep.harness.cases.random_cases import (
 )
 from lockstep.harness.cases.tensors import BACKWARD, kind_of
 from lockstep.harness.comparison.compare import limit_for
-from lockstep.harness.findings import expected_of
+from lockstep.harness.jobs.findings import expected_of
+from lockstep.harness.jobs.judge_run import Problems, judge_answer
+from lockstep.harness.jobs.run import Answer, answers
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.run import Answer, Problems, answers, judge_answer
 
 JOBS = 2  # frameworks at once, as many as there are cores to expect
 LOWEST, HIGHEST = 0.05, 1.5  # of the root mean square in every row

@@ -24,9 +24,9 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import DTYPES, other_problem, random_case, random_decoder
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
-from lockstep.harness.defaults import TIMEOUT
-from lockstep.harness.findings import expected_of
-from lockstep.harness.run import Problems, judge_answer
+from lockstep.harness.jobs.findings import expected_of
+from lockstep.harness.jobs.judge_run import Problems, judge_answer
+from lockstep.harness.jobs.settings import TIMEOUT
 
 RUNS = 3000  # of each backend
 PROBLEMS = 5  # of each network

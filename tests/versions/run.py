@@ -12,7 +12,7 @@ from environments import Places, RowError, build, failures, is_recorded, record,
 from rows import TABLE, Row, choose, load_rows
 
 if TYPE_CHECKING:
-    from lockstep.harness.versions import Pairs
+    from lockstep.harness.jobs.versions import Pairs
 
 NOTHING, APART, WRONG, FAILED = 0, 1, 2, 3  # exit statuses
 
@@ -95,8 +95,8 @@ def _compared(rows: list[Row], done: list[Row]) -> dict[str, Pairs]:
     """Compare each recorded row with the first of its framework that is recorded, and tell it."""
     from rich.console import Console
 
+    from lockstep.harness.jobs.versions import hold_against
     from lockstep.harness.show_versions import show_pairs
-    from lockstep.harness.versions import hold_against
 
     compared: dict[str, Pairs] = {}
     for framework in dict.fromkeys(row.framework for row in done):

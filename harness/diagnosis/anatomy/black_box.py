@@ -7,14 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from lockstep.harness.adapters.backend import BackendInfo
-from lockstep.harness.adapters.backend_process import Answer
-from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.faults.execution import GATES
-from lockstep.harness.ports.port import LocalPort, Port, Reply
 
 
 class Subject(Protocol):
@@ -26,44 +21,6 @@ class Subject(Protocol):
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """Give h, and c where it is returned, for each problem; None where it gave nothing."""
         ...
-
-
-class PortSubject:
-    """A user's port."""
-
-    def __init__(self, port: Port | LocalPort, *, two_biases: bool = False) -> None:
-        """Ask this port."""
-        self.name, self.two_biases = port.name, two_biases
-        self._port = port
-        self.last: list[Reply] = []
-
-    def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
-        """Call the port once for each problem."""
-        self.last = self._port.call(problems)
-        return [None if reply.trace is None else reply.trace.tensors() for reply in self.last]
-
-
-class BackendSubject:
-    """A backend, in a worker."""
-
-    def __init__(self, backend: BackendInfo, worker: Worker) -> None:
-        """Ask this backend, which the worker serves."""
-        self.name, self.two_biases = backend.name, False
-        self._backend, self._worker = backend, worker
-        self.last: list[Answer] = []
-
-    def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
-        """Run the backend once for each problem."""
-        self.last = [self._worker.run(self._backend, problem) for problem in problems]
-        return [None if answer.trace is None else _with_only_c(answer.trace.tensors()) for answer in self.last]
-
-
-def _with_only_c(tensors: Arrays) -> Arrays:
-    """Leave gates out; over one timestep the final c is the c of every timestep."""
-    found = {name: array for name, array in tensors.items() if name not in GATES}
-    if "c" not in found and "c_n" in found and "h" in found and len(found["h"]) == 1:
-        found["c"] = found["c_n"][None]
-    return found
 
 
 def posed(

@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, observed
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.check_decoder import check_decoder
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.adequacy import adequacy
 from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured
-from lockstep.harness.diagnosis.anatomy.black_box import PortSubject
 from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused_at
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import behaviour, differs_by_step, dropped, made_anew
@@ -26,9 +23,11 @@ from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import NARROW, NOT_FINITE, UNEXPLAINED, unexplained
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.jobs.check_decoder import check_decoder
+from lockstep.harness.jobs.judge_run import FRESH_SEED, Problems, explained, judged, observed
+from lockstep.harness.jobs.measure import PortSubject
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.run import Problems
 from lockstep.harness.weights.dialects import TWO_BIASES
 
 SLOW = 0.1  # seconds for a call, beyond which a measurement of a thousand calls is not waited for
@@ -180,7 +179,7 @@ def _explain_plain(
 def explain_others(
     port: Port | LocalPort, seen: Sequence[Observation], runs: Sequence[RunResult]
 ) -> dict[str, list[Diagnosis]]:
-    """Explain what diverges in networks, by case; see ``harness.answers_of_ports.explained``."""
+    """Explain what diverges in networks, by case; see ``harness.jobs.judge_run.explained``."""
     return explained(port, seen, runs, lambda problem: Problem.from_case(reseeded(problem.case, FRESH_SEED)))
 
 

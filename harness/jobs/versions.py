@@ -22,9 +22,9 @@ from lockstep.harness.comparison.compare import compare, limit_for
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.errors import LockstepError, TraceError
-from lockstep.harness.record import judge_files
+from lockstep.harness.jobs.judge_run import Problems, as_known
+from lockstep.harness.jobs.record import judge_files
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.run import Problems, as_known
 
 # Two recordings that are wrong are wrong alike if they are this much closer to each other than to what is right.
 ALIKE = 1e-3

@@ -10,7 +10,7 @@ from typing import Any
 from lockstep.harness.adapters.backend import BackendInfo, by_worker, find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
-from lockstep.harness.defaults import JOBS
+from lockstep.harness.jobs.settings import JOBS
 
 
 def _case(attention_decoder: AttentionDecoder | None = None, **changes: Any) -> Case:

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.answers_of_ports import FRESH_SEED, explained, judged, observed
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.sharing import diagnosis_of, unshared
+from lockstep.harness.jobs.judge_run import FRESH_SEED, Problems, explained, judged, observed
 from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.attention import expect_decoder
-from lockstep.harness.run import Problems
 
 
 def check_decoder(

@@ -16,7 +16,8 @@ from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Limit, RunResult, load_results
 from lockstep.harness.errors import LockstepError, TraceError
-from lockstep.harness.run import Problems, Seen, answers, environment, judge_trace
+from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
+from lockstep.harness.jobs.run import answers, environment
 
 
 def record_cases(

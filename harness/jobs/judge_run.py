@@ -1,39 +1,27 @@
-"""Run cases through backends, each framework in a worker of its own, and judge what they give."""
+"""What a run came to: a trace judged, its divergence explained."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import platform
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
-from queue import SimpleQueue
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
 from msgspec.structs import replace
-from threadpoolctl import threadpool_limits
 
-from lockstep.harness.adapters.backend import BackendInfo, by_worker, pairs
-from lockstep.harness.adapters.backend_process import THREADS, Answer
+from lockstep.harness.adapters.backend_process import Answer
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import VALUES, Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.comparison.compare import check_golden, compare, compare_steps, limit_for
 from lockstep.harness.comparison.details import details_of
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.defaults import JOBS, TIMEOUT
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.diagnose import diagnose_runs
+from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
-from lockstep.harness.errors import LockstepError
-from lockstep.harness.findings import known
-from lockstep.harness.reference.exact import description
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, unexplained
+from lockstep.harness.jobs.findings import known
+from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened
@@ -105,99 +93,6 @@ class Problems:
             self._problems.pop(case, None)
         self._expected.pop(case, None)
         self._widened.pop(case, None)
-
-
-def answers(
-    cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT, jobs: int = JOBS
-) -> Iterator[tuple[Case, BackendInfo, Answer]]:
-    """Run every case through every backend of its model, the frameworks side by side; give answers as they come.
-
-    ``jobs``: how many frameworks at once; a framework's process ends with its last case.
-    """
-    groups = by_worker(backends)
-    queue: SimpleQueue[tuple[Case, BackendInfo, Answer] | BaseException] = SimpleQueue()
-    workers = [Worker(group[0].environment, timeout) for group in groups]
-    waiting = deque(zip(workers, groups, strict=True))
-
-    def serve_groups() -> None:
-        try:
-            while waiting:
-                worker, group = waiting.popleft()
-                with worker:
-                    for case, backend in pairs(cases, group):
-                        queue.put((case, backend, _answer(worker, backend, case, problems)))
-        except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
-            queue.put(error)
-
-    threads = [threading.Thread(target=serve_groups, daemon=True) for _ in groups[:jobs]]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in pairs(cases, backends):
-            answer = queue.get()
-            if isinstance(answer, BaseException):
-                raise answer
-            yield answer
-    finally:
-        for worker in workers:
-            worker.close()
-
-
-def _answer(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Answer:
-    try:
-        return worker.run(backend, problems.problem(case))
-    except (LockstepError, MemoryError) as error:
-        return Answer("failed", message=f"the problem could not be made: {error or 'out of memory'}")
-
-
-def run_cases(
-    cases: list[Case],
-    backends: list[BackendInfo],
-    *,
-    timeout: float = TIMEOUT,
-    limit: float | Limit | None = None,
-    jobs: int = JOBS,
-    on_result: Callable[[RunResult], None] = lambda result: None,
-    details: bool = False,
-) -> list[RunResult]:
-    """Run every case through every backend of its model and judge what they give.
-
-    Args:
-        cases: What to run; no two of one name.
-        backends: Through what.
-        timeout: Seconds for one run.
-        limit: Sigma beyond which a number diverges; None leaves it to each case.
-        jobs: How many frameworks run at once.
-        on_result: Called with each result as it comes.
-        details: Whether results tell some places number by number, for a report.
-
-    Returns:
-        Results in the order of cases, then backends. An interruption from the keyboard ends the run
-        early with the results so far.
-
-    Raises:
-        CaseError: If a file that a case names cannot be used, or a case contradicts its golden values.
-    """
-    problems = Problems()
-    for case in cases:
-        problems.check(case)
-    results: dict[tuple[str, str], RunResult] = {}
-    seen = Seen()
-    wanted = [(case.name, backend.name) for case, backend in pairs(cases, backends)]
-    left = Counter(case for case, _ in wanted)
-    # The reference multiplies small matrices: more threads would only take the workers' time.
-    with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
-        for case, backend, answer in answers(cases, backends, problems, timeout, jobs):
-            result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit), details=details)
-            result = as_known(result, case)
-            results[case.name, backend.name] = result
-            if answer.trace is not None and result.known is None:  # what is known needs no explanation
-                seen.keep(problems.problem(case), answer.trace, result)
-            on_result(result)
-            left[case.name] -= 1
-            if not left[case.name]:
-                problems.drop(case)
-    return [measurable(run) for run in seen.explained([results[key] for key in wanted if key in results])]
 
 
 def measurable(run: RunResult) -> RunResult:
@@ -295,19 +190,57 @@ def _judged(case: Case, backend: str, trace: Trace, problems: Problems, expected
     return judge(measured, limit)
 
 
-def environment() -> dict[str, Any]:
-    """Say where results come from."""
-    try:
-        ours = version("lockstep-rnn")
-    except PackageNotFoundError:
-        ours = "not installed"
-    return {
-        "lockstep": ours,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "reference": {dtype: description(dtype) for dtype in ("float32", "float64")},
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "threads": THREADS,
-    }
+FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
+
+
+ATTENTION, NETWORK = "attention", "network"  # families of what ``harness.faults.network_faults`` explains
+
+
+def judged(
+    case: Case, name: str, reply: Reply, problems: Problems, limit: float | Limit | None, *, details: bool = False
+) -> RunResult:
+    """Judge a reply, with its notes; ``details``: as of ``harness.jobs.run.run_cases``."""
+    answer = Answer(
+        reply.status, reply.trace, message=reply.message, stderr=reply.stderr, seconds={"run": reply.seconds}
+    )
+    result = judge_answer(case, name, answer, problems, limit_for(case, limit), details=details)
+    return replace(result, notes=list(reply.notes))
+
+
+def observed(problems: Sequence[AnyProblem], replies: Sequence[Reply]) -> list[Observation]:
+    """Give what was returned, by lane, where anything was."""
+    return [
+        Observation(problem, reply.trace.tensors(problem.case))
+        for problem, reply in zip(problems, replies, strict=True)
+        if reply.trace is not None
+    ]
+
+
+def explained(
+    port: Port | LocalPort,
+    seen: Sequence[Observation],
+    runs: Sequence[RunResult],
+    fresh: Callable[[AnyProblem], AnyProblem],
+) -> dict[str, list[Diagnosis]]:
+    """Explain what diverges in cases beyond one plain layer, by case; what fresh numbers speak against is dropped.
+
+    Args:
+        port: What was called, and is called again with other numbers.
+        seen: What it returned for these cases, right or wrong.
+        runs: The results of the comparison, one for each.
+        fresh: Gives a problem like another one, of other numbers.
+    """
+    if all(run.status != "diverge" for run in runs):
+        return {}
+    found = diagnose_runs(seen, runs)
+    held_against = {case for case, own in found.items() if own and own[0].family in {ATTENTION, NETWORK}}
+    if not held_against:
+        return found
+    problems = [fresh(one.problem) for one in seen if one.problem.case.name in held_against]
+    again = observed(problems, port.call(problems))
+    if not again:
+        return found
+    held = {one.fault for one in explain(again)}
+    nothing = unexplained(seen, runs)
+    kept = {case: [one for one in diagnosis if one.fault in held] for case, diagnosis in found.items()}
+    return {case: kept[case] or [nothing] if case in held_against else found[case] for case in found}

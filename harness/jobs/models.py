@@ -27,7 +27,7 @@ from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.run import run_cases
+from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.text import number
 from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
 from lockstep.harness.weights.model_file import Model, ModelFile, environment_of, fitted

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from lockstep.harness.adapters.backend import find_backends
+from collections.abc import Sequence
+
+from lockstep.harness.adapters.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.backend_process import Answer
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Worker
+from lockstep.harness.arrays import Arrays
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
-from lockstep.harness.diagnosis.anatomy.black_box import BackendSubject, PortSubject
 from lockstep.harness.errors import BackendError, LockstepError, unknown
-from lockstep.harness.ports.port import Port
+from lockstep.harness.faults.execution import GATES
+from lockstep.harness.ports.port import LocalPort, Port, Reply
 from lockstep.harness.weights.dialects import TWO_BIASES
 
 
@@ -44,3 +49,41 @@ def _check_answers(found: Anatomy, messages: list[str | None]) -> None:
     """Refuse a table of something that never answered."""
     if not found.proved and messages and all(messages):
         raise LockstepError(f"{found.subject} gave no answer: {messages[0]}")
+
+
+class PortSubject:
+    """A user's port."""
+
+    def __init__(self, port: Port | LocalPort, *, two_biases: bool = False) -> None:
+        """Ask this port."""
+        self.name, self.two_biases = port.name, two_biases
+        self._port = port
+        self.last: list[Reply] = []
+
+    def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
+        """Call the port once for each problem."""
+        self.last = self._port.call(problems)
+        return [None if reply.trace is None else reply.trace.tensors() for reply in self.last]
+
+
+class BackendSubject:
+    """A backend, in a worker."""
+
+    def __init__(self, backend: BackendInfo, worker: Worker) -> None:
+        """Ask this backend, which the worker serves."""
+        self.name, self.two_biases = backend.name, False
+        self._backend, self._worker = backend, worker
+        self.last: list[Answer] = []
+
+    def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
+        """Run the backend once for each problem."""
+        self.last = [self._worker.run(self._backend, problem) for problem in problems]
+        return [None if answer.trace is None else _with_only_c(answer.trace.tensors()) for answer in self.last]
+
+
+def _with_only_c(tensors: Arrays) -> Arrays:
+    """Leave gates out; over one timestep the final c is the c of every timestep."""
+    found = {name: array for name, array in tensors.items() if name not in GATES}
+    if "c" not in found and "c_n" in found and "h" in found and len(found["h"]) == 1:
+        found["c"] = found["c_n"][None]
+    return found

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.harness.defaults import TIMEOUT
 from lockstep.harness.errors import LockstepError
 
 if TYPE_CHECKING:
@@ -104,3 +103,9 @@ def _number(key: str, value: Any, file: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
         raise LockstepError(f"{file}, {TABLE} {key} = {value!r}: must be a number above 0.")
     return float(value)
+
+
+TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine
+
+
+JOBS = 4  # frameworks that run at once: those of the main job

@@ -1,0 +1,138 @@
+"""Run cases through backends, each framework in a worker of its own, and judge what they give."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lockstep.harness.adapters.backend import BackendInfo, by_worker, pairs
+from lockstep.harness.adapters.backend_process import THREADS, Answer
+from lockstep.harness.adapters.worker import Worker
+from lockstep.harness.cases.case import Case
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.comparison.results import Limit, RunResult
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.jobs.judge_run import Problems, Seen, as_known, judge_answer, measurable
+from lockstep.harness.jobs.settings import JOBS, TIMEOUT
+from lockstep.harness.reference.exact import description
+
+
+def answers(
+    cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT, jobs: int = JOBS
+) -> Iterator[tuple[Case, BackendInfo, Answer]]:
+    """Run every case through every backend of its model, the frameworks side by side; give answers as they come.
+
+    ``jobs``: how many frameworks at once; a framework's process ends with its last case.
+    """
+    groups = by_worker(backends)
+    queue: SimpleQueue[tuple[Case, BackendInfo, Answer] | BaseException] = SimpleQueue()
+    workers = [Worker(group[0].environment, timeout) for group in groups]
+    waiting = deque(zip(workers, groups, strict=True))
+
+    def serve_groups() -> None:
+        try:
+            while waiting:
+                worker, group = waiting.popleft()
+                with worker:
+                    for case, backend in pairs(cases, group):
+                        queue.put((case, backend, _answer(worker, backend, case, problems)))
+        except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
+            queue.put(error)
+
+    threads = [threading.Thread(target=serve_groups, daemon=True) for _ in groups[:jobs]]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in pairs(cases, backends):
+            answer = queue.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            yield answer
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _answer(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Answer:
+    try:
+        return worker.run(backend, problems.problem(case))
+    except (LockstepError, MemoryError) as error:
+        return Answer("failed", message=f"the problem could not be made: {error or 'out of memory'}")
+
+
+def run_cases(
+    cases: list[Case],
+    backends: list[BackendInfo],
+    *,
+    timeout: float = TIMEOUT,
+    limit: float | Limit | None = None,
+    jobs: int = JOBS,
+    on_result: Callable[[RunResult], None] = lambda result: None,
+    details: bool = False,
+) -> list[RunResult]:
+    """Run every case through every backend of its model and judge what they give.
+
+    Args:
+        cases: What to run; no two of one name.
+        backends: Through what.
+        timeout: Seconds for one run.
+        limit: Sigma beyond which a number diverges; None leaves it to each case.
+        jobs: How many frameworks run at once.
+        on_result: Called with each result as it comes.
+        details: Whether results tell some places number by number, for a report.
+
+    Returns:
+        Results in the order of cases, then backends. An interruption from the keyboard ends the run
+        early with the results so far.
+
+    Raises:
+        CaseError: If a file that a case names cannot be used, or a case contradicts its golden values.
+    """
+    problems = Problems()
+    for case in cases:
+        problems.check(case)
+    results: dict[tuple[str, str], RunResult] = {}
+    seen = Seen()
+    wanted = [(case.name, backend.name) for case, backend in pairs(cases, backends)]
+    left = Counter(case for case, _ in wanted)
+    # The reference multiplies small matrices: more threads would only take the workers' time.
+    with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
+        for case, backend, answer in answers(cases, backends, problems, timeout, jobs):
+            result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit), details=details)
+            result = as_known(result, case)
+            results[case.name, backend.name] = result
+            if answer.trace is not None and result.known is None:  # what is known needs no explanation
+                seen.keep(problems.problem(case), answer.trace, result)
+            on_result(result)
+            left[case.name] -= 1
+            if not left[case.name]:
+                problems.drop(case)
+    return [measurable(run) for run in seen.explained([results[key] for key in wanted if key in results])]
+
+
+def environment() -> dict[str, Any]:
+    """Say where results come from."""
+    try:
+        ours = version("lockstep-rnn")
+    except PackageNotFoundError:
+        ours = "not installed"
+    return {
+        "lockstep": ours,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "reference": {dtype: description(dtype) for dtype in ("float32", "float64")},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "threads": THREADS,
+    }
