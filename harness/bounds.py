@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.tell import tell
+from lockstep.harness.output.console import tell
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit

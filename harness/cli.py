@@ -26,9 +26,8 @@ from lockstep.harness.commands.report import report
 from lockstep.harness.commands.run import run
 from lockstep.harness.commands.schema import schema
 from lockstep.harness.commands.variables import variables
-from lockstep.harness.console import console_beside
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.tell import INTERRUPTED, WRONG_REQUEST, complain
+from lockstep.harness.output.console import INTERRUPTED, WRONG_REQUEST, complain, console_beside
 
 COMMANDS = (
     run, check, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases, schema,
@@ -63,7 +62,7 @@ def install_completion(
     """Have bash, zsh, fish or PowerShell complete commands, options and names."""
     from cyclopts.completion import ShellDetectionError
 
-    from lockstep.harness.terminal import plain
+    from lockstep.harness.output.console import plain
 
     try:
         script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)

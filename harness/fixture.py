@@ -21,7 +21,7 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.check import cases_of, check
 from lockstep.harness.jobs.run import environment
 from lockstep.harness.jobs.settings import Settings, find_settings
-from lockstep.harness.messages import check_text, first_diverging, text_of
+from lockstep.harness.output.messages import check_text, first_diverging, text_of
 from lockstep.harness.ports.port import is_decoder_port, port_of
 from lockstep.harness.text import printable
 

@@ -102,7 +102,7 @@ class NotInLockstepError(AssertionError):
 
 def _settle(result: RunResult, case: Case) -> None:
     """End a test as its result asks for: pass, skip, expected failure, or failure."""
-    from lockstep.harness.messages import text_of
+    from lockstep.harness.output.messages import text_of
     from lockstep.harness.text import printable
 
     if result.status == "unsupported":
@@ -130,7 +130,7 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
 
 def mended_text(result: RunResult, finding: Finding) -> str:
     """Say that a known finding did not show."""
-    from lockstep.harness.messages import headline
+    from lockstep.harness.output.messages import headline
 
     here = ", ".join(f"{name} {version}" for name, version in result.versions.items()) or "unknown versions"
     return "\n".join(

@@ -143,7 +143,7 @@ class Gatherer:
         self._notes: TemporaryDirectory[str] | None = None
         self._said: tuple[str, bool] | None = None  # at the end, and whether it is good
         if self._wanted:
-            from lockstep.harness.output import check_outputs
+            from lockstep.harness.output.write_results import check_outputs
 
             try:
                 check_outputs(self._json, self._html)
@@ -168,7 +168,7 @@ class Gatherer:
         if self._notes is None:
             return
         from lockstep.harness.comparison.results import Results, decode_results, encode_results
-        from lockstep.harness.messages import headline
+        from lockstep.harness.output.messages import headline
 
         note = Path(self._notes.name, report.node.gateway.id)
         try:
@@ -207,7 +207,7 @@ class Gatherer:
             return
         from lockstep.harness.comparison.results import Results
         from lockstep.harness.jobs.run import environment
-        from lockstep.harness.output import write_outputs
+        from lockstep.harness.output.write_results import write_outputs
 
         runs = [self._found[key] for key in sorted(self._found)]
         cases = {name: self._cases[name] for name in sorted(self._cases)}

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from msgspec.structs import replace
 
 from lockstep.harness.comparison.results import Results, RunResult, encode
-from lockstep.harness.messages import text_of
+from lockstep.harness.output.messages import text_of
 from lockstep.harness.text import printable
 from lockstep.reports.page_data import case_page_data, page_data, page_of
 

@@ -7,7 +7,7 @@ import re
 from lockstep.harness.cases.info import CaseInfo
 from lockstep.harness.cases.tensors import kind_of
 from lockstep.harness.comparison.results import RunResult
-from lockstep.harness.messages import text_of
+from lockstep.harness.output.messages import text_of
 from lockstep.harness.text import printable
 
 TITLES = {

@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lockstep.harness.comparison.results import Results, RunResult
-from lockstep.harness.messages import text_of
-from lockstep.harness.overview import alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
+from lockstep.harness.output.messages import text_of
+from lockstep.harness.output.overview import alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
 from lockstep.harness.text import printable
 
 MOST_ROWS = 60  # of a table, and

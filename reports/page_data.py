@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from lockstep.harness.cases.info import CaseInfo
 from lockstep.harness.comparison.results import Results, RunResult
-from lockstep.harness.messages import text_of
+from lockstep.harness.output.messages import text_of
 from lockstep.harness.text import printable
 from lockstep.reports.markdown import as_markdown
 from lockstep.reports.page_details import Shared, details_of_run, pairs_of

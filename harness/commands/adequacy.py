@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.console import console_beside
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.options import JsonFile, complete_case
+from lockstep.harness.output.console import console_beside
 
 
 def adequacy(
@@ -24,8 +24,8 @@ def adequacy(
     """Compute which faults of the catalogue a case can see, without any framework."""
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.diagnosis.adequacy import adequacy, network_adequacy
-    from lockstep.harness.output import check_outputs, write_json
-    from lockstep.harness.terminal import show_adequacy
+    from lockstep.harness.output.terminal import show_adequacy
+    from lockstep.harness.output.write_results import check_outputs, write_json
 
     check_outputs(json, None)
     cases = [one.case for one in find_cases(case) if case or one.case.plain]

@@ -7,9 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lockstep.harness.bounds import check_positive
-from lockstep.harness.console import console_beside
 from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.options import JsonFile, complete_backend
+from lockstep.harness.output.console import console_beside
 
 
 def anatomy(
@@ -24,8 +24,8 @@ def anatomy(
 ) -> int:
     """Measure the dialect of an implementation: convention, intended, measured, evidence."""
     from lockstep.harness.jobs.measure import anatomy_of
-    from lockstep.harness.output import check_outputs, write_json
-    from lockstep.harness.terminal import show_anatomy
+    from lockstep.harness.output.terminal import show_anatomy
+    from lockstep.harness.output.write_results import check_outputs, write_json
 
     check_positive(timeout=timeout)
     check_outputs(json, None)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.console import console_beside
 from lockstep.harness.options import JsonFile, complete_backend
+from lockstep.harness.output.console import console_beside
 
 
 def backends(
@@ -32,8 +32,8 @@ def backends(
     not be asked, or null}.
     """
     from lockstep.harness.jobs.support import support
-    from lockstep.harness.output import check_outputs, write_json
-    from lockstep.harness.show_backends import as_json, as_markdown, show_backends, show_matrix
+    from lockstep.harness.output.backends_table import as_json, as_markdown, show_backends, show_matrix
+    from lockstep.harness.output.write_results import check_outputs, write_json
 
     check_outputs(json, None)
     # One after the other, else none would tell what importing it costs.

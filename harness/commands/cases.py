@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lockstep.harness.console import console_beside
+from lockstep.harness.output.console import console_beside
 
 
 def cases() -> int:
     """List the shipped cases."""
     from lockstep.harness.cases.case_file import load_case
     from lockstep.harness.cases.find import shipped
-    from lockstep.harness.terminal import show_cases
+    from lockstep.harness.output.terminal import show_cases
 
     show_cases(console_beside(), [load_case(path) for path in shipped().values()])
     return 0

@@ -7,9 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lockstep.harness.bounds import bounds, check_positive
-from lockstep.harness.console import error_console
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile, complete_case
+from lockstep.harness.output.console import error_console
 
 
 def check(
@@ -58,12 +58,12 @@ def check(
     from lockstep.harness.adapters.user_code import parse_target
     from lockstep.harness.cases.info import case_info
     from lockstep.harness.comparison.results import Results
-    from lockstep.harness.handover import Wanted, hand_over
     from lockstep.harness.jobs.check import cases_of, check, rerun_of
     from lockstep.harness.jobs.run import environment
-    from lockstep.harness.place import place_of_function
+    from lockstep.harness.output.location import place_of_function
+    from lockstep.harness.output.terminal import advance, progress, show_check
+    from lockstep.harness.output.write_results import Wanted, hand_over
     from lockstep.harness.ports.port import Port, is_decoder_port
-    from lockstep.harness.terminal import advance, progress, show_check
 
     check_positive(timeout=timeout, limit=limit)
     if seed < 0:

@@ -11,11 +11,11 @@ from cyclopts import Parameter
 from lockstep.harness.bounds import bounds, check_positive
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile
-from lockstep.harness.tell import WRONG_REQUEST, complain
+from lockstep.harness.output.console import WRONG_REQUEST, complain
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
-    from lockstep.harness.handover import Wanted
+    from lockstep.harness.output.write_results import Wanted
 
 
 def compare(
@@ -39,7 +39,7 @@ def compare(
     other's], "difference": a result whose expected values are the other's, "reference": both results against the
     reference where they diverge, else null}], "alone": [what only this one has, what only the other has]}.
     """
-    from lockstep.harness.handover import Wanted, hand_over_as_table
+    from lockstep.harness.output.write_results import Wanted, hand_over_as_table
 
     wanted = Wanted(json, html, sarif, github, quiet)
     if against is not None:
@@ -48,7 +48,7 @@ def compare(
     from lockstep.harness.comparison.results import Results
     from lockstep.harness.jobs.record import judge_files
     from lockstep.harness.jobs.run import environment
-    from lockstep.harness.place import places_of_shipped
+    from lockstep.harness.output.location import places_of_shipped
 
     check_positive(limit=limit)
     if not file:
@@ -71,8 +71,8 @@ def _compare_recordings(
 ) -> int:
     """Hold one recording against another, and tell how far apart they are."""
     from lockstep.harness.jobs.versions import hold_against
-    from lockstep.harness.output import write_json
-    from lockstep.harness.show_versions import show_pairs
+    from lockstep.harness.output.versions_table import show_pairs
+    from lockstep.harness.output.write_results import write_json
 
     check_positive(limit=limit)
     if len(files) != 1 or case is not None or wanted.html is not None or wanted.sarif is not None or wanted.github:

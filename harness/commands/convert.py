@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.console import console_beside
+from lockstep.harness.output.console import console_beside
 
 
 def convert(
@@ -20,7 +20,7 @@ def convert(
     prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
 ) -> int:
     """Rewrite the weights of one framework as another stores them."""
-    from lockstep.harness.terminal import plain
+    from lockstep.harness.output.console import plain
     from lockstep.harness.weights.convert import convert_file, find_dialect, written
 
     from_dialect, to_dialect = find_dialect(source), find_dialect(target)

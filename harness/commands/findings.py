@@ -23,10 +23,9 @@ def findings(
     ] = None,
 ) -> int:
     """List what is known of implementations that differ from their specifications, fail or die."""
-    from lockstep.harness.handover import Wanted
     from lockstep.harness.jobs.findings import as_markdown, chosen
-    from lockstep.harness.output import write_json
-    from lockstep.harness.terminal import show_findings
+    from lockstep.harness.output.terminal import show_findings
+    from lockstep.harness.output.write_results import Wanted, write_json
 
     wanted = Wanted(json, None, sarif)
     wanted.check()
@@ -38,7 +37,7 @@ def findings(
     if json is not None:
         write_json(found, json)
     if sarif is not None:
-        from lockstep.harness.sarif import findings_as_sarif
+        from lockstep.harness.output.sarif import findings_as_sarif
 
         write_json(findings_as_sarif(found), sarif)
     return 0

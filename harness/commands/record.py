@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lockstep.harness.bounds import bounds, check_positive
-from lockstep.harness.console import console_beside, error_console
 from lockstep.harness.options import BackendNames, CaseName, Quiet, Timeout
+from lockstep.harness.output.console import console_beside, error_console
 
 
 def record(
@@ -28,9 +28,10 @@ def record(
     from lockstep.harness.jobs.record import record_cases
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import asked_for
-    from lockstep.harness.messages import text_of
-    from lockstep.harness.output import check_outputs, write_json
-    from lockstep.harness.terminal import advance, plain, progress
+    from lockstep.harness.output.console import plain
+    from lockstep.harness.output.messages import text_of
+    from lockstep.harness.output.terminal import advance, progress
+    from lockstep.harness.output.write_results import check_outputs, write_json
 
     check_positive(timeout=timeout)
     _, seconds = bounds(None, timeout, quiet=quiet)

@@ -22,8 +22,8 @@ def report(
 ) -> int:
     """Make the HTML report of saved results, of this command's or of pytest's; or what other tools show of them."""
     from lockstep.harness.comparison.results import load_results
-    from lockstep.harness.handover import Wanted, hand_over
-    from lockstep.harness.place import places_of_shipped
+    from lockstep.harness.output.location import places_of_shipped
+    from lockstep.harness.output.write_results import Wanted, hand_over
 
     if html is None and sarif is None and not github:
         html = Path("lockstep-report")

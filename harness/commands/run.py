@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lockstep.harness.bounds import bounds, check_positive
-from lockstep.harness.console import error_console
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.settings import JOBS
 from lockstep.harness.options import (
@@ -24,14 +23,14 @@ from lockstep.harness.options import (
     SarifFile,
     Timeout,
 )
-from lockstep.harness.tell import FAILED, INTERRUPTED, complain
+from lockstep.harness.output.console import FAILED, INTERRUPTED, complain, error_console
 
 if TYPE_CHECKING:
     from lockstep.harness.adapters.backend import BackendInfo
     from lockstep.harness.cases.find import FoundCase
     from lockstep.harness.comparison.results import Limit as LimitAsked
     from lockstep.harness.comparison.results import RunResult
-    from lockstep.harness.handover import Wanted
+    from lockstep.harness.output.write_results import Wanted
 
 
 def run(
@@ -50,7 +49,7 @@ def run(
     details: Details = False,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
-    from lockstep.harness.handover import Wanted
+    from lockstep.harness.output.write_results import Wanted
 
     check_positive(timeout=timeout, limit=limit, jobs=jobs)
     wanted = Wanted(json, html, sarif, github, quiet, details)
@@ -87,7 +86,7 @@ def _run_models(
     from lockstep.harness.jobs.models import DEFAULT_CASE, Models, forget_bias_of
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import beside
-    from lockstep.harness.terminal import plain
+    from lockstep.harness.output.console import plain
 
     wanted.check()
     with Models(model, prefixes) as models:
@@ -114,7 +113,7 @@ def _watched(
 ) -> list[RunResult]:
     """Run what is wanted, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
     from lockstep.harness.jobs.run import run_cases
-    from lockstep.harness.terminal import advance, progress
+    from lockstep.harness.output.terminal import advance, progress
 
     with progress(error_console(), count, quiet=wanted.quiet) as bar:
         return run_cases(
@@ -129,8 +128,8 @@ def _conclude(
     """Hand over what ran; where it is less than what was to run, somebody interrupted it."""
     from lockstep.harness.cases.info import case_info
     from lockstep.harness.comparison.results import Results
-    from lockstep.harness.handover import hand_over_as_table
-    from lockstep.harness.place import Place
+    from lockstep.harness.output.location import Place
+    from lockstep.harness.output.write_results import hand_over_as_table
 
     infos = {one.case.name: case_info(one.case) for one in found}
     results = Results(environment=environment, runs=runs, cases=infos)

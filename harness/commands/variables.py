@@ -7,10 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lockstep.harness.bounds import check_positive
-from lockstep.harness.console import console_beside
 from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.options import JsonFile
-from lockstep.harness.tell import FAILED, complain
+from lockstep.harness.output.console import FAILED, complain, console_beside
 
 
 def variables(
@@ -40,8 +39,8 @@ def variables(
     "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
     """
     from lockstep.harness.adapters.variables import BuildError, variables_of
-    from lockstep.harness.output import check_outputs, write_json
-    from lockstep.harness.show_variables import show_variables
+    from lockstep.harness.output.variables_table import show_variables
+    from lockstep.harness.output.write_results import check_outputs, write_json
 
     check_positive(timeout=timeout)
     check_outputs(json, None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends, matched, pairs
 from lockstep.harness.cases.find import FoundCase, find_cases
-from lockstep.harness.tell import tell, tell_absent
+from lockstep.harness.output.console import tell, tell_absent
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import WEIGHT_SUMS, kind_of, tensors_of
 from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.support import FEATURES, support
-from lockstep.harness.show_backends import show_matrix
+from lockstep.harness.output.backends_table import show_matrix
 from lockstep.harness.strategies import cases as any_cases
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]

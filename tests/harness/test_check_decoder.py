@@ -23,8 +23,8 @@ from lockstep.harness.jobs.check import cases_of, check, left_out
 from lockstep.harness.jobs.check_decoder import as_given, check_decoder
 from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
 from lockstep.harness.jobs.run import run_cases
+from lockstep.harness.output.terminal import show_check
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
-from lockstep.harness.terminal import show_check
 
 ROOT = Path(__file__).parents[2]
 SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]

@@ -12,7 +12,7 @@ from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding
 from lockstep.harness.jobs.judge_run import as_known
-from lockstep.harness.terminal import summary
+from lockstep.harness.output.terminal import summary
 
 ROOT = Path(__file__).parents[2]
 GOOD = """

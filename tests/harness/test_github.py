@@ -9,8 +9,14 @@ import pytest
 from made_results import EXPLAINED, HOSTILE, made, many, together
 
 from lockstep.harness.cli import main
-from lockstep.harness.github import MOST_ANNOTATIONS, MOST_BYTES, annotation_commands, summary_markdown, write_summary
-from lockstep.harness.place import Place, place_of_function
+from lockstep.harness.output.github import (
+    MOST_ANNOTATIONS,
+    MOST_BYTES,
+    annotation_commands,
+    summary_markdown,
+    write_summary,
+)
+from lockstep.harness.output.location import Place, place_of_function
 
 PORT = "def port(x, weights, h0, c0, lengths=None):\n    raise ValueError('out: of, luck 100%')\n"
 COMMAND = re.compile(r"::(error|warning) (?:file=([^,:]+),line=(\d+),)?title=([^,:]*)::([^\n\r]*)")

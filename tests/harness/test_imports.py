@@ -10,8 +10,8 @@ import pytest
 FRAMEWORKS = ("torch", "tensorflow", "tf_keras", "keras", "jax", "jaxlib", "flax", "onnxruntime", "mlx", "paddle")
 
 MODULES = [
-    "harness", "lockstep.harness.cli", "lockstep.harness.jobs.run", "lockstep.harness.jobs.record", "lockstep.harness.comparison.compare", "lockstep.harness.terminal", "lockstep.harness.output",
-    "lockstep.harness.jobs.support", "lockstep.harness.adapters.variables", "lockstep.harness.show_variables", "lockstep.harness.pytest_plugin",
+    "harness", "lockstep.harness.cli", "lockstep.harness.jobs.run", "lockstep.harness.jobs.record", "lockstep.harness.comparison.compare", "lockstep.harness.output.terminal", "lockstep.harness.output",
+    "lockstep.harness.jobs.support", "lockstep.harness.adapters.variables", "lockstep.harness.output.variables_table", "lockstep.harness.pytest_plugin",
     "reports", "reports.html", "cases", "backends",
 ]  # fmt: skip
 

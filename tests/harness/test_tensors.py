@@ -13,7 +13,7 @@ from lockstep.harness.comparison.compare import compare, compare_steps, limit_fo
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import First, RunResult
 from lockstep.harness.errors import TraceError
-from lockstep.harness.messages import headline
+from lockstep.harness.output.messages import headline
 from lockstep.harness.reference.expect import expect
 
 STACK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe", "lengths": (5, 3)}

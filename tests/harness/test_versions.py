@@ -16,8 +16,8 @@ from lockstep.harness.cli import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.jobs.versions import difference, hold_against
+from lockstep.harness.output.versions_table import by_framework, divergence_text, told
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.show_versions import by_framework, divergence_text, told
 
 
 def _recorded(folder, case, version, change=lambda trace: trace, backend="numpy_loop", forget_bias=0.0):

@@ -59,7 +59,7 @@ def _record_and_compare(rows: list[Row], chosen: list[Row], options: argparse.Na
     compared = _compared(rows, done)
     _tell_failures(failed, done)
     if options.json:
-        from lockstep.harness.output import write_json
+        from lockstep.harness.output.write_results import write_json
 
         write_json({"format": 1, "compared": compared, "failed": failed}, options.json)
     if failed:
@@ -96,7 +96,7 @@ def _compared(rows: list[Row], done: list[Row]) -> dict[str, Pairs]:
     from rich.console import Console
 
     from lockstep.harness.jobs.versions import hold_against
-    from lockstep.harness.show_versions import show_pairs
+    from lockstep.harness.output.versions_table import show_pairs
 
     compared: dict[str, Pairs] = {}
     for framework in dict.fromkeys(row.framework for row in done):

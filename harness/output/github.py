@@ -17,9 +17,18 @@ from typing import IO
 
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.messages import text_of
-from lockstep.harness.overview import MANY, alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
-from lockstep.harness.place import Place, Places
+from lockstep.harness.output.location import Place, Places
+from lockstep.harness.output.messages import text_of
+from lockstep.harness.output.overview import (
+    MANY,
+    alike,
+    cell_text,
+    is_right,
+    known_texts,
+    of_same_cases,
+    refusals,
+    summary,
+)
 from lockstep.harness.text import printable
 
 VARIABLE = "GITHUB_STEP_SUMMARY"

@@ -12,7 +12,7 @@ from lockstep.harness.text import number
 
 if TYPE_CHECKING:  # tables are printed by commands that need no NumPy
     from lockstep.harness.comparison.results import RunResult
-    from lockstep.harness.place import Places
+    from lockstep.harness.output.location import Places
 
 MOST_NAMES = 4  # cases that are named where more were left out
 MANY = 4  # columns beside which there is no room for the word "unsupported"; below the table it is said in full

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lockstep.harness.comparison.results import Difference
 from lockstep.harness.jobs.versions import Pair, Pairs, Versions
-from lockstep.harness.messages import headline, text_of
+from lockstep.harness.output.messages import headline, text_of
 from lockstep.harness.text import number, printable
 
 MOST_NAMES = 6  # of what only one recording has

@@ -23,10 +23,10 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.harness.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
-from lockstep.harness.console import watched
 from lockstep.harness.diagnosis.adequacy import seen
-from lockstep.harness.messages import (
+from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
+from lockstep.harness.output.console import plain, watched
+from lockstep.harness.output.messages import (
     adequacy_lines,
     anatomy_lines,
     blind_texts,
@@ -35,7 +35,7 @@ from lockstep.harness.messages import (
     first_diverging,
     text_of,
 )
-from lockstep.harness.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
+from lockstep.harness.output.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
 from lockstep.harness.text import number, printable
 
 if TYPE_CHECKING:
@@ -47,11 +47,6 @@ if TYPE_CHECKING:
     from lockstep.harness.jobs.findings import Finding
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
-
-
-def plain(text: str) -> Text:
-    """Give text as it is: no markup, no control characters."""
-    return Text(printable(text))
 
 
 @contextmanager

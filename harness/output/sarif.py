@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult
 from lockstep.harness.jobs.findings import KINDS, Finding, findings
-from lockstep.harness.messages import text_of
-from lockstep.harness.place import Place, Places
+from lockstep.harness.output.location import Place, Places
+from lockstep.harness.output.messages import text_of
 from lockstep.harness.text import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

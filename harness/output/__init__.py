@@ -1,0 +1,1 @@
+"""What is shown and written: takes results, gives words, tables and files."""
