@@ -1,7 +1,7 @@
 """Layers and directions as a plain loop, whatever the framework: what backends of cells have in common.
 
-A lane is one direction of one layer (``harness.cases.tensors.Lane``). ``network`` goes through the lanes, ``loop`` through
-the timesteps of one; both only call what they are given.
+A lane is one direction of one layer (``harness.cases.tensors.Lane``). ``network`` goes through the lanes, ``loop``
+through the timesteps of one; both only call what they are given.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, name_of
 
 if TYPE_CHECKING:
-    from lockstep.backends.numpy_loop import Step
+    from lockstep.backends.numpy_operations import Step
 
 
 class Walk(NamedTuple):

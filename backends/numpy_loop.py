@@ -6,12 +6,10 @@ done in the case's dtype; ``backends.numpy_operations`` tells how, and ``backend
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from lockstep.backends import numpy_backward
-from lockstep.backends.numpy_operations import ACTIVATIONS, gates, held, keep, matmul
+from lockstep.backends.numpy_operations import ACTIVATIONS, Step, gates, held, keep, matmul
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
@@ -19,19 +17,6 @@ from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import name_of
 
 REQUIRES = ("numpy",)
-
-
-class Step(NamedTuple):
-    """What one timestep gives, (B, H) each, and what it was given."""
-
-    i: Array
-    f: Array
-    g: Array
-    o: Array
-    c: Array
-    h: Array  # (B, P)
-    h_before: Array  # (B, P)
-    c_before: Array
 
 
 def unsupported(case: Case) -> str | None:

@@ -5,6 +5,8 @@ Each gives numbers of the dtype it is given. NumPy makes float32 of bfloat16 (ml
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lockstep.harness.arrays import Array
@@ -60,3 +62,16 @@ def gates(z: Array) -> tuple[Array, Array, Array, Array]:
 def keep(valid: Array | None, new: Array, old: Array) -> Array:
     """Give what is new to sequences that run at this timestep, (B, 1), and leave the others as they are."""
     return new if valid is None else np.where(valid, new, old)
+
+
+class Step(NamedTuple):
+    """What one timestep gives, (B, H) each, and what it was given."""
+
+    i: Array
+    f: Array
+    g: Array
+    o: Array
+    c: Array
+    h: Array  # (B, P)
+    h_before: Array  # (B, P)
+    c_before: Array

@@ -14,13 +14,12 @@ from typing import Any
 import tensorflow as tf
 
 from lockstep.backends import inventory_tf1, tf_cells
-from lockstep.harness.adapters.inventory import inventory_of
+from lockstep.harness.adapters.inventory import inventory_of, readers_text
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of
-from lockstep.harness.output.variables_table import readers_text
 
 tf1 = tf.compat.v1
 

@@ -5,7 +5,7 @@
     run(["ones", "probe"], ["numpy_loop", "torch_lstm"])
     check(my_port, case="probe")
 
-``harness.fixture.assert_agrees`` is ``check`` for scripts that are to stop where something is wrong.
+``harness.testing.assert_agrees`` is ``check`` for scripts that are to stop where something is wrong.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.fixture import assert_agrees, check_numbers
 from lockstep.harness.jobs.judge_run import Problems, judge_trace
 from lockstep.harness.jobs.run import environment, run_cases
 from lockstep.harness.jobs.selection import select
 from lockstep.harness.jobs.settings import JOBS, find_settings
+from lockstep.harness.testing import assert_agrees, check_numbers
 
 Names = str | PathLike[str] | Iterable[str | PathLike[str]]
 
@@ -72,9 +72,9 @@ def check(port: Callable[..., Any], **options: Any) -> Results:
     """Check a port, as ``lockstep check`` does, and give the results also where it does not agree.
 
     Args:
-        port: As of ``harness.fixture.assert_agrees``. A function that the notebook itself defines is called in the
+        port: As of ``harness.testing.assert_agrees``. A function that the notebook itself defines is called in the
             notebook's process, without a time-out.
-        options: As of ``harness.fixture.assert_agrees``.
+        options: As of ``harness.testing.assert_agrees``.
 
     Raises:
         LockstepError: If the request is wrong.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 # Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around;
 # half of a surrogate pair has no UTF-8.
@@ -31,3 +32,8 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.2g}" if abs(value) < 10 or abs(value) >= 1e5 else f"{value:.0f}"  # noqa: PLR2004
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Write a shape as it is printed everywhere: (3, 4), (3,), ()."""
+    return f"({', '.join('?' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"

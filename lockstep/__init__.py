@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lockstep.harness.cases.problem import Problem
     from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, load_results
     from lockstep.harness.errors import LockstepError
-    from lockstep.harness.fixture import assert_agrees
     from lockstep.harness.notebook import check, compare, run
     from lockstep.harness.reference.expect import expect
+    from lockstep.harness.testing import assert_agrees
     from lockstep.harness.weights.convert import convert
 
 _HOMES = {
@@ -32,14 +32,14 @@ _HOMES = {
     "RunResult": "harness.comparison.results",
     "Stopwatch": "harness.adapters.trace",
     "Trace": "harness.adapters.trace",
-    "assert_agrees": "harness.fixture",
+    "assert_agrees": "harness.testing",
     "check": "harness.notebook",
     "compare": "harness.notebook",
     "convert": "harness.weights.convert",
     "expect": "harness.reference.expect",
     "find_backends": "harness.adapters.backend",
     "find_cases": "harness.cases.find",
-    "load_case": "harness.cases.case",
+    "load_case": "harness.cases.case_file",
     "load_results": "harness.comparison.results",
     "run": "harness.notebook",
 }

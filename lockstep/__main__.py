@@ -1,6 +1,6 @@
 """``python -m lockstep`` is ``lockstep``."""
 
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 
 if __name__ == "__main__":
     main()

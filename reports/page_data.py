@@ -6,7 +6,8 @@
                 "pairs": {"backends", "sigma", "of"} or null, "shared": [base64 ..], "runs": [run ..]}]}
 
 A run names its backend by index (``"b"``). Numbers that are not finite are the strings "NaN", "Infinity", "-Infinity".
-Arrays of details are those of ``harness.comparison.results.Detail``, but that of ``"expected"`` and ``"noise"`` each place has one
+Arrays of details are those of ``harness.comparison.results.Detail``, but that of ``"expected"`` and ``"noise"`` each
+place has one
 of its own, which is named by its index in the case's ``"shared"``: runs have them in common. What a run or a tensor has
 not (null, false, or empty) is left out; ``templates/data.js`` fills it in for runs.
 

@@ -8,8 +8,8 @@ literals, all of them optional:
     REQUIRES = ("tensorflow", "tf_keras")          what must be importable, first its framework; versions are reported
     INSTALL = "lockstep-rnn[tf]"                   what pip installs to get it
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
-    DIALECT = "tf1"                                how it stores weights (harness.weights.dialect); "canonical" if left out
-    MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); "lstm" if left out
+    DIALECT = "tf1"                                how it stores weights (harness.weights.dialect); "canonical" if
+    left out MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); "lstm" if left out
 
 Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 """
@@ -39,10 +39,7 @@ class Backend(Protocol):
         ...
 
     def run(self, problem: Any) -> Any:
-        """Take a problem (``harness.cases.problem``, ``harness.cases.decoder_problem``), give a ``harness.adapters.trace.Trace``.
-
-        The problem stays as it is.
-        """
+        """Run a ``Problem`` or ``DecoderProblem``, which stays as it is, and return a ``Trace``."""
         ...
 
 

@@ -443,3 +443,18 @@ def _list(names: Sequence[str]) -> str:
     if len(quoted) > FEW:
         return f"{quoted[0]}, {quoted[1]}, ... {quoted[-1]} ({len(quoted)} in all)"
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+
+
+def readers_text(v: Variable) -> str:
+    """Say in a few words how many operations read a variable, and when."""
+    if v.made_by == OPTIMIZER:
+        return OPTIMIZER
+    if not v.readers:
+        return "nothing"
+    forward = [one for one in v.readers if not one.backward]
+    backward = len(v.readers) - len(forward)
+    when = [iterations_text(v.iterations)] if v.iterations else []
+    when += [text.replace("`", "") for text in _within(forward)]
+    if backward:
+        when.append(f"and {backward} of gradients")
+    return ": ".join([str(len(forward)), *([", ".join(when)] if when else [])])

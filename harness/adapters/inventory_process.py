@@ -3,8 +3,8 @@
 A reader is a module that is found by an entry point of the group ``lockstep.inventories``, whose name is the import
 name of the framework that it reads; it is imported only where that framework is. It has
 
-    material(value, built)    harness.adapters.inventory.Material of what a function returned or a name stands for, or None
-    building()                optional: a context in which a user's function is called; what it gives is ``built``
+    material(value, built)    harness.adapters.inventory.Material of what a function returned or a name stands for, or
+    None building()                optional: a context in which a user's function is called; what it gives is ``built``
 """
 
 from __future__ import annotations

@@ -261,6 +261,7 @@ class Watch:
     """Asks whether a process still gets on: whether the next reply comes in the time that one call may take."""
 
     def __init__(self, replies: Path, log: Path, timeout: float) -> None:
+        """Watch a process by the file of its replies and by its log; ``timeout``: seconds for one call."""
         self._replies, self._log, self._timeout = replies, log, timeout
         self._size, self._since = -1, time.monotonic()
         self._process: int | None = None

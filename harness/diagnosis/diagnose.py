@@ -1,7 +1,7 @@
 """Why an implementation diverges: every explanation that holds, in words, with the fix; or what is known without one.
 
-A recorded trace can only be matched: ``harness.diagnosis.search`` finds the deviation under which the reference reproduces
-it. One that can be called is measured as well: see ``harness.diagnosis.anatomy.anatomy``.
+A recorded trace can only be matched: ``harness.diagnosis.search`` finds the deviation under which the reference
+reproduces it. One that can be called is measured as well: see ``harness.diagnosis.anatomy.anatomy``.
 """
 
 from __future__ import annotations

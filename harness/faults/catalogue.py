@@ -1,4 +1,4 @@
-"""The catalogue: every named fault, family by family, made from the tables of ``harness.faults.rules`` and their words."""
+"""The catalogue: every named fault, family by family, made from the tables of ``rules`` and their words."""
 
 from __future__ import annotations
 

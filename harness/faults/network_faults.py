@@ -1,7 +1,8 @@
 """What goes wrong in whole networks: directions, layers, projections, other cells, gradients. Each proved like a fault.
 
 A variation is the problem with something changed, run by the reference itself, and what is made of its results. The
-faults of ``harness.faults.catalogue`` are about what one plain layer does from step to step; these are about everything around
+faults of ``harness.faults.catalogue`` are about what one plain layer does from step to step; these are about
+everything around
 it, and about the way back. An explanation holds if the reference reproduces every number of every observation.
 """
 

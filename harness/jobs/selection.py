@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends, matched, pairs
 from lockstep.harness.cases.find import FoundCase, find_cases
-from lockstep.harness.output.console import tell, tell_absent
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,12 @@ class Selection:
     @property
     def count(self) -> int:
         """How many runs they are."""
-        return len(pairs([one.case for one in self.cases], self.backends))
+        return len(pairs([found.case for found in self.cases], self.backends))
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """By the name of a case, how the user named it."""
+        return {found.case.name: found.argument for found in self.cases}
 
 
 def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
@@ -46,27 +50,14 @@ def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
     return Selection([one for one in found if one.case in kept], able, absent, alone)
 
 
-def asked_for(
-    names: Sequence[str], backend: Sequence[str] | None, *, quiet: bool
-) -> tuple[list[FoundCase], list[BackendInfo], int]:
-    """Find cases and backends that go together, and count the runs they ask for; what is left out is told."""
-    chosen = select(names, backend)
-    if chosen.absent and not quiet:
-        tell_absent(chosen.absent)
-    if chosen.alone and not quiet:
-        tell(f"Left out, since no case is for them: {', '.join(one.name for one in chosen.alone)}.")
-    return chosen.cases, chosen.backends, chosen.count
+def select_beside(models: Sequence[BackendInfo], cases: Sequence[FoundCase], names: Sequence[str] | None) -> Selection:
+    """Users' models and the backends that run beside them: those named, or all whose frameworks are installed.
 
-
-def beside(
-    own: list[BackendInfo], found: Sequence[FoundCase], names: Sequence[str] | None, *, quiet: bool
-) -> tuple[list[BackendInfo], int]:
-    """Give users' models and the backends beside them, those named or all that are installed, and count the runs."""
-    others = find_backends(names)
-    absent = [] if names is not None else [one for one in others if one.missing()]
-    if absent and not quiet:
-        tell_absent(absent)
-    cases = [one.case for one in found]
-    there = [*own, *(one for one in others if one not in absent)]
-    _, backends = matched(cases, there, cases_named=True, backends_named=bool(names))
-    return backends, len(pairs(cases, backends))
+    Raises:
+        LockstepError: If a backend is unknown, or none is of the cases' model.
+    """
+    backends = find_backends(names)
+    absent = [] if names is not None else [backend for backend in backends if backend.missing()]
+    installed = [*models, *(backend for backend in backends if backend not in absent)]
+    _, able = matched([found.case for found in cases], installed, cases_named=True, backends_named=bool(names))
+    return Selection(list(cases), able, absent, [])

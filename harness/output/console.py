@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from lockstep.harness.text import printable
 
-if TYPE_CHECKING:
-    from lockstep.harness.adapters.backend import BackendInfo
-
 PIPED_WIDTH = 80
+# Exit statuses of a command that has no results to give one.
+WRONG_REQUEST = 2
+FAILED = 3
+INTERRUPTED = 130
 
 
 def console_beside(*files: Path | None) -> Console:
@@ -44,18 +44,8 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, width=int(columns) if columns.isdigit() and int(columns) else PIPED_WIDTH)
 
 
-WRONG_REQUEST = 2
-
-
-FAILED = 3
-
-
-INTERRUPTED = 130
-
-
 def complain(message: str) -> None:
     """Say what is wrong, in red."""
-
     text = plain("lockstep: ")
     text.append(plain(message))
     error_console().print(text, soft_wrap=True, style="red")
@@ -64,12 +54,6 @@ def complain(message: str) -> None:
 def tell(text: str) -> None:
     """Say something by the way, dimmed."""
     error_console().print(text, markup=False, highlight=False, style="dim", soft_wrap=True)
-
-
-def tell_absent(absent: list[BackendInfo]) -> None:
-    """Say which backends are left out because their frameworks are not installed."""
-    names = ", ".join(one.name for one in absent)
-    tell(f"Not installed, left out: {names}. lockstep backends tells how to get them.")
 
 
 def plain(text: str) -> Text:

@@ -104,7 +104,7 @@ def _result(run: RunResult, rules: list[str], place: Place | None) -> Json:
 
 
 def _properties(run: RunResult) -> Json:
-    """Give the numbers of a result; those that are not finite are written as ``harness.comparison.results.encode`` does."""
+    """The numbers of a result; those that are not finite as ``comparison.results.encode`` writes them."""
     told: Json = {"case": run.case, "backend": run.backend, "status": run.status, "limit": run.limit and str(run.limit)}
     if run.tensors:
         name, worst = max(run.tensors.items(), key=lambda item: item[1].worst.sigma)

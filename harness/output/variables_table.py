@@ -14,17 +14,14 @@ from rich.text import Text
 from lockstep.harness.adapters.inventory import (
     _OWN,
     MANY,
-    OPTIMIZER,
     Group,
     Inventory,
     Scope,
-    Variable,
     _list,
     _sentence,
-    _within,
-    iterations_text,
+    readers_text,
 )
-from lockstep.harness.text import printable
+from lockstep.harness.text import printable, shape_text
 
 _STYLES = {"shared": "green", "not shared": "bold red", "scope": "dim", "note": "yellow"}
 
@@ -62,21 +59,6 @@ def _broken(name: str, width: int) -> str:
 def _wrapped(line: str, width: int) -> str:
     """Break a line between words, and indent what follows; a name is broken only where it fits in no line."""
     return textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False)
-
-
-def readers_text(v: Variable) -> str:
-    """Say in a few words how many operations read a variable, and when."""
-    if v.made_by == OPTIMIZER:
-        return OPTIMIZER
-    if not v.readers:
-        return "nothing"
-    forward = [one for one in v.readers if not one.backward]
-    backward = len(v.readers) - len(forward)
-    when = [iterations_text(v.iterations)] if v.iterations else []
-    when += [text.replace("`", "") for text in _within(forward)]
-    if backward:
-        when.append(f"and {backward} of gradients")
-    return ": ".join([str(len(forward)), *([", ".join(when)] if when else [])])
 
 
 def lines_of(found: Inventory) -> list[tuple[str, str]]:
@@ -151,8 +133,3 @@ def _sum(found: Inventory) -> str:
         parts += [f"{several} {text}, in {len(groups)} role{'' if len(groups) == 1 else 's'}"] if groups else []
     count = len(found.variables)
     return f"{count} variable{'' if count == 1 else 's'} in the {found.kind}: {'; '.join(parts)}."
-
-
-def shape_text(shape: Sequence[int | None]) -> str:
-    """Write a shape as it is printed everywhere: (3, 4), (3,), ()."""
-    return f"({', '.join('?' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"

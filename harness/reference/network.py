@@ -23,7 +23,7 @@ Found = TypeVar("Found", Array, ExpectedTensor)
 
 @dataclass(frozen=True)
 class Way:
-    """How lanes are gone through: what is right, and ways in which it goes wrong (``harness.faults.network_faults``)."""
+    """How lanes are gone through: what is right, and ways in which it goes wrong (``faults.network_faults``)."""
 
     turn_in: Turn = "within lengths"  # how the reverse direction's inputs are turned round
     turn_out: Turn = "within lengths"  # and its results

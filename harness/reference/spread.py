@@ -1,6 +1,7 @@
 """How far rounding spreads where a network amplifies it: perturbed copies of the reference, run side by side.
 
-The variances of ``harness.reference.noise`` take the errors of units for independent and slopes for constant. A network that
+The variances of ``harness.reference.noise`` take the errors of units for independent and slopes for constant. A
+network that
 amplifies what its units have in common (weights all alike), or is chaotic, outgrows them. So before a number beyond
 the limit is called a divergence, copies of the reference are run in which every step is off by a healthy
 rounding: half of it of one sign throughout a copy, as an implementation's own way of rounding is, half of it fresh.

@@ -1,7 +1,8 @@
 """Operations on values that carry the variance of their rounding, recorded so that gradients follow.
 
 Where a network is a chain of unlike steps, as an attention decoder is, each operation carries the noise of its operands
-and adds its own by the rules of ``harness.reference.noise``; going back, the gradient of each operation is made of operations of
+and adds its own by the rules of ``harness.reference.noise``; going back, the gradient of each operation is made of
+operations of
 the same kind, so that gradients have their noise by the same rules. With kicks no variances are carried: each result
 is put off by a healthy rounding of its own instead (``harness.reference.spread``).
 

@@ -1,8 +1,8 @@
 """A user's model file: what is read of it, in canonical form, and what readers of ``backends`` have in common.
 
 A reader is a module that is found by an entry point of the group ``lockstep.models``, by the name of a kind of file:
-``onnx``, ``keras``, ``python``, ``tf1``, ``safetensors``. It is a backend too (``harness.adapters.backend``, with the same
-constants), which runs the one file that ``given`` names, and has one more function:
+``onnx``, ``keras``, ``python``, ``tf1``, ``safetensors``. It is a backend too (``harness.adapters.backend``, with the
+same constants), which runs the one file that ``given`` names, and has one more function:
 
     read(file, value) -> Model    of a ModelFile; ``value`` is what a Python file's function returned, else None
 """

@@ -30,7 +30,7 @@ LAYERS = {
     "mlx": ("lockstep.backends.mlx_lstm",),
 }
 INFOS = [
-    read_backend(name.removeprefix("backends."), name if "." in name else f"layers.{name}")
+    read_backend(name.removeprefix("lockstep.backends."), name if "." in name else f"layers.{name}")
     for names in LAYERS.values()
     for name in names
 ]

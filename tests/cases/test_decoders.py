@@ -8,7 +8,7 @@ from build_answers import PORTS, Builds, called, line_of, summary
 
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Process
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 from lockstep.harness.jobs.check import cases_of, check
 from lockstep.harness.ports.port import Port
 

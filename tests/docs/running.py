@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from blocks import Block, agree
 
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from results_page import results_page, structs
 from running import ROOT
 
 from lockstep.harness.cases.case_file import case_schema
-from lockstep.harness.cli import app
+from lockstep.harness.cli.main import app
 from lockstep.harness.faults.catalogue import catalogue
 from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.network_faults import variations
@@ -47,7 +47,7 @@ def test_every_page_stands_in_the_navigation_and_the_other_way_round(site):
 def test_docstrings_stand_in_the_reference(site):
     text = (site / "reference" / "python.html").read_text()
     for name in (
-        "lockstep.harness.fixture.assert_agrees",
+        "lockstep.harness.testing.assert_agrees",
         "lockstep.harness.strategies.cases",
         "lockstep.harness.adapters.trace.Trace",
         "lockstep.harness.weights.convert.convert",

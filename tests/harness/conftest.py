@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from lockstep.harness.adapters import backend as registry
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_two_backends_of_one_name_are_refused_with_both_modules(offer):
         find_backends()
 
 
-@pytest.mark.parametrize("module", ["no_such_package.module", "planted.absent", "sys", "harness"])
+@pytest.mark.parametrize("module", ["no_such_package.module", "planted.absent", "sys", "lockstep"])
 def test_a_backend_whose_source_cannot_be_read_is_listed_all_the_same(offer, module):
     offer(entry("a", module))
     assert [backend.name for backend in find_backends()] == ["a"]

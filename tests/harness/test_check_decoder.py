@@ -18,13 +18,13 @@ from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.decoder_faults import decoder_faults
-from lockstep.harness.fixture import assert_agrees
 from lockstep.harness.jobs.check import cases_of, check, left_out
 from lockstep.harness.jobs.check_decoder import as_given, check_decoder
 from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
 from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.output.terminal import show_check
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
+from lockstep.harness.testing import assert_agrees
 
 ROOT = Path(__file__).parents[2]
 SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]

@@ -7,7 +7,7 @@ from lstm_cases import make_case
 from msgspec.structs import replace
 
 import lockstep.harness.jobs.findings as module
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding

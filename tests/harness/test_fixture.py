@@ -10,7 +10,7 @@ import pytest
 
 from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.fixture import assert_agrees, complaint
+from lockstep.harness.testing import assert_agrees, complaint
 
 PORTS = """
 import os, time

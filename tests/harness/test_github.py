@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_results import EXPLAINED, HOSTILE, made, many, together
 
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 from lockstep.harness.output.github import (
     MOST_ANNOTATIONS,
     MOST_BYTES,

@@ -10,9 +10,11 @@ import pytest
 FRAMEWORKS = ("torch", "tensorflow", "tf_keras", "keras", "jax", "jaxlib", "flax", "onnxruntime", "mlx", "paddle")
 
 MODULES = [
-    "harness", "lockstep.harness.cli", "lockstep.harness.jobs.run", "lockstep.harness.jobs.record", "lockstep.harness.comparison.compare", "lockstep.harness.output.terminal", "lockstep.harness.output",
-    "lockstep.harness.jobs.support", "lockstep.harness.adapters.variables", "lockstep.harness.output.variables_table", "lockstep.harness.pytest_plugin",
-    "reports", "reports.html", "cases", "backends",
+    "lockstep", "lockstep.harness", "lockstep.harness.cli.main", "lockstep.harness.jobs.run",
+    "lockstep.harness.jobs.record", "lockstep.harness.comparison.compare", "lockstep.harness.output.terminal",
+    "lockstep.harness.output.write_results", "lockstep.harness.jobs.support", "lockstep.harness.adapters.variables",
+    "lockstep.harness.output.variables_table", "lockstep.harness.pytest_plugin.plugin",
+    "lockstep.reports", "lockstep.reports.html", "lockstep.cases", "lockstep.backends",
 ]  # fmt: skip
 
 REQUESTS = {
@@ -39,7 +41,7 @@ def test_importing_the_core_imports_no_framework(module):
 
 def test_the_test_above_can_fail():
     pytest.importorskip("jax", reason="install the extra jax: the control imports a framework on purpose")
-    assert "jax" in frameworks_after("import backends.jax_scan")
+    assert "jax" in frameworks_after("import lockstep.backends.jax_scan")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_requests_that_need_no_framework_work_with_none_installed(made, tmp_path
     ).split()
     code = (
         f"import sys\nfor name in {FRAMEWORKS!r}: sys.modules[name] = None\n"
-        f"from harness.cli import main\nmain({arguments!r})"
+        f"from lockstep.harness.cli.main import main\nmain({arguments!r})"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr

@@ -20,11 +20,13 @@ from lockstep.harness.adapters.inventory import (
     Read,
     inventory_of,
     iterations_text,
+    readers_text,
     roles,
     scopes_of,
 )
 from lockstep.harness.comparison.results import encode
-from lockstep.harness.output.variables_table import lines_of, readers_text, shape_text, show_variables
+from lockstep.harness.output.variables_table import lines_of, show_variables
+from lockstep.harness.text import shape_text
 
 
 def made(name, *reads, stack=("f.py:1",), place="f.py:1", by=TF_VARIABLE, shape=(3,), **more):

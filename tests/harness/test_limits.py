@@ -8,7 +8,7 @@ import re
 import pytest
 
 from lockstep.harness.cases.case import Case, Tolerance
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Limit
 from lockstep.harness.errors import LockstepError

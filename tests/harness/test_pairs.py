@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lockstep.harness.adapters.backend import find_backends, matched, pairs
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import BackendError, CaseError
 from lockstep.harness.output.terminal import show_results, side_by_side

@@ -39,7 +39,8 @@ def test_every_digest_belongs_to_a_shipped_case():
 
 def test_another_process_makes_the_same_numbers():
     code = (
-        "from pathlib import Path; from harness.cases.case import load_case; from harness.cases.decoder_problem import problem_of;"
+        "from pathlib import Path; from lockstep import load_case;"
+        "from lockstep.harness.cases.decoder_problem import problem_of;"
         f"print(problem_of(load_case(Path({str(SHIPPED[0])!r}))).digest)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

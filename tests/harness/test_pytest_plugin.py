@@ -18,8 +18,8 @@ from lockstep.harness.adapters.backend import GROUP
 from lockstep.harness.comparison.results import load_results
 from lockstep.harness.jobs.findings import Finding, SmallestCase
 from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
-from lockstep.harness.marks import FEATURES as MARKED
-from lockstep.harness.marks import marks_of, usable
+from lockstep.harness.pytest_plugin.marks import FEATURES as MARKED
+from lockstep.harness.pytest_plugin.marks import marks_of, usable
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 
@@ -44,7 +44,7 @@ def project(pytester, monkeypatch):
         def offered(group):
             return [EntryPoint(name, f"planted.{name}", group) for name in names]
 
-        for place in ("lockstep.harness.adapters.backend", "lockstep.harness.marks"):
+        for place in ("lockstep.harness.adapters.backend", "lockstep.harness.pytest_plugin.marks"):
             monkeypatch.setattr(f"{place}.entry_points", offered)
         pytester.path.joinpath("cases").mkdir(exist_ok=True)
         for name, text in (cases or {"plain": TEXT, "other": TEXT}).items():
@@ -398,13 +398,14 @@ def test_a_wrong_setting_is_one_message(project):
 def test_a_session_without_cases_is_left_alone(pytester):
     pytester.makepyfile(
         "import sys\n"
-        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts', 'lockstep.harness.comparison.results', 'lockstep.harness.adapters.backend'}\n"
+        "HEAVY = {'numpy', 'msgspec', 'pebble', 'rich.console', 'cyclopts',\n"
+        "         'lockstep.harness.comparison.results', 'lockstep.harness.adapters.backend'}\n"
         "def test_it(): assert not HEAVY & set(sys.modules)"
     )
     pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n", "1").assert_outcomes(passed=1)
 
 
 def test_offered_backends_are_looked_for_where_the_core_does():
-    from lockstep.harness.marks import BACKENDS
+    from lockstep.harness.pytest_plugin.marks import BACKENDS
 
     assert BACKENDS == GROUP

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from made_results import EXPLAINED, HOSTILE, made, together
 
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import encode
 from lockstep.harness.jobs.findings import findings
 from lockstep.harness.output.location import Place

@@ -16,10 +16,10 @@ from made_results import HOSTILE, made, many
 from rich.cells import cell_len
 from rich.console import Console
 
-from lockstep.harness.cli import app
+from lockstep.harness.cli.main import app
+from lockstep.harness.cli.options import complete_backend, complete_case, complete_finding
 from lockstep.harness.diagnosis.adequacy import Adequacy
 from lockstep.harness.jobs.findings import findings
-from lockstep.harness.options import complete_backend, complete_case, complete_finding
 from lockstep.harness.output.columns import Column, broken, fitting, widths
 from lockstep.harness.output.console import console_beside
 from lockstep.harness.output.terminal import advance, progress, show_adequacy, show_findings, show_results

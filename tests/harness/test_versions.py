@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lockstep.backends import numpy_loop
 from lockstep.harness.adapters.trace import Recorded, save_trace
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cli import main
+from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.jobs.versions import difference, hold_against

@@ -34,7 +34,7 @@ NETWORKS = {
 for T in (1, 3, 8):
     for name, network in NETWORKS.items():
         for backend in (tf_loop, tf_static_rnn, tf_dynamic_rnn):
-            short = backend.__name__.removeprefix("backends.")
+            short = backend.__name__.removeprefix("lockstep.backends.")
             globals()[f"{short}_{name}_{T}"] = partial(graph, backend, timesteps=T, **network)
 
 
@@ -45,7 +45,7 @@ def decoder_graph(backend, **settings):
 
 for T in (1, 3, 8):
     for backend in (tf_attention_reuse, tf_attention_cell):
-        short = backend.__name__.removeprefix("backends.")
+        short = backend.__name__.removeprefix("lockstep.backends.")
         globals()[f"{short}_{T}"] = partial(decoder_graph, backend, timesteps=T)
 decoder = make_decoder(score="general", source_size=4)
 torch_attention_decoder = partial(torch_attention._decoder, decoder.lstm, decoder.attention_decoder, "float32")

@@ -1,6 +1,7 @@
 """Prove the limit: ``python tests/proof/run.py [--structures N] [--seeds N] [--write docs/proof.md]``.
 
-Random networks over the whole space of ``harness.cases.random_cases``, each with several seeds, through every backend; for each
+Random networks over the whole space of ``harness.cases.random_cases``, each with several seeds, through every
+backend; for each
 feature and dtype the root mean square and the largest sigma, forward and backward, and the false alarms. Then the other
 side: the smallest change of one weight, one state, one activation that is seen.
 """

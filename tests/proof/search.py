@@ -1,6 +1,7 @@
 """Look for findings: ``python tests/proof/search.py [--backend NAME] [--runs N] [--minutes M]``.
 
-Random networks and decoders over the whole space of ``harness.cases.random_cases``, forward and backward, through one backend after
+Random networks and decoders over the whole space of ``harness.cases.random_cases``, forward and backward, through one
+backend after
 the other, until each has run N configurations; what it refuses, and what is known of it, does not count. A network is
 run on several problems, with weights, inputs, states and lengths of their own: what compiles it does so once for all.
 What is beyond the limit, fails or dies is printed with its case; of a backend that does little else, the first few.

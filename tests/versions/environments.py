@@ -155,7 +155,7 @@ def modules_of(backends: Sequence[str]) -> list[Path]:
             continue
         found.append(file)
         for from_one, from_package in re.findall(
-            r"^from backends(?:\.(\w+))? import (.*)", file.read_text(), re.MULTILINE
+            r"^from lockstep\.backends(?:\.(\w+))? import (.*)", file.read_text(), re.MULTILINE
         ):
             names = [from_one] if from_one else re.findall(r"\w+", from_package)
             waiting += [ROOT / "backends" / f"{name}.py" for name in names]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from lockstep.harness.cli.options import JsonFile, complete_case
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.options import JsonFile, complete_case
 from lockstep.harness.output.console import console_beside
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.output.console import tell
+
+if TYPE_CHECKING:
+    from lockstep.harness.comparison.results import Limit as LimitAsked
+    from lockstep.harness.jobs.selection import Selection
 
 
 def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
@@ -105,3 +113,34 @@ GitHub = Annotated[
 Quiet = Annotated[
     bool, Parameter(name=("--quiet", "-q"), negative="", help="Print only what is not right, and nothing if all is.")
 ]
+
+
+def check_positive(**options: float | None) -> None:
+    """Make sure that the numbers that options give are above 0.
+
+    Raises:
+        LockstepError: If one is not.
+    """
+    for name, value in options.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise LockstepError(f"--{name} {value:g}: must be a number above 0.")
+
+
+def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[LimitAsked | None, float]:
+    """Give limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is told."""
+    from lockstep.harness.jobs.settings import find_settings
+
+    settings = find_settings(Path.cwd())
+    text = settings.without(limit=limit, timeout=timeout).text()
+    if text is not None and not quiet:
+        tell(f"Settings: {text}")
+    return settings.limit_or(limit), settings.timeout_or(timeout)
+
+
+def tell_left_out(selection: Selection) -> None:
+    """Tell on stderr which backends are left out: not installed, or of no case's model."""
+    if selection.absent:
+        names = ", ".join(backend.name for backend in selection.absent)
+        tell(f"Not installed, left out: {names}. lockstep backends tells how to get them.")
+    if selection.alone:
+        tell(f"Left out, since no case is for them: {', '.join(backend.name for backend in selection.alone)}.")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lockstep.harness.marks import marks_of
-from lockstep.harness.pytest_results import are_written, at_work, settings_of, take
+from lockstep.harness.pytest_plugin.marks import marks_of
+from lockstep.harness.pytest_plugin.results import are_written, at_work, settings_of, take
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lockstep.harness.bounds import bounds, check_positive
-from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.settings import JOBS
-from lockstep.harness.options import (
+from lockstep.harness.cli.options import (
     BackendNames,
     CaseName,
     Details,
@@ -22,14 +19,18 @@ from lockstep.harness.options import (
     Quiet,
     SarifFile,
     Timeout,
+    bounds,
+    check_positive,
+    tell_left_out,
 )
-from lockstep.harness.output.console import FAILED, INTERRUPTED, complain, error_console
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.jobs.settings import JOBS
+from lockstep.harness.output.console import FAILED, INTERRUPTED, complain, error_console, plain
 
 if TYPE_CHECKING:
-    from lockstep.harness.adapters.backend import BackendInfo
-    from lockstep.harness.cases.find import FoundCase
     from lockstep.harness.comparison.results import Limit as LimitAsked
     from lockstep.harness.comparison.results import RunResult
+    from lockstep.harness.jobs.selection import Selection
     from lockstep.harness.output.write_results import Wanted
 
 
@@ -59,15 +60,17 @@ def run(
     if model_prefix:
         raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
     from lockstep.harness.jobs.run import environment
-    from lockstep.harness.jobs.selection import asked_for
+    from lockstep.harness.jobs.selection import select
 
     asked, seconds = bounds(limit, timeout, quiet=quiet)
-    found, backends, count = asked_for(case, backend, quiet=quiet)
+    selection = select(case, backend)
+    if not quiet:
+        tell_left_out(selection)
     wanted.check()
-    arguments = {one.case.name: one.argument for one in found}
-    runs = _watched(found, backends, count, wanted, timeout=seconds, limit=asked, jobs=jobs)
+    runs = _watched(selection, wanted, timeout=seconds, limit=asked, jobs=jobs)
+    arguments = selection.arguments
     runs = [_with_rerun(result, arguments[result.case], limit=limit, timeout=timeout) for result in runs]
-    return _conclude(environment(), runs, found, wanted, count)
+    return _conclude(environment(), runs, selection, wanted)
 
 
 def _run_models(
@@ -85,56 +88,53 @@ def _run_models(
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.models import DEFAULT_CASE, Models, forget_bias_of
     from lockstep.harness.jobs.run import environment
-    from lockstep.harness.jobs.selection import beside
-    from lockstep.harness.output.console import plain
+    from lockstep.harness.jobs.selection import select_beside
 
     wanted.check()
     with Models(model, prefixes) as models:
-        others = None if backend is None else [name for name in backend if name not in models.names()]
-        found = find_cases(case or [DEFAULT_CASE])
+        names = None if backend is None else [name for name in backend if name not in models.names()]
+        cases = find_cases(case or [DEFAULT_CASE])
         try:
-            models.read(timeout, forget_bias_of([one.case for one in found]))
+            models.read(timeout, forget_bias_of([found.case for found in cases]))
         except ReadError as error:
             complain(str(error))
             return FAILED
-        found = models.cases(found, named=bool(case))
-        backends, count = beside(models.backends(), found, others, quiet=wanted.quiet)
-        for text in [] if wanted.quiet else models.texts():
-            wanted.console.print(plain(text), soft_wrap=True, highlight=False)
-        runs = _watched(found, backends, count, wanted, timeout=timeout, limit=limit, jobs=jobs)
-        arguments = {one.case.name: one.argument for one in found}
-        runs = models.explained(runs, found, timeout)
-        runs = [models.judged(result, arguments[result.case] if case else None) for result in runs]
-        return _conclude({**environment(), "models": models.facts()}, runs, found, wanted, count)
+        cases = models.cases(cases, named=bool(case))
+        selection = select_beside(models.backends(), cases, names)
+        if not wanted.quiet:
+            tell_left_out(selection)
+            for text in models.texts():
+                wanted.console.print(plain(text), soft_wrap=True, highlight=False)
+        runs = _watched(selection, wanted, timeout=timeout, limit=limit, jobs=jobs)
+        runs = models.explained(runs, cases, timeout)
+        arguments = selection.arguments if case else {}
+        runs = [models.judged(result, arguments.get(result.case)) for result in runs]
+        return _conclude({**environment(), "models": models.facts()}, runs, selection, wanted)
 
 
-def _watched(
-    found: Sequence[FoundCase], backends: list[BackendInfo], count: int, wanted: Wanted, **bounds: Any
-) -> list[RunResult]:
+def _watched(selection: Selection, wanted: Wanted, **bounds: Any) -> list[RunResult]:
     """Run what is wanted, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
     from lockstep.harness.jobs.run import run_cases
     from lockstep.harness.output.terminal import advance, progress
 
-    with progress(error_console(), count, quiet=wanted.quiet) as bar:
+    with progress(error_console(), selection.count, quiet=wanted.quiet) as bar:
         return run_cases(
-            [one.case for one in found], backends,
+            [found.case for found in selection.cases], selection.backends,
             on_result=lambda result: advance(bar, result), details=wanted.numbers, **bounds,
         )  # fmt: skip
 
 
-def _conclude(
-    environment: dict[str, Any], runs: list[RunResult], found: Sequence[FoundCase], wanted: Wanted, count: int
-) -> int:
-    """Hand over what ran; where it is less than what was to run, somebody interrupted it."""
+def _conclude(environment: dict[str, Any], runs: list[RunResult], selection: Selection, wanted: Wanted) -> int:
+    """Write and show what ran; where it is less than what was to run, somebody interrupted it."""
     from lockstep.harness.cases.info import case_info
     from lockstep.harness.comparison.results import Results
     from lockstep.harness.output.location import Place
     from lockstep.harness.output.write_results import hand_over_as_table
 
-    infos = {one.case.name: case_info(one.case) for one in found}
+    infos = {found.case.name: case_info(found.case) for found in selection.cases}
     results = Results(environment=environment, runs=runs, cases=infos)
-    status = hand_over_as_table(results, wanted, {one.case.name: Place(one.path) for one in found})
-    if len(runs) < count:
+    status = hand_over_as_table(results, wanted, {found.case.name: Place(found.path) for found in selection.cases})
+    if len(runs) < selection.count:
         complain("interrupted; what was done until then is shown, and written where it was asked for.")
         return INTERRUPTED
     return status

@@ -19,9 +19,17 @@ import pytest
 
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.settings import find_settings
-from lockstep.harness.marks import described
-from lockstep.harness.pytest_cases import CaseFile, end_workers, nodeid_of, rerun_of
-from lockstep.harness.pytest_results import SETTINGS, Gatherer, are_written, at_work, hand_over, settings_of, take
+from lockstep.harness.pytest_plugin.cases import CaseFile, end_workers, nodeid_of, rerun_of
+from lockstep.harness.pytest_plugin.marks import described
+from lockstep.harness.pytest_plugin.results import (
+    SETTINGS,
+    Gatherer,
+    are_written,
+    at_work,
+    hand_over,
+    settings_of,
+    take,
+)
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
@@ -106,7 +114,7 @@ class Lockstep:
         Args:
             port: A function ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``.
             options: ``case``, ``layout``, ``arrays``, ``limit``, ``timeout`` and ``seed``, as of
-                ``harness.fixture.assert_agrees``. A limit and a time-out that are left out are those of the
+                ``harness.testing.assert_agrees``. A limit and a time-out that are left out are those of the
                 command line, else of ``[tool.lockstep]`` in ``pyproject.toml``.
 
         Returns:
@@ -119,7 +127,7 @@ class Lockstep:
         __tracebackhide__ = True
         from contextlib import ExitStack
 
-        from lockstep.harness.fixture import assert_agrees
+        from lockstep.harness.testing import assert_agrees
 
         config, rerun = self._item.config, rerun_of(self._item)
         self._checks += 1

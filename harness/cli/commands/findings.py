@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.options import JsonFile, complete_finding
+from lockstep.harness.cli.options import JsonFile, complete_finding
 
 
 def findings(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.options import JsonFile, complete_backend
+from lockstep.harness.cli.options import JsonFile, complete_backend
 from lockstep.harness.output.console import console_beside
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.bounds import bounds, check_positive
-from lockstep.harness.options import BackendNames, CaseName, Quiet, Timeout
+from lockstep.harness.cli.options import BackendNames, CaseName, Quiet, Timeout, bounds, check_positive, tell_left_out
 from lockstep.harness.output.console import console_beside, error_console
 
 
@@ -27,7 +26,7 @@ def record(
     from lockstep.harness.comparison.results import Results, exit_status
     from lockstep.harness.jobs.record import record_cases
     from lockstep.harness.jobs.run import environment
-    from lockstep.harness.jobs.selection import asked_for
+    from lockstep.harness.jobs.selection import select
     from lockstep.harness.output.console import plain
     from lockstep.harness.output.messages import text_of
     from lockstep.harness.output.terminal import advance, progress
@@ -35,12 +34,18 @@ def record(
 
     check_positive(timeout=timeout)
     _, seconds = bounds(None, timeout, quiet=quiet)
-    found, backends, count = asked_for(case, backend, quiet=quiet)
+    selection = select(case, backend)
+    if not quiet:
+        tell_left_out(selection)
     check_outputs(json, out)
     console = console_beside(json)
-    with progress(error_console(), count, quiet=quiet) as bar:
+    with progress(error_console(), selection.count, quiet=quiet) as bar:
         recorded, runs = record_cases(
-            [one.case for one in found], backends, out, timeout=seconds, on_result=lambda run: advance(bar, run)
+            [found.case for found in selection.cases],
+            selection.backends,
+            out,
+            timeout=seconds,
+            on_result=lambda run: advance(bar, run),
         )
     for result in runs:
         if not (quiet and result.status == "unsupported"):

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.bounds import check_positive
+from lockstep.harness.cli.options import JsonFile, check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
-from lockstep.harness.options import JsonFile
 from lockstep.harness.output.console import FAILED, complain, console_beside
 
 

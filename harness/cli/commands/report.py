@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.options import Details, GitHub, SarifFile
+from lockstep.harness.cli.options import Details, GitHub, SarifFile
 
 
 def report(

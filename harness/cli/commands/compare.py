@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.bounds import bounds, check_positive
+from lockstep.harness.cli.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile, bounds, check_positive
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile
 from lockstep.harness.output.console import WRONG_REQUEST, complain
 
 if TYPE_CHECKING:

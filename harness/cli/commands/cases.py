@@ -13,3 +13,13 @@ def cases() -> int:
 
     show_cases(console_beside(), [load_case(path) for path in shipped().values()])
     return 0
+
+
+def schema() -> int:
+    """Print the JSON Schema of a case file."""
+    import msgspec
+
+    from lockstep.harness.cases.case_file import case_schema
+
+    print(msgspec.json.format(msgspec.json.encode(case_schema()), indent=2).decode())
+    return 0

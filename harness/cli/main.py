@@ -13,19 +13,18 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import App, Parameter
 
-from lockstep.harness.commands.adequacy import adequacy
-from lockstep.harness.commands.anatomy import anatomy
-from lockstep.harness.commands.backends import backends
-from lockstep.harness.commands.cases import cases
-from lockstep.harness.commands.check import check
-from lockstep.harness.commands.compare import compare
-from lockstep.harness.commands.convert import convert
-from lockstep.harness.commands.findings import findings
-from lockstep.harness.commands.record import record
-from lockstep.harness.commands.report import report
-from lockstep.harness.commands.run import run
-from lockstep.harness.commands.schema import schema
-from lockstep.harness.commands.variables import variables
+from lockstep.harness.cli.commands.adequacy import adequacy
+from lockstep.harness.cli.commands.anatomy import anatomy
+from lockstep.harness.cli.commands.backends import backends
+from lockstep.harness.cli.commands.cases import cases, schema
+from lockstep.harness.cli.commands.check import check
+from lockstep.harness.cli.commands.compare import compare
+from lockstep.harness.cli.commands.convert import convert
+from lockstep.harness.cli.commands.findings import findings
+from lockstep.harness.cli.commands.record import record
+from lockstep.harness.cli.commands.report import report
+from lockstep.harness.cli.commands.run import run
+from lockstep.harness.cli.commands.variables import variables
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import INTERRUPTED, WRONG_REQUEST, complain, console_beside
 

@@ -6,9 +6,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.bounds import bounds, check_positive
+from lockstep.harness.cli.options import (
+    GitHub,
+    HtmlFolder,
+    JsonFile,
+    Limit,
+    Quiet,
+    SarifFile,
+    bounds,
+    check_positive,
+    complete_case,
+)
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile, complete_case
 from lockstep.harness.output.console import error_console
 
 

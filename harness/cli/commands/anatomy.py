@@ -6,9 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.bounds import check_positive
+from lockstep.harness.cli.options import JsonFile, check_positive, complete_backend
 from lockstep.harness.jobs.settings import TIMEOUT
-from lockstep.harness.options import JsonFile, complete_backend
 from lockstep.harness.output.console import console_beside
 
 

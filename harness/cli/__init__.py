@@ -1,0 +1,1 @@
+"""The command lockstep: takes words, gives an exit status."""

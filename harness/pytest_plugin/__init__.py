@@ -1,0 +1,1 @@
+"""The pytest plugin: takes ports, cases and backends as tests, gives their results and reports."""
