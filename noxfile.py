@@ -66,7 +66,7 @@ def fleet(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """Contract and edges of every backend of the fleet, and every finding, in .venvs/fleet; arguments go to pytest."""
     of_backends = [f"tests/backends/test_{name}.py" for name in ("contract", "edges", "findings")]
-    wanted = [*of_backends, "tests/harness/test_anatomy.py"]
+    wanted = [*of_backends, "tests/harness/diagnosis/anatomy/test_anatomy.py"]
     options = ["-m", "slow or not slow", "-n", "2", "--dist", "loadgroup", "-q", *session.posargs]
     run(session, "pytest", *wanted, *options, house=FLEET, extras="fleet,dev")
 

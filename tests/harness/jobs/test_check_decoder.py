@@ -26,7 +26,7 @@ from lockstep.harness.output.terminal import show_check
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
 from lockstep.harness.testing import assert_agrees
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
 
 

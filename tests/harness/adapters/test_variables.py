@@ -16,7 +16,7 @@ from build_answers import PLANTED
 
 from lockstep.harness.adapters.inventory import Inventory
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PLAIN = PLANTED / "plain.py"
 tensorflow = pytest.mark.xdist_group("tensorflow")
 

@@ -14,7 +14,7 @@ from lockstep.harness.jobs.findings import LENGTHS, as_markdown, chosen, finding
 from lockstep.harness.jobs.judge_run import as_known
 from lockstep.harness.output.terminal import summary
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOOD = """
 title = "It forgets"
 backends = ["numpy_loop"]

@@ -21,7 +21,7 @@ from lockstep.harness.output.backends_table import (
     show_matrix,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
+PAGE = Path(__file__).parents[3] / "docs" / "backends.md"
 LONG = "it has a reason that is so long that it does not fit into one line of a terminal of eighty columns"
 
 

@@ -187,7 +187,7 @@ def test_the_readme_shows_what_is_said(lockstep, tmp_path, monkeypatch):
     models = ("--model", "module.py:make_torch_lstm", "--model")
     right = lockstep("run", *models, "my.onnx", "--backend", "jax_scan", "--backend", "tf_dynamic_rnn")[1]
     wrong = lockstep("run", *models, "wrong.onnx", "--backend", "numpy_loop")[1]
-    readme = without_numbers((Path(__file__).parents[2] / "README.md").read_text())
+    readme = without_numbers((Path(__file__).parents[3] / "README.md").read_text())
     assert without_numbers(right) in readme
     lines = wrong.splitlines()
     what = next(k for k, line in enumerate(lines) if line.startswith("wrong.onnx: "))

@@ -28,7 +28,7 @@ from lockstep.harness.ports.port import LocalPort, Port, Target, port_of
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import forward
 
-PLANTED = Path(__file__).parents[1] / "planted_ports"
+PLANTED = Path(__file__).parents[2] / "planted_ports"
 
 
 def make_problem(**settings):
