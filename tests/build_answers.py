@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockstep.harness.adapters.inventory import inventory_of
 from lockstep.harness.adapters.user_code import Target
-from lockstep.harness.adapters.variables import _environment, _found, _near
+from lockstep.harness.adapters.variables import _environment, _near, read_material
 from lockstep.harness.adapters.worker import Process
 
 PLANTED = Path(__file__).parent / "planted_builds"
@@ -23,7 +23,7 @@ class Builds:
 
     def found(self, file, name):
         """Give what the process answers."""
-        return _found(self.process, Target(file, name), self.timeout)
+        return read_material(self.process, Target(file, name), self.timeout)
 
     def __call__(self, file, name):
         """Give the inventory of what must be one."""

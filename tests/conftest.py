@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from lockstep.harness.adapters.backend import BackendInfo
-from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
@@ -33,12 +33,12 @@ class Workers:
     def __init__(self) -> None:
         self.workers: dict[object, Worker] = {}
 
-    def __call__(self, backend: BackendInfo, case: Case) -> tuple[Any, Answer]:
+    def __call__(self, backend: BackendInfo, case: Case) -> tuple[Any, Outcome]:
         """Run a case through a backend; give the problem and the answer."""
         problem = problem_of(case)
         return problem, self.problem(backend, problem)
 
-    def problem(self, backend: BackendInfo, problem: AnyProblem) -> Answer:
+    def problem(self, backend: BackendInfo, problem: AnyProblem) -> Outcome:
         """Run a problem through a backend."""
         if backend.worker not in self.workers:
             self.workers[backend.worker] = Worker(backend.environment, timeout=120)

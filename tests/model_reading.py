@@ -13,7 +13,7 @@ import pytest
 
 from lockstep.harness.adapters.model_process import find
 from lockstep.harness.adapters.model_reader import find_readers, parse_model
-from lockstep.harness.adapters.user_process import Found
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.worker import Process
 from lockstep.harness.weights.model_file import ModelFile
 
@@ -41,13 +41,13 @@ def make(script, *arguments, **environment):
     )  # fmt: skip
 
 
-def read_all(module: str, files: list[ModelFile]) -> list[Found]:
+def read_all(module: str, files: list[ModelFile]) -> list[Outcome]:
     """Read files, in this process."""
     reader = import_module(module)
     return [find(reader, file) for file in files]
 
 
-def reading(*texts: str | Path | tuple[str | Path, str]) -> list[Found]:
+def reading(*texts: str | Path | tuple[str | Path, str]) -> list[Outcome]:
     """Read files of one kind; with a prefix, (file, prefix)."""
     pairs = [text if isinstance(text, tuple) else (text, "") for text in texts]
     files = [parse_model(str(text), prefix) for text, prefix in pairs]
@@ -61,7 +61,7 @@ def reading(*texts: str | Path | tuple[str | Path, str]) -> list[Found]:
     return found
 
 
-def said(found: Found) -> str:
+def said(found: Outcome) -> str:
     """Give the message of a file that is refused."""
     assert found.status == "wrong", found
     return found.message

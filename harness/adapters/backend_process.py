@@ -13,13 +13,13 @@ import signal
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 from lockstep.harness.adapters.backend import Backend
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.case import Case
@@ -31,22 +31,7 @@ _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
 )  # fmt: skip
-TAIL = 4000  # characters of what a worker prints that are kept
 _XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a run came to: a trace, or why there is none."""
-
-    status: str  # "ran", "unsupported", "failed"; the parent adds "crashed" and "timeout"
-    trace: Trace | None = None
-    message: str | None = None
-    versions: dict[str, str] | None = None
-    seconds: dict[str, float] | None = None
-    repeatable: bool | None = None
-    stderr: str | None = None
-    megabytes: float | None = None  # that importing a backend added to the process
 
 
 def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
@@ -70,21 +55,21 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
         score.write_text("800")
 
 
-def load(module: str) -> Answer:
+def load(module: str) -> Outcome:
     """Import a backend."""
     started, before = time.perf_counter(), resident_megabytes()
     already = module in sys.modules
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        return Answer("unsupported", message=f"{error.name} not installed")
+        return Outcome("unsupported", message=f"{error.name} not installed")
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a backend raises costs only its own result)
         return _failed("importing it raised", error)
     if already:
-        return Answer("ran")
+        return Outcome("ran")
     seconds, after = time.perf_counter() - started, resident_megabytes()
     added = None if before is None or after is None else after - before
-    return Answer("ran", seconds={"import": seconds}, megabytes=added)
+    return Outcome("ran", seconds={"import": seconds}, megabytes=added)
 
 
 def resident_megabytes() -> float | None:
@@ -104,7 +89,7 @@ def run_parcel(module: str, requires: tuple[str, ...], problem: Parcel, timeout:
     return Parcel.pack(run(module, requires, problem.unpack(), timeout), answer)
 
 
-def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Answer:
+def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
     """Run a problem through a backend; twice where its shape is new, to tell the first run from a steady one."""
     backend = _backend(module)
     # The parent ends this process at the time-out; just before, the log is told where it hangs.
@@ -112,14 +97,14 @@ def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: fl
     try:
         reason = backend.unsupported(problem.case)
         if reason is not None:
-            return Answer("unsupported", message=reason)
+            return Outcome("unsupported", message=reason)
         new = _is_new(module, problem.case)
         before = problem.digest if new else None
         trace = _checked(backend.run(problem), problem)
         seconds, repeatable = _first_seconds(trace), None
         if new:
             if before != problem.fresh_digest():
-                return Answer("failed", message="it changed its inputs")
+                return Outcome("failed", message="it changed its inputs")
             again = _checked(backend.run(problem), problem)
             seconds["steady"] = again.seconds.get("run", 0.0)
             repeatable = _same_bits(trace, again)
@@ -129,8 +114,8 @@ def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: fl
         faulthandler.cancel_dump_traceback_later()
         sys.stdout.flush()
         sys.stderr.flush()
-    return Answer(
-        "ran", trace=trace.replaced(seconds={}), versions=_versions(requires), seconds=seconds, repeatable=repeatable
+    return Outcome(
+        "ran", trace.replaced(seconds={}), versions=_versions(requires), seconds=seconds, repeatable=repeatable
     )
 
 
@@ -195,5 +180,5 @@ def _same_bits(one: Trace, other: Trace) -> bool:
     return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
-def _failed(what: str, error: BaseException) -> Answer:
-    return Answer("failed", message=f"{what} {type(error).__name__}: {error}", stderr=traceback.format_exc())
+def _failed(what: str, error: BaseException) -> Outcome:
+    return Outcome("failed", message=f"{what} {type(error).__name__}: {error}", stderr=traceback.format_exc())

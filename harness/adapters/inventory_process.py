@@ -20,8 +20,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from lockstep.harness.adapters.inventory import InventoryError, Material
-from lockstep.harness.adapters.user_code import PortError, Target, import_file, raised, text_of
-from lockstep.harness.adapters.user_process import Found, found_by, needed_arguments, serve_once
+from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, raised, text_of
+from lockstep.harness.adapters.user_process import needed_arguments, outcome_of, serve_once
 from lockstep.harness.errors import unknown
 
 GROUP = "lockstep.inventories"
@@ -38,7 +39,7 @@ def serve(target: Target, timeout: float, replies: Path, log: Path) -> None:
     Args:
         target: Which name of which file.
         timeout: Seconds that building may take; then its stack is written down, and the parent ends this.
-        replies: Gets, pickled one after the other: this process' id, "imported" once the file is, and what was Found.
+        replies: Gets, pickled one after the other: this process' id, "imported" once the file is, and the Outcome.
         log: Where everything that is printed goes.
     """
     serve_once(lambda: _loaded(target), lambda module: find(module, target), timeout, replies, log)
@@ -47,19 +48,19 @@ def serve(target: Target, timeout: float, replies: Path, log: Path) -> None:
 _modules: dict[Path, ModuleType] = {}
 
 
-def _loaded(target: Target) -> ModuleType | Found:
+def _loaded(target: Target) -> ModuleType | Outcome:
     """Import a file once: a script that builds a graph while it is imported would build it anew beside the first."""
     try:
         if target.file not in _modules:
             _modules[target.file] = import_file(target.file)
         return _modules[target.file]
-    except PortError as error:
-        return Found("failed", message=str(error), stderr=error.stderr)
+    except UserCodeError as error:
+        return error.outcome
 
 
-def find(module: ModuleType, target: Target) -> Found:
+def find(module: ModuleType, target: Target) -> Outcome:
     """Read what a name of a module stands for, or what it gives when it is called."""
-    return found_by(lambda: _with_parameters(_material(module, target)), InventoryError, target.file)
+    return outcome_of(lambda: _with_parameters(_material(module, target)), InventoryError, target.file)
 
 
 def _with_parameters(material: Material) -> Material:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import import_file, raised
-from lockstep.harness.adapters.user_process import Found, found_by, needed_arguments, serve_once
+from lockstep.harness.adapters.user_process import needed_arguments, outcome_of, serve_once
 from lockstep.harness.errors import unknown
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
@@ -31,7 +32,7 @@ def serve(file: ModelFile, module: str, timeout: float, replies: Path, log: Path
         file: Which.
         module: Of its reader.
         timeout: Seconds that reading may take; then the stack is written down, and the parent ends this.
-        replies: Gets, pickled one after the other: this process' id, "imported" once the reader is, and what was Found.
+        replies: Gets, pickled one after the other: this process' id, "imported" once the reader is, and the Outcome.
         log: Where everything that is printed goes.
     """
     serve_once(lambda: _reader(module), lambda reader: find(reader, file), timeout, replies, log)
@@ -41,14 +42,13 @@ def _reader(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except BaseException as error:  # noqa: BLE001 (a framework may fail in any way while it is imported)
-        failed = raised("importing its reader", error, None)
-        return Found("failed", message=str(failed), stderr=failed.stderr)
+        return raised("importing its reader", error, None).outcome
 
 
-def find(reader: Any, file: ModelFile) -> Found:
+def find(reader: Any, file: ModelFile) -> Outcome:
     """Have a file read; every way to fail is an answer."""
     path = Path(file.path) if file.function else None
-    return found_by(lambda: replace(reader.read(file, value_of(file)), more=None), ModelError, path)
+    return outcome_of(lambda: replace(reader.read(file, value_of(file)), more=None), ModelError, path)
 
 
 def value_of(file: ModelFile) -> Any:
@@ -56,7 +56,7 @@ def value_of(file: ModelFile) -> Any:
 
     Raises:
         ModelError: If there is no such name, or it cannot be called without arguments.
-        PortError: If importing the file or calling the function fails.
+        UserCodeError: If importing the file or calling the function fails.
     """
     if not file.function:
         return None

@@ -13,11 +13,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.backend import BackendInfo, read_info
-from lockstep.harness.adapters.backend_process import TAIL, Answer
 from lockstep.harness.adapters.model_process import serve
-from lockstep.harness.adapters.user_code import own_stack, parse_target
-from lockstep.harness.adapters.user_process import Found, read_header, read_replies, stack_of
-from lockstep.harness.adapters.worker import IMPORT_TIMEOUT, Process, Watch
+from lockstep.harness.adapters.user_calls import ask_once
+from lockstep.harness.adapters.user_code import parse_target
+from lockstep.harness.adapters.worker import Process
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.weights.model_file import Model, ModelFile
 
@@ -116,37 +115,14 @@ def _read(file: ModelFile, reader: BackendInfo, timeout: float) -> Model:
     wanted = (("TF_CPP_MIN_LOG_LEVEL", "3"), *reader.environment)
     process = Process(tuple((name, value) for name, value in wanted if name not in os.environ))
     try:
-        found = _found(process, file, reader, timeout)
+        outcome = ask_once(
+            process, serve, (file, reader.module), timeout, Path(file.path),
+            importing="while its framework was imported: ",
+        )  # fmt: skip
     finally:
         process.close()
-    if found.status == "wrong":
-        raise LockstepError(f"{file.name}: {found.message}")
-    if found.value is None:
-        raise ReadError(f"{file.name}: {found.message.strip().removesuffix(':')}")
-    return found.value
-
-
-def _found(process: Process, file: ModelFile, reader: BackendInfo, timeout: float) -> Found:
-    replies = process.folder / "replies"
-    replies.write_bytes(b"")
-    watch = Watch(replies, process.log, timeout)
-    answer = process.call(serve, (file, reader.module, timeout, replies, process.log), timeout, watch=watch)
-    replied = [one for one in read_replies(replies) if isinstance(one, Found)]
-    return replied[0] if replied else _lost(answer, process, file, timeout)
-
-
-def _lost(answer: Answer | None, process: Process, file: ModelFile, timeout: float) -> Found:
-    """Say what became of a process that gave no answer."""
-    _, imported = read_header(process.folder / "replies")
-    if answer is None:
-        return Found("failed", None, "it ended its process before it was done")
-    stack = stack_of(process.log)
-    hung = stack.read_text(errors="replace") if answer.status == "timeout" and stack.exists() else ""
-    stderr, place = own_stack(f"{answer.stderr or ''}{hung}", Path(file.path))
-    message = answer.message or ""
-    if answer.status == "timeout":
-        message = f"not done after {timeout if imported else IMPORT_TIMEOUT:g} s"
-    if answer.status == "crashed" and "exit status" in message:
-        message += " (does it call os._exit?)" if file.function else ""
-    where = "" if imported else "while its framework was imported: "
-    return Found("failed", None, f"{where}{message}{place}", stderr[-TAIL:] or None)
+    if outcome.status == "wrong":
+        raise LockstepError(f"{file.name}: {outcome.message}")
+    if outcome.value is None:
+        raise ReadError(f"{file.name}: {(outcome.message or '').strip().removesuffix(':')}")
+    return outcome.value

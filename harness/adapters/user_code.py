@@ -16,17 +16,17 @@ from types import ModuleType, TracebackType
 
 from msgspec import Struct
 
-from lockstep.harness.adapters.backend_process import TAIL
+from lockstep.harness.adapters.outcome import TAIL, Outcome
 from lockstep.harness.errors import LockstepError, unknown
 
 
-class PortError(Exception):
-    """Why a call of a port gave no trace: a message, a status, and what goes to stderr."""
+class UserCodeError(Exception):
+    """Why a user's code gave no value."""
 
     def __init__(self, message: str, status: str = "failed", stderr: str | None = None) -> None:
-        """Take what a reply is made of."""
+        """Take what its outcome is made of."""
         super().__init__(message)
-        self.status, self.stderr = status, stderr
+        self.outcome = Outcome(status, None, message, stderr)
 
 
 MOST_TEXT = 500  # characters of an exception
@@ -88,30 +88,30 @@ def _module_name(file: Path) -> tuple[str, Path]:
     return (f"port_{name}" if name in sys.modules and len(parts) == 1 else name), root
 
 
-def _import_error(error: BaseException, file: Path) -> PortError:
+def _import_error(error: BaseException, file: Path) -> UserCodeError:
     place = _place(error, file)
     if isinstance(error, SyntaxError) and error.filename == str(file):
         text = f": {error.text.strip()}" if error.text else ""
-        return PortError(f"{file.name}, line {error.lineno}: {type(error).__name__}: {error.msg}{text}")
+        return UserCodeError(f"{file.name}, line {error.lineno}: {type(error).__name__}: {error.msg}{text}")
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return PortError(
+        return UserCodeError(
             f"importing it needs {error.name}{place}, which is neither beside it nor installed for {sys.executable}",
             stderr=_traceback(error),
         )
     return raised("importing it", error, file)
 
 
-def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> PortError:
+def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> UserCodeError:
     """Say what was raised, where in the user's file, and what may help."""
     place, text = _place(error, file), text_of(error)
     if isinstance(error, SystemExit):
         hint = 'guard what runs as a script by `if __name__ == "__main__":`' if "import" in what else "return instead"
-        return PortError(f"{what} called sys.exit({text}){place}: {hint}", stderr=_traceback(error))
+        return UserCodeError(f"{what} called sys.exit({text}){place}: {hint}", stderr=_traceback(error))
     if isinstance(error, EOFError):
         hint = " (a port has no standard input)"
     elif "relative import" in text and isinstance(error, ImportError):
         hint = " (its folder has no __init__.py: import what lies beside it by its plain name)"
-    return PortError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
+    return UserCodeError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
 
 
 def _place(error: BaseException, file: Path | None) -> str:
@@ -154,7 +154,7 @@ def parse_target(text: str) -> Target:
     return Target(file.absolute(), function)
 
 
-def own_stack(printed: str, file: Path) -> tuple[str, str]:
+def cut_stack(printed: str, file: Path) -> tuple[str, str]:
     """Cut our own frames from the stack that a dying process printed; say where in the user's file it was."""
     found = re.search(rf'File "{re.escape(str(file))}", line (\d+) in (\S+)', printed)
     place = f", in {file.name}, line {found[1]}, in {found[2]}" if found else ""

@@ -1,4 +1,4 @@
-"""What runs inside a process that is asked one thing of a user's file, and may fail in any way at it."""
+"""What runs inside a process that is asked things of a user's file, and may fail in any way at them."""
 
 from __future__ import annotations
 
@@ -9,69 +9,76 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from faulthandler import cancel_dump_traceback_later, dump_traceback_later
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lockstep.harness.adapters.backend_process import TAIL
-from lockstep.harness.adapters.user_code import PortError, raised
+from lockstep.harness.adapters.outcome import TAIL, Outcome
+from lockstep.harness.adapters.user_code import UserCodeError, raised
 
 
-@dataclass(frozen=True)
-class Found:
-    """What was found, or why there is nothing."""
-
-    status: str  # "ran"; "wrong" if the file is none that is taken; "failed" if reading it fails
-    value: Any = None
-    message: str = ""
-    stderr: str | None = None
-
-
-def serve_once(load: Callable[[], Any], find: Callable[[Any], Found], timeout: float, replies: Path, log: Path) -> None:
-    """Answer once.
+def serve_questions(
+    load: Callable[[], Any],
+    answer: Callable[[Any, Any], Outcome],
+    questions: Callable[[], Iterable[Any]],
+    timeout: float,
+    replies: Path,
+    log: Path,
+) -> None:
+    """Answer one question after the other.
 
     Args:
-        load: Imports what is needed; it may give a Found, which is the answer then.
-        find: Gives the answer from what was loaded.
-        timeout: Seconds that finding may take; then the stack is written down, and the parent ends this.
-        replies: Gets, pickled one after the other: this process' id, "imported" once ``load`` is through, and the
-            answer.
+        load: Imports what is needed; if it comes to an Outcome, that is the answer to every question.
+        answer: What comes of a question, asked of what was loaded.
+        questions: The questions, once it is loaded.
+        timeout: Seconds for one answer; then the stack is written down, and the parent ends this.
+        replies: Gets, pickled one after the other: this process' id, "imported" once ``load`` is through, and each
+            Outcome as soon as it is there.
         log: Where everything that is printed goes.
     """
-    noticed_stdout()
+    stdout = noticed_stdout()
     reopen_closed(log)
-    with stack_of(log).open("wb") as stack, replies.open("ab", buffering=0) as answers:
-        answers.write(pickle.dumps(os.getpid()))
+    # The stack of a hang has a file of its own: in the log, what a loop prints would bury it.
+    with stack_of(log).open("wb") as stack, replies.open("ab", buffering=0) as file:
+        file.write(pickle.dumps(os.getpid()))
         loaded = load()
-        answers.write(pickle.dumps("imported"))
-        dump_traceback_later(timeout, file=stack)
-        try:
-            found = loaded if isinstance(loaded, Found) else find(loaded)
-        finally:
-            tidy()
-        answers.write(pickle.dumps(_with_printed(found, log), protocol=5))
+        file.write(pickle.dumps("imported"))
+        for question in questions():
+            printed_before = log.stat().st_size
+            dump_traceback_later(timeout, file=stack)
+            try:
+                outcome = loaded if isinstance(loaded, Outcome) else answer(loaded, question)
+            finally:
+                tidy()
+            file.write(pickle.dumps(_with_printed(outcome, stdout, log, printed_before), protocol=5))
 
 
-def found_by(read: Callable[[], Any], wrong: type[Exception], file: Path | None) -> Found:
-    """Have something read; every way to fail is an answer.
+def serve_once(
+    load: Callable[[], Any], answer: Callable[[Any], Outcome], timeout: float, replies: Path, log: Path
+) -> None:
+    """Answer one question; arguments as of ``serve_questions``."""
+    serve_questions(load, lambda loaded, _: answer(loaded), lambda: [None], timeout, replies, log)
+
+
+def outcome_of(read: Callable[[], Any], wrong: type[Exception], file: Path | None) -> Outcome:
+    """Have something read; every way to fail is an outcome.
 
     Args:
         read: Gives the value.
-        wrong: What it raises where the file is none that is taken.
+        wrong: What it raises where the file is of a kind that is not taken.
         file: The user's, whose lines a message names.
     """
     try:
-        return Found("ran", read())
+        return Outcome("ran", read())
     except wrong as error:
-        return Found("wrong", message=str(error))
-    except PortError as error:
-        return Found("failed", message=str(error), stderr=error.stderr)
+        return Outcome("wrong", message=str(error))
+    except UserCodeError as error:
+        return error.outcome
     except BaseException as error:  # noqa: BLE001 (a damaged file, or whatever the user's code raises)
-        failed = raised("reading it", error, file)
-        return Found("failed", message=str(failed), stderr=failed.stderr)
+        return raised("reading it", error, file).outcome
 
 
 def needed_arguments(function: Callable[..., Any]) -> list[str]:
@@ -81,19 +88,23 @@ def needed_arguments(function: Callable[..., Any]) -> list[str]:
     except (TypeError, ValueError):  # of a function compiled from another language
         return []
     variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    return [one.name for one in parameters if one.default is one.empty and one.kind not in variadic]
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind not in variadic
+    ]
 
 
-def _with_printed(found: Found, log: Path) -> Found:
-    """Add the end of what was printed, where it may tell why nothing was found."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    if found.status == "ran":
-        return found
+def _with_printed(outcome: Outcome, stdout: _Stdout, log: Path, before: int) -> Outcome:
+    """Add what was printed during a call, from that place in the log on, where it failed or printed to stdout."""
+    printed, stdout.used = stdout.used, False
+    if outcome.status == "ran" and not printed:
+        return outcome
     with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        file.seek(max(before, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode("utf-8", "replace")
-    return replace(found, stderr=f"{text}{found.stderr or ''}"[-TAIL:] or None)
+    notes = (*outcome.notes, "it prints to stdout") if printed else outcome.notes
+    return replace(outcome, notes=notes).with_printed(text)
 
 
 def stack_of(log: Path) -> Path:
@@ -107,8 +118,8 @@ def read_header(path: Path) -> tuple[int | None, bool]:
     return process, bool(imported)
 
 
-def read_replies(path: Path) -> list[Any]:
-    """Read the replies that ``serve`` wrote, as far as it came."""
+def read_outcomes(path: Path) -> list[Outcome]:
+    """Read the outcomes that ``serve`` wrote, as far as it came."""
     return list(islice(_pickled(path), 2, None))
 
 

@@ -7,12 +7,12 @@ import os
 
 from msgspec.structs import replace
 
-from lockstep.harness.adapters.backend_process import TAIL, Answer
 from lockstep.harness.adapters.inventory import Inventory, Made, Material, inventory_of
 from lockstep.harness.adapters.inventory_process import serve
-from lockstep.harness.adapters.user_code import Target, own_stack, parse_target
-from lockstep.harness.adapters.user_process import Found, read_header, read_replies, stack_of
-from lockstep.harness.adapters.worker import IMPORT_TIMEOUT, Process, Watch
+from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.user_calls import ask_once
+from lockstep.harness.adapters.user_code import Target, parse_target
+from lockstep.harness.adapters.worker import Process
 from lockstep.harness.errors import LockstepError
 
 
@@ -30,41 +30,20 @@ def variables_of(text: str, timeout: float) -> Inventory:
     target = parse_target(f"{text}:build" if text.endswith(".py") else text)
     process = Process(_environment())
     try:
-        found = _found(process, target, timeout)
+        outcome = read_material(process, target, timeout)
     finally:
         process.close()
-    if found.status == "wrong":
-        raise LockstepError(f"{target.file.name}:{target.function}: {found.message}")
-    if found.value is None:
-        raise BuildError(f"{target.file.name}:{target.function}: {found.message.strip().removesuffix(':')}")
-    return inventory_of(_near(found.value, target), f"{target.file.name}:{target.function}")
+    name = f"{target.file.name}:{target.function}"
+    if outcome.status == "wrong":
+        raise LockstepError(f"{name}: {outcome.message}")
+    if outcome.value is None:
+        raise BuildError(f"{name}: {(outcome.message or '').strip().removesuffix(':')}")
+    return inventory_of(_near(outcome.value, target), name)
 
 
-def _found(process: Process, target: Target, timeout: float) -> Found:
-    replies = process.folder / "replies"
-    replies.write_bytes(b"")
-    watch = Watch(replies, process.log, timeout)
-    answer = process.call(serve, (target, timeout, replies, process.log), timeout, watch=watch)
-    replied = [one for one in read_replies(replies) if isinstance(one, Found)]
-    return replied[0] if replied else _lost(answer, process, target, timeout)
-
-
-def _lost(answer: Answer | None, process: Process, target: Target, timeout: float) -> Found:
-    """Say what became of a process that gave no answer."""
-    _, imported = read_header(process.folder / "replies")
-    if answer is None:
-        return Found("failed", None, "it ended its process before it was done")
-    stack = stack_of(process.log)
-    hung = stack.read_text(errors="replace") if answer.status == "timeout" and stack.exists() else ""
-    stderr, place = own_stack(f"{answer.stderr or ''}{hung}", target.file)
-    message = answer.message or ""
-    if answer.status == "timeout":
-        message = f"not done after {timeout if imported else IMPORT_TIMEOUT:g} s"
-    if answer.status == "crashed" and "exit status" in message:
-        message += " (does it call os._exit?)"
-    return Found(
-        "failed", None, f"{'' if imported else 'while importing it: '}{message}{place}", stderr[-TAIL:] or None
-    )
+def read_material(process: Process, target: Target, timeout: float) -> Outcome:
+    """The ``Material`` of what a target builds, in a process that other targets may have used before."""
+    return ask_once(process, serve, (target,), timeout, target.file)
 
 
 def _environment() -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,6 @@ import os
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -21,9 +20,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from lockstep.harness.adapters import backend_process as serve
 from lockstep.harness.adapters.backend import BackendInfo
-from lockstep.harness.adapters.backend_process import TAIL, Answer
+from lockstep.harness.adapters.outcome import TAIL, Outcome
 from lockstep.harness.adapters.transfer import Parcel
-from lockstep.harness.adapters.user_process import read_header
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 
@@ -33,7 +31,6 @@ START_TIMEOUT = 60.0  # for the process itself, on top
 # How long the worker has, after its own time-out, to say where it hangs.
 GRACE = 1.0
 POLL = 0.1  # seconds between two looks at a call that is watched
-
 
 _SPAWNING = threading.Lock()
 
@@ -93,7 +90,7 @@ class Process:
                 raises TimeoutError or ProcessExpired if not.
 
         Returns:
-            What the function gave, parcels unpacked; or an Answer: "failed", "timeout", "crashed".
+            What the function gave, parcels unpacked; or an Outcome: "failed", "timeout", "crashed".
         """
         if self.log.exists():
             os.truncate(self.log, 0)
@@ -102,15 +99,16 @@ class Process:
             if isinstance(answer, Parcel):
                 answer = answer.unpack()
         except CancelledError:
-            answer = Answer("failed", message="the run was ended before it was done")
+            answer = Outcome("failed", message="the run was ended before it was done")
         except FutureTimeoutError:
-            answer = Answer("timeout", message=f"not done after {timeout:g} s")
+            answer = Outcome("timeout", message=f"not done after {timeout:g} s")
         except (ProcessExpired, BrokenProcessPool) as error:
-            answer = Answer("crashed", message=_death(getattr(error, "exitcode", None)))
+            code = getattr(error, "exitcode", None)
+            answer = Outcome("crashed", message=_death(code), exited=code is not None and code >= 0)
         except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
-            answer = Answer("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
-        if isinstance(answer, Answer) and answer.status in {"timeout", "crashed", "failed"}:
-            answer = replace(answer, stderr=f"{self._tail()}{answer.stderr or ''}"[-TAIL:] or None)
+            answer = Outcome("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
+        if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed", "failed"}:
+            answer = answer.with_printed(self._tail())
             if answer.status != "failed":
                 self._replace()
         return answer
@@ -191,7 +189,7 @@ class Worker:
         """End the process, whatever it is at; a run it is at is answered as failed."""
         self._process.close()
 
-    def run(self, backend: BackendInfo, problem: AnyProblem) -> Answer:
+    def run(self, backend: BackendInfo, problem: AnyProblem) -> Outcome:
         """Run a problem through a backend; every way to fail is an answer, none an exception."""
         loading = self.load(backend)
         if loading.status != "ran":
@@ -199,18 +197,16 @@ class Worker:
         try:
             parcel = self._packed(problem)
         except OSError as error:
-            return Answer("failed", message=f"the problem could not be sent: {error}")
+            return Outcome("failed", message=f"the problem could not be sent: {error}")
         arguments = (backend.module, backend.requires, parcel, self._timeout, self._process.folder / "answer")
         answer = self._call(serve.run_parcel, arguments, self._timeout)
-        if isinstance(answer, Answer) and loading.seconds and answer.seconds is not None:
-            return replace(answer, seconds={**loading.seconds, **answer.seconds})
-        return answer
+        return replace(answer, seconds={**loading.seconds, **answer.seconds}) if loading.seconds else answer
 
-    def ask(self, backend: BackendInfo, cases: list[Case]) -> tuple[dict[str, str], list[str | None]] | Answer:
+    def ask(self, backend: BackendInfo, cases: list[Case]) -> tuple[dict[str, str], list[str | None]] | Outcome:
         """Ask for versions, and for the reasons against each of several cases.
 
         Returns:
-            Versions by module and reasons, None where a case is supported; an Answer if it could not be asked.
+            Versions by module and reasons, None where a case is supported; an Outcome if it could not be asked.
         """
         loading = self.load(backend)
         if loading.status != "ran":
@@ -223,13 +219,13 @@ class Worker:
             self._sent = problem, Parcel.pack(problem, self._process.folder / "problem")
         return self._sent[1]
 
-    def load(self, backend: BackendInfo) -> Answer:
+    def load(self, backend: BackendInfo) -> Outcome:
         """Import a backend there, once; a run does so too. The first time tells seconds and megabytes."""
         if backend in self._loaded:
-            return Answer("ran")
+            return Outcome("ran")
         missing = backend.missing()
         if missing is not None:
-            return Answer("unsupported", message=missing)
+            return Outcome("unsupported", message=missing)
         answer = self._call(serve.load, (backend.module,), IMPORT_TIMEOUT, grace=0)
         if answer.status == "ran":
             self._loaded.add(backend)
@@ -239,7 +235,7 @@ class Worker:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, grace: float = GRACE
     ) -> Any:
         answer = self._process.call(function, arguments, timeout, grace=grace)
-        if isinstance(answer, Answer) and answer.status in {"timeout", "crashed"}:
+        if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed"}:
             self._loaded.clear()
         return answer
 
@@ -252,48 +248,3 @@ def _death(exitcode: int | None) -> str:
     if exitcode is None:
         return "its process died"
     return f"its process ended with exit status {exitcode}"
-
-
-MOST_PRINTED = 2**26  # bytes of output that are kept of one list
-
-
-class Watch:
-    """Asks whether a process still gets on: whether the next reply comes in the time that one call may take."""
-
-    def __init__(self, replies: Path, log: Path, timeout: float) -> None:
-        """Watch a process by the file of its replies and by its log; ``timeout``: seconds for one call."""
-        self._replies, self._log, self._timeout = replies, log, timeout
-        self._size, self._since = -1, time.monotonic()
-        self._process: int | None = None
-        self._imported = False
-        self._gone_since: float | None = None
-
-    def __call__(self) -> None:
-        """Look once.
-
-        Raises:
-            TimeoutError: If a call has gone on for too long.
-            ProcessExpired: If the process is gone and nobody has said so: pebble takes exit status 0 for an end.
-        """
-        now = time.monotonic()
-        size = self._replies.stat().st_size
-        if size != self._size:
-            self._size, self._since = size, now
-            if not self._imported:
-                self._process, self._imported = read_header(self._replies)
-        allowed = self._timeout + GRACE if self._imported else IMPORT_TIMEOUT
-        if now - self._since > allowed + (0 if self._process else START_TIMEOUT):
-            raise TimeoutError
-        self._check_alive(now)
-        if self._log.exists() and self._log.stat().st_size > MOST_PRINTED:
-            os.truncate(self._log, 0)
-
-    def _check_alive(self, now: float) -> None:
-        if self._process is None:
-            return
-        try:
-            os.kill(self._process, 0)
-        except ProcessLookupError as error:
-            self._gone_since = self._gone_since or now
-            if now - self._gone_since > GRACE:
-                raise ProcessExpired("gone", code=0) from error

@@ -7,13 +7,13 @@ from itertools import combinations
 
 import numpy as np
 
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.execution import CANONICAL
 from lockstep.harness.faults.fault import FAMILIES
-from lockstep.harness.ports.port import Reply
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 
@@ -21,7 +21,7 @@ _FAMILY = "behaviour"
 _ARGUMENTS = ("W", "R", "b", "x", "h0", "c0")
 
 
-def behaviour(problem: Problem, again: Sequence[Reply], other: Problem, last: Reply) -> Diagnosis | None:
+def behaviour(problem: Problem, again: Sequence[Outcome], other: Problem, last: Outcome) -> Diagnosis | None:
     """Explain why calls with the same arguments gave other numbers; None if they gave the same.
 
     Args:

@@ -15,11 +15,12 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.faults.decoder_faults import QUESTION, sharing_fix
-from lockstep.harness.ports.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port
 
 STEPS = 4  # as many as tell "not at the first" from "not at any other"
 SHUT = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32
@@ -159,13 +160,13 @@ def _y(w: DecoderWeights, joined: Array) -> Array:
     return np.tanh(w.W_tilde.astype(np.float64) @ joined + w.b_tilde)
 
 
-def _is_flat(replies: Sequence[Reply], pinned: Pinned, p: DecoderProblem) -> bool:
+def _is_flat(replies: Sequence[Outcome], pinned: Pinned, p: DecoderProblem) -> bool:
     """Whether y is tanh(b_tilde) at every step once W_tilde is zero."""
     w = pinned.weights
     return _not_used(replies, pinned._replace(y=_y(w, np.zeros(w.W_tilde.shape[1]))), p) == ()
 
 
-def _not_used(replies: Sequence[Reply], pinned: Pinned, p: DecoderProblem) -> tuple[int, ...] | None:
+def _not_used(replies: Sequence[Outcome], pinned: Pinned, p: DecoderProblem) -> tuple[int, ...] | None:
     """Give the steps that depend on the inputs all the same, or are not what is known.
 
     None if the first step does, or there is no answer.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
@@ -26,7 +27,7 @@ from lockstep.harness.faults.execution import CANONICAL
 from lockstep.harness.jobs.check_decoder import check_decoder
 from lockstep.harness.jobs.judge_run import FRESH_SEED, Problems, explained, judged, observed
 from lockstep.harness.jobs.measure import PortSubject
-from lockstep.harness.ports.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import TWO_BIASES
 
@@ -113,7 +114,7 @@ def check(
         [runs[k] for k in plain],
         layout,
         measure=measure,
-        seconds=float(np.median([replies[k].seconds for k in plain])) if plain else 0.0,
+        seconds=float(np.median([replies[k].seconds.get("run", 0.0) for k in plain])) if plain else 0.0,
     )
     of_others = explain_others(
         port,
@@ -194,7 +195,7 @@ def reseeded(case: Case, seed: int) -> Case:
     return case if not seed else replace(case, run=replace(case.run, seed=case.run.seed + seed), expect=None)
 
 
-def _close(replies: Sequence[Reply]) -> bool:
+def _close(replies: Sequence[Outcome]) -> bool:
     """Whether repeated calls differ by no more than rounding could."""
     first = replies[0].trace
     for reply in replies[1:]:
@@ -207,7 +208,9 @@ def _close(replies: Sequence[Reply]) -> bool:
     return True
 
 
-def _repeats(case: Case, name: str, replies: Sequence[Reply], problems: Problems, limit: float | Limit | None) -> bool:
+def _repeats(
+    case: Case, name: str, replies: Sequence[Outcome], problems: Problems, limit: float | Limit | None
+) -> bool:
     """Whether repeated calls gave the same numbers, or such as are all right."""
     traces = [reply.trace.arrays for reply in replies if reply.trace is not None]
     same = all(

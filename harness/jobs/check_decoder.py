@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.problem import dtype_of
@@ -15,7 +16,7 @@ from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.sharing import diagnosis_of, unshared
 from lockstep.harness.jobs.judge_run import FRESH_SEED, Problems, explained, judged, observed
-from lockstep.harness.ports.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.attention import expect_decoder
 
 
@@ -98,7 +99,7 @@ def as_given(problem: DecoderProblem) -> DecoderProblem:
     )  # fmt: skip
 
 
-def _repeated(run: RunResult, first: Reply, again: Reply, judged_again: RunResult) -> RunResult:
+def _repeated(run: RunResult, first: Outcome, again: Outcome, judged_again: RunResult) -> RunResult:
     """Say of the first case whether the same call gave the same numbers, or such as are right."""
     if first.trace is None or again.trace is None:
         return run

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import VALUES, Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
@@ -21,7 +21,7 @@ from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, unexplained
 from lockstep.harness.jobs.findings import known
-from lockstep.harness.ports.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened
@@ -140,7 +140,7 @@ def as_known(result: RunResult, case: Case) -> RunResult:
 
 
 def judge_answer(
-    case: Case, backend: str, answer: Answer, problems: Problems, limit: Limit, *, details: bool = False
+    case: Case, backend: str, answer: Outcome, problems: Problems, limit: Limit, *, details: bool = False
 ) -> RunResult:
     """Turn a worker's answer into a result; ``details``: as of ``run_cases``."""
     if answer.trace is None:
@@ -197,17 +197,14 @@ ATTENTION, NETWORK = "attention", "network"  # families of what ``harness.faults
 
 
 def judged(
-    case: Case, name: str, reply: Reply, problems: Problems, limit: float | Limit | None, *, details: bool = False
+    case: Case, name: str, reply: Outcome, problems: Problems, limit: float | Limit | None, *, details: bool = False
 ) -> RunResult:
     """Judge a reply, with its notes; ``details``: as of ``harness.jobs.run.run_cases``."""
-    answer = Answer(
-        reply.status, reply.trace, message=reply.message, stderr=reply.stderr, seconds={"run": reply.seconds}
-    )
-    result = judge_answer(case, name, answer, problems, limit_for(case, limit), details=details)
+    result = judge_answer(case, name, reply, problems, limit_for(case, limit), details=details)
     return replace(result, notes=list(reply.notes))
 
 
-def observed(problems: Sequence[AnyProblem], replies: Sequence[Reply]) -> list[Observation]:
+def observed(problems: Sequence[AnyProblem], replies: Sequence[Outcome]) -> list[Observation]:
     """Give what was returned, by lane, where anything was."""
     return [
         Observation(problem, reply.trace.tensors(problem.case))

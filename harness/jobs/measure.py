@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
-from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.arrays import Arrays
@@ -13,7 +13,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.faults.execution import GATES
-from lockstep.harness.ports.port import LocalPort, Port, Reply
+from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.weights.dialects import TWO_BIASES
 
 
@@ -58,7 +58,7 @@ class PortSubject:
         """Ask this port."""
         self.name, self.two_biases = port.name, two_biases
         self._port = port
-        self.last: list[Reply] = []
+        self.last: list[Outcome] = []
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """Call the port once for each problem."""
@@ -73,7 +73,7 @@ class BackendSubject:
         """Ask this backend, which the worker serves."""
         self.name, self.two_biases = backend.name, False
         self._backend, self._worker = backend, worker
-        self.last: list[Answer] = []
+        self.last: list[Outcome] = []
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """Run the backend once for each problem."""

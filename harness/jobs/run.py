@@ -16,7 +16,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lockstep.harness.adapters.backend import BackendInfo, by_worker, pairs
-from lockstep.harness.adapters.backend_process import THREADS, Answer
+from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.compare import limit_for
@@ -29,13 +30,13 @@ from lockstep.harness.reference.exact import description
 
 def answers(
     cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT, jobs: int = JOBS
-) -> Iterator[tuple[Case, BackendInfo, Answer]]:
+) -> Iterator[tuple[Case, BackendInfo, Outcome]]:
     """Run every case through every backend of its model, the frameworks side by side; give answers as they come.
 
     ``jobs``: how many frameworks at once; a framework's process ends with its last case.
     """
     groups = by_worker(backends)
-    queue: SimpleQueue[tuple[Case, BackendInfo, Answer] | BaseException] = SimpleQueue()
+    queue: SimpleQueue[tuple[Case, BackendInfo, Outcome] | BaseException] = SimpleQueue()
     workers = [Worker(group[0].environment, timeout) for group in groups]
     waiting = deque(zip(workers, groups, strict=True))
 
@@ -63,11 +64,11 @@ def answers(
             worker.close()
 
 
-def _answer(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Answer:
+def _answer(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Outcome:
     try:
         return worker.run(backend, problems.problem(case))
     except (LockstepError, MemoryError) as error:
-        return Answer("failed", message=f"the problem could not be made: {error or 'out of memory'}")
+        return Outcome("failed", message=f"the problem could not be made: {error or 'out of memory'}")
 
 
 def run_cases(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
@@ -41,7 +41,7 @@ class Given:
         """Make arguments of a problem.
 
         Raises:
-            PortError: If the layout does not have what the case asks for, or the framework is not there.
+            UserCodeError: If the layout does not have what the case asks for, or the framework is not there.
         """
         # Arrays of JAX and TensorFlow cannot be changed in place.
         self._writable = form.arrays in {"numpy", "torch"}
@@ -104,7 +104,7 @@ class Given:
 def _stored(weights: Weights, case: Case, layout: str) -> Arrays:
     """Give the weights of a lane as a layout has them."""
     if case.run.gradients and layout != "canonical":
-        raise PortError(
+        raise UserCodeError(
             f"gradients are compared in the canonical layout, and weights are asked for as {layout} stores them: "
             "leave the layout out",
             "unsupported",
@@ -112,4 +112,4 @@ def _stored(weights: Weights, case: Case, layout: str) -> Arrays:
     try:
         return store_cell(weights.arrays(), DIALECTS[layout], split_bias="uneven")
     except ConvertError as error:
-        raise PortError(str(error).rstrip("."), "unsupported") from error
+        raise UserCodeError(str(error).rstrip("."), "unsupported") from error

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lockstep.harness.adapters.user_code import PortError, text_of
+from lockstep.harness.adapters.user_code import UserCodeError, text_of
 from lockstep.harness.arrays import Array
 
 ARRAYS = ("numpy", "torch", "jax", "tensorflow")
@@ -31,7 +31,7 @@ def maker(arrays: str) -> Callable[[Array], Any]:
     """Give what turns a NumPy array into a fresh one of a framework, which is imported now.
 
     Raises:
-        PortError: If it cannot be imported.
+        UserCodeError: If it cannot be imported.
     """
     if arrays == "numpy":
         return lambda array: array.copy()
@@ -39,7 +39,7 @@ def maker(arrays: str) -> Callable[[Array], Any]:
         # By name: the harness itself imports no framework.
         framework = importlib.import_module("jax.numpy" if arrays == "jax" else arrays)
     except ImportError as error:
-        raise PortError(f"{arrays} arrays are asked for, and {arrays} cannot be imported: {error}") from error
+        raise UserCodeError(f"{arrays} arrays are asked for, and {arrays} cannot be imported: {error}") from error
     make = {"torch": _torch_tensor, "jax": _jax_array, "tensorflow": _tensorflow_tensor}[arrays]
     return lambda array: make(framework, array)
 
@@ -48,11 +48,11 @@ def as_array(value: Any) -> tuple[Array, str]:
     """Give the array that lies in a value of any framework, and the name of the dtype it came in.
 
     Raises:
-        PortError: If there is none; the message continues one that begins with what the value is.
+        UserCodeError: If there is none; the message continues one that begins with what the value is.
     """
     family, kind = type(value).__module__.partition(".")[0], type(value).__name__
     if kind in SLIPS:
-        raise PortError(f"is {SLIPS[kind]}")
+        raise UserCodeError(f"is {SLIPS[kind]}")
     try:
         if isinstance(value, (list, tuple)):
             return _stacked(value)
@@ -61,11 +61,11 @@ def as_array(value: Any) -> tuple[Array, str]:
         elif family in {"tensorflow", "keras", "tf_keras"}:
             value = _from_tensorflow(value)
         array = np.asarray(value)
-    except PortError:
+    except UserCodeError:
         raise
     except Exception as error:
         text = f"{type(error).__name__}: {text_of(error)}"
-        raise PortError(f"is a {kind} that cannot be read as an array: {text}") from error
+        raise UserCodeError(f"is a {kind} that cannot be read as an array: {text}") from error
     return array, array.dtype.name
 
 
@@ -73,7 +73,7 @@ def differs(given: Any, original: Array) -> bool:
     """Whether an array of any framework is no longer what it was made of."""
     try:
         array, _ = as_array(given)
-    except PortError:
+    except UserCodeError:
         return True
     return (array.shape, array.dtype) != (original.shape, original.dtype) or array.tobytes() != original.tobytes()
 
@@ -88,7 +88,7 @@ def _torch_tensor(torch: ModuleType, array: Array) -> Any:
 def _jax_array(jnp: ModuleType, array: Array) -> Any:
     made = jnp.array(array)
     if array.dtype == "float64" and made.dtype != array.dtype:
-        raise PortError("JAX would narrow float64 to float32: start Python with JAX_ENABLE_X64=1")
+        raise UserCodeError("JAX would narrow float64 to float32: start Python with JAX_ENABLE_X64=1")
     return made
 
 
@@ -107,7 +107,7 @@ def _from_tensorflow(value: Any) -> Any:
     try:
         return value.numpy()
     except (AttributeError, NotImplementedError) as error:
-        raise PortError(SYMBOLIC) from error
+        raise UserCodeError(SYMBOLIC) from error
 
 
 def _stacked(value: Sequence[Any]) -> tuple[Array, str]:
@@ -117,6 +117,6 @@ def _stacked(value: Sequence[Any]) -> tuple[Array, str]:
     arrays, dtypes = zip(*(as_array(part) for part in value), strict=True)
     shapes = list(dict.fromkeys(array.shape for array in arrays))
     if len(shapes) > 1:
-        raise PortError(f"is a {type(value).__name__} whose parts differ in shape: {', '.join(map(str, shapes))}")
+        raise UserCodeError(f"is a {type(value).__name__} whose parts differ in shape: {', '.join(map(str, shapes))}")
     array = np.stack(arrays)
     return array, dtypes[0] if len(set(dtypes)) == 1 else array.dtype.name

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import dtype_of
@@ -34,7 +34,7 @@ def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
         A trace of new arrays in the case's dtype, and notes on what was taken otherwise than it came.
 
     Raises:
-        PortError: If it cannot be read as a trace; the message guesses the slip.
+        UserCodeError: If it cannot be read as a trace; the message guesses the slip.
     """
     parts = _parts(value, case)
     reader, tensors = _Reader(case), {}
@@ -92,12 +92,12 @@ def _list_of(place: str, value: Any, count: int, what: str) -> Sequence[Any]:
     if not isinstance(value, (list, tuple)):
         shape = f" of shape {_shape(value)}" if _shape(value) else ""
         expected = f"{count} {what}{'s' if count > 1 else ''}"
-        raise PortError(
+        raise UserCodeError(
             f"{place} is a {type(value).__name__}{shape}, expected a list over {expected}: gradients are {form}"
         )
     if len(value) != count:
         found = f"{len(value)} {what}{'' if len(value) == 1 else 's'}"
-        raise PortError(f"{place} holds {found}, expected {count}: gradients are {form}")
+        raise UserCodeError(f"{place} holds {found}, expected {count}: gradients are {form}")
     return value
 
 
@@ -158,7 +158,7 @@ def _parts(value: Any, case: Case) -> dict[str, Any]:
     if hasattr(value, "h_seq"):
         return {name: getattr(value, name) for name in results_by_name(case) if hasattr(value, name)}
     if case.run.gradients:
-        raise PortError(f"it returned a {type(value).__name__}: expected {results_of(case)}")
+        raise UserCodeError(f"it returned a {type(value).__name__}: expected {results_of(case)}")
     if case.attention_decoder is not None:
         return _of_decoder(value, case)
     if isinstance(value, (list, tuple)) and type(value).__name__ not in SLIPS:
@@ -180,7 +180,7 @@ def _of_decoder(value: Any, case: Case) -> dict[str, Any]:
             return {"logits": logits}
         case [logits, h_tilde]:
             return {"logits": logits, "h_tilde": h_tilde}
-    raise PortError(f"it returned a {type(value).__name__} of {len(value)}: expected {results_of(case)}")
+    raise UserCodeError(f"it returned a {type(value).__name__} of {len(value)}: expected {results_of(case)}")
 
 
 def _named(parts: dict[str, Any], case: Case) -> dict[str, Any]:
@@ -191,10 +191,12 @@ def _named(parts: dict[str, Any], case: Case) -> dict[str, Any]:
     if not given if case.run.gradients else needed not in known:
         what = ", ".join(parts) or "nothing"
         expected = "h_seq and c_seq" if allowed.get("c_seq") else results_of(case)
-        raise PortError(f"it returned a dict of {what}: expected {expected}")
+        raise UserCodeError(f"it returned a dict of {what}: expected {expected}")
     unknown = [name for name, part in parts.items() if name not in allowed and part is not None]
     if unknown and not allowed.get("c_seq"):
-        raise PortError(f"it returned {', '.join(unknown)}, of which nothing is known. Allowed: {', '.join(allowed)}")
+        raise UserCodeError(
+            f"it returned {', '.join(unknown)}, of which nothing is known. Allowed: {', '.join(allowed)}"
+        )
     return known
 
 
@@ -213,21 +215,21 @@ def _listed(value: Sequence[Any], case: Case) -> dict[str, Any]:
             return {"h_seq": h, "h_n": h_n, "c_n": c_n}
     if len(set(shapes)) == 1 and shapes[0] and len(value) > 2:  # noqa: PLR2004 (two are no timesteps)
         return {"h_seq": value}
-    raise PortError(f"it returned a {type(value).__name__} of {len(value)}: expected {results_of(case)}")
+    raise UserCodeError(f"it returned a {type(value).__name__} of {len(value)}: expected {results_of(case)}")
 
 
 def _refuse_forgotten(value: Any, case: Case) -> None:
     """Say what was forgotten where no result came back at all."""
     if value is None:
-        raise PortError("it returns nothing: is `return` missing?")
+        raise UserCodeError("it returns nothing: is `return` missing?")
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that nobody awaited it
-        raise PortError("it returns a coroutine: a port is a plain function, `def` without `async`")
+        raise UserCodeError("it returns a coroutine: a port is a plain function, `def` without `async`")
     if inspect.isgenerator(value) or inspect.isasyncgen(value):
-        raise PortError("it is a generator, since it has `yield`: collect the timesteps and return them at once")
+        raise UserCodeError("it is a generator, since it has `yield`: collect the timesteps and return them at once")
     if isinstance(value, Callable):
         what = f"it returned a {type(value).__name__}, not its results: is a call missing?"
-        raise PortError(f"{what} expected {results_of(case)}")
+        raise UserCodeError(f"{what} expected {results_of(case)}")
 
 
 class _Reader:
@@ -243,8 +245,8 @@ class _Reader:
         place = part.place
         try:
             array, dtype = as_array(part.value)
-        except PortError as error:
-            raise PortError(f"{place} {error}") from error
+        except UserCodeError as error:
+            raise UserCodeError(f"{place} {error}") from error
         self._check_dtype(part, array, dtype)
         array = self._shaped(part, array)
         with np.errstate(all="ignore"):  # also where a port made NumPy raise
@@ -273,16 +275,16 @@ class _Reader:
             return
         shape = f"an array of shape {part.wanted.shape}"
         if not array.shape and kind in "OUSM":
-            raise PortError(f"{place} is a {type(part.value).__name__}, expected {shape}")
+            raise UserCodeError(f"{place} is a {type(part.value).__name__}, expected {shape}")
         if kind in "iub":
-            raise PortError(
+            raise UserCodeError(
                 f"{place} is {dtype}, which holds no fractions: was an array for results made without a float dtype?"
             )
         if kind == "O":
-            raise PortError(
+            raise UserCodeError(
                 f"{place} has dtype object: are its parts of different shapes, or no numbers? expected {shape}"
             )
-        raise PortError(f"{place} is {dtype}, expected {self._dtype.name}")
+        raise UserCodeError(f"{place} is {dtype}, expected {self._dtype.name}")
 
     def _shaped(self, part: _Part, array: Array) -> Array:
         wanted = part.wanted
@@ -294,7 +296,7 @@ class _Reader:
             return array.reshape(state)
         hint = wanted.hint(array.shape)
         expected = f"{wanted.axes} = {wanted.shape}"
-        raise PortError(f"{part.place} has shape {array.shape}, expected {expected}{hint and ': '}{hint}")
+        raise UserCodeError(f"{part.place} has shape {array.shape}, expected {expected}{hint and ': '}{hint}")
 
 
 def _shape(value: Any) -> tuple[Any, ...]:

@@ -13,20 +13,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from lockstep.harness.adapters.backend_process import TAIL, Answer
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.transfer import Parcel
-from lockstep.harness.adapters.user_code import Target, _parsed, own_stack, parse_target
-from lockstep.harness.adapters.user_process import read_header, read_replies, stack_of
-from lockstep.harness.adapters.worker import IMPORT_TIMEOUT, Process, Watch
+from lockstep.harness.adapters.user_calls import ask
+from lockstep.harness.adapters.user_code import Target, _parsed, parse_target
+from lockstep.harness.adapters.worker import Process
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.ports.arguments import Form
 from lockstep.harness.ports.framework_arrays import ARRAYS
-from lockstep.harness.ports.port_process import Calls, Reply, serve
+from lockstep.harness.ports.port_process import Calls, serve
 from lockstep.harness.ports.signature import is_decoder, parameters_of
 from lockstep.harness.weights.dialects import DIALECTS
 
-__all__ = ["ARRAYS", "LocalPort", "Port", "Reply", "Target", "parse_target", "port_of"]
+__all__ = ["ARRAYS", "LocalPort", "Port", "Target", "is_decoder_port", "parse_target", "port_of"]
 
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
 
@@ -50,7 +50,6 @@ class Port:
         self.name = target.function
         self._target, self._form, self._timeout = target, _form(layout, arrays), timeout
         self._process = Process(_environment(arrays))
-        self._replies = self._process.folder / "replies"
 
     def __enter__(self) -> Self:
         return self
@@ -62,13 +61,13 @@ class Port:
         """End the process, whatever it is at."""
         self._process.close()
 
-    def call(self, problems: Sequence[AnyProblem]) -> list[Reply]:
+    def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call the function for each of several problems, in order.
 
         A call that ends the process, or takes too long, is answered as such, and a fresh process goes on
         with the next; after the third such call the rest are answered alike.
         """
-        replies: list[Reply] = []
+        replies: list[Outcome] = []
         deaths = 0
         while len(replies) < len(problems):
             rest = problems[len(replies) :]
@@ -81,40 +80,13 @@ class Port:
             replies += [lost] * (len(problems) - len(replies) if given_up else 1)
         return replies
 
-    def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Reply], Reply | None]:
-        """Have problems answered by one process: the answers, and what became of the next call if it was lost."""
-        answer, replies = self._served(problems)
-        process, imported = read_header(self._replies)
-        if answer is not None and answer.status == "crashed" and process is None:
-            # The last call had left something behind that ended the process before this one.
-            answer, replies = self._served(problems)
-            process, imported = read_header(self._replies)
-        return replies, None if answer is None else self._lost(answer, imported=imported)
-
-    def _served(self, problems: Sequence[AnyProblem]) -> tuple[Answer | None, list[Reply]]:
+    def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Outcome], Outcome | None]:
+        """Have problems answered by one process: the outcomes, and that of the next call if it was lost."""
         try:
-            self._replies.write_bytes(b"")
             parcel = Parcel.pack(list(problems), self._process.folder / "problems")
         except OSError as error:
-            return Answer("failed", message=f"the problems could not be sent: {error}"), []
-        watch = Watch(self._replies, self._process.log, self._timeout)
-        arguments = (self._target, self._form, parcel, self._timeout, self._replies, self._process.log)
-        answer = self._process.call(serve, arguments, self._timeout, watch=watch)
-        return answer, read_replies(self._replies)
-
-    def _lost(self, answer: Answer, *, imported: bool) -> Reply:
-        """Say what became of the call at which the process was lost."""
-        stack = stack_of(self._process.log)
-        hung = stack.read_text(errors="replace") if answer.status == "timeout" and stack.exists() else ""
-        stderr, place = own_stack(f"{answer.stderr or ''}{hung}", self._target.file)
-        message, seconds = answer.message or "", 0.0
-        if answer.status == "timeout":
-            seconds = self._timeout if imported else IMPORT_TIMEOUT
-            message = f"not done after {seconds:g} s"
-        if answer.status == "crashed" and "exit status" in message:
-            message += " (does it call os._exit?)"
-        when = "" if imported or answer.status == "failed" else "while importing it: "
-        return Reply(answer.status, None, f"{when}{message}{place}", stderr[-TAIL:] or None, (), seconds)
+            return [], Outcome("failed", message=f"the problems could not be sent: {error}")
+        return ask(self._process, serve, (self._target, self._form, parcel), self._timeout, self._target.file)
 
 
 class LocalPort:
@@ -139,7 +111,7 @@ class LocalPort:
     def close(self) -> None:
         """End nothing: there is no process."""
 
-    def call(self, problems: Sequence[AnyProblem]) -> list[Reply]:
+    def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call the function for each of several problems, in order."""
         return [self._calls(problem) for problem in problems]
 

@@ -8,37 +8,23 @@ from __future__ import annotations
 
 import inspect
 import os
-import pickle
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from faulthandler import dump_traceback_later
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from lockstep.harness.adapters.backend_process import TAIL
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.adapters.transfer import Parcel
-from lockstep.harness.adapters.user_code import PortError, Target, import_file, raised, text_of
-from lockstep.harness.adapters.user_process import _Stdout, noticed_stdout, reopen_closed, stack_of, tidy
+from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, raised, text_of
+from lockstep.harness.adapters.user_process import serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
 from lockstep.harness.ports.arguments import Form, Given
 from lockstep.harness.ports.outputs import read_returned
 from lockstep.harness.ports.signature import arguments_of, check_fit, parameters_of
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What one call of a port came to: a trace, or why there is none."""
-
-    status: str  # "ran", "failed", "unsupported"; the parent adds "crashed" and "timeout"
-    trace: Trace | None
-    message: str | None
-    stderr: str | None  # the end of what was printed, and of the traceback
-    notes: tuple[str, ...]
-    seconds: float
 
 
 class Calls:
@@ -55,7 +41,7 @@ class Calls:
         self._function, self._form, self._file, self._caught = function, form, file, caught
         self._parameters = parameters_of(function)
 
-    def __call__(self, problem: AnyProblem) -> Reply:
+    def __call__(self, problem: AnyProblem) -> Outcome:
         """Call the function for one problem; every way to fail is a reply, none an exception."""
         started = perf_counter()
         notes: tuple[str, ...] = ()
@@ -67,10 +53,9 @@ class Calls:
             value = self._value(positional, by_name, problem)
             notes = tuple(f"it changed its argument {name} in place" for name in given.changed())
             trace, more = self._read(value, problem)
-        except PortError as error:
-            seconds = perf_counter() - started
-            return Reply(error.status, None, str(error), error.stderr, notes, seconds)
-        return Reply("ran", trace, None, None, (*notes, *more), perf_counter() - started)
+        except UserCodeError as error:
+            return replace(error.outcome, notes=notes, seconds=_since(started))
+        return Outcome("ran", trace, notes=(*notes, *more), seconds=_since(started))
 
     def _value(self, positional: list[Any], by_name: dict[str, Any], problem: AnyProblem) -> Any:
         try:
@@ -81,7 +66,7 @@ class Calls:
     def _read(self, value: Any, problem: AnyProblem) -> tuple[Trace, list[str]]:
         try:
             return read_returned(value, problem.case)
-        except PortError:
+        except UserCodeError:
             raise
         except self._caught as error:  # results are objects of the user's own: looking at them may raise
             raise raised("reading what it returned", error, self._file) from error
@@ -96,40 +81,30 @@ def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies:
         problems: The list.
         timeout: Seconds one call may take; then its stack is written down, and the parent ends this.
         replies: Gets, pickled one after the other: this process' id, "imported" once the file is,
-            and each reply as soon as it is there.
+            and each Outcome as soon as it is there.
         log: Where everything that is printed goes.
     """
-    stdout = noticed_stdout()
-    reopen_closed(log)
-    # The stack of a hang has a file of its own: in the log, what a loop prints would bury it.
-    with stack_of(log).open("wb") as stack, replies.open("ab", buffering=0) as file:
-        file.write(pickle.dumps(os.getpid()))
-        calls = _loaded(target, form)
-        file.write(pickle.dumps("imported"))
-        for problem in problems.unpack():
-            before = log.stat().st_size
-            dump_traceback_later(timeout, file=stack)
-            try:
-                _match_jax(problem.case.run.dtype)
-                reply = calls(problem) if isinstance(calls, Calls) else calls
-            finally:
-                tidy()
-            file.write(pickle.dumps(_with_printed(reply, stdout, log, before), protocol=5))
+    serve_questions(lambda: _loaded(target, form), _call, problems.unpack, timeout, replies, log)
 
 
-_calls: dict[tuple[Target, Form], Calls | Reply] = {}
+def _call(calls: Calls, problem: AnyProblem) -> Outcome:
+    _match_jax(problem.case.run.dtype)
+    return calls(problem)
+
+
+_calls: dict[tuple[Target, Form], Calls | Outcome] = {}
 _jax_x64_of_its_own = False
 
 
-def _loaded(target: Target, form: Form) -> Calls | Reply:
+def _loaded(target: Target, form: Form) -> Calls | Outcome:
     """Give the calls of a target, or the reply that all of its calls get if it cannot be imported."""
     global _jax_x64_of_its_own  # noqa: PLW0603 (one process serves one target)
     if (target, form) not in _calls:
         try:
             function = _function(target)
             _calls[target, form] = Calls(function, form, target.file, (BaseException,))
-        except PortError as error:
-            _calls[target, form] = Reply("failed", None, str(error), error.stderr, (), 0.0)
+        except UserCodeError as error:
+            _calls[target, form] = error.outcome
         config = getattr(sys.modules.get("jax"), "config", None)
         environment = os.environ.get("JAX_ENABLE_X64", "").lower() in {"1", "true", "yes", "on", "y", "t"}
         _jax_x64_of_its_own = bool(getattr(config, "jax_enable_x64", environment))
@@ -140,10 +115,10 @@ def _function(target: Target) -> Callable[..., Any]:
     module = import_file(target.file)
     if not hasattr(module, target.function):
         functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
-        raise PortError(f"{target.file.name}: {unknown('function', target.function, functions)}")
+        raise UserCodeError(f"{target.file.name}: {unknown('function', target.function, functions)}")
     function = getattr(module, target.function)
     if not callable(function):
-        raise PortError(f"{target.function} in {target.file.name} is a {type(function).__name__}, not a function")
+        raise UserCodeError(f"{target.function} in {target.file.name} is a {type(function).__name__}, not a function")
     return function
 
 
@@ -168,13 +143,5 @@ def _match_jax(dtype: str) -> None:
         config.update("jax_enable_x64", wide)
 
 
-def _with_printed(reply: Reply, stdout: _Stdout, log: Path, before: int) -> Reply:
-    """Add to a reply what was printed during its call, where it failed or printed to stdout."""
-    printed, stdout.used = stdout.used, False
-    if reply.status == "ran" and not printed:
-        return reply
-    with log.open("rb") as file:
-        file.seek(max(before, file.seek(0, os.SEEK_END) - TAIL))
-        text = file.read().decode("utf-8", "replace")
-    notes = (*reply.notes, "it prints to stdout") if printed else reply.notes
-    return replace(reply, stderr=f"{text}{reply.stderr or ''}"[-TAIL:] or None, notes=notes)
+def _since(started: float) -> dict[str, float]:
+    return {"run": perf_counter() - started}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter
 from typing import Any
 
-from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.cases.case import Case
 
 ARGUMENTS = ("x", "weights", "h0", "c0")
@@ -73,7 +73,7 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
     """Check that a case can call a function of these parameters.
 
     Raises:
-        PortError: If it cannot; with the status ``unsupported`` where a case of another form can.
+        UserCodeError: If it cannot; with the status ``unsupported`` where a case of another form can.
     """
     if parameters is None:  # not known: what it does with its arguments, it will say itself
         return
@@ -83,21 +83,21 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
     if is_decoder(parameters) != (case.attention_decoder is not None) and (
         is_decoder(parameters) or {"x", "weights"} <= parameters.keys()
     ):
-        raise PortError(f"{called}: it is a port of another model", "unsupported")
+        raise UserCodeError(f"{called}: it is a port of another model", "unsupported")
     first = _positional(parameters)[: len(arguments)]
     if len(first) < len(arguments) and not _has(parameters, Parameter.VAR_POSITIONAL):
         number = {4: "four", 6: "six"}[len(arguments)]
-        raise PortError(f"{called}: it takes {len(first)} of the {number} arguments {', '.join(arguments)}")
+        raise UserCodeError(f"{called}: it takes {len(first)} of the {number} arguments {', '.join(arguments)}")
     if set(first) == set(arguments) and first != list(arguments):
-        raise PortError(f"{called}: put them in that order")
+        raise UserCodeError(f"{called}: put them in that order")
     unmet = [name for name in parameters if name not in {*first, *_KNOWN} and _insists_on(parameters, name)]
     if unmet:
-        raise PortError(f"{called}: nothing is known of {', '.join(unmet)}; give it a default")
+        raise UserCodeError(f"{called}: nothing is known of {', '.join(unmet)}; give it a default")
     form = f"{call_of(case)} -> {results_of(case)}"
     if case.run.gradients:
         missing = [name for name in COTANGENTS if not _takes(parameters, name)]
         if missing and not _has(parameters, Parameter.VAR_POSITIONAL):
-            raise PortError(
+            raise UserCodeError(
                 f"it takes no {', '.join(missing)}, the cotangents of h_seq and of the final cell states: "
                 f"where gradients are asked for, a port is {form}",
                 "unsupported",
@@ -105,11 +105,11 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
     else:
         unmet = [name for name in COTANGENTS if _insists_on(parameters, name)]
         if unmet:
-            raise PortError(
+            raise UserCodeError(
                 f"it needs {', '.join(unmet)}, and no gradients are asked for: here a port is {form}", "unsupported"
             )
     if case.run.lengths is not None and not _takes(parameters, "lengths"):
-        raise PortError("it takes no sequence lengths: add `lengths=None` to its parameters", "unsupported")
+        raise UserCodeError("it takes no sequence lengths: add `lengths=None` to its parameters", "unsupported")
 
 
 def arguments_of(

@@ -18,7 +18,7 @@ from figures import duration
 from frameworks import make_case
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
-from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import AttentionDecoder, Case
 from lockstep.harness.cases.decoder_problem import problem_of
@@ -132,7 +132,7 @@ def _in_turn(one: tuple[Worker, BackendInfo], other: tuple[Worker, BackendInfo],
     """Time steady runs of two backends alternately; the shape has been seen, so what a run calls first is steady."""
     started, pairs = time.perf_counter(), []
     while len(pairs) < STEADY_RUNS and (not pairs or time.perf_counter() - started < STEADY_SECONDS):
-        answers: list[Answer] = [worker.run(backend, problem) for worker, backend in (one, other)]
+        answers: list[Outcome] = [worker.run(backend, problem) for worker, backend in (one, other)]
         pairs.append(tuple((answer.seconds or {})["first"] for answer in answers))
     return pairs
 

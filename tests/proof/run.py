@@ -21,6 +21,7 @@ from detection import detection_table
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends, pairs
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import (
     DECODER_FEATURES,
@@ -34,7 +35,7 @@ from lockstep.harness.cases.tensors import BACKWARD, kind_of
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.judge_run import Problems, judge_answer
-from lockstep.harness.jobs.run import Answer, answers
+from lockstep.harness.jobs.run import answers
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
@@ -188,7 +189,7 @@ def features_of(case: Case) -> list[str]:
 Sigmas = list[tuple[bool, np.ndarray]]
 
 
-def _sigmas(case: Case, answer: Answer, problems: Problems) -> tuple[Sigmas, bool]:
+def _sigmas(case: Case, answer: Outcome, problems: Problems) -> tuple[Sigmas, bool]:
     """Give sigma of what is determined, by tensor, with whether that is a gradient; then whether copies decided."""
     found = list(_against(problems.expected(case), case, answer))
     if max(float(sigma.max(initial=0)) for _, sigma in found) <= LIMIT_SIGMA:
@@ -196,7 +197,7 @@ def _sigmas(case: Case, answer: Answer, problems: Problems) -> tuple[Sigmas, boo
     return list(_against(problems.widened(case), case, answer)), True
 
 
-def _against(expected: Expected, case: Case, answer: Answer) -> Iterator[tuple[bool, np.ndarray]]:
+def _against(expected: Expected, case: Case, answer: Outcome) -> Iterator[tuple[bool, np.ndarray]]:
     assert answer.trace is not None
     for name, actual in answer.trace.tensors(case).items():
         tensor = expected[name]

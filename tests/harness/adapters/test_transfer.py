@@ -8,7 +8,7 @@ from hypothesis import given
 from lstm_cases import cases, make_case
 
 from lockstep.harness.adapters import transfer as parcel
-from lockstep.harness.adapters.backend_process import Answer
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.problem import Problem
@@ -24,9 +24,9 @@ def test_a_problem_arrives_as_it_was_and_read_only(tmp_path_factory, case):
 
 
 def test_a_second_parcel_in_the_same_file_leaves_the_first_value_alone(tmp_path):
-    first = Answer("ran", trace=Trace(h=np.ones((9, 2, 3), np.float32)))
+    first = Outcome("ran", Trace(h=np.ones((9, 2, 3), np.float32)))
     arrived = Parcel.pack(first, tmp_path / "p").unpack()
-    shorter = Parcel.pack(Answer("ran", trace=Trace(h=np.zeros((2, 2, 3), np.float32))), tmp_path / "p")
+    shorter = Parcel.pack(Outcome("ran", Trace(h=np.zeros((2, 2, 3), np.float32))), tmp_path / "p")
     assert (arrived.trace.h == 1).all()
     assert shorter.unpack().trace.h.shape == (2, 2, 3)
     assert not shorter.unpack().trace.h.any()
@@ -35,7 +35,7 @@ def test_a_second_parcel_in_the_same_file_leaves_the_first_value_alone(tmp_path)
 def test_arrays_that_are_not_contiguous_arrive_as_they_were(tmp_path):
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     for view in (array[:, ::2], array.T, array[:, :, 1]):
-        arrived = Parcel.pack(Answer("ran", trace=Trace(h=view)), tmp_path / "p").unpack()
+        arrived = Parcel.pack(Outcome("ran", Trace(h=view)), tmp_path / "p").unpack()
         np.testing.assert_array_equal(arrived.trace.h, view)
 
 

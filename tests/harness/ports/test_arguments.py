@@ -12,7 +12,7 @@ from lstm_cases import make_case
 from numpy.testing import assert_array_equal
 from port_answers import answers
 
-from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.ports.arguments import Form, Given
 from lockstep.harness.ports.framework_arrays import as_array
@@ -155,6 +155,6 @@ def test_weights_of_several_lanes_that_were_changed_are_named_by_their_place():
 
 def test_a_framework_that_cannot_be_imported_is_no_refusal(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(PortError, match="torch cannot be imported") as error:
+    with pytest.raises(UserCodeError, match="torch cannot be imported") as error:
         Given(NETWORK, Form(arrays="torch"))
-    assert error.value.status == "failed"
+    assert error.value.outcome.status == "failed"

@@ -10,7 +10,7 @@ from lstm_cases import make_case
 from numpy.testing import assert_array_equal
 from port_answers import answers
 
-from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.ports.outputs import read_returned
@@ -26,9 +26,9 @@ def posed(**settings):
 
 
 def refused(value, case):
-    with pytest.raises(PortError) as error:
+    with pytest.raises(UserCodeError) as error:
         read_returned(value, case)
-    assert error.value.status == "failed"
+    assert error.value.outcome.status == "failed"
     return str(error.value)
 
 

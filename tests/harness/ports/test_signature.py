@@ -7,7 +7,7 @@ import inspect
 import pytest
 from lstm_cases import make_case
 
-from lockstep.harness.adapters.user_code import PortError
+from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.ports.signature import arguments_of, call_of, check_fit, results_of
 
 PLAIN = make_case()
@@ -71,9 +71,9 @@ def test_arguments_go_where_the_function_takes_them(function, case, positional, 
     ],
 )
 def test_a_function_of_another_form_is_told_which_the_case_asks_for(function, case, status, message):
-    with pytest.raises(PortError) as error:
+    with pytest.raises(UserCodeError) as error:
         passed(function, case)
-    assert error.value.status == status
+    assert error.value.outcome.status == status
     assert message in str(error.value)
     if status == "unsupported" and "lengths: add" not in message:
         assert f"a port is {call_of(case)} -> {results_of(case)}" in str(error.value)

@@ -1,0 +1,35 @@
+"""What came of asking for one thing: a run, a call of a user's function, a file to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lockstep.harness.adapters.trace import Trace
+
+TAIL = 4000  # characters of what a process prints that are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A value, or why there is none."""
+
+    status: str  # "ran", "unsupported", "failed"; "wrong": a file of a kind that is not taken; "crashed", "timeout"
+    value: Any = None  # a Trace of a run or call; the Model or Material that was read
+    message: str | None = None
+    stderr: str | None = None  # the end of what was printed, and of the traceback
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    repeatable: bool | None = None
+    megabytes: float | None = None  # that importing a backend added to the process
+    exited: bool = False  # whether its process ended by itself, with an exit status
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace of a run; None if it gave none."""
+        return self.value if isinstance(self.value, Trace) else None
+
+    def with_printed(self, text: str) -> Outcome:
+        """The same with the end of what was printed before its own stderr."""
+        return replace(self, stderr=f"{text}{self.stderr or ''}"[-TAIL:] or None)

@@ -1,0 +1,139 @@
+"""A process that runs a user's code, as its parent sees it: it is watched, and what it died of is an outcome."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessExpired
+
+from lockstep.harness.adapters.outcome import TAIL, Outcome
+from lockstep.harness.adapters.user_code import cut_stack
+from lockstep.harness.adapters.user_process import read_header, read_outcomes, stack_of
+from lockstep.harness.adapters.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
+
+MOST_PRINTED = 2**26  # bytes of output that are kept of one list
+
+
+class Watch:
+    """Asks whether a process still gets on: whether the next reply comes in the time that one call may take."""
+
+    def __init__(self, replies: Path, log: Path, timeout: float) -> None:
+        """Watch a process by the file of its replies and by its log; ``timeout``: seconds for one call."""
+        self._replies, self._log, self._timeout = replies, log, timeout
+        self._size, self._since = -1, time.monotonic()
+        self._process: int | None = None
+        self._imported = False
+        self._gone_since: float | None = None
+
+    def __call__(self) -> None:
+        """Look once.
+
+        Raises:
+            TimeoutError: If a call has gone on for too long.
+            ProcessExpired: If the process is gone and nobody has said so: pebble takes exit status 0 for an end.
+        """
+        now = time.monotonic()
+        size = self._replies.stat().st_size
+        if size != self._size:
+            self._size, self._since = size, now
+            if not self._imported:
+                self._process, self._imported = read_header(self._replies)
+        allowed = self._timeout + GRACE if self._imported else IMPORT_TIMEOUT
+        if now - self._since > allowed + (0 if self._process else START_TIMEOUT):
+            raise TimeoutError
+        self._check_alive(now)
+        if self._log.exists() and self._log.stat().st_size > MOST_PRINTED:
+            os.truncate(self._log, 0)
+
+    def _check_alive(self, now: float) -> None:
+        if self._process is None:
+            return
+        try:
+            os.kill(self._process, 0)
+        except ProcessLookupError as error:
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since > GRACE:
+                raise ProcessExpired("gone", code=0) from error
+
+
+def ask(
+    process: Process, serve: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, file: Path, **words: str
+) -> tuple[list[Outcome], Outcome | None]:
+    """Have a process answer one or several questions about a user's code.
+
+    Args:
+        process: Where.
+        serve: What runs there: it takes ``arguments``, then ``timeout``, the file for its outcomes, and its log
+            (``user_process.serve_questions``).
+        arguments: Of ``serve``.
+        timeout: Seconds for one answer.
+        file: The user's, whose lines messages name.
+        words: As of ``_lost``.
+
+    Returns:
+        The outcomes that it wrote, and what came of the next question if the process was lost at it.
+    """
+    outcomes, ended, started, imported = _answers(process, serve, arguments, timeout)
+    if ended is not None and ended.status == "crashed" and not started:
+        # The last call had left something behind that ended the process before this one.
+        outcomes, ended, started, imported = _answers(process, serve, arguments, timeout)
+    if ended is None:
+        return outcomes, None
+    return outcomes, _lost(ended, process, timeout if imported else IMPORT_TIMEOUT, file, imported=imported, **words)
+
+
+def ask_once(
+    process: Process, serve: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, file: Path, **words: str
+) -> Outcome:
+    """Have a process answer one question about a user's code; arguments as of ``ask``."""
+    outcomes, lost = ask(process, serve, arguments, timeout, file, **words)
+    if outcomes:
+        return outcomes[0]
+    return lost or Outcome("failed", message="it ended its process before it was done")
+
+
+def _answers(
+    process: Process, serve: Callable[..., Any], arguments: tuple[Any, ...], timeout: float
+) -> tuple[list[Outcome], Outcome | None, bool, bool]:
+    """Have it served: the outcomes, how the process ended if it did, whether it had started, and had imported."""
+    replies = process.folder / "replies"
+    replies.write_bytes(b"")
+    watch = Watch(replies, process.log, timeout)
+    ended = process.call(serve, (*arguments, timeout, replies, process.log), timeout, watch=watch)
+    started, imported = read_header(replies)
+    return read_outcomes(replies), ended, started is not None, imported
+
+
+def _lost(
+    ended: Outcome,
+    process: Process,
+    allowed: float,
+    file: Path,
+    *,
+    imported: bool,
+    importing: str = "while importing it: ",
+) -> Outcome:
+    """What came of the question at which a process was lost.
+
+    Args:
+        ended: How it ended.
+        process: Which.
+        allowed: Seconds it had.
+        file: The user's.
+        imported: Whether what was to be imported was by then.
+        importing: What was going on before, for the message.
+    """
+    hangs = ended.status == "timeout"
+    stack = stack_of(process.log)
+    hung = stack.read_text(errors="replace") if hangs and stack.exists() else ""
+    stderr, place = cut_stack(f"{ended.stderr or ''}{hung}", file)
+    message = f"not done after {allowed:g} s" if hangs else ended.message or ""
+    if ended.exited and file.suffix == ".py":
+        message += " (does it call os._exit?)"
+    when = "" if imported or ended.status == "failed" else importing
+    seconds = {"run": allowed if hangs else 0.0}
+    return Outcome(ended.status, None, f"{when}{message}{place}", stderr[-TAIL:] or None, seconds=seconds)
