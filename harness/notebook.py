@@ -21,7 +21,8 @@ from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.judge_run import Problems, judge_trace
+from lockstep.harness.jobs.judge_run import judge_trace
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import environment, run_cases
 from lockstep.harness.jobs.selection import select
 from lockstep.harness.jobs.settings import JOBS, find_settings

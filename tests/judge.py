@@ -7,7 +7,8 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
-from lockstep.harness.jobs.judge_run import Problems, judge_trace
+from lockstep.harness.jobs.judge_run import judge_trace
+from lockstep.harness.jobs.problems import Problems
 
 
 def judged(case: Case, problem: AnyProblem, trace: Trace) -> RunResult:

@@ -39,7 +39,8 @@ def behaviour(problem: Problem, again: Sequence[Outcome], other: Problem, last: 
     return (
         _kept_state(problem, tensors[0], tensors[1])
         or (last.trace is not None and _kept_arguments(problem, tensors[2], other))
-        or _random(problem, tensors)
+        or _dropout(problem, tensors[0])
+        or not_repeatable()
     )
 
 
@@ -105,18 +106,15 @@ def _subsets(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield from combinations(names, size)
 
 
-def _random(problem: Problem, tensors: Sequence[Arrays]) -> Diagnosis:
-    """Say what is random: dropped values, or anything else."""
-    dropped = _dropout(problem, tensors[0])
-    if dropped is not None:
-        return dropped
+def not_repeatable() -> Diagnosis:
+    """The cause that is left where calls with the same arguments give other numbers."""
     return _found(
         "not-repeatable",
         "Calls with the same arguments give other numbers: dropout or noise is active, weights are made anew, or "
         "something is remembered from call to call.",
         "Switch to inference mode (model.eval(), training=False), use the weights that are given, keep no state.",
         None,
-        "The same call gave other numbers three times over.",
+        "The same call gave other numbers when it was made again.",
     )
 
 

@@ -16,8 +16,9 @@ from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Limit, RunResult, load_results
 from lockstep.harness.errors import LockstepError, TraceError
-from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
-from lockstep.harness.jobs.run import answers, environment
+from lockstep.harness.jobs.judge_run import Judge, judge_trace
+from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.jobs.run import environment, outcomes
 
 
 def record_cases(
@@ -37,7 +38,7 @@ def record_cases(
     for case in cases:
         problems.check(case)
     files, rest = [], []
-    for case, backend, answer in answers(cases, backends, problems, timeout):
+    for case, backend, answer in outcomes(cases, backends, problems, timeout):
         result = RunResult(
             case=case.name, backend=backend.name, status="agree" if answer.trace else answer.status,  # type: ignore[arg-type]
             message=answer.message, stderr=answer.stderr, timesteps=case.run.timesteps,
@@ -85,7 +86,8 @@ def judge_files(
     runs: list[RunResult] = []
     errors: list[LockstepError] = []
     infos: dict[str, CaseInfo] = {}
-    problems, seen = Problems(), Seen()
+    problems = Problems()
+    judge_runs = Judge(problems)
     for path in paths:
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not files:
@@ -95,13 +97,13 @@ def judge_files(
                 own, told = (
                     _judge_results(file, limit)
                     if file.suffix == ".json"
-                    else _judge_trace_file(file, case, limit, problems, seen, details=details)
+                    else _judge_trace_file(file, case, limit, problems, judge_runs, details=details)
                 )
                 runs += own
                 infos |= told
             except LockstepError as error:
                 errors.append(error)
-    return Judged(seen.explained(runs), errors, infos)
+    return Judged(judge_runs.explain(runs), errors, infos)
 
 
 def _judge_results(path: Path, limit: float | Limit | None) -> tuple[list[RunResult], dict[str, CaseInfo]]:
@@ -118,7 +120,7 @@ def _counts(asked: Limit | None, stored: Limit | None) -> TypeGuard[Limit]:
 
 
 def _judge_trace_file(
-    path: Path, case: Case | None, limit: float | Limit | None, problems: Problems, seen: Seen, *, details: bool
+    path: Path, case: Case | None, limit: float | Limit | None, problems: Problems, judge_runs: Judge, *, details: bool
 ) -> tuple[list[RunResult], dict[str, CaseInfo]]:
     trace, recorded = load_trace(path)
     judged_by = case or recorded.case
@@ -127,7 +129,7 @@ def _judge_trace_file(
     check_same_problem(recorded, problem, path)
     bound = limit_for(judged_by, limit)
     result = judge_trace(judged_by, recorded.backend, trace, problems, bound, details=details)
-    seen.keep(problem, trace, result)
+    judge_runs.keep(problem, trace, result)
     result = replace(
         result, versions=recorded.versions, seconds=recorded.seconds, repeatable=recorded.repeatable,
         rerun=f"lockstep compare {path}",

@@ -20,18 +20,18 @@ from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.judge_run import Problems, Seen, as_known, judge_answer, measurable
+from lockstep.harness.jobs.judge_run import Judge, measurable
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.settings import JOBS, TIMEOUT
 from lockstep.harness.reference.exact import description
 
 
-def answers(
+def outcomes(
     cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT, jobs: int = JOBS
 ) -> Iterator[tuple[Case, BackendInfo, Outcome]]:
-    """Run every case through every backend of its model, the frameworks side by side; give answers as they come.
+    """Run every case through every backend of its model, the frameworks side by side; outcomes as they come.
 
     ``jobs``: how many frameworks at once; a framework's process ends with its last case.
     """
@@ -46,7 +46,7 @@ def answers(
                 worker, group = waiting.popleft()
                 with worker:
                     for case, backend in pairs(cases, group):
-                        queue.put((case, backend, _answer(worker, backend, case, problems)))
+                        queue.put((case, backend, _outcome(worker, backend, case, problems)))
         except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
             queue.put(error)
 
@@ -55,16 +55,16 @@ def answers(
         thread.start()
     try:
         for _ in pairs(cases, backends):
-            answer = queue.get()
-            if isinstance(answer, BaseException):
-                raise answer
-            yield answer
+            done = queue.get()
+            if isinstance(done, BaseException):
+                raise done
+            yield done
     finally:
         for worker in workers:
             worker.close()
 
 
-def _answer(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Outcome:
+def _outcome(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Outcome:
     try:
         return worker.run(backend, problems.problem(case))
     except (LockstepError, MemoryError) as error:
@@ -102,27 +102,24 @@ def run_cases(
     problems = Problems()
     for case in cases:
         problems.check(case)
+    judge = Judge(problems, limit, details=details)
     results: dict[tuple[str, str], RunResult] = {}
-    seen = Seen()
     wanted = [(case.name, backend.name) for case, backend in pairs(cases, backends)]
     left = Counter(case for case, _ in wanted)
     # The reference multiplies small matrices: more threads would only take the workers' time.
     with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
-        for case, backend, answer in answers(cases, backends, problems, timeout, jobs):
-            result = judge_answer(case, backend.name, answer, problems, limit_for(case, limit), details=details)
-            result = as_known(result, case)
+        for case, backend, outcome in outcomes(cases, backends, problems, timeout, jobs):
+            result = judge.judge(case, backend.name, outcome)
             results[case.name, backend.name] = result
-            if answer.trace is not None and result.known is None:  # what is known needs no explanation
-                seen.keep(problems.problem(case), answer.trace, result)
             on_result(result)
             left[case.name] -= 1
             if not left[case.name]:
                 problems.drop(case)
-    return [measurable(run) for run in seen.explained([results[key] for key in wanted if key in results])]
+    return [measurable(run) for run in judge.explain([results[key] for key in wanted if key in results])]
 
 
 def environment() -> dict[str, Any]:
-    """Say where results come from."""
+    """Where results come from: versions, machine, precision of the reference."""
     try:
         ours = version("lockstep-rnn")
     except PackageNotFoundError:

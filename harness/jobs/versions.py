@@ -22,7 +22,8 @@ from lockstep.harness.comparison.compare import compare, limit_for
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.errors import LockstepError, TraceError
-from lockstep.harness.jobs.judge_run import Problems, as_known
+from lockstep.harness.jobs.judge_run import as_known
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.record import judge_files
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 

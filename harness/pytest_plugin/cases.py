@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
     from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.jobs.findings import Finding
-    from lockstep.harness.jobs.judge_run import Problems
+    from lockstep.harness.jobs.problems import Problems
 
 
 # The files collected so far, by the names of their cases.
@@ -172,7 +172,7 @@ class _Runner:
     """What runs cases in a pytest process: workers, started when they are first needed, ended with the session."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from lockstep.harness.jobs.judge_run import Problems
+        from lockstep.harness.jobs.problems import Problems
 
         settings = settings_of(config)
         self._limit = settings.limit_or(config.getoption("lockstep_limit"))
@@ -188,24 +188,18 @@ class _Runner:
         Raises:
             LockstepError: If the case cannot be run.
         """
-        from lockstep.harness.comparison.compare import limit_for
         from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
-        from lockstep.harness.jobs.judge_run import Seen, as_known, judge_answer, measurable
+        from lockstep.harness.jobs.judge_run import Judge, measurable
 
         problems = self._problems
         problems.keep_only(case)
         problems.check(case)
-        answer = self._worker(backend).run(backend, problems.problem(case))
-        limit = limit_for(case, self._limit)
-        result = judge_answer(case, backend.name, answer, problems, limit, details=self._details)
-        result = as_known(result, case)
-        if answer.trace is None or result.status != "diverge" or result.known is not None:
-            return result
+        outcome = self._worker(backend).run(backend, problems.problem(case))
         # By this case alone: what a test says is not to depend on which tests ran before it in its process. Only the
         # long search, for several faults at once, is not made again for a backend in which it found nothing.
-        seen = Seen()
-        seen.keep(problems.problem(case), answer.trace, result)
-        result = seen.explained([result], pairs=backend.name not in self._unexplained)[0]
+        judge = Judge(problems, self._limit, details=self._details)
+        result = judge.judge(case, backend.name, outcome)
+        result = judge.explain([result], pairs=backend.name not in self._unexplained)[0]
         if result.diagnosis and result.diagnosis[0].fault == UNEXPLAINED:
             self._unexplained.add(backend.name)
         return measurable(result)

@@ -34,8 +34,9 @@ from lockstep.harness.cases.random_cases import (
 from lockstep.harness.cases.tensors import BACKWARD, kind_of
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.jobs.findings import expected_of
-from lockstep.harness.jobs.judge_run import Problems, judge_answer
-from lockstep.harness.jobs.run import answers
+from lockstep.harness.jobs.judge_run import judge_outcome
+from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.jobs.run import outcomes
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
@@ -115,12 +116,12 @@ def prove(
     alarms: list[str] = []
     problems, left = Problems(), Counter(case.name for case, _ in pairs(cases, backends))
     left_in_all = sum(left.values())
-    for done, (case, backend, answer) in enumerate(answers(cases, backends, problems, jobs=JOBS)):
+    for done, (case, backend, answer) in enumerate(outcomes(cases, backends, problems, jobs=JOBS)):
         expected = expected_of(backend.name, case)
         if expected is not None:
             rows.setdefault(("backend", backend.name), Row()).known += 1
         elif answer.status == "ran":
-            result = judge_answer(case, backend.name, answer, problems, limit_for(case))
+            result = judge_outcome(case, backend.name, answer, problems, limit_for(case))
             keys = [(feature, case.run.dtype) for feature in features_of(case)] + [("backend", backend.name)]
             own = [rows.setdefault(key, Row()) for key in keys]
             sigmas, amplified = _sigmas(case, answer, problems)

@@ -35,8 +35,8 @@ from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, d
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import check
-from lockstep.harness.jobs.check_decoder import check_decoder
-from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
+from lockstep.harness.jobs.judge_run import Judge, judge_trace
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.record import judge_files
 from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
 from lockstep.harness.ports.port import LocalPort
@@ -233,16 +233,16 @@ def test_a_network_has_a_counterfactual_too():
     ]
     wrong = expect(dataclasses.replace(problem, weights=tuple(map(tuple, without))))
     trace = Trace(**{name: tensor.value for name, tensor in wrong.items()})
-    seen, run = Seen(), judged(case, trace)
-    seen.keep(problem, trace, run)
-    (run,) = seen.explained([run])
+    judge, run = Judge(Problems()), judged(case, trace)
+    judge.keep(problem, trace, run)
+    (run,) = judge.explain([run])
     assert run.diagnosis[0].family == "network"
     assert distance_of_curves(run) < 10
 
 
 def test_a_decoder_has_a_counterfactual_too():
     case = make_decoder(timesteps=4)
-    (run,) = check_decoder(LocalPort(decoder("context of step before")), [case], details=True)
+    (run,) = check(LocalPort(decoder("context of step before")), [case], details=True).runs
     assert run.status == "diverge"
     assert run.diagnosis[0].sigma is not None
     assert distance_of_curves(run) < 10

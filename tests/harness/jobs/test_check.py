@@ -7,13 +7,13 @@ import pytest
 from lstm_cases import make_case
 from port_answers import answers
 
-import lockstep.harness.jobs.check as check_module
 from lockstep.harness.cases.find import shipped
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.check import cases_of, check, left_out
+from lockstep.harness.jobs.forms import Networks
 from lockstep.harness.ports.port import LocalPort
 
 NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}
@@ -135,15 +135,15 @@ def test_faults_of_one_layer_are_looked_for_in_cases_of_one_layer_alone(monkeypa
     asked = []
     found = Diagnosis(fault="of-networks", message="It is so.", fix="Do otherwise.", sigma=1.0)
 
-    def explain_others(port, seen, runs):
-        asked.append((port.name, [one.problem.case.name for one in seen], [run.case for run in runs]))
-        return {run.case: [found] for run in runs}
+    def explain(_form, checking, not_shared):
+        asked.append((checking.port.name, [run.case for run in checking.runs], not_shared))
+        return {run.case: [found] for run in checking.runs}
 
-    monkeypatch.setattr(check_module, "explain_others", explain_others)
+    monkeypatch.setattr(Networks, "explain", explain)
     cases = [make_case("half", dtype="float16"), make_case("plain"), make_case("network", **NETWORK)]
     runs = checked(zeros, *cases, measure=False)
     assert {run.status for run in runs.values()} == {"diverge"}
-    assert asked == [("zeros", ["half", "network"], ["half", "network"])]
+    assert asked == [("zeros", ["half", "network"], [])]
     assert runs["half"].diagnosis == runs["network"].diagnosis == [found]
     assert runs["plain"].diagnosis
     assert runs["plain"].diagnosis[0].fault != "of-networks"

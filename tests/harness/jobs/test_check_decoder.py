@@ -19,8 +19,9 @@ from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.jobs.check import cases_of, check, left_out
-from lockstep.harness.jobs.check_decoder import as_given, check_decoder
-from lockstep.harness.jobs.judge_run import Problems, Seen, judge_trace
+from lockstep.harness.jobs.forms import as_given
+from lockstep.harness.jobs.judge_run import Judge, judge_trace
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.output.terminal import show_check
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
@@ -31,7 +32,7 @@ SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
 
 
 def checked(port, cases=SUITE) -> list[RunResult]:
-    return check_decoder(LocalPort(port), cases)
+    return check(LocalPort(port), cases).runs
 
 
 def names(runs) -> set[str]:
@@ -242,8 +243,6 @@ def test_faults_of_gradients_are_explained_by_their_numbers(fault):
 
 
 def test_a_backend_that_diverges_is_diagnosed():
-    from lockstep.harness.comparison.judge import judge  # noqa: F401 (the way results go)
-
     case = make_decoder(gradients=True)
     problems = Problems()
     problem = problems.problem(case)
@@ -253,9 +252,9 @@ def test_a_backend_that_diverges_is_diagnosed():
     assert result.status == "diverge"
     assert result.first_divergence.tensor == "dW_target"
     assert result.first_divergence.backward
-    seen = Seen()
-    seen.keep(problem, wrong, result)
-    (explained,) = seen.explained([result])
+    judge = Judge(problems)
+    judge.keep(problem, wrong, result)
+    (explained,) = judge.explain([result])
     assert explained.diagnosis[0].fault.startswith("W_target")
     assert find_backends(["numpy_attention"])[0].model == "attention_decoder"
     assert run_cases([case], find_backends(["numpy_attention"]))[0].status == "agree"

@@ -8,8 +8,9 @@ from lstm_cases import make_case
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.case import Expect
 from lockstep.harness.errors import CaseError
+from lockstep.harness.jobs import problems as problems_of_run
 from lockstep.harness.jobs import run as running
-from lockstep.harness.jobs.judge_run import Problems
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import run_cases
 
 
@@ -56,8 +57,8 @@ def test_a_case_too_large_for_the_reference_costs_only_its_own_results(monkeypat
             raise MemoryError
         return expect(problem)
 
-    expect = running.expect
-    monkeypatch.setattr(running, "expect", too_large)
+    expect = problems_of_run.expect
+    monkeypatch.setattr(problems_of_run, "expect", too_large)
     runs = run_cases([make_case("large"), make_case("small")], [planted("healthy")])
     assert [run.status for run in runs] == ["failed", "agree"]
     assert "too large" in runs[0].message

@@ -25,7 +25,8 @@ TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2
 
 OFFER = """
 from importlib.metadata import EntryPoint
-from lockstep.harness import backend, marks
+from lockstep.harness.adapters import backend
+from lockstep.harness.pytest_plugin import marks
 
 NAMES = {names!r}
 offered = lambda group: [EntryPoint(name, f"planted.{{name}}", group) for name in NAMES]

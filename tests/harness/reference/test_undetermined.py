@@ -16,7 +16,8 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, kind_of
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.details import unpacked
-from lockstep.harness.jobs.judge_run import Problems, judge_trace
+from lockstep.harness.jobs.judge_run import judge_trace
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.spread import widened
 from lockstep.harness.reference.undetermined import notes_of, onward, without_room

@@ -1,0 +1,303 @@
+"""The forms of cases that a port is checked over: how it is asked, what its calls show, how its faults are explained.
+
+``harness.jobs.check`` is one pipeline for all of them; what differs from form to form is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.arrays import Arrays
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.problem import Problem, dtype_of
+from lockstep.harness.comparison.results import Diagnosis, RunResult
+from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured
+from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused_at
+from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
+from lockstep.harness.diagnosis.behaviour import behaviour, differs_by_step, dropped, made_anew, not_repeatable
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, ONLY_IN, diagnose, diagnose_runs, execution_of, several
+from lockstep.harness.diagnosis.match import explain
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared
+from lockstep.harness.diagnosis.unexplained import NARROW, NOT_FINITE, UNEXPLAINED, unexplained
+from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.jobs.measure import PortSubject
+from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
+from lockstep.harness.ports.port import LocalPort, Port
+from lockstep.harness.reference.attention import expect_decoder
+from lockstep.harness.reference.noise import LIMIT_SIGMA
+from lockstep.harness.weights.dialects import TWO_BIASES
+
+SLOW = 0.1  # seconds for a call, beyond which a measurement of a thousand calls is not waited for
+FRESH = ("probe", "batch", "lengths", "one-timestep")  # cases whose fresh numbers an explanation is held against
+Causes = dict[str, list[Diagnosis]]  # by the name of the case
+
+
+@dataclass(frozen=True)
+class Checking:
+    """One form's share of a check: what was asked, and what came of it."""
+
+    port: Port | LocalPort
+    problems: list[AnyProblem]
+    outcomes: list[Outcome]  # one for each problem
+    repeated: list[Outcome]  # of the first problem: asked first, at once again, and when all others were through
+    runs: list[RunResult]  # one for each problem
+    again: list[RunResult]  # one for each repeated call
+    layout: str
+    measure: bool  # whether a port that no named fault explains is measured
+
+    def with_runs(self, runs: list[RunResult]) -> Checking:
+        """The same with other results."""
+        return replace(self, runs=runs)
+
+    @property
+    def observations(self) -> list[Observation]:
+        """What was returned, by lane, where anything was."""
+        return observed(self.problems, self.outcomes)
+
+    @property
+    def seconds(self) -> float:
+        """The median of what a call takes."""
+        return float(np.median([outcome.seconds.get("run", 0.0) for outcome in self.outcomes]))
+
+
+def observed(problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]) -> list[Observation]:
+    """What was returned for problems, by lane, where anything was."""
+    return [
+        Observation(problem, outcome.trace.tensors(problem.case))
+        for problem, outcome in zip(problems, outcomes, strict=True)
+        if outcome.trace is not None
+    ]
+
+
+class Networks:
+    """Stacks and directions, gradients, half precision: all that is not one plain layer."""
+
+    def takes(self, case: Case) -> bool:
+        """Whether a case is of this form."""
+        return case.model == "lstm" and not case.plain
+
+    def problem(self, case: Case) -> AnyProblem:
+        """The problem of a case as a port is given it."""
+        return Problem.from_case(case)
+
+    def fresh(self, problem: AnyProblem) -> AnyProblem:
+        """A problem of the same form with numbers that no search has seen."""
+        return Problem.from_case(reseeded(problem.case, FRESH_SEED))
+
+    def remembered(self, checking: Checking) -> Diagnosis | None:
+        """Why calls with the same arguments gave other numbers; None where these are alike, or all right."""
+        traces = [outcome.trace.tensors() for outcome in checking.repeated if outcome.trace is not None]
+        alike = all(_same(traces[0], tensors) for tensors in traces[1:])
+        return None if alike or all(run.status != "diverge" for run in checking.again) else not_repeatable()
+
+    def repeats_closely(self, checking: Checking, cause: Diagnosis) -> bool:
+        """Whether repeated calls differ by no more than rounding could, though not by rounding alone."""
+        del checking, cause
+        return False
+
+    def not_shared(self, checking: Checking) -> list[Unshared]:
+        """Weights that some steps do not use, though the numbers may agree."""
+        del checking
+        return []
+
+    def explain(self, checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
+        """The causes of what diverges, by case; what fresh numbers speak against is dropped."""
+        del not_shared
+        runs, observations = checking.runs, checking.observations
+        causes = diagnose_runs(observations, runs)
+        # What the reference reproduces was found among many candidates: it must hold for other numbers too.
+        doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].family in _MATCHED}
+        problems = [self.fresh(seen.problem) for seen in observations if seen.problem.case.name in doubtful]
+        again = observed(problems, checking.port.call(problems)) if problems else []
+        if not again:
+            return causes
+        confirmed = {match.fault for match in explain(again)}
+        nothing = unexplained(observations, runs)
+        for case in doubtful:
+            causes[case] = [match for match in causes[case] if match.fault in confirmed] or [nothing]
+        return causes
+
+
+def _same(first: Arrays, second: Arrays) -> bool:
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name], equal_nan=True) for name in first
+    )
+
+
+def _close(first: Arrays, second: Arrays) -> bool:
+    return all(
+        name in second and np.allclose(array, second[name], rtol=1e-4, atol=1e-5, equal_nan=True)
+        for name, array in first.items()
+    )
+
+
+_MATCHED = {"attention", "network"}  # families of what ``harness.diagnosis.match`` explains
+
+
+class Decoders(Networks):
+    """Attention decoders, which a port runs forward alone."""
+
+    def takes(self, case: Case) -> bool:
+        """Whether a case is of this form."""
+        return case.model == "attention_decoder"
+
+    def problem(self, case: Case) -> AnyProblem:
+        """The problem of a case without gradients, with encoder outputs in the place of an encoder."""
+        return as_given(DecoderProblem.from_case(case))
+
+    def fresh(self, problem: AnyProblem) -> AnyProblem:
+        """A problem of the same form with numbers that no search has seen, weights that are all alike replaced too."""
+        run = problem.case.run
+        changes: dict[str, Any] = {"seed": run.seed + FRESH_SEED}
+        changes |= {key: "probe" for key in ("weights", "inputs") if run.values(key).kind in {"ones", "zeros"}}
+        fresh_run = msgspec.structs.replace(run, **changes)
+        return DecoderProblem.from_case(msgspec.structs.replace(problem.case, run=fresh_run))
+
+    def not_shared(self, checking: Checking) -> list[Unshared]:
+        """Weights that some steps do not use, though the numbers may agree; none where calls do not repeat."""
+        runs = checking.runs
+        if runs[0].repeatable is False and runs[0].status != "agree":
+            return []
+        answered = next((k for k, run in enumerate(runs) if run.status in {"agree", "diverge"}), None)
+        if answered is None:
+            return []
+        problem = checking.problems[answered]
+        assert isinstance(problem, DecoderProblem)
+        return unshared(checking.port, problem)
+
+    def explain(self, checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
+        """As of networks; weights that are not shared are the cause of all that diverges, where there are any."""
+        causes = super().explain(checking, not_shared)
+        if not not_shared:
+            return causes
+        by_numbers = [cause for diagnosis in causes.values() for cause in diagnosis if "-made-anew-" in cause.fault]
+        shared = [diagnosis_of(weights, _of_same(weights.names, by_numbers)) for weights in not_shared]
+        return {run.case: shared for run in checking.runs}
+
+
+def _of_same(names: Sequence[str], by_numbers: Sequence[Diagnosis]) -> Diagnosis | None:
+    """The explanation by numbers that is about the same weights."""
+    for cause in by_numbers:
+        if set(cause.fault.partition("-made-anew-")[0].split("+")) - {"W_a"} == set(names):
+            return cause
+    return None
+
+
+def as_given(problem: DecoderProblem) -> DecoderProblem:
+    """A problem as a port gets it: forward alone, with encoder outputs in the place of an encoder."""
+    case, weights = problem.case, problem.weights
+    decoder, enc = problem.decoder, problem.enc
+    if enc is None:
+        outputs = expect_decoder(problem)["enc"]
+        enc = (outputs.value + outputs.rest).astype(dtype_of(case.run.dtype))
+        size = decoder.width(case.lstm)
+        decoder = msgspec.structs.replace(decoder, encoder=None, source_size=size)
+    run = msgspec.structs.replace(case.run, gradients=False, cotangents=None)
+    arrays = {name: array for name, array in weights.arrays().items() if not name.endswith("_encoder")}
+    case = msgspec.structs.replace(case, attention_decoder=decoder, run=run, expect=None)
+    p = problem
+    return DecoderProblem(case, type(weights)(**arrays), p.h0, p.c0, p.y0, enc=enc, lengths=p.lengths)
+
+
+class PlainLayers(Networks):
+    """One plain layer in one direction, forward alone: what the catalogue of faults describes, and can be measured."""
+
+    def takes(self, case: Case) -> bool:
+        """Whether a case is of this form."""
+        return case.plain
+
+    def remembered(self, checking: Checking) -> Diagnosis | None:
+        """What a port keeps from call to call, or that it is random; None where its calls are alike, or all right."""
+        first, last = checking.problems[0], checking.problems[-1]
+        assert isinstance(first, Problem)
+        assert isinstance(last, Problem)
+        return behaviour(first, checking.repeated, last, checking.outcomes[-1])
+
+    def repeats_closely(self, checking: Checking, cause: Diagnosis) -> bool:
+        """Whether repeated calls differ by no more than rounding could, though not by rounding alone."""
+        traces = [outcome.trace for outcome in checking.repeated]
+        if cause.sigma is not None or traces[0] is None:
+            return False
+        first = traces[0].tensors()
+        return all(trace is not None and _close(first, trace.tensors()) for trace in traces[1:])
+
+    def explain(self, checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
+        """The causes of what diverges, the same for all cases; a port whose calls take long is not measured."""
+        del not_shared
+        slow = checking.seconds >= SLOW
+        diagnosis = self._explain(checking, measure=checking.measure and not slow)
+        if checking.measure and slow and diagnosis and diagnosis[0].fault == UNEXPLAINED:
+            seconds = f"{checking.seconds:.2g}"
+            fact = f"it was not measured: a call takes {seconds} s; lockstep anatomy does it all the same"
+            diagnosis = [_with_facts(diagnosis[0], [fact])]
+        return {run.case: diagnosis for run in checking.runs}
+
+    def _explain(self, checking: Checking, *, measure: bool) -> list[Diagnosis]:
+        """Explain what was seen, and hold the explanation against numbers that no search has seen."""
+        observations, two_biases = checking.observations, checking.layout in TWO_BIASES
+        others = _shipped_problems()
+        causes = diagnose(observations, checking.runs, others=others, pairs=not measure, two_biases=two_biases)
+        if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
+            return []
+        unknown = causes[0]
+        if measure and unknown.fault == UNEXPLAINED and not any(NOT_FINITE in fact for fact in unknown.facts):
+            port = PortSubject(checking.port, two_biases=two_biases)
+            causes = (
+                _beside_the_catalogue(port, observations, unknown)
+                or explain_measured(port, observations, others)
+                or several(observations, others, two_biases=two_biases)
+                or [_with_facts(unknown, curve_facts(port))]
+            )
+        provable = causes[0].proof and not causes[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
+        if not provable:
+            return causes
+        return self._confirmed(checking, causes) or [unexplained(observations, checking.runs)]
+
+    def _confirmed(self, checking: Checking, causes: list[Diagnosis]) -> list[Diagnosis]:
+        """Those causes that also reproduce fresh numbers."""
+        named = [problem for problem in checking.problems if problem.case.name in FRESH]
+        fresh = [self.fresh(problem) for problem in named or checking.problems[:1]]
+        observations = observed(fresh, checking.port.call(fresh))
+        return [
+            cause for cause in causes if all(seen.sigma(execution_of(cause)) <= LIMIT_SIGMA for seen in observations)
+        ]
+
+
+def _beside_the_catalogue(
+    port: PortSubject, observations: Sequence[Observation], unknown: Diagnosis
+) -> list[Diagnosis]:
+    """What no execution describes: dropout that repeats itself, weights made anew, a narrower format throughout."""
+    cause = dropped(observations)
+    if cause is None:
+        unused = unused_at(port)
+        cause = made_anew(unused, T) if unused and len(unused) < T else None
+    if cause is None:
+        by_step = scales(port)
+        cause = None if by_step is None else differs_by_step(by_step)
+    if cause is None and any(NARROW in fact for fact in unknown.facts):
+        wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma(CANONICAL) <= LIMIT_SIGMA}
+        cause = narrow(measure_precision(port, "float64" if wrong == {"float64"} else "float32"))
+    return [] if cause is None else [cause]
+
+
+def _with_facts(diagnosis: Diagnosis, facts: Sequence[str]) -> Diagnosis:
+    return msgspec.structs.replace(diagnosis, facts=[*diagnosis.facts, *facts])
+
+
+def _shipped_problems() -> list[Problem]:
+    """Small shipped problems, by which explanations of the same numbers might be told apart."""
+    from lockstep.harness.cases.find import find_cases
+
+    cases = [found.case for found in find_cases([])]
+    return [Problem.from_case(case) for case in cases if case.plain and case.run.timesteps <= 50]  # noqa: PLR2004
+
+
+FORMS = (Decoders(), PlainLayers(), Networks())

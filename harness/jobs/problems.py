@@ -1,0 +1,86 @@
+"""Problems and expected values of the cases of one request, each made once."""
+
+from __future__ import annotations
+
+import threading
+
+from msgspec.structs import replace
+
+from lockstep.harness.cases.case import VALUES, Case
+from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
+from lockstep.harness.comparison.compare import check_golden
+from lockstep.harness.reference.expect import expect
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.spread import widened
+from lockstep.harness.reference.undetermined import without_room
+
+FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
+
+
+def reseeded(case: Case, seed: int) -> Case:
+    """The case with other numbers, where a seed draws them."""
+    return case if not seed else replace(case, run=replace(case.run, seed=case.run.seed + seed), expect=None)
+
+
+class Problems:
+    """Problems and expected values by case, made when first asked for and kept until dropped."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._lock = threading.Lock()
+        self._problems: dict[Case, AnyProblem] = {}
+        self._expected: dict[Case, Expected] = {}
+        self._widened: dict[Case, Expected] = {}
+
+    def problem(self, case: Case) -> AnyProblem:
+        """The problem of a case; threads may ask at once."""
+        with self._lock:
+            if case not in self._problems:
+                self._problems[case] = problem_of(case)
+            return self._problems[case]
+
+    def put(self, problem: AnyProblem) -> None:
+        """Keep a problem for its case."""
+        with self._lock:
+            self._problems[problem.case] = problem
+
+    def expected(self, case: Case) -> Expected:
+        """What the reference expects of the problem of a case."""
+        if case not in self._expected:
+            expected = expect(self.problem(case))
+            check_golden(expected, case)
+            self._expected[case] = expected
+        return self._expected[case]
+
+    def widened(self, case: Case) -> Expected:
+        """The same with noise that covers what the network amplifies: for what lies beyond the limit.
+
+        What no healthy implementation determines has an infinite noise, or none (``harness.reference.undetermined``).
+        """
+        if case not in self._widened:
+            problem, expected = self.problem(case), self.expected(case)
+            self._widened[case] = without_room(problem, widened(problem, expected, lost=True), expected)
+        return self._widened[case]
+
+    def check(self, case: Case) -> None:
+        """Check, before anything runs, what only the numbers of a case can show.
+
+        Raises:
+            CaseError: If a file it names cannot be used, or its golden values contradict its numbers.
+        """
+        if any(case.run.values(key).file for key in VALUES):
+            self.problem(case)
+        if case.expect is not None:
+            self.expected(case)
+
+    def keep_only(self, case: Case) -> None:
+        """Forget all others: for those who go through cases one by one."""
+        for other in {*self._problems, *self._expected} - {case}:
+            self.drop(other)
+
+    def drop(self, case: Case) -> None:
+        """Forget a case."""
+        with self._lock:
+            self._problems.pop(case, None)
+        self._expected.pop(case, None)
+        self._widened.pop(case, None)
