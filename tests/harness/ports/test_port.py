@@ -276,7 +276,7 @@ def test_a_port_that_hangs_is_ended_and_says_where(name):
     asked = Asked(timeout=1)
     with asked.port:
         reply = asked(name)
-        assert reply.status == "timeout"
+        assert reply.status == "timeout", reply
         lines = (last_line(name) - 1, last_line(name))  # a loop is at its head or in its body
         assert reply.message in [f"not done after 1 s, in misbehaves.py, line {line}, in {name}" for line in lines]
         assert reply.stderr.rpartition('File "')[2].endswith(f"in {name}\n")  # our own frames are cut off
