@@ -61,12 +61,12 @@ def run(
         raise LockstepError(f"jobs={jobs}: must be 1 or above.")
     chosen = select(_names(case, "case"), _names(backend, "backend"))
     settings = find_settings(Path.cwd())
-    cases = [one.case for one in chosen.cases]
+    cases = [found_case.case for found_case in chosen.cases]
     runs = run_cases(
         cases, chosen.backends,
         timeout=settings.timeout_or(timeout), limit=settings.limit_or(limit), jobs=jobs, on_result=on_result,
     )  # fmt: skip
-    return Results(environment=environment(), runs=runs, cases={one.name: case_info(one) for one in cases})
+    return Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
 
 
 def check(port: Callable[..., Any], **options: Any) -> Results:
@@ -92,10 +92,10 @@ def check(port: Callable[..., Any], **options: Any) -> Results:
 def _names(names: Names | None, what: str) -> list[str]:
     if names is None:
         return []
-    found = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(one) for one in names]
-    if not found:
+    paths = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(name) for name in names]
+    if not paths:
         raise LockstepError(f"{what}=[] names no {what}; leave it out for all of them.")
-    return found
+    return paths
 
 
 def compare(trace: Trace, problem: AnyProblem, *, limit: float | None = None) -> RunResult:

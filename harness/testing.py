@@ -83,7 +83,9 @@ def assert_agrees(
     except LockstepError as error:
         raise error.with_traceback(None) from None  # where it was found is of no use to who asked
     runs = [replace(run, rerun=rerun) for run in checked.runs]
-    results = Results(environment=environment(), runs=runs, cases={one.name: case_info(one) for one in cases})
+    results = Results(
+        environment=environment(), runs=runs, cases={case_of_run.name: case_info(case_of_run) for case_of_run in cases}
+    )
     on_results(results)
     text = complaint(runs)
     if text is not None:
@@ -106,8 +108,8 @@ def check_numbers(*, limit: float | None, timeout: float | None, seed: int = 0) 
         if value is None:
             continue
         if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-            found = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
-            raise LockstepError(f"{name}={found}: must be a number above 0.")
+            text = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
+            raise LockstepError(f"{name}={text}: must be a number above 0.")
     if seed < 0:
         raise LockstepError(f"seed={seed}: must be 0 or above.")
 
@@ -115,7 +117,7 @@ def check_numbers(*, limit: float | None, timeout: float | None, seed: int = 0) 
 def _names(case: CaseNames | None) -> list[str]:
     if case is None:
         return []
-    names = [fspath(case)] if isinstance(case, (str, PathLike)) else [fspath(one) for one in case]
+    names = [fspath(case)] if isinstance(case, (str, PathLike)) else [fspath(name) for name in case]
     if not names:
         raise LockstepError("case=[] names no case; leave it out for the whole suite.")
     return names

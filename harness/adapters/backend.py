@@ -80,22 +80,22 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
     Raises:
         BackendError: If a name is unknown, or two packages offer a backend of one name.
     """
-    found: dict[str, BackendInfo] = {}
+    by_name: dict[str, BackendInfo] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         info = read_info(entry.name, entry.module)
         # One distribution may be seen twice, as when it is installed for editing.
-        if found.setdefault(entry.name, info).module != info.module:
+        if by_name.setdefault(entry.name, info).module != info.module:
             raise BackendError(
-                f'two backends are called "{entry.name}": {found[entry.name].module} and {info.module}. '
+                f'two backends are called "{entry.name}": {by_name[entry.name].module} and {info.module}. '
                 "Uninstall one of the packages that offer them."
             )
     if names is None:
-        return list(found.values())
+        return list(by_name.values())
     wanted = list(dict.fromkeys(names))
     for name in wanted:
-        if name not in found:
-            raise BackendError(unknown("backend", name, found))
-    return [found[name] for name in wanted]
+        if name not in by_name:
+            raise BackendError(unknown("backend", name, by_name))
+    return [by_name[name] for name in wanted]
 
 
 def matched(

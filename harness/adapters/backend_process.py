@@ -125,9 +125,9 @@ def _versions(requires: tuple[str, ...]) -> dict[str, str]:
 
 def _version(name: str) -> str:
     """Give the version of a module that is imported, or of the distribution that brings it."""
-    own = getattr(sys.modules.get(name), "__version__", None)
-    if own is not None:
-        return str(own)
+    installed = getattr(sys.modules.get(name), "__version__", None)
+    if installed is not None:
+        return str(installed)
     return _distributed(name)
 
 
@@ -175,8 +175,8 @@ def _checked(trace: Any, problem: AnyProblem) -> Trace:
     return trace
 
 
-def _same_bits(one: Trace, other: Trace) -> bool:
-    a, b = one.tensors(), other.tensors()
+def _same_bits(first: Trace, second: Trace) -> bool:
+    a, b = first.tensors(), second.tensors()
     return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 

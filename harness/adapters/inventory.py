@@ -101,7 +101,11 @@ class Variable(Struct, frozen=True):
     @property
     def iterations(self) -> tuple[int, ...]:
         """The iterations of the forward pass at which it is read."""
-        return tuple(sorted({one.iteration for one in self.readers if one.iteration is not None and not one.backward}))
+        return tuple(
+            sorted(
+                {reader.iteration for reader in self.readers if reader.iteration is not None and not reader.backward}
+            )
+        )
 
 
 class Group(Struct, frozen=True):
@@ -145,18 +149,20 @@ class Inventory(Struct, frozen=True):
 def inventory_of(material: Material, target: str) -> Inventory:
     """Judge what a reader found; ``target`` is what the user named."""
     groups = _groups(material)
-    grouped = {one.name for _, _, members in groups for one in members}
-    together = [members for _, _, members in groups] + [[one] for one in material.made if one.name not in grouped]
+    grouped = {variable.name for _, _, members in groups for variable in members}
+    together = [members for _, _, members in groups] + [
+        [variable] for variable in material.made if variable.name not in grouped
+    ]
     variables = {v.name: v for members in together for v in _counted(members)}
-    in_order = tuple(variables[one.name] for one in material.made)
-    found = [_group(verdict, role, members, variables, material) for verdict, role, members in groups]
-    anew = {name for group in found if group.verdict == "not shared" for name in group.variables}
-    found += [group for v in in_order if v.name not in anew and (group := _shared(v, material)) is not None]
+    in_order = tuple(variables[variable.name] for variable in material.made)
+    groups_found = [_group(verdict, role, members, variables, material) for verdict, role, members in groups]
+    anew = {name for group in groups_found if group.verdict == "not shared" for name in group.variables}
+    groups_found += [group for v in in_order if v.name not in anew and (group := _shared(v, material)) is not None]
     first = {v.name: k for k, v in enumerate(in_order)}
-    found.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
+    groups_found.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
     scopes = tuple(scopes_of(material.made)) if material.numbers == "from plain" else ()
     return Inventory(
-        FORMAT, target, material.kind, material.reads_known, in_order, tuple(found), scopes, material.notes
+        FORMAT, target, material.kind, material.reads_known, in_order, tuple(groups_found), scopes, material.notes
     )
 
 
@@ -167,38 +173,40 @@ _ORDER: tuple[Verdict, ...] = ("shared", "not shared", "separate")
 
 
 def _groups(material: Material) -> list[tuple[Verdict, str, list[Made]]]:
-    own = [one for one in material.made if one.made_by != OPTIMIZER]
-    role_of = roles([one.name for one in own], material.numbers) | {one.name: one.role for one in own if one.role}
+    trained = [variable for variable in material.made if variable.made_by != OPTIMIZER]
+    role_of = roles([variable.name for variable in trained], material.numbers) | {
+        variable.name: variable.role for variable in trained if variable.role
+    }
     by_role: dict[tuple[object, ...], list[Made]] = {}
-    for one in own:
-        by_role.setdefault((role_of[one.name], one.shape, one.dtype), []).append(one)
-    found: list[tuple[Verdict, str, list[Made]]] = []
+    for variable in trained:
+        by_role.setdefault((role_of[variable.name], variable.shape, variable.dtype), []).append(variable)
+    groups: list[tuple[Verdict, str, list[Made]]] = []
     for (role, *_), members in by_role.items():
         if material.numbers == "from plain":
-            found.extend((verdict, str(role), some) for verdict, some in _by_stack(members))
+            groups.extend((verdict, str(role), alike) for verdict, alike in _by_stack(members))
         elif len(members) > 1:
-            found.append(("separate", str(role), members))
-    return found
+            groups.append(("separate", str(role), members))
+    return groups
 
 
 def _by_stack(members: list[Made]) -> list[tuple[Verdict, list[Made]]]:
     """Tell a loop that makes a variable anew from what an author wrote out: by the lines that made it."""
     anew: dict[object, list[Made]] = {}
-    for one in members:
-        anew.setdefault(one.stack or one.name, []).append(one)
-    found: list[tuple[Verdict, list[Made]]] = [("not shared", some) for some in anew.values() if len(some) > 1]
-    looped = {one.name for _, some in found for one in some}
+    for member in members:
+        anew.setdefault(member.stack or member.name, []).append(member)
+    groups: list[tuple[Verdict, list[Made]]] = [("not shared", alike) for alike in anew.values() if len(alike) > 1]
+    looped = {variable.name for _, alike in groups for variable in alike}
     # One line reached from several: a function of the user's that makes a variable each time it is called.
     called: dict[str | None, list[Made]] = {}
-    for one in members:
-        if one.name not in looped and not (one.place is None and _is_slot(one, members)):
-            called.setdefault(one.place, []).append(one)
-    return found + [("separate", some) for some in called.values() if len(some) > 1]
+    for member in members:
+        if member.name not in looped and not (member.place is None and _is_slot(member, members)):
+            called.setdefault(member.place, []).append(member)
+    return groups + [("separate", alike) for alike in called.values() if len(alike) > 1]
 
 
-def _is_slot(one: Made, others: list[Made]) -> bool:
+def _is_slot(variable: Made, others: list[Made]) -> bool:
     """Whether an optimizer seems to have made it: it names what belongs to a variable under the variable's name."""
-    return len(others) > 1 and one.name.rpartition("/")[2].startswith(_SLOTS)
+    return len(others) > 1 and variable.name.rpartition("/")[2].startswith(_SLOTS)
 
 
 _SLOTS = ("Adam", "Adagrad", "Adadelta", "Momentum", "RMSProp", "Ftrl", "ExponentialMovingAverage")
@@ -218,16 +226,16 @@ def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
     """Give what takes TensorFlow's numbers from a path: w_1 is w, where there is a w beside it."""
     beside: dict[tuple[str, ...], set[str]] = {}
     paths = [name.split("/") for name in names]
-    found: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
+    plain_paths: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
 
     def without(path: Sequence[str]) -> tuple[str, ...]:
         key = tuple(path)
-        if key not in found:
+        if key not in plain_paths:
             above = without(key[:-1])
             plain, _, number = key[-1].rpartition("_")
             made_unique = number.isdigit() and plain in beside.get(above, ())
-            found[key] = (*above, plain if made_unique else key[-1])
-        return found[key]
+            plain_paths[key] = (*above, plain if made_unique else key[-1])
+        return plain_paths[key]
 
     # From the top down: which names stand beside each other depends on what the scopes above come to.
     for depth in range(max(map(len, paths), default=0)):
@@ -243,7 +251,7 @@ def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
 def _counted(members: list[Made]) -> list[Variable]:
     """Number the reads of variables that stand in one role: at each site, the passes of its loop in order."""
     sites: dict[tuple[object, ...], list[Read]] = {}
-    for read in (read for one in members for read in one.reads):
+    for read in (read for member in members for read in member.reads):
         sites.setdefault((read.type, read.site, read.within, read.backward), []).append(read)
     number: dict[int, int | None] = {}
     for reads in sites.values():
@@ -254,10 +262,10 @@ def _counted(members: list[Made]) -> list[Variable]:
 
     return [
         Variable(
-            one.name, one.shape, one.dtype, one.place, one.made_by, one.aliases, one.trainable,
-            tuple(map(reader, one.reads)),
+            member.name, member.shape, member.dtype, member.place, member.made_by, member.aliases, member.trainable,
+            tuple(map(reader, member.reads)),
         )
-        for one in members
+        for member in members
     ]  # fmt: skip
 
 
@@ -291,7 +299,7 @@ def _group(
     verdict: Verdict, role: str, members: list[Made], variables: dict[str, Variable], material: Material
 ) -> Group:
     first = members[0]
-    names = tuple(one.name for one in members)
+    names = tuple(member.name for member in members)
     iterations = {k for name in names for k in variables[name].iterations}
     if verdict == "not shared":
         message = _anew_text(first, names, len(iterations))
@@ -343,14 +351,14 @@ def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
 
 def _uniquified(names: tuple[str, ...]) -> tuple[str, str]:
     """Give the scope that was numbered, as it is in the first name and in the second: dec, dec_1."""
-    one, other = (name.split("/") for name in names[:2])
-    k = next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
-    return "/".join(one[: k + 1]), "/".join(other[: k + 1])
+    first, second = (name.split("/") for name in names[:2])
+    k = next((k for k, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+    return "/".join(first[: k + 1]), "/".join(second[: k + 1])
 
 
 def _shared(v: Variable, material: Material) -> Group | None:
     """Say of one variable that it is read more than once, or held under several names; None where it is not."""
-    forward = [one for one in v.readers if not one.backward]
+    forward = [reader for reader in v.readers if not reader.backward]
     loops = any(map(_in_loop, forward))
     several = len(forward) > 1
     group = Group(v.name, (v.name,), v.shape, "shared", v.place, v.made_by, "", None)
@@ -369,7 +377,7 @@ def _shared(v: Variable, material: Material) -> Group | None:
 
 def _when(v: Variable, forward: list[Reader]) -> str:
     """Say when a variable is read."""
-    if any(_in_loop(one) for one in forward):
+    if any(_in_loop(read) for read in forward):
         return " and ".join(_within(forward))
     iterations = v.iterations
     if not iterations:
@@ -409,23 +417,26 @@ def iterations_text(iterations: Sequence[int]) -> str:
 
 def scopes_of(made: Iterable[Made]) -> list[Scope]:
     """Find scopes of operations that are named as a scope of variables is, with a number, and hold no variable."""
-    made = [one for one in made if one.made_by != OPTIMIZER]
+    made = [variable for variable in made if variable.made_by != OPTIMIZER]
     reads = [
-        (read.operation, one.name) for one in made for read in one.reads if not read.backward and "/" in read.operation
+        (read.operation, variable.name)
+        for variable in made
+        for read in variable.reads
+        if not read.backward and "/" in read.operation
     ]
-    plain = _plain([*(one.name for one in made), *(operation for operation, _ in reads)])
-    holds = {name[:k] for name in (one.name for one in made) for k in range(len(name)) if name[k] == "/"}
-    found: dict[str, dict[str, None]] = {}
+    plain = _plain([*(variable.name for variable in made), *(operation for operation, _ in reads)])
+    holds = {name[:k] for name in (variable.name for variable in made) for k in range(len(name)) if name[k] == "/"}
+    variables_in: dict[str, dict[str, None]] = {}
     like: dict[str, str] = {}
     for operation, variable in reads:
         path = operation.split("/")
         for k in range(1, len(path)):
             scope, model = "/".join(path[:k]), "/".join(plain(path[:k]))
             if scope != model and model in holds and scope not in holds:
-                found.setdefault(scope, {})[variable] = None
+                variables_in.setdefault(scope, {})[variable] = None
                 like[scope] = model
                 break
-    return [Scope(scope, like[scope], tuple(variables)) for scope, variables in found.items()]
+    return [Scope(scope, like[scope], tuple(variables)) for scope, variables in variables_in.items()]
 
 
 def _sentence(text: str) -> str:
@@ -451,7 +462,7 @@ def readers_text(v: Variable) -> str:
         return OPTIMIZER
     if not v.readers:
         return "nothing"
-    forward = [one for one in v.readers if not one.backward]
+    forward = [reader for reader in v.readers if not reader.backward]
     backward = len(v.readers) - len(forward)
     when = [iterations_text(v.iterations)] if v.iterations else []
     when += [text.replace("`", "") for text in _within(forward)]

@@ -98,18 +98,18 @@ def _built(function: Callable[[], Any], target: Target) -> Material:
     if _builders() and not called.in_graph:  # it imported TensorFlow itself
         called = _called(function)
     if called.raised is None:
-        found = _read(called.value, called.built)
+        material = _read(called.value, called.built)
     else:
-        found = _outside(function) if called.in_graph else None
-        if found is None:
+        material = _outside(function) if called.in_graph else None
+        if material is None:
             raise raised("it", called.raised, target.file, _hint(called.raised)) from called.raised
-    if found is None:
+    if material is None:
         returned = "returned nothing" if called.value is None else f"returned {_article(_kind(called.value))}"
         raise InventoryError(
             f"it {returned}, and built nothing that has variables. If it makes a graph of its own, let it return that."
             f"{'' if called.value is None else f' {TAKEN}'}"
         )
-    return found
+    return material
 
 
 class _Called(NamedTuple):
@@ -153,9 +153,9 @@ def _hint(error: BaseException) -> str:
 
 def _read(value: Any, built: Any) -> Material | None:
     for reader in _readers():
-        found = reader.material(value, built)
-        if found is not None:
-            return found
+        material = reader.material(value, built)
+        if material is not None:
+            return material
     return None
 
 

@@ -81,12 +81,12 @@ def seed() -> None:
     """Begin the random numbers of Python, NumPy and the frameworks that are imported anew."""
     random.seed(SEED)
     np.random.seed(SEED)  # noqa: NPY002 (the user's code may draw from it)
-    for name, own in (("torch", "manual_seed"), ("keras", "utils.set_random_seed")):
-        found: Any = sys.modules.get(name)
-        for part in own.split("."):
-            found = getattr(found, part, None)
-        if found is not None:
-            found(SEED)
+    for name, path in (("torch", "manual_seed"), ("keras", "utils.set_random_seed")):
+        seeder: Any = sys.modules.get(name)
+        for part in path.split("."):
+            seeder = getattr(seeder, part, None)
+        if seeder is not None:
+            seeder(SEED)
 
 
 def _check_arguments(function: Callable[..., Any], name: str) -> None:

@@ -84,13 +84,13 @@ def parse_model(text: str, prefix: str) -> ModelFile:
 
 
 def _checkpoints_in(folder: Path) -> str:
-    found = sorted(path.with_suffix("") for path in folder.glob("*.index"))
-    return f" It holds a checkpoint: name it by its prefix, {found[-1]}." if found else ""
+    checkpoints = sorted(path.with_suffix("") for path in folder.glob("*.index"))
+    return f" It holds a checkpoint: name it by its prefix, {checkpoints[-1]}." if checkpoints else ""
 
 
 def _similar(path: Path) -> str:
     try:
-        names = sorted(one.name.removesuffix(".index") for one in path.parent.iterdir())
+        names = sorted(path_beside.name.removesuffix(".index") for path_beside in path.parent.iterdir())
     except OSError:
         return ""
     close = difflib.get_close_matches(path.name, names, n=1)
@@ -104,7 +104,7 @@ def _told_apart(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]
     names = longer[0]
     for others in longer[1:]:
         count = Counter(names)
-        names = [other if count[name] > 1 else name for name, other in zip(names, others, strict=True)]
+        names = [longer_name if count[name] > 1 else name for name, longer_name in zip(names, others, strict=True)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise LockstepError(f"--model {twice[0]} is given twice.")

@@ -74,8 +74,8 @@ class Trace:
 
     def replaced(self, **changes: Any) -> Trace:
         """Give the trace with other arrays, or another ``seconds``."""
-        own = {"parameters": self.parameters, "device": self.device, "seconds": self.seconds}
-        return Trace(**{**own, **self.arrays, **changes})
+        facts = {"parameters": self.parameters, "device": self.device, "seconds": self.seconds}
+        return Trace(**{**facts, **self.arrays, **changes})
 
 
 class Stopwatch:
@@ -157,9 +157,9 @@ def load_trace(path: Path) -> tuple[Trace, Recorded]:
     """
     arrays, metadata = load_safetensors(path)
     if metadata.get("lockstep") != _FORMAT:
-        found = metadata.get("lockstep", "none")
+        format_found = metadata.get("lockstep", "none")
         raise TraceError(
-            f"{path}: not a trace of format {_FORMAT} (found: {found}). Write one with: lockstep record CASE"
+            f"{path}: not a trace of format {_FORMAT} (found: {format_found}). Write one with: lockstep record CASE"
         )
     try:
         recorded = msgspec.json.decode(metadata.get("recorded", ""), type=Recorded)

@@ -122,10 +122,10 @@ def _place(error: BaseException, file: Path | None) -> str:
 
 def _traceback(error: BaseException) -> str:
     """Give an exception's traceback from where our own frames end."""
-    own: TracebackType | None = error.__traceback__
-    while own is not None and _is_ours(own.tb_frame.f_code.co_filename):
-        own = own.tb_next
-    return "".join(traceback.format_exception(type(error), error, own))[-TAIL:]
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))[-TAIL:]
 
 
 def _is_ours(filename: str) -> bool:
@@ -156,9 +156,9 @@ def parse_target(text: str) -> Target:
 
 def cut_stack(printed: str, file: Path) -> tuple[str, str]:
     """Cut our own frames from the stack that a dying process printed; say where in the user's file it was."""
-    found = re.search(rf'File "{re.escape(str(file))}", line (\d+) in (\S+)', printed)
-    place = f", in {file.name}, line {found[1]}, in {found[2]}" if found else ""
-    ours = printed.find(f'  File "{_HARNESS}{os.sep}', found.start()) if found else -1
+    user_line = re.search(rf'File "{re.escape(str(file))}", line (\d+) in (\S+)', printed)
+    place = f", in {file.name}, line {user_line[1]}, in {user_line[2]}" if user_line else ""
+    ours = printed.find(f'  File "{_HARNESS}{os.sep}', user_line.start()) if user_line else -1
     return (printed[:ours] if ours >= 0 else printed), place
 
 

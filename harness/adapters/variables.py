@@ -59,7 +59,7 @@ def _near(material: Material, target: Target) -> Material:
     """Name places by their files as seen from the target's folder: shorter, and the same wherever that is."""
     folder = f"{target.file.parent}{os.sep}"
 
-    def near(one: Made) -> Made:
-        return replace(one, place=one.place and one.place.removeprefix(folder))
+    def near(variable: Made) -> Made:
+        return replace(variable, place=variable.place and variable.place.removeprefix(folder))
 
     return replace(material, made=tuple(map(near, material.made)))

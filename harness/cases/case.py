@@ -217,8 +217,8 @@ class Run(Table, frozen=True, kw_only=True):
 
     def values(self, key: ValuesKey) -> Values:
         """Give a key's values in their long form."""
-        given: str | Values = getattr(self, key) or "probe"
-        return given if isinstance(given, Values) else Values(kind=given)  # type: ignore[arg-type]
+        written: str | Values = getattr(self, key) or "probe"
+        return written if isinstance(written, Values) else Values(kind=written)  # type: ignore[arg-type]
 
 
 ValuesKey = Literal["weights", "inputs", "initial_state", "cotangents"]
@@ -256,8 +256,8 @@ class Expect(Table, frozen=True, kw_only=True):
 
     def tensors(self) -> dict[str, GoldenNumbers]:
         """Give the golden values by tensor."""
-        given = {name: getattr(self, name) for name in ("h", "c", "h_n", "c_n")}
-        return {name: golden for name, golden in given.items() if golden is not None}
+        golden_values = {name: getattr(self, name) for name in ("h", "c", "h_n", "c_n")}
+        return {name: golden for name, golden in golden_values.items() if golden is not None}
 
 
 class Tolerance(Table, frozen=True, kw_only=True):
@@ -380,9 +380,9 @@ def _check_golden_shape(name: str, golden: GoldenNumbers, shape: tuple[int, ...]
     if not isinstance(golden, tuple):
         return
     if not shape or len(golden) != shape[0]:
-        found = len(golden)
+        count = len(golden)
         raise ValueError(
-            f"expect.{name} has a list of {found} where its axis has {shape[0] if shape else 'no further'} entries"
+            f"expect.{name} has a list of {count} where its axis has {shape[0] if shape else 'no further'} entries"
         )
     for part in golden:
         _check_golden_shape(name, part, shape[1:])

@@ -113,9 +113,9 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
     missing = re.fullmatch(r"Object missing required field `(.*)`", what)
     if missing:
         message = f"the key {missing[1]} is missing"
-    found = _found(data, keys)
-    if found is not None and not isinstance(found, dict):
-        message += f"; found {reprlib.repr(found)}"
+    value = _found(data, keys)
+    if value is not None and not isinstance(value, dict):
+        message += f"; found {reprlib.repr(value)}"
         kinds = get_args(ValueKind)
         if key in VALUES:
             message += f'. Choose one of: {", ".join(kinds)}, or a table such as {{ file = "values.npz" }}'

@@ -95,8 +95,8 @@ class DecoderProblem:
 
     def arrays(self) -> Arrays:
         """Give the arrays by name; what the case does not have is left out."""
-        rest = {name: getattr(self, name) for name in ("enc", "x", "y0", "h0", "c0", "lengths", "dy", "dlogit")}
-        return {**self.weights.arrays(), **{name: array for name, array in rest.items() if array is not None}}
+        inputs = {name: getattr(self, name) for name in ("enc", "x", "y0", "h0", "c0", "lengths", "dy", "dlogit")}
+        return {**self.weights.arrays(), **{name: array for name, array in inputs.items() if array is not None}}
 
     @cached_property
     def digest(self) -> str:

@@ -47,17 +47,17 @@ def find_cases(arguments: Iterable[str] = ()) -> list[FoundCase]:
     known = shipped()
     arguments = list(dict.fromkeys(arguments))
     named = [pair for argument in arguments for pair in _files(argument, known)] if arguments else list(known.items())
-    found: dict[str, FoundCase] = {}
+    by_name: dict[str, FoundCase] = {}
     for argument, path in named:
         case = load_case(path)
-        before = found.get(case.name)
+        before = by_name.get(case.name)
         if before is not None and before.path.resolve() != path.resolve():
             raise CaseError(
                 f'two cases are called "{case.name}": {before.path} and {path}. '
                 'Rename one of the files, or give it a key name = "..." of its own.'
             )
-        found.setdefault(case.name, FoundCase(case, argument, path))
-    return list(found.values())
+        by_name.setdefault(case.name, FoundCase(case, argument, path))
+    return list(by_name.values())
 
 
 def _files(argument: str, known: dict[str, Path]) -> list[tuple[str, Path]]:

@@ -79,14 +79,16 @@ class Problem:
             raise CaseError(f"case {case.name} is an attention decoder, and a network of LSTMs is asked for.")
         T, B, I, H = case.shape
         run, lstm = case.run, case.lstm
-        own = lanes(lstm)
+        all_lanes = lanes(lstm)
         shapes = {
-            name_of(name, lane, lstm): shape for lane in own for name, shape in weight_shapes(lstm, lane.layer).items()
+            name_of(name, lane, lstm): shape
+            for lane in all_lanes
+            for name, shape in weight_shapes(lstm, lane.layer).items()
         }
         # Drawn together, so that no two weights are alike.
         bound = 2 / float(np.sqrt(float(I + lstm.output_size)))
         drawn = values_of(case, "weights", shapes, bound, 1 / float(np.sqrt(float(H))))
-        for lane in own:
+        for lane in all_lanes:
             name = name_of("b", lane, lstm)
             kind = run.values("weights").kind
             if kind is not None:
@@ -105,7 +107,7 @@ class Problem:
         arrays = {name: quantised(name, array, case) for name, array in arrays.items()}
         weights = [
             Weights(**{name: drawn[name_of(name, lane, lstm)] for name in weight_shapes(lstm, lane.layer)})
-            for lane in own
+            for lane in all_lanes
         ]
         count = len(lstm.directions)
         stack = tuple(tuple(weights[k : k + count]) for k in range(0, len(weights), count))
@@ -129,7 +131,7 @@ class Problem:
 
     def lanes(self) -> Iterator[tuple[Lane, Weights]]:
         """Go through the lanes, layer by layer, forward before reverse."""
-        yield from zip(lanes(self.case.lstm), (one for layer in self.weights for one in layer), strict=True)
+        yield from zip(lanes(self.case.lstm), (weights for layer in self.weights for weights in layer), strict=True)
 
     def states(self, name: str) -> Array:
         """Give ``h0``, ``c0`` or ``dc`` with an axis of lanes before the batch, of one lane too."""
@@ -143,8 +145,8 @@ class Problem:
             for lane, weights in self.lanes()
             for name, array in weights.arrays().items()
         }
-        rest = {name: getattr(self, name) for name in ("x", "h0", "c0", "lengths", "dh", "dc")}
-        return {**named, **{name: array for name, array in rest.items() if array is not None}}
+        inputs = {name: getattr(self, name) for name in ("x", "h0", "c0", "lengths", "dh", "dc")}
+        return {**named, **{name: array for name, array in inputs.items() if array is not None}}
 
     @cached_property
     def digest(self) -> str:
@@ -227,18 +229,18 @@ def _drawn(
 
 
 def _from_file(case: Case, key: str, path: Path, shapes: dict[str, tuple[int, ...]]) -> Arrays:
-    found = load_arrays(path)
+    arrays = load_arrays(path)
     where = f"case {case.name}, [run] {key}: {path}"
-    missing = [name for name in shapes if name not in found]
+    missing = [name for name in shapes if name not in arrays]
     if missing:
         raise CaseError(
-            f"{where} lacks {', '.join(missing)}. It holds: {', '.join(sorted(found)) or 'nothing'}; "
+            f"{where} lacks {', '.join(missing)}. It holds: {', '.join(sorted(arrays)) or 'nothing'}; "
             f"needed: {', '.join(shapes)}."
         )
     for name, shape in shapes.items():
-        array = found[name]
+        array = arrays[name]
         if array.shape != shape:
             raise CaseError(f"{where}: {name} has shape {array.shape}, and the case needs {shape}.")
         if array.dtype != dtype_of(case.run.dtype):
             raise CaseError(f"{where}: {name} is {array.dtype}, and the case computes in {case.run.dtype}.")
-    return {name: found[name] for name in shapes}
+    return {name: arrays[name] for name in shapes}

@@ -115,8 +115,8 @@ def draw_decoder(
     lstm = {name: value for name, value in settings.items() if name in LSTM.__struct_fields__}
     run = {name: value for name, value in settings.items() if name in Run.__struct_fields__}
     cell = LSTM(input_size=A, hidden_size=H, **lstm)
-    own = Run(**{"gradients": bool(has.get("gradients")), **run})
-    return Case(lstm=cell, attention_decoder=decoder, run=own, name="random")
+    run_table = Run(**{"gradients": bool(has.get("gradients")), **run})
+    return Case(lstm=cell, attention_decoder=decoder, run=run_table, name="random")
 
 
 def other_problem(rng: np.random.Generator, case: Case) -> Case:
@@ -124,14 +124,14 @@ def other_problem(rng: np.random.Generator, case: Case) -> Case:
 
     What compiles it stays: layers, sizes, dtype, activations, the forget bias, and whether there are lengths.
     """
-    own = {
+    changes = {
         name: _ALWAYS[name][int(rng.integers(len(_ALWAYS[name])))] for name in ("weights", "inputs", "initial_state")
     }
     if case.run.lengths is not None:
         decoder = case.attention_decoder
         shortest, longest = (0, case.run.timesteps) if decoder is None else (1, decoder.source_timesteps)
-        own["lengths"] = tuple(int(n) for n in rng.integers(shortest, longest + 1, case.run.batch))
-    return replace(case, run=replace(case.run, seed=int(rng.integers(MOST_SEED)), **own))
+        changes["lengths"] = tuple(int(n) for n in rng.integers(shortest, longest + 1, case.run.batch))
+    return replace(case, run=replace(case.run, seed=int(rng.integers(MOST_SEED)), **changes))
 
 
 def random_decoder(rng: np.random.Generator, **fixed: Any) -> Case:

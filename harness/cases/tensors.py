@@ -78,8 +78,8 @@ def kind_of(name: str) -> str:
     """Give the kind of a tensor by its name."""
     if name in KINDS:
         return name
-    found = _NAME.fullmatch(name)
-    return found["kind"] if found else name
+    match = _NAME.fullmatch(name)
+    return match["kind"] if match else name
 
 
 def weight_shapes(lstm: LSTM, layer: int) -> dict[str, tuple[int, ...]]:
@@ -99,23 +99,23 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
         return _of_decoder(case, case.attention_decoder)
     T, B, I, H = case.shape
     lstm, P = case.lstm, case.lstm.output_size
-    found = []
+    names = []
     for lane in lanes(lstm):
-        found += [(kind, lane, (T, B, P if kind == "h" else H)) for kind in PER_TIMESTEP]
-        found += [("c_n", lane, (B, H)), ("h_n", lane, (B, P))]
+        names += [(kind, lane, (T, B, P if kind == "h" else H)) for kind in PER_TIMESTEP]
+        names += [("c_n", lane, (B, H)), ("h_n", lane, (B, P))]
     if case.run.gradients:
         for lane in sorted(lanes(lstm), key=lambda lane: -lane.layer):
             shapes = weight_shapes(lstm, lane.layer)
             wanted = {name: shape for name, shape in shapes.items() if name != "b" or lstm.bias}
             if has_weight_steps(case):
-                found += [
+                names += [
                     (f"d{name}_t", lane, (T, *wanted[name])) for name in ("p", "P", "W", "R", "b") if name in wanted
                 ]
             if lane == lanes(lstm)[0]:
-                found.append(("dx", lane, (T, B, I)))
-            found += [("dh0", lane, (B, P)), ("dc0", lane, (B, H))]
-            found += [(f"d{name}", lane, wanted[name]) for name in ("p", "P", "W", "R", "b") if name in wanted]
-    tensors = (Tensor(name_of(kind, lane, lstm), kind, lane, shape) for kind, lane, shape in found)
+                names.append(("dx", lane, (T, B, I)))
+            names += [("dh0", lane, (B, P)), ("dc0", lane, (B, H))]
+            names += [(f"d{name}", lane, wanted[name]) for name in ("p", "P", "W", "R", "b") if name in wanted]
+    tensors = (Tensor(name_of(kind, lane, lstm), kind, lane, shape) for kind, lane, shape in names)
     return {tensor.name: tensor for tensor in tensors}
 
 
@@ -141,24 +141,26 @@ def _of_decoder(case: Case, decoder: AttentionDecoder) -> dict[str, Tensor]:
     """Give every tensor of an attention decoder."""
     T, B, A, H = case.shape
     S, E, O = decoder.source_timesteps, decoder.width(case.lstm), decoder.output_size
-    below, own = Lane(0, reverse=False), Lane(0 if decoder.encoder is None else 1, reverse=False)
+    below, cell = Lane(0, reverse=False), Lane(0 if decoder.encoder is None else 1, reverse=False)
     widths = {"c": H, "h": H, "scores": S, "attention": S, "context": E, "y": A, "logit": O}
-    found: list[tuple[str, Lane, tuple[int, ...]]] = [("enc", below, (S, B, E))] if decoder.encoder is not None else []
-    found += [(kind, own, (T, B, width)) for kind, width in widths.items()]
+    tensors: list[tuple[str, Lane, tuple[int, ...]]] = (
+        [("enc", below, (S, B, E))] if decoder.encoder is not None else []
+    )
+    tensors += [(kind, cell, (T, B, width)) for kind, width in widths.items()]
     if case.run.gradients:
         without = {name for name, lstm in (("b", case.lstm), ("b_encoder", decoder.encoder)) if lstm and not lstm.bias}
         shapes = {name: shape for name, shape in decoder_weight_shapes(case).items() if name not in without}
         sums = [name for name in (*PROJECTIONS, "W", "R", "b") if name in shapes]
         if has_weight_steps(case):
-            found += [(f"d{name}_t", own, (T, *shapes[name])) for name in sums]
-        found += [("dy0", own, (B, A)), ("dh0", own, (B, H)), ("dc0", own, (B, H))]
-        found += [(f"d{name}", own, shapes[name]) for name in sums]
+            tensors += [(f"d{name}_t", cell, (T, *shapes[name])) for name in sums]
+        tensors += [("dy0", cell, (B, A)), ("dh0", cell, (B, H)), ("dc0", cell, (B, H))]
+        tensors += [(f"d{name}", cell, shapes[name]) for name in sums]
         if decoder.encoder is None:
-            found.append(("denc", own, (S, B, E)))
+            tensors.append(("denc", cell, (S, B, E)))
         else:
-            found.append(("dx", below, (S, B, decoder.encoder.input_size)))
-            found += [(f"d{name}", below, shapes[name]) for name in shapes if name.endswith("_encoder")]
-    return {kind: Tensor(kind, kind, lane, shape) for kind, lane, shape in found}
+            tensors.append(("dx", below, (S, B, decoder.encoder.input_size)))
+            tensors += [(f"d{name}", below, shapes[name]) for name in shapes if name.endswith("_encoder")]
+    return {kind: Tensor(kind, kind, lane, shape) for kind, lane, shape in tensors}
 
 
 def has_weight_steps(case: Case) -> bool:
@@ -166,8 +168,8 @@ def has_weight_steps(case: Case) -> bool:
     if case.attention_decoder is not None:
         count = sum(_size(shape) for shape in decoder_weight_shapes(case).values())
     else:
-        own = lanes(case.lstm)
-        count = sum(_size(shape) for lane in own for shape in weight_shapes(case.lstm, lane.layer).values())
+        all_lanes = lanes(case.lstm)
+        count = sum(_size(shape) for lane in all_lanes for shape in weight_shapes(case.lstm, lane.layer).values())
     return case.run.timesteps * count <= MOST_WEIGHT_STEPS
 
 
@@ -187,16 +189,16 @@ def split(arrays: Arrays, case: Case) -> Arrays:
     if case.lstm.single:
         return {name: arrays[name] for name in tensors_of(case) if name in arrays}
     parts: Arrays = {}
-    natural, own, count = natural_shapes(case), lanes(case.lstm), len(case.lstm.directions)
+    natural, all_lanes, count = natural_shapes(case), lanes(case.lstm), len(case.lstm.directions)
     for name, array in arrays.items():
         if name not in natural:
             parts[name] = array
         elif name in PER_TIMESTEP:
             width = array.shape[-1] // count
-            for k, lane in enumerate(own[-count:]):
+            for k, lane in enumerate(all_lanes[-count:]):
                 parts[name + lane.suffix] = array[..., k * width : (k + 1) * width]
         else:
-            for k, lane in enumerate(own):
+            for k, lane in enumerate(all_lanes):
                 parts[name + lane.suffix] = array[k]
     return {name: parts[name] for name in tensors_of(case) if name in parts}
 

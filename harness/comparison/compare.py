@@ -78,17 +78,17 @@ def compare_steps(trace: Trace, problem: AnyProblem, limit: Limit) -> Local | No
             continue
         inputs = np.concatenate([tensors[name] for name in below], axis=-1) if below else None
         # In the lane's own order of time, in which one step follows the other.
-        own = {
+        names_of_lane = {
             kind: turned(tensors[name], problem.lengths) if lane.reverse else tensors[name]
             for kind, name in names.items()
         }
-        found: dict[str, list[Array]] = {"c": [], "h": []}
+        by_kind: dict[str, list[Array]] = {"c": [], "h": []}
         for steps in _blocks(case.run.timesteps, case.run.batch * lstm.hidden_size):
-            one_step = expect_steps(problem, lane, own, inputs, steps)
-            for kind, parts in found.items():
-                parts.append(_by_sequence(own[kind][steps], one_step[kind], limit, apart=lane.reverse))
+            one_step = expect_steps(problem, lane, names_of_lane, inputs, steps)
+            for kind, parts in by_kind.items():
+                parts.append(_by_sequence(names_of_lane[kind][steps], one_step[kind], limit, apart=lane.reverse))
         for kind, name in names.items():
-            by_sequence = np.concatenate(found[kind])  # (T, B), or (T, 1) where time is the same for all
+            by_sequence = np.concatenate(by_kind[kind])  # (T, B), or (T, 1) where time is the same for all
             if lane.reverse:
                 by_sequence = turned(by_sequence, problem.lengths)
             sigma[name] = by_sequence.max(axis=1).tolist()
@@ -104,7 +104,9 @@ def _compare_decoder_steps(trace: Trace, problem: DecoderProblem, limit: Limit) 
         return None
     expected = expect_decoder_steps(problem, tensors)
     sigma = {
-        name: measure(tensors[name], one, limit)["sigma"].tolist() for name, one in expected.items() if name in tensors
+        name: measure(tensors[name], tensor, limit)["sigma"].tolist()
+        for name, tensor in expected.items()
+        if name in tensors
     }
     return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA))
 
@@ -201,7 +203,7 @@ class _Buffers(NamedTuple):
 
 
 def _measure_block(
-    observed: Array, expected: ExpectedTensor, limit: Limit, buffers: _Buffers, found: _Found, block: slice
+    observed: Array, expected: ExpectedTensor, limit: Limit, buffers: _Buffers, measured: _Found, block: slice
 ) -> None:
     actual, value = observed[block], expected.value[block]
     distance, ratio, bits, every = (buffer[: len(actual)] for buffer in buffers)
@@ -219,23 +221,23 @@ def _measure_block(
         place = ratio.argmax(axis=1)
         largest = ratio[every, place]
         actual, value = np.where(measurable, actual, 0), np.where(measurable, value, 0)
-    found.place[block], found.sigma[block] = place, largest
-    found.abs[block] = distance.max(axis=1)
-    found.ulp[block] = ulp_largest(actual, value, bits)
+    measured.place[block], measured.sigma[block] = place, largest
+    measured.abs[block] = distance.max(axis=1)
+    measured.ulp[block] = ulp_largest(actual, value, bits)
     if limit.sigma is not None and not peak <= limit.sigma:
-        found.beyond[block] = np.count_nonzero(ratio > limit.sigma, axis=1)
-    if found.excess is not None:
+        measured.beyond[block] = np.count_nonzero(ratio > limit.sigma, axis=1)
+    if measured.excess is not None:
         excess = _excess(distance, value, limit)
-        found.excess[block] = excess.max(axis=1)
-        found.beyond[block] = np.count_nonzero(excess > 1, axis=1)
+        measured.excess[block] = excess.max(axis=1)
+        measured.beyond[block] = np.count_nonzero(excess > 1, axis=1)
     # ``ratio`` has served: from here on it holds relative differences.
     np.abs(value, out=ratio)
     ratio += np.finfo(ratio.dtype).smallest_normal  # so that nothing is divided by 0
     np.divide(distance, ratio, out=ratio)
-    found.rel[block] = ratio.max(axis=1)
+    measured.rel[block] = ratio.max(axis=1)
     if unequal is not None:
         rows = unequal.any(axis=1)
-        found.rel[block][rows] = found.ulp[block][rows] = np.inf
+        measured.rel[block][rows] = measured.ulp[block][rows] = np.inf
 
 
 def _settle_nonfinite(actual: Array, value: Array, noise: Array, distance: Array, ratio: Array) -> tuple[Array, Array]:

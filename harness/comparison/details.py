@@ -54,8 +54,8 @@ def details_of(
 def detail_of(name: str, actual: Array, expected: ExpectedTensor, result: TensorResult) -> Detail:
     """Give the details of one tensor, ``actual`` of shape (T, ...)."""
     shape = actual.shape[1:]
-    told = [one.at for one in (result.worst, result.first_divergence) if one is not None]
-    places = list(dict.fromkeys([*spread_places(shape), *(tuple(at[1:]) for at in told)]))
+    told_places = [difference.at for difference in (result.worst, result.first_divergence) if difference is not None]
+    places = list(dict.fromkeys([*spread_places(shape), *(tuple(at[1:]) for at in told_places)]))
     error = np.stack([_error(actual[:, *at], expected.at((slice(None), *at))) for at in places])
     first = result.first_divergence
     t = _kept(error, [] if first is None else [first.timestep])
@@ -79,10 +79,10 @@ def with_counterfactual(detail: Detail, computed: ExpectedTensor, expected: Expe
     ours, others = [expected.at(row) for row in rows], [computed.at(row) for row in rows]
     with np.errstate(all="ignore"):
         distance = np.stack([
-            (other.value.astype(np.float64) - our.value) + (other.rest.astype(np.float64) - our.rest)
-            for our, other in zip(ours, others, strict=True)
+            (their.value.astype(np.float64) - our.value) + (their.rest.astype(np.float64) - our.rest)
+            for our, their in zip(ours, others, strict=True)
         ])  # fmt: skip
-        same = np.stack([our.value == other.value for our, other in zip(ours, others, strict=True)])
+        same = np.stack([our.value == their.value for our, their in zip(ours, others, strict=True)])
         error = distance / unpacked(detail.noise, len(detail.at)).astype(np.float64)
     return replace(detail, counterfactual=packed(np.where(same & np.isnan(distance), 0, error)))
 
@@ -171,13 +171,13 @@ def _heat(kind: str, actual: Array, expected: ExpectedTensor) -> tuple[Array, Ar
     ends = np.append(rows[1:], timesteps)
     together = max(1, CHUNK // max(actual[: ends[0]].size, 1))
     for start in range(0, len(rows), together):
-        own = slice(start, min(start + together, len(rows)))
-        steps = slice(rows[own][0], ends[own][-1])
+        block = slice(start, min(start + together, len(rows)))
+        steps = slice(rows[block][0], ends[block][-1])
         size = np.abs(_error(actual[steps], expected.at(steps)))
         # (timesteps, units): of a weight's gradient units come first, else last.
         size = size.reshape(len(size), units, -1).max(axis=2) if kind in WEIGHT_STEPS else _over_sequences(size)
         size = np.maximum.reduceat(size, columns, axis=1)
-        heat[own] = code_of(np.maximum.reduceat(size, rows[own] - rows[own][0], axis=0))
+        heat[block] = code_of(np.maximum.reduceat(size, rows[block] - rows[block][0], axis=0))
     return rows, heat
 
 

@@ -249,11 +249,13 @@ def decode_results(data: bytes, source: str) -> Results:
         ResultsError: If it is no JSON, or not results of this format.
     """
     try:
-        found = msgspec.json.decode(data)
-        if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
-            raise ResultsError(f"{source}: results of format {found['format']!r}; this version reads format {FORMAT}.")
+        data_found = msgspec.json.decode(data)
+        if isinstance(data_found, dict) and data_found.get("format", FORMAT) != FORMAT:
+            raise ResultsError(
+                f"{source}: results of format {data_found['format']!r}; this version reads format {FORMAT}."
+            )
         # Not strict: "Infinity" is a float here.
-        return msgspec.convert(found, Results, strict=False)
+        return msgspec.convert(data_found, Results, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResultsError(f"{source}: not results that lockstep wrote: {error}.") from error
 

@@ -82,20 +82,20 @@ def network_adequacy(cases: Sequence[Case], limit: float = LIMIT_SIGMA) -> Adequ
     decoders = any(case.model == "attention_decoder" for case in cases)
     known: list[Any] = list(decoder_faults() if decoders else variations())
     rows = {
-        one.name: [_apart(one.of(problem), own) for problem, own in zip(problems, expected, strict=True)]
-        for one in known
+        fault.name: [_apart(fault.of(problem), right) for problem, right in zip(problems, expected, strict=True)]
+        for fault in known
     }
     return Adequacy([case.name for case in cases], limit, rows)
 
 
-def _apart(found: Expected | None, expected: Expected) -> float:
+def _apart(deviating: Expected | None, expected: Expected) -> float:
     """Give the largest sigma between what a variation gives and what is expected."""
-    if found is None:
+    if deviating is None:
         return 0.0
-    if found.keys() != expected.keys():
+    if deviating.keys() != expected.keys():
         return np.inf
     return max(
-        _sigma(tensor, found[name].value.astype(np.longdouble) + found[name].rest, ...)
+        _sigma(tensor, deviating[name].value.astype(np.longdouble) + deviating[name].rest, ...)
         for name, tensor in expected.items()
     )  # fmt: skip
 

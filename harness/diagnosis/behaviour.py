@@ -21,52 +21,52 @@ _FAMILY = "behaviour"
 _ARGUMENTS = ("W", "R", "b", "x", "h0", "c0")
 
 
-def behaviour(problem: Problem, again: Sequence[Outcome], other: Problem, last: Outcome) -> Diagnosis | None:
+def behaviour(problem: Problem, again: Sequence[Outcome], before: Problem, last: Outcome) -> Diagnosis | None:
     """Explain why calls with the same arguments gave other numbers; None if they gave the same.
 
     Args:
         problem: What was asked three times: first, at once again, and when all others were through.
         again: The three replies.
-        other: The problem that was asked before the third time.
+        before: The problem that was asked before the third time.
         last: The reply to that.
     """
     tensors = [reply.trace.tensors() for reply in again if reply.trace is not None]
-    if len(tensors) < 3 or all(_same(tensors[0], one) for one in tensors[1:]):  # noqa: PLR2004
+    if len(tensors) < 3 or all(_same(tensors[0], tensors_again) for tensors_again in tensors[1:]):  # noqa: PLR2004
         return None
-    right = [Observation(problem, one).sigma(CANONICAL) <= LIMIT_SIGMA for one in tensors]
+    right = [Observation(problem, tensors_of_call).sigma(CANONICAL) <= LIMIT_SIGMA for tensors_of_call in tensors]
     if all(right):
         return None  # rounding differs from call to call, as with threads: no fault
     return (
         _kept_state(problem, tensors[0], tensors[1])
-        or (last.trace is not None and _kept_arguments(problem, tensors[2], other))
+        or (last.trace is not None and _kept_arguments(problem, tensors[2], before))
         or _dropout(problem, tensors[0])
         or not_repeatable()
     )
 
 
-def _same(one: Arrays, other: Arrays) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(one[n], other[n], equal_nan=True) for n in one)
+def _same(first: Arrays, second: Arrays) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[n], second[n], equal_nan=True) for n in first)
 
 
 def with_arguments(problem: Problem, **arrays: Array) -> Problem:
     """Give the problem with some arguments replaced."""
-    own = {name: getattr(problem, name) for name in _ARGUMENTS}
-    return Problem.plain(problem.case, **{**own, **arrays}, lengths=problem.lengths)
+    given_arguments = {name: getattr(problem, name) for name in _ARGUMENTS}
+    return Problem.plain(problem.case, **{**given_arguments, **arrays}, lengths=problem.lengths)
 
 
 def _kept_state(problem: Problem, first: Arrays, second: Arrays) -> Diagnosis | None:
     """Try whether the second call went on from where the first had ended."""
     final = {name: first[name][-1] for name in ("h", "c") if name in first}
-    for own in ("hc", "h", "c"):
-        if not set(own) <= final.keys():
+    for kept in ("hc", "h", "c"):
+        if not set(kept) <= final.keys():
             continue
         for how, words in (("instead of", "in the place of"), ("added to", "on top of")):
             replaced = {
-                f"{name}0": final[name] + (getattr(problem, f"{name}0") if how == "added to" else 0) for name in own
+                f"{name}0": final[name] + (getattr(problem, f"{name}0") if how == "added to" else 0) for name in kept
             }
             sigma = Observation(with_arguments(problem, **replaced), second).sigma(CANONICAL)
             if sigma <= LIMIT_SIGMA:
-                state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[own]
+                state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[kept]
                 return _found(
                     "state-kept-between-calls",
                     f"The final {state} of a call is kept, and the next call starts from it {words} the given one.",
@@ -78,11 +78,11 @@ def _kept_state(problem: Problem, first: Arrays, second: Arrays) -> Diagnosis | 
     return None
 
 
-def _kept_arguments(problem: Problem, third: Arrays, other: Problem) -> Diagnosis | None:
+def _kept_arguments(problem: Problem, third: Arrays, before: Problem) -> Diagnosis | None:
     """Try whether a call used arguments of the one before it, where shapes allow that."""
-    fitting = [name for name in _ARGUMENTS if getattr(problem, name).shape == getattr(other, name).shape]
+    fitting = [name for name in _ARGUMENTS if getattr(problem, name).shape == getattr(before, name).shape]
     for names in _subsets(fitting):
-        replaced = with_arguments(problem, **{name: getattr(other, name) for name in names})
+        replaced = with_arguments(problem, **{name: getattr(before, name) for name in names})
         sigma = Observation(replaced, third).sigma(CANONICAL)
         if sigma <= LIMIT_SIGMA:
             return kept(names, sigma, "the call before")
@@ -118,13 +118,13 @@ def not_repeatable() -> Diagnosis:
     )
 
 
-def dropped(seen: Sequence[Observation]) -> Diagnosis | None:
+def dropped(observations: Sequence[Observation]) -> Diagnosis | None:
     """Find dropout that repeats itself, as with a fixed seed: in each wrong observation, at one rate."""
-    wrong = [one for one in seen if not one.sigma(CANONICAL) <= LIMIT_SIGMA]
-    found = [_dropout(one.problem, one.tensors) for one in wrong]
-    if not found or any(one is None for one in found):
+    wrong = [observation for observation in observations if not observation.sigma(CANONICAL) <= LIMIT_SIGMA]
+    causes = [_dropout(observation.problem, observation.tensors) for observation in wrong]
+    if not causes or any(cause is None for cause in causes):
         return None
-    return found[-1]
+    return causes[-1]
 
 
 def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:

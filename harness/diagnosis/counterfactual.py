@@ -18,43 +18,43 @@ from lockstep.harness.faults.network_faults import variations
 from lockstep.harness.reference.expected import Expected
 
 
-def with_counterfactuals(runs: Sequence[RunResult], seen: Sequence[Observation]) -> list[RunResult]:
+def with_counterfactuals(runs: Sequence[RunResult], observations: Sequence[Observation]) -> list[RunResult]:
     """Give results with the curves of their first diagnoses, where they have details and a diagnosis that was proved.
 
     Args:
         runs: Of one implementation.
-        seen: What it returned.
+        observations: What it returned.
     """
-    by_case = {one.problem.case.name: one for one in seen}
+    by_case = {observation.problem.case.name: observation for observation in observations}
     return [_with_curves(run, by_case[run.case]) if run.details and run.case in by_case else run for run in runs]
 
 
-def _with_curves(run: RunResult, seen: Observation) -> RunResult:
+def _with_curves(run: RunResult, observation: Observation) -> RunResult:
     if run.status != "diverge" or not run.diagnosis:
         return run
     try:
-        computed = executed(run.diagnosis[0], seen)
+        computed = executed(run.diagnosis[0], observation)
     except (LockstepError, ArithmeticError, LookupError, TypeError, ValueError, MemoryError):
         return run  # a curve less: what was found stands without it
     if computed is None:
         return run
     details = {
-        name: with_counterfactual(one, computed[name], seen.expected[name]) if name in computed else one
-        for name, one in run.details.items()
+        name: with_counterfactual(detail, computed[name], observation.expected[name]) if name in computed else detail
+        for name, detail in run.details.items()
     }
     return replace(run, details=details)
 
 
-def executed(diagnosis: Diagnosis, seen: Observation) -> Expected | None:
+def executed(diagnosis: Diagnosis, observation: Observation) -> Expected | None:
     """Carry a diagnosis out on the problem that was observed; None where it names nothing that could be."""
-    problem = seen.problem
+    problem = observation.problem
     if isinstance(problem, DecoderProblem):
-        faults = (one for one in decoder_faults() if one.name == diagnosis.fault)
-        return next((one.of(problem) for one in faults), None)
+        faults = (fault for fault in decoder_faults() if fault.name == diagnosis.fault)
+        return next((fault.of(problem) for fault in faults), None)
     if not diagnosis.proof:
-        named = (one for one in variations() if one.name == diagnosis.fault)
-        return next((one.of(problem) for one in named), None)
-    part = seen.plain_part
+        named = (variation for variation in variations() if variation.name == diagnosis.fault)
+        return next((variation.of(problem) for variation in named), None)
+    part = observation.plain_part
     elsewhere = problem.case.name not in diagnosis.proof.get(ONLY_IN, [problem.case.name])
     if part is None or elsewhere or MEASURED_MAP in diagnosis.proof:
         return None

@@ -60,16 +60,16 @@ def diagnose(
         if not search.wrong:
             return []
         candidates = search.explain(pairs=pairs)
-        found = [explanation for explanation in candidates if confirmed(explanation, observations, limit)]
-        if found:
-            return told(found, [one.problem for one in observations], others)
+        explanations = [explanation for explanation in candidates if confirmed(explanation, observations, limit)]
+        if explanations:
+            return told(explanations, [observation.problem for observation in observations], others)
         against = _against(candidates, observations, looked_at, limit)
         if against is None:
             break
         looked_at = [*looked_at, against]
-    found = _in_some_cases(observations, others, limit, two_biases=two_biases)
-    if found:
-        return found
+    explanations = _in_some_cases(observations, others, limit, two_biases=two_biases)
+    if explanations:
+        return explanations
     nothing = unexplained(looked_at, runs)
     return [replace(nothing, facts=[*nothing.facts, *_partly(observations, limit, two_biases=two_biases)])]
 
@@ -89,33 +89,39 @@ def diagnose_runs(
         The explanations by case, for each that diverges. What plain layers do going forward is held against the
         faults of the catalogue, everything else against ``harness.faults.network_faults``.
     """
-    parts = {one.problem.case.name: one.plain_part for one in observations}
+    parts = {observation.problem.case.name: observation.plain_part for observation in observations}
     plain = [part for part in parts.values() if part is not None]
     of_plain = diagnose(plain, [run for run in runs if parts.get(run.case) is not None], pairs=pairs, limit=limit)
     wrong = {part.problem.case.name for part in plain if not part.sigma(CANONICAL) <= limit}
-    rest = [one for one in observations if one.problem.case.name not in wrong and not one.problem.case.plain]
-    found = explain(rest, limit)
-    if not found and any(run.status == "diverge" and run.case not in wrong for run in runs):
-        own = [run for run in runs if run.case not in wrong]
-        nothing = unexplained(rest or list(observations), own)
+    others = [
+        observation
+        for observation in observations
+        if observation.problem.case.name not in wrong and not observation.problem.case.plain
+    ]
+    causes = explain(others, limit)
+    if not causes and any(run.status == "diverge" and run.case not in wrong for run in runs):
+        other_runs = [run for run in runs if run.case not in wrong]
+        nothing = unexplained(others or list(observations), other_runs)
         if of_plain and of_plain[0].sigma is not None:
             fact = f"plain forward layers are explained: {of_plain[0].message} [{of_plain[0].fault}]"
             nothing = replace(nothing, facts=[*nothing.facts, fact])
-        found = [nothing]
+        causes = [nothing]
     diverging = [run.case for run in runs if run.status == "diverge"]
-    return {case: of_plain if case in wrong else found for case in diverging}
+    return {case: of_plain if case in wrong else causes for case in diverging}
 
 
 def _partly(observations: Sequence[Observation], limit: float, *, two_biases: bool) -> list[str]:
     """Say which fault explains every case without lengths, where there are others that it does not explain."""
-    plain = [one for one in observations if one.problem.lengths is None]
-    if len(plain) == len(observations) or all(one.sigma(CANONICAL) <= limit for one in plain):
+    plain = [observation for observation in observations if observation.problem.lengths is None]
+    if len(plain) == len(observations) or all(observation.sigma(CANONICAL) <= limit for observation in plain):
         return []
     candidates = Search(chosen(plain, limit), limit, two_biases=two_biases).explain(pairs=False)
-    for one in candidates:
-        if confirmed(one, plain, limit):
-            rest = ", ".join(o.problem.case.name for o in observations if not o.sigma(one.execution) <= limit)
-            return [f"explains all but {rest}: {one.message} [{one.name}]"]
+    for explanation in candidates:
+        if confirmed(explanation, plain, limit):
+            unexplained_cases = ", ".join(
+                o.problem.case.name for o in observations if not o.sigma(explanation.execution) <= limit
+            )
+            return [f"explains all but {unexplained_cases}: {explanation.message} [{explanation.name}]"]
     return []
 
 
@@ -123,19 +129,19 @@ def _in_some_cases(
     observations: Sequence[Observation], others: Sequence[Problem], limit: float, *, two_biases: bool
 ) -> list[Diagnosis]:
     """Explain the cases that diverge alone: a fault that needs a size, lengths, or a batch to show."""
-    wrong = [one for one in observations if not one.sigma(CANONICAL) <= limit]
+    wrong = [observation for observation in observations if not observation.sigma(CANONICAL) <= limit]
     if len(wrong) == len(observations):
         return []
     candidates = Search(chosen(wrong, limit), limit, two_biases=two_biases).explain(pairs=False)
-    found = [explanation for explanation in candidates if confirmed(explanation, wrong, limit)]
-    if not found:
+    explanations = [explanation for explanation in candidates if confirmed(explanation, wrong, limit)]
+    if not explanations:
         return []
-    right = [one.problem.case.name for one in observations if one not in wrong]
-    names = [one.problem.case.name for one in wrong]
+    right = [observation.problem.case.name for observation in observations if observation not in wrong]
+    names = [observation.problem.case.name for observation in wrong]
     where = f" In {', '.join(names)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
     return [
-        replace(one, message=one.message + where, proof={**one.proof, ONLY_IN: names})
-        for one in told(found, [one.problem for one in wrong], others)
+        replace(cause, message=cause.message + where, proof={**cause.proof, ONLY_IN: names})
+        for cause in told(explanations, [observation.problem for observation in wrong], others)
     ]
 
 
@@ -148,8 +154,12 @@ def several(
 ) -> list[Diagnosis]:
     """Look for several faults at once where no single one explains what was returned; empty if there are none."""
     search = Search(chosen(observations, limit), limit, two_biases=two_biases)
-    found = [one for one in search.explain_several(SEVERAL_SECONDS) if confirmed(one, observations, limit)]
-    return told(found, [one.problem for one in observations], others) if found else []
+    explanations = [
+        explanation
+        for explanation in search.explain_several(SEVERAL_SECONDS)
+        if confirmed(explanation, observations, limit)
+    ]
+    return told(explanations, [observation.problem for observation in observations], others) if explanations else []
 
 
 def _against(
@@ -157,55 +167,62 @@ def _against(
 ) -> Observation | None:
     """Give an observation that speaks against what was found without it."""
     for candidate in candidates[:1]:
-        for one in observations:
-            if one not in known and not one.sigma(candidate.execution) <= limit:
-                return one
+        for observation in observations:
+            if observation not in known and not observation.sigma(candidate.execution) <= limit:
+                return observation
     return None
 
 
 def chosen(observations: Sequence[Observation], limit: float) -> list[Observation]:
     """Choose the observations that tell most: small ones, wrong and right."""
-    by_size = sorted(observations, key=lambda one: (_large(one), one.problem.x.size + one.problem.W.size))
-    wrong = [one for one in by_size if not one.sigma(CANONICAL) <= limit]
-    right = [one for one in by_size if one not in wrong]
-    small = [one for one in wrong if not _large(one)] or wrong[:1]
+    by_size = sorted(
+        observations,
+        key=lambda observation: (_large(observation), observation.problem.x.size + observation.problem.W.size),
+    )
+    wrong = [observation for observation in by_size if not observation.sigma(CANONICAL) <= limit]
+    right = [observation for observation in by_size if observation not in wrong]
+    small = [observation for observation in wrong if not _large(observation)] or wrong[:1]
     kinds: dict[tuple[bool, bool, bool], list[Observation]] = {}
-    for one in small:
-        T, B, _ = one.problem.x.shape
-        kinds.setdefault((one.problem.lengths is not None, B > 1, T > 1), []).append(one)
+    for observation in small:
+        T, B, _ = observation.problem.x.shape
+        kinds.setdefault((observation.problem.lengths is not None, B > 1, T > 1), []).append(observation)
     # One of each kind, then the smallest of what is left.
-    first = [own[0] for own in kinds.values()]
-    rest = [one for one in small if one not in first]
-    return [*first, *rest[: max(MOST_WRONG - len(first), 0)], *[one for one in right if not _large(one)][:MOST_RIGHT]]
+    first = [of_kind[0] for of_kind in kinds.values()]
+    others = [observation for observation in small if observation not in first]
+    return [
+        *first,
+        *others[: max(MOST_WRONG - len(first), 0)],
+        *[observation for observation in right if not _large(observation)][:MOST_RIGHT],
+    ]
 
 
-def _large(one: Observation) -> bool:
-    return _size(one) > LARGE
+def _large(observation: Observation) -> bool:
+    return _size(observation) > LARGE
 
 
 def confirmed(explanation: Explanation, observations: Sequence[Observation], limit: float) -> bool:
     """Whether an explanation reproduces every observation."""
-    return all(one.sigma(explanation.execution) <= limit for one in observations)
+    return all(observation.sigma(explanation.execution) <= limit for observation in observations)
 
 
-def told(found: list[Explanation], seen: Sequence[Problem], others: Sequence[Problem]) -> list[Diagnosis]:
+def told(explanations: list[Explanation], problems: Sequence[Problem], others: Sequence[Problem]) -> list[Diagnosis]:
     """Put explanations into words; those that these data cannot tell apart name each other."""
-    names = [explanation.name for explanation in found]
-    apart = _told_apart(found, others) if len(found) > 1 else None
+    names = [explanation.name for explanation in explanations]
+    apart = _told_apart(explanations, others) if len(explanations) > 1 else None
     return [
         Diagnosis(
             fault=explanation.name,
             message=explanation.message,
             fix=explanation.fix,
             sigma=explanation.sigma,
-            evidence=evidence_of(explanation.sigma, len(seen)),
+            evidence=evidence_of(explanation.sigma, len(problems)),
             indistinguishable_from=[name for name in names if name != explanation.name],
             told_apart_by=apart,
             family=explanation.faults[0].family,
             met=explanation.faults[0].met,
             proof=explanation.execution.changes(),
         )
-        for explanation in found
+        for explanation in explanations
     ]
 
 
@@ -216,19 +233,19 @@ def evidence_of(sigma: float, problems: int) -> str:
     return f"The reference, run that way, reproduces every number{over} {how}."
 
 
-def _told_apart(found: list[Explanation], others: Sequence[Problem]) -> str | None:
+def _told_apart(explanations: list[Explanation], others: Sequence[Problem]) -> str | None:
     """Name a problem under which the first explanation differs from another."""
-    first = found[0].execution
+    first = explanations[0].execution
     for problem in others:
-        for other in found[1:]:
-            if differ(problem, first, other.execution):
+        for alternative in explanations[1:]:
+            if differ(problem, first, alternative.execution):
                 return problem.case.name
     return None
 
 
-def differ(problem: Problem, one: Execution, other: Execution, limit: float = LIMIT_SIGMA) -> bool:
+def differ(problem: Problem, first: Execution, second: Execution, limit: float = LIMIT_SIGMA) -> bool:
     """Whether two executions give h or c of a problem further apart than rounding could."""
-    a, b = interpret(problem, one), interpret(problem, other)
+    a, b = interpret(problem, first), interpret(problem, second)
     with np.errstate(all="ignore"):
         for name in ("h", "c"):
             distance = np.abs(a[name].value - b[name].value)

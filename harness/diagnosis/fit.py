@@ -51,14 +51,14 @@ def refined(base: Changes, observations: Sequence[Observation]) -> Changes | Non
 
 def _numbers(base: Changes) -> set[float]:
     """Give the numbers that are not neutral."""
-    found: set[float] = set()
+    numbers: set[float] = set()
     for name, value in base.items():
         neutral = getattr(CANONICAL, name)
         if isinstance(value, float):
-            found.add(value)
+            numbers.add(value)
         elif isinstance(value, tuple) and all(isinstance(part, float) for part in value):
-            found |= {part for part, plain in zip(value, neutral, strict=True) if part != plain}
-    return found
+            numbers |= {part for part, plain in zip(value, neutral, strict=True) if part != plain}
+    return numbers
 
 
 def _with(base: Changes, values: dict[float, float]) -> Changes:
@@ -77,7 +77,7 @@ def _with(base: Changes, values: dict[float, float]) -> Changes:
 
 def _miss(base: Changes, numbers: Sequence[float], values: Array, observations: Sequence[Observation]) -> Array | None:
     execution = merged(_with(base, dict(zip(numbers, (float(v) for v in values), strict=True))), {})
-    parts = [misses(one, execution) for one in observations[:OF]]
+    parts = [misses(observation, execution) for observation in observations[:OF]]
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if known and len(known) == len(parts) else None
 
@@ -111,14 +111,14 @@ def solve(residual: Callable[[float], Array | None], start: float, steps: int = 
 
 def plain_values(value: float) -> Iterator[float]:
     """Give the plain numbers near a measured one, plainest first, then itself."""
-    seen = set()
+    tried = set()
     for candidate in (
         *(round(value, digits) for digits in range(4)),
         *(float(Fraction(value).limit_denominator(n)) for n in (4, 10, 20)),
         *(round(value, digits) for digits in (4, 5)),
     ):
         near = abs(candidate - value) <= 2e-3 * max(abs(value), 0.05)
-        if near and candidate not in seen:
-            seen.add(candidate)
+        if near and candidate not in tried:
+            tried.add(candidate)
             yield candidate
     yield value

@@ -20,22 +20,26 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
 
     Observations in which something diverges decide; those that agree must be reproduced too.
     """
-    wrong = [one for one in observations if not one.distance(one.expected, None) <= limit]
+    wrong = [
+        observation for observation in observations if not observation.distance(observation.expected, None) <= limit
+    ]
     if not wrong:
         return []
-    wrong.sort(key=lambda one: sum(array.size for array in one.tensors.values()))
+    wrong.sort(key=lambda observation: sum(array.size for array in observation.tensors.values()))
     held: list[tuple[Variation | DecoderFault, float]] = []
     decoder = isinstance(wrong[0].problem, DecoderProblem)
-    observations = [one for one in observations if isinstance(one.problem, DecoderProblem) == decoder]
+    observations = [
+        observation for observation in observations if isinstance(observation.problem, DecoderProblem) == decoder
+    ]
     for variation in decoder_faults() if decoder else variations():
         sigma = _sigma(variation, wrong[0], limit)
         if sigma is None or not sigma <= limit:
             continue
-        rest = [_sigma(variation, one, limit) for one in observations if one is not wrong[0]]
-        if all(other is not None and other <= limit for other in rest):
-            held.append((variation, max([sigma, *filter(None, rest)])))
+        others = [_sigma(variation, observation, limit) for observation in observations if observation is not wrong[0]]
+        if all(sigma is not None and sigma <= limit for sigma in others):
+            held.append((variation, max([sigma, *filter(None, others)])))
     names = [variation.name for variation, _ in held]
-    cases = ", ".join(one.problem.case.name for one in observations)
+    cases = ", ".join(observation.problem.case.name for observation in observations)
     return [
         Diagnosis(
             fault=variation.name,
@@ -51,16 +55,16 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
     ]
 
 
-def _sigma(variation: Variation | DecoderFault, one: Observation, limit: float) -> float | None:
+def _sigma(variation: Variation | DecoderFault, observation: Observation, limit: float) -> float | None:
     """Give the distance of what was observed from a variation; where it has no place, from the reference."""
-    found = variation.of(one.problem)
-    if found is None:
-        sigma = one.distance(one.expected, None)
+    computed = variation.of(observation.problem)
+    if computed is None:
+        sigma = observation.distance(observation.expected, None)
         return sigma if sigma <= limit else None
-    if not one.tensors.keys() <= found.keys():
+    if not observation.tensors.keys() <= computed.keys():
         return None
-    sigma = one.distance(found, None)
+    sigma = observation.distance(computed, None)
     if isinstance(variation, DecoderFault) and limit < sigma <= AMPLIFIED * limit:
         # Is it rounding that a decoder run so amplifies?
-        sigma = one.distance(variation.widened(one.problem, found), None)
+        sigma = observation.distance(variation.widened(observation.problem, computed), None)
     return sigma

@@ -17,11 +17,11 @@ def named(changes: dict[str, Any]) -> tuple[Fault, ...]:
     while left:
         best: tuple[int, Fault, dict[str, Any]] | None = None
         for fault in catalogue().values():
-            rest = _without(left, fault.changes)
-            if rest is not None:
-                covered = _parts(left) - _parts(rest)
+            left_over = _without(left, fault.changes)
+            if left_over is not None:
+                covered = _parts(left) - _parts(left_over)
                 if best is None or covered > best[0]:
-                    best = covered, fault, rest
+                    best = covered, fault, left_over
         if best is None:
             break
         faults.append(best[1])
@@ -50,15 +50,15 @@ def _without(changes: dict[str, Any], part: dict[str, Any]) -> dict[str, Any] | 
             if left.pop(name) != value:
                 return None
             continue
-        rest = []
+        left_over = []
         for mine, taken, plain in zip(left[name], value, neutral, strict=True):
             if taken not in (plain, mine):
                 return None
-            rest.append(plain if taken != plain else mine)
-        if tuple(rest) == neutral:
+            left_over.append(plain if taken != plain else mine)
+        if tuple(left_over) == neutral:
             del left[name]
         else:
-            left[name] = tuple(rest)
+            left[name] = tuple(left_over)
     return left
 
 
@@ -68,10 +68,10 @@ def _numbered(left: dict[str, Any]) -> Iterator[Fault]:
         best: tuple[int, Fault, dict[str, Any]] | None = None
         for knob in knobs():
             for value in _numbers(left):
-                rest = _without(left, knob.set(value))
-                said = 0 if rest is None else _parts(left) - _parts(rest)
-                if rest is not None and said and (best is None or said > best[0]):
-                    best = said, knob.fault(value), rest
+                left_over = _without(left, knob.set(value))
+                said = 0 if left_over is None else _parts(left) - _parts(left_over)
+                if left_over is not None and said and (best is None or said > best[0]):
+                    best = said, knob.fault(value), left_over
         if best is None:
             words = ", ".join(f"{name} = {value}" for name, value in left.items())
             yield Fault("measured", "kernel", f"Measured: {words}.", "", left)

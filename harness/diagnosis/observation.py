@@ -90,8 +90,8 @@ class Observation:
     @property
     def breaks_off(self) -> bool:
         """Whether it is right until it is not finite: then nothing that was computed tells why."""
-        one = self.finite
-        return one is not self and (not one.tensors or one.sigma(CANONICAL) <= LIMIT_SIGMA)
+        finite = self.finite
+        return finite is not self and (not finite.tensors or finite.sigma(CANONICAL) <= LIMIT_SIGMA)
 
     @cached_property
     def finite(self) -> Observation:
@@ -138,36 +138,38 @@ def _distance(actual: Array, computed: ExpectedTensor, form: str | None) -> floa
         return float(np.quantile(sigma, 1 - FLIPS))
 
 
-def prefix(one: Observation, timesteps: int) -> Observation:
+def prefix(observation: Observation, timesteps: int) -> Observation:
     """Give the first timesteps of an observation as one of its own; without tensors if there are none."""
-    p = one.problem
+    p = observation.problem
     if not timesteps:
         return Observation(p, {})
     lengths = None if p.lengths is None else np.minimum(p.lengths, timesteps)
     ends = None if lengths is None else tuple(int(n) for n in lengths)
     case = replace(p.case, run=replace(p.case.run, timesteps=timesteps, lengths=ends), expect=None)
     problem = Problem.plain(case, p.W, p.R, p.b, p.x[:timesteps], p.h0, p.c0, lengths)
-    return Observation(problem, {name: one.tensors[name][:timesteps] for name in "hc" if name in one.tensors})
+    return Observation(
+        problem, {name: observation.tensors[name][:timesteps] for name in "hc" if name in observation.tensors}
+    )
 
 
-def comes_near(one: Observation, execution: Execution, slack: float = 1.0) -> bool:
+def comes_near(observation: Observation, execution: Execution, slack: float = 1.0) -> bool:
     """Tell whether an execution comes near an observation; most that do not are found out at the first timestep."""
-    one = one.finite
-    if not one.tensors:
+    observation = observation.finite
+    if not observation.tensors:
         return True
-    if not one.shows_states(execution):
-        computed = interpret_values(one.problem, execution)
+    if not observation.shows_states(execution):
+        computed = interpret_values(observation.problem, execution)
     else:
-        h, c, near = one.values["h"], one.values["c"], one.near
+        h, c, near = observation.values["h"], observation.values["c"], observation.near
 
         def watch(t: int, new_h: Array, new_c: Array) -> bool:
             return close(h[t], new_h, near["h"][t], slack) and close(c[t], new_c, near["c"][t], slack)
 
         # Each step from the states that were observed: no network amplifies what one step may round.
-        computed = interpret_values(one.problem, execution, watch, one.tensors)
+        computed = interpret_values(observation.problem, execution, watch, observation.tensors)
         return computed is not None
     return computed is not None and all(
-        close(array, computed[name], one.near[name], slack) for name, array in one.values.items()
+        close(array, computed[name], observation.near[name], slack) for name, array in observation.values.items()
     )
 
 
@@ -180,14 +182,14 @@ def close(actual: Array, computed: Array, near: Array, slack: float) -> bool:
     return bool((within | same).all())
 
 
-def misses(one: Observation, execution: Execution | None) -> Array | None:
+def misses(observation: Observation, execution: Execution | None) -> Array | None:
     """Give all differences from what an execution computes, in noise, as one vector; None if one is not finite."""
     if execution is None:
         return None
-    computed = interpret_values(one.problem, execution)
+    computed = interpret_values(observation.problem, execution)
     assert computed is not None
     vector = np.concatenate([
-        np.asarray((one.values[name] - computed[name]) / one.expected[name].noise, np.float64).ravel()
-        for name in one.values
+        np.asarray((observation.values[name] - computed[name]) / observation.expected[name].noise, np.float64).ravel()
+        for name in observation.values
     ])  # fmt: skip
     return vector if np.isfinite(vector).all() else None

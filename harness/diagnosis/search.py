@@ -81,22 +81,24 @@ class Search:
         ``two_biases`` says that the implementation was handed b as two biases, of which it may use one.
         """
         self.two_biases = two_biases
-        self.observations = sorted(observations, key=lambda one: one.problem.x.size + 10 * one.problem.W.size)
+        self.observations = sorted(
+            observations, key=lambda observation: observation.problem.x.size + 10 * observation.problem.W.size
+        )
         self.limit = limit
-        wrong = [one for one in self.observations if not one.sigma(CANONICAL) <= limit]
-        right = [one for one in self.observations if one not in wrong]
+        wrong = [observation for observation in self.observations if not observation.sigma(CANONICAL) <= limit]
+        right = [observation for observation in self.observations if observation not in wrong]
         self.wrong = wrong
         self._order = [*wrong, *right]  # what the intended execution misses tells most
 
     def possible(self, execution: Execution) -> bool:
         """Tell quickly whether an execution comes near what was returned."""
-        return all(comes_near(one, execution) for one in self._order)
+        return all(comes_near(observation, execution) for observation in self._order)
 
     def sigma(self, execution: Execution) -> float:
         """Give the largest distance over everything observed, infinity as soon as it is beyond the limit."""
         worst = 0.0
-        for one in self._order:
-            worst = max(worst, one.sigma(execution))
+        for observation in self._order:
+            worst = max(worst, observation.sigma(execution))
             if not worst <= self.limit:
                 return math.inf
         return worst
@@ -108,17 +110,17 @@ class Search:
         """
         execution = merged(base, {})
         assert execution is not None
-        found = self._of([(named(base), execution, None)])
-        if found:
-            return found
-        rest = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
-        found = self._of(self._upon(base, ((fault,) for fault in rest), until))
-        if found:
-            return found
-        found = self._numbers(until, base)
-        if found:
-            return found
-        late = [fault for fault in rest if fault.family in LATE and fault.family != "precision"]
+        explanations = self._of([(named(base), execution, None)])
+        if explanations:
+            return explanations
+        faults = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
+        explanations = self._of(self._upon(base, ((fault,) for fault in faults), until))
+        if explanations:
+            return explanations
+        explanations = self._numbers(until, base)
+        if explanations:
+            return explanations
+        late = [fault for fault in faults if fault.family in LATE and fault.family != "precision"]
         return self._several(base, late, until)
 
     def _upon(
@@ -138,20 +140,20 @@ class Search:
 
         ``seconds`` bounds the search for several faults at once.
         """
-        if not self.wrong or all(one.breaks_off for one in self.wrong):
+        if not self.wrong or all(observation.breaks_off for observation in self.wrong):
             return []
         started = time.monotonic()
         singles = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
-        found = self._of(((fault,), fault.execution, None) for fault in singles)
-        found = found or self._of(self._in_part(singles))
-        found = found or self._numbers(started + 2 * SINGLE_SECONDS)
-        if not found and pairs:
-            found = self._pairs(singles, time.monotonic() + seconds)
-        return sorted(found, key=_plainness)
+        explanations = self._of(((fault,), fault.execution, None) for fault in singles)
+        explanations = explanations or self._of(self._in_part(singles))
+        explanations = explanations or self._numbers(started + 2 * SINGLE_SECONDS)
+        if not explanations and pairs:
+            explanations = self._pairs(singles, time.monotonic() + seconds)
+        return sorted(explanations, key=_plainness)
 
     def explain_several(self, seconds: float) -> list[Explanation]:
         """Find several faults that hold at once, without looking for one alone."""
-        if not self.wrong or all(one.breaks_off for one in self.wrong):
+        if not self.wrong or all(observation.breaks_off for observation in self.wrong):
             return []
         singles = [fault for fault in catalogue().values() if self.two_biases or not _of_two_biases(fault.changes)]
         return sorted(self._pairs(singles, time.monotonic() + seconds), key=_plainness)
@@ -159,16 +161,16 @@ class Search:
     def _of(
         self, candidates: Iterable[tuple[tuple[Fault, ...], Execution, Scope | None]], most: int = 50
     ) -> list[Explanation]:
-        found = []
+        explanations = []
         for faults, execution, scope in candidates:
             if format_of(execution) is None and not self.possible(execution):
                 continue
             sigma = self.sigma(execution)
             if sigma <= self.limit:
-                found.append(Explanation(faults, sigma, execution, scope))
-                if len(found) == most:
+                explanations.append(Explanation(faults, sigma, execution, scope))
+                if len(explanations) == most:
                     break
-        return found
+        return explanations
 
     def _in_part(self, singles: list[Fault]) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
         places = self._first_places()
@@ -186,7 +188,7 @@ class Search:
 
     def _single_resets(self) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
         """Resets once, or again and again, at the timestep that the first difference points to."""
-        longest = max(one.problem.case.run.timesteps for one in self.wrong)
+        longest = max(observation.problem.case.run.timesteps for observation in self.wrong)
         first = self._first_places()[0]
         if not first:
             return
@@ -207,7 +209,7 @@ class Search:
 
     def _shifts(self) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
         """Shifts in time by more steps than the catalogue names."""
-        longest = max(one.problem.case.run.timesteps for one in self.wrong)
+        longest = max(observation.problem.case.run.timesteps for observation in self.wrong)
         for k in range(3, min(longest, MOST_SHIFT)):
             for rule in (f"{k} late, zero first", f"{k} early, zero last"):
                 for what, fields in (("The input", ("x_time",)), ("What is returned", ("h_order", "c_order"))):
@@ -219,11 +221,12 @@ class Search:
     def _first_places(self) -> tuple[int, int, int]:
         """Give the first timestep, sequence and unit that are wrong in any observation."""
         places = []
-        for one in self.wrong:
-            for name in {"h", "c"} & one.tensors.keys():
+        for observation in self.wrong:
+            for name in {"h", "c"} & observation.tensors.keys():
                 with np.errstate(all="ignore"):
                     wrong = ~(
-                        np.abs(one.tensors[name] - one.expected[name].value) <= self.limit * one.expected[name].noise
+                        np.abs(observation.tensors[name] - observation.expected[name].value)
+                        <= self.limit * observation.expected[name].noise
                     )
                 if wrong.any():
                     places.append(tuple(int(axis.min()) for axis in wrong.nonzero()))
@@ -235,7 +238,7 @@ class Search:
 
     def _numbers(self, until: float, base: Changes | None = None) -> list[Explanation]:
         """Turn each knob until it fits, and snap it to a plain number."""
-        found = []
+        solutions = []
         for knob in knobs():
             if not self.two_biases and _of_two_biases(knob.set(knob.neutral)):
                 continue
@@ -243,8 +246,8 @@ class Search:
                 break
             explanation = self._turned(knob, base or {})
             if explanation is not None:
-                found.append(explanation)
-        return found
+                solutions.append(explanation)
+        return solutions
 
     def _turned(self, knob: Knob, before: Changes) -> Explanation | None:
         target = self.wrong[0]
@@ -275,19 +278,19 @@ class Search:
             joined = _joined_changes(base, fault)
             if joined is None:
                 continue
-            found = self._of(self._upon(joined, ((other,) for other in singles), until))
-            if found:
-                return found
+            explanations = self._of(self._upon(joined, ((single,) for single in singles), until))
+            if explanations:
+                return explanations
         for fault in partial[:MOST_NUMBERED]:
             joined = _joined_changes(base, fault)
-            found = [] if joined is None or time.monotonic() > until else self._numbers(until, joined)
-            if found:
-                return found
+            explanations = [] if joined is None or time.monotonic() > until else self._numbers(until, joined)
+            if explanations:
+                return explanations
         for fault in partial[:MOST_DEEP] if depth > 1 else ():
             joined = _joined_changes(base, fault)
-            found = [] if joined is None else self._several(joined, singles, until, depth - 1)
-            if found:
-                return found
+            explanations = [] if joined is None else self._several(joined, singles, until, depth - 1)
+            if explanations:
+                return explanations
         return []
 
     def _partial(self, base: Changes, singles: list[Fault], until: float) -> list[Fault]:
@@ -296,7 +299,7 @@ class Search:
         assert known is not None
         count: dict[str, int] = {}
         for view in VIEWS:
-            parts = [part for one in self._order if (part := view(one)) is not None]
+            parts = [part for observation in self._order if (part := view(observation)) is not None]
             if time.monotonic() > until or not parts or all(matches(part, known) for part in parts):
                 continue
             for fault in singles:
@@ -309,19 +312,19 @@ class Search:
     def _pairs(self, singles: list[Fault], until: float) -> list[Explanation]:
         """Try faults of which each explains a part, then, of the common ones, any two."""
         moving = [fault for fault in singles if format_of(fault.execution) is None]
-        found = self._several({}, moving, until - BLIND_SECONDS)
-        if found or time.monotonic() > until:
-            return found
+        explanations = self._several({}, moving, until - BLIND_SECONDS)
+        if explanations or time.monotonic() > until:
+            return explanations
         common = [fault for fault in moving if not _exotic(fault)]
         first = self._until_wrong()
         candidates = combinations(common, 2) if first is None else _pairs_for(first, common)
         for faults, execution, scope in self._joined(candidates, until):
             if first is not None and not comes_near(first, execution):
                 continue
-            found += self._of([(faults, execution, scope)])
-            if found:
-                return found
-        return found
+            explanations += self._of([(faults, execution, scope)])
+            if explanations:
+                return explanations
+        return explanations
 
     def _joined(
         self, pairs: Iterable[tuple[Fault, Fault]], until: float
@@ -335,13 +338,13 @@ class Search:
 
     def _until_wrong(self) -> Observation | None:
         """The smallest wrong observation until its first wrong timestep; None if none shows its states."""
-        for one in self.wrong:
-            if not {"h", "c"} <= one.tensors.keys() or one.problem.lengths is not None:
+        for observation in self.wrong:
+            if not {"h", "c"} <= observation.tensors.keys() or observation.problem.lengths is not None:
                 continue
-            steps = range(1, one.problem.case.run.timesteps + 1)
-            right = bisect_left(steps, 1, key=lambda count: int(not comes_near(prefix(one, count), CANONICAL)))
+            steps = range(1, observation.problem.case.run.timesteps + 1)
+            right = bisect_left(steps, 1, key=lambda count: int(not comes_near(prefix(observation, count), CANONICAL)))
             if right < len(steps):
-                return prefix(one, steps[right])
+                return prefix(observation, steps[right])
         return None
 
 
@@ -363,13 +366,13 @@ def _pairs_for(first: Observation, faults: list[Fault]) -> Iterator[tuple[Fault,
     yield from combinations(loud, 2)
 
 
-def _as_it_should_be(one: Observation) -> Observation | None:
+def _as_it_should_be(observation: Observation) -> Observation | None:
     """Give what would have been observed of a healthy implementation; None of no timestep."""
-    if not one.tensors:
+    if not observation.tensors:
         return None
-    values = interpret_values(one.problem, CANONICAL)
+    values = interpret_values(observation.problem, CANONICAL)
     assert values is not None
-    return Observation(one.problem, {name: values[name] for name in one.tensors})
+    return Observation(observation.problem, {name: values[name] for name in observation.tensors})
 
 
 def _joined_changes(base: Changes, fault: Fault) -> Changes | None:

@@ -55,45 +55,49 @@ def unshared(port: Port | LocalPort, problem: DecoderProblem) -> list[Unshared]:
         What is not shared, weights of the same steps together; nothing where a port does not even use the given
         weights at its first step, or does not answer.
     """
-    base, other = _base(problem, 0), _base(problem, 1)
-    found: dict[tuple[int, ...], list[str]] = {}
+    base, second = _base(problem, 0), _base(problem, 1)
+    by_steps: dict[tuple[int, ...], list[str]] = {}
     for pinned in _experiments(base):
-        if pinned.y is not None and any({"W_tilde", "b_tilde"} & set(names) for names in found.values()):
+        if pinned.y is not None and any({"W_tilde", "b_tilde"} & set(names) for names in by_steps.values()):
             break
-        replies = port.call([replace(one, weights=pinned.weights) for one in (base, other)])
+        replies = port.call(
+            [replace(problem_of_inputs, weights=pinned.weights) for problem_of_inputs in (base, second)]
+        )
         steps = _not_used(replies, pinned, base)
         if steps is None:
             break
         if steps:
-            found.setdefault(steps, []).extend(pinned.names)
+            by_steps.setdefault(steps, []).extend(pinned.names)
         # Known values say nothing where even those of a decoder that does not see its state are others.
         if pinned.names == ("W_tilde",) and not _is_flat(replies, pinned, base):
             break
     timesteps = base.case.run.timesteps
-    return [Unshared(tuple(sorted(names, key=_ORDER.index)), steps, timesteps) for steps, names in found.items()]
+    return [Unshared(tuple(sorted(names, key=_ORDER.index)), steps, timesteps) for steps, names in by_steps.items()]
 
 
 _ORDER = ("W_target", "W_tilde", "b_tilde", "W_a", "W", "R", "b")
 
 
-def diagnosis_of(found: Unshared, by_numbers: Diagnosis | None = None) -> Diagnosis:
+def diagnosis_of(unshared: Unshared, by_numbers: Diagnosis | None = None) -> Diagnosis:
     """Put it into words; ``by_numbers``, if there is one, reproduces what was returned."""
-    names, steps = ", ".join(found.names), ", ".join(str(t) for t in found.steps)
-    several = len(found.names) > 1
-    everywhere_else = found.steps == tuple(range(1, found.of))
+    names, steps = ", ".join(unshared.names), ", ".join(str(t) for t in unshared.steps)
+    several = len(unshared.names) > 1
+    everywhere_else = unshared.steps == tuple(range(1, unshared.of))
     when = (
-        "at the first step only" if everywhere_else else f"not at {'steps' if len(found.steps) > 1 else 'step'} {steps}"
+        "at the first step only"
+        if everywhere_else
+        else f"not at {'steps' if len(unshared.steps) > 1 else 'step'} {steps}"
     )
     how = "each is a new variable at every step" if several else "it is a new variable at every step"
     shown = (
         f"Set to values under which no step that uses {'them' if several else 'it'} depends on what came before it, "
-        f"{'steps' if len(found.steps) > 1 else 'step'} {steps} of {found.of} still "
-        f"{'do' if len(found.steps) > 1 else 'does'}."
+        f"{'steps' if len(unshared.steps) > 1 else 'step'} {steps} of {unshared.of} still "
+        f"{'do' if len(unshared.steps) > 1 else 'does'}."
     )
     return Diagnosis(
-        fault=f"{'+'.join(found.names)}-not-shared",
+        fault=f"{'+'.join(unshared.names)}-not-shared",
         message=f"The given {names} {'are' if several else 'is'} in use {when}: {how}, or kept from elsewhere.",
-        fix=sharing_fix(found.names),
+        fix=sharing_fix(unshared.names),
         sigma=None if by_numbers is None else by_numbers.sigma,
         evidence=shown if by_numbers is None else f"{shown} {by_numbers.message} {by_numbers.evidence}",
         family="sharing",
@@ -118,12 +122,14 @@ def _base(problem: DecoderProblem, seed: int) -> DecoderProblem:
         lengths=None,
         seed=0,
     )
-    own = DecoderProblem.from_case(msgspec.structs.replace(case, run=run, expect=None))
-    enc = own.enc
+    small = DecoderProblem.from_case(msgspec.structs.replace(case, run=run, expect=None))
+    enc = small.enc
     assert enc is not None  # ports are handed problems without an encoder
     enc = np.ascontiguousarray(np.broadcast_to(enc[:, :1], enc.shape))
-    other = DecoderProblem.from_case(msgspec.structs.replace(own.case, run=msgspec.structs.replace(run, seed=seed)))
-    return replace(own, enc=enc, y0=other.y0, h0=other.h0, c0=other.c0)
+    other_inputs = DecoderProblem.from_case(
+        msgspec.structs.replace(small.case, run=msgspec.structs.replace(run, seed=seed))
+    )
+    return replace(small, enc=enc, y0=other_inputs.y0, h0=other_inputs.h0, c0=other_inputs.c0)
 
 
 def _experiments(p: DecoderProblem) -> list[Pinned]:

@@ -69,10 +69,10 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def smallest(self) -> Case | None:
         """Give the smallest case, if a case can show it."""
-        own = self.case
-        if own is None:
+        case = self.case
+        if case is None:
             return None
-        return Case(name=self.name, lstm=own.lstm, run=own.run, attention_decoder=own.attention_decoder)
+        return Case(name=self.name, lstm=case.lstm, run=case.run, attention_decoder=case.attention_decoder)
 
     def applies(self, backend: str, case: Case) -> bool:
         """Whether a backend's run of a case is expected to show it."""
@@ -112,12 +112,14 @@ def _setting(key: str, case: Case) -> Any:
 
 def known(backend: str, case: Case, status: str) -> Finding | None:
     """Give the finding that a result is, if there is one."""
-    return next((one for one in findings() if one.status == status and one.applies(backend, case)), None)
+    return next(
+        (finding for finding in findings() if finding.status == status and finding.applies(backend, case)), None
+    )
 
 
 def expected_of(backend: str, case: Case) -> Finding | None:
     """Give the finding that a run is expected to show, if there is one."""
-    return next((one for one in findings() if one.applies(backend, case)), None)
+    return next((finding for finding in findings() if finding.applies(backend, case)), None)
 
 
 @cache
@@ -127,13 +129,13 @@ def findings() -> tuple[Finding, ...]:
     Raises:
         LockstepError: If a file is no finding.
     """
-    found: dict[str, Finding] = {}
+    by_name: dict[str, Finding] = {}
     for entry in entry_points(group=GROUP):
         spec = importlib.util.find_spec(entry.module)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(Path(folder).glob("findings/*.toml")):
-                found.setdefault(path.stem, load_finding(path))
-    return tuple(found.values())
+                by_name.setdefault(path.stem, load_finding(path))
+    return tuple(by_name.values())
 
 
 def load_finding(path: Path) -> Finding:
@@ -143,10 +145,10 @@ def load_finding(path: Path) -> Finding:
         LockstepError: If the file is no finding, names a setting that there is not, or has no script beside it.
     """
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Finding)
+        finding = msgspec.toml.decode(path.read_bytes(), type=Finding)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise LockstepError(f"{path}: not a finding: {error}.") from error
-    for key, value in [item for table in found.where for item in table.items()]:
+    for key, value in [item for table in finding.where for item in table.items()]:
         if key == "lengths":
             for option in value if isinstance(value, tuple) else (value,):
                 if option not in LENGTHS:
@@ -156,7 +158,7 @@ def load_finding(path: Path) -> Finding:
     script = path.with_suffix(".py")
     if not script.is_file():
         raise LockstepError(f"{path}: no script {script.name} beside it that shows the finding without Lockstep.")
-    named = msgspec.structs.replace(found, name=path.stem, script=str(script))
+    named = msgspec.structs.replace(finding, name=path.stem, script=str(script))
     smallest = named.smallest()
     for backend in named.backends:
         if smallest is not None and not named.applies(backend, smallest):
@@ -170,36 +172,36 @@ def chosen(names: Sequence[str]) -> list[Finding]:
     Raises:
         LockstepError: If there is no such finding.
     """
-    there = {one.name: one for one in findings()}
+    there = {finding.name: finding for finding in findings()}
     for name in names:
         if name not in there:
             raise LockstepError(unknown("finding", name, there))
     return [there[name] for name in names] if names else list(there.values())
 
 
-def finding_text(one: Finding) -> str:
+def finding_text(finding: Finding) -> str:
     """Tell a finding in full."""
     lines = [
-        f"{one.name}: {one.title}",
-        f"  Backends: {', '.join(one.backends)}; seen in {one.framework} {', '.join(one.seen)}.",
-        f"  {one.what}",
-        f"  Specification: {one.specification}",
-        f"  That is {KINDS[one.kind]}.",
-        f"  Comes out as: {one.status}{_where_text(one)}.",
-        f"  Shown by: python {one.script}",
+        f"{finding.name}: {finding.title}",
+        f"  Backends: {', '.join(finding.backends)}; seen in {finding.framework} {', '.join(finding.seen)}.",
+        f"  {finding.what}",
+        f"  Specification: {finding.specification}",
+        f"  That is {KINDS[finding.kind]}.",
+        f"  Comes out as: {finding.status}{_where_text(finding)}.",
+        f"  Shown by: python {finding.script}",
     ]
-    if one.upstream:
-        lines.append(f"  Upstream: {one.upstream}")
+    if finding.upstream:
+        lines.append(f"  Upstream: {finding.upstream}")
     return "\n".join(lines)
 
 
-def _where_text(one: Finding) -> str:
-    edges = f"{', and' if one.case else ','} at these edges: {'; '.join(one.edges)}" if one.edges else ""
-    if one.case is None:
+def _where_text(finding: Finding) -> str:
+    edges = f"{', and' if finding.case else ','} at these edges: {'; '.join(finding.edges)}" if finding.edges else ""
+    if finding.case is None:
         return edges or ", with inputs that no case has"
-    if not one.where:
+    if not finding.where:
         return f", in every case{edges}"
-    tables = [" and ".join(_condition(key, value) for key, value in table.items()) for table in one.where]
+    tables = [" and ".join(_condition(key, value) for key, value in table.items()) for table in finding.where]
     return f", where {'; or '.join(tables)}{edges}"
 
 
@@ -210,19 +212,19 @@ def _condition(key: str, value: Scalar | tuple[Scalar, ...]) -> str:
     return f"{key} = {' or '.join(str(o).lower() if isinstance(o, bool) else str(o) for o in options)}"
 
 
-def _seen(one: Finding) -> str:
-    return f"{one.framework} {', '.join(one.seen)}"
+def _seen(finding: Finding) -> str:
+    return f"{finding.framework} {', '.join(finding.seen)}"
 
 
-def _case_text(one: Finding) -> str:
+def _case_text(finding: Finding) -> str:
     """Give the smallest case as a case file of its own: the last tables of a finding's file."""
-    _, _, tables = Path(one.script).with_suffix(".toml").read_text(encoding="utf-8").partition("[case.")
+    _, _, tables = Path(finding.script).with_suffix(".toml").read_text(encoding="utf-8").partition("[case.")
     return f"[case.{tables}".replace("[case.", "[").strip()
 
 
-def as_markdown(found: Iterable[Finding]) -> str:
+def as_markdown(findings_shown: Iterable[Finding]) -> str:
     """Give the page of all findings."""
-    found = list(found)
+    findings_shown = list(findings_shown)
     lines = [
         "# Findings",
         "",
@@ -235,28 +237,32 @@ def as_markdown(found: Iterable[Finding]) -> str:
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| [{one.title}](#{one.name}) | {', '.join(one.backends)} | {_seen(one)} | {one.kind} |" for one in found
+        f"| [{finding.title}](#{finding.name}) | {', '.join(finding.backends)} | {_seen(finding)} | {finding.kind} |"
+        for finding in findings_shown
     ]
-    for one in found:
-        case = [] if one.case is None else ["", "The smallest case:", "", "```toml", _case_text(one), "```"]
+    for finding in findings_shown:
+        case = [] if finding.case is None else ["", "The smallest case:", "", "```toml", _case_text(finding), "```"]
         lines += [
             "",
-            f'<a id="{one.name}"></a>',
+            f'<a id="{finding.name}"></a>',
             "",
-            f"## {one.title}",
+            f"## {finding.title}",
             "",
-            one.what,
+            finding.what,
             "",
-            f"**Specification.** {one.specification} So this is {KINDS[one.kind]}.",
+            f"**Specification.** {finding.specification} So this is {KINDS[finding.kind]}.",
             "",
-            f"**Where.** {', '.join(one.backends)}; {_seen(one)}; comes out as `{one.status}`{_where_text(one)}.",
-            *(["", f"**Upstream.** {one.upstream}"] if one.upstream else []),
+            (
+                f"**Where.** {', '.join(finding.backends)}; {_seen(finding)}; "
+                f"comes out as `{finding.status}`{_where_text(finding)}."
+            ),
+            *(["", f"**Upstream.** {finding.upstream}"] if finding.upstream else []),
             *case,
             "",
             "Without Lockstep:",
             "",
             "```python",
-            Path(one.script).read_text(encoding="utf-8").strip(),
+            Path(finding.script).read_text(encoding="utf-8").strip(),
             "```",
         ]
     return "\n".join(lines) + "\n"

@@ -26,9 +26,9 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     if ".py" in target or ":" in target or "/" in target:
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
             subject = PortSubject(port, two_biases=layout in TWO_BIASES)
-            found = anatomy(subject)
-            _check_answers(found, [reply.message for reply in subject.last])
-            return found
+            anatomy_found = anatomy(subject)
+            _check_answers(anatomy_found, [reply.message for reply in subject.last])
+            return anatomy_found
     backends = {backend.name: backend for backend in find_backends()}
     if target not in backends:
         raise BackendError(unknown("backend", target, backends) + " A port is written FILE.py:FUNCTION.")
@@ -40,15 +40,15 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
         raise BackendError(f"{target}: {missing}")
     with Worker(backend.environment, timeout) as worker:
         subject = BackendSubject(backend, worker)
-        found = anatomy(subject)
-        _check_answers(found, [answer.message for answer in subject.last])
-        return found
+        anatomy_found = anatomy(subject)
+        _check_answers(anatomy_found, [answer.message for answer in subject.last])
+        return anatomy_found
 
 
-def _check_answers(found: Anatomy, messages: list[str | None]) -> None:
+def _check_answers(anatomy_found: Anatomy, messages: list[str | None]) -> None:
     """Refuse a table of something that never answered."""
-    if not found.proved and messages and all(messages):
-        raise LockstepError(f"{found.subject} gave no answer: {messages[0]}")
+    if not anatomy_found.proved and messages and all(messages):
+        raise LockstepError(f"{anatomy_found.subject} gave no answer: {messages[0]}")
 
 
 class PortSubject:
@@ -83,7 +83,7 @@ class BackendSubject:
 
 def _with_only_c(tensors: Arrays) -> Arrays:
     """Leave gates out; over one timestep the final c is the c of every timestep."""
-    found = {name: array for name, array in tensors.items() if name not in GATES}
-    if "c" not in found and "c_n" in found and "h" in found and len(found["h"]) == 1:
-        found["c"] = found["c_n"][None]
-    return found
+    without_gates = {name: array for name, array in tensors.items() if name not in GATES}
+    if "c" not in without_gates and "c_n" in without_gates and "h" in without_gates and len(without_gates["h"]) == 1:
+        without_gates["c"] = without_gates["c_n"][None]
+    return without_gates

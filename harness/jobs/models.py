@@ -70,8 +70,8 @@ class Models:
         """
         if len(prefixes) > len(texts):
             raise LockstepError(f"--model-prefix is given {len(prefixes)} times, and --model {len(texts)}.")
-        own = [*prefixes, *[""] * (len(texts) - len(prefixes))]
-        files = [parse_model(text, prefix) for text, prefix in zip(texts, own, strict=True)]
+        prefix_of_each = [*prefixes, *[""] * (len(texts) - len(prefixes))]
+        files = [parse_model(text, prefix) for text, prefix in zip(texts, prefix_of_each, strict=True)]
         self._asked = list(zip(_told_apart(files, texts), texts, strict=True))
         self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
         self.loaded: list[Loaded] = []
@@ -104,49 +104,49 @@ class Models:
             model = _read(file, reader, timeout)
             self.loaded.append(Loaded(replace(file, digest=model.digest), text, model, reader))
         first = self.loaded[0]
-        for other in self.loaded[1:]:
-            found = misfit(other.model, first.model)
-            if found is not None:
+        for loaded in self.loaded[1:]:
+            contradiction = misfit(loaded.model, first.model)
+            if contradiction is not None:
                 raise LockstepError(
-                    f"{other.file.name} and {first.file.name} do not go together: {found}. "
+                    f"{loaded.file.name} and {first.file.name} do not go together: {contradiction}. "
                     "Run them one after the other."
                 )
 
     def backends(self) -> list[BackendInfo]:
         """Give the files that are run as backends."""
-        found = []
-        for k, one in enumerate(self.loaded):
-            if one.model.runner and k == 0:
+        backends = []
+        for k, loaded in enumerate(self.loaded):
+            if loaded.model.runner and k == 0:
                 continue  # everybody runs its weights, its framework's backends too
-            environment = dict([*one.reader.environment, environment_of(one.file)])
-            runs = find_backends([one.model.runner])[0] if one.model.runner else one.reader
-            found.append(
+            environment = dict([*loaded.reader.environment, environment_of(loaded.file)])
+            runs = find_backends([loaded.model.runner])[0] if loaded.model.runner else loaded.reader
+            backends.append(
                 replace(
-                    one.reader,
-                    name=one.file.name,
-                    summary=one.model.what,
+                    loaded.reader,
+                    name=loaded.file.name,
+                    summary=loaded.model.what,
                     requires=runs.requires,
                     install=runs.install,
                     environment=tuple(sorted(environment.items())),
                 )
             )
-        return found
+        return backends
 
     def names(self) -> list[str]:
         """Give what the files are called."""
         return [file.name for file, _ in self._asked]
 
-    def cases(self, found: Sequence[FoundCase], *, named: bool) -> list[FoundCase]:
+    def cases(self, found_cases: Sequence[FoundCase], *, named: bool) -> list[FoundCase]:
         """Give cases of the first file's network, with its weights.
 
         Args:
-            found: As they were found.
+            found_cases: As they were found.
             named: Whether the user named them; else they are made such that every file can be run with their data.
 
         Raises:
             LockstepError: If one is no case of an LSTM network, or none that has room for the network.
         """
-        return [replace(one, case=self._case(one.case, named=named)) for one in found]
+        return [replace(found_case, case=self._case(found_case.case, named=named)) for found_case in found_cases]
 
     def _case(self, case: Case, *, named: bool) -> Case:
         model, name = self.loaded[0].model, self.loaded[0].file.name
@@ -155,8 +155,8 @@ class Models:
         before = case
         try:
             if not named:
-                for one in reversed(self.loaded):
-                    case = fitted(case, one.model)
+                for loaded in reversed(self.loaded):
+                    case = fitted(case, loaded.model)
             path = Path(self._folder.name) / f"{case.name}.safetensors"
             run = replace(case.run, weights=Values(file=str(path)))
             case = replace(case, lstm=model.lstm, run=run, expect=None)
@@ -166,47 +166,55 @@ class Models:
         self.told.append(Told(case.name, [*_changes(before, case), *rounded]))
         return case
 
-    def differences(self, other: Loaded) -> list[str]:
+    def differences(self, loaded: Loaded) -> list[str]:
         """Say how a further file's weights differ from those of the first."""
         first = self.loaded[0]
-        found = weight_differences(other.model, first.model)
-        settings = setting_differences(other.model, first.model)
-        return difference_lines(found, settings, len(other.model.arrays()), other.file.name, first.file.name)
+        by_tensor = weight_differences(loaded.model, first.model)
+        settings = setting_differences(loaded.model, first.model)
+        return difference_lines(by_tensor, settings, len(loaded.model.arrays()), loaded.file.name, first.file.name)
 
     def texts(self) -> list[str]:
         """Say what was read, what is run, and what cases took of it."""
         lines = []
-        for k, one in enumerate(self.loaded):
-            lines.append(f"{one.file.name}: {one.model.what}: {network_text(one.model.lstm)}, {one.model.dtype}.")
-            lines += [f"  {note[0].upper()}{note[1:]}." for note in one.model.notes]
-            if one.model.runner:
+        for k, loaded in enumerate(self.loaded):
+            lines.append(
+                f"{loaded.file.name}: {loaded.model.what}: {network_text(loaded.model.lstm)}, {loaded.model.dtype}."
+            )
+            lines += [f"  {note[0].upper()}{note[1:]}." for note in loaded.model.notes]
+            if loaded.model.runner:
                 who = (
-                    f"{one.model.runner} is the backend of its framework" if k == 0 else f"{one.model.runner} runs them"
+                    f"{loaded.model.runner} is the backend of its framework"
+                    if k == 0
+                    else f"{loaded.model.runner} runs them"
                 )
                 lines.append(f"  It holds weights only: {who}.")
             if k:
-                lines += [f"  Weights: {line}." for line in self.differences(one)]
-        return [*lines, *(str(one) for one in self.told if one.changes)]
+                lines += [f"  Weights: {line}." for line in self.differences(loaded)]
+        return [*lines, *(str(told) for told in self.told if told.changes)]
 
     def facts(self) -> list[dict[str, Any]]:
         """Give the same for JSON."""
         first = self.loaded[0].model
         return [
             {
-                "name": one.file.name,
-                "file": one.text,
-                "prefix": one.file.prefix,
-                "what": one.model.what,
-                "lstm": msgspec.to_builtins(one.model.lstm),
-                "dtype": one.model.dtype,
-                "weights": one.model.digest,
-                "notes": list(one.model.notes),
-                "weights_only": bool(one.model.runner),
-                "weights_differ": [msgspec.to_builtins(own) for own in weight_differences(one.model, first)],
-                "settings_differ": [msgspec.to_builtins(own) for own in setting_differences(one.model, first)],
-                "explained": self.differences(one) if k else [],
+                "name": loaded.file.name,
+                "file": loaded.text,
+                "prefix": loaded.file.prefix,
+                "what": loaded.model.what,
+                "lstm": msgspec.to_builtins(loaded.model.lstm),
+                "dtype": loaded.model.dtype,
+                "weights": loaded.model.digest,
+                "notes": list(loaded.model.notes),
+                "weights_only": bool(loaded.model.runner),
+                "weights_differ": [
+                    msgspec.to_builtins(difference) for difference in weight_differences(loaded.model, first)
+                ],
+                "settings_differ": [
+                    msgspec.to_builtins(difference) for difference in setting_differences(loaded.model, first)
+                ],
+                "explained": self.differences(loaded) if k else [],
             }
-            for k, one in enumerate(self.loaded)
+            for k, loaded in enumerate(self.loaded)
         ]
 
     def explained(self, runs: Sequence[RunResult], cases: Sequence[FoundCase], timeout: float) -> list[RunResult]:
@@ -214,29 +222,30 @@ class Models:
         return [self._explained(run, cases, timeout) for run in runs]
 
     def _explained(self, result: RunResult, cases: Sequence[FoundCase], timeout: float) -> RunResult:
-        own = next((one for one in self.loaded[1:] if one.file.name == result.backend), None)
+        loaded = next((further for further in self.loaded[1:] if further.file.name == result.backend), None)
         unexplained = bool(result.diagnosis) and result.diagnosis[0].fault == UNEXPLAINED
-        if own is None or not unexplained or not weight_differences(own.model, self.loaded[0].model):
+        if loaded is None or not unexplained or not weight_differences(loaded.model, self.loaded[0].model):
             return result
-        case = next(one.case for one in cases if one.case.name == result.case)
+        case = next(found_case.case for found_case in cases if found_case.case.name == result.case)
         path = Path(self._folder.name) / "own" / f"{case.name}.safetensors"
         run = replace(case.run, weights=Values(file=str(path)))
-        case = replace(case, lstm=own.model.lstm, run=run)
-        _save(own, path, case)
-        backend = next(one for one in self.backends() if one.name == result.backend)
+        case = replace(case, lstm=loaded.model.lstm, run=run)
+        _save(loaded, path, case)
+        backend = next(backend for backend in self.backends() if backend.name == result.backend)
         (again,) = run_cases([case], [backend], timeout=timeout)
         if again.status != "agree":
             return result
         sigma = max(tensor.worst.sigma for tensor in again.tensors.values())
-        found = Diagnosis(
+        cause = Diagnosis(
             fault="other-weights",
-            message=f"Its weights differ from those of {self.loaded[0].file.name}: {'; '.join(self.differences(own))}.",
+            message=f"Its weights differ from those of {self.loaded[0].file.name}: "
+            f"{'; '.join(self.differences(loaded))}.",
             fix="Export the weights anew, or mend how they are written.",
             sigma=sigma,
             evidence=f"Expected from its own weights, it agrees to {number(sigma)} sigma: nothing else is wrong.",
             family="weights",
         )  # fmt: skip
-        return replace(result, diagnosis=[found])
+        return replace(result, diagnosis=[cause])
 
     def judged(self, result: RunResult, argument: str | None) -> RunResult:
         """Add to a result the command that runs it again, and to a file's what is known of its weights.
@@ -244,43 +253,43 @@ class Models:
         ``argument``: the case as the user named it, if so.
         """
         words = ["lockstep", "run", *([argument] if argument else [])]
-        for one in self.loaded:
-            words += ["--model", one.text]
-        if any(one.file.prefix for one in self.loaded):
-            words += [word for one in self.loaded for word in ("--model-prefix", one.file.prefix)]
+        for loaded in self.loaded:
+            words += ["--model", loaded.text]
+        if any(loaded.file.prefix for loaded in self.loaded):
+            words += [word for loaded in self.loaded for word in ("--model-prefix", loaded.file.prefix)]
         result = replace(result, rerun=shlex.join([*words, "--backend", result.backend]))
-        own = next((one for one in self.loaded[1:] if one.file.name == result.backend), None)
+        further = next((loaded for loaded in self.loaded[1:] if loaded.file.name == result.backend), None)
         if result.backend not in self.names():
             return result
         # A file is no backend that could be named to `lockstep anatomy`.
         diagnosis = [
-            replace(one, facts=[fact for fact in one.facts if "lockstep anatomy" not in fact])
-            for one in result.diagnosis
+            replace(cause, facts=[fact for fact in cause.facts if "lockstep anatomy" not in fact])
+            for cause in result.diagnosis
         ]
         known = bool(diagnosis) and diagnosis[0].fault == "other-weights"
-        notes = [f"weights: {line}" for line in self.differences(own)] if own is not None and not known else []
+        notes = [f"weights: {line}" for line in self.differences(further)] if further is not None and not known else []
         return replace(result, diagnosis=diagnosis, notes=[*result.notes, *notes])
 
 
-def _save(one: Loaded, path: Path, case: Case) -> list[str]:
+def _save(loaded: Loaded, path: Path, case: Case) -> list[str]:
     """Write a file's weights in a case's dtype; say if they were rounded."""
     dtype, arrays, exact = dtype_of(case.run.dtype), {}, True
-    for name, array in one.model.arrays().items():
+    for name, array in loaded.model.arrays().items():
         with np.errstate(over="ignore", invalid="ignore"):
             arrays[name] = array.astype(dtype)
         if np.isinf(arrays[name]).sum() > np.isinf(array).sum():
             raise LockstepError(
-                f"case {case.name}: {name} of {one.file.name} holds numbers beyond the range of {case.run.dtype}."
+                f"case {case.name}: {name} of {loaded.file.name} holds numbers beyond the range of {case.run.dtype}."
             )
         exact &= np.array_equal(array.astype(np.float64), arrays[name].astype(np.float64), equal_nan=True)
     save_safetensors(path, arrays, {"dialect": "canonical"})
-    return [] if exact else [f"weights rounded from {one.model.dtype} to {case.run.dtype}"]
+    return [] if exact else [f"weights rounded from {loaded.model.dtype} to {case.run.dtype}"]
 
 
 def forget_bias_of(cases: Sequence[Case]) -> float:
     """Give the forget bias that named cases ask for, 1 where they do not agree."""
-    found = {case.lstm.forget_bias for case in cases if case.lstm.bias and not case.lstm.input_forget}
-    return found.pop() if len(found) == 1 else 1.0
+    biases = {case.lstm.forget_bias for case in cases if case.lstm.bias and not case.lstm.input_forget}
+    return biases.pop() if len(biases) == 1 else 1.0
 
 
 def network_text(lstm: LSTM) -> str:
@@ -300,15 +309,15 @@ def network_text(lstm: LSTM) -> str:
 
 def _changes(before: Case, after: Case) -> list[str]:
     """Say what a case took: settings of its network, of its data, and whether golden values were left out."""
-    found = []
+    changes = []
     for old, new in ((before.lstm, after.lstm), (before.run, after.run)):
         for key in new.__struct_fields__:
             a, b = getattr(old, key), getattr(new, key)
             if a != b and key not in {"weights", "forget_bias"}:
-                found.append(f"{key} {_word(a)} -> {_word(b)}")
+                changes.append(f"{key} {_word(a)} -> {_word(b)}")
     if before.expect is not None:
-        found.append("its golden values, which are of other weights, left out")
-    return found
+        changes.append("its golden values, which are of other weights, left out")
+    return changes
 
 
 def _word(value: Any) -> str:

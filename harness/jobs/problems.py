@@ -75,8 +75,8 @@ class Problems:
 
     def keep_only(self, case: Case) -> None:
         """Forget all others: for those who go through cases one by one."""
-        for other in {*self._problems, *self._expected} - {case}:
-            self.drop(other)
+        for old_case in {*self._problems, *self._expected} - {case}:
+            self.drop(old_case)
 
     def drop(self, case: Case) -> None:
         """Forget a case."""

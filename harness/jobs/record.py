@@ -37,7 +37,7 @@ def record_cases(
     problems = Problems()
     for case in cases:
         problems.check(case)
-    files, rest = [], []
+    files, others = [], []
     for case, backend, answer in outcomes(cases, backends, problems, timeout):
         result = RunResult(
             case=case.name, backend=backend.name, status="agree" if answer.trace else answer.status,  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ def record_cases(
         )  # fmt: skip
         on_result(result)
         if answer.trace is None:
-            rest.append(result)
+            others.append(result)
             continue
         recorded = Recorded(
             case=case,
@@ -61,7 +61,7 @@ def record_cases(
         file = folder / f"{case.name}.{backend.name}.safetensors"
         save_trace(file, answer.trace, recorded)
         files.append(file)
-    return files, rest
+    return files, others
 
 
 class Judged(NamedTuple):
@@ -94,13 +94,13 @@ def judge_files(
             errors.append(TraceError(f"{path}: no trace (*.safetensors) in this folder."))
         for file in files:
             try:
-                own, told = (
+                runs_of_file, infos_of_file = (
                     _judge_results(file, limit)
                     if file.suffix == ".json"
                     else _judge_trace_file(file, case, limit, problems, judge_runs, details=details)
                 )
-                runs += own
-                infos |= told
+                runs += runs_of_file
+                infos |= infos_of_file
             except LockstepError as error:
                 errors.append(error)
     return Judged(judge_runs.explain(runs), errors, infos)

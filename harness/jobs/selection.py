@@ -40,14 +40,14 @@ def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
         LockstepError: If one is unknown, or finds no partner.
     """
     names, named = list(cases), list(backends or ())
-    found, known = find_cases(names), find_backends(named or None)
-    absent = [] if named else [one for one in known if one.missing()]
-    there = [one for one in known if one not in absent]
+    cases_found, known = find_cases(names), find_backends(named or None)
+    absent = [] if named else [backend for backend in known if backend.missing()]
+    there = [backend for backend in known if backend not in absent]
     kept, able = matched(
-        [one.case for one in found], there, cases_named=bool(names), backends_named=bool(named)
+        [found_case.case for found_case in cases_found], there, cases_named=bool(names), backends_named=bool(named)
     )  # fmt: skip
-    alone = [one for one in there if one not in able] if named else []
-    return Selection([one for one in found if one.case in kept], able, absent, alone)
+    alone = [backend for backend in there if backend not in able] if named else []
+    return Selection([found_case for found_case in cases_found if found_case.case in kept], able, absent, alone)
 
 
 def select_beside(models: Sequence[BackendInfo], cases: Sequence[FoundCase], names: Sequence[str] | None) -> Selection:

@@ -69,9 +69,9 @@ def find_settings(folder: Path) -> Settings:
     """
     start = folder.absolute()
     for place in (start, *start.parents):
-        found = _settings(place / FILE)
-        if found is not None:
-            return found
+        settings = _settings(place / FILE)
+        if settings is not None:
+            return settings
     return Settings()
 
 

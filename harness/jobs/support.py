@@ -24,8 +24,8 @@ def _case(attention_decoder: AttentionDecoder | None = None, **changes: Any) -> 
 
 
 def _decoder(**changes: Any) -> Case:
-    own = {k: changes.pop(k) for k in AttentionDecoder.__struct_fields__ if k in changes}
-    return _case(AttentionDecoder(source_timesteps=5, **own), **changes)
+    decoder_changes = {k: changes.pop(k) for k in AttentionDecoder.__struct_fields__ if k in changes}
+    return _case(AttentionDecoder(source_timesteps=5, **decoder_changes), **changes)
 
 
 # What an attention decoder can be asked for.
@@ -97,8 +97,12 @@ def support(names: Sequence[str] | None = None, *, timeout: float = 60.0, jobs: 
     backends = find_backends(names)
     groups = by_worker(backends)
     with ThreadPoolExecutor(max_workers=jobs) as threads:
-        found = {one.backend.name: one for group in threads.map(lambda g: _ask(g, timeout), groups) for one in group}
-    return [found[backend.name] for backend in backends]
+        by_backend = {
+            support_of_one.backend.name: support_of_one
+            for group in threads.map(lambda g: _ask(g, timeout), groups)
+            for support_of_one in group
+        }
+    return [by_backend[backend.name] for backend in backends]
 
 
 def _ask(group: list[BackendInfo], timeout: float) -> list[Support]:

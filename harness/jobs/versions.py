@@ -134,25 +134,25 @@ def difference(case: Case, new: Trace, old: Trace, expected: Expected, limit: Li
 
 
 def _pair(new: Path, old: Path, problems: Problems, limit: float | Limit | None) -> Pair:
-    (trace, recorded), (other, other_recorded) = load_trace(new), load_trace(old)
+    (trace, recorded), (other_trace, other_recorded) = load_trace(new), load_trace(old)
     case = recorded.case
     problems.keep_only(case)
     problem = problems.problem(case)
-    for one, path in ((recorded, new), (other_recorded, old)):
-        check_same_problem(one, problem, path)
+    for recording, path in ((recorded, new), (other_recorded, old)):
+        check_same_problem(recording, problem, path)
     bound = limit_for(case, limit)
-    found = difference(case, trace, other, problems.expected(case), bound)
-    if found.status == "diverge" and bound.sigma is not None:
+    distance = difference(case, trace, other_trace, problems.expected(case), bound)
+    if distance.status == "diverge" and bound.sigma is not None:
         # As against the reference: is it rounding that the network itself amplifies?
-        found = difference(case, trace, other, problems.widened(case), bound)
-    a, b = trace.tensors(case), other.tensors(case)
+        distance = difference(case, trace, other_trace, problems.widened(case), bound)
+    a, b = trace.tensors(case), other_trace.tensors(case)
     return Pair(
         case=case.name,
         backend=recorded.backend,
-        verdict="agree" if found.status == "agree" else "diverge",
+        verdict="agree" if distance.status == "agree" else "diverge",
         same_bits=all(a[name].tobytes() == b[name].tobytes() for name in a.keys() & b.keys()),
         versions=(_versions(recorded), _versions(other_recorded)),
-        difference=replace(found, backend=recorded.backend),
+        difference=replace(distance, backend=recorded.backend),
     )
 
 
@@ -188,10 +188,10 @@ def _with_reference(pair: Pair, first: RunResult, second: RunResult) -> Pair:
 def _traces(path: Path, backends: set[str] | None) -> dict[str, Path]:
     """Give the traces of a path by CASE.BACKEND, as their files are called."""
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    found = {file.stem: file for file in files if backends is None or file.stem.rpartition(".")[2] in backends}
-    if not found:
+    by_pair = {file.stem: file for file in files if backends is None or file.stem.rpartition(".")[2] in backends}
+    if not by_pair:
         raise TraceError(f"{path}: no trace (*.safetensors) in this folder.")
-    return found
+    return by_pair
 
 
 def _versions(recorded: Recorded) -> Versions:

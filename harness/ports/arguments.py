@@ -97,8 +97,8 @@ class Given:
             changed += [f"weights{lane.place} ({', '.join(names)})"] if names else []
         return changed
 
-    def _differs(self, given: Any, original: Any) -> bool:
-        return self._writable and differs(given, original)
+    def _differs(self, handed: Any, original: Any) -> bool:
+        return self._writable and differs(handed, original)
 
 
 def _stored(weights: Weights, case: Case, layout: str) -> Arrays:

@@ -69,10 +69,10 @@ def as_array(value: Any) -> tuple[Array, str]:
     return array, array.dtype.name
 
 
-def differs(given: Any, original: Array) -> bool:
+def differs(handed: Any, original: Array) -> bool:
     """Whether an array of any framework is no longer what it was made of."""
     try:
-        array, _ = as_array(given)
+        array, _ = as_array(handed)
     except UserCodeError:
         return True
     return (array.shape, array.dtype) != (original.shape, original.dtype) or array.tobytes() != original.tobytes()

@@ -70,21 +70,21 @@ def _by_lane(parts: Mapping[str, Any], case: Case) -> Iterator[tuple[str, _Part]
         if name not in WEIGHTS:
             yield name, _Part(name, value, kind, _wanted(kind, case))
         elif value is not None and (name != "b" or case.lstm.bias):  # whoever has no bias may give its gradient
-            for place, lane, one in _lanes(name, value, case):
+            for place, lane, part in _lanes(name, value, case):
                 tensor = name_of(kind, lane, case.lstm)
-                yield name, _Part(place, one, tensor, _wanted(kind, case, lane.layer))
+                yield name, _Part(place, part, tensor, _wanted(kind, case, lane.layer))
 
 
 def _lanes(name: str, value: Any, case: Case) -> Iterator[tuple[str, Lane, Any]]:
     """Take apart what is given for each layer and direction."""
-    own = lanes(case.lstm)
+    all_lanes = lanes(case.lstm)
     if case.lstm.single:
-        yield name, own[0], value
+        yield name, all_lanes[0], value
         return
     layers, directions = case.lstm.num_layers, len(case.lstm.directions)
-    for layer, one in enumerate(_list_of(name, value, layers, "layer")):
-        for k, part in enumerate(_list_of(f"{name}[{layer}]", one, directions, "direction")):
-            yield f"{name}[{layer}][{k}]", own[layer * directions + k], part
+    for layer, part_of_layer in enumerate(_list_of(name, value, layers, "layer")):
+        for k, part in enumerate(_list_of(f"{name}[{layer}]", part_of_layer, directions, "direction")):
+            yield f"{name}[{layer}][{k}]", all_lanes[layer * directions + k], part
 
 
 def _list_of(place: str, value: Any, count: int, what: str) -> Sequence[Any]:
@@ -107,19 +107,19 @@ def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
     if case.attention_decoder is not None:
         shape = (T, B, case.attention_decoder.output_size if kind == "logit" else I)
         axes = f"(steps, B, {'O' if kind == 'logit' else 'A'})"
-        return _Wanted(shape, axes, lambda found: decoder_hint(found, shape))
+        return _Wanted(shape, axes, lambda shape_found: decoder_hint(shape_found, shape))
     side = "D*" if len(lstm.directions) > 1 else ""
     out = "P" if lstm.proj_size else "H"
     width = out if kind in {"h", "h_n", "dh0"} else "H"
     if kind in {"h", "c"}:
         shape = case.natural_shape(kind)
-        return _Wanted(shape, f"(T, B, {side}{width})", lambda found: shape_hint(found, case, shape[-1]))
+        return _Wanted(shape, f"(T, B, {side}{width})", lambda shape_found: shape_hint(shape_found, case, shape[-1]))
     if kind == "dx":
-        return _Wanted((T, B, I), "(T, B, I)", lambda found: input_hint(found, case))
+        return _Wanted((T, B, I), "(T, B, I)", lambda shape_found: input_hint(shape_found, case))
     if kind in STATES:
         shape = case.natural_shape(kind)
         axes = f"({'' if lstm.single else 'L*D, '}B, {width})"
-        return _Wanted(shape, axes, lambda found: state_hint(found, shape, case))
+        return _Wanted(shape, axes, lambda shape_found: state_hint(shape_found, shape, case))
     axes = {
         "dW": f"(4H, {side + out if layer else 'I'})",
         "dR": f"(4H, {out})",
@@ -128,7 +128,7 @@ def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
         "dp": "(3, H)",
     }
     shape = weight_shapes(lstm, layer)[kind[1:]]
-    return _Wanted(shape, axes[kind], lambda found: weight_hint(found, shape, case))
+    return _Wanted(shape, axes[kind], lambda shape_found: weight_hint(shape_found, shape, case))
 
 
 def _missing(parts: Mapping[str, Any], tensors: Mapping[str, Array], case: Case) -> list[str]:
@@ -186,9 +186,9 @@ def _of_decoder(value: Any, case: Case) -> dict[str, Any]:
 def _named(parts: dict[str, Any], case: Case) -> dict[str, Any]:
     allowed = results_by_name(case)
     known = {name: parts[name] for name in allowed if name in parts}
-    given = [name for name, part in known.items() if part is not None]
+    present = [name for name, part in known.items() if part is not None]
     needed = "h_seq" if case.attention_decoder is None else "logits"
-    if not given if case.run.gradients else needed not in known:
+    if not present if case.run.gradients else needed not in known:
         what = ", ".join(parts) or "nothing"
         expected = "h_seq and c_seq" if allowed.get("c_seq") else results_of(case)
         raise UserCodeError(f"it returned a dict of {what}: expected {expected}")

@@ -70,9 +70,9 @@ class Port:
         replies: list[Outcome] = []
         deaths = 0
         while len(replies) < len(problems):
-            rest = problems[len(replies) :]
-            answered, lost = self._answers(rest)
-            replies += answered[: len(rest)]
+            unanswered = problems[len(replies) :]
+            answered, lost = self._answers(unanswered)
+            replies += answered[: len(unanswered)]
             if lost is None or len(replies) == len(problems):
                 break
             deaths += 1
@@ -166,11 +166,11 @@ def _parameters_in(target: Target) -> dict[str, Any]:
         tree = _parsed(target.file)
     except LockstepError:
         return {}
-    found = [
+    definitions = [
         node for node in ast.walk(tree)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == target.function
     ]  # fmt: skip
-    if not found:
+    if not definitions:
         return {}
-    own = found[-1].args
-    return dict.fromkeys(argument.arg for argument in (*own.posonlyargs, *own.args, *own.kwonlyargs))
+    signature = definitions[-1].args
+    return dict.fromkeys(argument.arg for argument in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs))

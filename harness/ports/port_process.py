@@ -47,11 +47,11 @@ class Calls:
         notes: tuple[str, ...] = ()
         try:
             check_fit(self._parameters, problem.case)
-            given = Given(problem, self._form)
-            positional, by_name = arguments_of(self._parameters, given.values, problem.case)
+            arguments = Given(problem, self._form)
+            positional, by_name = arguments_of(self._parameters, arguments.values, problem.case)
             started = perf_counter()
             value = self._value(positional, by_name, problem)
-            notes = tuple(f"it changed its argument {name} in place" for name in given.changed())
+            notes = tuple(f"it changed its argument {name} in place" for name in arguments.changed())
             trace, more = self._read(value, problem)
         except UserCodeError as error:
             return replace(error.outcome, notes=notes, seconds=_since(started))

@@ -65,14 +65,14 @@ def state_hint(shape: Shape, expected: Shape, case: Case) -> str:
 def weight_hint(shape: Shape, expected: Shape, case: Case) -> str:
     """Guess what an array is, where the gradient of a weight was expected; ``expected`` is the weight's shape."""
     T, B, I, H = case.shape
-    first, *rest = expected
+    first, *others = expected
     looks: Looks = [
-        ([expected[::-1]] if rest else [], "transposed?"),
+        ([expected[::-1]] if others else [], "transposed?"),
         ([(T, *expected)], "one for each timestep? add them up"),
         ([(B, *expected)], "one for each sequence? add them up"),
         ([(1, *expected), (*expected, 1)], "an axis of length 1 too many?"),
-        ([(4, first // 4, *rest)], "gates on an axis of their own? they are stacked, i, f, g, o"),
-        ([(2 * first,)] if not rest else [], "two biases? here they are one"),
+        ([(4, first // 4, *others)], "gates on an axis of their own? they are stacked, i, f, g, o"),
+        ([(2 * first,)] if not others else [], "two biases? here they are one"),
         ([(4 * H, I + H), (I + H, 4 * H)], "of [x; h] in one? W and R are apart"),
         ([(T, B, first), (B, T, first), (B, first)], "of the pre-activations? all timesteps share a weight"),
     ]

@@ -26,8 +26,8 @@ def arguments_for(case: Case) -> tuple[str, ...]:
 
 def is_decoder(parameters: Collection[str] | None) -> bool:
     """Tell a function that is written as the port of an attention decoder."""
-    own = set(parameters or ())
-    return {"enc", "y0"} <= own or {"enc", "steps"} <= own
+    names = set(parameters or ())
+    return {"enc", "y0"} <= names or {"enc", "steps"} <= names
 
 
 def call_of(case: Case) -> str:
@@ -148,9 +148,9 @@ def _takes(parameters: Parameters, name: str) -> bool:
 
 
 def _insists_on(parameters: Parameters, name: str) -> bool:
-    own = parameters.get(name)
+    parameter = parameters.get(name)
     variable = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    return own is not None and own.default is own.empty and own.kind not in variable
+    return parameter is not None and parameter.default is parameter.empty and parameter.kind not in variable
 
 
 def _by_position(parameters: Parameters) -> bool:

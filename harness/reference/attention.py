@@ -67,11 +67,11 @@ def expect_decoder(problem: DecoderProblem, way: DecoderWay = RIGHT_DECODER) -> 
     noise = Noise.of(problem.case.run.dtype)
     with np.errstate(all="ignore"):
         decoder = Decoder(problem, Tape(noise), way)
-        found = decoder.forward()
+        values = decoder.forward()
         if problem.dlogit is not None:
-            found |= decoder.backward()
+            values |= decoder.backward()
         return {
-            name: ExpectedTensor.of(found[name].value, variance_of(found[name]), noise)
+            name: ExpectedTensor.of(values[name].value, variance_of(values[name]), noise)
             for name in tensors_of(problem.case)
         }
 
@@ -84,10 +84,10 @@ def decoder_values(problem: DecoderProblem, copies: int, kick: Kick, way: Decode
     """
     with np.errstate(all="ignore"):
         decoder = Decoder(problem, Tape(Noise.of(problem.case.run.dtype), copies, kick), way)
-        found = decoder.forward()
+        values = decoder.forward()
         if problem.dlogit is not None:
-            found |= decoder.backward()
-        return {name: found[name].value for name in tensors_of(problem.case)}
+            values |= decoder.backward()
+        return {name: values[name].value for name in tensors_of(problem.case)}
 
 
 def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
@@ -110,7 +110,9 @@ def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
         source = problem.enc if problem.enc is not None else observed["enc"]
         state = {name: decoder.tape.exact(array) for name, array in before.items()}
         step = decoder.step(decoder.tape.exact(decoder.given_source(source)), decoder.weights(), state, {})
-        return {name: ExpectedTensor.of(one.value, variance_of(one), noise) for name, one in step.compared.items()}
+        return {
+            name: ExpectedTensor.of(value.value, variance_of(value), noise) for name, value in step.compared.items()
+        }
 
 
 @dataclass
@@ -151,11 +153,11 @@ class Decoder:
     def forward(self) -> dict[str, Noisy]:
         """Run all steps; what is compared by name, time first."""
         p, tape = self.problem, self.tape
-        found: dict[str, Noisy] = {}
+        values: dict[str, Noisy] = {}
         if p.enc is None:
             outputs = list(self._encoder())
             source = tape.stack(outputs)
-            found["enc"] = _over_time(outputs)
+            values["enc"] = _over_time(outputs)
         else:
             source = tape.exact(self.given_source(p.enc))
         self._source = source
@@ -167,8 +169,8 @@ class Decoder:
             self._results.append(step)
             state, before = self._carried(step), step.inner | {"first context": self._results[0].inner["context"]}
         for name in ("c", "h", *ATTENTION):
-            found[name] = _over_time([step.compared[name] for step in self._results])
-        return found
+            values[name] = _over_time([step.compared[name] for step in self._results])
+        return values
 
     def given_source(self, enc: Array) -> Array:
         """Give the encoder outputs (S, B, E) batch first; past its end a source holds nothing, whatever stands there.
@@ -188,7 +190,9 @@ class Decoder:
             if way.state in {"reset", f"{name} reset"}:
                 state[name] = start[name]
         # A value without its history hands no gradient on.
-        return {name: Noisy(one.value, one.variance) if name in way.detached else one for name, one in state.items()}
+        return {
+            name: Noisy(value.value, value.variance) if name in way.detached else value for name, value in state.items()
+        }
 
     def step(
         self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy], before: dict[str, Noisy]
@@ -265,10 +269,10 @@ class Decoder:
         zero = tape.exact(np.zeros((p.x.shape[1], arrays["R_encoder"].shape[1])))
         h = c = zero
         for s, x_s in enumerate(p.x):
-            own = {name: tape.weight(arrays[f"{name}_encoder"]) for name in "WRb"}
-            self._encoder_weights.append(own)
+            weights = {name: tape.weight(arrays[f"{name}_encoder"]) for name in "WRb"}
+            self._encoder_weights.append(weights)
             self._inputs.append(tape.exact(x_s))
-            new_h, new_c = lstm_step(tape, own, self._inputs[-1], h, c)
+            new_h, new_c = lstm_step(tape, weights, self._inputs[-1], h, c)
             if p.lengths is None:
                 h, c = new_h, new_c
                 yield h
@@ -289,24 +293,24 @@ class Decoder:
             cotangents += [(step.compared["y"], tape.exact(p.dy[t])), (step.compared["logit"], tape.exact(p.dlogit[t]))]
         gradient = tape.gradients(cotangents)
 
-        def of(one: Noisy) -> Noisy:
-            return gradient(one) or tape.zeros(one)
+        def of(value: Noisy) -> Noisy:
+            return gradient(value) or tape.zeros(value)
 
-        found = {f"d{name}0": of(self._start[name]) for name in ("y", "h", "c")}
+        gradients = {f"d{name}0": of(self._start[name]) for name in ("y", "h", "c")}
         for name in self._uses[0]:
             parts = [of(use[name]) for use in self._uses]
             if has_weight_steps(p.case):
-                found[f"d{name}_t"] = _over_time(parts)
-            found[f"d{name}"] = self._summed(parts, name)
+                gradients[f"d{name}_t"] = _over_time(parts)
+            gradients[f"d{name}"] = self._summed(parts, name)
         if p.enc is not None:
             denc = of(self._source)
-            found["denc"] = Noisy(np.moveaxis(denc.value, -2, 0), np.moveaxis(variance_of(denc), -2, 0))
+            gradients["denc"] = Noisy(np.moveaxis(denc.value, -2, 0), np.moveaxis(variance_of(denc), -2, 0))
         else:
-            found["dx"] = _over_time([of(one) for one in self._inputs])
+            gradients["dx"] = _over_time([of(value) for value in self._inputs])
             for name in "WRb":
                 parts = [of(use[name]) for use in self._encoder_weights]
-                found[f"d{name}_encoder"] = self._sum(parts)
-        return found
+                gradients[f"d{name}_encoder"] = self._sum(parts)
+        return gradients
 
     def _summed(self, parts: list[Noisy], name: str) -> Noisy:
         """Sum a weight's gradient over the steps that share it."""
@@ -332,15 +336,15 @@ def lstm_step(tape: Tape, w: dict[str, Noisy], x: Noisy, h: Noisy, c: Noisy) -> 
     return tape.multiply(tape.sigmoid(o), tape.tanh(c), cap=1.0), c
 
 
-def _dense(tape: Tape, one: Noisy, weight: Noisy) -> Noisy:
+def _dense(tape: Tape, operand: Noisy, weight: Noisy) -> Noisy:
     """Multiply rows (..., B, n) by a weight (m, n)."""
-    return tape.matmul(one, tape.reshape(weight, lambda a: a.swapaxes(-1, -2), lambda a: a.swapaxes(-1, -2)))
+    return tape.matmul(operand, tape.reshape(weight, lambda a: a.swapaxes(-1, -2), lambda a: a.swapaxes(-1, -2)))
 
 
 def _over_time(steps: list[Noisy]) -> Noisy:
     """Put what steps gave behind each other, time first."""
-    return Noisy(np.stack([one.value for one in steps]), np.stack([variance_of(one) for one in steps]))
+    return Noisy(np.stack([step.value for step in steps]), np.stack([variance_of(step) for step in steps]))
 
 
-def _masked(one: Noisy, valid: Array) -> tuple[Array, Array | None]:
-    return np.where(valid, one.value, 0), None if one.variance is None else np.where(valid, one.variance, 0)
+def _masked(value: Noisy, valid: Array) -> tuple[Array, Array | None]:
+    return np.where(valid, value.value, 0), None if value.variance is None else np.where(valid, value.variance, 0)

@@ -204,10 +204,10 @@ class Cell:
         u = self.curve.value(saved.c)
         first = g - saved.c_before if self.coupled else g
         factors = np.concatenate([first, np.zeros_like(f) if self.coupled else saved.c_before, i, u], axis=-1)
-        own = self._of_gates(saved.a, Activation.slope_of)
+        slopes = self._of_gates(saved.a, Activation.slope_of)
         own_u = self.curve.slope(u)
         unclipped = np.abs(f * saved.c_before + i * g) < self.clip if self.clip < np.inf else None
-        return Slopes(factors * own, o * own_u, f, unclipped, factors, own, own_u)
+        return Slopes(factors * slopes, o * own_u, f, unclipped, factors, slopes, own_u)
 
     def slope_variances(self, saved: Saved, saved_var: Saved, slopes: Slopes) -> SlopeVariances:
         """Carry the variances of what the forward step gave to the factors of the backward step."""
@@ -236,20 +236,20 @@ class Cell:
 
     def _of_gates(self, a: Array, function: Callable[[Activation, Array], Array]) -> Array:
         """Apply a function of activation and output to all gates (..., 4H): g has an activation of its own."""
-        found = function(self.gate, a)
+        gates = function(self.gate, a)
         if self.candidate is not self.gate:
             g = slice(2 * self.H, 3 * self.H)
-            found[..., g] = function(self.candidate, a[..., g])
-        return found
+            gates[..., g] = function(self.candidate, a[..., g])
+        return gates
 
     def _uncertain(self, factors: Array, a: Array, a_var: Array) -> Array:
         """Give the variance that gates' outputs bring to their slopes, times the factors' squares."""
         g = slice(2 * self.H, 3 * self.H)
-        found = self.gate.slope_variance(a, a_var, self.noise)
-        found[..., g] = self.candidate.slope_variance(a[..., g], a_var[..., g], self.noise)
-        found *= factors
-        found *= factors
-        return found
+        variance = self.gate.slope_variance(a, a_var, self.noise)
+        variance[..., g] = self.candidate.slope_variance(a[..., g], a_var[..., g], self.noise)
+        variance *= factors
+        variance *= factors
+        return variance
 
     def back(self, slopes: Slopes, dh: Array, dc: Array) -> Back:
         """Take one step backward.
@@ -296,8 +296,8 @@ class Cell:
         dc_before_var = slopes.f2 * dc_var + slopes.f * dc2 + noise.tiny2
         if self.p is not None:
             for k in (0, 1):
-                own = slice(k * H, (k + 1) * H)
-                dc_before_var += np.square(self.p[k]) * (dz_var[..., own] + u2 * np.square(back.dz[..., own]))
+                block = slice(k * H, (k + 1) * H)
+                dc_before_var += np.square(self.p[k]) * (dz_var[..., block] + u2 * np.square(back.dz[..., block]))
             dc_before_var += u2 * np.square(back.dc_before)
         spread = dz_var + noise.sum_growth(4 * H) * (back.dz * back.dz)
         dh_before_var = spread @ self.Rt2.T + u2 * np.square(back.dh_before) + noise.tiny2

@@ -57,13 +57,13 @@ def refined(expected: dict[str, Any], values: dict[str, Array]) -> dict[str, Any
     for name, array in values.items():
         tensor = expected[name]
         value = array.astype(np.float64)
-        rest = (array - _balls(value)).astype(np.float64)
+        remainder = (array - _balls(value)).astype(np.float64)
         # What is not finite stays as it was: balls have no signed infinities.
-        sound = np.isfinite(value) & np.isfinite(rest)
+        sound = np.isfinite(value) & np.isfinite(remainder)
         better[name] = replace(
             tensor,
             value=np.where(sound, value, tensor.value),
-            rest=np.where(sound, rest, tensor.rest),
+            rest=np.where(sound, remainder, tensor.rest),
             noise=tensor.noise / np.sqrt(2),
         )
     return better

@@ -42,9 +42,9 @@ class ExpectedTensor:
         if noise.largest < np.inf:
             exact = np.where(np.abs(exact) >= noise.largest, np.copysign(np.inf, exact), exact)
         self.value[rows] = exact
-        rest = exact - self.value[rows]
+        remainder = exact - self.value[rows]
         # Where the value itself is not finite in the dtype, nothing is left over.
-        self.rest[rows] = np.where(np.isfinite(rest), rest, 0)
+        self.rest[rows] = np.where(np.isfinite(remainder), remainder, 0)
         self.noise[rows] = np.sqrt(np.maximum(variance, noise.floor))
 
     def reshaped(self, shape: tuple[int, ...]) -> ExpectedTensor:

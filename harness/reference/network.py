@@ -40,8 +40,8 @@ def forward(problem: Problem) -> Arrays:
     with np.errstate(all="ignore"):
         return network.in_order({
             name_of(kind, lane, problem.case.lstm): network.right_way(array, kind, lane)
-            for lane, found in network.forward_values().items()
-            for kind, array in found.items()
+            for lane, values in network.forward_values().items()
+            for kind, array in values.items()
         })  # fmt: skip
 
 
@@ -49,8 +49,8 @@ def backward(problem: Problem) -> Arrays:
     """Compute the gradients alone, in the reference's precision; the problem has cotangents."""
     network = Network(problem)
     with np.errstate(all="ignore"):
-        found = network.forward_values()
-        return network.in_order(network.backward_values(found))
+        values = network.forward_values()
+        return network.in_order(network.backward_values(values))
 
 
 def expect_network(problem: Problem, way: Way = RIGHT) -> Expected:
@@ -65,10 +65,10 @@ def expect_network(problem: Problem, way: Way = RIGHT) -> Expected:
     """
     network = Network(problem, way=way)
     with np.errstate(all="ignore"):
-        found = network.forward_expected()
-        gradients = network.backward_expected(found) if problem.dh is not None else {}
+        expected = network.forward_expected()
+        gradients = network.backward_expected(expected) if problem.dh is not None else {}
         named = {}
-        for lane, tensors in found.items():
+        for lane, tensors in expected.items():
             for kind in list(tensors):
                 tensor = tensors.pop(kind)
                 if lane.reverse and kind in TIMED:
@@ -173,7 +173,7 @@ class Network:
         """Run the lanes with noise; tensors are in each lane's own order."""
 
         def above(h: list[ExpectedTensor]) -> Inputs:
-            parts = zip(*((one.value, one.rest, one.noise) for one in h), strict=True)
+            parts = zip(*((tensor.value, tensor.rest, tensor.noise) for tensor in h), strict=True)
             return Inputs(*(self._side_by_side(list(part)) for part in parts))
 
         return self._forward(Walk.expected, above)
@@ -183,38 +183,38 @@ class Network:
     ) -> dict[Lane, dict[str, Found]]:
         """Run the lanes layer by layer; ``above`` makes what the next layer takes in of the h of one."""
         inputs = self.inputs()
-        found: dict[Lane, dict[str, Found]] = {}
+        by_lane: dict[Lane, dict[str, Found]] = {}
         for layer in self._layers():
             for lane in layer:
                 self.walks[lane] = self.walk(lane, inputs)
-                found[lane] = run(self.walks[lane])
+                by_lane[lane] = run(self.walks[lane])
             if layer[0].layer < self.lstm.num_layers - 1:
-                inputs = above([self._in_time(found[lane]["h"], lane) for lane in layer])
-        return found
+                inputs = above([self._in_time(by_lane[lane]["h"], lane) for lane in layer])
+        return by_lane
 
     def _in_time(self, h: Found, lane: Lane) -> Found:
         if not lane.reverse:
             return h
         return self.turned_out(h) if isinstance(h, ExpectedTensor) else self.right_way(h, "h", lane)
 
-    def backward_values(self, found: dict[Lane, Arrays], parts: dict[Lane, list[Part]] | None = None) -> Arrays:
+    def backward_values(self, values: dict[Lane, Arrays], parts: dict[Lane, list[Part]] | None = None) -> Arrays:
         """Go back through the lanes, from the top layer down; ``parts`` as in ``Walk.gradient_values``."""
         assert self.problem.dh is not None
         named: Arrays = {}
         dh = self.noise.taken(self.problem.dh)
         for layer in reversed(self._layers()):
             below = []
-            for lane, own in zip(layer, self._apart(dh), strict=True):
+            for lane, dh_of_lane in zip(layer, self._apart(dh), strict=True):
                 dc = self.problem.states("dc")[self.lanes.index(lane)]
-                own = turned(own, self.problem.lengths) if lane.reverse else own  # noqa: PLW2901
+                dh_of_lane = turned(dh_of_lane, self.problem.lengths) if lane.reverse else dh_of_lane  # noqa: PLW2901
                 kept = None if parts is None else parts.setdefault(lane, [])
-                gradients = self.walks[lane].gradient_values(found[lane], own, dc, kept)
+                gradients = self.walks[lane].gradient_values(values[lane], dh_of_lane, dc, kept)
                 below.append(self.right_way(gradients.pop("dx"), "dx", lane))
                 named |= self._named(gradients, lane)
             dh = sum(below[1:], start=below[0])
         return named | {"dx": dh}
 
-    def backward_expected(self, found: dict[Lane, Expected]) -> Expected:
+    def backward_expected(self, expected: dict[Lane, Expected]) -> Expected:
         """Go back through the lanes with noise, from the top layer down."""
         assert self.problem.dh is not None
         named: Expected = {}
@@ -223,12 +223,12 @@ class Network:
         for layer in reversed(self._layers()):
             below = []
             parts = [(None,) * len(layer) if a is None else self._apart(a) for a in (dh.value, dh.rest, dh.noise)]
-            for lane, *own in zip(layer, *parts, strict=True):
+            for lane, *parts_of_lane in zip(layer, *parts, strict=True):
                 dc = self.problem.states("dc")[self.lanes.index(lane)]
-                cotangent = Inputs(*own)  # type: ignore[arg-type]
+                cotangent = Inputs(*parts_of_lane)  # type: ignore[arg-type]
                 if lane.reverse:
                     cotangent = cotangent.each(lambda array: self.turn(array, self.way.turn_out))
-                gradients, contributions = self.walks[lane].gradients(found[lane], cotangent, dc, by_timestep=steps)
+                gradients, contributions = self.walks[lane].gradients(expected[lane], cotangent, dc, by_timestep=steps)
                 if lane.reverse:
                     gradients["dx"] = gradients["dx"].each(lambda array: self.turn(array, self.way.turn_in))
                 if contributions is not None:
@@ -241,12 +241,12 @@ class Network:
             named["dx"] = total
         return named
 
-    def _added(self, one: ExpectedTensor, other: ExpectedTensor) -> ExpectedTensor:
+    def _added(self, first: ExpectedTensor, second: ExpectedTensor) -> ExpectedTensor:
         """Add what two directions pass on to one input."""
         noise = self.noise
-        values = [t.value.astype(noise.precision) + t.rest for t in (one, other)]
+        values = [t.value.astype(noise.precision) + t.rest for t in (first, second)]
         total = values[0] + values[1]
-        variance = np.square(one.noise, dtype=noise.precision) + np.square(other.noise, dtype=noise.precision)
+        variance = np.square(first.noise, dtype=noise.precision) + np.square(second.noise, dtype=noise.precision)
         return ExpectedTensor.of(total, variance + noise.u2 * (total * total), noise)
 
     def _named(self, tensors: dict[str, Any], lane: Lane) -> dict[str, Any]:

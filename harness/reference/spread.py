@@ -103,17 +103,17 @@ def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
     case, count = problem.case, copies + 1
     network = Network(_copied(problem, count), _Kicks(count, case.run.batch))
     known = tensors_of(case)
-    found = network.forward_values()
-    apart = _apart(network, found, count) if lost else {}
+    values = network.forward_values()
+    apart = _apart(network, values, count) if lost else {}
     spreads: Arrays = {}
-    for lane, tensors in found.items():
+    for lane, tensors in values.items():
         for kind, array in tensors.items():
             name = name_of(kind, lane, case.lstm)
             spreads[name] = _spread_over_batch(network.right_way(array, kind, lane), count)
     if problem.dh is None:
         return _lost(spreads, apart, case)
     parts: dict[Lane, list[Part]] | None = {} if has_weight_steps(case) else None
-    for name, array in network.backward_values(found, parts).items():
+    for name, array in network.backward_values(values, parts).items():
         over_batch = known[name].kind in {"dx", "dh0", "dc0"}
         spreads[name] = _spread_over_batch(array, count) if over_batch else _spread(array)
     for lane, chunks in (parts or {}).items():
@@ -130,14 +130,14 @@ def _lost(spreads: Arrays, apart: Masks, case: Case) -> Arrays:
     return spreads
 
 
-def _apart(network: Network, found: dict[Lane, Arrays], copies: int) -> Masks:
+def _apart(network: Network, values: dict[Lane, Arrays], copies: int) -> Masks:
     """Say of each lane where its copies go separate ways, or those it depends on do: (T, B), in the order of time."""
     batch = network.problem.case.run.batch // copies
     lengths = None if network.problem.lengths is None else network.problem.lengths[:batch]
     apart: Masks = {}
-    for lane, own in found.items():
-        far = np.zeros((len(own["h"]), batch), bool)
-        for array in (own["h"], own["c"]):
+    for lane, arrays in values.items():
+        far = np.zeros((len(arrays["h"]), batch), bool)
+        for array in (arrays["h"], arrays["c"]):
             value = array.reshape(len(array), copies, -1, array.shape[-1])
             size = np.sqrt(np.square(value).mean(axis=(1, 3)))  # (T, B)
             distance = np.sqrt(np.square(value[:, 1:] - value[:, :1]).mean(axis=(1, 3)))
@@ -193,9 +193,9 @@ def _contributions(network: Network, lane: Lane, chunks: list[Part], copies: int
     for name, left, right, _, _ in factors(network.walks[lane].cell, part, None):
         rows = []
         for t in range(len(left)):
-            one, other = (None if a is None else a[t].reshape(copies, -1, *a.shape[2:]) for a in (left, right))
-            assert one is not None
-            rows.append(_spread(product_of(one, other)))
+            left_t, right_t = (None if a is None else a[t].reshape(copies, -1, *a.shape[2:]) for a in (left, right))
+            assert left_t is not None
+            rows.append(_spread(product_of(left_t, right_t)))
         spreads.append((f"{name}_t", np.stack(rows)))
     return spreads
 

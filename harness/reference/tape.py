@@ -64,183 +64,183 @@ class Tape:
         Returns:
             A function that gives the gradient of a value; None where nothing depends on it.
         """
-        found: dict[int, Noisy] = {}
+        by_id: dict[int, Noisy] = {}
 
-        def plus(one: Noisy, gradient: Noisy) -> None:
-            found[id(one)] = self.add(found[id(one)], gradient) if id(one) in found else gradient
+        def plus(operand: Noisy, gradient: Noisy) -> None:
+            by_id[id(operand)] = self.add(by_id[id(operand)], gradient) if id(operand) in by_id else gradient
 
         # What is computed on the way back is not itself gone back through.
         recorded, self._recorded = self._recorded, []
         for result, cotangent in cotangents:
             plus(result, cotangent)
         for result in reversed(recorded):
-            if id(result) in found:
+            if id(result) in by_id:
                 for operand, pull in result.sources:
-                    plus(operand, pull(found[id(result)]))
+                    plus(operand, pull(by_id[id(result)]))
         self._recorded = recorded
-        return lambda one: found.get(id(one))
+        return lambda operand: by_id.get(id(operand))
 
     # -- sums and products ---------------------------------------------------------------------------------------
 
-    def add(self, one: Noisy, other: Noisy) -> Noisy:
+    def add(self, left: Noisy, right: Noisy) -> Noisy:
         """Add values of one shape."""
-        total = one.value + other.value
-        carried = _sum(one.variance, other.variance)
+        total = left.value + right.value
+        carried = _sum(left.variance, right.variance)
         same = lambda d: d  # noqa: E731 (a gradient handed on as it is)
-        return self._made(total, carried, self.noise.rounded(total), (one, same), (other, same))
+        return self._made(total, carried, self.noise.rounded(total), (left, same), (right, same))
 
-    def add_bias(self, one: Noisy, bias: Noisy) -> Noisy:
+    def add_bias(self, operand: Noisy, bias: Noisy) -> Noisy:
         """Add a bias (n,) to rows."""
-        total = one.value + bias.value
+        total = operand.value + bias.value
         return self._made(
-            total, one.variance, self.noise.rounded(total), (one, lambda d: d), (bias, self._sum_of_rows)
+            total, operand.variance, self.noise.rounded(total), (operand, lambda d: d), (bias, self._sum_of_rows)
         )  # fmt: skip
 
-    def _sum_of_rows(self, one: Noisy) -> Noisy:
-        total = one.value.sum(axis=-2)
-        own = self.noise.batch_growth(one.value.shape[-2]) * np.square(one.value).sum(axis=-2)
-        carried = None if one.variance is None else one.variance.sum(axis=-2)
-        return self._made(total, carried, own + self.noise.rounded(total))
+    def _sum_of_rows(self, operand: Noisy) -> Noisy:
+        total = operand.value.sum(axis=-2)
+        variance = self.noise.batch_growth(operand.value.shape[-2]) * np.square(operand.value).sum(axis=-2)
+        carried = None if operand.variance is None else operand.variance.sum(axis=-2)
+        return self._made(total, carried, variance + self.noise.rounded(total))
 
-    def multiply(self, one: Noisy, other: Noisy, cap: float = np.inf) -> Noisy:
+    def multiply(self, left: Noisy, right: Noisy, cap: float = np.inf) -> Noisy:
         """Multiply values of one shape; ``cap`` bounds the variance of what is bounded itself."""
-        product = one.value * other.value
-        carried = _sum(_scaled(other.value, one.variance), _scaled(one.value, other.variance))
+        product = left.value * right.value
+        carried = _sum(_scaled(right.value, left.variance), _scaled(left.value, right.variance))
         return self._made(
             product, carried, self.noise.rounded(product),
-            (one, lambda d: self.multiply(d, other)), (other, lambda d: self.multiply(d, one)), cap=cap,
+            (left, lambda d: self.multiply(d, right)), (right, lambda d: self.multiply(d, left)), cap=cap,
         )  # fmt: skip
 
-    def scale(self, one: Noisy, factor: float) -> Noisy:
+    def scale(self, operand: Noisy, factor: float) -> Noisy:
         """Multiply by a constant."""
-        scaled = one.value * self.noise.precision(factor)
-        carried = None if one.variance is None else one.variance * self.noise.precision(factor) ** 2
-        return self._made(scaled, carried, self.noise.rounded(scaled), (one, lambda d: self.scale(d, factor)))
+        scaled = operand.value * self.noise.precision(factor)
+        carried = None if operand.variance is None else operand.variance * self.noise.precision(factor) ** 2
+        return self._made(scaled, carried, self.noise.rounded(scaled), (operand, lambda d: self.scale(d, factor)))
 
-    def matmul(self, one: Noisy, other: Noisy) -> Noisy:
+    def matmul(self, left: Noisy, right: Noisy) -> Noisy:
         """Multiply matrices (..., m, k) and (..., k, n)."""
         return self._product(
-            one, other, (one, lambda d: self._product(d, _turned(other))), (other, lambda d: self._outer(one, d))
+            left, right, (left, lambda d: self._product(d, _turned(right))), (right, lambda d: self._outer(left, d))
         )  # fmt: skip
 
-    def _outer(self, one: Noisy, other: Noisy) -> Noisy:
+    def _outer(self, left: Noisy, right: Noisy) -> Noisy:
         """Sum over rows: implementations may do it one by one, over sequences."""
-        return self._product(_turned(one), other, growth=self.noise.batch_growth(one.value.shape[-2]))
+        return self._product(_turned(left), right, growth=self.noise.batch_growth(left.value.shape[-2]))
 
-    def _product(self, one: Noisy, other: Noisy, *sources: Source, growth: Any = None) -> Noisy:
-        product = one.value @ other.value
-        growth = self.noise.sum_growth(one.value.shape[-1]) if growth is None else growth
-        one2, other2 = np.square(one.value), np.square(other.value)
-        own = growth * (one2 @ other2) + self.noise.rounded(product)
+    def _product(self, left: Noisy, right: Noisy, *sources: Source, growth: Any = None) -> Noisy:
+        product = left.value @ right.value
+        growth = self.noise.sum_growth(left.value.shape[-1]) if growth is None else growth
+        one2, other2 = np.square(left.value), np.square(right.value)
+        variance = growth * (one2 @ other2) + self.noise.rounded(product)
         carried = _sum(
-            None if one.variance is None else one.variance @ other2,
-            None if other.variance is None else one2 @ other.variance,
+            None if left.variance is None else left.variance @ other2,
+            None if right.variance is None else one2 @ right.variance,
         )
-        return self._made(product, carried, own, *sources)
+        return self._made(product, carried, variance, *sources)
 
     # -- shapes --------------------------------------------------------------------------------------------------
 
-    def join(self, one: Noisy, other: Noisy) -> Noisy:
+    def join(self, left: Noisy, right: Noisy) -> Noisy:
         """Put values side by side."""
-        width = one.value.shape[-1]
+        width = left.value.shape[-1]
         variance = None
-        if one.variance is not None or other.variance is not None:
-            variance = np.concatenate([variance_of(one), variance_of(other)], axis=-1)
+        if left.variance is not None or right.variance is not None:
+            variance = np.concatenate([variance_of(left), variance_of(right)], axis=-1)
         return self._moved(
-            np.concatenate([one.value, other.value], axis=-1),
+            np.concatenate([left.value, right.value], axis=-1),
             variance,
-            (one, lambda d: _part(d, slice(None, width))),
-            (other, lambda d: _part(d, slice(width, None))),
+            (left, lambda d: _part(d, slice(None, width))),
+            (right, lambda d: _part(d, slice(width, None))),
         )
 
-    def part(self, one: Noisy, columns: slice) -> Noisy:
+    def part(self, operand: Noisy, columns: slice) -> Noisy:
         """Take some columns."""
         return self._moved(
-            *_both(one, lambda a: a[..., columns]), (one, lambda d: _put(d, columns, one.value.shape[-1]))
+            *_both(operand, lambda a: a[..., columns]), (operand, lambda d: _put(d, columns, operand.value.shape[-1]))
         )
 
-    def reshape(self, one: Noisy, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Noisy:
+    def reshape(self, operand: Noisy, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Noisy:
         """Move numbers to other places; ``back`` undoes it."""
-        return self._moved(*_both(one, there), (one, lambda d: Noisy(*_both(d, back))))
+        return self._moved(*_both(operand, there), (operand, lambda d: Noisy(*_both(d, back))))
 
     def stack(self, rows: list[Noisy]) -> Noisy:
         """Put values (..., rows, n) behind each other: (..., rows, len(rows), n)."""
         variance = None
-        if any(one.variance is not None for one in rows):
-            variance = np.stack([variance_of(one) for one in rows], axis=-2)
+        if any(operand.variance is not None for operand in rows):
+            variance = np.stack([variance_of(operand) for operand in rows], axis=-2)
 
         def pull(k: int) -> Callable[[Noisy], Noisy]:
             return lambda d: Noisy(*_both(d, lambda a: a[..., k, :]))
 
-        sources = tuple((one, pull(k)) for k, one in enumerate(rows))
-        return self._moved(np.stack([one.value for one in rows], axis=-2), variance, *sources)
+        sources = tuple((row, pull(k)) for k, row in enumerate(rows))
+        return self._moved(np.stack([operand.value for operand in rows], axis=-2), variance, *sources)
 
-    def where(self, mask: Array, one: Noisy, other: Noisy) -> Noisy:
+    def where(self, mask: Array, left: Noisy, right: Noisy) -> Noisy:
         """Choose element by element."""
         variance = None
-        if one.variance is not None or other.variance is not None:
-            variance = np.where(mask, variance_of(one), variance_of(other))
+        if left.variance is not None or right.variance is not None:
+            variance = np.where(mask, variance_of(left), variance_of(right))
         zero = self.noise.precision(0)
         return self._moved(
-            np.where(mask, one.value, other.value),
+            np.where(mask, left.value, right.value),
             variance,
-            (one, lambda d: Noisy(*_both(d, lambda a: np.where(mask, a, zero)))),
-            (other, lambda d: Noisy(*_both(d, lambda a: np.where(mask, zero, a)))),
+            (left, lambda d: Noisy(*_both(d, lambda a: np.where(mask, a, zero)))),
+            (right, lambda d: Noisy(*_both(d, lambda a: np.where(mask, zero, a)))),
         )
 
     # -- curves --------------------------------------------------------------------------------------------------
 
-    def sigmoid(self, one: Noisy) -> Noisy:
+    def sigmoid(self, operand: Noisy) -> Noisy:
         """1 / (1 + exp(-z))."""
-        return self._curve(one, CURVES["sigmoid"].value, lambda a: a * (1 - a), lambda a: 1 - 2 * a, SIGMOID_CAP)
+        return self._curve(operand, CURVES["sigmoid"].value, lambda a: a * (1 - a), lambda a: 1 - 2 * a, SIGMOID_CAP)
 
-    def tanh(self, one: Noisy) -> Noisy:
+    def tanh(self, operand: Noisy) -> Noisy:
         """The hyperbolic tangent."""
-        return self._curve(one, np.tanh, lambda a: 1 - a * a, lambda a: -2 * a, TANH_CAP)
+        return self._curve(operand, np.tanh, lambda a: 1 - a * a, lambda a: -2 * a, TANH_CAP)
 
     def _curve(
         self,
-        one: Noisy,
+        operand: Noisy,
         value: Callable[[Array], Array],
         slope_of: Callable[[Array], Array],
         bend_of: Callable[[Array], Array],
         cap: float,
     ) -> Noisy:
         """Apply an activation; ``slope_of`` and ``bend_of``, the slope's derivative, are functions of its output."""
-        a = value(one.value)
+        a = value(operand.value)
         slope = slope_of(a)
-        result = self._made(a, _scaled(slope, one.variance), np.broadcast_to(self.noise.u2, a.shape), cap=cap)
+        result = self._made(a, _scaled(slope, operand.variance), np.broadcast_to(self.noise.u2, a.shape), cap=cap)
 
         def pull(d: Noisy) -> Noisy:
             # The slope is computed of the rounded output, and rounded twice itself.
-            own = 2 * self.noise.rounded(slope_of(result.value))
+            variance = 2 * self.noise.rounded(slope_of(result.value))
             carried = _scaled(bend_of(result.value), result.variance)
-            return self.multiply(d, self._made(slope_of(result.value), carried, own))
+            return self.multiply(d, self._made(slope_of(result.value), carried, variance))
 
-        result.sources = ((one, pull),)
+        result.sources = ((operand, pull),)
         return result
 
-    def softmax(self, one: Noisy, axis: int = -1, valid: Array | None = None) -> Noisy:
+    def softmax(self, operand: Noisy, axis: int = -1, valid: Array | None = None) -> Noisy:
         """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
 
         An exponential is as far off as its argument, which the subtraction rounds, and rounded itself.
         """
-        z = one.value if valid is None else np.where(valid, one.value, -np.inf)
+        z = operand.value if valid is None else np.where(valid, operand.value, -np.inf)
         shifted = z - z.max(axis=axis, keepdims=True)
         raised = np.exp(shifted)
         a = raised / raised.sum(axis=axis, keepdims=True)
         argument = np.where(raised > 0, self.noise.u2 * (np.where(raised > 0, shifted, 0) ** 2 + 1), 0)
-        own = self._of_exponents(a, argument, axis)
-        own += self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
-        carried = None if one.variance is None else self._of_exponents(a, one.variance, axis)
-        result = self._made(a, carried, own, cap=SIGMOID_CAP)
+        variance = self._of_exponents(a, argument, axis)
+        variance += self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
+        carried = None if operand.variance is None else self._of_exponents(a, operand.variance, axis)
+        result = self._made(a, carried, variance, cap=SIGMOID_CAP)
 
         def pull(d: Noisy) -> Noisy:
             weighted = self.multiply(result, d)
             total = self._sum_along(weighted, axis)
             return self.multiply(result, self.add(d, Noisy(-total.value, total.variance)))
 
-        result.sources = ((one, pull),)
+        result.sources = ((operand, pull),)
         return result
 
     @staticmethod
@@ -251,24 +251,26 @@ class Tape:
         total = each.sum(axis=axis, keepdims=True)
         return a2 * (variance * (1 - 2 * a) + total)
 
-    def _sum_along(self, one: Noisy, axis: int) -> Noisy:
-        total = one.value.sum(axis=axis, keepdims=True)
-        own = self.noise.sum_growth(one.value.shape[axis]) * np.square(one.value).sum(axis=axis, keepdims=True)
-        carried = None if one.variance is None else one.variance.sum(axis=axis, keepdims=True)
-        made = self._made(total, carried, own)
-        return Noisy(*_both(made, lambda a: np.broadcast_to(a, one.value.shape)))
+    def _sum_along(self, operand: Noisy, axis: int) -> Noisy:
+        total = operand.value.sum(axis=axis, keepdims=True)
+        variance = self.noise.sum_growth(operand.value.shape[axis]) * np.square(operand.value).sum(
+            axis=axis, keepdims=True
+        )
+        carried = None if operand.variance is None else operand.variance.sum(axis=axis, keepdims=True)
+        made = self._made(total, carried, variance)
+        return Noisy(*_both(made, lambda a: np.broadcast_to(a, operand.value.shape)))
 
     # -- keeping account -----------------------------------------------------------------------------------------
 
     def _made(
-        self, value: Array, carried: Array | None, own: Array, *sources: Source, cap: float = np.inf
+        self, value: Array, carried: Array | None, fresh: Array, *sources: Source, cap: float = np.inf
     ) -> Noisy:  # fmt: skip
         """Give a result of which rounding has its part."""
         if self._kick is not None:
-            made = Noisy(self._kick(value, own), None, sources)
+            made = Noisy(self._kick(value, fresh), None, sources)
         else:
             # fmin: where infinities meet the variance is NaN, and the cap holds.
-            made = Noisy(value, np.fmin(own if carried is None else own + carried, cap), sources)
+            made = Noisy(value, np.fmin(fresh if carried is None else fresh + carried, cap), sources)
         self._recorded.append(made)
         return made
 
@@ -279,35 +281,35 @@ class Tape:
         return made
 
 
-def _sum(one: Array | None, other: Array | None) -> Array | None:
-    return other if one is None else one if other is None else one + other
+def _sum(first: Array | None, second: Array | None) -> Array | None:
+    return second if first is None else first if second is None else first + second
 
 
 def _scaled(factor: Array, variance: Array | None) -> Array | None:
     return None if variance is None else np.square(factor) * variance
 
 
-def variance_of(one: Noisy) -> Array:
+def variance_of(operand: Noisy) -> Array:
     """Give a value's variance, zeros where it is exact."""
-    return np.zeros_like(one.value) if one.variance is None else one.variance
+    return np.zeros_like(operand.value) if operand.variance is None else operand.variance
 
 
-def _both(one: Noisy, function: Callable[[Array], Array]) -> tuple[Array, Array | None]:
-    return function(one.value), None if one.variance is None else function(one.variance)
+def _both(operand: Noisy, function: Callable[[Array], Array]) -> tuple[Array, Array | None]:
+    return function(operand.value), None if operand.variance is None else function(operand.variance)
 
 
-def _turned(one: Noisy) -> Noisy:
-    return Noisy(*_both(one, lambda a: a.swapaxes(-1, -2)))
+def _turned(operand: Noisy) -> Noisy:
+    return Noisy(*_both(operand, lambda a: a.swapaxes(-1, -2)))
 
 
-def _part(one: Noisy, columns: slice) -> Noisy:
-    return Noisy(*_both(one, lambda a: a[..., columns]))
+def _part(operand: Noisy, columns: slice) -> Noisy:
+    return Noisy(*_both(operand, lambda a: a[..., columns]))
 
 
-def _put(one: Noisy, columns: slice, width: int) -> Noisy:
+def _put(operand: Noisy, columns: slice, width: int) -> Noisy:
     def put(a: Array) -> Array:
         whole = np.zeros((*a.shape[:-1], width), a.dtype)
         whole[..., columns] = a
         return whole
 
-    return Noisy(*_both(one, put))
+    return Noisy(*_both(operand, put))

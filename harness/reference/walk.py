@@ -95,7 +95,7 @@ class Walk:
     def values(self) -> Arrays:
         """Compute i, f, g, o, c (T, B, H), h (T, B, P), then c_n, h_n, without noise."""
         cell = self.cell
-        found = {name: np.empty(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
+        values = {name: np.empty(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
         h, c = self.h0, self.c0
         for steps in self.chunks():
             x = self.inputs.of(slice(steps.start, steps.stop), self.noise)[0]
@@ -107,8 +107,8 @@ class Walk:
                     step = self._kicked(self.kicks, cell.input_variance(x[k], None), z, h, c, step)
                 valid = self.valid(t)
                 h, c = keep(valid, (h, c), (step.h, step.c))
-                store(found, t, step.a, step.h, c, valid)
-        return {**found, "c_n": c, "h_n": h}
+                store(values, t, step.a, step.h, c, valid)
+        return {**values, "c_n": c, "h_n": h}
 
     def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: Step) -> Step:
         """Put a step off by what rounding may do to it alone."""
@@ -160,10 +160,10 @@ class Walk:
         """
         cell, noise = self.cell, self.noise
         before = slice(max(steps.start - 1, 0), steps.stop - 1)
-        given = steps.start == 0
+        begins = steps.start == 0
         h_prev, c_prev = (
-            np.concatenate([first[None], seen[before]] if given else [seen[before]]).astype(noise.precision)
-            for first, seen in ((self.h0, h), (self.c0, c))
+            np.concatenate([first[None], observed[before]] if begins else [observed[before]]).astype(noise.precision)
+            for first, observed in ((self.h0, h), (self.c0, c))
         )
         x, x_var = self.inputs.of(steps, noise)
         z = cell.pre_activation(cell.input_part(x), h_prev, c_prev)
@@ -180,11 +180,11 @@ class Walk:
 
     # -- backward ------------------------------------------------------------------------------------------------
 
-    def gradient_values(self, found: Arrays, dh: Array, dc_n: Array, parts: list[Part] | None = None) -> Arrays:
+    def gradient_values(self, values: Arrays, dh: Array, dc_n: Array, parts: list[Part] | None = None) -> Arrays:
         """Compute gradients without noise.
 
         Args:
-            found: What ``values`` gave.
+            values: What ``values`` gave.
             dh: Cotangent of h (T, B, P).
             dc_n: Cotangent of the final cell state (B, H).
             parts: Gets, if given, what gradients of weights are made of, chunk by chunk, the last one first.
@@ -200,12 +200,12 @@ class Walk:
         for steps in reversed(list(self.chunks())):
             rows = slice(steps.start, steps.stop)
             x, _ = self.inputs.of(rows, self.noise)
-            a = np.concatenate([found[name][rows] for name in "ifgo"], axis=-1)
-            c, c_before = found["c"][rows], self._before(found["c"], self.c0, rows)
-            h_before = self._before(found["h"], self.h0, rows)
+            a = np.concatenate([values[name][rows] for name in "ifgo"], axis=-1)
+            c, c_before = values["c"][rows], self._before(values["c"], self.c0, rows)
+            h_before = self._before(values["h"], self.h0, rows)
             slopes = cell.slopes(Saved(a, c_before, c))
             kick_slopes = None if self.kicks is None else self._exact_variances(Saved(a, c_before, c), slopes)
-            dz, dh_out = np.empty_like(a), np.empty_like(found["h"][rows])
+            dz, dh_out = np.empty_like(a), np.empty_like(values["h"][rows])
             for k in range(len(steps) - 1, -1, -1):
                 valid = self.valid(steps[k])
                 back = cell.back(_at(slopes, k), dh[steps[k]] + dh_state, dc)
@@ -239,12 +239,12 @@ class Walk:
         )
 
     def gradients(
-        self, found: Expected, dh: Inputs, dc_n: Array, *, by_timestep: bool
+        self, expected: Expected, dh: Inputs, dc_n: Array, *, by_timestep: bool
     ) -> tuple[Expected, Contributions | None]:
         """Compute gradients with noise.
 
         Args:
-            found: What ``expected`` gave.
+            expected: What ``expected`` gave.
             dh: Cotangent of h (T, B, P).
             dc_n: Cotangent of the final cell state (B, H).
             by_timestep: Whether each timestep's contribution to a weight's gradient is wanted too.
@@ -262,9 +262,9 @@ class Walk:
         for steps in reversed(list(self.chunks())):
             rows = slice(steps.start, steps.stop)
             x, x_var = self.inputs.of(rows, noise)
-            (a, a_var), (c, c_var), (h, h_var) = (_chunk(found, names, rows, noise) for names in ("ifgo", "c", "h"))
-            c_before, c_before_var = self._before_chunk(found["c"], c, c_var, self.c0, rows)
-            h_before, h_before_var = self._before_chunk(found["h"], h, h_var, self.h0, rows)
+            (a, a_var), (c, c_var), (h, h_var) = (_chunk(expected, names, rows, noise) for names in ("ifgo", "c", "h"))
+            c_before, c_before_var = self._before_chunk(expected["c"], c, c_var, self.c0, rows)
+            h_before, h_before_var = self._before_chunk(expected["h"], h, h_var, self.h0, rows)
             dh_given, dh_given_var = dh.of(rows, noise)
             saved = Saved(a, c_before, c)
             slopes = cell.slopes(saved)
@@ -306,14 +306,14 @@ class Walk:
         contributions = Contributions.of(cell, parts[::-1]) if by_timestep else None
         return {"dx": dx, **states, **sums.expected()}, contributions
 
-    def _before(self, seen: Array, first: Array, rows: slice) -> Array:
+    def _before(self, observed: Array, first: Array, rows: slice) -> Array:
         """Give the states before some timesteps."""
         if rows.start:
-            return seen[rows.start - 1 : rows.stop - 1]
-        return np.concatenate([first[None], seen[: rows.stop - 1]])
+            return observed[rows.start - 1 : rows.stop - 1]
+        return np.concatenate([first[None], observed[: rows.stop - 1]])
 
     def _before_chunk(
-        self, tensor: ExpectedTensor, own: Array, own_var: Array, first: Array, rows: slice
+        self, tensor: ExpectedTensor, values: Array, own_var: Array, first: Array, rows: slice
     ) -> tuple[Array, Array]:
         """Give the states before some timesteps with their variances: a chunk's own, moved by one."""
         if rows.start:
@@ -322,7 +322,7 @@ class Walk:
             var = np.square(earlier.noise, dtype=self.noise.precision)
         else:
             value, var = first[None], np.zeros_like(first)[None]
-        return np.concatenate([value, own[:-1]]), np.concatenate([var, own_var[:-1]])
+        return np.concatenate([value, values[:-1]]), np.concatenate([var, own_var[:-1]])
 
 
 def keep(valid: Array | None, old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -351,9 +351,9 @@ def _masked(valid: Array | None, array: Array) -> Array:
     return array if valid is None else np.where(valid, array, 0)
 
 
-def _chunk(found: Expected, names: str, rows: slice, noise: Noise) -> tuple[Array, Array]:
+def _chunk(expected: Expected, names: str, rows: slice, noise: Noise) -> tuple[Array, Array]:
     """Give values and variances of some timesteps, several tensors side by side."""
-    parts = [found[name].at(rows) for name in names]
+    parts = [expected[name].at(rows) for name in names]
     values = [part.value.astype(noise.precision) + part.rest for part in parts]
     variances = [np.square(part.noise, dtype=noise.precision) for part in parts]
     return np.concatenate(values, axis=-1), np.concatenate(variances, axis=-1)

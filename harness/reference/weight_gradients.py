@@ -132,7 +132,7 @@ class Contributions:
     def expected(self) -> Expected:
         """Multiply out: dW_t (T, 4H, I), dR_t (T, 4H, P), db_t (T, 4H), and dP_t, dp_t where there are such weights."""
         noise = self.cell.noise
-        found = {}
+        by_name = {}
         for name, left, right, left_var, right_var in factors(self.cell, self.part, self.var):
             assert left_var is not None
             spread = left_var + noise.batch_growth(left.shape[1]) * (left * left)
@@ -143,8 +143,8 @@ class Contributions:
                 variance = spread.swapaxes(1, 2) @ (right * right)
                 if right_var is not None:  # else it is exact
                     variance += np.square(left).swapaxes(1, 2) @ right_var
-            found[f"{name}_t"] = ExpectedTensor.of(value, variance + noise.rounded(value), noise)
-        return found
+            by_name[f"{name}_t"] = ExpectedTensor.of(value, variance + noise.rounded(value), noise)
+        return by_name
 
 
 def _each(function: Callable[[Any], Array], parts: Iterable[Any]) -> Part:
@@ -154,8 +154,8 @@ def _each(function: Callable[[Any], Array], parts: Iterable[Any]) -> Part:
 
 def by_copy(array: Array, copies: int) -> Array:
     """Take (K, copies B, ...) apart into (copies, K B, ...)."""
-    K, B, *rest = array.shape
-    return array.reshape(K, copies, B // copies, *rest).swapaxes(0, 1).reshape(copies, -1, *rest)
+    K, B, *shape = array.shape
+    return array.reshape(K, copies, B // copies, *shape).swapaxes(0, 1).reshape(copies, -1, *shape)
 
 
 def product_of(left: Array, right: Array | None) -> Array:

@@ -101,13 +101,13 @@ def written(out: Path, target: Dialect, arrays: Arrays, notes: list[str]) -> str
 
 def _check_no_better_guess(arrays: Arrays, source: Dialect) -> None:
     """Refuse arrays of which ``source`` would read a part and another dialect more: they would mean other things."""
-    other = guess(arrays)
-    if other is None or not set(source.required) <= set(arrays):
+    better = guess(arrays)
+    if better is None or not set(source.required) <= set(arrays):
         return  # unpacking tells what is missing
-    of_source, of_other = set(source.names) & set(arrays), set(other.names) & set(arrays)
+    of_source, of_other = set(source.names) & set(arrays), set(better.names) & set(arrays)
     if of_source & of_other and len(of_source) < len(of_other):
-        rest = ", ".join(sorted(of_other - of_source))
-        raise ConvertError(f"these look like {other.name}: {source.name} has no {rest}.")
+        missing = ", ".join(sorted(of_other - of_source))
+        raise ConvertError(f"these look like {better.name}: {source.name} has no {missing}.")
 
 
 def _sum(biases: tuple[Array, ...], source: Dialect, target: Dialect, notes: list[str]) -> Array:

@@ -42,101 +42,106 @@ _SIZES = ("input_size", "hidden_size", "num_layers", "direction", "proj_size")
 _SETTINGS = ("bias", "peephole", "activation", "recurrent_activation", "cell_activation", "input_forget", "cell_clip")
 
 
-def misfit(one: Model, other: Model) -> str | None:
+def misfit(model: Model, reference: Model) -> str | None:
     """Say in which sizes two networks differ; None if they can be run with the same data."""
-    found = _differing(one, other, _SIZES)
-    return ", ".join(f"{own.name} is {own.one} here and {own.other} there" for own in found) or None
+    differences = _differing(model, reference, _SIZES)
+    return (
+        ", ".join(f"{setting.name} is {setting.one} here and {setting.other} there" for setting in differences) or None
+    )
 
 
-def setting_differences(one: Model, other: Model) -> list[SettingDifference]:
+def setting_differences(model: Model, reference: Model) -> list[SettingDifference]:
     """Give the settings in which two networks of the same sizes differ."""
-    return _differing(one, other, _SETTINGS)
+    return _differing(model, reference, _SETTINGS)
 
 
-def _differing(one: Model, other: Model, names: tuple[str, ...]) -> list[SettingDifference]:
-    pairs = ((name, getattr(one.lstm, name), getattr(other.lstm, name)) for name in names)
+def _differing(model: Model, reference: Model, names: tuple[str, ...]) -> list[SettingDifference]:
+    pairs = ((name, getattr(model.lstm, name), getattr(reference.lstm, name)) for name in names)
     return [SettingDifference(name, str(a), str(b)) for name, a, b in pairs if a != b]
 
 
-def weight_differences(one: Model, other: Model) -> list[WeightDifference]:
+def weight_differences(model: Model, reference: Model) -> list[WeightDifference]:
     """Compare the weights of two networks of the same sizes, array by array; give those that differ."""
-    own, theirs = one.arrays(), other.arrays()
+    ours, theirs = model.arrays(), reference.arrays()
     differing = [
-        name for name in own
-        if name in theirs and not np.array_equal(_wide(own[name]), _wide(theirs[name]), equal_nan=True)
+        name for name in ours
+        if name in theirs and not np.array_equal(_wide(ours[name]), _wide(theirs[name]), equal_nan=True)
     ]  # fmt: skip
-    return [_difference(name, one, other) for name in differing]
+    return [_difference(name, model, reference) for name in differing]
 
 
 def difference_lines(
-    found: list[WeightDifference], settings: list[SettingDifference], count: int, one: str, other: str
+    differences: list[WeightDifference], settings: list[SettingDifference], count: int, name: str, reference: str
 ) -> list[str]:
     """Say how the weights of two files differ, a line for each array, or for all that have one explanation.
 
     Args:
-        found: The arrays that differ.
+        differences: The arrays that differ.
         settings: The settings that do.
         count: How many arrays there are.
-        one: The file.
-        other: The file that it is compared with.
+        name: The file.
+        reference: The file that it is compared with.
     """
-    lines = [f"{own.name} is {own.one}, and {own.other} in {other}" for own in settings]
-    if not found:
-        return [*lines, f"its weights are those of {other}, bit for bit"] if not settings else lines
+    lines = [f"{setting.name} is {setting.one}, and {setting.other} in {reference}" for setting in settings]
+    if not differences:
+        return [*lines, f"its weights are those of {reference}, bit for bit"] if not settings else lines
     alike: dict[str, list[WeightDifference]] = {}
-    for own in found:
-        alike.setdefault(own.explanation or "", []).append(own)
+    for difference in differences:
+        alike.setdefault(difference.explanation or "", []).append(difference)
     for explanation, group in sorted(alike.items(), key=lambda item: not item[0]):
-        names = ", ".join(own.name for own in group) if len(group) < max(count, 2) else "all of them"
+        names = ", ".join(difference.name for difference in group) if len(group) < max(count, 2) else "all of them"
         if explanation:
-            worst = max(group, key=lambda own: own.largest)
-            lines.append(f"{names}: {explanation.format(one=one, other=other)} ({_size(worst)})")
+            worst = max(group, key=lambda difference: difference.largest)
+            lines.append(f"{names}: {explanation.format(one=name, other=reference)} ({_size(worst)})")
         else:
-            lines += [f"{own.name} differs from that of {other}: {_size(own)}" for own in group]
+            lines += [
+                f"{difference.name} differs from that of {reference}: {_size(difference)}" for difference in group
+            ]
     return lines
 
 
-def _size(own: WeightDifference) -> str:
-    at = ", ".join(map(str, own.at))
+def _size(difference: WeightDifference) -> str:
+    at = ", ".join(map(str, difference.at))
     return (
-        f"{own.count} of {own.size} numbers, by {number(own.largest)} at most: {own.name}[{at}] is {own.one:.9g}, not "
-        f"{own.other:.9g}"
+        f"{difference.count} of {difference.size} numbers, by {number(difference.largest)} at most: "
+        f"{difference.name}[{at}] is {difference.one:.9g}, not {difference.other:.9g}"
     )
 
 
-def _difference(name: str, one: Model, other: Model) -> WeightDifference:
-    a, b = _wide(one.arrays()[name]), _wide(other.arrays()[name])
+def _difference(name: str, model: Model, reference: Model) -> WeightDifference:
+    a, b = _wide(model.arrays()[name]), _wide(reference.arrays()[name])
     with np.errstate(invalid="ignore"):
         distance = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
     distance = np.where(np.isnan(distance), np.inf, distance)
     at = np.unravel_index(int(np.argmax(distance)), a.shape)
     return WeightDifference(
         name=name, count=int(np.count_nonzero(distance)), size=a.size, largest=float(distance[at]),
-        at=tuple(int(k) for k in at), one=float(a[at]), other=float(b[at]), explanation=_explained(name, one, other),
+        at=tuple(int(k) for k in at), one=float(a[at]), other=float(b[at]),
+        explanation=_explained(name, model, reference),
     )  # fmt: skip
 
 
-def _explained(name: str, one: Model, other: Model) -> str | None:
+def _explained(name: str, model: Model, reference: Model) -> str | None:
     """Find what was done to the other's array that gives this one: the same numbers, or those rounded."""
-    a = _wide(one.arrays()[name])
-    for text, candidate in _candidates(name, one, other):
+    a = _wide(model.arrays()[name])
+    for text, candidate in _candidates(name, model, reference):
         if candidate.shape == a.shape and np.array_equal(a, candidate, equal_nan=True):
             return text
-    rounding = _rounding(a, _wide(other.arrays()[name]))
+    rounding = _rounding(a, _wide(reference.arrays()[name]))
     if rounding is not None:
         return rounding
     if name.startswith("b"):
-        return _constant(a, _wide(other.arrays()[name]))
+        return _constant(a, _wide(reference.arrays()[name]))
     return None
 
 
-def _candidates(name: str, one: Model, other: Model) -> Iterator[tuple[str, Array]]:
+def _candidates(name: str, model: Model, reference: Model) -> Iterator[tuple[str, Array]]:
     """Give what may have been done, the likeliest first; text has {one} and {other} for the files."""
-    arrays = other.arrays()
+    arrays = reference.arrays()
     plain = arrays[name]
     kind = name.partition("_")[0]
     if kind == "b":
-        halves = other.halves.get(name, ())
+        halves = reference.halves.get(name, ())
         for k, half in enumerate(halves):
             yield (
                 f"the {('first', 'second')[k]} of the two biases of {{other}} alone: the other one is lost",
@@ -144,8 +149,8 @@ def _candidates(name: str, one: Model, other: Model) -> Iterator[tuple[str, Arra
             )
         yield "the bias of {other} is lost: it is zero", np.zeros(plain.shape)
         yield "the bias of {other} twice", _wide(plain + plain)
-    for lane in lanes(other.lstm):
-        another = name_of(kind, lane, other.lstm)
+    for lane in lanes(reference.lstm):
+        another = name_of(kind, lane, reference.lstm)
         if another != name and another in arrays:
             yield f"that is {another} of {{other}}: lanes are exchanged", _wide(arrays[another])
     if kind not in {"W", "R", "b"}:
@@ -156,7 +161,7 @@ def _candidates(name: str, one: Model, other: Model) -> Iterator[tuple[str, Arra
                 continue
             blocks = array.reshape(4, len(array) // 4, *array.shape[1:])
             moved = blocks[[GATES.index(gate) for gate in order]].reshape(array.shape)
-            words = [_order_text(order, one)] if order != tuple(GATES) else []
+            words = [_order_text(order, model)] if order != tuple(GATES) else []
             yield " and ".join(filter(None, [*words, how])), _wide(moved)
 
 
@@ -172,13 +177,13 @@ def _turned(kind: str, array: Array) -> Iterator[tuple[Array, str]]:
     yield array.reshape(array.shape[::-1]).T, "the whole is transposed where it should be reshaped"
 
 
-def _order_text(order: tuple[str, ...], one: Model) -> str:
+def _order_text(order: tuple[str, ...], model: Model) -> str:
     """Say in which order the file stacks its gates, where it is read in another: i, f, g, o are read as ``order``."""
     # order[k] is the other's gate that is read as the canonical gate k; the file's blocks are read as one.gates.
-    stacked = "".join(order[GATES.index(gate)] for gate in one.gates)
+    stacked = "".join(order[GATES.index(gate)] for gate in model.gates)
     known = sorted({dialect.name for dialect in DIALECTS.values() if dialect.gates == stacked} & _KNOWN)
     whose = f", as {' and '.join(known)} do{'es' if len(known) == 1 else ''}" if known else ""
-    return f"gates are stacked {', '.join(stacked)}{whose}, and read as {', '.join(one.gates)}"
+    return f"gates are stacked {', '.join(stacked)}{whose}, and read as {', '.join(model.gates)}"
 
 
 _KNOWN = {"torch", "keras", "tf1", "onnx"}
@@ -201,9 +206,9 @@ def _constant(a: Array, b: Array) -> str | None:
     change = a - b
     forget = change[H : 2 * H]
     constant = float(np.round(np.median(forget), 3))
-    rest = np.delete(change, np.s_[H : 2 * H])
+    of_other_gates = np.delete(change, np.s_[H : 2 * H])
     rounding = 2.0**-20 * (1 + np.abs(b[H : 2 * H]))
-    if constant and not np.any(rest) and np.all(np.abs(forget - constant) <= rounding):
+    if constant and not np.any(of_other_gates) and np.all(np.abs(forget - constant) <= rounding):
         return (
             f"its forget part is that of {{other}} {'+' if constant > 0 else '-'} {abs(constant):g}: a forget bias "
             + ("is added once more" if constant > 0 else "is left out")

@@ -108,16 +108,16 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
     if dialect.fused:
         width = len(kernel) // 4 if P is None else len(P)
         kernel, R = kernel[:, :-width], kernel[:, -width:]
-    found = {"dW": _reordered(kernel, order), "dR": _reordered(R, order)}
+    gradients = {"dW": _reordered(kernel, order), "dR": _reordered(R, order)}
     if bias and _has_bias(arrays, dialect):
         names = dialect.bias[: len(dialect.bias) // (2 if dialect.biases == "two" else 1)] or dialect.bias
-        found["db"] = _reordered(_joined(arrays, names, dialect)[: len(kernel)], order)
+        gradients["db"] = _reordered(_joined(arrays, names, dialect)[: len(kernel)], order)
     if P is not None:
-        found["dP"] = P
+        gradients["dP"] = P
     if dialect.peepholes and dialect.peepholes[0] in arrays:
         rows = [arrays[dialect.peepholes[dialect.peephole_gates.index(gate)]] for gate in "ifo"]
-        found["dp"] = np.stack(rows)
-    return found
+        gradients["dp"] = np.stack(rows)
+    return gradients
 
 
 def unpack(arrays: Arrays, dialect: Dialect) -> tuple[Array, Array, tuple[Array, ...]]:
@@ -244,14 +244,14 @@ def _hint(arrays: Arrays, dialect: Dialect) -> str:
 
 def _dtype(arrays: Arrays, dialect: Dialect) -> np.dtype[Any]:
     """Give the one dtype of the arrays."""
-    found = {name: arrays[name].dtype for name in dialect.names if name in arrays}
-    for name, dtype in found.items():
+    dtypes = {name: arrays[name].dtype for name in dialect.names if name in arrays}
+    for name, dtype in dtypes.items():
         if dtype.name not in FLOATS:
             raise ConvertError(f"{name} is {dtype}: weights are one of {', '.join(FLOATS)}.")
-    (first, dtype), *rest = found.items()
-    for name, other in rest:
-        if other.name != dtype.name:
-            raise ConvertError(f"{first} is {dtype} and {name} is {other}: weights are all of one dtype.")
+    (first, dtype), *others = dtypes.items()
+    for name, other_dtype in others:
+        if other_dtype.name != dtype.name:
+            raise ConvertError(f"{first} is {dtype} and {name} is {other_dtype}: weights are all of one dtype.")
     return dtype.newbyteorder("=")
 
 
@@ -304,8 +304,8 @@ def _check_shapes(arrays: Arrays, dialect: Dialect, H: int) -> None:
 
 def _matches(shape: tuple[int, ...], expected: tuple[int | str, ...], smallest: int) -> bool:
     return len(shape) == len(expected) and all(
-        found >= smallest if isinstance(size, str) else found == size
-        for found, size in zip(shape, expected, strict=True)
+        length >= smallest if isinstance(size, str) else length == size
+        for length, size in zip(shape, expected, strict=True)
     )
 
 

@@ -74,19 +74,19 @@ class Model:
 
     def arrays(self) -> Arrays:
         """Give the weights by name."""
-        rows = [one for row in self.weights for one in row]
+        rows = [weights for row in self.weights for weights in row]
         return {
             name_of(name, lane, self.lstm): array
-            for lane, one in zip(lanes(self.lstm), rows, strict=True)
-            for name, array in one.arrays().items()
+            for lane, weights in zip(lanes(self.lstm), rows, strict=True)
+            for name, array in weights.arrays().items()
         }
 
     @property
     def digest(self) -> str:
         """SHA-256 of the weights."""
-        own = hashlib.sha256(digest_of(self.arrays()).encode())
-        own.update(repr(self.lstm).encode())  # not its JSON: whether defaults are left out of that goes by identity
-        return own.hexdigest()
+        digest = hashlib.sha256(digest_of(self.arrays()).encode())
+        digest.update(repr(self.lstm).encode())  # not its JSON: whether defaults are left out of that goes by identity
+        return digest.hexdigest()
 
 
 def environment_of(file: ModelFile) -> tuple[str, str]:
@@ -146,7 +146,7 @@ def with_own_weights(problem: Problem, model: Model) -> Problem:
     """Give a problem with a model's weights, in the problem's dtype."""
     dtype = dtype_of(problem.case.run.dtype)
     rows = tuple(
-        tuple(Weights(**{name: array.astype(dtype) for name, array in one.arrays().items()}) for one in row)
+        tuple(Weights(**{name: array.astype(dtype) for name, array in weights.arrays().items()}) for weights in row)
         for row in model.weights
     )
     case = replace(problem.case, lstm=model.lstm)
@@ -194,7 +194,7 @@ def canonical(lane: LaneArrays, gates: str, forget_bias: float = 0.0) -> tuple[W
 def _check_lane(lane: LaneArrays) -> None:
     W, R, bias = lane.names
     arrays = {W: lane.W, R: lane.R, "projection": lane.P, "peepholes": lane.p}
-    arrays |= {bias if k == 0 else f"{bias}, the second": one for k, one in enumerate(lane.biases)}
+    arrays |= {bias if k == 0 else f"{bias}, the second": array for k, array in enumerate(lane.biases)}
     there = {name: array for name, array in arrays.items() if array is not None}
     for name, array in there.items():
         if array.dtype.name not in {"float16", "bfloat16", "float32", "float64"}:
@@ -246,19 +246,19 @@ def network(
         **{"forget_bias": 0.0, **settings},
     )
     for layer, (row, name) in enumerate(zip(rows, names, strict=True)):
-        for one in row:
-            found = (len(one.W) // 4, one.R.shape[1])
-            if found != (lstm.hidden_size, lstm.output_size):
+        for lane in row:
+            sizes = (len(lane.W) // 4, lane.R.shape[1])
+            if sizes != (lstm.hidden_size, lstm.output_size):
                 raise ModelError(
-                    f"its layers are of several sizes ({names[0]} has {lstm.hidden_size} units, {name} {found[0]}), "
+                    f"its layers are of several sizes ({names[0]} has {lstm.hidden_size} units, {name} {sizes[0]}), "
                     f"and a case has one hidden_size: take one of them, by --model-prefix {name}."
                 )
-            if one.W.shape[1] != lstm.input_size_of(layer):
+            if lane.W.shape[1] != lstm.input_size_of(layer):
                 gets = (
                     f"gets {lstm.input_size_of(layer)} from {names[layer - 1]}" if layer else "its directions take one"
                 )
                 raise ModelError(
-                    f"shapes do not fit together: {name} takes an input of width {one.W.shape[1]}, and {gets}."
+                    f"shapes do not fit together: {name} takes an input of width {lane.W.shape[1]}, and {gets}."
                 )
     return lstm, tuple(tuple(row) for row in rows)
 
@@ -269,8 +269,8 @@ def check_alike(names: Sequence[str], settings: Sequence[dict[str, Any]]) -> Non
     Raises:
         ModelError: If one has others.
     """
-    for name, own in zip(names, settings, strict=True):
-        for key, value in own.items():
+    for name, settings_of_one in zip(names, settings, strict=True):
+        for key, value in settings_of_one.items():
             if value != settings[0][key]:
                 raise ModelError(
                     f"its layers differ in {key} ({names[0]}: {settings[0][key]}, {name}: {value}), and a case has "
@@ -281,20 +281,20 @@ def check_alike(names: Sequence[str], settings: Sequence[dict[str, Any]]) -> Non
 def halves_of(lstm: LSTM, biases: Iterable[tuple[Array, ...]]) -> dict[str, tuple[Array, Array]]:
     """Name the pairs of biases, in the order of lanes, where there are two."""
     named = zip((name_of("b", lane, lstm) for lane in lanes(lstm)), biases, strict=True)
-    return {name: (own[0], own[1]) for name, own in named if len(own) == 2}  # noqa: PLR2004
+    return {name: (arrays[0], arrays[1]) for name, arrays in named if len(arrays) == 2}  # noqa: PLR2004
 
 
-def chosen(found: Sequence[str], prefix: str, what: str = "LSTM") -> list[str]:
+def chosen(candidates: Sequence[str], prefix: str, what: str = "LSTM") -> list[str]:
     """Choose the names that begin with a prefix; all where there is none.
 
     Raises:
         ModelError: If none does.
     """
-    kept = [name for name in found if name.startswith(prefix)]
-    if found and not kept:
-        close = difflib.get_close_matches(prefix, found, n=1)
+    kept = [name for name in candidates if name.startswith(prefix)]
+    if candidates and not kept:
+        close = difflib.get_close_matches(prefix, candidates, n=1)
         guess = f' Did you mean "{close[0]}"?' if close else ""
-        raise ModelError(f'no {what} in it begins with "{prefix}".{guess} There are: {listed(found)}.')
+        raise ModelError(f'no {what} in it begins with "{prefix}".{guess} There are: {listed(candidates)}.')
     return kept
 
 

@@ -67,42 +67,50 @@ class _Counted:
         return self._subject.ask(problems)
 
 
-def explain_measured(subject: Subject, seen: Sequence[Observation], others: Sequence[Problem]) -> list[Diagnosis]:
+def explain_measured(
+    subject: Subject, observations: Sequence[Observation], others: Sequence[Problem]
+) -> list[Diagnosis]:
     """Measure a black box that no named fault explains, and give what explains all that was seen; empty if nothing."""
-    found = _explanations(subject, seen, MOST_SECONDS)
-    if found:
-        return _told(found, seen, others)
+    explanations = _explanations(subject, observations, MOST_SECONDS)
+    if explanations:
+        return _told(explanations, observations, others)
     irregular = _irregular(subject)
     return [] if irregular is None else [irregular[0]]
 
 
-def _told(found: list[Explanation], seen: Sequence[Observation], others: Sequence[Problem]) -> list[Diagnosis]:
+def _told(
+    explanations: list[Explanation], observations: Sequence[Observation], others: Sequence[Problem]
+) -> list[Diagnosis]:
     from lockstep.harness.diagnosis.diagnose import told
 
-    if not found:
+    if not explanations:
         return []
-    return told(found, [one.problem for one in seen], others)
+    return told(explanations, [observation.problem for observation in observations], others)
 
 
-def _unlike(found: list[Explanation]) -> list[Explanation]:
-    seen: set[str] = set()
-    return [one for one in found if not (one.name in seen or seen.add(one.name))]
+def _unlike(explanations: list[Explanation]) -> list[Explanation]:
+    names: set[str] = set()
+    return [
+        explanation for explanation in explanations if not (explanation.name in names or names.add(explanation.name))
+    ]
 
 
-def _explanations(subject: Subject, seen: Sequence[Observation], seconds: float) -> list[Explanation]:
-    search = Search(chosen(seen, LIMIT_SIGMA), two_biases=subject.two_biases)
+def _explanations(subject: Subject, observations: Sequence[Observation], seconds: float) -> list[Explanation]:
+    search = Search(chosen(observations, LIMIT_SIGMA), two_biases=subject.two_biases)
     until = time.monotonic() + seconds
     for base in _bases(subject, batched=independent(subject)):
         if time.monotonic() > until:
             break
         for changes in (base, refined(base, search.wrong)):
-            found = [] if changes is None else search.explain_from(changes, until)
-            found = [one for one in found if confirmed(one, seen, LIMIT_SIGMA)]
-            if found:
+            explanations = [] if changes is None else search.explain_from(changes, until)
+            explanations = [
+                explanation for explanation in explanations if confirmed(explanation, observations, LIMIT_SIGMA)
+            ]
+            if explanations:
                 break
-        if found:
-            fewest = min(len(one.faults) for one in found)
-            return _unlike([one for one in found if len(one.faults) == fewest])
+        if explanations:
+            fewest = min(len(explanation.faults) for explanation in explanations)
+            return _unlike([explanation for explanation in explanations if len(explanation.faults) == fewest])
     return []
 
 
@@ -115,11 +123,14 @@ def _irregular(subject: Subject) -> tuple[Diagnosis, Execution, KernelMap] | Non
             if measured is None or measured.undecided or any(True for _ in rules(measured)):
                 continue
             shapes = [{"T": T, "B": B, "I": I, "H": H} for T, B in ((1, 1), (6, 1), (5, 3))]
-            seen = observe(subject, 500, shapes)
-            read = [Observation(_as_read(one.problem, measured), one.tensors) for one in seen]
-            found = Search(read).explain_from(reading.changes, time.monotonic() + QUICK_SECONDS)
-            if seen and found:
-                return _misplaced(measured, found[0]), found[0].execution, measured
+            observations = observe(subject, 500, shapes)
+            read = [
+                Observation(_as_read(observation.problem, measured), observation.tensors)
+                for observation in observations
+            ]
+            explanations = Search(read).explain_from(reading.changes, time.monotonic() + QUICK_SECONDS)
+            if observations and explanations:
+                return _misplaced(measured, explanations[0]), explanations[0].execution, measured
     return None
 
 
@@ -129,18 +140,18 @@ def _as_read(problem: Problem, measured: KernelMap) -> Problem:
     return posed(W, R, b, problem.x, problem.h0, problem.c0)
 
 
-def _misplaced(measured: KernelMap, found: Explanation) -> Diagnosis:
+def _misplaced(measured: KernelMap, explanation: Explanation) -> Diagnosis:
     table = exceptions(measured)
-    also = "".join(f" And: {fault.message}" for fault in found.faults)
+    also = "".join(f" And: {fault.message}" for fault in explanation.faults)
     return Diagnosis(
-        fault=" + ".join(["weights-misplaced", *(fault.name for fault in found.faults)]),
+        fault=" + ".join(["weights-misplaced", *(fault.name for fault in explanation.faults)]),
         message="Entries of the weights drive other gates, units or inputs than theirs "
         f"(measured at I = {I}, H = {H}): "
         f"{table}.{also}",
         fix=FAMILIES["kernel"].fix,
-        sigma=found.sigma,
+        sigma=explanation.sigma,
         evidence="The reference, with each entry where it was measured, reproduces fresh numbers to "
-        f"{number(found.sigma)} sigma.",
+        f"{number(explanation.sigma)} sigma.",
         family="kernel",
         met=FAMILIES["kernel"].met,
         proof={MEASURED_MAP: table},
@@ -152,14 +163,14 @@ def independent(subject: Subject) -> bool:
     problem = _random(1, T=1, B=3, I=3, H=5)
     together = subject.ask([problem])[0]
     alone = subject.ask([_sequence(problem, b) for b in range(3)])
-    if together is None or any(one is None for one in alone):
+    if together is None or any(answer is None for answer in alone):
         return False
     return all(
-        np.allclose(together[name][:, b : b + 1], one[name], rtol=1e-4, atol=1e-5, equal_nan=True)
+        np.allclose(together[name][:, b : b + 1], answer[name], rtol=1e-4, atol=1e-5, equal_nan=True)
         for name in ("h", "c")
         if name in together
-        for b, one in enumerate(alone)
-        if one is not None and name in one
+        for b, answer in enumerate(alone)
+        if answer is not None and name in answer
     )
 
 
@@ -177,17 +188,17 @@ def _bases(subject: Subject, *, batched: bool) -> Iterator[Changes]:
 
 def curve_facts(subject: Subject) -> list[str]:
     """Describe the curves that were seen, where no known ones make them."""
-    seen = next(iter(_curve_readings(subject, batched=independent(subject))), None)
-    if seen is None or seen[1]:
+    reading = next(iter(_curve_readings(subject, batched=independent(subject))), None)
+    if reading is None or reading[1]:
         return []
-    return [f"gate {gate}: {words}" for gate, words in _drawn(seen).items() if gate in "fo"]
+    return [f"gate {gate}: {words}" for gate, words in _drawn(reading).items() if gate in "fo"]
 
 
 def _curve_readings(subject: Subject, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:
     for door in ("W", "R"):
-        seen = response(subject, door, batched=batched)
-        if seen is not None and np.ptp(seen.c[0.0]) > 0:
-            yield seen, read_curves(seen)
+        curve = response(subject, door, batched=batched)
+        if curve is not None and np.ptp(curve.c[0.0]) > 0:
+            yield curve, read_curves(curve)
             return
 
 
@@ -201,12 +212,12 @@ def _kernel_readings(subject: Subject, reading: Reading, *, batched: bool) -> It
             continue
         start = {name: value for name, value in (("h0", h0), ("c0", c0)) if value != "given"}
         read = [merged(reading.changes, {**rule, **start}) for rule in rules(measured, unused_gates(reading.changes))]
-        found = [changes.changes() for changes in read if changes is not None]
+        readings = [changes.changes() for changes in read if changes is not None]
         # What drives nothing at the first timestep may do so later: that comes before the less plain rules.
-        yield from found[:1]
+        yield from readings[:1]
         yield from _without_h0(reading, measured, start)
         yield from _without_x(reading, measured, start)
-        yield from found[1:]
+        yield from readings[1:]
         return
 
 
@@ -252,8 +263,8 @@ def _random(
 
 
 def _sequence(problem: Problem, b: int) -> Problem:
-    own = slice(b, b + 1)
-    return posed(problem.W, problem.R, problem.b, problem.x[:, own], problem.h0[own], problem.c0[own])
+    sequence = slice(b, b + 1)
+    return posed(problem.W, problem.R, problem.b, problem.x[:, sequence], problem.h0[sequence], problem.c0[sequence])
 
 
 # Shapes in which rules that fall together in one show themselves apart: even, odd, square, one unit, and wide.
@@ -313,23 +324,23 @@ def _first_map(subject: Subject, curves: tuple[Response, list[Reading]] | None, 
 
 def _proof(subject: Subject) -> _Proof:
     """Find what explains fresh problems, and hold it against other fresh problems."""
-    seen, held = observe(subject, seed=100), observe(subject, seed=900)
-    if not seen or not held:
+    observations, held = observe(subject, seed=100), observe(subject, seed=900)
+    if not observations or not held:
         return _Proof(None, None, None)
-    search = Search(seen, two_biases=subject.two_biases)
+    search = Search(observations, two_biases=subject.two_biases)
     if not search.wrong:
-        sigma = max(one.sigma(CANONICAL) for one in held)
+        sigma = max(observation.sigma(CANONICAL) for observation in held)
         return _Proof(CANONICAL if sigma <= LIMIT_SIGMA else None, None, sigma)
     started = time.monotonic()
-    found = search.explain(pairs=False) or _explanations(subject, seen, QUICK_SECONDS)
-    if not found:
+    explanations = search.explain(pairs=False) or _explanations(subject, observations, QUICK_SECONDS)
+    if not explanations:
         irregular = _irregular(subject)
         if irregular is not None:
             explanation, execution, kernel_map = irregular
             return _Proof(execution, explanation, explanation.sigma, kernel_map)
-        found = search.explain_from({}, started + 2 * QUICK_SECONDS)
-    for one, explanation in zip(found, _told(found, seen, []), strict=False):
-        sigma = max(o.sigma(one.execution) for o in held)
+        explanations = search.explain_from({}, started + 2 * QUICK_SECONDS)
+    for cause, explanation in zip(explanations, _told(explanations, observations, []), strict=False):
+        sigma = max(o.sigma(cause.execution) for o in held)
         if sigma <= LIMIT_SIGMA:
-            return _Proof(one.execution, explanation, sigma)
+            return _Proof(cause.execution, explanation, sigma)
     return _Proof(None, None, None)

@@ -71,10 +71,10 @@ def response(subject: Subject, door: str, *, batched: bool) -> Response | None:
     """Ask for the response to z through a door; None if nothing usable comes back."""
     z = np.concatenate([GRID, GRID, GRID, np.full(len(SWEEP), AT)])
     c0 = np.concatenate([np.repeat([0.0, 1.0, -1.0], len(GRID)), SWEEP])
-    found = ask_rows(subject, _rows(door, z, c0), batched=batched)
-    if found is None or "c" not in found:
+    answers = ask_rows(subject, _rows(door, z, c0), batched=batched)
+    if answers is None or "c" not in answers:
         return None
-    c, h = found["c"][0, :, 0].astype(np.float64), found["h"][0, :, 0].astype(np.float64)
+    c, h = answers["c"][0, :, 0].astype(np.float64), answers["h"][0, :, 0].astype(np.float64)
     n = len(GRID)
     parts = {value: slice(k * n, (k + 1) * n) for k, value in enumerate((0.0, 1.0, -1.0))}
     return Response(
@@ -89,8 +89,8 @@ def ask_rows(subject: Subject, problem: Problem, *, batched: bool) -> Arrays | N
         return subject.ask([problem])[0]
     singles = []
     for k in range(problem.x.shape[1]):
-        own = slice(k, k + 1)
-        singles.append(posed(problem.W, problem.R, problem.b, problem.x[:, own], problem.h0[own], problem.c0[own]))
+        row = slice(k, k + 1)
+        singles.append(posed(problem.W, problem.R, problem.b, problem.x[:, row], problem.h0[row], problem.c0[row]))
     answers = subject.ask(singles)
     if any(answer is None for answer in answers):
         return None
@@ -98,13 +98,13 @@ def ask_rows(subject: Subject, problem: Problem, *, batched: bool) -> Arrays | N
     return {name: np.concatenate([answer[name] for answer in answers if answer], axis=1) for name in names}
 
 
-def read_curves(seen: Response) -> list[Reading]:
+def read_curves(response: Response) -> list[Reading]:
     """Give the ways to read a response, the nearest to the canonical cell first."""
-    clip = plateau(seen.sweep_c)
+    clip = plateau(response.sweep_c)
     if clip is None:
-        return _readings(seen)
-    inside = _inside(seen, clip)
-    return [Reading({**one.changes, "c_clip": clip}) for one in (_readings(inside) if inside else [])]
+        return _readings(response)
+    inside = _inside(response, clip)
+    return [Reading({**reading.changes, "c_clip": clip}) for reading in (_readings(inside) if inside else [])]
 
 
 def plateau(c: Array) -> float | None:
@@ -116,25 +116,25 @@ def plateau(c: Array) -> float | None:
     return next(plain for plain in plain_values(bound) if abs(plain - bound) < PRECISE)
 
 
-def _inside(seen: Response, clip: float) -> Response | None:
+def _inside(response: Response, clip: float) -> Response | None:
     """Give the part of a response in which nothing is clipped."""
-    free = np.logical_and.reduce([np.abs(c) < clip - PRECISE for c in seen.c.values()])
-    swept = np.abs(seen.sweep_c) < clip - PRECISE
+    free = np.logical_and.reduce([np.abs(c) < clip - PRECISE for c in response.c.values()])
+    swept = np.abs(response.sweep_c) < clip - PRECISE
     if free.sum() < 8 or swept.sum() < 3:  # noqa: PLR2004
         return None
     return Response(
-        seen.z[free], {k: c[free] for k, c in seen.c.items()}, {k: h[free] for k, h in seen.h.items()},
-        seen.sweep_c[swept], seen.sweep_h[swept], seen.sweep[swept],
+        response.z[free], {k: c[free] for k, c in response.c.items()}, {k: h[free] for k, h in response.h.items()},
+        response.sweep_c[swept], response.sweep_h[swept], response.sweep[swept],
     )  # fmt: skip
 
 
-def _readings(seen: Response) -> list[Reading]:
+def _readings(response: Response) -> list[Reading]:
     readings = []
-    for cell, curve in _cells(seen):
-        for hidden in _hiddens(seen):
+    for cell, curve in _cells(response):
+        for hidden in _hiddens(response):
             merged = {**cell, **hidden}
             gates = {**curve}
-            o = _output_gate(seen, merged)
+            o = _output_gate(response, merged)
             for output in o:
                 readings.append(Reading(_joined(merged, gates, output)))
                 if len(readings) >= MOST:
@@ -159,49 +159,49 @@ def _joined(fields: Changes, gates: dict[str, Changes], output: Changes) -> Chan
     return changes
 
 
-def _cells(seen: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
+def _cells(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
     """Give the cells, with curves for i, f and g, that give the c that was seen."""
-    named = _cells_under(seen, "sigmoid", "tanh")
+    named = _cells_under(response, "sigmoid", "tanh")
     for cell in sorted(named, key=lambda cell: cell != CANONICAL.cell):
         yield ({} if cell == CANONICAL.cell else {"cell": cell}), {}
-    yield from _linear_cells(seen)
+    yield from _linear_cells(response)
     for gates, candidate in product(_GATE_CURVES, _CANDIDATE_CURVES):
         if (gates, candidate) != ("sigmoid", "tanh"):
-            own: dict[str, Changes] = {gate: {"curves": gates} for gate in "if" if gates != "sigmoid"}
-            own |= {"g": {"curves": candidate}} if candidate != "tanh" else {}
-            for cell in _cells_under(seen, gates, candidate):
+            changes_of: dict[str, Changes] = {gate: {"curves": gates} for gate in "if" if gates != "sigmoid"}
+            changes_of |= {"g": {"curves": candidate}} if candidate != "tanh" else {}
+            for cell in _cells_under(response, gates, candidate):
                 if cell != CANONICAL.cell:
-                    yield {"cell": cell}, own
+                    yield {"cell": cell}, changes_of
 
 
-def _linear_cells(seen: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
+def _linear_cells(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
     """Where c is linear in c0: c = f c0 + i g with whatever curves give f and i g."""
-    f, both = (seen.c[1.0] - seen.c[-1.0]) / 2, seen.c[0.0]
-    line = np.polyval(np.polyfit(seen.sweep, seen.sweep_c, 1), seen.sweep)
+    f, both = (response.c[1.0] - response.c[-1.0]) / 2, response.c[0.0]
+    line = np.polyval(np.polyfit(response.sweep, response.sweep_c, 1), response.sweep)
     if (
-        np.abs(seen.c[1.0] + seen.c[-1.0] - 2 * both).max() >= CLOSE
-        or np.abs(line - seen.sweep_c).max() >= CLOSE * 5
+        np.abs(response.c[1.0] + response.c[-1.0] - 2 * both).max() >= CLOSE
+        or np.abs(line - response.sweep_c).max() >= CLOSE * 5
     ):  # fmt: skip
         return
-    for of_f in list(_fits(seen.z, f, "sigmoid"))[:3]:
-        for of_i, of_g in _product_fits(seen.z, both):
+    for of_f in list(_fits(response.z, f, "sigmoid"))[:3]:
+        for of_i, of_g in _product_fits(response.z, both):
             if of_f or of_i or of_g:
                 yield {}, {"i": of_i, "f": of_f, "g": of_g}
 
 
-def _cells_under(seen: Response, gates: str, candidate: str) -> list[str]:
+def _cells_under(response: Response, gates: str, candidate: str) -> list[str]:
     """Give the equations of the cell that fit with one curve for i and f, and one for g."""
     curve, of_g = CURVES[gates].value, CURVES[candidate].value
-    found = []
-    at = np.full(len(seen.sweep), AT)
-    pairs = [(seen.c[c0], seen.z, np.full(len(seen.z), c0)) for c0 in (0.0, 1.0, -1.0)]
-    pairs.append((seen.sweep_c, at, seen.sweep))
+    fitting = []
+    at = np.full(len(response.sweep), AT)
+    pairs = [(response.c[c0], response.z, np.full(len(response.z), c0)) for c0 in (0.0, 1.0, -1.0)]
+    pairs.append((response.sweep_c, at, response.sweep))
     with np.errstate(all="ignore"):
         values = [(curve(z), of_g(z), c0, c) for c, z, c0 in pairs]
         for name, cell in CELLS.items():
             if all(np.abs(cell(gate, gate, g, c0) - c).max() < CLOSE for gate, g, c0, c in values):
-                found.append(name)
-    return found
+                fitting.append(name)
+    return fitting
 
 
 def _fits(z: Array, y: Array, intended: str) -> Iterator[Changes]:
@@ -209,18 +209,18 @@ def _fits(z: Array, y: Array, intended: str) -> Iterator[Changes]:
     if _through(CURVES[intended].value, z, y):
         yield {}
         return
-    found = False
+    fits = False
     for name, curve in CURVES.items():
         if name != intended and _through(curve.value, z, y):
-            found = True
+            fits = True
             yield {"curves": name}
-    if found or not np.isfinite(y).all():
+    if fits or not np.isfinite(y).all():
         return
     names = list(dict.fromkeys([intended, "sigmoid", "tanh", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu"]))
-    one = [("constant",), ("gain",), ("offset",), ("slope",)]
+    single = [("constant",), ("gain",), ("offset",), ("slope",)]
     two = [("constant", "offset"), ("gain", "offset"), ("constant", "gain"), ("slope", "constant"), ("slope", "gain")]
     # One free number of any curve is plainer than two of the intended one.
-    for free, name in [*product(one, names), *product(two, names)]:
+    for free, name in [*product(single, names), *product(two, names)]:
         fitted = fit_curve(z, y, name, free)
         if fitted is not None:
             yield fitted if name == intended else {"curves": name, **fitted}
@@ -282,8 +282,8 @@ def snapped(name: str, z: Array, y: Array, numbers: dict[str, float]) -> dict[st
 def _product_fits(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
     """Give the pairs of curves for i and g whose product was seen."""
     with np.errstate(all="ignore"):
-        found = list(islice(_named_products(z, y), 4))
-        yield from found or _numbered_products(z, y)
+        named = list(islice(_named_products(z, y), 4))
+        yield from named or _numbered_products(z, y)
 
 
 def _named_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
@@ -300,12 +300,12 @@ def _named_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
 
 def _numbered_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
     """One of the two is the canonical curve, the other a curve with one or two numbers; or both share a constant."""
-    for own, other_curve, side in (("sigmoid", "tanh", "i"), ("tanh", "sigmoid", "g")):
-        other = CURVES[other_curve].value(z)
-        use = np.abs(other) > 1e-2  # noqa: PLR2004
-        ratio = y[use] / other[use]
+    for curve, other_curve, side in (("sigmoid", "tanh", "i"), ("tanh", "sigmoid", "g")):
+        other_y = CURVES[other_curve].value(z)
+        use = np.abs(other_y) > 1e-2  # noqa: PLR2004
+        ratio = y[use] / other_y[use]
         for free in (("constant",), ("gain",), ("offset",), ("slope",), ("constant", "offset")):
-            fitted = fit_curve(z[use], ratio, own, free)
+            fitted = fit_curve(z[use], ratio, curve, free)
             if fitted is not None:
                 yield (fitted, {}) if side == "i" else ({}, fitted)
                 break
@@ -315,9 +315,9 @@ def _numbered_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
             yield dict(both), dict(both)
 
 
-def _hiddens(seen: Response) -> Iterator[Changes]:
+def _hiddens(response: Response) -> Iterator[Changes]:
     """Give the output equations, with the cell's curve, that give the h of the sweep for one number o."""
-    c, h, before = seen.sweep_c, seen.sweep_h, seen.sweep
+    c, h, before = response.sweep_c, response.sweep_h, response.sweep
     forms = [("o tanh(c)", curve) for curve in CURVES]
     forms += [(form, "tanh") for form in HIDDEN if form != "o tanh(c)"]
     if _one_number("o tanh(c)", "tanh", c, h, before) is not None:
@@ -357,20 +357,20 @@ def _one_number(form: str, curve: str, c: Array, h: Array, before: Array) -> flo
     return None
 
 
-def _output_gate(seen: Response, changes: Changes) -> Iterator[Changes]:
+def _output_gate(response: Response, changes: Changes) -> Iterator[Changes]:
     """Give the curves of o that turn the c that was seen into the h that was seen, over all z."""
     hidden, phi = HIDDEN[changes.get("hidden", "o tanh(c)")], CURVES[changes.get("cell_curve", "tanh")].value
-    c, h, before = seen.c[1.0], seen.h[1.0], np.ones_like(seen.z)
+    c, h, before = response.c[1.0], response.h[1.0], np.ones_like(response.z)
 
     def gives(o: Array) -> bool:
         with np.errstate(all="ignore"):
             return bool(np.abs(hidden(o, c, before, phi) - h).max() <= PRECISE * 5 * max(1.0, np.abs(h).max()))
 
-    if gives(CURVES["sigmoid"].value(seen.z)):
+    if gives(CURVES["sigmoid"].value(response.z)):
         yield {}
         return
     with np.errstate(all="ignore"):
-        named = [name for name in CURVES if name != "sigmoid" and gives(CURVES[name].value(seen.z))]
+        named = [name for name in CURVES if name != "sigmoid" and gives(CURVES[name].value(response.z))]
         for name in named[:2]:
             yield {"curves": name}
         if named or changes.get("hidden", "o tanh(c)") != "o tanh(c)":
@@ -378,7 +378,7 @@ def _output_gate(seen: Response, changes: Changes) -> Iterator[Changes]:
         scale = phi(c)
         use = np.abs(scale) > 1e-2  # noqa: PLR2004
         if use.sum() > 8:  # noqa: PLR2004
-            yield from (fit for fit in _fits(seen.z[use], h[use] / scale[use], "sigmoid") if fit)
+            yield from (fit for fit in _fits(response.z[use], h[use] / scale[use], "sigmoid") if fit)
 
 
 def describe_curve(y: Array, z: Array) -> str:

@@ -26,9 +26,9 @@ def unused_at(subject: Subject) -> list[int]:
         x = np.zeros((T, 1, I))
         x[t] = 0.7
         problems += [posed(scale * W, R, b, x, state, state) for scale in (1.0, 0.5)]
-    rest, *answers = subject.ask(problems)
+    at_rest, *answers = subject.ask(problems)
     pairs = [answers[2 * t : 2 * t + 2] for t in range(T)]
-    return [t for t, (one, other) in enumerate(pairs) if _differ(rest, one) and not _differ(one, other)]
+    return [t for t, (first, second) in enumerate(pairs) if _differ(at_rest, first) and not _differ(first, second)]
 
 
 def scales(subject: Subject) -> list[float] | None:
@@ -46,18 +46,22 @@ def scales(subject: Subject) -> list[float] | None:
     answers = subject.ask(problems)
     if any(answer is None or "c" not in answer for answer in answers):
         return None
-    seen = np.array([float(answer["c"][t, 0, 0]) for t, answer in enumerate(answers) if answer is not None])
+    by_step = np.array([float(answer["c"][t, 0, 0]) for t, answer in enumerate(answers) if answer is not None])
     z = np.linspace(0, 40 * AT, 400_001)
     made = sigmoid(z) * np.tanh(z)
-    if not np.isfinite(seen).all() or abs(seen[0] - np.interp(AT, z, made)) > CLOSE or not (seen < made[-1]).all():
+    if (
+        not np.isfinite(by_step).all()
+        or abs(by_step[0] - np.interp(AT, z, made)) > CLOSE
+        or not (by_step < made[-1]).all()
+    ):
         return None
-    return [float(value) for value in np.interp(seen, made, z) / AT]
+    return [float(value) for value in np.interp(by_step, made, z) / AT]
 
 
-def _differ(one: Arrays | None, other: Arrays | None) -> bool:
+def _differ(first: Arrays | None, second: Arrays | None) -> bool:
     """Whether h differs anywhere; what cannot be compared does."""
-    if one is None or other is None:
+    if first is None or second is None:
         return True
     with np.errstate(all="ignore"):
         # Not `>`: what is not a number tells nothing, and is no reason to call W unused.
-        return not bool((np.abs(one["h"] - other["h"]) <= HEARD).all())
+        return not bool((np.abs(first["h"] - second["h"]) <= HEARD).all())

@@ -106,11 +106,11 @@ def measure_kernels(
     x, h0, c0 = _batch(rng)
     model = _Model(changes)
     rest = _problem(x, h0, c0, {})
-    given = h0, c0
+    state = h0, c0
     fed_h, fed_c = INITIAL[initial[0]](h0, c0), INITIAL[initial[1]](c0, h0)
     moves = [(a, r, k) for a, shape in (("W", (4 * H, I)), ("R", (4 * H, H)), ("b", (4 * H, 1)))
              for r, k in product(range(shape[0]), range(shape[1]))]  # fmt: skip
-    problems = [rest, *(_problem(x, *given, {move: MOVE}) for move in moves)]
+    problems = [rest, *(_problem(x, *state, {move: MOVE}) for move in moves)]
     answers = _ask(subject, problems, batched=batched)
     if answers is None:
         return None
@@ -124,7 +124,7 @@ def measure_kernels(
     if silent and not base[GATES.index("g")]:
         # With g = 0 nothing of i is seen: open g by entries that are known to drive it.
         opened, resting = _with_g_open(entries, resting, x, fed_h)
-        problems = [_problem(x, *given, opened), *(_problem(x, *given, {**opened, move: MOVE}) for move in silent)]
+        problems = [_problem(x, *state, opened), *(_problem(x, *state, {**opened, move: MOVE}) for move in silent)]
         answers = _ask(subject, problems, batched=batched)
         if answers is None:
             return None
@@ -177,8 +177,8 @@ def _ask(subject: Subject, problems: list[Problem], *, batched: bool) -> list[Ar
             return None
         joined = []
         for start in range(0, len(singles), B):
-            own = [answer for answer in answers[start : start + B] if answer is not None]
-            joined.append({name: np.concatenate([answer[name] for answer in own], axis=1) for name in ("h", "c")})
+            answered = [answer for answer in answers[start : start + B] if answer is not None]
+            joined.append({name: np.concatenate([answer[name] for answer in answered], axis=1) for name in ("h", "c")})
         return joined
     answers = subject.ask(problems)
     if any(answer is None or "c" not in answer for answer in answers):
@@ -186,14 +186,14 @@ def _ask(subject: Subject, problems: list[Problem], *, batched: bool) -> list[Ar
     return [answer for answer in answers if answer is not None]
 
 
-def _base(model: _Model, rest: Arrays, c0: Array) -> tuple[float, float, float, float] | None:
+def _base(model: _Model, at_rest: Arrays, c0: Array) -> tuple[float, float, float, float] | None:
     """Find how often the bias enters each gate, from the batch at rest."""
     gains = (1.0, 0.0, 2.0, 0.5, -1.0)
     order = sorted(product(gains, repeat=4), key=lambda four: (len(set(four)), sum(g != 1.0 for g in four)))
     with np.errstate(all="ignore"):
         for four in order:
             c, h = model(np.full((B, H, 4), BASE) * np.array(four), c0.astype(np.float64))
-            if np.abs(c - rest["c"][0]).max() < CLOSE * 3 and np.abs(h - rest["h"][0]).max() < CLOSE * 3:
+            if np.abs(c - at_rest["c"][0]).max() < CLOSE * 3 and np.abs(h - at_rest["h"][0]).max() < CLOSE * 3:
                 return four  # type: ignore[return-value]
     return None
 
@@ -216,13 +216,16 @@ class _Table:
             c, h = model(self.resting[None] + moved[:, :, None, :], self.c0[None])  # (K, B, H)
         self.c, self.h = c, h
 
-    def read(self, answer: Arrays, rest: Arrays) -> tuple[tuple[Drive, ...], int]:
+    def read(self, answer: Arrays, at_rest: Arrays) -> tuple[tuple[Drive, ...], int]:
         """Give the effects that were seen, and in how many units an effect fits nothing."""
         drives: list[Drive] = []
         unknown = 0
         for unit in range(H):
             c, h = answer["c"][0, :, unit].astype(np.float64), answer["h"][0, :, unit].astype(np.float64)
-            if np.abs(c - rest["c"][0, :, unit]).max() < CLOSE and np.abs(h - rest["h"][0, :, unit]).max() < CLOSE:
+            if (
+                np.abs(c - at_rest["c"][0, :, unit]).max() < CLOSE
+                and np.abs(h - at_rest["h"][0, :, unit]).max() < CLOSE
+            ):
                 continue
             with np.errstate(all="ignore"):
                 distance = np.maximum(
@@ -231,11 +234,11 @@ class _Table:
             distance = np.where(np.isnan(distance), np.inf, distance)
             close = np.flatnonzero(distance < CLOSE)
             if not len(close):
-                found = self._odd(c, h, unit)
-                if found is None:
+                drive = self._odd(c, h, unit)
+                if drive is None:
                     unknown += 1
                 else:
-                    drives.append(found)
+                    drives.append(drive)
                 continue
             gates, source, a = self.keys[close[0]]
             drives += [Drive(GATES[k], unit, source, a) for k in range(4) if gates[k]]
@@ -277,11 +280,11 @@ def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
     z, c0 = rng.uniform(-1, 1, (8, 4)), rng.uniform(-1, 1, 8)
     unused = []
     with np.errstate(all="ignore"):
-        rest = model(z, c0)
+        at_rest = model(z, c0)
         for k in range(4):
             moved = z.copy()
             moved[:, k] += 0.5
-            unused.append(all(np.allclose(a, b, atol=1e-9) for a, b in zip(rest, model(moved, c0), strict=True)))
+            unused.append(all(np.allclose(a, b, atol=1e-9) for a, b in zip(at_rest, model(moved, c0), strict=True)))
     return tuple(unused)  # type: ignore[return-value]
 
 
@@ -303,10 +306,10 @@ def rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -> Itera
                     yield {**({"kernels": kernels} if kernels != "[x, h]" else {}), **of_W, **of_R, **of_b}
 
 
-def _few(found: Iterator[Changes]) -> list[Changes]:
+def _few(candidates: Iterator[Changes]) -> list[Changes]:
     taken = []
-    for one in found:
-        taken.append(one)
+    for changes in candidates:
+        taken.append(changes)
         if len(taken) == 3:  # noqa: PLR2004
             break
     return taken
@@ -320,7 +323,7 @@ def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool
     parts = [*PARTS] if array != "b" else ["all"]
     tried = [(order, layout, "all") for layout in layouts for order in orders]
     tried += [(GATES, "given", part) for part in parts if part != "all"]
-    shared = [GATES.replace(gate, other) for gate, other in permutations(GATES, 2)]
+    shared = [GATES.replace(gate, source) for gate, source in permutations(GATES, 2)]
     if not np.any(effective):
         yield {f"{array}_gain": (0.0,) * 4}
         return
@@ -355,13 +358,13 @@ def _gain(M: Array, effective: Array, unused: tuple[bool, ...]) -> tuple[float, 
     """Give the factor for each gate that makes one the other, if there is one."""
     gains = []
     for k in range(4):
-        own, other = M[k * H : (k + 1) * H], effective[k * H : (k + 1) * H]
-        if unused[k] and not other.any():
+        ours, theirs = M[k * H : (k + 1) * H], effective[k * H : (k + 1) * H]
+        if unused[k] and not theirs.any():
             gains.append(1.0)
             continue
-        size = float((own * own).sum())
-        factor = float((own * other).sum()) / size if size else 1.0
-        if np.abs(factor * own - other).max() > 1e-4:  # noqa: PLR2004
+        size = float((ours * ours).sum())
+        factor = float((ours * theirs).sum()) / size if size else 1.0
+        if np.abs(factor * ours - theirs).max() > 1e-4:  # noqa: PLR2004
             return None
         gains.append(round(factor, 4))
     return tuple(gains)  # type: ignore[return-value]
@@ -371,9 +374,9 @@ def exceptions(measured: KernelMap, array: str = "") -> str:
     """Name the entries that do not drive their own gate, unit and input, row by row where a whole row agrees."""
     lines = []
     for name in array or "WRb":
-        rows = sorted({row for own, row, _ in measured.entries if own == name})
+        rows = sorted({row for array, row, _ in measured.entries if array == name})
         for row in rows:
-            columns = sorted(column for own, at, column in measured.entries if (own, at) == (name, row))
+            columns = sorted(column for array, at, column in measured.entries if (array, at) == (name, row))
             odd = {k: measured.entries[name, row, k] for k in columns if not _in_place(name, row, k, measured)}
             targets = {tuple((d.gate, d.unit, d.coefficient) for d in drives) for drives in odd.values()}
             own_sources = all(d.source in {f"x[{k}]", f"h[{k}]", "1"} for k, drives in odd.items() for d in drives)

@@ -90,11 +90,13 @@ def measure_precision(subject: Subject, dtype: str = "float32") -> list[Kept]:
     answers = subject.ask([_posed(arrays, dtype) for arrays in made])
     kept = []
     for n, part in enumerate([*PARTS, "c"]):
-        own = answers[n * len(depths) : (n + 1) * len(depths)]
+        of_depths = answers[n * len(depths) : (n + 1) * len(depths)]
         at_rest = 0.5 if part == "c" else 0.0
-        seen = [answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != at_rest)) for answer in own]
+        noticed = [
+            answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != at_rest)) for answer in of_depths
+        ]
         how = "c0 = 1 + 2^-k through f = 1/2" if part == "c" else "2^-k beside 1 in a sum that cancels"
-        kept.append(_kept(part, seen, how, depths))
+        kept.append(_kept(part, noticed, how, depths))
     return kept
 
 
@@ -104,11 +106,11 @@ def _posed(arrays: dict[str, Array], dtype: str) -> Problem:
 
 def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
     """Say which parts keep fewer bits than they are given; None if all keep theirs."""
-    fewer = [one for one in kept if one.bits is not None and one.bits < one.intended]
+    fewer = [part for part in kept if part.bits is not None and part.bits < part.intended]
     if not fewer:
         return None
-    coarsest = min(fewer, key=lambda one: one.bits or 0)
-    parts = ", ".join(f"{one.part} ({one.bits} bits)" for one in fewer)
+    coarsest = min(fewer, key=lambda part: part.bits or 0)
+    parts = ", ".join(f"{part.part} ({part.bits} bits)" for part in fewer)
     family = FAMILIES["precision"]
     return Diagnosis(
         fault=f"computed-in-{coarsest.format.partition(' ')[0]}",
@@ -121,9 +123,9 @@ def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
     )
 
 
-def _kept(part: str, seen: list[bool], how: str, depths: Sequence[int]) -> Kept:
-    deepest = max((k for k, there in zip(depths, seen, strict=True) if there), default=None)
+def _kept(part: str, noticed: list[bool], how: str, depths: Sequence[int]) -> Kept:
+    deepest = max((k for k, there in zip(depths, noticed, strict=True) if there), default=None)
     intended = depths[-1] + 1
-    if deepest is None or not seen[0]:
+    if deepest is None or not noticed[0]:
         return Kept(part, None, intended, f"{how}: no answer to any k")
     return Kept(part, deepest + 1, intended, f"{how}: seen down to k = {deepest}")

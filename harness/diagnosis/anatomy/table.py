@@ -36,8 +36,8 @@ class _Table:
 
     def row(self, name: str, intended: str, measured: str, evidence: str = "", *fields: str) -> Convention:
         """Make a row; it differs where one of its fields does."""
-        own = {field: getattr(self.e, field) for field in fields}
-        differs: bool | None = any(value != getattr(CANONICAL, field) for field, value in own.items())
+        fields_of_row = {field: getattr(self.e, field) for field in fields}
+        differs: bool | None = any(value != getattr(CANONICAL, field) for field, value in fields_of_row.items())
         if not self.known:
             differs, measured = (None, "not decided") if not differs else (None, f"{measured} (not confirmed)")
         return Convention(name, intended, measured, evidence or self.proof or "no reading reproduces it", differs)
@@ -47,12 +47,12 @@ class _Table:
         e = self.e
         for array, what in (("W", "x"), ("R", "h"), ("b", "1")):
             order = getattr(e, f"{array}_gates")
-            seen = "" if kernel_map is None else _kernel_evidence(kernel_map, array)
-            yield self.row(f"gate order in {array}", "i, f, g, o", ", ".join(order), seen, f"{array}_gates")
+            evidence = "" if kernel_map is None else _kernel_evidence(kernel_map, array)
+            yield self.row(f"gate order in {array}", "i, f, g, o", ", ".join(order), evidence, f"{array}_gates")
             misplaced = "" if kernel_map is None else exceptions(kernel_map, array)
             if misplaced and not any(True for _ in rules(kernel_map)):  # type: ignore[arg-type]
                 yield Convention(
-                    f"{array} as it drives the gates from {what}", "as given", misplaced, seen, differs=True
+                    f"{array} as it drives the gates from {what}", "as given", misplaced, evidence, differs=True
                 )
                 continue
             layout, gain = getattr(e, f"{array}_layout"), getattr(e, f"{array}_gain")
@@ -61,15 +61,15 @@ class _Table:
             words += [f"only {part}"] if part != "all" else []
             words += [f"times {_four(gain)}"] if gain != CANONICAL.W_gain else []
             yield self.row(
-                f"{array} as it drives the gates from {what}", "as given", "; ".join(words) or "as given", seen,
+                f"{array} as it drives the gates from {what}", "as given", "; ".join(words) or "as given", evidence,
                 f"{array}_layout", f"{array}_gain", *([f"{array}_part"] if array != "b" else []),
             )  # fmt: skip
         yield self.row("kernels", "W times x, R times h", _kernels_words(e.kernels), "", "kernels")
 
-    def curves(self, seen: tuple[Response, list[Reading]] | None) -> Iterator[Convention]:
+    def curves(self, reading: tuple[Response, list[Reading]] | None) -> Iterator[Convention]:
         """Each activation, and the constants of each gate."""
         e = self.e
-        drawn = _drawn(seen)
+        drawn = _drawn(reading)
         for k, gate in enumerate(GATES):
             words = CURVES[e.curves[k]].words
             if e.gain[k] != 1 or e.offset[k]:
@@ -111,16 +111,16 @@ class _Table:
         e = self.e
         yield self.row("initial h", "h0", _given(e.h0, "h0"), wiring.h0, "h0")
         yield self.row("initial c", "c0", _given(e.c0, "c0"), wiring.c0, "c0")
-        for own in "hc":
-            source, keep = getattr(e, f"{own}_source"), getattr(e, f"{own}_keep")
+        for name in "hc":
+            source, keep = getattr(e, f"{name}_source"), getattr(e, f"{name}_keep")
             words = ("" if keep == 1 else f"{keep:g} times ") + source
             yield self.row(
-                f"{own} that reaches the next step",
+                f"{name} that reaches the next step",
                 "previous",
                 words,
-                getattr(wiring, own),
-                f"{own}_source",
-                f"{own}_keep",
+                getattr(wiring, name),
+                f"{name}_source",
+                f"{name}_keep",
             )
         resets = [f"before timestep {t}" for t in e.reset_at] + (
             [f"every {e.reset_every} steps"] if e.reset_every else []
@@ -164,9 +164,9 @@ class _Table:
 
 
 def _kernel_evidence(measured: KernelMap, array: str) -> str:
-    own = {key: drives for key, drives in measured.entries.items() if key[0] == array}
-    driving = sum(bool(drives) for drives in own.values())
-    text = f"{driving} of {len(own)} entries drive a gate"
+    entries = {key: drives for key, drives in measured.entries.items() if key[0] == array}
+    driving = sum(bool(drives) for drives in entries.values())
+    text = f"{driving} of {len(entries)} entries drive a gate"
     if measured.undecided:
         return f"{text}; {measured.undecided} effects fit nothing"
     return text if any(True for _ in rules(measured)) else f"{text}, by no known rule"
@@ -184,11 +184,11 @@ def _four(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values) if len(set(values)) > 1 else f"{values[0]:g}"
 
 
-def _drawn(seen: tuple[Response, list[Reading]] | None) -> dict[str, str]:
+def _drawn(reading: tuple[Response, list[Reading]] | None) -> dict[str, str]:
     """Describe the curves that were seen."""
-    if seen is None:
+    if reading is None:
         return {}
-    shown, readings = seen
+    shown, readings = reading
     f = (shown.c[1.0] - shown.c[-1.0]) / 2
     product = shown.c[0.0]
     unknown = not readings
@@ -201,10 +201,10 @@ def _drawn(seen: tuple[Response, list[Reading]] | None) -> dict[str, str]:
 
 
 def _precision(kept: list[Kept]) -> Iterator[Convention]:
-    for one in kept:
-        measured = "not decided" if one.bits is None else f"{one.bits} bits ({one.format})"
-        differs = None if one.bits is None else one.bits < one.intended
-        yield Convention(f"precision of {one.part}", f"{one.intended} bits", measured, one.evidence, differs)
+    for part in kept:
+        measured = "not decided" if part.bits is None else f"{part.bits} bits ({part.format})"
+        differs = None if part.bits is None else part.bits < part.intended
+        yield Convention(f"precision of {part.part}", f"{part.intended} bits", measured, part.evidence, differs)
 
 
 def _behaviour(wiring: Wiring) -> Iterator[Convention]:

@@ -44,9 +44,9 @@ def _start(lengths: Sequence[int] | None = None) -> Problem:
 
 
 def _moved(problem: Problem, name: str, place: tuple[int, ...]) -> Problem:
-    own = {key: np.array(getattr(problem, key)) for key in ("W", "R", "b", "x", "h0", "c0")}
-    own[name][place] += 0.5
-    return posed(own["W"], own["R"], own["b"], own["x"], own["h0"], own["c0"], problem.lengths)
+    arrays = {key: np.array(getattr(problem, key)) for key in ("W", "R", "b", "x", "h0", "c0")}
+    arrays[name][place] += 0.5
+    return posed(arrays["W"], arrays["R"], arrays["b"], arrays["x"], arrays["h0"], arrays["c0"], problem.lengths)
 
 
 def measure_wiring(subject: Subject) -> Wiring:
@@ -61,12 +61,12 @@ def measure_wiring(subject: Subject) -> Wiring:
         plain,
     ]
     answers = subject.ask(problems)
-    rest = answers[0]
-    if rest is None:
+    at_rest = answers[0]
+    if at_rest is None:
         none = "it gave no answer"
         return Wiring(none, none, none, none, none, none, None, None)
-    x, h0, c0 = (_heard(rest, answer) for answer in answers[2:5])
-    repeatable = all(answer is not None and _same(rest, answer) for answer in (answers[1], answers[5]))
+    x, h0, c0 = (_heard(at_rest, answer) for answer in answers[2:5])
+    repeatable = all(answer is not None and _same(at_rest, answer) for answer in (answers[1], answers[5]))
     return Wiring(
         time=f"an impulse in x[{AT}] is heard at timesteps {_listed(x, 0)}",
         batch=f"an impulse in sequence {OF} is heard in sequences {_listed(x, 1)}",
@@ -79,16 +79,16 @@ def measure_wiring(subject: Subject) -> Wiring:
     )
 
 
-def _same(one: Arrays, other: Arrays) -> bool:
-    return all(np.allclose(one[name], other[name], rtol=1e-5, atol=1e-6, equal_nan=True) for name in one)
+def _same(first: Arrays, second: Arrays) -> bool:
+    return all(np.allclose(first[name], second[name], rtol=1e-5, atol=1e-6, equal_nan=True) for name in first)
 
 
-def _heard(rest: Arrays, answer: Arrays | None) -> Array:
+def _heard(at_rest: Arrays, answer: Arrays | None) -> Array:
     """Where h differs: (T, B)."""
     if answer is None:
         return np.zeros((T, B), bool)
     with np.errstate(all="ignore"):
-        return np.any(np.abs(answer["h"] - rest["h"]) > HEARD, axis=2)  # type: ignore[return-value]
+        return np.any(np.abs(answer["h"] - at_rest["h"]) > HEARD, axis=2)  # type: ignore[return-value]
 
 
 def _listed(heard: Array, axis: int) -> str:
@@ -107,10 +107,10 @@ def _padding(subject: Subject) -> str | None:
     plain = _start(LENGTHS)
     past = (3, 1)  # sequence 1 has two valid timesteps
     answers = subject.ask([plain, _moved(plain, "x", past)])
-    rest, moved = answers
-    if rest is None:
+    at_rest, moved = answers
+    if at_rest is None:
         return None
-    heard = _heard(rest, moved)
-    after = np.abs(rest["h"][LENGTHS[1] :, 1]).max() if LENGTHS[1] < T else 0.0
+    heard = _heard(at_rest, moved)
+    after = np.abs(at_rest["h"][LENGTHS[1] :, 1]).max() if LENGTHS[1] < T else 0.0
     words = "is heard" if heard.any() else "is not heard"
     return f"an impulse past the end {words}; h there is {'0' if after == 0 else 'not 0'}"
