@@ -25,9 +25,9 @@ from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
-    Model,
     ModelError,
     ModelFile,
+    StoredModel,
     canonical,
     check_alike,
     check_same,
@@ -51,7 +51,7 @@ if "KERAS_BACKEND" not in os.environ:
 
 import keras  # noqa: E402 (it chooses its engine when it is imported)
 
-GATES = DIALECTS["keras"].gates
+GATE_ORDER = DIALECTS["keras"].gates
 ACTIVATIONS = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",
@@ -81,7 +81,7 @@ class Layer:
         return len(self.directions) == 1 and self.directions[0].go_backwards
 
 
-def read(file: ModelFile, value: Any) -> Model:
+def read(file: ModelFile, value: Any) -> StoredModel:
     """Read the LSTM layers of a file.
 
     Raises:
@@ -108,8 +108,8 @@ def read(file: ModelFile, value: Any) -> Model:
         )
     policies = {one.compute_dtype for layer in layers for one in layer.directions}
     mixed = policies != {rows[0][0].W.dtype.name}
-    return Model(
-        lstm, stack, f"{_what(layers)} of Keras {keras.__version__} on {keras.backend.backend()}", gates=GATES,
+    return StoredModel(
+        lstm, stack, f"{_what(layers)} of Keras {keras.__version__} on {keras.backend.backend()}", gates=GATE_ORDER,
         notes=tuple(notes), more=layers,
         unrunnable=f"it computes in {', '.join(sorted(policies))} with weights in {rows[0][0].W.dtype.name}" * mixed,
     )  # fmt: skip
@@ -184,7 +184,7 @@ def _array(tensor: Any) -> Array:
 
 
 @cache
-def _model() -> Model:
+def _model() -> StoredModel:
     file = given()
     model = read(file, None)
     check_same(model, file)
@@ -282,7 +282,7 @@ def _weights(lstm: Any, name: str) -> Weights:
     arrays = [_array(variable) for variable in (lstm.cell.kernel, lstm.cell.recurrent_kernel)]
     biases = (_array(lstm.cell.bias),) if lstm.use_bias else ()
     names = (f"{name}'s kernel, transposed,", f"{name}'s recurrent_kernel, transposed,", f"{name}'s bias")
-    return canonical(LaneArrays(arrays[0].T, arrays[1].T, biases, names=names), GATES)[0]
+    return canonical(LaneArrays(arrays[0].T, arrays[1].T, biases, names=names), GATE_ORDER)[0]
 
 
 def _what(layers: list[Layer]) -> str:

@@ -30,9 +30,9 @@ from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
-    Model,
     ModelError,
     ModelFile,
+    StoredModel,
     canonical,
     check_alike,
     check_same,
@@ -49,7 +49,7 @@ REQUIRES = ("onnx", "onnxruntime")
 INSTALL = "lockstep-rnn[onnx]"
 DIALECT = "onnx"
 
-GATES = DIALECTS["onnx"].gates
+GATE_ORDER = DIALECTS["onnx"].gates
 # The node's inputs, in their order.
 X, W, R, B, LENGTHS, H0, C0, P = range(8)
 # What may lie between two layers, or between the graph's input and the first one, and changes no number.
@@ -72,7 +72,7 @@ class Graph:
     own_states: tuple[str, ...]  # outputs that hold the states it starts from, where it takes none
 
 
-def read(file: ModelFile, value: Any) -> Model:
+def read(file: ModelFile, value: Any) -> StoredModel:
     """Read the LSTM of a file.
 
     Raises:
@@ -104,8 +104,8 @@ def read(file: ModelFile, value: Any) -> Model:
     timesteps, batch = _fixed(graph)
     opset = next((one.version for one in model.opset_import if one.domain in {"", "ai.onnx"}), 0)
     count = f"{len(stack)} LSTM nodes" if len(stack) > 1 else "one LSTM node"
-    return Model(
-        lstm, weights, f"{count} of ONNX opset {opset}, run by onnxruntime {onnxruntime.__version__}", gates=GATES,
+    return StoredModel(
+        lstm, weights, f"{count} of ONNX opset {opset}, run by onnxruntime {onnxruntime.__version__}", gates=GATE_ORDER,
         halves=halves_of(lstm, biases) if has_bias else {}, notes=_notes(graph, nodes, inside=graph.entry not in outer),
         timesteps=timesteps, batch=batch, from_zeros=not graph.states[0], whole=not graph.lengths, more=graph,
         unrunnable=_unrunnable(model, stack, graph),
@@ -152,7 +152,7 @@ def run(problem: Problem) -> Trace:
 
 
 @cache
-def _model() -> Model:
+def _model() -> StoredModel:
     file = given()
     model = read(file, None)
     check_same(model, file)
@@ -301,7 +301,7 @@ def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> tuple[Weights, tuple[
         i, o, f = own[P][k].reshape(3, -1)  # the order of the operator's text: P[iof]
         peepholes = np.stack([i, f, o])
     lane = LaneArrays(own[W][k], own[R][k], biases, p=peepholes, names=("W", "R", "B"), where=f"{node.name}: ")
-    return canonical(lane, GATES)
+    return canonical(lane, GATE_ORDER)
 
 
 def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:

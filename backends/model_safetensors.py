@@ -25,9 +25,9 @@ from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import guess
 from lockstep.harness.weights.model_file import (
     LaneArrays,
-    Model,
     ModelError,
     ModelFile,
+    StoredModel,
     canonical,
     check_same,
     chosen,
@@ -43,12 +43,12 @@ from lockstep.harness.weights.model_file import (
 DIALECT = "torch"
 RUNNER = "torch_lstm"
 
-GATES = DIALECTS["torch"].gates
+GATE_ORDER = DIALECTS["torch"].gates
 _LAYER = re.compile(r"(?P<prefix>.*?)weight_ih_l0")
 _CELL = re.compile(r"(?P<prefix>.*?)weight_ih")
 
 
-def read(file: ModelFile, value: Any) -> Model:
+def read(file: ModelFile, value: Any) -> StoredModel:
     """Read the one LSTM that a state dict holds, or that whose names begin with the prefix.
 
     Raises:
@@ -73,7 +73,7 @@ def read(file: ModelFile, value: Any) -> Model:
     rows, biases = [], []
     for layer in range(layers):
         own = [
-            canonical(_arrays(arrays, prefix, "" if cell else Lane(layer, reverse).suffix), GATES)
+            canonical(_arrays(arrays, prefix, "" if cell else Lane(layer, reverse).suffix), GATE_ORDER)
             for reverse in (False, True)[: 1 + both]
         ]
         rows.append([weights for weights, _ in own])
@@ -84,7 +84,7 @@ def read(file: ModelFile, value: Any) -> Model:
     )
     kind = "nn.LSTMCell" if cell else "nn.LSTM"
     what = f"a state dict of {kind}{f', {prefix.removesuffix(chr(46))}' if prefix else ''}"
-    return Model(lstm, stack, what, gates=GATES, halves=halves_of(lstm, biases), runner=RUNNER)
+    return StoredModel(lstm, stack, what, gates=GATE_ORDER, halves=halves_of(lstm, biases), runner=RUNNER)
 
 
 def unsupported(case: Case) -> str | None:
@@ -100,7 +100,7 @@ def run(problem: Problem) -> Trace:
 
 
 @cache
-def _model() -> Model:
+def _model() -> StoredModel:
     file = given()
     model = read(file, None)
     check_same(model, file)

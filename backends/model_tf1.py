@@ -22,9 +22,9 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
-    Model,
     ModelError,
     ModelFile,
+    StoredModel,
     canonical,
     check_same,
     chosen,
@@ -42,11 +42,11 @@ ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "tf1"
 RUNNER = "tf_dynamic_rnn"
 
-GATES = DIALECTS["tf1"].gates
+GATE_ORDER = DIALECTS["tf1"].gates
 PEEPHOLES = ("w_i_diag", "w_f_diag", "w_o_diag")
 
 
-def read(file: ModelFile, value: Any) -> Model:
+def read(file: ModelFile, value: Any) -> StoredModel:
     """Read the one cell that a checkpoint holds, or that whose name begins with the prefix.
 
     Raises:
@@ -83,14 +83,14 @@ def read(file: ModelFile, value: Any) -> Model:
         np.stack([array(name) for name in PEEPHOLES]) if peepholes else None,
         names=(f"{scope}kernel's part for x, transposed,", f"{scope}kernel's part for h, transposed,", f"{scope}bias"),
     )  # fmt: skip
-    weights, _ = canonical(lane, GATES, file.forget_bias)
+    weights, _ = canonical(lane, GATE_ORDER, file.forget_bias)
     lstm, stack = network([[weights]], "forward", [scope], bias=True, forget_bias=file.forget_bias)
     note = (
         f"a checkpoint holds no settings: taken are forget_bias = {file.forget_bias:g}, which the cell adds at run "
         "time (its default is 1; a named case with another has that taken), tanh, and no clip"
     )
     what = f"{scope.removesuffix('/') or 'the cell'} of a TF1 checkpoint, read by tensorflow {tf.__version__}"
-    return Model(lstm, stack, what, gates=GATES, notes=(note,), runner=RUNNER)
+    return StoredModel(lstm, stack, what, gates=GATE_ORDER, notes=(note,), runner=RUNNER)
 
 
 def unsupported(case: Case) -> str | None:
@@ -106,7 +106,7 @@ def run(problem: Problem) -> Trace:
 
 
 @cache
-def _model() -> Model:
+def _model() -> StoredModel:
     file = given()
     model = read(file, None)
     check_same(model, file)

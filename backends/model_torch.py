@@ -22,9 +22,9 @@ from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
-    Model,
     ModelError,
     ModelFile,
+    StoredModel,
     canonical,
     check_same,
     chosen,
@@ -39,11 +39,11 @@ REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
 DIALECT = "torch"
 
-GATES = DIALECTS["torch"].gates
+GATE_ORDER = DIALECTS["torch"].gates
 TAKEN = "Taken is an nn.LSTM, an nn.Module that has one, or a function that returns one of them"
 
 
-def read(file: ModelFile, value: Any) -> Model:
+def read(file: ModelFile, value: Any) -> StoredModel:
     """Read the weights of the LSTM that ``value`` is or has.
 
     Raises:
@@ -57,7 +57,8 @@ def read(file: ModelFile, value: Any) -> Model:
     rows, biases = [], []
     for layer in range(lstm.num_layers):
         lanes = [
-            canonical(_arrays(lstm, Lane(layer, reverse)), GATES) for reverse in (False, True)[: 1 + lstm.bidirectional]
+            canonical(_arrays(lstm, Lane(layer, reverse)), GATE_ORDER)
+            for reverse in (False, True)[: 1 + lstm.bidirectional]
         ]
         rows.append([weights for weights, _ in lanes])
         biases += [own for _, own in lanes]
@@ -66,7 +67,7 @@ def read(file: ModelFile, value: Any) -> Model:
     own, stack = network(rows, direction, names, bias=bool(lstm.bias))
     settings = "".join(f", {key}" for key in ("batch_first",) if getattr(lstm, key))
     what = f"nn.LSTM of torch {torch.__version__}{settings}"
-    return Model(own, stack, what, gates=GATES, halves=halves_of(own, biases), notes=tuple(notes), more=lstm)
+    return StoredModel(own, stack, what, gates=GATE_ORDER, halves=halves_of(own, biases), notes=tuple(notes), more=lstm)
 
 
 def unsupported(case: Case) -> str | None:
@@ -90,7 +91,7 @@ def run(problem: Problem) -> Trace:
 
 
 @cache
-def _model() -> Model:
+def _model() -> StoredModel:
     file = given()
     model = read(file, value_of(file))
     check_same(model, file)

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.backends import numpy_backward, numpy_loop
-from lockstep.backends.numpy_operations import gates, matmul, sigmoid
+from lockstep.backends.numpy_operations import matmul, sigmoid
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
+from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.cases.tensors import Lane, has_weight_steps
 
@@ -93,7 +94,7 @@ def _decode(p: DecoderProblem, source: Array) -> list[Step]:
     h, c, y = p.h0, p.c0, p.y0
     steps = []
     for _ in range(p.case.run.timesteps):
-        z_i, z_f, z_g, z_o = gates(matmul(y, w.W.T) + matmul(h, w.R.T) + w.b)
+        z_i, z_f, z_g, z_o = split_gates(matmul(y, w.W.T) + matmul(h, w.R.T) + w.b)
         i, f, g, o = sigmoid(z_i), sigmoid(z_f), np.tanh(z_g), sigmoid(z_o)
         c_new = f * c + i * g
         h_new = o * np.tanh(c_new)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lockstep.backends.numpy_operations import ACTIVATIONS, SLOPES, gates, keep, matmul
+from lockstep.backends.numpy_operations import ACTIVATIONS, SLOPES, keep, matmul
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, name_of
 
@@ -114,6 +115,6 @@ def _weights(walk: Walk, t: int, u: Array, dz: Array, dh: Array) -> Arrays:
     if walk.weights.P is not None:
         added["P"] = dh.T @ (step.o * u)
     if walk.weights.p is not None:
-        dz_i, dz_f, _, dz_o = gates(dz)
+        dz_i, dz_f, _, dz_o = split_gates(dz)
         added["p"] = np.stack([(ones @ d)[0] for d in (dz_i * step.c_before, dz_f * step.c_before, dz_o * step.c)])
     return added

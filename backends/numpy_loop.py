@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.backends import numpy_backward
-from lockstep.backends.numpy_operations import ACTIVATIONS, Step, gates, held, keep, matmul
+from lockstep.backends.numpy_operations import ACTIVATIONS, Step, held, keep, matmul
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import name_of
 
@@ -77,7 +78,7 @@ def run_lane(
     T, clip = len(x), lstm.cell_clip
     steps: list[Step] = []
     for t in reversed(range(T)) if reverse else range(T):
-        z_i, z_f, z_g, z_o = gates(matmul(x[t], W.T) + matmul(h, R.T) + b)
+        z_i, z_f, z_g, z_o = split_gates(matmul(x[t], W.T) + matmul(h, R.T) + b)
         if p is not None:
             z_i, z_f = z_i + p[0] * c, z_f + p[1] * c
         i, g = gate(z_i), candidate(z_g)

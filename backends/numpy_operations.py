@@ -53,12 +53,6 @@ def matmul(a: Array, b: Array) -> Array:
     return (a @ b).astype(a.dtype, copy=False)
 
 
-def gates(z: Array) -> tuple[Array, Array, Array, Array]:
-    """Give the blocks i, f, g, o of (B, 4H), each (B, H)."""
-    H = z.shape[-1] // 4
-    return z[:, :H], z[:, H : 2 * H], z[:, 2 * H : 3 * H], z[:, 3 * H :]
-
-
 def keep(valid: Array | None, new: Array, old: Array) -> Array:
     """Give what is new to sequences that run at this timestep, (B, 1), and leave the others as they are."""
     return new if valid is None else np.where(valid, new, old)

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.gates import reorder
 from lockstep.harness.cases.problem import Weights
-from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 
@@ -95,5 +95,4 @@ def canonical(gradients: Arrays, lstm: LSTM, layer: int) -> Arrays:
 
 def _in_order(array: Array) -> Array:
     """Take the gates along the last axis from TF1's order to the canonical one."""
-    blocks = array.reshape(*array.shape[:-1], 4, -1)
-    return blocks[..., [TF1.gates.index(gate) for gate in GATES], :].reshape(array.shape)
+    return np.moveaxis(reorder(np.moveaxis(array, -1, 0), TF1.gates), 0, -1)

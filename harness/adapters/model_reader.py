@@ -18,7 +18,7 @@ from lockstep.harness.adapters.user_calls import ask_once
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Process
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.weights.model_file import Model, ModelFile
+from lockstep.harness.weights.model_file import ModelFile, StoredModel
 
 GROUP = "lockstep.models"
 
@@ -111,7 +111,7 @@ def _told_apart(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]
     return [replace(file, name=name) for file, name in zip(files, names, strict=True)]
 
 
-def _read(file: ModelFile, reader: BackendInfo, timeout: float) -> Model:
+def _read(file: ModelFile, reader: BackendInfo, timeout: float) -> StoredModel:
     wanted = (("TF_CPP_MIN_LOG_LEVEL", "3"), *reader.environment)
     process = Process(tuple((name, value) for name, value in wanted if name not in os.environ))
     try:

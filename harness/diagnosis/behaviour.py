@@ -12,7 +12,7 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.faults.fault import FAMILIES
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
@@ -33,7 +33,7 @@ def behaviour(problem: Problem, again: Sequence[Outcome], before: Problem, last:
     tensors = [reply.trace.tensors() for reply in again if reply.trace is not None]
     if len(tensors) < 3 or all(_same(tensors[0], tensors_again) for tensors_again in tensors[1:]):  # noqa: PLR2004
         return None
-    right = [Observation(problem, tensors_of_call).sigma(CANONICAL) <= LIMIT_SIGMA for tensors_of_call in tensors]
+    right = [Observation(problem, tensors_of_call).sigma(AS_INTENDED) <= LIMIT_SIGMA for tensors_of_call in tensors]
     if all(right):
         return None  # rounding differs from call to call, as with threads: no fault
     return (
@@ -64,7 +64,7 @@ def _kept_state(problem: Problem, first: Arrays, second: Arrays) -> Diagnosis | 
             replaced = {
                 f"{name}0": final[name] + (getattr(problem, f"{name}0") if how == "added to" else 0) for name in kept
             }
-            sigma = Observation(with_arguments(problem, **replaced), second).sigma(CANONICAL)
+            sigma = Observation(with_arguments(problem, **replaced), second).sigma(AS_INTENDED)
             if sigma <= LIMIT_SIGMA:
                 state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[kept]
                 return _found(
@@ -83,7 +83,7 @@ def _kept_arguments(problem: Problem, third: Arrays, before: Problem) -> Diagnos
     fitting = [name for name in _ARGUMENTS if getattr(problem, name).shape == getattr(before, name).shape]
     for names in _subsets(fitting):
         replaced = with_arguments(problem, **{name: getattr(before, name) for name in names})
-        sigma = Observation(replaced, third).sigma(CANONICAL)
+        sigma = Observation(replaced, third).sigma(AS_INTENDED)
         if sigma <= LIMIT_SIGMA:
             return kept(names, sigma, "the call before")
     return None
@@ -120,7 +120,7 @@ def not_repeatable() -> Diagnosis:
 
 def dropped(observations: Sequence[Observation]) -> Diagnosis | None:
     """Find dropout that repeats itself, as with a fixed seed: in each wrong observation, at one rate."""
-    wrong = [observation for observation in observations if not observation.sigma(CANONICAL) <= LIMIT_SIGMA]
+    wrong = [observation for observation in observations if not observation.sigma(AS_INTENDED) <= LIMIT_SIGMA]
     causes = [_dropout(observation.problem, observation.tensors) for observation in wrong]
     if not causes or any(cause is None for cause in causes):
         return None
@@ -151,7 +151,7 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
 
 
 def _right(problem: Problem, tensors: Arrays, name: str) -> bool:
-    return Observation(problem, {name: tensors[name]}).sigma(CANONICAL) <= LIMIT_SIGMA
+    return Observation(problem, {name: tensors[name]}).sigma(AS_INTENDED) <= LIMIT_SIGMA
 
 
 def made_anew(timesteps: Sequence[int], of: int) -> Diagnosis:

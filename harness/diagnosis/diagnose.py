@@ -17,7 +17,7 @@ from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
 from lockstep.harness.diagnosis.unexplained import _size, unexplained
-from lockstep.harness.faults.execution import CANONICAL, Execution
+from lockstep.harness.faults.execution import AS_INTENDED, Execution
 from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
@@ -92,7 +92,7 @@ def diagnose_runs(
     parts = {observation.problem.case.name: observation.plain_part for observation in observations}
     plain = [part for part in parts.values() if part is not None]
     of_plain = diagnose(plain, [run for run in runs if parts.get(run.case) is not None], pairs=pairs, limit=limit)
-    wrong = {part.problem.case.name for part in plain if not part.sigma(CANONICAL) <= limit}
+    wrong = {part.problem.case.name for part in plain if not part.sigma(AS_INTENDED) <= limit}
     others = [
         observation
         for observation in observations
@@ -113,7 +113,7 @@ def diagnose_runs(
 def _partly(observations: Sequence[Observation], limit: float, *, two_biases: bool) -> list[str]:
     """Say which fault explains every case without lengths, where there are others that it does not explain."""
     plain = [observation for observation in observations if observation.problem.lengths is None]
-    if len(plain) == len(observations) or all(observation.sigma(CANONICAL) <= limit for observation in plain):
+    if len(plain) == len(observations) or all(observation.sigma(AS_INTENDED) <= limit for observation in plain):
         return []
     candidates = Search(chosen(plain, limit), limit, two_biases=two_biases).explain(pairs=False)
     for explanation in candidates:
@@ -129,7 +129,7 @@ def _in_some_cases(
     observations: Sequence[Observation], others: Sequence[Problem], limit: float, *, two_biases: bool
 ) -> list[Diagnosis]:
     """Explain the cases that diverge alone: a fault that needs a size, lengths, or a batch to show."""
-    wrong = [observation for observation in observations if not observation.sigma(CANONICAL) <= limit]
+    wrong = [observation for observation in observations if not observation.sigma(AS_INTENDED) <= limit]
     if len(wrong) == len(observations):
         return []
     candidates = Search(chosen(wrong, limit), limit, two_biases=two_biases).explain(pairs=False)
@@ -179,7 +179,7 @@ def chosen(observations: Sequence[Observation], limit: float) -> list[Observatio
         observations,
         key=lambda observation: (_large(observation), observation.problem.x.size + observation.problem.W.size),
     )
-    wrong = [observation for observation in by_size if not observation.sigma(CANONICAL) <= limit]
+    wrong = [observation for observation in by_size if not observation.sigma(AS_INTENDED) <= limit]
     right = [observation for observation in by_size if observation not in wrong]
     small = [observation for observation in wrong if not _large(observation)] or wrong[:1]
     kinds: dict[tuple[bool, bool, bool], list[Observation]] = {}
@@ -269,4 +269,4 @@ def execution_of(diagnosis: Diagnosis) -> Execution:
     fields = {
         name: tuple(v) if isinstance(v, list) else v for name, v in diagnosis.proof.items() if name != ONLY_IN
     }  # fmt: skip
-    return Execution(**{**asdict(CANONICAL), **fields})
+    return Execution(**{**asdict(AS_INTENDED), **fields})

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.diagnosis.observation import Observation, misses
-from lockstep.harness.faults.execution import CANONICAL, merged
-
-Changes = dict[str, Any]
+from lockstep.harness.faults.execution import AS_INTENDED, Changes, merged
 
 STEPS = 6
 OF = 2  # observations that are fitted
@@ -53,7 +50,7 @@ def _numbers(base: Changes) -> set[float]:
     """Give the numbers that are not neutral."""
     numbers: set[float] = set()
     for name, value in base.items():
-        neutral = getattr(CANONICAL, name)
+        neutral = getattr(AS_INTENDED, name)
         if isinstance(value, float):
             numbers.add(value)
         elif isinstance(value, tuple) and all(isinstance(part, float) for part in value):
@@ -68,7 +65,7 @@ def _with(base: Changes, values: dict[float, float]) -> Changes:
         if isinstance(value, float):
             changes[name] = values[value]
         elif isinstance(value, tuple) and all(isinstance(part, float) for part in value):
-            neutral = getattr(CANONICAL, name)
+            neutral = getattr(AS_INTENDED, name)
             changes[name] = tuple(
                 part if part == plain else values[part] for part, plain in zip(value, neutral, strict=True)
             )

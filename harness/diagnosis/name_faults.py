@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.execution import BY_GATE, CANONICAL
+from lockstep.harness.faults.execution import AS_INTENDED, BY_GATE
 from lockstep.harness.faults.fault import Fault
 from lockstep.harness.faults.free_numbers import knobs
 
@@ -32,7 +32,7 @@ def named(changes: dict[str, Any]) -> tuple[Fault, ...]:
 def _parts(changes: dict[str, Any]) -> int:
     """Count the single things that changes set."""
     return sum(
-        sum(part != neutral for part, neutral in zip(value, getattr(CANONICAL, name), strict=True))
+        sum(part != neutral for part, neutral in zip(value, getattr(AS_INTENDED, name), strict=True))
         if isinstance(value, tuple) and name in BY_GATE
         else 1
         for name, value in changes.items()
@@ -45,7 +45,7 @@ def _without(changes: dict[str, Any], part: dict[str, Any]) -> dict[str, Any] | 
     for name, value in part.items():
         if name not in left:
             return None
-        neutral = getattr(CANONICAL, name)
+        neutral = getattr(AS_INTENDED, name)
         if name not in BY_GATE:
             if left.pop(name) != value:
                 return None

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import FORWARD, KINDS, kind_of
-from lockstep.harness.faults.execution import CANONICAL, Execution
+from lockstep.harness.faults.execution import AS_INTENDED, Execution
 from lockstep.harness.faults.interpret import interpret, interpret_values, returns_as_computed
 from lockstep.harness.faults.rules import FORMATS
 from lockstep.harness.reference.expect import expect
@@ -72,7 +72,7 @@ class Observation:
 
     def sigma(self, execution: Execution) -> float:
         """Give the largest distance from what an execution gives, in sigma of its rounding."""
-        if execution == CANONICAL:
+        if execution == AS_INTENDED:
             return self.distance(self.expected, None)
         if self.finite is not self:
             return math.inf if self.breaks_off else self.finite.sigma(execution)
@@ -91,7 +91,7 @@ class Observation:
     def breaks_off(self) -> bool:
         """Whether it is right until it is not finite: then nothing that was computed tells why."""
         finite = self.finite
-        return finite is not self and (not finite.tensors or finite.sigma(CANONICAL) <= LIMIT_SIGMA)
+        return finite is not self and (not finite.tensors or finite.sigma(AS_INTENDED) <= LIMIT_SIGMA)
 
     @cached_property
     def finite(self) -> Observation:

@@ -23,13 +23,11 @@ from lockstep.harness.diagnosis.fit import plain_values, solve
 from lockstep.harness.diagnosis.name_faults import named
 from lockstep.harness.diagnosis.observation import Observation, comes_near, format_of, misses, prefix
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.execution import CANONICAL, Execution, merged
+from lockstep.harness.faults.execution import AS_INTENDED, Changes, Execution, merged
 from lockstep.harness.faults.fault import FAMILIES, JOIN, Fault
 from lockstep.harness.faults.free_numbers import Knob, knobs
 from lockstep.harness.faults.interpret import interpret_values
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-
-Changes = dict[str, Any]
 
 SINGLE_SECONDS = 5.0
 PAIR_SECONDS = 16.0
@@ -85,7 +83,7 @@ class Search:
             observations, key=lambda observation: observation.problem.x.size + 10 * observation.problem.W.size
         )
         self.limit = limit
-        wrong = [observation for observation in self.observations if not observation.sigma(CANONICAL) <= limit]
+        wrong = [observation for observation in self.observations if not observation.sigma(AS_INTENDED) <= limit]
         right = [observation for observation in self.observations if observation not in wrong]
         self.wrong = wrong
         self._order = [*wrong, *right]  # what the intended execution misses tells most
@@ -342,7 +340,9 @@ class Search:
             if not {"h", "c"} <= observation.tensors.keys() or observation.problem.lengths is not None:
                 continue
             steps = range(1, observation.problem.case.run.timesteps + 1)
-            right = bisect_left(steps, 1, key=lambda count: int(not comes_near(prefix(observation, count), CANONICAL)))
+            right = bisect_left(
+                steps, 1, key=lambda count: int(not comes_near(prefix(observation, count), AS_INTENDED))
+            )
             if right < len(steps):
                 return prefix(observation, steps[right])
         return None
@@ -370,7 +370,7 @@ def _as_it_should_be(observation: Observation) -> Observation | None:
     """Give what would have been observed of a healthy implementation; None of no timestep."""
     if not observation.tensors:
         return None
-    values = interpret_values(observation.problem, CANONICAL)
+    values = interpret_values(observation.problem, AS_INTENDED)
     assert values is not None
     return Observation(observation.problem, {name: values[name] for name in observation.tensors})
 

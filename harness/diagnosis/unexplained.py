@@ -9,7 +9,7 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.reference.curves import sigmoid
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
 
@@ -31,7 +31,7 @@ def _size(observation: Observation) -> int:
 def unexplained(observations: Sequence[Observation], runs: Sequence[RunResult]) -> Diagnosis:
     """Say that nothing explains it, and what is known all the same."""
     first = next((run for run in runs if run.status == "diverge" and run.first_divergence is not None), None)
-    wrong = [observation for observation in observations if not observation.sigma(CANONICAL) <= LIMIT_SIGMA] or list(
+    wrong = [observation for observation in observations if not observation.sigma(AS_INTENDED) <= LIMIT_SIGMA] or list(
         observations
     )
     # The case that tells most: several timesteps, sequences and units, and small.

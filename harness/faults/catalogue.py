@@ -8,8 +8,8 @@ from functools import cache
 from lockstep.harness.faults.fault import Fault, _fault
 from lockstep.harness.faults.rules import (
     BATCHES,
-    FEATURES,
-    LENGTHS,
+    FEATURE_RULES,
+    LENGTH_RULES,
     PADDING,
     TIMES,
 )
@@ -74,7 +74,7 @@ def _batch() -> Iterator[Fault]:
             "Input and result are reshaped between (B, T) and (T, B) where they must be transposed.",
             x_batch=there, h_batch=back, c_batch=back,
         )  # fmt: skip
-    for value in FEATURES:
+    for value in FEATURE_RULES:
         if value != "given":
             yield _fault(
                 f"x-features-{value.replace(' ', '-')}", "batch", f"The features of x are taken wrongly: {value}.",
@@ -129,7 +129,7 @@ def _padding() -> Iterator[Fault]:
                 f"padding-{value.replace(',', '').replace(' ', '-')}", "padding",
                 f"{words[value][0].upper()}{words[value][1:]}.", padding=value,
             )  # fmt: skip
-    for value in LENGTHS:
+    for value in LENGTH_RULES:
         if value != "given":
             yield _fault(
                 f"lengths-{value.replace(',', '').replace(' ', '-')}", "padding",

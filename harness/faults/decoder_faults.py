@@ -17,10 +17,11 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.faults.execution import GATES
+from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.reference.attention import RIGHT_DECODER, DecoderWay, expect_decoder
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened
+from lockstep.harness.weights.layout import with_forget_bias
 
 # Gives the way and the problem to run; None where a problem has no place for the fault.
 Deviation = Callable[[DecoderProblem], tuple[DecoderProblem, DecoderWay] | None]
@@ -312,20 +313,16 @@ def _cell_weights() -> Iterator[DecoderFault]:
 
 
 def _reordered(problem: DecoderProblem, order: tuple[str, ...]) -> tuple[DecoderProblem, DecoderWay]:
-    H, rows = problem.case.lstm.hidden_size, []
-    for gate in GATES:
-        k = order.index(gate)
-        rows += list(range(k * H, (k + 1) * H))
-    w = problem.weights
-    changed = replace(w, W=w.W[rows], R=w.R[rows], b=w.b[rows])
+    weights = problem.weights
+    changed = replace(weights, **{name: reorder(getattr(weights, name), order) for name in ("W", "R", "b")})
     return replace(problem, weights=changed), RIGHT_DECODER
 
 
 def _forget_bias(problem: DecoderProblem, times: float) -> tuple[DecoderProblem, DecoderWay] | None:
-    lstm, b = problem.case.lstm, problem.weights.b.copy()
-    if not lstm.forget_bias:
+    forget_bias = problem.case.lstm.forget_bias
+    if not forget_bias:
         return None
-    b[lstm.hidden_size : 2 * lstm.hidden_size] += b.dtype.type(times * lstm.forget_bias)
+    b = with_forget_bias(problem.weights.b, times * forget_bias)
     return replace(problem, weights=replace(problem.weights, b=b)), RIGHT_DECODER
 
 

@@ -16,10 +16,12 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from lockstep.harness.cases.gates import GATES
+
+Changes = dict[str, Any]  # fields of an Execution, and what they are set to
 Four = tuple[float, float, float, float]
 Range = tuple[int, int | None]
 
-GATES = "ifgo"
 NONE: Four = (0.0, 0.0, 0.0, 0.0)
 ONCE: Four = (1.0, 1.0, 1.0, 1.0)
 
@@ -28,18 +30,18 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is done at each place where implementations differ; the defaults are canonical."""
 
     # How the stored weights are read. Orders name, block by block, the gate that a block is taken for.
-    W_gates: str = "ifgo"
-    R_gates: str = "ifgo"
-    b_gates: str = "ifgo"
+    W_gates: str = GATES
+    R_gates: str = GATES
+    b_gates: str = GATES
     # Which gate's block each of i, f, g, o reads, after that.
-    W_blocks: str = "ifgo"
-    R_blocks: str = "ifgo"
-    b_blocks: str = "ifgo"
+    W_blocks: str = GATES
+    R_blocks: str = GATES
+    b_blocks: str = GATES
     W_layout: str = "given"  # LAYOUTS
     R_layout: str = "given"
     b_layout: str = "given"
     kernels: str = "[x, h]"  # KERNELS: how W and R are taken from one fused kernel
-    W_part: str = "all"  # PARTS
+    W_part: str = "all"  # KERNEL_PARTS
     R_part: str = "all"
     W_gain: Four = ONCE
     R_gain: Four = ONCE
@@ -79,7 +81,7 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # The data.
     x_time: str = "given"  # TIMES
     x_batch: str = "given"  # BATCHES
-    x_features: str = "given"  # FEATURES
+    x_features: str = "given"  # FEATURE_RULES
     x_gain: float = 1.0
     # What is returned.
     h_returned: str = "h"  # RETURNED
@@ -91,7 +93,7 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     h_gain: float = 1.0
     # The end of a sequence.
     padding: str = "masked"  # PADDING
-    lengths: str = "given"  # LENGTHS
+    lengths: str = "given"  # LENGTH_RULES
     # Precision: formats by place; "" is the case's own.
     W_format: str = ""
     R_format: str = ""
@@ -108,9 +110,9 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sequences: Range = (0, None)
     units: Range = (0, None)
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> Changes:
         """Give the fields that differ from the canonical execution."""
-        return {name: value for name, value in asdict(self).items() if value != getattr(CANONICAL, name)}
+        return {name: value for name, value in asdict(self).items() if value != getattr(AS_INTENDED, name)}
 
     @property
     def everywhere(self) -> bool:
@@ -118,10 +120,10 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.timesteps == self.sequences == self.units == (0, None)
 
 
-CANONICAL = Execution()
+AS_INTENDED = Execution()
 
 
-def merged(first: dict[str, Any], second: dict[str, Any]) -> Execution | None:
+def merged(first: Changes, second: Changes) -> Execution | None:
     """Give the execution with both sets of changes; None where they set the same thing otherwise.
 
     What is set gate by gate is joined gate by gate.
@@ -132,7 +134,7 @@ def merged(first: dict[str, Any], second: dict[str, Any]) -> Execution | None:
         if one is None:
             return None
         joined[name] = one
-    return replace(CANONICAL, **joined)
+    return replace(AS_INTENDED, **joined)
 
 
 BY_GATE = frozenset({"W_gain", "R_gain", "b_gain", "constant", "curves", "gain", "offset", "peephole"})
@@ -144,7 +146,7 @@ def _joined(name: str, one: Any, other: Any) -> Any:
     if name not in BY_GATE:
         return None
     parts = []
-    for mine, yours, neutral in zip(one, other, getattr(CANONICAL, name), strict=True):
+    for mine, yours, neutral in zip(one, other, getattr(AS_INTENDED, name), strict=True):
         if mine not in (yours, neutral) and yours != neutral:
             return None
         parts.append(yours if mine == neutral else mine)

@@ -12,8 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.faults.execution import GATES, Execution, merged
+from lockstep.harness.faults.execution import Execution, merged
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.network import RIGHT, Way, expect_network
 

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.faults.execution import NONE, ONCE
+from lockstep.harness.faults.execution import NONE, ONCE, Changes
 from lockstep.harness.faults.fault import FAMILIES, Fault, of_gate
-
-Changes = dict[str, Any]
 
 
 class Knob(Struct, frozen=True):

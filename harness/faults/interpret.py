@@ -14,15 +14,16 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.gates import GATES, split_gates
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.faults.execution import CANONICAL, Execution
-from lockstep.harness.faults.rules import BATCHES, CHAINED, LENGTHS, PADDING, SOURCES, rounded, time_rule
-from lockstep.harness.faults.step import Cell
+from lockstep.harness.faults.execution import AS_INTENDED, Execution
+from lockstep.harness.faults.rules import BATCHES, CHAINED, LENGTH_RULES, PADDING, SOURCES, rounded, time_rule
+from lockstep.harness.faults.step import DeviantCell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 
 # Says of h and c (B, H) of one timestep whether to go on; None stands for what is not returned as computed.
-Watch = Callable[[int, Array, Array], bool]
+GoOn = Callable[[int, Array, Array], bool]
 
 
 def interpret(problem: Problem, execution: Execution, observed: Arrays | None = None) -> Expected:
@@ -45,11 +46,11 @@ def interpret(problem: Problem, execution: Execution, observed: Arrays | None = 
 
 
 def interpret_values(
-    problem: Problem, execution: Execution, watch: Watch | None = None, observed: Arrays | None = None
+    problem: Problem, execution: Execution, go_on: GoOn | None = None, observed: Arrays | None = None
 ) -> Arrays | None:
-    """Give the values alone, each step from observed states if they are given; None if ``watch`` ended it."""
+    """Give the values alone, each step from observed states if they are given; None if ``go_on`` ended it."""
     run = _Run(problem, execution, noise=False, observed=observed)
-    if not run.go(watch):
+    if not run.go(go_on):
         return None
     return run.returned(variances=False)
 
@@ -74,8 +75,8 @@ class _State:
 
 
 @lru_cache(maxsize=4)
-def _canonical_cell(problem: Problem) -> Cell:
-    return Cell(problem, CANONICAL, Noise.of(problem.case.run.dtype))
+def _canonical_cell(problem: Problem) -> DeviantCell:
+    return DeviantCell(problem, AS_INTENDED, Noise.of(problem.case.run.dtype))
 
 
 # Rules over time and batch that compute, rather than only move: they round too.
@@ -120,11 +121,11 @@ class _Run:
         self.noise = Noise.of(problem.case.run.dtype)
         self.T, self.B, _, self.H = problem.case.shape
         with np.errstate(all="ignore"):
-            self.cell = Cell(problem, execution, self.noise)
+            self.cell = DeviantCell(problem, execution, self.noise)
             self.plain = None if execution.everywhere else _canonical_cell(problem)
             self.lengths = None
             if problem.lengths is not None:
-                self.lengths = LENGTHS[execution.lengths](problem.lengths, self.T)
+                self.lengths = LENGTH_RULES[execution.lengths](problem.lengths, self.T)
             h0, c0 = self.cell.initial(problem, execution)
             if CHAINED in (execution.h0, execution.c0):
                 h0, c0 = _chained(problem, execution, h0, c0)
@@ -167,12 +168,12 @@ class _Run:
         first, stop = self.e.timesteps
         return t >= first and (stop is None or t < stop)
 
-    def go(self, watch: Watch | None) -> bool:
-        """Take every timestep; False if ``watch`` ended it."""
+    def go(self, go_on: GoOn | None) -> bool:
+        """Take every timestep; False if ``go_on`` ended it."""
         with np.errstate(all="ignore"):
             for t in range(self.T):
                 self._step(t)
-                if watch is not None and not watch(t, *self._shown(t)):
+                if go_on is not None and not go_on(t, *self._shown(t)):
                     return False
         return True
 
@@ -188,11 +189,11 @@ class _Run:
         if self.plain is None:
             record, record_var = self._with(self.cell, self.e, t)
         elif not self._at_timestep(t):
-            record, record_var = self._with(self.plain, CANONICAL, t)
+            record, record_var = self._with(self.plain, AS_INTENDED, t)
         else:
             record, record_var = self._with(self.cell, self.e, t)
             if (self.e.sequences, self.e.units) != ((0, None), (0, None)):
-                other, other_var = self._with(self.plain, CANONICAL, t)
+                other, other_var = self._with(self.plain, AS_INTENDED, t)
                 scope = self._sequences()[:, None] & self._units()
                 record = {name: np.where(scope, record[name], other[name]) for name in record}
                 record_var = {name: np.where(scope, record_var[name], other_var[name]) for name in record_var}
@@ -226,17 +227,16 @@ class _Run:
             if self.with_noise:
                 self.state_var.values[name].append(np.zeros_like(value))
 
-    def _with(self, cell: Cell, e: Execution, t: int) -> tuple[Arrays, Arrays]:
-        H = self.H
+    def _with(self, cell: DeviantCell, e: Execution, t: int) -> tuple[Arrays, Arrays]:
         h, c = self._fed(e, t, self.state)
         z, a, new_c, u, new_h = cell.step(t, h, c)
-        record = dict(zip("ifgo", (a[:, k * H : (k + 1) * H] for k in range(4)), strict=True))
+        record = dict(zip(GATES, split_gates(a), strict=True))
         record |= {"c": new_c, "u": u, "h": new_h, "h before": h, "c before": c}
         if not self.with_noise:
             return record, {}
         h_var, c_var = (np.abs(v) for v in self._fed(e, t, self.state_var, scaled=2))
         a_var, new_c_var, u_var, new_h_var = cell.variance(t, (h, c), (h_var, c_var), z, a, new_c, new_h)
-        record_var = dict(zip("ifgo", (a_var[:, k * H : (k + 1) * H] for k in range(4)), strict=True))
+        record_var = dict(zip(GATES, split_gates(a_var), strict=True))
         record_var |= {"c": new_c_var, "u": u_var, "h": new_h_var, "h before": h_var, "c before": c_var}
         return record, record_var
 
@@ -258,7 +258,7 @@ class _Run:
         """Give the arrays that are handed back, or their variances."""
         records = self.record_vars if variances else self.records
         state = self.state_var if variances else self.state
-        arrays = {name: np.stack([record[name] for record in records]) for name in (*"ifgo", "c", "h")}
+        arrays = {name: np.stack([record[name] for record in records]) for name in (*GATES, "c", "h")}
         what = {"h": self.e.h_returned, "c": self.e.c_returned}
         exchanged = what == {"h": "c", "c": "h"}
         if exchanged:  # the pair is exchanged when all is done, padding too
@@ -266,7 +266,7 @@ class _Run:
         h, c = (arrays[own] if what[own] == own else self._what(what[own], records, state) for own in "hc")
         if self.lengths is not None:
             past = np.arange(self.T)[:, None, None] >= self.lengths[None, :, None]
-            for name in "ifgo":
+            for name in GATES:
                 arrays[name][np.broadcast_to(past, arrays[name].shape)] = 0
             of_h, of_c, _ = PADDING[self.e.padding]
             h, c = self._past(of_h, what["h"], h, past, state), self._past(of_c, what["c"], c, past, state)
@@ -278,7 +278,7 @@ class _Run:
         if self.plain is not None:
             h, c = self._in_scope(h, arrays["h"]), self._in_scope(c, arrays["c"])
         final = {"c_n": state.at("c", self.T - 1), "h_n": state.at("h", self.T - 1)}
-        return {**{name: arrays[name] for name in "ifgo"}, "c": c, "h": h, **final}
+        return {**{name: arrays[name] for name in GATES}, "c": c, "h": h, **final}
 
     def _placed(self, h: Array, c: Array, *, variances: bool) -> tuple[Array, Array]:
         """Put h and c at the time and sequence at which they are returned."""

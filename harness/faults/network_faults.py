@@ -18,15 +18,16 @@ import msgspec
 import numpy as np
 
 from lockstep.harness.arrays import Array
+from lockstep.harness.cases.gates import GATES, blocks, reorder
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
-from lockstep.harness.faults.execution import GATES
 from lockstep.harness.faults.fault import Variation, _if
 from lockstep.harness.faults.gradient_faults import _gradients
 from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.network import Way
+from lockstep.harness.weights.layout import with_forget_bias
 
 
 def variations() -> Iterator[Variation]:
@@ -352,12 +353,6 @@ def _each_lane(problem: Problem, change: Callable[[Weights], Weights]) -> Proble
     return replace(problem, weights=tuple(tuple(next(changed) for _ in row) for row in problem.weights))
 
 
-def _blocks(array: Array, order: str) -> Array:
-    """Read blocks stacked i, f, g, o as if they were stacked in another order."""
-    parts = np.split(array, 4)
-    return np.concatenate([parts[order.index(gate)] for gate in GATES])
-
-
 def _weights() -> Iterator[Variation]:
     orders = {"read-igfo": "igfo", "read-iofg": "iofg"}
     for a, b in combinations(GATES, 2):
@@ -400,19 +395,16 @@ def _weights() -> Iterator[Variation]:
 
 
 def _reordered(weights: Weights, order: str, arrays: str) -> Weights:
-    return replace(weights, **{name: _blocks(getattr(weights, name), order) for name in arrays})
+    return replace(weights, **{name: reorder(getattr(weights, name), order) for name in arrays})
 
 
 def _forget_bias(problem: Problem, factor: float) -> Problem | None:
     lstm = problem.case.lstm
     if not lstm.forget_bias:
         return None
-    H = lstm.hidden_size
 
     def changed(weights: Weights) -> Weights:
-        b = weights.b.copy()
-        b[H : 2 * H] += b.dtype.type(factor * lstm.forget_bias)
-        return replace(weights, b=b)
+        return replace(weights, b=with_forget_bias(weights.b, factor * lstm.forget_bias))
 
     return _each_lane(problem, changed)
 
@@ -422,7 +414,7 @@ def _transposed(problem: Problem) -> Problem | None:
         return None
     return _each_lane(
         problem,
-        lambda weights: replace(weights, R=np.concatenate([block.T for block in np.split(weights.R, 4)])),
+        lambda weights: replace(weights, R=blocks(weights.R).swapaxes(1, 2).reshape(weights.R.shape)),
     )
 
 

@@ -7,21 +7,15 @@ from collections.abc import Callable
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.faults.execution import GATES
+from lockstep.harness.cases.gates import GATES, blocks
 
 # -- how kernels are read ----------------------------------------------------------------------------------------
 
 
-def _blocks(M: Array) -> Array:
-    return M.reshape(4, len(M) // 4, *M.shape[1:])
-
-
 def _each_transposed(M: Array) -> Array:
     """Transpose each gate's square block; others stay as they are."""
-    blocks = _blocks(M)
-    if M.ndim == 1 or blocks.shape[1] != blocks.shape[2]:
-        return M
-    return blocks.swapaxes(1, 2).reshape(M.shape)
+    square = M.ndim > 1 and len(M) == 4 * M.shape[1]
+    return blocks(M).swapaxes(1, 2).reshape(M.shape) if square else M
 
 
 def _reshaped(M: Array) -> Array:
@@ -33,7 +27,7 @@ def _each_reshaped(M: Array) -> Array:
     """Read the memory of each gate's (H, n) as (n, H)."""
     if M.ndim == 1:
         return M
-    return np.concatenate([_reshaped(block) for block in _blocks(M)])
+    return np.concatenate([_reshaped(block) for block in blocks(M)])
 
 
 def _interleaved(M: Array) -> Array:
@@ -43,11 +37,11 @@ def _interleaved(M: Array) -> Array:
 
 def _units_outside(M: Array) -> Array:
     """Store unit by unit what is read gate by gate: the inverse of ``_interleaved``."""
-    return _blocks(M).swapaxes(0, 1).reshape(M.shape)
+    return blocks(M).swapaxes(0, 1).reshape(M.shape)
 
 
 def _units_reversed(M: Array) -> Array:
-    return _blocks(M)[:, ::-1].reshape(M.shape)
+    return blocks(M)[:, ::-1].reshape(M.shape)
 
 
 def _rolled_row(M: Array) -> Array:
@@ -73,13 +67,13 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows rolled": _rolled_row,
     "negated": lambda M: -M,
     "absolute": np.abs,
-    "first row for all": lambda M: np.repeat(_blocks(M)[:, :1], len(M) // 4, axis=1).reshape(M.shape),
-    "first gate for all": lambda M: np.tile(_blocks(M)[0], (4, *(1,) * (M.ndim - 1))),
+    "first row for all": lambda M: np.repeat(blocks(M)[:, :1], len(M) // 4, axis=1).reshape(M.shape),
+    "first gate for all": lambda M: np.tile(blocks(M)[0], (4, *(1,) * (M.ndim - 1))),
     **{
         f"{gate} transposed": (
             lambda M, k=k: np.concatenate([
                 block.T if j == k and M.ndim == 2 and len(set(block.shape)) == 1 else block  # noqa: PLR2004
-                for j, block in enumerate(_blocks(M))
+                for j, block in enumerate(blocks(M))
             ])
         )
         for k, gate in enumerate(GATES)
@@ -123,8 +117,8 @@ def _masked(mask: Callable[[tuple[int, int]], Array]) -> Callable[[Array], Array
     """Keep part of each gate's block, 0 elsewhere."""
 
     def part(M: Array) -> Array:
-        blocks = _blocks(M)
-        return (blocks * mask(blocks.shape[1:])).reshape(M.shape)
+        by_gate = blocks(M)
+        return (by_gate * mask(by_gate.shape[1:])).reshape(M.shape)
 
     return part
 
@@ -133,7 +127,7 @@ def _column_mask(keep: Callable[[Array, int], Array]) -> Callable[[Array], Array
     return _masked(lambda shape: np.broadcast_to(keep(np.arange(shape[1]), shape[1]), shape))
 
 
-PARTS: dict[str, Callable[[Array], Array]] = {
+KERNEL_PARTS: dict[str, Callable[[Array], Array]] = {
     "all": lambda M: M,
     "diagonal": _masked(lambda shape: np.eye(*shape)),
     "all but the diagonal": _masked(lambda shape: 1 - np.eye(*shape)),
@@ -336,7 +330,7 @@ BATCHES: dict[str, Callable[[Array], Array]] = {
     "units and sequences reshaped": lambda a: a.reshape(a.shape[0], a.shape[2], a.shape[1]).swapaxes(1, 2),
 }
 
-FEATURES: dict[str, Callable[[Array], Array]] = {
+FEATURE_RULES: dict[str, Callable[[Array], Array]] = {
     "given": lambda x: x,
     "reversed": lambda x: x[..., ::-1],
     "rolled": lambda x: np.roll(x, 1, axis=-1),
@@ -375,7 +369,7 @@ PADDING: dict[str, tuple[str, str, str]] = {
     "h zero, c initial": ("zero", "initial", ""),
 }
 
-LENGTHS: dict[str, Callable[[Array, int], Array]] = {
+LENGTH_RULES: dict[str, Callable[[Array, int], Array]] = {
     "given": lambda n, T: n,
     "one short": lambda n, T: np.maximum(n - 1, 0),
     "one long": lambda n, T: np.minimum(n + 1, T),

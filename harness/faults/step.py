@@ -7,17 +7,18 @@ from collections.abc import Callable
 import numpy as np
 
 from lockstep.harness.arrays import Array
+from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.faults.execution import GATES, Execution
+from lockstep.harness.faults.execution import ONCE, Execution, Four
 from lockstep.harness.faults.rules import (
     BATCHES,
     CELLS,
-    FEATURES,
+    FEATURE_RULES,
     HIDDEN,
     INITIAL,
+    KERNEL_PARTS,
     KERNELS,
     LAYOUTS,
-    PARTS,
     rounded,
     time_rule,
 )
@@ -41,11 +42,11 @@ def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, 
         first, second = uneven(problem.b)
         b = e.first_bias_gain * first.astype(precision) + e.second_bias_gain * second.astype(precision)
     W, R = KERNELS[e.kernels](W, R)
-    W, R = PARTS[e.W_part](LAYOUTS[e.W_layout](W)), PARTS[e.R_part](LAYOUTS[e.R_layout](R))
+    W, R = KERNEL_PARTS[e.W_part](LAYOUTS[e.W_layout](W)), KERNEL_PARTS[e.R_part](LAYOUTS[e.R_layout](R))
     b = LAYOUTS[e.b_layout](b)
-    W = _gained(_taken(_ordered(W, e.W_gates), e.W_blocks), e.W_gain)
-    R = _gained(_taken(_ordered(R, e.R_gates), e.R_blocks), e.R_gain)
-    b = _gained(_taken(_ordered(b, e.b_gates), e.b_blocks), e.b_gain)
+    W = _read(W, e.W_gates, e.W_blocks, e.W_gain)
+    R = _read(R, e.R_gates, e.R_blocks, e.R_gain)
+    b = _read(b, e.b_gates, e.b_blocks, e.b_gain)
     forget = (e.forget_bias - 1.0) * problem.case.lstm.forget_bias
     if any(e.constant) or forget:
         H = len(b) // 4
@@ -55,29 +56,17 @@ def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, 
     return rounded(W, e.W_format), rounded(R, e.R_format), rounded(b, e.b_format)
 
 
-def _ordered(M: Array, order: str) -> Array:
-    if order == GATES:
-        return M
-    H = len(M) // 4
-    return np.concatenate([M[order.index(gate) * H : (order.index(gate) + 1) * H] for gate in GATES])
-
-
-def _taken(M: Array, blocks: str) -> Array:
-    """Give each gate the block that it reads."""
-    if blocks == GATES:
-        return M
-    H = len(M) // 4
-    return np.concatenate([M[GATES.index(gate) * H : (GATES.index(gate) + 1) * H] for gate in blocks])
-
-
-def _gained(M: Array, gain: tuple[float, ...]) -> Array:
-    if gain == (1.0, 1.0, 1.0, 1.0):
+def _read(M: Array, order: str, taken: str, gain: Four) -> Array:
+    """The blocks of (4H, ·) that the gates take, times their gains, where blocks are read as stacked in an order."""
+    if (order, taken) != (GATES, GATES):
+        M = reorder(reorder(M, order), GATES, taken)
+    if gain == ONCE:
         return M
     factors = np.repeat(np.array(gain, M.dtype), len(M) // 4)
     return M * (factors if M.ndim == 1 else factors[:, None])
 
 
-class Cell:
+class DeviantCell:
     """One step of an execution, its weights read."""
 
     def __init__(self, problem: Problem, execution: Execution, noise: Noise) -> None:
@@ -102,7 +91,7 @@ class Cell:
         if e.x_batch == e.x_time == e.x_features == "given" and e.x_gain == 1.0 and not e.x_format:
             return x
         x = time_rule(e.x_time)(BATCHES[e.x_batch](x), problem.lengths)
-        return rounded(FEATURES[e.x_features](x) * e.x_gain, e.x_format)
+        return rounded(FEATURE_RULES[e.x_features](x) * e.x_gain, e.x_format)
 
     def initial(self, problem: Problem, e: Execution) -> tuple[Array, Array]:
         """Give h and c (B, H) as an execution takes the initial ones."""

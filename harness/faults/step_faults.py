@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lockstep.harness.faults.execution import CANONICAL, GATES
+from lockstep.harness.cases.gates import GATES
+from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.faults.fault import _NAMES, Fault, _fault
 from lockstep.harness.faults.rules import CELLS, CHAINED, HIDDEN
 from lockstep.harness.reference.curves import CURVES
@@ -19,7 +20,7 @@ def _activation() -> Iterator[Fault]:
     for name in sigmoid_like:
         words = CURVES[name].words
         for gate in "ifo":
-            curves = tuple(name if own == gate else CANONICAL.curves[k] for k, own in enumerate(GATES))
+            curves = tuple(name if own == gate else AS_INTENDED.curves[k] for k, own in enumerate(GATES))
             yield _fault(
                 f"{gate}-{_slug(name)}", "activation",
                 f"The {_NAMES[gate]} {gate} has {words} in the place of the sigmoid.", curves=curves,

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import combinations, permutations
 from typing import Any
 
-from lockstep.harness.faults.execution import CANONICAL, GATES, NONE, ONCE, Execution, merged
+from lockstep.harness.cases.gates import GATES
+from lockstep.harness.faults.execution import AS_INTENDED, NONE, ONCE, Execution, merged
 from lockstep.harness.faults.fault import _NAMES, Fault, _fault, of_gate
-from lockstep.harness.faults.rules import PARTS
+from lockstep.harness.faults.rules import KERNEL_PARTS
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.weights.dialect import Dialect
 
@@ -220,7 +221,7 @@ def _kernel() -> Iterator[Fault]:
             f"weights-{layout.replace(' ', '-')}", "kernel", f"All weights are {words}.",
             "Rows are stacked gate by gate.", **{f"{array}_layout": layout for array in "WRb"},
         )  # fmt: skip
-    for part in PARTS:
+    for part in KERNEL_PARTS:
         if part == "all":
             continue
         for array in "WR":
@@ -269,7 +270,7 @@ def misread(stored: Dialect, read: Dialect) -> Execution:
         "curves": tuple(_curve(read.activation if gate == "g" else read.gate_activation) for gate in GATES),
         "cell_curve": _curve(read.activation),
     }  # fmt: skip
-    execution = merged({name: value for name, value in changes.items() if value != getattr(CANONICAL, name)}, {})
+    execution = merged({name: value for name, value in changes.items() if value != getattr(AS_INTENDED, name)}, {})
     assert execution is not None
     return execution
 

@@ -27,7 +27,7 @@ from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared
 from lockstep.harness.diagnosis.unexplained import NARROW, NOT_FINITE, UNEXPLAINED, unexplained
-from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.jobs.measure import PortSubject
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
@@ -283,7 +283,7 @@ def _beside_the_catalogue(
         by_step = scales(port)
         cause = None if by_step is None else differs_by_step(by_step)
     if cause is None and any(NARROW in fact for fact in unknown.facts):
-        wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma(CANONICAL) <= LIMIT_SIGMA}
+        wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA}
         cause = narrow(measure_precision(port, "float64" if wrong == {"float64"} else "float32"))
     return [] if cause is None else [cause]
 

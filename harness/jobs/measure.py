@@ -9,10 +9,10 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.arrays import Arrays
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
 from lockstep.harness.errors import BackendError, LockstepError, unknown
-from lockstep.harness.faults.execution import GATES
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.weights.dialects import TWO_BIASES
 

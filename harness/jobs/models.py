@@ -30,7 +30,7 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.text import number
 from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
-from lockstep.harness.weights.model_file import Model, ModelFile, environment_of, fitted
+from lockstep.harness.weights.model_file import ModelFile, StoredModel, environment_of, fitted
 
 DEFAULT_CASE = "probe"
 
@@ -40,7 +40,7 @@ class Loaded(NamedTuple):
 
     file: ModelFile
     text: str  # as the user names it
-    model: Model
+    model: StoredModel
     reader: BackendInfo
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.reference.activations import ACTIVATIONS, NEAR, Activation
 from lockstep.harness.reference.noise import Noise
@@ -152,7 +153,7 @@ class Cell:
         a = self.gate.value(z)
         a = a.copy() if a is z else a
         a[..., 2 * H : 3 * H] = self.candidate.value(z[..., 2 * H : 3 * H])
-        i, f, g, o = gates(a)
+        i, f, g, o = split_gates(a)
         if self.coupled:
             f[...] = 1 - i
         raw = f * c + i * g
@@ -170,8 +171,8 @@ class Cell:
         a_var = self.gate.variance(z, z_var, step.a, noise)
         g_part = slice(2 * H, 3 * H)
         a_var[..., g_part] = self.candidate.variance(z[..., g_part], z_var[..., g_part], step.a[..., g_part], noise)
-        i, f, g, o = gates(step.a)
-        i_var, f_var, g_var, o_var = gates(a_var)
+        i, f, g, o = split_gates(step.a)
+        i_var, f_var, g_var, o_var = split_gates(a_var)
         kept, added = f * c, i * g
         new = f * f * c_var + i * i * g_var
         if self.coupled:
@@ -200,7 +201,7 @@ class Cell:
 
     def slopes(self, saved: Saved) -> Slopes:
         """Give the factors of the backward step from what the forward step gave, of one or several timesteps."""
-        i, f, g, o = gates(saved.a)
+        i, f, g, o = split_gates(saved.a)
         u = self.curve.value(saved.c)
         first = g - saved.c_before if self.coupled else g
         factors = np.concatenate([first, np.zeros_like(f) if self.coupled else saved.c_before, i, u], axis=-1)
@@ -212,8 +213,8 @@ class Cell:
     def slope_variances(self, saved: Saved, saved_var: Saved, slopes: Slopes) -> SlopeVariances:
         """Carry the variances of what the forward step gave to the factors of the backward step."""
         noise, u2 = self.noise, self.noise.u2
-        i, f, g, o = gates(saved.a)
-        i_var, f_var, g_var, o_var = gates(saved_var.a)
+        i, f, g, o = split_gates(saved.a)
+        i_var, f_var, g_var, o_var = split_gates(saved_var.a)
         u = slopes.factors[..., 3 * self.H :]
         u_var = self.curve.variance(saved.c, saved_var.c, u, noise)
         first_var = g_var
@@ -302,9 +303,3 @@ class Cell:
         spread = dz_var + noise.sum_growth(4 * H) * (back.dz * back.dz)
         dh_before_var = spread @ self.Rt2.T + u2 * np.square(back.dh_before) + noise.tiny2
         return Back(dz_var, dh_before_var, dc_before_var, dm_var, dh_var, clipped_var, dc_var)
-
-
-def gates(a: Array) -> tuple[Array, Array, Array, Array]:
-    """Give the blocks i, f, g, o of (..., 4H), as views."""
-    H = a.shape[-1] // 4
-    return a[..., :H], a[..., H : 2 * H], a[..., 2 * H : 3 * H], a[..., 3 * H :]

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.tensors import PER_TIMESTEP
-from lockstep.harness.reference.cell import Back, Cell, Saved, Slopes, SlopeVariances, Step, gates
+from lockstep.harness.reference.cell import Back, Cell, Saved, Slopes, SlopeVariances, Step
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.weight_gradients import Contributions, Part, Sums
@@ -334,7 +335,7 @@ def keep(valid: Array | None, old: tuple[Array, ...], new: tuple[Array, ...]) ->
 
 def store(arrays: Arrays, t: int, a: Array, h: Array, c: Array, valid: Array | None) -> None:
     """Put one timestep into its place; past the end of a sequence gates and h are 0."""
-    for name, part in zip("ifgo", gates(a), strict=True):
+    for name, part in zip("ifgo", split_gates(a), strict=True):
         arrays[name][t] = part
     arrays["c"][t], arrays["h"][t] = c, h
     if valid is not None:

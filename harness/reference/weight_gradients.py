@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.tensors import turned
-from lockstep.harness.reference.cell import Cell, gates
+from lockstep.harness.reference.cell import Cell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 
 
@@ -42,18 +43,18 @@ def factors(cell: Cell, part: Part, var: Part | None) -> Iterator[Factors]:
     yield Factors("dR", part.dz, part.h_before, var and var.dz, var and var.h_before)
     yield Factors("db", part.dz, None, var and var.dz, None)
     if cell.Pt is not None:
-        u, o = cell.curve.value(part.c), gates(part.a)[3]
+        u, o = cell.curve.value(part.c), split_gates(part.a)[3]
         m_var = None
         if var is not None:
             u_var = cell.curve.variance(part.c, var.c, u, cell.noise)
-            m_var = o * o * u_var + u * u * gates(var.a)[3] + cell.noise.u2 * np.square(o * u)
+            m_var = o * o * u_var + u * u * split_gates(var.a)[3] + cell.noise.u2 * np.square(o * u)
         yield Factors("dP", part.dh, o * u, var and var.dh, m_var)
     if cell.p is not None:
-        dz_i, dz_f, _, dz_o = gates(part.dz)
+        dz_i, dz_f, _, dz_o = split_gates(part.dz)
         product = np.stack([dz_i * part.c_before, dz_f * part.c_before, dz_o * part.c], axis=2)  # (K, B, 3, H)
         product_var = None
         if var is not None:
-            i, f, _, o = gates(var.dz)
+            i, f, _, o = split_gates(var.dz)
             before2, after2 = np.square(part.c_before), np.square(part.c)
             product_var = np.stack([
                 before2 * i + dz_i * dz_i * var.c_before,

@@ -10,12 +10,13 @@ from safetensors import SafetensorError, safe_open
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.array_file import load_arrays, save_safetensors
+from lockstep.harness.cases.gates import block
 from lockstep.harness.errors import ConvertError, unknown
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import guess, pack, summed, unpack, with_forget_bias
 
-SUFFIXES = (".safetensors", ".npz")
+ARRAY_SUFFIXES = (".safetensors", ".npz")
 NUMPY_TYPES = r"BOOL|C64|F(16|32|64)|[IU](8|16|32|64)"  # as a .safetensors file calls them
 
 
@@ -122,13 +123,13 @@ def _sum(biases: tuple[Array, ...], source: Dialect, target: Dialect, notes: lis
 
 
 def _move_forget_bias(b: Array, source: Dialect, target: Dialect, notes: list[str]) -> Array:
-    H, change = len(b) // 4, source.forget_bias - target.forget_bias
-    words = []
+    change = source.forget_bias - target.forget_bias
+    forget, words = block(b, "f"), []
     if source.forget_bias:
         words.append(f"the {source.forget_bias:g} that {source.name} adds at run time is now in the stored bias")
     if target.forget_bias:
         words.append(f"the {target.forget_bias:g} that {target.name} adds at run time is taken out of the stored bias")
-    notes.append(f"forget bias: {', and '.join(words)}{_rounded(b[H : 2 * H], np.full_like(b[:H], change))}.")
+    notes.append(f"forget bias: {', and '.join(words)}{_rounded(forget, np.full_like(forget, change))}.")
     return with_forget_bias(b, change)
 
 
@@ -151,8 +152,8 @@ def _second_is_zero(target: Dialect) -> str:
 
 def _check_files(path: Path, out: Path) -> None:
     for file in (path, out):
-        if file.suffix not in SUFFIXES:
-            raise ConvertError(f"{file}: not a {' or '.join(SUFFIXES)} file by its name.")
+        if file.suffix not in ARRAY_SUFFIXES:
+            raise ConvertError(f"{file}: not a {' or '.join(ARRAY_SUFFIXES)} file by its name.")
     if path.exists() and out.exists() and path.samefile(out):
         raise ConvertError(f"{out}: would overwrite the file it is made from. Give another name.")
     if path.suffix == ".safetensors":

@@ -13,7 +13,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-GATES = "ifgo"  # the canonical order
+from lockstep.harness.cases.gates import GATES
+
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 

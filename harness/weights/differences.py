@@ -9,12 +9,12 @@ import numpy as np
 from msgspec import Struct
 
 from lockstep.harness.arrays import Array
+from lockstep.harness.cases.gates import GATES, block, blocks, reorder
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.text import number
-from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.model_file import Model
+from lockstep.harness.weights.model_file import StoredModel
 
 
 class WeightDifference(Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ _SIZES = ("input_size", "hidden_size", "num_layers", "direction", "proj_size")
 _SETTINGS = ("bias", "peephole", "activation", "recurrent_activation", "cell_activation", "input_forget", "cell_clip")
 
 
-def misfit(model: Model, reference: Model) -> str | None:
+def misfit(model: StoredModel, reference: StoredModel) -> str | None:
     """Say in which sizes two networks differ; None if they can be run with the same data."""
     differences = _differing(model, reference, _SIZES)
     return (
@@ -50,17 +50,17 @@ def misfit(model: Model, reference: Model) -> str | None:
     )
 
 
-def setting_differences(model: Model, reference: Model) -> list[SettingDifference]:
+def setting_differences(model: StoredModel, reference: StoredModel) -> list[SettingDifference]:
     """Give the settings in which two networks of the same sizes differ."""
     return _differing(model, reference, _SETTINGS)
 
 
-def _differing(model: Model, reference: Model, names: tuple[str, ...]) -> list[SettingDifference]:
+def _differing(model: StoredModel, reference: StoredModel, names: tuple[str, ...]) -> list[SettingDifference]:
     pairs = ((name, getattr(model.lstm, name), getattr(reference.lstm, name)) for name in names)
     return [SettingDifference(name, str(a), str(b)) for name, a, b in pairs if a != b]
 
 
-def weight_differences(model: Model, reference: Model) -> list[WeightDifference]:
+def weight_differences(model: StoredModel, reference: StoredModel) -> list[WeightDifference]:
     """Compare the weights of two networks of the same sizes, array by array; give those that differ."""
     ours, theirs = model.arrays(), reference.arrays()
     differing = [
@@ -108,7 +108,7 @@ def _size(difference: WeightDifference) -> str:
     )
 
 
-def _difference(name: str, model: Model, reference: Model) -> WeightDifference:
+def _difference(name: str, model: StoredModel, reference: StoredModel) -> WeightDifference:
     a, b = _wide(model.arrays()[name]), _wide(reference.arrays()[name])
     with np.errstate(invalid="ignore"):
         distance = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
@@ -121,7 +121,7 @@ def _difference(name: str, model: Model, reference: Model) -> WeightDifference:
     )  # fmt: skip
 
 
-def _explained(name: str, model: Model, reference: Model) -> str | None:
+def _explained(name: str, model: StoredModel, reference: StoredModel) -> str | None:
     """Find what was done to the other's array that gives this one: the same numbers, or those rounded."""
     a = _wide(model.arrays()[name])
     for text, candidate in _candidates(name, model, reference):
@@ -135,7 +135,7 @@ def _explained(name: str, model: Model, reference: Model) -> str | None:
     return None
 
 
-def _candidates(name: str, model: Model, reference: Model) -> Iterator[tuple[str, Array]]:
+def _candidates(name: str, model: StoredModel, reference: StoredModel) -> Iterator[tuple[str, Array]]:
     """Give what may have been done, the likeliest first; text has {one} and {other} for the files."""
     arrays = reference.arrays()
     plain = arrays[name]
@@ -159,25 +159,21 @@ def _candidates(name: str, model: Model, reference: Model) -> Iterator[tuple[str
         for order in permutations(GATES):
             if order == tuple(GATES) and not how:
                 continue
-            blocks = array.reshape(4, len(array) // 4, *array.shape[1:])
-            moved = blocks[[GATES.index(gate) for gate in order]].reshape(array.shape)
             words = [_order_text(order, model)] if order != tuple(GATES) else []
-            yield " and ".join(filter(None, [*words, how])), _wide(moved)
+            yield " and ".join(filter(None, [*words, how])), _wide(reorder(array, GATES, order))
 
 
 def _turned(kind: str, array: Array) -> Iterator[tuple[Array, str]]:
     yield array, ""
     if kind == "b" or len(array) != 4 * array.shape[1]:
         return
-    H = array.shape[1]
-    each = array.reshape(4, H, H).transpose(0, 2, 1).reshape(array.shape)
-    yield each, "each gate's block is transposed"
+    yield blocks(array).transpose(0, 2, 1).reshape(array.shape), "each gate's block is transposed"
     yield array.T.reshape(array.shape), "the whole is reshaped where it should be transposed"
     # What (H, 4H) of the other convention gives when its numbers are taken as (4H, H), and then read by gates.
     yield array.reshape(array.shape[::-1]).T, "the whole is transposed where it should be reshaped"
 
 
-def _order_text(order: tuple[str, ...], model: Model) -> str:
+def _order_text(order: tuple[str, ...], model: StoredModel) -> str:
     """Say in which order the file stacks its gates, where it is read in another: i, f, g, o are read as ``order``."""
     # order[k] is the other's gate that is read as the canonical gate k; the file's blocks are read as one.gates.
     stacked = "".join(order[GATES.index(gate)] for gate in model.gates)
@@ -202,13 +198,12 @@ def _rounding(a: Array, b: Array) -> str | None:
 
 def _constant(a: Array, b: Array) -> str | None:
     """Tell a bias whose forget part has a constant more or less than the other's, within rounding."""
-    H = len(a) // 4
     change = a - b
-    forget = change[H : 2 * H]
+    forget = block(change, "f").copy()
     constant = float(np.round(np.median(forget), 3))
-    of_other_gates = np.delete(change, np.s_[H : 2 * H])
-    rounding = 2.0**-20 * (1 + np.abs(b[H : 2 * H]))
-    if constant and not np.any(of_other_gates) and np.all(np.abs(forget - constant) <= rounding):
+    block(change, "f")[:] = 0
+    rounding = 2.0**-20 * (1 + np.abs(block(b, "f")))
+    if constant and not np.any(change) and np.all(np.abs(forget - constant) <= rounding):
         return (
             f"its forget part is that of {{other}} {'+' if constant > 0 else '-'} {abs(constant):g}: a forget bias "
             + ("is added once more" if constant > 0 else "is left out")

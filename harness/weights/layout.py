@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.gates import GATES, block, reorder
 from lockstep.harness.errors import ConvertError
-from lockstep.harness.weights.dialect import FLOATS, GATES, Dialect
+from lockstep.harness.weights.dialect import FLOATS, Dialect
 from lockstep.harness.weights.dialects import CANONICAL, DIALECTS
 
 SplitBias = Literal["first", "uneven"]
@@ -100,7 +101,6 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
     """
     if dialect.name == CANONICAL.name:
         return {f"d{name}": array for name, array in arrays.items() if bias or name != "b"}
-    order = [dialect.gates.index(gate) for gate in GATES]
     kernel, R = (_joined(arrays, names, dialect) for names in (dialect.input_kernel, dialect.recurrent_kernel))
     P = arrays.get(dialect.projection)
     if P is not None:
@@ -108,10 +108,10 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
     if dialect.fused:
         width = len(kernel) // 4 if P is None else len(P)
         kernel, R = kernel[:, :-width], kernel[:, -width:]
-    gradients = {"dW": _reordered(kernel, order), "dR": _reordered(R, order)}
+    gradients = {"dW": reorder(kernel, dialect.gates), "dR": reorder(R, dialect.gates)}
     if bias and _has_bias(arrays, dialect):
         names = dialect.bias[: len(dialect.bias) // (2 if dialect.biases == "two" else 1)] or dialect.bias
-        gradients["db"] = _reordered(_joined(arrays, names, dialect)[: len(kernel)], order)
+        gradients["db"] = reorder(_joined(arrays, names, dialect)[: len(kernel)], dialect.gates)
     if P is not None:
         gradients["dP"] = P
     if dialect.peepholes and dialect.peepholes[0] in arrays:
@@ -133,33 +133,32 @@ def unpack(arrays: Arrays, dialect: Dialect) -> tuple[Array, Array, tuple[Array,
     dtype = _dtype(arrays, dialect)
     H = _hidden_size(arrays, dialect)
     _check_shapes(arrays, dialect, H)
-    order = [dialect.gates.index(gate) for gate in GATES]
     kernel, R = (_joined(arrays, names, dialect) for names in (dialect.input_kernel, dialect.recurrent_kernel))
     W, R = (kernel[:, :-H], kernel[:, -H:]) if dialect.fused else (kernel, R)
     count = 2 if dialect.biases == "two" else 1
     flat = _joined(arrays, dialect.bias, dialect) if _has_bias(arrays, dialect) else np.zeros(count * 4 * H, dtype)
-    return _reordered(W, order), _reordered(R, order), tuple(_reordered(b, order) for b in np.split(flat, count))
+    W, R, *biases = (reorder(array, dialect.gates) for array in (W, R, *np.split(flat, count)))
+    return W, R, tuple(biases)
 
 
 def pack(W: Array, R: Array, biases: tuple[Array, ...], dialect: Dialect) -> Arrays:
     """Turn round what ``unpack`` gave: canonical order in, the dialect's arrays out."""
-    order = [GATES.index(gate) for gate in dialect.gates]
     kernels = {dialect.input_kernel: np.hstack([W, R])} if dialect.fused else {
         dialect.input_kernel: W, dialect.recurrent_kernel: R,
     }  # fmt: skip
     arrays = {}
     for names, matrix in kernels.items():
-        parts = np.split(_reordered(matrix, order), len(names))
+        parts = np.split(reorder(matrix, GATES, dialect.gates), len(names))
         arrays |= {name: part.T if dialect.transposed else part for name, part in zip(names, parts, strict=True)}
-    flat = np.concatenate([_reordered(b, order) for b in biases])
+    flat = np.concatenate([reorder(b, GATES, dialect.gates) for b in biases])
     arrays |= dict(zip(dialect.bias, np.split(flat, len(dialect.bias)), strict=True))
     return {name: np.ascontiguousarray(a[None] if dialect.directions_axis else a) for name, a in arrays.items()}
 
 
 def with_forget_bias(b: Array, forget_bias: float) -> Array:
     """Give ``b`` (4H,) with a number added to its forget part, rounded once to its dtype."""
-    b, H = b.copy(), len(b) // 4
-    b[H : 2 * H] += b.dtype.type(forget_bias)
+    b = b.copy()
+    block(b, "f")[:] += b.dtype.type(forget_bias)
     return b
 
 
@@ -177,11 +176,6 @@ def uneven(b: Array) -> tuple[Array, Array]:
         first = np.where((first == b) | (first == b - first), b + b, first)
         second = np.where(np.isfinite(b), b - first, np.zeros_like(b))
     return first, second
-
-
-def _reordered(array: Array, order: list[int]) -> Array:
-    """Take the four blocks of the first axis in another order, into a new array."""
-    return array.reshape(4, -1, *array.shape[1:])[order].reshape(array.shape)
 
 
 def _joined(arrays: Arrays, names: Iterable[str], dialect: Dialect) -> Array:

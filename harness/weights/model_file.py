@@ -4,7 +4,7 @@ A reader is a module that is found by an entry point of the group ``lockstep.mod
 ``onnx``, ``keras``, ``python``, ``tf1``, ``safetensors``. It is a backend too (``harness.adapters.backend``, with the
 same constants), which runs the one file that ``given`` names, and has one more function:
 
-    read(file, value) -> Model    of a ModelFile; ``value`` is what a Python file's function returned, else None
+    read(file, value) -> StoredModel    of a ModelFile; ``value`` is what a Python file's function returned, else None
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from msgspec.structs import replace
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Values
+from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.layout import summed, with_forget_bias
 
 Stack = tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
 
-VARIABLE = "LOCKSTEP_MODEL"  # in a worker's environment: the file that it runs
+MODEL_VARIABLE = "LOCKSTEP_MODEL"  # in a worker's environment: the file that it runs
 
 
 class ModelError(Exception):
@@ -50,7 +50,7 @@ class ModelFile(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Model:
+class StoredModel:
     """An LSTM network as a file holds it, its weights in canonical form."""
 
     lstm: LSTM
@@ -91,15 +91,15 @@ class Model:
 
 def environment_of(file: ModelFile) -> tuple[str, str]:
     """Give the variable that names a file to the worker that runs it."""
-    return VARIABLE, msgspec.json.encode(file).decode()
+    return MODEL_VARIABLE, msgspec.json.encode(file).decode()
 
 
 def given() -> ModelFile:
     """Give the file that this worker runs."""
-    return msgspec.json.decode(os.environ[VARIABLE], type=ModelFile)
+    return msgspec.json.decode(os.environ[MODEL_VARIABLE], type=ModelFile)
 
 
-def check_same(model: Model, file: ModelFile) -> None:
+def check_same(model: StoredModel, file: ModelFile) -> None:
     """Make sure that a file gives the weights that were read of it first.
 
     Raises:
@@ -112,7 +112,7 @@ def check_same(model: Model, file: ModelFile) -> None:
         )
 
 
-def unfit(model: Model, case: Case) -> str | None:
+def unfit(model: StoredModel, case: Case) -> str | None:
     """Say why a model cannot be run with a case's data as it is, or return None if it can."""
     T, B, _, _ = case.shape
     state = case.run.values("initial_state")
@@ -129,7 +129,7 @@ def unfit(model: Model, case: Case) -> str | None:
     return "; ".join(reason for reason, holds in reasons.items() if holds) or None
 
 
-def fitted(case: Case, model: Model) -> Case:
+def fitted(case: Case, model: StoredModel) -> Case:
     """Give a case with data that a model can be run with as it is."""
     run = case.run
     run = replace(
@@ -142,7 +142,7 @@ def fitted(case: Case, model: Model) -> Case:
     return replace(case, run=run)
 
 
-def with_own_weights(problem: Problem, model: Model) -> Problem:
+def with_own_weights(problem: Problem, model: StoredModel) -> Problem:
     """Give a problem with a model's weights, in the problem's dtype."""
     dtype = dtype_of(problem.case.run.dtype)
     rows = tuple(
@@ -178,17 +178,12 @@ def canonical(lane: LaneArrays, gates: str, forget_bias: float = 0.0) -> tuple[W
         ModelError: If they do not fit together, or are no floating-point numbers.
     """
     _check_lane(lane)
-    order = [gates.index(gate) for gate in GATES]
-
-    def reordered(array: Array) -> Array:
-        blocks = array.reshape(4, len(array) // 4, *array.shape[1:])[order]
-        return np.ascontiguousarray(blocks.reshape(array.shape))
-
-    biases = tuple(reordered(bias) for bias in lane.biases) or (np.zeros(len(lane.W), lane.W.dtype),)
+    W, R, *biases = (np.ascontiguousarray(reorder(array, gates)) for array in (lane.W, lane.R, *lane.biases))
+    biases = biases or [np.zeros(len(W), W.dtype)]
     b = biases[0] if len(biases) == 1 else summed(*biases)
     b = with_forget_bias(b, forget_bias) if forget_bias else b
     P = None if lane.P is None else np.ascontiguousarray(lane.P)
-    return Weights(reordered(lane.W), reordered(lane.R), b, P, lane.p), biases
+    return Weights(W, R, b, P, lane.p), tuple(biases)
 
 
 def _check_lane(lane: LaneArrays) -> None:

@@ -32,12 +32,10 @@ from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, chosen, confirmed
 from lockstep.harness.diagnosis.fit import refined
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
-from lockstep.harness.faults.execution import CANONICAL, Execution, merged
+from lockstep.harness.faults.execution import AS_INTENDED, Changes, Execution, merged
 from lockstep.harness.faults.fault import FAMILIES
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
-
-Changes = dict[str, Any]
 
 MOST_BASES = 12
 MOST_SECONDS = 10.0
@@ -329,8 +327,8 @@ def _proof(subject: Subject) -> _Proof:
         return _Proof(None, None, None)
     search = Search(observations, two_biases=subject.two_biases)
     if not search.wrong:
-        sigma = max(observation.sigma(CANONICAL) for observation in held)
-        return _Proof(CANONICAL if sigma <= LIMIT_SIGMA else None, None, sigma)
+        sigma = max(observation.sigma(AS_INTENDED) for observation in held)
+        return _Proof(AS_INTENDED if sigma <= LIMIT_SIGMA else None, None, sigma)
     started = time.monotonic()
     explanations = search.explain(pairs=False) or _explanations(subject, observations, QUICK_SECONDS)
     if not explanations:

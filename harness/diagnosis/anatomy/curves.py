@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
-from typing import Any
 
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
 from lockstep.harness.diagnosis.fit import plain_values
-from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.execution import AS_INTENDED, Changes
 from lockstep.harness.faults.free_numbers import shown
 from lockstep.harness.faults.rules import CELLS, HIDDEN
 from lockstep.harness.reference.curves import CURVES
-
-Changes = dict[str, Any]
 
 H, I = 4, 4  # equal rows and columns: 1/4 is exact, and no layout can change the matrix
 GRID = np.round(np.linspace(-9, 9, 25), 3)
@@ -147,10 +145,10 @@ def _joined(fields: Changes, gates: dict[str, Changes], output: Changes) -> Chan
     changes = dict(fields)
     parts = {**gates, "o": output}
     for name, neutral in (
-        ("curves", CANONICAL.curves), ("constant", CANONICAL.constant), ("gain", CANONICAL.gain),
-        ("offset", CANONICAL.offset), ("slope", (1.0,) * 4),
+        ("curves", AS_INTENDED.curves), ("constant", AS_INTENDED.constant), ("gain", AS_INTENDED.gain),
+        ("offset", AS_INTENDED.offset), ("slope", (1.0,) * 4),
     ):  # fmt: skip
-        values = tuple(parts.get(gate, {}).get(name, neutral["ifgo".index(gate)]) for gate in "ifgo")
+        values = tuple(parts.get(gate, {}).get(name, neutral[GATES.index(gate)]) for gate in GATES)
         if values != neutral:
             if name == "slope":
                 changes |= {f"{array}_gain": values for array in "WRb"}
@@ -162,15 +160,15 @@ def _joined(fields: Changes, gates: dict[str, Changes], output: Changes) -> Chan
 def _cells(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
     """Give the cells, with curves for i, f and g, that give the c that was seen."""
     named = _cells_under(response, "sigmoid", "tanh")
-    for cell in sorted(named, key=lambda cell: cell != CANONICAL.cell):
-        yield ({} if cell == CANONICAL.cell else {"cell": cell}), {}
+    for cell in sorted(named, key=lambda cell: cell != AS_INTENDED.cell):
+        yield ({} if cell == AS_INTENDED.cell else {"cell": cell}), {}
     yield from _linear_cells(response)
     for gates, candidate in product(_GATE_CURVES, _CANDIDATE_CURVES):
         if (gates, candidate) != ("sigmoid", "tanh"):
             changes_of: dict[str, Changes] = {gate: {"curves": gates} for gate in "if" if gates != "sigmoid"}
             changes_of |= {"g": {"curves": candidate}} if candidate != "tanh" else {}
             for cell in _cells_under(response, gates, candidate):
-                if cell != CANONICAL.cell:
+                if cell != AS_INTENDED.cell:
                     yield {"cell": cell}, changes_of
 
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations, product
-from typing import Any
 
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
-from lockstep.harness.faults.execution import CANONICAL, GATES, merged
-from lockstep.harness.faults.rules import CELLS, HIDDEN, INITIAL, KERNELS, LAYOUTS, PARTS
+from lockstep.harness.faults.execution import AS_INTENDED, Changes, merged
+from lockstep.harness.faults.rules import CELLS, HIDDEN, INITIAL, KERNEL_PARTS, KERNELS, LAYOUTS
 from lockstep.harness.reference.curves import CURVES
-
-Changes = dict[str, Any]
 
 I, H, B = 3, 5, 6  # H is not 4: reading (H, 4) for (4, H) shows
 BASE = 0.7  # pre-activation of every gate at rest: away from 0, where i would not show
@@ -320,7 +318,7 @@ def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool
     orders = ["".join(letters) for letters in permutations(GATES)]
     # A gain of -1 says what "negated" says, and a vector has no columns.
     layouts = [name for name in LAYOUTS if name != "negated" and (array != "b" or name in _OF_VECTORS)]
-    parts = [*PARTS] if array != "b" else ["all"]
+    parts = [*KERNEL_PARTS] if array != "b" else ["all"]
     tried = [(order, layout, "all") for layout in layouts for order in orders]
     tried += [(GATES, "given", part) for part in parts if part != "all"]
     shared = [GATES.replace(gate, source) for gate, source in permutations(GATES, 2)]
@@ -328,23 +326,22 @@ def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool
         yield {f"{array}_gain": (0.0,) * 4}
         return
     for blocks in shared:
-        M = np.concatenate([stored[GATES.index(gate) * H : (GATES.index(gate) + 1) * H] for gate in blocks])
+        M = reorder(stored, GATES, blocks)
         gain = _gain(M, effective, unused)
-        if gain == CANONICAL.W_gain:
+        if gain == AS_INTENDED.W_gain:
             yield {f"{array}_blocks": blocks}
             break
     for order, layout, part in tried:
         M = LAYOUTS[layout](stored)
         if array != "b":
-            M = PARTS[part](M)
-        M = M if order == GATES else np.concatenate([M[order.index(g) * H : (order.index(g) + 1) * H] for g in GATES])
-        gain = _gain(M, effective, unused)
+            M = KERNEL_PARTS[part](M)
+        gain = _gain(reorder(M, order), effective, unused)
         if gain is not None:
             yield {
                 **({f"{array}_gates": order} if order != GATES else {}),
                 **({f"{array}_layout": layout} if layout != "given" else {}),
                 **({f"{array}_part": part} if part != "all" else {}),
-                **({f"{array}_gain": gain} if gain != CANONICAL.W_gain else {}),
+                **({f"{array}_gain": gain} if gain != AS_INTENDED.W_gain else {}),
             }
 
 

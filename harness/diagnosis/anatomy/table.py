@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from msgspec import Struct
 
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.diagnosis.anatomy.curves import Reading, Response, describe_curve, sparkline
 from lockstep.harness.diagnosis.anatomy.kernels import KernelMap, exceptions, rules
 from lockstep.harness.diagnosis.anatomy.precision import Kept
 from lockstep.harness.diagnosis.anatomy.wiring import Wiring
-from lockstep.harness.faults.execution import CANONICAL, GATES, Execution
+from lockstep.harness.faults.execution import AS_INTENDED, Execution
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.text import number
 
@@ -30,14 +31,14 @@ class _Table:
     """Rows of the table from a measured execution and from what the experiments saw."""
 
     def __init__(self, execution: Execution | None, *, sigma: float | None) -> None:
-        self.e = execution or CANONICAL
+        self.e = execution or AS_INTENDED
         self.known = execution is not None
         self.proof = f"proof: {number(sigma)} sigma" if self.known and sigma is not None else ""
 
     def row(self, name: str, intended: str, measured: str, evidence: str = "", *fields: str) -> Convention:
         """Make a row; it differs where one of its fields does."""
         fields_of_row = {field: getattr(self.e, field) for field in fields}
-        differs: bool | None = any(value != getattr(CANONICAL, field) for field, value in fields_of_row.items())
+        differs: bool | None = any(value != getattr(AS_INTENDED, field) for field, value in fields_of_row.items())
         if not self.known:
             differs, measured = (None, "not decided") if not differs else (None, f"{measured} (not confirmed)")
         return Convention(name, intended, measured, evidence or self.proof or "no reading reproduces it", differs)
@@ -59,7 +60,7 @@ class _Table:
             part = getattr(e, f"{array}_part", "all")
             words = [layout] if layout != "given" else []
             words += [f"only {part}"] if part != "all" else []
-            words += [f"times {_four(gain)}"] if gain != CANONICAL.W_gain else []
+            words += [f"times {_four(gain)}"] if gain != AS_INTENDED.W_gain else []
             yield self.row(
                 f"{array} as it drives the gates from {what}", "as given", "; ".join(words) or "as given", evidence,
                 f"{array}_layout", f"{array}_gain", *([f"{array}_part"] if array != "b" else []),
@@ -74,8 +75,8 @@ class _Table:
             words = CURVES[e.curves[k]].words
             if e.gain[k] != 1 or e.offset[k]:
                 words = f"{e.gain[k]:g} times {words} + {e.offset[k]:g}"
-            intended = CURVES[CANONICAL.curves[k]].words
-            differs = (e.curves[k], e.gain[k], e.offset[k]) != (CANONICAL.curves[k], 1.0, 0.0)
+            intended = CURVES[AS_INTENDED.curves[k]].words
+            differs = (e.curves[k], e.gain[k], e.offset[k]) != (AS_INTENDED.curves[k], 1.0, 0.0)
             yield self._one(f"activation of {gate}", intended, words, drawn.get(gate, ""), differs=differs)
         for k, gate in enumerate(GATES):
             added = e.constant[k] + ((e.forget_bias - 1.0) if gate == "f" else 0.0)

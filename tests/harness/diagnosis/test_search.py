@@ -14,7 +14,7 @@ from lockstep.harness.diagnosis.name_faults import named
 from lockstep.harness.diagnosis.observation import Observation, comes_near, format_of, prefix
 from lockstep.harness.diagnosis.search import Search, _pairs_for
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.execution import CANONICAL, Execution, merged
+from lockstep.harness.faults.execution import AS_INTENDED, Execution, merged
 from lockstep.harness.faults.interpret import interpret_values
 
 PROBE = {"timesteps": 8, "batch": 3, "input_size": 5, "hidden_size": 4}
@@ -109,7 +109,7 @@ def test_two_faults_at_once_are_found(seed):
 
 
 def test_pairs_are_of_faults_that_leave_alone_what_is_right():
-    (one,) = computed(CANONICAL, "probe")
+    (one,) = computed(AS_INTENDED, "probe")
     one.tensors["h"][3:] += 0.1
     one.tensors["c"][3:] -= 0.1
     first = Search([one])._until_wrong()
@@ -118,7 +118,7 @@ def test_pairs_are_of_faults_that_leave_alone_what_is_right():
     faults = [fault for fault in catalogue().values() if format_of(fault.execution) is None]
     pairs = list(_pairs_for(first, faults))
     assert 0 < len(pairs) < len(faults)
-    right = prefix(computed(CANONICAL, "probe")[0], 3)
+    right = prefix(computed(AS_INTENDED, "probe")[0], 3)
     assert all(comes_near(right, fault.execution) for pair in pairs for fault in pair)
     assert Search([one]).explain() == []
 
@@ -145,7 +145,7 @@ def test_what_overflows_is_judged_up_to_there():
     tensors["c"][5:] = np.inf
     one = Observation(problem, tensors)
     assert one.sigma(catalogue()["gates-exchanged-f-g"].execution) < 10
-    assert not one.sigma(CANONICAL) < 10
+    assert not one.sigma(AS_INTENDED) < 10
 
 
 def test_measured_changes_are_named_by_what_they_are_made_of():

@@ -12,7 +12,7 @@ from lstm_cases import make_case
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.execution import CANONICAL, merged
+from lockstep.harness.faults.execution import AS_INTENDED, merged
 from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.faults.rules import FORMATS
 from lockstep.harness.reference.expect import expect
@@ -164,7 +164,7 @@ def test_a_fault_holds_from_a_timestep_or_a_sequence_on(problem, fault, timestep
 )
 def test_the_canonical_execution_is_the_reference(case):
     problem = Problem.from_case(case)
-    actual, expected = interpret(problem, CANONICAL), expect(problem)
+    actual, expected = interpret(problem, AS_INTENDED), expect(problem)
     assert list(actual) == list(expected)
     for name, tensor in expected.items():
         np.testing.assert_array_equal(actual[name].value, tensor.value)
@@ -179,4 +179,4 @@ def test_two_sets_of_changes_merge_unless_they_conflict():
     assert both.changes() == {"h0": "zero", "c_clip": 1.0}
     assert merged({"h0": "zero"}, {"h0": "zero"}) is not None
     assert merged({"h0": "zero", "c_clip": 1.0}, {"h0": "one"}) is None
-    assert merged({}, {}) == CANONICAL
+    assert merged({}, {}) == AS_INTENDED

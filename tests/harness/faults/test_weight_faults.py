@@ -10,7 +10,7 @@ from lstm_cases import make_case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.name_faults import named
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.faults.weight_faults import misread
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -23,7 +23,7 @@ WEIGHTS = {"W": PROBLEM.W, "R": PROBLEM.R, "b": PROBLEM.b}
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_dialect_read_as_itself_is_canonical(name):
-    assert misread(DIALECTS[name], DIALECTS[name]) == CANONICAL
+    assert misread(DIALECTS[name], DIALECTS[name]) == AS_INTENDED
 
 
 def observed(weights):
@@ -65,7 +65,7 @@ def test_it_is_what_reading_the_stored_arrays_under_the_other_dialect_gives(stor
     execution = misread(right, wrong)
     found = observed(read(taken_arrays, wrong))
     assert found.sigma(execution) <= LIMIT_SIGMA
-    assert execution == CANONICAL or not found.sigma(CANONICAL) <= LIMIT_SIGMA
+    assert execution == AS_INTENDED or not found.sigma(AS_INTENDED) <= LIMIT_SIGMA
 
 
 def test_its_parts_have_names():

@@ -9,7 +9,7 @@ from lstm_cases import make_case
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.execution import CANONICAL
+from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.reference.spread import widened
@@ -50,4 +50,4 @@ def test_it_is_the_same_every_time():
 def test_a_fault_stays_beyond_the_limit():
     problem = chaotic(timesteps=6)
     h, c = make_port("state-reset")(problem.x, {"W": problem.W, "R": problem.R, "b": problem.b}, problem.h0, problem.c0)
-    assert Observation(problem, {"h": h, "c": c}).sigma(CANONICAL) > LIMIT_SIGMA
+    assert Observation(problem, {"h": h, "c": c}).sigma(AS_INTENDED) > LIMIT_SIGMA

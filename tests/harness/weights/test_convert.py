@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from safetensors.numpy import load_file, save_file
 from stored_weights import assert_same_bits, make_weights, weights
 
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.weights.convert import convert
-from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import read, store
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stored_weights import assert_same_bits, make_weights, weights
 
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.errors import ConvertError
-from lockstep.harness.weights.dialect import GATES
 from lockstep.harness.weights.dialects import CANONICAL, DIALECTS
 from lockstep.harness.weights.layout import guess, pack, read, store, summed, uneven, unpack
 

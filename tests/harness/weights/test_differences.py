@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
-from lockstep.harness.weights.model_file import LaneArrays, Model, ModelError, canonical, chosen, network
+from lockstep.harness.weights.model_file import LaneArrays, ModelError, StoredModel, canonical, chosen, network
 
 rng = np.random.default_rng(5)
 LSTM_3_4 = LSTM(input_size=3, hidden_size=4, direction="bidirectional", forget_bias=0.0)
@@ -28,7 +28,7 @@ def model():
     """Two lanes, each with two biases."""
     made = [canonical(lane(), "ifgo") for _ in range(2)]
     halves = {name: (own[0], own[1]) for name, (_, own) in zip(("b_l0", "b_l0_reverse"), made, strict=True)}
-    return Model(LSTM_3_4, (tuple(weights for weights, _ in made),), "nn.LSTM", halves=halves)
+    return StoredModel(LSTM_3_4, (tuple(weights for weights, _ in made),), "nn.LSTM", halves=halves)
 
 
 def with_weights(model, change):
