@@ -29,7 +29,7 @@ class ConvertError(LockstepError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that there is no such thing, what was perhaps meant, and what there is."""
+    """The message that there is no such thing: what was perhaps meant, and what there is."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     guess = f' Did you mean "{close[0]}"?' if close else ""

@@ -124,7 +124,7 @@ def _names(case: CaseNames | None) -> list[str]:
 
 
 def complaint(runs: Sequence[RunResult]) -> str | None:
-    """Say of a port what is wrong, the first of each kind in full; None if it agrees wherever it was compared."""
+    """What is wrong with a port, the first of each kind in full; None if it agrees wherever it was compared."""
     parts = []
     plain = [replace(run, rerun=None) for run in runs]  # it is the same for all, and comes last
     diverging = [run for run in plain if run.status == "diverge"]

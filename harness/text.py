@@ -21,7 +21,7 @@ _CONTROLS = dict.fromkeys(
 
 
 def printable(text: str) -> str:
-    """Give text whose control characters are shown as what they are: no text. Tabs and line feeds stay."""
+    """Text whose control characters are shown as what they are: no text. Tabs and line feeds stay."""
     return text.translate(_CONTROLS)
 
 

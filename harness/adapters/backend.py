@@ -35,7 +35,7 @@ class Backend(Protocol):
     """The two functions of a backend's module."""
 
     def unsupported(self, case: Case) -> str | None:
-        """Say why ``case`` cannot be run faithfully, or return None if it can."""
+        """Why ``case`` cannot be run faithfully; None if it can."""
         ...
 
     def run(self, problem: Any) -> Any:
@@ -66,7 +66,7 @@ class BackendInfo(Struct, frozen=True):
         return self.requires[0] if self.requires else self.module.partition(".")[0]
 
     def missing(self) -> str | None:
-        """Say what is not installed here that the backend needs, and how to get it; None if all is there."""
+        """What is not installed here that the backend needs, and how to get it; None if all is there."""
         absent = [name for name in self.requires if importlib.util.find_spec(name) is None]
         if not absent:
             return None
@@ -120,7 +120,7 @@ def matched(
 
 
 def pairs(cases: Iterable[Case], backends: Iterable[BackendInfo]) -> list[tuple[Case, BackendInfo]]:
-    """Give the pairs to run: a backend runs the cases of its model."""
+    """The pairs to run: a backend runs the cases of its model."""
     backends = list(backends)
     return [(case, backend) for case in cases for backend in backends if case.model == backend.model]
 

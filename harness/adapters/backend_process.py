@@ -73,13 +73,13 @@ def load(module: str) -> Outcome:
 
 
 def resident_megabytes() -> float | None:
-    """Give the memory that this process has, in millions of bytes; None where the system does not tell."""
+    """The memory that this process has, in millions of bytes; None where the system does not tell."""
     pages = Path("/proc/self/statm")
     return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if pages.exists() else None
 
 
 def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict[str, str], list[str | None]]:
-    """Give the versions of what a backend requires, and its reasons against each of several cases."""
+    """The versions of what a backend requires, and its reasons against each of several cases."""
     backend = _backend(module)
     return _versions(requires), [backend.unsupported(case) for case in cases]
 
@@ -124,7 +124,7 @@ def _versions(requires: tuple[str, ...]) -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    """Give the version of a module that is imported, or of the distribution that brings it."""
+    """The version of a module that is imported, or of the distribution that brings it."""
     installed = getattr(sys.modules.get(name), "__version__", None)
     if installed is not None:
         return str(installed)

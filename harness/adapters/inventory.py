@@ -142,7 +142,7 @@ class Inventory(Struct, frozen=True):
     notes: tuple[str, ...]
 
     def of(self, verdict: Verdict) -> list[Group]:
-        """Give the groups of one verdict."""
+        """The groups of one verdict."""
         return [group for group in self.groups if group.verdict == verdict]
 
 
@@ -213,7 +213,7 @@ _SLOTS = ("Adam", "Adagrad", "Adadelta", "Momentum", "RMSProp", "Ftrl", "Exponen
 
 
 def roles(names: Sequence[str], numbers: Numbers) -> dict[str, str]:
-    """Give each name without the numbers that make it unique; what its author numbered keeps its number."""
+    """Each name without the numbers that make it unique; what its author numbered keeps its number."""
     if numbers == "in lists":
         return {name: name for name in names}
     if numbers == "by type":
@@ -223,7 +223,7 @@ def roles(names: Sequence[str], numbers: Numbers) -> dict[str, str]:
 
 
 def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
-    """Give what takes TensorFlow's numbers from a path: w_1 is w, where there is a w beside it."""
+    """What takes TensorFlow's numbers from a path: w_1 is w, where there is a w beside it."""
     beside: dict[tuple[str, ...], set[str]] = {}
     paths = [name.split("/") for name in names]
     plain_paths: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
@@ -323,7 +323,7 @@ def _anew_text(first: Made, names: tuple[str, ...], iterations: int) -> str:
 
 
 def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
-    """Say how to make one variable of them; that depends on what made them."""
+    """How to make one variable of them; that depends on what made them."""
     scope, number = _uniquified(names)
     if first.made_by == TF_VARIABLE:
         return "`tf.Variable` never reuses; use `tf.get_variable` under `reuse=tf.AUTO_REUSE`."
@@ -350,14 +350,14 @@ def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
 
 
 def _uniquified(names: tuple[str, ...]) -> tuple[str, str]:
-    """Give the scope that was numbered, as it is in the first name and in the second: dec, dec_1."""
+    """The scope that was numbered, as it is in the first name and in the second: dec, dec_1."""
     first, second = (name.split("/") for name in names[:2])
     k = next((k for k, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
     return "/".join(first[: k + 1]), "/".join(second[: k + 1])
 
 
 def _shared(v: Variable, material: Material) -> Group | None:
-    """Say of one variable that it is read more than once, or held under several names; None where it is not."""
+    """The group of a variable that is read more than once, or held under several names; None where it is not."""
     forward = [reader for reader in v.readers if not reader.backward]
     loops = any(map(_in_loop, forward))
     several = len(forward) > 1
@@ -376,7 +376,7 @@ def _shared(v: Variable, material: Material) -> Group | None:
 
 
 def _when(v: Variable, forward: list[Reader]) -> str:
-    """Say when a variable is read."""
+    """When a variable is read."""
     if any(_in_loop(read) for read in forward):
         return " and ".join(_within(forward))
     iterations = v.iterations
@@ -392,7 +392,7 @@ def _in_loop(read: Reader) -> bool:
 
 
 def _within(reads: Iterable[Reader]) -> list[str]:
-    """Say in which loops and conditions reads are, those of one kind together."""
+    """In which loops and conditions reads are, those of one kind together."""
     kinds: dict[str, dict[str, None]] = {}
     for kind, _, name in (read.within.rpartition(" ") for read in reads if read.within):
         kinds.setdefault(kind, {})[name] = None
@@ -457,7 +457,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def readers_text(v: Variable) -> str:
-    """Say in a few words how many operations read a variable, and when."""
+    """How many operations read a variable, and when, in a few words."""
     if v.made_by == OPTIMIZER:
         return OPTIMIZER
     if not v.readers:

@@ -142,7 +142,7 @@ def _outside(function: Callable[[], Any]) -> Material | None:
 
 
 def _hint(error: BaseException) -> str:
-    """Say what may help where code needs eager mode: it is called while a graph is built."""
+    """What may help where code needs eager mode: it is called while a graph is built."""
     text = text_of(error)
     if "capture an EagerTensor" in text:
         return " (a variable was made in eager mode, perhaps at the file's top level: make it inside the function)"

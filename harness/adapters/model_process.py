@@ -52,7 +52,7 @@ def find(reader: Any, file: ModelFile) -> Outcome:
 
 
 def value_of(file: ModelFile) -> Any:
-    """Give what the function of a Python file returns, or what its name stands for; None of any other file.
+    """What the function of a Python file returns, or what its name stands for; None of any other file.
 
     Raises:
         ModelError: If there is no such name, or it cannot be called without arguments.

@@ -55,7 +55,7 @@ class ReadError(Exception):
 
 
 def find_readers() -> dict[str, BackendInfo]:
-    """Give the readers by kind of file."""
+    """The readers by kind of file."""
     return {entry.name: read_info(entry.name, entry.module) for entry in entry_points(group=GROUP)}
 
 
@@ -98,7 +98,7 @@ def _similar(path: Path) -> str:
 
 
 def _told_apart(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]:
-    """Give files of one name other ones: as the user wrote them, and with their prefixes."""
+    """The files, those of one name told apart: as the user wrote them, and with their prefixes."""
     longer = [[file.name for file in files], list(texts)]
     longer.append([f"{text} [{file.prefix}]" for text, file in zip(texts, files, strict=True)])
     names = longer[0]

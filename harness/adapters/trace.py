@@ -61,19 +61,19 @@ class Trace:
         self.seconds = seconds or {}  # "build" and "run"
 
     def __getattr__(self, name: str) -> Array | None:
-        """Give an array by its name, None where it is not exposed."""
+        """An array by its name, None where it is not exposed."""
         if name.startswith("_") or kind_of(name) not in KINDS:
             raise AttributeError(f"a trace has no {name!r}")
         return self.__dict__.get("arrays", {}).get(name)
 
     def tensors(self, case: Case | None = None) -> Arrays:
-        """Give the arrays that are there, in order of computation; those of several lanes taken apart for a case."""
+        """The arrays that are there, in order of computation; those of several lanes taken apart for a case."""
         if case is not None:
             return split(self.arrays, case)
         return dict(sorted(self.arrays.items(), key=lambda item: KINDS.index(kind_of(item[0]))))
 
     def replaced(self, **changes: Any) -> Trace:
-        """Give the trace with other arrays, or another ``seconds``."""
+        """The trace with other arrays, or another ``seconds``."""
         facts = {"parameters": self.parameters, "device": self.device, "seconds": self.seconds}
         return Trace(**{**facts, **self.arrays, **changes})
 

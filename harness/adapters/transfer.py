@@ -41,7 +41,7 @@ class Parcel:
         return cls(pickled, path, sizes)
 
     def unpack(self) -> Any:
-        """Give the value, with arrays of its own."""
+        """The value, with arrays of its own."""
         if not self.sizes:
             return pickle.loads(self.pickled)  # noqa: S301 (from this run's own processes)
         arrays = [bytearray(size) for size in self.sizes]

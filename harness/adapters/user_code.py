@@ -33,7 +33,7 @@ MOST_TEXT = 500  # characters of an exception
 
 
 def text_of(error: BaseException) -> str:
-    """Give the text of an exception of the user's own, at most its beginning: TensorFlow's fill pages."""
+    """The text of an exception of the user's own, at most its beginning: TensorFlow's fill pages."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 (making it is the user's code too)
@@ -42,7 +42,7 @@ def text_of(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of an exception's text: frameworks' fill pages."""
+    """The first line of an exception's text: frameworks' fill pages."""
     return text_of(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
@@ -76,7 +76,7 @@ def import_file(file: Path) -> ModuleType:
 
 
 def _module_name(file: Path) -> tuple[str, Path]:
-    """Give the name under which a file is imported, and the folder that name begins at.
+    """The name under which a file is imported, and the folder that name begins at.
 
     A file in a package keeps its full name, so that its relative imports work.
     """
@@ -102,7 +102,7 @@ def _import_error(error: BaseException, file: Path) -> UserCodeError:
 
 
 def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> UserCodeError:
-    """Say what was raised, where in the user's file, and what may help."""
+    """What was raised, where in the user's file, and what may help."""
     place, text = _place(error, file), text_of(error)
     if isinstance(error, SystemExit):
         hint = 'guard what runs as a script by `if __name__ == "__main__":`' if "import" in what else "return instead"
@@ -115,13 +115,13 @@ def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -
 
 
 def _place(error: BaseException, file: Path | None) -> str:
-    """Say which line of the user's file an exception passed last."""
+    """Which line of the user's file an exception passed last."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == str(file)]
     return f" in {frames[-1].filename.rpartition(os.sep)[2]}, line {frames[-1].lineno}" if frames else ""
 
 
 def _traceback(error: BaseException) -> str:
-    """Give an exception's traceback from where our own frames end."""
+    """An exception's traceback from where our own frames end."""
     frame: TracebackType | None = error.__traceback__
     while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
@@ -173,7 +173,7 @@ def _parsed(file: Path) -> ast.Module:
 
 
 def _defined(node: ast.AST) -> Iterator[tuple[str, bool]]:
-    """Give the names that a file's top level binds, and whether each is a function defined there."""
+    """The names that a file's top level binds, and whether each is a function defined there."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name, not isinstance(node, ast.ClassDef)

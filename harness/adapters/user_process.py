@@ -108,7 +108,7 @@ def _with_printed(outcome: Outcome, stdout: _Stdout, log: Path, before: int) -> 
 
 
 def stack_of(log: Path) -> Path:
-    """Give the file that gets the stack of a call that hangs."""
+    """The file that gets the stack of a call that hangs."""
     return log.with_name("stack")
 
 
@@ -153,7 +153,7 @@ class _Stdout(io.TextIOWrapper):
 
 
 def noticed_stdout() -> _Stdout:
-    """Give a stdout that knows whether anything was printed since."""
+    """A stdout that knows whether anything was printed since."""
     if not isinstance(sys.stdout, _Stdout) or sys.stdout.closed:
         raw = io.BufferedWriter(io.FileIO(1, "wb", closefd=False))
         sys.stdout = _Stdout(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)

@@ -47,7 +47,7 @@ def read_material(process: Process, target: Target, timeout: float) -> Outcome:
 
 
 def _environment() -> tuple[tuple[str, str], ...]:
-    """Give what the process has in its environment, where the user's own does not say otherwise."""
+    """What the process has in its environment, where the user's own does not say otherwise."""
     wanted = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     # TF 2.16 and later offer the rnn cells through tf-keras only.
     if importlib.util.find_spec("tf_keras") is not None:

@@ -158,7 +158,7 @@ class Process:
                 self._pool = self._new_pool()
 
     def _tail(self) -> str:
-        """Give the last part of what was printed since the call began."""
+        """The last part of what was printed since the call began."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:

@@ -167,7 +167,7 @@ class AttentionDecoder(Table, frozen=True, kw_only=True):
             )
 
     def width(self, lstm: LSTM) -> int:
-        """Give E, the width of the encoder outputs, beside the decoder's cell."""
+        """E, the width of the encoder outputs, beside the decoder's cell."""
         return self.source_size or (self.encoder.hidden_size if self.encoder else lstm.hidden_size)
 
 
@@ -216,7 +216,7 @@ class Run(Table, frozen=True, kw_only=True):
             raise ValueError(f"lengths has {len(self.lengths)} entries for batch = {self.batch}")
 
     def values(self, key: ValuesKey) -> Values:
-        """Give a key's values in their long form."""
+        """A key's values in their long form."""
         written: str | Values = getattr(self, key) or "probe"
         return written if isinstance(written, Values) else Values(kind=written)  # type: ignore[arg-type]
 
@@ -255,7 +255,7 @@ class Expect(Table, frozen=True, kw_only=True):
             force_setattr(self, name, _frozen_numbers(name, golden))
 
     def tensors(self) -> dict[str, GoldenNumbers]:
-        """Give the golden values by tensor."""
+        """The golden values by tensor."""
         golden_values = {name: getattr(self, name) for name in ("h", "c", "h_n", "c_n")}
         return {name: golden for name, golden in golden_values.items() if golden is not None}
 
@@ -354,7 +354,7 @@ class Case(Table, frozen=True, kw_only=True):
         return standard and not self.run.gradients and self.run.dtype in {"float32", "float64"}
 
     def natural_shape(self, name: str) -> tuple[int, ...]:
-        """Give the shape of h, c or a gate at every timestep, or of h_n, c_n, h0 or c0, as frameworks give them.
+        """The shape of h, c or a gate at every timestep, or of h_n, c_n, h0 or c0, as frameworks give them.
 
         Directions stand side by side, layers and directions of a final or initial state before the batch;
         of one layer in one direction that axis is left out.

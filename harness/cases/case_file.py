@@ -69,7 +69,7 @@ def case_from_data(data: dict[str, Any], path: Path) -> Case:
 
 
 def case_schema() -> dict[str, Any]:
-    """Give the JSON Schema of a case file."""
+    """The JSON Schema of a case file."""
     schema = msgspec.json.schema(Case)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lockstep case", **schema}
 

@@ -31,7 +31,7 @@ class DecoderWeights:
     b_encoder: Array | None = None  # (4E,)
 
     def arrays(self) -> Arrays:
-        """Give those that are there, by name."""
+        """Those that are there, by name."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: array for name, array in named.items() if array is not None}
 
@@ -94,7 +94,7 @@ class DecoderProblem:
         return np.arange(self.decoder.source_timesteps) < self.lengths[:, None]
 
     def arrays(self) -> Arrays:
-        """Give the arrays by name; what the case does not have is left out."""
+        """The arrays by name; what the case does not have is left out."""
         inputs = {name: getattr(self, name) for name in ("enc", "x", "y0", "h0", "c0", "lengths", "dy", "dlogit")}
         return {**self.weights.arrays(), **{name: array for name, array in inputs.items() if array is not None}}
 
@@ -104,7 +104,7 @@ class DecoderProblem:
         return self.fresh_digest()
 
     def fresh_digest(self) -> str:
-        """Give ``digest`` of what the arrays hold now."""
+        """``digest`` of what the arrays hold now."""
         return digest_of(self.arrays())
 
 

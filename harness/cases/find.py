@@ -28,7 +28,7 @@ class FoundCase(Struct, frozen=True):
 
 
 def shipped() -> dict[str, Path]:
-    """Give the files of the installed cases by name."""
+    """The files of the installed cases by name."""
     files: dict[str, Path] = {}
     for entry in entry_points(group=GROUP):
         spec = importlib.util.find_spec(entry.module)

@@ -8,7 +8,7 @@ from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case
 
 
 def case_info(case: Case) -> CaseInfo:
-    """Say of a case what results keep of it."""
+    """What results keep of a case."""
     T, B, I, H = case.shape
     return CaseInfo(
         description=case.description,

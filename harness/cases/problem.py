@@ -32,7 +32,7 @@ class Weights:
     p: Array | None = None  # (3, H), peepholes of i, f, o
 
     def arrays(self) -> Arrays:
-        """Give those that are there, by name."""
+        """Those that are there, by name."""
         return {name: getattr(self, name) for name in ("W", "R", "b", "P", "p") if getattr(self, name) is not None}
 
 
@@ -65,7 +65,7 @@ class Problem:
     def plain(
         cls, case: Case, W: Array, R: Array, b: Array, x: Array, h0: Array, c0: Array, lengths: Array | None = None
     ) -> Problem:
-        """Give the problem of one layer in one direction."""
+        """The problem of one layer in one direction."""
         return cls(case, ((Weights(W, R, b),),), x, h0, c0, lengths)
 
     @classmethod
@@ -134,12 +134,12 @@ class Problem:
         yield from zip(lanes(self.case.lstm), (weights for layer in self.weights for weights in layer), strict=True)
 
     def states(self, name: str) -> Array:
-        """Give ``h0``, ``c0`` or ``dc`` with an axis of lanes before the batch, of one lane too."""
+        """``h0``, ``c0`` or ``dc`` with an axis of lanes before the batch, of one lane too."""
         array = getattr(self, name)
         return array[None] if self.case.lstm.single else array
 
     def arrays(self) -> Arrays:
-        """Give the arrays by name; what the case does not have is left out."""
+        """The arrays by name; what the case does not have is left out."""
         named = {
             name_of(name, lane, self.case.lstm): array
             for lane, weights in self.lanes()
@@ -154,12 +154,12 @@ class Problem:
         return self.fresh_digest()
 
     def fresh_digest(self) -> str:
-        """Give ``digest`` of what the arrays hold now."""
+        """``digest`` of what the arrays hold now."""
         return digest_of(self.arrays())
 
 
 def digest_of(arrays: Arrays) -> str:
-    """Give the SHA-256 over names, types, shapes and little-endian bytes of arrays."""
+    """The SHA-256 over names, types, shapes and little-endian bytes of arrays."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
         # A bfloat16 has no order of bytes of its own, nor a buffer.
@@ -172,7 +172,7 @@ def digest_of(arrays: Arrays) -> str:
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
-    """Give a case's dtype; bfloat16 is ml_dtypes'."""
+    """A case's dtype; bfloat16 is ml_dtypes'."""
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
@@ -190,7 +190,7 @@ def quantised(name: str, array: Array, case: Case) -> Array:
 
 
 def bias_of(lstm: LSTM, kind: str, drawn: Array) -> Array:
-    """Give canonical b (4H,): the drawn bias, zero for ``ones`` and without bias, with the forget bias added."""
+    """Canonical b (4H,): the drawn bias, zero for ``ones`` and without bias, with the forget bias added."""
     H = lstm.hidden_size
     b = np.zeros_like(drawn) if not lstm.bias or kind == "ones" else drawn.copy()
     b[H : 2 * H] += lstm.forget_bias
@@ -200,7 +200,7 @@ def bias_of(lstm: LSTM, kind: str, drawn: Array) -> Array:
 def values_of(
     case: Case, key: ValuesKey, shapes: dict[str, tuple[int, ...]], probe_bound: float, uniform_bound: float
 ) -> Arrays:
-    """Give the arrays of one key, (name: shape), drawn together, float64, or read from its file.
+    """The arrays of one key, (name: shape), drawn together, float64, or read from its file.
 
     Raises:
         CaseError: If the file lacks one, or holds it in another shape or dtype.

@@ -62,12 +62,12 @@ class Tensor(NamedTuple):
 
 
 def lanes(lstm: LSTM) -> list[Lane]:
-    """Give the lanes of a network, layer by layer, forward before reverse."""
+    """The lanes of a network, layer by layer, forward before reverse."""
     return [Lane(layer, reverse) for layer in range(lstm.num_layers) for reverse in lstm.directions]
 
 
 def name_of(kind: str, lane: Lane, lstm: LSTM) -> str:
-    """Give the name of a lane's tensor."""
+    """The name of a lane's tensor."""
     return kind if lstm.single or kind == "dx" else kind + lane.suffix
 
 
@@ -75,7 +75,7 @@ _NAME = re.compile(r"(?P<kind>[a-zA-Z0-9]+(?:_[nt])?)(?:_l(?P<layer>\d+)(?P<reve
 
 
 def kind_of(name: str) -> str:
-    """Give the kind of a tensor by its name."""
+    """The kind of a tensor by its name."""
     if name in KINDS:
         return name
     match = _NAME.fullmatch(name)
@@ -83,7 +83,7 @@ def kind_of(name: str) -> str:
 
 
 def weight_shapes(lstm: LSTM, layer: int) -> dict[str, tuple[int, ...]]:
-    """Give the shapes of a lane's canonical weights: W, R, b, and P (P, H) and p (3, H) where it has them."""
+    """The shapes of a lane's canonical weights: W, R, b, and P (P, H) and p (3, H) where it has them."""
     H, P, I = lstm.hidden_size, lstm.output_size, lstm.input_size_of(layer)
     shapes: dict[str, tuple[int, ...]] = {"W": (4 * H, I), "R": (4 * H, P), "b": (4 * H,)}
     if lstm.proj_size:
@@ -94,7 +94,7 @@ def weight_shapes(lstm: LSTM, layer: int) -> dict[str, tuple[int, ...]]:
 
 
 def tensors_of(case: Case) -> dict[str, Tensor]:
-    """Give every tensor that a case can be asked for, by name, in order of computation."""
+    """Every tensor that a case can be asked for, by name, in order of computation."""
     if case.attention_decoder is not None:
         return _of_decoder(case, case.attention_decoder)
     T, B, I, H = case.shape
@@ -120,7 +120,7 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
 
 
 def decoder_weight_shapes(case: Case) -> dict[str, tuple[int, ...]]:
-    """Give the shapes of an attention decoder's canonical weights, those of its encoder last.
+    """The shapes of an attention decoder's canonical weights, those of its encoder last.
 
     The cell's W (4H, A), R (4H, H), b (4H,); W_tilde (A, E + H), which multiplies [context; h], b_tilde (A,), W_target
     (O, A), W_a (E, H) where scores are general; W_encoder (4E, I), R_encoder (4E, E), b_encoder (4E,).
@@ -138,7 +138,7 @@ def decoder_weight_shapes(case: Case) -> dict[str, tuple[int, ...]]:
 
 
 def _of_decoder(case: Case, decoder: AttentionDecoder) -> dict[str, Tensor]:
-    """Give every tensor of an attention decoder."""
+    """Every tensor of an attention decoder."""
     T, B, A, H = case.shape
     S, E, O = decoder.source_timesteps, decoder.width(case.lstm), decoder.output_size
     below, cell = Lane(0, reverse=False), Lane(0 if decoder.encoder is None else 1, reverse=False)
@@ -174,7 +174,7 @@ def has_weight_steps(case: Case) -> bool:
 
 
 def natural_shapes(case: Case) -> dict[str, tuple[int, ...]]:
-    """Give the arrays in which frameworks give tensors of several lanes at once, by name.
+    """The arrays in which frameworks give tensors of several lanes at once, by name.
 
     Per timestep those of the top layer, directions side by side; final and initial states of all lanes.
     """
@@ -207,7 +207,7 @@ _AFTER_ALL = 2**62
 
 
 def place_of(kind: str, lane: Lane, row: int, timesteps: int) -> tuple[int, ...]:
-    """Say when a row is computed, as a key to sort by.
+    """When a row is computed, as a key to sort by.
 
     Forward: lower layers first, each from its first step to its last, the reverse direction from the last timestep.
     Backward: upper layers first, each the other way round.
@@ -219,7 +219,7 @@ def place_of(kind: str, lane: Lane, row: int, timesteps: int) -> tuple[int, ...]
 
 
 def last_timestep(kind: str, lane: Lane, timesteps: int) -> int:
-    """Give the timestep after which a tensor without a time axis is complete."""
+    """The timestep after which a tensor without a time axis is complete."""
     backward = kind in BACKWARD
     return 0 if lane.reverse != backward else timesteps - 1
 

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """Give the names of shipped cases to a shell."""
+    """The names of shipped cases to a shell."""
     from lockstep.harness.cases.find import shipped
 
     return dict.fromkeys(shipped(), "")
 
 
 def complete_backend(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """Give the names of backends, and what each is, to a shell."""
+    """The names of backends, and what each is, to a shell."""
     from lockstep.harness.adapters.backend import find_backends
 
     return {one.name: one.summary for one in find_backends()}
 
 
 def complete_finding(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """Give the names of findings, and what each is, to a shell."""
+    """The names of findings, and what each is, to a shell."""
     from lockstep.harness.jobs.findings import findings
 
     return {one.name: one.title for one in findings()}
@@ -127,7 +127,7 @@ def check_positive(**options: float | None) -> None:
 
 
 def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[LimitAsked | None, float]:
-    """Give limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is told."""
+    """Limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is told."""
     from lockstep.harness.jobs.settings import find_settings
 
     settings = find_settings(Path.cwd())

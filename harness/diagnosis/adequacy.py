@@ -89,7 +89,7 @@ def network_adequacy(cases: Sequence[Case], limit: float = LIMIT_SIGMA) -> Adequ
 
 
 def _apart(deviating: Expected | None, expected: Expected) -> float:
-    """Give the largest sigma between what a variation gives and what is expected."""
+    """The largest sigma between what a variation gives and what is expected."""
     if deviating is None:
         return 0.0
     if deviating.keys() != expected.keys():
@@ -106,7 +106,7 @@ def _column(problem: Problem, faults: Sequence[Fault]) -> list[float]:
 
 
 def distance(problem: Problem, expected: Expected, execution: Execution) -> float:
-    """Give the largest sigma by which an execution changes h or c of a problem; beyond ``PLAIN`` any that was met."""
+    """The largest sigma by which an execution changes h or c of a problem; beyond ``PLAIN`` any that was met."""
     worst = 0.0
 
     def watch(t: int, h: Array, c: Array) -> bool:

@@ -49,7 +49,7 @@ def _same(first: Arrays, second: Arrays) -> bool:
 
 
 def with_arguments(problem: Problem, **arrays: Array) -> Problem:
-    """Give the problem with some arguments replaced."""
+    """The problem with some arguments replaced."""
     given_arguments = {name: getattr(problem, name) for name in _ARGUMENTS}
     return Problem.plain(problem.case, **{**given_arguments, **arrays}, lengths=problem.lengths)
 
@@ -90,7 +90,7 @@ def _kept_arguments(problem: Problem, third: Arrays, before: Problem) -> Diagnos
 
 
 def kept(names: Sequence[str], sigma: float, when: str) -> Diagnosis:
-    """Say that arguments of an earlier call were used."""
+    """The cause that arguments of an earlier call were used."""
     what = ", ".join(names)
     return _found(
         "arguments-kept-between-calls",
@@ -155,7 +155,7 @@ def _right(problem: Problem, tensors: Arrays, name: str) -> bool:
 
 
 def made_anew(timesteps: Sequence[int], of: int) -> Diagnosis:
-    """Say at which timesteps the given kernel is not in use."""
+    """At which timesteps the given kernel is not in use."""
     first = timesteps[0]
     when = (
         f"from timestep {first} on" if list(timesteps) == list(range(first, of)) else f"at timesteps {list(timesteps)}"
@@ -170,7 +170,7 @@ def made_anew(timesteps: Sequence[int], of: int) -> Diagnosis:
 
 
 def differs_by_step(scales: Sequence[float]) -> Diagnosis | None:
-    """Say how often W counts at each timestep, if not once at each."""
+    """How often W counts at each timestep, if not once at each."""
     if max(abs(scale - 1) for scale in scales) < 1e-4:  # noqa: PLR2004
         return None
     listed = ", ".join(f"{scale:.4g}" for scale in scales)

@@ -19,7 +19,7 @@ from lockstep.harness.reference.expected import Expected
 
 
 def with_counterfactuals(runs: Sequence[RunResult], observations: Sequence[Observation]) -> list[RunResult]:
-    """Give results with the curves of their first diagnoses, where they have details and a diagnosis that was proved.
+    """Results with the curves of their first diagnoses, where they have details and a diagnosis that was proved.
 
     Args:
         runs: Of one implementation.

@@ -111,7 +111,7 @@ def diagnose_runs(
 
 
 def _partly(observations: Sequence[Observation], limit: float, *, two_biases: bool) -> list[str]:
-    """Say which fault explains every case without lengths, where there are others that it does not explain."""
+    """Which fault explains every case without lengths, where there are others that it does not explain."""
     plain = [observation for observation in observations if observation.problem.lengths is None]
     if len(plain) == len(observations) or all(observation.sigma(AS_INTENDED) <= limit for observation in plain):
         return []
@@ -165,7 +165,7 @@ def several(
 def _against(
     candidates: Sequence[Explanation], observations: Sequence[Observation], known: Sequence[Observation], limit: float
 ) -> Observation | None:
-    """Give an observation that speaks against what was found without it."""
+    """An observation that speaks against what was found without it."""
     for candidate in candidates[:1]:
         for observation in observations:
             if observation not in known and not observation.sigma(candidate.execution) <= limit:
@@ -227,7 +227,7 @@ def told(explanations: list[Explanation], problems: Sequence[Problem], others: S
 
 
 def evidence_of(sigma: float, problems: int) -> str:
-    """Say what the proof came to."""
+    """What the proof came to."""
     over = "" if problems == 1 else f" of {problems} problems"
     how = f"to {number(sigma)} sigma" if sigma else "exactly"
     return f"The reference, run that way, reproduces every number{over} {how}."
@@ -265,7 +265,7 @@ def proof_text(diagnosis: Diagnosis) -> str:
 
 
 def execution_of(diagnosis: Diagnosis) -> Execution:
-    """Give the execution that proves a diagnosis."""
+    """The execution that proves a diagnosis."""
     fields = {
         name: tuple(v) if isinstance(v, list) else v for name, v in diagnosis.proof.items() if name != ONLY_IN
     }  # fmt: skip

@@ -47,7 +47,7 @@ def refined(base: Changes, observations: Sequence[Observation]) -> Changes | Non
 
 
 def _numbers(base: Changes) -> set[float]:
-    """Give the numbers that are not neutral."""
+    """The numbers that are not neutral."""
     numbers: set[float] = set()
     for name, value in base.items():
         neutral = getattr(AS_INTENDED, name)
@@ -59,7 +59,7 @@ def _numbers(base: Changes) -> set[float]:
 
 
 def _with(base: Changes, values: dict[float, float]) -> Changes:
-    """Give the same changes with other numbers."""
+    """The same changes with other numbers."""
     changes = dict(base)
     for name, value in base.items():
         if isinstance(value, float):
@@ -107,7 +107,7 @@ def solve(residual: Callable[[float], Array | None], start: float, steps: int = 
 
 
 def plain_values(value: float) -> Iterator[float]:
-    """Give the plain numbers near a measured one, plainest first, then itself."""
+    """The plain numbers near a measured one, plainest first, then itself."""
     tried = set()
     for candidate in (
         *(round(value, digits) for digits in range(4)),

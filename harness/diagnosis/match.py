@@ -56,7 +56,7 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
 
 
 def _sigma(variation: Variation | DecoderFault, observation: Observation, limit: float) -> float | None:
-    """Give the distance of what was observed from a variation; where it has no place, from the reference."""
+    """The distance of what was observed from a variation; where it has no place, from the reference."""
     computed = variation.of(observation.problem)
     if computed is None:
         sigma = observation.distance(observation.expected, None)

@@ -40,7 +40,7 @@ def _parts(changes: dict[str, Any]) -> int:
 
 
 def _without(changes: dict[str, Any], part: dict[str, Any]) -> dict[str, Any] | None:
-    """Give what is left of changes when a part of them is taken out; None if it is no part."""
+    """What is left of changes when a part of them is taken out; None if it is no part."""
     left = dict(changes)
     for name, value in part.items():
         if name not in left:
@@ -81,6 +81,6 @@ def _numbered(left: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _numbers(left: dict[str, Any]) -> set[float]:
-    """Give all numbers in some changes."""
+    """All numbers in some changes."""
     parts = (part for value in left.values() for part in (value if isinstance(value, tuple) else (value,)))
     return {part for part in parts if isinstance(part, float)}

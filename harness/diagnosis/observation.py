@@ -71,7 +71,7 @@ class Observation:
         }
 
     def sigma(self, execution: Execution) -> float:
-        """Give the largest distance from what an execution gives, in sigma of its rounding."""
+        """The largest distance from what an execution gives, in sigma of its rounding."""
         if execution == AS_INTENDED:
             return self.distance(self.expected, None)
         if self.finite is not self:
@@ -107,7 +107,7 @@ class Observation:
         return prefix(self, int(beyond.argmax()))
 
     def distance(self, computed: Expected, form: str | None, names: tuple[str, ...] = KINDS) -> float:
-        """Give the largest distance from computed values, in sigma; a format's flips are let pass."""
+        """The largest distance from computed values, in sigma; a format's flips are let pass."""
         distances = (
             _distance(array, computed[name], form) for name, array in self.tensors.items() if kind_of(name) in names
         )
@@ -119,7 +119,7 @@ def _precision(problem: Problem) -> Any:
 
 
 def format_of(execution: Execution) -> str | None:
-    """Give the coarsest number format that an execution rounds to; None if it rounds nothing."""
+    """The coarsest number format that an execution rounds to; None if it rounds nothing."""
     formats = [value for name, value in execution.changes().items() if name.endswith("_format")]
     return min(formats, key=lambda name: FORMATS[name]) if formats else None
 
@@ -139,7 +139,7 @@ def _distance(actual: Array, computed: ExpectedTensor, form: str | None) -> floa
 
 
 def prefix(observation: Observation, timesteps: int) -> Observation:
-    """Give the first timesteps of an observation as one of its own; without tensors if there are none."""
+    """The first timesteps of an observation as one of its own; without tensors if there are none."""
     p = observation.problem
     if not timesteps:
         return Observation(p, {})
@@ -183,7 +183,7 @@ def close(actual: Array, computed: Array, near: Array, slack: float) -> bool:
 
 
 def misses(observation: Observation, execution: Execution | None) -> Array | None:
-    """Give all differences from what an execution computes, in noise, as one vector; None if one is not finite."""
+    """All differences from what an execution computes, in noise, as one vector; None if one is not finite."""
     if execution is None:
         return None
     computed = interpret_values(observation.problem, execution)

@@ -93,7 +93,7 @@ class Search:
         return all(comes_near(observation, execution) for observation in self._order)
 
     def sigma(self, execution: Execution) -> float:
-        """Give the largest distance over everything observed, infinity as soon as it is beyond the limit."""
+        """The largest distance over everything observed, infinity as soon as it is beyond the limit."""
         worst = 0.0
         for observation in self._order:
             worst = max(worst, observation.sigma(execution))
@@ -217,7 +217,7 @@ class Search:
                     yield (fault,), fault.execution, None
 
     def _first_places(self) -> tuple[int, int, int]:
-        """Give the first timestep, sequence and unit that are wrong in any observation."""
+        """The first timestep, sequence and unit that are wrong in any observation."""
         places = []
         for observation in self.wrong:
             for name in {"h", "c"} & observation.tensors.keys():
@@ -292,7 +292,7 @@ class Search:
         return []
 
     def _partial(self, base: Changes, singles: list[Fault], until: float) -> list[Fault]:
-        """Give the faults that explain some view of the evidence that what is known so far does not explain."""
+        """The faults that explain some view of the evidence that what is known so far does not explain."""
         known = merged(base, {})
         assert known is not None
         count: dict[str, int] = {}
@@ -367,7 +367,7 @@ def _pairs_for(first: Observation, faults: list[Fault]) -> Iterator[tuple[Fault,
 
 
 def _as_it_should_be(observation: Observation) -> Observation | None:
-    """Give what would have been observed of a healthy implementation; None of no timestep."""
+    """What would have been observed of a healthy implementation; None of no timestep."""
     if not observation.tensors:
         return None
     values = interpret_values(observation.problem, AS_INTENDED)
@@ -418,7 +418,7 @@ class Scope:
 
 
 def scopes(first_timestep: int, first_sequence: int, first_unit: int) -> Iterator[Scope]:
-    """Give the parts of a run in which a fault may hold, as the place of the first differences suggests them."""
+    """The parts of a run in which a fault may hold, as the place of the first differences suggests them."""
     if first_timestep:
         t = first_timestep
         yield Scope("from-timestep", f"from timestep {t} on", {"timesteps": (t, None)})

@@ -106,7 +106,7 @@ def diagnosis_of(unshared: Unshared, by_numbers: Diagnosis | None = None) -> Dia
 
 
 def _base(problem: DecoderProblem, seed: int) -> DecoderProblem:
-    """Give a small problem of other numbers, with the sizes and the form of the given one; the source is one for all.
+    """A small problem of other numbers, with the sizes and the form of the given one; the source is one for all.
 
     Its weights are the same for every seed; its inputs are not, but for the source.
     """
@@ -133,7 +133,7 @@ def _base(problem: DecoderProblem, seed: int) -> DecoderProblem:
 
 
 def _experiments(p: DecoderProblem) -> list[Pinned]:
-    """Give the experiments, each standing on those before it."""
+    """The experiments, each standing on those before it."""
     w, H, E = p.weights, p.case.lstm.hidden_size, p.decoder.width(p.case.lstm)
     of_state = w.W_tilde.copy()
     of_state[:, :E] = 0  # y sees the state alone
@@ -162,7 +162,7 @@ def _experiments(p: DecoderProblem) -> list[Pinned]:
 
 
 def _y(w: DecoderWeights, joined: Array) -> Array:
-    """Give the y of a known [context; h]."""
+    """The y of a known [context; h]."""
     return np.tanh(w.W_tilde.astype(np.float64) @ joined + w.b_tilde)
 
 
@@ -173,7 +173,7 @@ def _is_flat(replies: Sequence[Outcome], pinned: Pinned, p: DecoderProblem) -> b
 
 
 def _not_used(replies: Sequence[Outcome], pinned: Pinned, p: DecoderProblem) -> tuple[int, ...] | None:
-    """Give the steps that depend on the inputs all the same, or are not what is known.
+    """The steps that depend on the inputs all the same, or are not what is known.
 
     None if the first step does, or there is no answer.
     """

@@ -29,7 +29,7 @@ def _size(observation: Observation) -> int:
 
 
 def unexplained(observations: Sequence[Observation], runs: Sequence[RunResult]) -> Diagnosis:
-    """Say that nothing explains it, and what is known all the same."""
+    """The diagnosis where nothing explains it: what is known all the same."""
     first = next((run for run in runs if run.status == "diverge" and run.first_divergence is not None), None)
     wrong = [observation for observation in observations if not observation.sigma(AS_INTENDED) <= LIMIT_SIGMA] or list(
         observations
@@ -47,7 +47,7 @@ def unexplained(observations: Sequence[Observation], runs: Sequence[RunResult]) 
 
 
 def facts(observation: Observation, run: RunResult | None) -> list[str]:
-    """Say of one wrong observation where it is wrong, and whether its parts fit together."""
+    """Where one wrong observation is wrong, and whether its parts fit together."""
     facts_found = [f'looked at in case "{observation.problem.case.name}"'] if observation.problem.case.name else []
     if run is not None and run.first_divergence is not None:
         facts_found.append(f"first wrong: {run.first_divergence.tensor} at timestep {run.first_divergence.timestep}")

@@ -68,7 +68,7 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     script: str = ""  # the file that shows it
 
     def smallest(self) -> Case | None:
-        """Give the smallest case, if a case can show it."""
+        """The smallest case, if a case can show it."""
         case = self.case
         if case is None:
             return None
@@ -111,20 +111,20 @@ def _setting(key: str, case: Case) -> Any:
 
 
 def known(backend: str, case: Case, status: str) -> Finding | None:
-    """Give the finding that a result is, if there is one."""
+    """The finding that a result is, if there is one."""
     return next(
         (finding for finding in findings() if finding.status == status and finding.applies(backend, case)), None
     )
 
 
 def expected_of(backend: str, case: Case) -> Finding | None:
-    """Give the finding that a run is expected to show, if there is one."""
+    """The finding that a run is expected to show, if there is one."""
     return next((finding for finding in findings() if finding.applies(backend, case)), None)
 
 
 @cache
 def findings() -> tuple[Finding, ...]:
-    """Give all findings, by name.
+    """All findings, by name.
 
     Raises:
         LockstepError: If a file is no finding.
@@ -167,7 +167,7 @@ def load_finding(path: Path) -> Finding:
 
 
 def chosen(names: Sequence[str]) -> list[Finding]:
-    """Give the findings of these names, or all.
+    """The findings of these names, or all.
 
     Raises:
         LockstepError: If there is no such finding.
@@ -217,13 +217,13 @@ def _seen(finding: Finding) -> str:
 
 
 def _case_text(finding: Finding) -> str:
-    """Give the smallest case as a case file of its own: the last tables of a finding's file."""
+    """The smallest case as a case file of its own: the last tables of a finding's file."""
     _, _, tables = Path(finding.script).with_suffix(".toml").read_text(encoding="utf-8").partition("[case.")
     return f"[case.{tables}".replace("[case.", "[").strip()
 
 
 def as_markdown(findings_shown: Iterable[Finding]) -> str:
-    """Give the page of all findings."""
+    """The page of all findings."""
     findings_shown = list(findings_shown)
     lines = [
         "# Findings",

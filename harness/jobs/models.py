@@ -113,7 +113,7 @@ class Models:
                 )
 
     def backends(self) -> list[BackendInfo]:
-        """Give the files that are run as backends."""
+        """The files that are run as backends."""
         backends = []
         for k, loaded in enumerate(self.loaded):
             if loaded.model.runner and k == 0:
@@ -133,11 +133,11 @@ class Models:
         return backends
 
     def names(self) -> list[str]:
-        """Give what the files are called."""
+        """What the files are called."""
         return [file.name for file, _ in self._asked]
 
     def cases(self, found_cases: Sequence[FoundCase], *, named: bool) -> list[FoundCase]:
-        """Give cases of the first file's network, with its weights.
+        """Cases of the first file's network, with its weights.
 
         Args:
             found_cases: As they were found.
@@ -167,14 +167,14 @@ class Models:
         return case
 
     def differences(self, loaded: Loaded) -> list[str]:
-        """Say how a further file's weights differ from those of the first."""
+        """How a further file's weights differ from those of the first."""
         first = self.loaded[0]
         by_tensor = weight_differences(loaded.model, first.model)
         settings = setting_differences(loaded.model, first.model)
         return difference_lines(by_tensor, settings, len(loaded.model.arrays()), loaded.file.name, first.file.name)
 
     def texts(self) -> list[str]:
-        """Say what was read, what is run, and what cases took of it."""
+        """What was read, what is run, and what cases took of it."""
         lines = []
         for k, loaded in enumerate(self.loaded):
             lines.append(
@@ -193,7 +193,7 @@ class Models:
         return [*lines, *(str(told) for told in self.told if told.changes)]
 
     def facts(self) -> list[dict[str, Any]]:
-        """Give the same for JSON."""
+        """The same for JSON."""
         first = self.loaded[0].model
         return [
             {
@@ -287,13 +287,13 @@ def _save(loaded: Loaded, path: Path, case: Case) -> list[str]:
 
 
 def forget_bias_of(cases: Sequence[Case]) -> float:
-    """Give the forget bias that named cases ask for, 1 where they do not agree."""
+    """The forget bias that named cases ask for, 1 where they do not agree."""
     biases = {case.lstm.forget_bias for case in cases if case.lstm.bias and not case.lstm.input_forget}
     return biases.pop() if len(biases) == 1 else 1.0
 
 
 def network_text(lstm: LSTM) -> str:
-    """Say what a network is, in a few words."""
+    """What a network is, in a few words."""
     words = [f"input_size {lstm.input_size}", f"hidden_size {lstm.hidden_size}"]
     words += [f"{lstm.num_layers} layers"] * (lstm.num_layers > 1)
     words += [lstm.direction] * (lstm.direction != "forward")
@@ -308,7 +308,7 @@ def network_text(lstm: LSTM) -> str:
 
 
 def _changes(before: Case, after: Case) -> list[str]:
-    """Say what a case took: settings of its network, of its data, and whether golden values were left out."""
+    """What a case took: settings of its network, of its data, and whether golden values were left out."""
     changes = []
     for old, new in ((before.lstm, after.lstm), (before.run, after.run)):
         for key in new.__struct_fields__:

@@ -35,7 +35,7 @@ class Settings:
     file: Path | None = None
 
     def limit_or(self, option: float | None) -> Limit | None:
-        """Give the limit of an option, else the project's; None leaves it to each case."""
+        """The limit of an option, else the project's; None leaves it to each case."""
         from lockstep.harness.comparison.results import Limit
 
         if option is not None:
@@ -43,18 +43,18 @@ class Settings:
         return None if self.limit is None else Limit("pyproject", sigma=self.limit)
 
     def timeout_or(self, option: float | None) -> float:
-        """Give the seconds of an option, else the project's, else the usual ones."""
+        """The seconds of an option, else the project's, else the usual ones."""
         chosen = option if option is not None else self.timeout
         return TIMEOUT if chosen is None else chosen
 
     def without(self, *, limit: float | None, timeout: float | None) -> Settings:
-        """Give what is left to say where options set the rest."""
+        """What is left to say where options set the rest."""
         return replace(
             self, limit=self.limit if limit is None else None, timeout=self.timeout if timeout is None else None
         )
 
     def text(self) -> str | None:
-        """Say what is set, and where; None if nothing is."""
+        """What is set, and where; None if nothing is."""
         limit = [] if self.limit is None else [f"limit {self.limit:g} sigma"]
         timeout = [] if self.timeout is None else [f"timeout {self.timeout:g} s"]
         said = ", ".join(limit + timeout)

@@ -123,5 +123,5 @@ def _support(worker: Worker, backend: BackendInfo) -> Support:
 
 
 def features_of(backend: BackendInfo) -> dict[str, Case]:
-    """Give the features that a backend's model can be asked for."""
+    """The features that a backend's model can be asked for."""
     return DECODER_FEATURES if backend.model == "attention_decoder" else FEATURES

@@ -186,7 +186,7 @@ def _with_reference(pair: Pair, first: RunResult, second: RunResult) -> Pair:
 
 
 def _traces(path: Path, backends: set[str] | None) -> dict[str, Path]:
-    """Give the traces of a path by CASE.BACKEND, as their files are called."""
+    """The traces of a path by CASE.BACKEND, as their files are called."""
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     by_pair = {file.stem: file for file in files if backends is None or file.stem.rpartition(".")[2] in backends}
     if not by_pair:

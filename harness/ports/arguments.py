@@ -52,7 +52,7 @@ class Given:
             self._give_network(problem, form)
 
     def _give_decoder(self, problem: DecoderProblem, form: Form) -> None:
-        """Give enc, h0, c0, y0, lengths, steps, and one dict of weights: the cell's as a layout has them."""
+        """The arguments enc, h0, c0, y0, lengths, steps, and one dict of weights: the cell's as a layout has them."""
         make, w = maker(form.arrays), problem.weights
         named = {name: getattr(problem, name) for name in ("enc", "h0", "c0", "y0", "lengths")}
         self._originals: Arrays = {name: array for name, array in named.items() if array is not None}
@@ -102,7 +102,7 @@ class Given:
 
 
 def _stored(weights: Weights, case: Case, layout: str) -> Arrays:
-    """Give the weights of a lane as a layout has them."""
+    """The weights of a lane as a layout has them."""
     if case.run.gradients and layout != "canonical":
         raise UserCodeError(
             f"gradients are compared in the canonical layout, and weights are asked for as {layout} stores them: "

@@ -28,7 +28,7 @@ SLIPS = {
 
 
 def maker(arrays: str) -> Callable[[Array], Any]:
-    """Give what turns a NumPy array into a fresh one of a framework, which is imported now.
+    """What turns a NumPy array into a fresh one of a framework, which is imported now.
 
     Raises:
         UserCodeError: If it cannot be imported.
@@ -45,7 +45,7 @@ def maker(arrays: str) -> Callable[[Array], Any]:
 
 
 def as_array(value: Any) -> tuple[Array, str]:
-    """Give the array that lies in a value of any framework, and the name of the dtype it came in.
+    """The array that lies in a value of any framework, and the name of the dtype it came in.
 
     Raises:
         UserCodeError: If there is none; the message continues one that begins with what the value is.

@@ -102,7 +102,7 @@ def _list_of(place: str, value: Any, count: int, what: str) -> Sequence[Any]:
 
 
 def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
-    """Say which shape a tensor must have; of a weight's gradient that of its layer."""
+    """The shape that a tensor must have; of a weight's gradient that of its layer."""
     lstm, (T, B, I, _) = case.lstm, case.shape
     if case.attention_decoder is not None:
         shape = (T, B, case.attention_decoder.output_size if kind == "logit" else I)
@@ -151,7 +151,7 @@ def _missing(parts: Mapping[str, Any], tensors: Mapping[str, Array], case: Case)
 
 
 def _parts(value: Any, case: Case) -> dict[str, Any]:
-    """Give the parts of a result by name."""
+    """The parts of a result by name."""
     _refuse_forgotten(value, case)
     if isinstance(value, Mapping):
         return _named({str(key): part for key, part in value.items()}, case)
@@ -219,7 +219,7 @@ def _listed(value: Sequence[Any], case: Case) -> dict[str, Any]:
 
 
 def _refuse_forgotten(value: Any, case: Case) -> None:
-    """Say what was forgotten where no result came back at all."""
+    """What was forgotten where no result came back at all."""
     if value is None:
         raise UserCodeError("it returns nothing: is `return` missing?")
     if inspect.iscoroutine(value):
@@ -241,7 +241,7 @@ class _Reader:
         self._not_finite: list[str] = []
 
     def __call__(self, part: _Part) -> Array:
-        """Give an array in the case's dtype; for c_seq the state after the last timestep will do as well."""
+        """An array in the case's dtype; for c_seq the state after the last timestep will do as well."""
         place = part.place
         try:
             array, dtype = as_array(part.value)
@@ -261,7 +261,7 @@ class _Reader:
         return converted
 
     def notes(self) -> list[str]:
-        """Say which arrays came in another dtype, and which are not finite."""
+        """Which arrays came in another dtype, and which are not finite."""
         wanted = self._dtype.name
         converted = [
             f"{', '.join(places)} came as {dtype} where the case is {wanted}: converted"
@@ -300,7 +300,7 @@ class _Reader:
 
 
 def _shape(value: Any) -> tuple[Any, ...]:
-    """Give the shape of a value that may be a list of arrays, without making an array of it."""
+    """The shape of a value that may be a list of arrays, without making an array of it."""
     if isinstance(value, (list, tuple)):
         return (len(value), *(_shape(value[0]) if value else ()))
     try:

@@ -117,7 +117,7 @@ class LocalPort:
 
 
 def port_of(function: Callable[..., Any], **options: Any) -> Port | LocalPort:
-    """Give a function that another process can import a process of its own; any other is called here.
+    """A port of a function: in a process of its own if another process can import it, else called here.
 
     Args:
         function: Called as a port is.
@@ -141,7 +141,7 @@ def _form(layout: str, arrays: str) -> Form:
 
 
 def _environment(arrays: str) -> tuple[tuple[str, str], ...]:
-    """Give what a port's process has in its environment, where the user's own does not say otherwise."""
+    """What a port's process has in its environment, where the user's own does not say otherwise."""
     wanted = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     if arrays == "tensorflow":
         wanted["TF_USE_LEGACY_KERAS"] = "1"
@@ -149,7 +149,7 @@ def _environment(arrays: str) -> tuple[tuple[str, str], ...]:
 
 
 def _target_of(function: Callable[..., Any]) -> Target | None:
-    """Give where another process finds a function; None if it does not."""
+    """Where another process finds a function; None if it does not."""
     name, home = getattr(function, "__name__", ""), getattr(function, "__module__", None)
     module = sys.modules.get(home or "")
     file = getattr(module, "__file__", None)
@@ -161,7 +161,7 @@ def _target_of(function: Callable[..., Any]) -> Target | None:
 
 
 def _parameters_in(target: Target) -> dict[str, Any]:
-    """Give the parameters of a function as its file writes them; none where it is made otherwise, or not to be read."""
+    """The parameters of a function as its file writes them; none where it is made otherwise, or not to be read."""
     try:
         tree = _parsed(target.file)
     except LockstepError:

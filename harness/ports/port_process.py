@@ -97,7 +97,7 @@ _jax_x64_of_its_own = False
 
 
 def _loaded(target: Target, form: Form) -> Calls | Outcome:
-    """Give the calls of a target, or the reply that all of its calls get if it cannot be imported."""
+    """The calls of a target, or the reply that all of its calls get if it cannot be imported."""
     global _jax_x64_of_its_own  # noqa: PLW0603 (one process serves one target)
     if (target, form) not in _calls:
         try:
@@ -123,7 +123,7 @@ def _function(target: Target) -> Callable[..., Any]:
 
 
 def _hint(error: BaseException, problem: AnyProblem) -> str:
-    """Say what weights are, where a port seems to have taken them for those of a case of another form."""
+    """What weights are, where a port seems to have taken them for those of a case of another form."""
     text = text_of(error) if isinstance(error, (TypeError, AttributeError)) else ""
     if "list" in text and not problem.case.lstm.single:
         return " (here weights is a list over layers of a list over directions of dicts)"

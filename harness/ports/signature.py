@@ -45,7 +45,7 @@ def results_of(case: Case) -> str:
 
 
 def results_by_name(case: Case) -> dict[str, bool]:
-    """Give what a port may return by name, and whether the case's form has it."""
+    """What a port may return by name, and whether the case's form has it."""
     lstm, gradients = case.lstm, case.run.gradients
     if case.attention_decoder is not None:
         return {"logits": True, "h_tilde": True}
@@ -115,7 +115,7 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
 def arguments_of(
     parameters: Parameters | None, values: Mapping[str, Any], case: Case
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Give the positional and the keyword arguments with which a case calls a function.
+    """The positional and the keyword arguments with which a case calls a function.
 
     Args:
         parameters: The function's; None where they are not known, as of one compiled from another language.
@@ -161,7 +161,7 @@ def _by_position(parameters: Parameters) -> bool:
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters | None:
-    """Give a function's parameters; None where they are not known."""
+    """A function's parameters; None where they are not known."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):  # of a function compiled from another language

@@ -117,7 +117,7 @@ def _settle(result: RunResult, case: Case) -> None:
 
 
 def _mended(result: RunResult, case: Case) -> Finding | None:
-    """Give the finding that a run which agrees should have shown.
+    """The finding that a run which agrees should have shown.
 
     None where it agrees for the sake of a limit wider than the usual one: then the finding may well be there.
     """
@@ -129,7 +129,7 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
 
 
 def mended_text(result: RunResult, finding: Finding) -> str:
-    """Say that a known finding did not show."""
+    """The failure of a known finding that did not show."""
     from lockstep.harness.output.messages import headline
 
     here = ", ".join(f"{name} {version}" for name, version in result.versions.items()) or "unknown versions"
@@ -145,7 +145,7 @@ def mended_text(result: RunResult, finding: Finding) -> str:
 
 
 def rerun_of(item: pytest.Item) -> str:
-    """Give the command that runs exactly this test again: its id as seen from here, and the options that matter."""
+    """The command that runs exactly this test again: its id as seen from here, and the options that matter."""
     config = item.config
     words = ["pytest"]
     for name in ("limit", "timeout"):
@@ -162,7 +162,7 @@ def rerun_of(item: pytest.Item) -> str:
 
 
 def nodeid_of(item: pytest.Item) -> str:
-    """Give a test's id without the group that xdist appends to it under ``--dist loadgroup``."""
+    """A test's id without the group that xdist appends to it under ``--dist loadgroup``."""
     marks = item.iter_markers("xdist_group")
     groups = {str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in marks}
     return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid

@@ -48,7 +48,7 @@ _USABLE = re.compile(r"[^\W_][\w.+-]*")
 
 
 def mark_of_feature(name: str) -> str:
-    """Give the mark of a feature: "hard sigmoid z/6" is ``hard_sigmoid_z_6``."""
+    """The mark of a feature: "hard sigmoid z/6" is ``hard_sigmoid_z_6``."""
     return re.sub(r"\W+", "_", name)
 
 
@@ -58,13 +58,13 @@ def usable(name: str) -> bool:
 
 
 def marks_of(backend: str, model: str, features: Iterable[str]) -> list[str]:
-    """Give the marks of a case and a backend."""
+    """The marks of a case and a backend."""
     own = [mark_of_feature(name) for name in (model, *features)]
     return [*own, backend] if usable(backend) else own
 
 
 def described() -> Iterator[str]:
-    """Give each mark with its meaning, as pytest lists them."""
+    """Each mark with its meaning, as pytest lists them."""
     for name, meaning in FEATURES.items():
         yield f"{mark_of_feature(name)}: {meaning} (lockstep)"
     for backend in sorted({entry.name for entry in entry_points(group=BACKENDS)}):

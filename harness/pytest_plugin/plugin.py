@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say what the project sets."""
+    """What the project sets."""
     text = settings_of(config).text()
     return None if text is None else f"lockstep: {text}"
 
@@ -202,7 +202,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @cache
 def _groups() -> dict[str, str]:
-    """Give the worker of each backend in words: those of one framework have the same."""
+    """The worker of each backend in words: those of one framework have the same."""
     from lockstep.harness.adapters.backend import find_backends
 
     return {backend.name: "+".join(str(part) for part in backend.worker) for backend in find_backends()}

@@ -37,7 +37,7 @@ _GRAVEST = ("crashed", "timeout", "failed", "diverge", "agree", "unsupported")
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """Give what the project sets, as found when pytest started."""
+    """What the project sets, as found when pytest started."""
     return config.stash[SETTINGS]
 
 
@@ -70,7 +70,7 @@ def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
-    """Give what JUnit's XML and other readers of reports are told of a test, name and value, as plain text."""
+    """What JUnit's XML and other readers of reports are told of a test, name and value, as plain text."""
     from lockstep.harness.text import number, printable
 
     run = min(runs, key=lambda run: (_GRAVEST.index(run.status), run.known is not None))
@@ -164,7 +164,7 @@ class Gatherer:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
-        """Say of a test whose xdist worker died what it was at; xdist itself then hands the report on."""
+        """What a test was at whose xdist worker died; xdist itself then hands the report on."""
         if self._notes is None:
             return
         from lockstep.harness.comparison.results import Results, decode_results, encode_results
@@ -221,7 +221,7 @@ class Gatherer:
         self._said = f"lockstep: {len(runs)} results in {' and '.join(written)}", True
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Say where results are."""
+        """Where results are."""
         if self._said is not None:
             text, good = self._said
             terminalreporter.write_line(text, green=good, red=not good)

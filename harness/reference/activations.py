@@ -47,11 +47,11 @@ class Activation(NamedTuple):
         return variance
 
     def slope_of(self, a: Array) -> Array:
-        """Give the slope from the output: ``slope`` as a method."""
+        """The slope from the output: ``slope`` as a method."""
         return self.slope(a)
 
     def slope_variance(self, a: Array, a_var: Array, noise: Noise) -> Array:
-        """Give the variance that a rounded output brings to the slope, without what rounding the slope adds.
+        """The variance that a rounded output brings to the slope, without what rounding the slope adds.
 
         Near a corner the slope may be that of the other side; an output that has a variance was not held there.
         """

@@ -138,7 +138,7 @@ class Decoder:
         self._inputs: list[Noisy] = []
 
     def weights(self, t: int = 0) -> dict[str, Noisy]:
-        """Give a step's own view of the shared weights, so that its part of their gradients can be told."""
+        """A step's own view of the shared weights, so that its part of their gradients can be told."""
         arrays, way = self.problem.weights.arrays(), self.way
         kept = {name: arrays[name] for name in SHARED if name in arrays}
         if t > 0 and way.initialised != "given":
@@ -173,7 +173,7 @@ class Decoder:
         return values
 
     def given_source(self, enc: Array) -> Array:
-        """Give the encoder outputs (S, B, E) batch first; past its end a source holds nothing, whatever stands there.
+        """The encoder outputs (S, B, E) batch first; past its end a source holds nothing, whatever stands there.
 
         It is not attended to, and 0 times NaN would be NaN. Ways that read the padding are given it as it is.
         """
@@ -183,7 +183,7 @@ class Decoder:
         return np.where(self.valid[..., None], source, source.dtype.type(0))
 
     def _carried(self, step: Step) -> dict[str, Noisy]:
-        """Give what the next step starts from."""
+        """What the next step starts from."""
         start, way = self._start, self.way
         state = dict(step.state)
         for name in ("h", "c"):

@@ -128,7 +128,7 @@ class Cell:
         return (of_x if x_var is None else of_x + x_var) @ self.Wt2 + self.growth * (self.b * self.b)
 
     def pre_activation(self, zx: Array, h: Array, c: Array) -> Array:
-        """Give z (B, 4H); the output gate's peephole comes with the new cell state."""
+        """The pre-activations z (B, 4H); the output gate's peephole comes with the new cell state."""
         z = zx + h @ self.Rt
         if self.p is not None:
             z[..., : self.H] += self.p[0] * c
@@ -136,7 +136,7 @@ class Cell:
         return z
 
     def pre_activation_variance(self, zx_var: Array, z: Array, h: Array, h_var: Array, c: Array, c_var: Array) -> Array:
-        """Give the variance of z: one more matrix product, with the squared weights."""
+        """The variance of z: one more matrix product, with the squared weights."""
         z_var = zx_var + (self.growth * (h * h) + h_var) @ self.Rt2 + self.noise.u2 * (z * z)
         if self.p is not None:
             for k in (0, 1):
@@ -200,7 +200,7 @@ class Cell:
     # -- backward ------------------------------------------------------------------------------------------------
 
     def slopes(self, saved: Saved) -> Slopes:
-        """Give the factors of the backward step from what the forward step gave, of one or several timesteps."""
+        """The factors of the backward step from what the forward step gave, of one or several timesteps."""
         i, f, g, o = split_gates(saved.a)
         u = self.curve.value(saved.c)
         first = g - saved.c_before if self.coupled else g
@@ -244,7 +244,7 @@ class Cell:
         return gates
 
     def _uncertain(self, factors: Array, a: Array, a_var: Array) -> Array:
-        """Give the variance that gates' outputs bring to their slopes, times the factors' squares."""
+        """The variance that gates' outputs bring to their slopes, times the factors' squares."""
         g = slice(2 * self.H, 3 * self.H)
         variance = self.gate.slope_variance(a, a_var, self.noise)
         variance[..., g] = self.candidate.slope_variance(a[..., g], a_var[..., g], self.noise)

@@ -27,12 +27,12 @@ class Balls(Noise):
     """Noise whose precision is FLINT's numbers."""
 
     def taken(self, array: Array) -> Array:
-        """Give an array of balls."""
+        """An array of balls."""
         return array if array.dtype == object else _balls(array)
 
     @classmethod
     def of(cls, dtype: str) -> Balls:
-        """Give the noise of a dtype; the reference's arrays hold objects."""
+        """The noise of a dtype; the reference's arrays hold objects."""
         fields: dict[str, Any] = {**vars(Noise.of(dtype)), "precision": object}
         return cls(**fields)
 
@@ -78,7 +78,7 @@ def _balls(array: Array) -> Array:
 
 
 def description(dtype: str) -> str:
-    """Say in what the reference computes the expected values of a dtype."""
+    """The arithmetic in which the reference computes the expected values of a dtype."""
     if dtype != "float64":
         return "float64"
     if longdouble_is_wider():

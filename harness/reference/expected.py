@@ -48,7 +48,7 @@ class ExpectedTensor:
         self.noise[rows] = np.sqrt(np.maximum(variance, noise.floor))
 
     def reshaped(self, shape: tuple[int, ...]) -> ExpectedTensor:
-        """Give the same numbers in another shape."""
+        """The same numbers in another shape."""
         return ExpectedTensor(self.value.reshape(shape), self.rest.reshape(shape), self.noise.reshape(shape))
 
     def each(self, function: Callable[[Array], Array]) -> ExpectedTensor:
@@ -56,7 +56,7 @@ class ExpectedTensor:
         return ExpectedTensor(function(self.value), function(self.rest), function(self.noise))
 
     def at(self, rows: Any) -> ExpectedTensor:
-        """Give some of the rows."""
+        """Some of the rows."""
         return ExpectedTensor(self.value[rows], self.rest[rows], self.noise[rows])
 
 

@@ -125,7 +125,7 @@ class Network:
         self.walks: dict[Lane, Walk] = {}
 
     def inputs(self) -> Inputs:
-        """Give what the first layer takes in: past its end a sequence holds nothing, whatever stands there.
+        """What the first layer takes in: past its end a sequence holds nothing, whatever stands there.
 
         Its gradient is 0 there, and 0 times NaN would be NaN. Ways that read the padding are given it as it is.
         """
@@ -135,7 +135,7 @@ class Network:
         return Inputs(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
 
     def walk(self, lane: Lane, inputs: Inputs) -> Walk:
-        """Give a lane's walk over inputs that are in order of time."""
+        """A lane's walk over inputs that are in order of time."""
         k = self.lanes.index(lane)
         cell = Cell(self.lstm, self.problem.weights[lane.layer][k % len(self.lstm.directions)], self.noise)
         if lane.reverse:

@@ -41,7 +41,7 @@ LIMIT_SIGMA = 10.0
 
 
 def roundoff(dtype: str) -> float:
-    """Give the unit roundoff u of a dtype: half the distance from 1 to the next number."""
+    """The unit roundoff u of a dtype: half the distance from 1 to the next number."""
     return float(ml_dtypes.finfo(dtype).eps) / 2
 
 
@@ -63,7 +63,7 @@ class Noise:
 
     @classmethod
     def of(cls, dtype: str) -> Noise:
-        """Give the noise of implementations that compute in ``dtype``.
+        """The noise of implementations that compute in ``dtype``.
 
         A float64 case is judged in extended precision where this machine has it. Where it has not,
         the reference rounds as much as what it judges, and the variances are doubled for it
@@ -84,11 +84,11 @@ class Noise:
         )
 
     def taken(self, array: Array) -> Array:
-        """Give an array in the reference's precision."""
+        """An array in the reference's precision."""
         return array.astype(self.precision)
 
     def rounded(self, value: Array) -> Array:
-        """Give what rounding a value adds: u² v², and half of the smallest number squared where v is subnormal."""
+        """What rounding a value adds: u² v², and half of the smallest number squared where v is subnormal."""
         return self.u2 * (value * value) + self.tiny2
 
     def batch_growth(self, terms: int) -> Any:

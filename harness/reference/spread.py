@@ -43,7 +43,7 @@ APART = 0.1
 def widened(
     problem: AnyProblem, expected: Expected, way: DecoderWay = RIGHT_DECODER, *, lost: bool = False
 ) -> Expected:
-    """Give expected values with noise that covers the spread of perturbed copies.
+    """Expected values with noise that covers the spread of perturbed copies.
 
     Where even a few copies would not fit into memory the noise stays as it is.
 
@@ -99,7 +99,7 @@ class _Kicks:
 
 
 def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
-    """Give the root mean square distance of copies from the exact one, by tensor."""
+    """The root mean square distance of copies from the exact one, by tensor."""
     case, count = problem.case, copies + 1
     network = Network(_copied(problem, count), _Kicks(count, case.run.batch))
     known = tensors_of(case)
@@ -131,7 +131,7 @@ def _lost(spreads: Arrays, apart: Masks, case: Case) -> Arrays:
 
 
 def _apart(network: Network, values: dict[Lane, Arrays], copies: int) -> Masks:
-    """Say of each lane where its copies go separate ways, or those it depends on do: (T, B), in the order of time."""
+    """Where the copies of each lane go separate ways, or those it depends on do: (T, B), in the order of time."""
     batch = network.problem.case.run.batch // copies
     lengths = None if network.problem.lengths is None else network.problem.lengths[:batch]
     apart: Masks = {}
@@ -152,7 +152,7 @@ def _size(problem: DecoderProblem) -> int:
 
 
 def _decoder_spreads(problem: DecoderProblem, copies: int, way: DecoderWay) -> Arrays:
-    """Give the spread of a decoder's copies, which go along a leading axis of their own."""
+    """The spread of a decoder's copies, which go along a leading axis of their own."""
     count = copies + 1
     rng = np.random.Generator(np.random.Philox(0))
     moved = np.arange(count) > 0
@@ -175,7 +175,7 @@ def _decoder_spreads(problem: DecoderProblem, copies: int, way: DecoderWay) -> A
 
 
 def _spread_over_batch(array: Array, copies: int) -> Array:
-    """Give the spread of (..., copies B, n)."""
+    """The spread of (..., copies B, n)."""
     *lead, batch, n = array.shape
     return _spread(np.moveaxis(array.reshape(*lead, copies, batch // copies, n), -3, 0))
 
@@ -185,7 +185,7 @@ def _spread(array: Array) -> Array:
 
 
 def _contributions(network: Network, lane: Lane, chunks: list[Part], copies: int) -> list[tuple[str, Array]]:
-    """Give the spread of each timestep's contributions to gradients of weights."""
+    """The spread of each timestep's contributions to gradients of weights."""
     part = Part(*(np.concatenate(arrays) for arrays in zip(*chunks[::-1], strict=True)))
     if lane.reverse:
         part = Part(*(turned(array, network.problem.lengths) for array in part))

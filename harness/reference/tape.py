@@ -55,7 +55,7 @@ class Tape:
         return Noisy(np.broadcast_to(taken, (self._copies, *array.shape)) if self._copies else taken)
 
     def zeros(self, like: Noisy) -> Noisy:
-        """Give zeros, which are exact."""
+        """Zeros, which are exact."""
         return Noisy(np.zeros_like(like.value))
 
     def gradients(self, cotangents: list[tuple[Noisy, Noisy]]) -> Callable[[Noisy], Noisy | None]:
@@ -265,7 +265,7 @@ class Tape:
     def _made(
         self, value: Array, carried: Array | None, fresh: Array, *sources: Source, cap: float = np.inf
     ) -> Noisy:  # fmt: skip
-        """Give a result of which rounding has its part."""
+        """A result of which rounding has its part."""
         if self._kick is not None:
             made = Noisy(self._kick(value, fresh), None, sources)
         else:
@@ -275,7 +275,7 @@ class Tape:
         return made
 
     def _moved(self, value: Array, variance: Array | None, *sources: Source) -> Noisy:
-        """Give a result that only moved numbers."""
+        """A result that only moved numbers."""
         made = Noisy(value, variance, sources)
         self._recorded.append(made)
         return made
@@ -290,7 +290,7 @@ def _scaled(factor: Array, variance: Array | None) -> Array | None:
 
 
 def variance_of(operand: Noisy) -> Array:
-    """Give a value's variance, zeros where it is exact."""
+    """A value's variance, zeros where it is exact."""
     return np.zeros_like(operand.value) if operand.variance is None else operand.variance
 
 

@@ -30,7 +30,7 @@ BY_SEQUENCE = frozenset({"dx", "denc", "dy0", "dh0", "dc0"})  # gradients that b
 
 
 def onward(masks: Masks, lengths: Array | None) -> Masks:
-    """Give all timesteps that depend on those of the masks: later ones of their lane, and of lanes above it."""
+    """All timesteps that depend on those of the masks: later ones of their lane, and of lanes above it."""
     reached: Masks = {}
     for lane, own in masks.items():
         far = turned(own, lengths) if lane.reverse else own
@@ -71,7 +71,7 @@ def mark(arrays: dict[str, Array], masks: Masks, back: Array, case: Case, value:
 
 
 def without_room(problem: AnyProblem, wider: Expected, first_order: Expected) -> Expected:
-    """Give expected values with a noise of NaN where the case's dtype has no room for them, or for their rounding.
+    """Expected values with a noise of NaN where the case's dtype has no room for them, or for their rounding.
 
     Where the problem itself has numbers that are not finite, what follows from them is defined, and nothing changes.
 
@@ -96,7 +96,7 @@ def without_room(problem: AnyProblem, wider: Expected, first_order: Expected) ->
 
 
 def notes_of(expected: Expected, case: Case) -> list[str]:
-    """Say from where on nothing could be judged, and why."""
+    """From where on nothing could be judged, and why."""
     notes = []
     hidden = [expected[name].noise for name, tensor in tensors_of(case).items() if tensor.kind == "h"]
     chaotic = _first(np.isinf(noise) for noise in hidden)
@@ -122,7 +122,7 @@ def _beyond(tensor: ExpectedTensor, first_order: Array, largest: float) -> Array
 
 
 def _forward(beyond: Mapping[str, Array], known: Mapping[str, Tensor]) -> Masks:
-    """Say of each lane at which timesteps anything is beyond, lower lanes first."""
+    """The timesteps of each lane at which anything is beyond, lower lanes first."""
     masks: Masks = {}
     for name, mask in beyond.items():
         tensor = known[name]
@@ -132,7 +132,7 @@ def _forward(beyond: Mapping[str, Array], known: Mapping[str, Tensor]) -> Masks:
 
 
 def _backward(beyond: Mapping[str, Array], known: Mapping[str, Tensor], batch: int) -> Array:
-    """Say of which sequences the way back is beyond anywhere: (B,)."""
+    """The sequences of which the way back is beyond anywhere: (B,)."""
     sequences = np.zeros(batch, bool)
     for name, mask in beyond.items():
         if known[name].kind in BY_SEQUENCE:
@@ -144,6 +144,6 @@ def _backward(beyond: Mapping[str, Array], known: Mapping[str, Tensor], batch: i
 
 
 def _first(masks: Iterable[Array]) -> int | None:
-    """Give the first timestep at which any of some masks (T, B, n) is set."""
+    """The first timestep at which any of some masks (T, B, n) is set."""
     timesteps = np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0)
     return int(timesteps.argmax()) if timesteps.any() else None

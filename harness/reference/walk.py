@@ -33,7 +33,7 @@ class Inputs:
     noise: Array | None = None
 
     def of(self, steps: slice, noise: Noise) -> tuple[Array, Array | None]:
-        """Give values and variances of some timesteps, in the reference's precision."""
+        """Values and variances of some timesteps, in the reference's precision."""
         value = noise.taken(self.value[steps])
         if self.rest is not None:
             value += self.rest[steps]
@@ -51,7 +51,7 @@ class Kicks(Protocol):
     copies: int
 
     def __call__(self, name: str, value: Array, variance: Array) -> Array:
-        """Give a value (copies B, n), put off by about the root of its variance."""
+        """A value (copies B, n), put off by about the root of its variance."""
         ...
 
 
@@ -79,7 +79,7 @@ class Walk:
         self.T, self.B = inputs.value.shape[:2]
 
     def shape(self, name: str) -> tuple[int, int, int]:
-        """Give the shape of a tensor per timestep."""
+        """The shape of a tensor per timestep."""
         return self.T, self.B, self.h0.shape[1] if name == "h" else self.cell.H
 
     def valid(self, t: int) -> Array | None:
@@ -227,7 +227,7 @@ class Walk:
         return back._replace(**cut)
 
     def _exact_variances(self, saved: Saved, slopes: Slopes) -> SlopeVariances:
-        """Give the variances of slopes that rounding adds to them alone."""
+        """The variances of slopes that rounding adds to them alone."""
         return self.cell.slope_variances(saved, Saved(*(np.zeros_like(array) for array in saved)), slopes)
 
     def _kicked_back(self, kicks: Kicks, slopes: SlopeVariances, back: Back) -> Back:
@@ -308,7 +308,7 @@ class Walk:
         return {"dx": dx, **states, **sums.expected()}, contributions
 
     def _before(self, observed: Array, first: Array, rows: slice) -> Array:
-        """Give the states before some timesteps."""
+        """The states before some timesteps."""
         if rows.start:
             return observed[rows.start - 1 : rows.stop - 1]
         return np.concatenate([first[None], observed[: rows.stop - 1]])
@@ -316,7 +316,7 @@ class Walk:
     def _before_chunk(
         self, tensor: ExpectedTensor, values: Array, own_var: Array, first: Array, rows: slice
     ) -> tuple[Array, Array]:
-        """Give the states before some timesteps with their variances: a chunk's own, moved by one."""
+        """The states before some timesteps with their variances: a chunk's own, moved by one."""
         if rows.start:
             earlier = tensor.at(slice(rows.start - 1, rows.start))
             value = earlier.value.astype(self.noise.precision) + earlier.rest
@@ -344,7 +344,7 @@ def store(arrays: Arrays, t: int, a: Array, h: Array, c: Array, valid: Array | N
 
 
 def _at(several: Any, k: int) -> Any:
-    """Give slopes, or their variances, of one of several timesteps."""
+    """Slopes, or their variances, of one of several timesteps."""
     return type(several)(*(None if part is None else part[k] for part in several))
 
 
@@ -353,7 +353,7 @@ def _masked(valid: Array | None, array: Array) -> Array:
 
 
 def _chunk(expected: Expected, names: str, rows: slice, noise: Noise) -> tuple[Array, Array]:
-    """Give values and variances of some timesteps, several tensors side by side."""
+    """Values and variances of some timesteps, several tensors side by side."""
     parts = [expected[name].at(rows) for name in names]
     values = [part.value.astype(noise.precision) + part.rest for part in parts]
     variances = [np.square(part.noise, dtype=noise.precision) for part in parts]

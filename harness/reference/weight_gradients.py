@@ -38,7 +38,7 @@ class Factors(NamedTuple):
 
 
 def factors(cell: Cell, part: Part, var: Part | None) -> Iterator[Factors]:
-    """Give what the gradient of each of a lane's weights is made of."""
+    """What the gradient of each of a lane's weights is made of."""
     yield Factors("dW", part.dz, part.x, var and var.dz, var and var.x)
     yield Factors("dR", part.dz, part.h_before, var and var.dz, var and var.h_before)
     yield Factors("db", part.dz, None, var and var.dz, None)
@@ -106,7 +106,7 @@ class Sums:
         sums[name] = sums[name] + value if name in sums else value
 
     def expected(self) -> Expected:
-        """Give the sums with their noise."""
+        """The sums with their noise."""
         noise = self.cell.noise
         return {name: ExpectedTensor.of(value, self.variances[name], noise) for name, value in self.values.items()}
 

@@ -133,7 +133,7 @@ def _irregular(subject: Subject) -> tuple[Diagnosis, Execution, KernelMap] | Non
 
 
 def _as_read(problem: Problem, measured: KernelMap) -> Problem:
-    """Give the problem with the weights that are in effect."""
+    """The problem with the weights that are in effect."""
     W, R, b = measured.effective(*(a.astype(np.float64) for a in (problem.W, problem.R, problem.b)))
     return posed(W, R, b, problem.x, problem.h0, problem.c0)
 
@@ -173,7 +173,7 @@ def independent(subject: Subject) -> bool:
 
 
 def _bases(subject: Subject, *, batched: bool) -> Iterator[Changes]:
-    """Give what one timestep shows, the plainest reading first."""
+    """What one timestep shows, the plainest reading first."""
     count = 0
     for _, readings in _curve_readings(subject, batched=batched):
         for reading in readings:

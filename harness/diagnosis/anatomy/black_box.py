@@ -19,7 +19,7 @@ class Subject(Protocol):
     two_biases: bool  # whether it is handed b as two biases
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
-        """Give h, and c where it is returned, for each problem; None where it gave nothing."""
+        """The h, and c where it is returned, for each problem; None where it gave nothing."""
         ...
 
 

@@ -97,7 +97,7 @@ def ask_rows(subject: Subject, problem: Problem, *, batched: bool) -> Arrays | N
 
 
 def read_curves(response: Response) -> list[Reading]:
-    """Give the ways to read a response, the nearest to the canonical cell first."""
+    """The ways to read a response, the nearest to the canonical cell first."""
     clip = plateau(response.sweep_c)
     if clip is None:
         return _readings(response)
@@ -106,7 +106,7 @@ def read_curves(response: Response) -> list[Reading]:
 
 
 def plateau(c: Array) -> float | None:
-    """Give the bound at which c stops on both sides of its sweep, if it does."""
+    """The bound at which c stops on both sides of its sweep, if it does."""
     bound = float(np.abs(c).max())
     high, low = (np.abs(c - side) < PRECISE for side in (bound, -bound))
     if high.sum() < 2 or low.sum() < 2:  # noqa: PLR2004
@@ -115,7 +115,7 @@ def plateau(c: Array) -> float | None:
 
 
 def _inside(response: Response, clip: float) -> Response | None:
-    """Give the part of a response in which nothing is clipped."""
+    """The part of a response in which nothing is clipped."""
     free = np.logical_and.reduce([np.abs(c) < clip - PRECISE for c in response.c.values()])
     swept = np.abs(response.sweep_c) < clip - PRECISE
     if free.sum() < 8 or swept.sum() < 3:  # noqa: PLR2004
@@ -158,7 +158,7 @@ def _joined(fields: Changes, gates: dict[str, Changes], output: Changes) -> Chan
 
 
 def _cells(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
-    """Give the cells, with curves for i, f and g, that give the c that was seen."""
+    """The cells, with curves for i, f and g, that give the c that was seen."""
     named = _cells_under(response, "sigmoid", "tanh")
     for cell in sorted(named, key=lambda cell: cell != AS_INTENDED.cell):
         yield ({} if cell == AS_INTENDED.cell else {"cell": cell}), {}
@@ -188,7 +188,7 @@ def _linear_cells(response: Response) -> Iterator[tuple[Changes, dict[str, Chang
 
 
 def _cells_under(response: Response, gates: str, candidate: str) -> list[str]:
-    """Give the equations of the cell that fit with one curve for i and f, and one for g."""
+    """The equations of the cell that fit with one curve for i and f, and one for g."""
     curve, of_g = CURVES[gates].value, CURVES[candidate].value
     fitting = []
     at = np.full(len(response.sweep), AT)
@@ -203,7 +203,7 @@ def _cells_under(response: Response, gates: str, candidate: str) -> list[str]:
 
 
 def _fits(z: Array, y: Array, intended: str) -> Iterator[Changes]:
-    """Give the curves that go through (z, y): named ones, then named ones with one or two free numbers."""
+    """The curves that go through (z, y): named ones, then named ones with one or two free numbers."""
     if _through(CURVES[intended].value, z, y):
         yield {}
         return
@@ -236,7 +236,7 @@ _NEUTRAL = {"constant": 0.0, "gain": 1.0, "offset": 0.0, "slope": 1.0}
 
 
 def bent(name: str, z: Array, numbers: dict[str, float]) -> Array:
-    """Give gain · curve(slope · z + constant) + offset."""
+    """The curve gain · curve(slope · z + constant) + offset."""
     n = {**_NEUTRAL, **numbers}
     return n["gain"] * CURVES[name].value(n["slope"] * z + n["constant"]) + n["offset"]
 
@@ -278,7 +278,7 @@ def snapped(name: str, z: Array, y: Array, numbers: dict[str, float]) -> dict[st
 
 
 def _product_fits(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
-    """Give the pairs of curves for i and g whose product was seen."""
+    """The pairs of curves for i and g whose product was seen."""
     with np.errstate(all="ignore"):
         named = list(islice(_named_products(z, y), 4))
         yield from named or _numbered_products(z, y)
@@ -314,7 +314,7 @@ def _numbered_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
 
 
 def _hiddens(response: Response) -> Iterator[Changes]:
-    """Give the output equations, with the cell's curve, that give the h of the sweep for one number o."""
+    """The output equations, with the cell's curve, that give the h of the sweep for one number o."""
     c, h, before = response.sweep_c, response.sweep_h, response.sweep
     forms = [("o tanh(c)", curve) for curve in CURVES]
     forms += [(form, "tanh") for form in HIDDEN if form != "o tanh(c)"]
@@ -356,7 +356,7 @@ def _one_number(form: str, curve: str, c: Array, h: Array, before: Array) -> flo
 
 
 def _output_gate(response: Response, changes: Changes) -> Iterator[Changes]:
-    """Give the curves of o that turn the c that was seen into the h that was seen, over all z."""
+    """The curves of o that turn the c that was seen into the h that was seen, over all z."""
     hidden, phi = HIDDEN[changes.get("hidden", "o tanh(c)")], CURVES[changes.get("cell_curve", "tanh")].value
     c, h, before = response.c[1.0], response.h[1.0], np.ones_like(response.z)
 

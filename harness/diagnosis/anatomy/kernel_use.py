@@ -18,7 +18,7 @@ CLOSE = 1e-5
 
 
 def unused_at(subject: Subject) -> list[int]:
-    """Give the timesteps whose input is heard, but not through W; none where W is in use at every step."""
+    """The timesteps whose input is heard, but not through W; none where W is in use at every step."""
     W = np.random.default_rng(17).uniform(0.2, 0.9, (4 * H, I))
     R, b, state = np.zeros((4 * H, H)), np.zeros(4 * H), np.full((1, H), 0.5)
     problems = [posed(W, R, b, np.zeros((T, 1, I)), state, state)]
@@ -32,7 +32,7 @@ def unused_at(subject: Subject) -> list[int]:
 
 
 def scales(subject: Subject) -> list[float] | None:
-    """Give how often W counts at each timestep, beside the first; None where that cannot be told.
+    """How often W counts at each timestep, beside the first; None where that cannot be told.
 
     All entries of W are alike, so every gate gets z whatever their order; before the one input c is 0, so that
     c = sigmoid(z) tanh(z) there.

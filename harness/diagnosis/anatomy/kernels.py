@@ -51,7 +51,7 @@ class KernelMap:
     base_gain: tuple[float, float, float, float]
 
     def effective(self, W: Array, R: Array, b: Array) -> tuple[Array, Array, Array]:
-        """Give the kernels and the bias in effect when these are stored."""
+        """The kernels and the bias in effect when these are stored."""
         stored = {"W": W, "R": R, "b": b[:, None]}
         new_W, new_R, new_b = np.zeros_like(W), np.zeros_like(R), np.zeros_like(b)
         for (array, row, column), drives in self.entries.items():
@@ -89,7 +89,7 @@ class _Model:
 
 
 def _batch(rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Give x (B, I), h0 (B, H), c0 (B, H): no two columns alike or opposite."""
+    """Inputs x (B, I), h0 (B, H), c0 (B, H): no two columns alike or opposite."""
     x = rng.uniform(0.2, 1.0, (B, I)) * rng.choice([-1, 1], (B, I))
     h0 = rng.uniform(0.2, 0.95, (B, H)) * rng.choice([-1, 1], (B, H))
     c0 = rng.uniform(0.3, 1.5, (B, H)) * rng.choice([-1, 1], (B, H))
@@ -215,7 +215,7 @@ class _Table:
         self.c, self.h = c, h
 
     def read(self, answer: Arrays, at_rest: Arrays) -> tuple[tuple[Drive, ...], int]:
-        """Give the effects that were seen, and in how many units an effect fits nothing."""
+        """The effects that were seen, and in how many units an effect fits nothing."""
         drives: list[Drive] = []
         unknown = 0
         for unit in range(H):
@@ -272,7 +272,7 @@ class _Table:
 
 
 def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
-    """Say of each gate whether the measured equations leave it out: what drives it cannot be seen then."""
+    """Whether the measured equations leave each gate out: what drives it cannot be seen then."""
     model = _Model(changes)
     rng = np.random.default_rng(5)
     z, c0 = rng.uniform(-1, 1, (8, 4)), rng.uniform(-1, 1, 8)
@@ -287,7 +287,7 @@ def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
 
 
 def rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -> Iterator[Changes]:
-    """Give the readings of kernels and bias that make the measured map, the plainest first; it may be more than one."""
+    """The readings of kernels and bias that make the measured map, the plainest first; it may be more than one."""
     rng = np.random.default_rng(11)
     W, R, b = (rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape) for shape in ((4 * H, I), (4 * H, H), (4 * H,)))
     new_W, new_R, new_b = measured.effective(W, R, b)
@@ -314,7 +314,7 @@ def _few(candidates: Iterator[Changes]) -> list[Changes]:
 
 
 def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool, ...]) -> Iterator[Changes]:
-    """Give the ways to read one array: order, layout, part, gain."""
+    """The ways to read one array: order, layout, part, gain."""
     orders = ["".join(letters) for letters in permutations(GATES)]
     # A gain of -1 says what "negated" says, and a vector has no columns.
     layouts = [name for name in LAYOUTS if name != "negated" and (array != "b" or name in _OF_VECTORS)]
@@ -352,7 +352,7 @@ _OF_VECTORS = frozenset({
 
 
 def _gain(M: Array, effective: Array, unused: tuple[bool, ...]) -> tuple[float, float, float, float] | None:
-    """Give the factor for each gate that makes one the other, if there is one."""
+    """The factor for each gate that turns the given array into the effective one, if there is one."""
     gains = []
     for k in range(4):
         ours, theirs = M[k * H : (k + 1) * H], effective[k * H : (k + 1) * H]

@@ -105,7 +105,7 @@ def _posed(arrays: dict[str, Array], dtype: str) -> Problem:
 
 
 def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
-    """Say which parts keep fewer bits than they are given; None if all keep theirs."""
+    """Which parts keep fewer bits than they are given; None if all keep theirs."""
     fewer = [part for part in kept if part.bits is not None and part.bits < part.intended]
     if not fewer:
         return None
