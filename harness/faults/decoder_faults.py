@@ -23,7 +23,7 @@ from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened
 from lockstep.harness.weights.layout import with_forget_bias
 
-# Gives the way and the problem to run; None where a problem has no place for the fault.
+# The problem to run and the way to run it; None where a problem has no place for the fault.
 Deviation = Callable[[DecoderProblem], tuple[DecoderProblem, DecoderWay] | None]
 
 QUESTION = "Stack Overflow, of an attention decoder whose weights were not shared: the second question behind Lockstep."
@@ -40,20 +40,20 @@ class DecoderFault:
     met: str = ""
 
     def of(self, problem: DecoderProblem) -> Expected | None:
-        """Give what comes out of a problem; None where it has no place for this."""
-        found = self.deviation(problem)
-        return None if found is None else expect_decoder(*found)
-
-    def widened(self, problem: DecoderProblem, found: Expected) -> Expected:
-        """Give what came out with noise that covers what a decoder that is run so amplifies."""
+        """What comes out of a problem; None where it has no place for this."""
         changed = self.deviation(problem)
-        return found if changed is None else widened(changed[0], found, changed[1])
+        return None if changed is None else expect_decoder(*changed)
+
+    def widened(self, problem: DecoderProblem, expected: Expected) -> Expected:
+        """What came out, with noise that covers what a decoder that is run so amplifies."""
+        changed = self.deviation(problem)
+        return expected if changed is None else widened(changed[0], expected, changed[1])
 
 
 def decoder_faults() -> Iterator[DecoderFault]:
-    """Give all of them, plain ones before special ones."""
+    """Every fault of a decoder, plain ones before special ones."""
     yield from _states()
-    yield from _attention()
+    yield from _ATTENTION
     yield from _output()
     yield from _made_anew()
     yield from _cell_weights()
@@ -114,84 +114,6 @@ def _with(
 # -- attention ---------------------------------------------------------------------------------------------------
 
 
-def _attention() -> Iterator[DecoderFault]:
-    yield DecoderFault(
-        "softmax-over-sequences",
-        "The softmax goes over the sequences of the batch, not over the source.",
-        "Take the softmax along the axis of source timesteps (of a batch of one it is 1 everywhere along the other).",
-        _way(DecoderWay(softmax_over="sequences")),
-        met="softmax(dim=0) or axis=0 on scores (batch, source).",
-    )
-    yield DecoderFault(
-        "softmax-left-out",
-        "The scores themselves weigh the encoder outputs: there is no softmax.",
-        "Take the softmax of the scores along the axis of source timesteps.",
-        _way(DecoderWay(softmax_over="nothing")),
-    )
-    mask = "Set scores past a source's length to -infinity (or the dtype's lowest number) before the softmax."
-    yield DecoderFault(
-        "padding-not-masked", "Source timesteps past a source's length are attended to.", mask,
-        _way(DecoderWay(masked="not"), _lengths),
-    )  # fmt: skip
-    yield DecoderFault(
-        "padding-masked-by-zero",
-        "Scores past a source's length are set to 0, and the softmax still gives them weight: exp(0) is 1.",
-        mask,
-        _way(DecoderWay(masked="zero score"), _lengths),
-        met="scores * mask before a softmax.",
-    )
-    yield DecoderFault(
-        "padding-masked-after-softmax",
-        "Attention past a source's length is set to 0 after the softmax: what is left does not sum to 1.",
-        mask,
-        _way(DecoderWay(masked="after"), _lengths),
-    )
-    now = "Score the encoder outputs with the h that this step's cell returned."
-    yield DecoderFault(
-        "attention-from-previous-state", "Scores are taken with the state before the cell's step.", now,
-        _way(DecoderWay(attends_with="h before")), met="Bahdanau's order, where Luong's is meant.",
-    )  # fmt: skip
-    yield DecoderFault(
-        "attention-from-next-state", "Scores are taken with a state one call of the cell further.", now,
-        _way(DecoderWay(attends_with="h after")), met="A cell called once for its output and once more for its state.",
-    )  # fmt: skip
-    yield DecoderFault(
-        "attention-from-cell-state", "Scores are taken with c in the place of h.", now,
-        _way(DecoderWay(attends_with="c")), met="state[0] of an LSTMStateTuple, which is (c, h).",
-    )  # fmt: skip
-    factors: tuple[tuple[str, str, Callable[[int], float]], ...] = (
-        ("scores-divided-by-root", "divided by the square root of the width E", lambda E: 1 / math.sqrt(E)),
-        ("scores-divided-by-width", "divided by the width E", lambda E: 1 / E),
-        ("scores-multiplied-by-root", "multiplied by the square root of the width E", math.sqrt),
-        ("scores-doubled", "doubled", lambda E: 2.0),
-        ("scores-halved", "halved", lambda E: 0.5),
-        ("scores-negated", "negated", lambda E: -1.0),
-    )
-    for name, words, factor in factors:
-        yield DecoderFault(
-            name, f"Scores are {words} before the softmax.",
-            "Take the product itself: Luong's dot and general scores are not scaled.",
-            partial(_scaled, factor=factor), met="Scaled dot-product attention (Vaswani et al., 2017).",
-        )  # fmt: skip
-    yield DecoderFault(
-        "W_a-transposed", "W_a is used transposed.", "Multiply the state by W_a: enc . (W_a h).",
-        partial(_with_weight, name="W_a", change=lambda array: array.T),
-    )  # fmt: skip
-    yield DecoderFault(
-        "W_a-left-out", "W_a is not used: scores are those of dot attention.", "Score with enc . (W_a h).",
-        partial(_with_weight, name="W_a", change=lambda array: np.eye(len(array), dtype=array.dtype)),
-    )  # fmt: skip
-    yield DecoderFault(
-        "context-of-previous-step", "The context of the step before goes into y; at the first step zeros do.",
-        "Take the context that is computed of this step's own attention.",
-        _way(DecoderWay(context_of="the step before")),
-    )  # fmt: skip
-    yield DecoderFault(
-        "context-of-first-step", "The context of the first step goes into y at every step.",
-        "Compute attention and context inside the loop.", _way(DecoderWay(context_of="the first step"), _several),
-    )  # fmt: skip
-
-
 def _scaled(problem: DecoderProblem, factor: Callable[[int], float]) -> tuple[DecoderProblem, DecoderWay] | None:
     by = factor(_width(problem))
     return None if by == 1 else (problem, DecoderWay(scaled=by))
@@ -200,10 +122,94 @@ def _scaled(problem: DecoderProblem, factor: Callable[[int], float]) -> tuple[De
 def _with_weight(
     problem: DecoderProblem, name: str, change: Callable[[Array], Array]
 ) -> tuple[DecoderProblem, DecoderWay] | None:
-    own = getattr(problem.weights, name)
-    if own is None or change(own).shape != own.shape or np.array_equal(change(own), own):
+    array = getattr(problem.weights, name)
+    if array is None:
         return None
-    return replace(problem, weights=replace(problem.weights, **{name: change(own).copy()})), RIGHT_DECODER
+    changed = change(array)
+    if changed.shape != array.shape or np.array_equal(changed, array):
+        return None
+    return replace(problem, weights=replace(problem.weights, **{name: changed.copy()})), RIGHT_DECODER
+
+
+_MASK = "Set scores past a source's length to -infinity (or the dtype's lowest number) before the softmax."
+_NOW = "Score the encoder outputs with the h that this step's cell returned."
+_FACTORS: tuple[tuple[str, str, Callable[[int], float]], ...] = (
+    ("scores-divided-by-root", "divided by the square root of the width E", lambda E: 1 / math.sqrt(E)),
+    ("scores-divided-by-width", "divided by the width E", lambda E: 1 / E),
+    ("scores-multiplied-by-root", "multiplied by the square root of the width E", math.sqrt),
+    ("scores-doubled", "doubled", lambda E: 2.0),
+    ("scores-halved", "halved", lambda E: 0.5),
+    ("scores-negated", "negated", lambda E: -1.0),
+)
+_ATTENTION = (
+    DecoderFault(
+        "softmax-over-sequences",
+        "The softmax goes over the sequences of the batch, not over the source.",
+        "Take the softmax along the axis of source timesteps (of a batch of one it is 1 everywhere along the other).",
+        _way(DecoderWay(softmax_over="sequences")),
+        met="softmax(dim=0) or axis=0 on scores (batch, source).",
+    ),
+    DecoderFault(
+        "softmax-left-out",
+        "The scores themselves weigh the encoder outputs: there is no softmax.",
+        "Take the softmax of the scores along the axis of source timesteps.",
+        _way(DecoderWay(softmax_over="nothing")),
+    ),
+    DecoderFault(
+        "padding-not-masked", "Source timesteps past a source's length are attended to.", _MASK,
+        _way(DecoderWay(masked="not"), _lengths),
+    ),
+    DecoderFault(
+        "padding-masked-by-zero",
+        "Scores past a source's length are set to 0, and the softmax still gives them weight: exp(0) is 1.",
+        _MASK,
+        _way(DecoderWay(masked="zero score"), _lengths),
+        met="scores * mask before a softmax.",
+    ),
+    DecoderFault(
+        "padding-masked-after-softmax",
+        "Attention past a source's length is set to 0 after the softmax: what is left does not sum to 1.",
+        _MASK,
+        _way(DecoderWay(masked="after"), _lengths),
+    ),
+    DecoderFault(
+        "attention-from-previous-state", "Scores are taken with the state before the cell's step.", _NOW,
+        _way(DecoderWay(attends_with="h before")), met="Bahdanau's order, where Luong's is meant.",
+    ),
+    DecoderFault(
+        "attention-from-next-state", "Scores are taken with a state one call of the cell further.", _NOW,
+        _way(DecoderWay(attends_with="h after")), met="A cell called once for its output and once more for its state.",
+    ),
+    DecoderFault(
+        "attention-from-cell-state", "Scores are taken with c in the place of h.", _NOW,
+        _way(DecoderWay(attends_with="c")), met="state[0] of an LSTMStateTuple, which is (c, h).",
+    ),
+    *(
+        DecoderFault(
+            name, f"Scores are {words} before the softmax.",
+            "Take the product itself: Luong's dot and general scores are not scaled.",
+            partial(_scaled, factor=factor), met="Scaled dot-product attention (Vaswani et al., 2017).",
+        )
+        for name, words, factor in _FACTORS
+    ),
+    DecoderFault(
+        "W_a-transposed", "W_a is used transposed.", "Multiply the state by W_a: enc . (W_a h).",
+        partial(_with_weight, name="W_a", change=lambda array: array.T),
+    ),
+    DecoderFault(
+        "W_a-left-out", "W_a is not used: scores are those of dot attention.", "Score with enc . (W_a h).",
+        partial(_with_weight, name="W_a", change=lambda array: np.eye(len(array), dtype=array.dtype)),
+    ),
+    DecoderFault(
+        "context-of-previous-step", "The context of the step before goes into y; at the first step zeros do.",
+        "Take the context that is computed of this step's own attention.",
+        _way(DecoderWay(context_of="the step before")),
+    ),
+    DecoderFault(
+        "context-of-first-step", "The context of the first step goes into y at every step.",
+        "Compute attention and context inside the loop.", _way(DecoderWay(context_of="the first step"), _several),
+    ),
+)  # fmt: skip
 
 
 # -- output and feedback -----------------------------------------------------------------------------------------
@@ -253,7 +259,7 @@ _ONE_STEP: tuple[Literal["the first step", "the last step"], ...] = ("the first 
 
 
 def sharing_fix(names: tuple[str, ...]) -> str:
-    """Say how weights come to be shared by the steps of a loop."""
+    """How weights come to be shared by the steps of a loop."""
     what = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return (
         f"Make {what} once, before the loop. In TF1 tf.Variable never reuses: tf.get_variable under "

@@ -111,7 +111,7 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     units: Range = (0, None)
 
     def changes(self) -> Changes:
-        """Give the fields that differ from the canonical execution."""
+        """The fields that differ from the canonical execution."""
         return {name: value for name, value in asdict(self).items() if value != getattr(AS_INTENDED, name)}
 
     @property
@@ -124,30 +124,31 @@ AS_INTENDED = Execution()
 
 
 def merged(first: Changes, second: Changes) -> Execution | None:
-    """Give the execution with both sets of changes; None where they set the same thing otherwise.
+    """The execution with both sets of changes; None where they set the same thing to different values.
 
     What is set gate by gate is joined gate by gate.
     """
     joined = dict(first)
     for name, value in second.items():
-        one = _joined(name, joined[name], value) if name in joined else value
-        if one is None:
+        both = _joined(name, joined[name], value) if name in joined else value
+        if both is None:
             return None
-        joined[name] = one
+        joined[name] = both
     return replace(AS_INTENDED, **joined)
 
 
 BY_GATE = frozenset({"W_gain", "R_gain", "b_gain", "constant", "curves", "gain", "offset", "peephole"})
 
 
-def _joined(name: str, one: Any, other: Any) -> Any:
-    if one == other:
-        return one
+def _joined(name: str, first: Any, second: Any) -> Any:
+    """What a field is under two changes of it; None where they contradict each other."""
+    if first == second:
+        return first
     if name not in BY_GATE:
         return None
     parts = []
-    for mine, yours, neutral in zip(one, other, getattr(AS_INTENDED, name), strict=True):
-        if mine not in (yours, neutral) and yours != neutral:
+    for of_first, of_second, neutral in zip(first, second, getattr(AS_INTENDED, name), strict=True):
+        if of_first not in (of_second, neutral) and of_second != neutral:
             return None
-        parts.append(yours if mine == neutral else mine)
+        parts.append(of_second if of_first == neutral else of_first)
     return tuple(parts)

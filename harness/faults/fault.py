@@ -1,7 +1,7 @@
 """Faults: named deviations, each a small change to the canonical execution. ``harness.faults.catalogue`` has them all.
 
 A fault says in one sentence what is done otherwise, how to mend it, and where it has been met. Its name is
-stable: scripts may rely on it. ``scopes`` gives the ways in which a fault may hold in part only.
+stable: scripts may rely on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.faults.execution import Execution, merged
+from lockstep.harness.faults.execution import Changes, Execution, merged
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.network import RIGHT, Way, expect_network
 
@@ -34,7 +34,7 @@ class Fault(Struct, frozen=True):
     family: str
     message: str  # a sentence on what is done, for the one who ported the model
     fix: str
-    changes: dict[str, Any]  # fields of Execution
+    changes: Changes
 
     @property
     def execution(self) -> Execution:
@@ -140,15 +140,15 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def of_gate(gate: str, value: float, rest: tuple[float, ...]) -> tuple[float, ...]:
-    """Give four numbers with one gate's set."""
-    return tuple(value if name == gate else other for name, other in zip(GATES, rest, strict=True))
+def of_gate(gate: str, value: float, numbers: tuple[float, ...]) -> tuple[float, ...]:
+    """Numbers of the gates i, f, g, o with that of one gate set to a value."""
+    return tuple(value if name == gate else number for name, number in zip(GATES, numbers, strict=True))
 
 
 JOIN = " And: "  # between the messages of faults that hold together
 
 
-# Gives the changed problem, None where a problem has no place for the change.
+# From a problem to the changed one; None where it has no place for the change.
 Change = Callable[[Problem], Problem | None]
 
 
@@ -168,17 +168,19 @@ class Variation:
     met: str = ""
 
     def of(self, problem: Problem) -> Expected | None:
-        """Give what comes out of a problem; None where it has no place for this."""
+        """What comes out of a problem; None where it has no place for this."""
         changed = self.change(problem)
         return None if changed is None else self.returned(expect_network(changed, self.way), problem)
 
 
-def _if(condition: Callable[[Problem], bool]) -> Change:
+def only_if(condition: Callable[[Problem], bool]) -> Change:
+    """The change that changes nothing, for problems that meet a condition."""
     return lambda problem: problem if condition(problem) else None
 
 
-_NAMES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
+GATE_NAMES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
 
 
-def _fault(name: str, family: str, message: str, fix: str = "", **changes: Any) -> Fault:
+def make_fault(name: str, family: str, message: str, fix: str = "", **changes: Any) -> Fault:
+    """A fault of a family, whose fix it has where it has none of its own."""
     return Fault(name, family, message, fix or FAMILIES[family].fix, changes)

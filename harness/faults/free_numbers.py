@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import numpy as np
 from msgspec import Struct
 
-from lockstep.harness.arrays import Array
 from lockstep.harness.faults.execution import NONE, ONCE, Changes
 from lockstep.harness.faults.fault import FAMILIES, Fault, of_gate
 
@@ -27,12 +25,12 @@ class Knob(Struct, frozen=True):
     set: Callable[[float], Changes]
 
     def fault(self, value: float) -> Fault:
-        """Give the fault that this value is."""
+        """The fault that a value of the number is."""
         message = self.message.format(shown(value))
         return Fault(self.name, self.family, message, self._fix(), self.set(value))
 
     def _fix(self) -> str:
-        """Say how to mend it: by the family's fix, unless the number alone is what is wrong."""
+        """How to mend it: the family's fix, unless the number alone is what is wrong."""
         if self.name.startswith(("constant-added", "offset-added")) and self.family != "forget bias":
             return "Remove what is added."
         if "scaled" in self.name or "mixed" in self.name:
@@ -52,7 +50,7 @@ def shown(value: float) -> str:
 
 
 def knobs() -> list[Knob]:
-    """Give every knob."""
+    """Every knob."""
     return [*_constants(), *_gains(), *_scales(), *_bounds()]
 
 
@@ -157,10 +155,3 @@ def _bounds() -> Iterator[Knob]:
         "peephole-of-all", "clip", "{} c is added to the gates i, f and o: peepholes.", 0.0, _AROUND_0,
         lambda v: {"peephole": (v, v, v)},
     )  # fmt: skip
-
-
-def residual_of(pairs: list[tuple[Array, Array]], weights: list[Array]) -> Array | None:
-    """Give differences between observed and computed values as one vector, in units of ``weights``."""
-    parts = [((seen - computed) / weight).ravel() for (seen, computed), weight in zip(pairs, weights, strict=True)]
-    vector = np.concatenate(parts)
-    return vector if np.isfinite(vector).all() else None

@@ -2,8 +2,8 @@
 
 A variation is the problem with something changed, run by the reference itself, and what is made of its results. The
 faults of ``harness.faults.catalogue`` are about what one plain layer does from step to step; these are about
-everything around
-it, and about the way back. An explanation holds if the reference reproduces every number of every observation.
+everything around it, and about the way back. An explanation holds if the reference reproduces every number of every
+observation.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.gates import GATES, blocks, reorder
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
-from lockstep.harness.faults.fault import Variation, _if
-from lockstep.harness.faults.gradient_faults import _gradients
+from lockstep.harness.faults.fault import Variation, only_if
+from lockstep.harness.faults.gradient_faults import gradient_variations
 from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.expected import Expected
@@ -31,13 +31,14 @@ from lockstep.harness.weights.layout import with_forget_bias
 
 
 def variations() -> Iterator[Variation]:
-    """Give all of them, plain ones before special ones."""
-    yield from _directions()
+    """Every variation, plain ones before special ones."""
+    yield from _DIRECTIONS
     yield from _states()
-    yield from _cells()
+    yield from _CELLS
+    yield from _orders_and_activations()
     yield from _weights()
     yield from _lengths()
-    yield from _gradients()
+    yield from gradient_variations()
 
 
 # -- directions and layers ---------------------------------------------------------------------------------------
@@ -55,104 +56,32 @@ def _reversible_within(problem: Problem) -> bool:
     return _has_reverse(problem) and problem.lengths is not None
 
 
-def _directions() -> Iterator[Variation]:
-    yield Variation(
-        "reverse-not-reversed",
-        "The reverse direction goes from the first timestep to the last, like the forward one.",
-        "Turn the inputs of the reverse direction round, and its outputs back.",
-        _if(_has_reverse),
-        Way("not", "not"),
-    )
-    yield Variation(
-        "reverse-output-not-turned-back",
-        "The outputs of the reverse direction stand in the order in which they were computed, last timestep first.",
-        "Turn the outputs of the reverse direction back, so that h[t] belongs to x[t].",
-        _if(_has_reverse),
-        Way("within lengths", "not"),
-        met="Keras' go_backwards returns outputs in reverse order; Bidirectional turns them back.",
-    )
-    yield Variation(
-        "reverse-whole-array",
-        "The whole array is turned round for the reverse direction, so that padding comes first.",
-        "Turn each sequence round within its own length (tf.reverse_sequence, packed sequences).",
-        _if(_reversible_within),
-        Way("whole", "whole"),
-        met="microsoft/onnxruntime#4187.",
-    )
-    yield Variation(
-        "reverse-output-whole-array",
-        "Inputs are turned round within lengths, and outputs are turned back over the whole array.",
-        "Turn the outputs back within lengths too.",
-        _if(_reversible_within),
-        Way("within lengths", "whole"),
-    )
-    yield Variation(
-        "directions-exchanged",
-        "Forward and reverse direction have each other's weights.",
-        "Give each direction its own weights; PyTorch's are those with and without _reverse, ONNX' the two rows.",
-        lambda problem: _lanes_from(problem, lambda layer, d: (layer, 1 - d)) if _bidirectional(problem) else None,
-    )
-    for d, other in ((0, "forward"), (1, "reverse")):
-        yield Variation(
-            f"directions-share-{other}-weights",
-            f"Both directions use the weights of the {other} one.",
-            "Give each direction weights of its own.",
-            partial(_shared_direction, d=d),
-        )
-    yield Variation(
-        "direction-outputs-exchanged",
-        "The outputs of both directions stand side by side in the wrong order: reverse first.",
-        "Put the forward direction's output first.",
-        _exchanged_between_layers,
-        returned=_exchanged_outputs,
-    )
-    yield Variation(
-        "upper-layers-see-forward-only",
-        "The upper layers take in the output of the forward direction alone.",
-        "Feed the outputs of both directions, side by side, into the next layer.",
-        partial(_zeroed_between_layers, d=0),
-    )
-    yield Variation(
-        "layers-share-weights",
-        "All layers use the weights of the lowest one that fits them.",
-        "Give each layer weights of its own.",
-        _shared_layers,
-    )
-    yield Variation(
-        "layers-in-reverse-order",
-        "The layers' weights are taken from the top layer down.",
-        "Take them from the lowest layer up.",
-        lambda problem: _lanes_from(problem, lambda layer, d: (problem.case.lstm.num_layers - 1 - layer, d)),
-    )
-    yield Variation(
-        "reverse-final-state-of-last-timestep",
-        "The final hidden state of the reverse direction is its output at the last timestep, its first step.",
-        "Take the reverse direction's output at timestep 0, or the state that the framework returns.",
-        _if(_has_reverse),
-        returned=_last_output_as_final,
-        met="Stack Overflow, output[-1] of a bidirectional nn.LSTM.",
-    )
-
-
 def _lanes_from(problem: Problem, source: Callable[[int, int], tuple[int, int]]) -> Problem | None:
-    """Give each lane the weights of another; None where they do not fit, or nothing changes."""
-    rows = []
-    for layer, lane_weights in enumerate(problem.weights):
-        row = []
-        for d, own in enumerate(lane_weights):
-            k, e = source(layer, d)
-            other = problem.weights[k][e]
-            if any(other.arrays()[name].shape != array.shape for name, array in own.arrays().items()):
+    """Exchange weights: each lane gets those of its source; None where they do not fit, or nothing changes."""
+    rows, changes = [], False
+    for layer, row in enumerate(problem.weights):
+        taken_row = []
+        for d, weights in enumerate(row):
+            from_layer, from_d = source(layer, d)
+            taken = problem.weights[from_layer][from_d]
+            if any(taken.arrays()[name].shape != array.shape for name, array in weights.arrays().items()):
                 return None
-            row.append(other)
-        rows.append(tuple(row))
-    if all(a is b for one, other in zip(rows, problem.weights, strict=True) for a, b in zip(one, other, strict=True)):
-        return None
-    return replace(problem, weights=tuple(rows))
+            changes = changes or taken is not weights
+            taken_row.append(taken)
+        rows.append(tuple(taken_row))
+    return replace(problem, weights=tuple(rows)) if changes else None
 
 
 def _shared_direction(problem: Problem, d: int) -> Problem | None:
     return _lanes_from(problem, lambda layer, _: (layer, d)) if _bidirectional(problem) else None
+
+
+def _exchanged_directions(problem: Problem) -> Problem | None:
+    return _lanes_from(problem, lambda layer, d: (layer, 1 - d)) if _bidirectional(problem) else None
+
+
+def _reversed_layers(problem: Problem) -> Problem | None:
+    return _lanes_from(problem, lambda layer, d: (problem.case.lstm.num_layers - 1 - layer, d))
 
 
 def _shared_layers(problem: Problem) -> Problem | None:
@@ -199,18 +128,100 @@ def _last_output_as_final(expected: Expected, problem: Problem) -> Expected:
     return changed
 
 
+_DIRECTIONS = (
+    Variation(
+        "reverse-not-reversed",
+        "The reverse direction goes from the first timestep to the last, like the forward one.",
+        "Turn the inputs of the reverse direction round, and its outputs back.",
+        only_if(_has_reverse),
+        Way("not", "not"),
+    ),
+    Variation(
+        "reverse-output-not-turned-back",
+        "The outputs of the reverse direction stand in the order in which they were computed, last timestep first.",
+        "Turn the outputs of the reverse direction back, so that h[t] belongs to x[t].",
+        only_if(_has_reverse),
+        Way("within lengths", "not"),
+        met="Keras' go_backwards returns outputs in reverse order; Bidirectional turns them back.",
+    ),
+    Variation(
+        "reverse-whole-array",
+        "The whole array is turned round for the reverse direction, so that padding comes first.",
+        "Turn each sequence round within its own length (tf.reverse_sequence, packed sequences).",
+        only_if(_reversible_within),
+        Way("whole", "whole"),
+        met="microsoft/onnxruntime#4187.",
+    ),
+    Variation(
+        "reverse-output-whole-array",
+        "Inputs are turned round within lengths, and outputs are turned back over the whole array.",
+        "Turn the outputs back within lengths too.",
+        only_if(_reversible_within),
+        Way("within lengths", "whole"),
+    ),
+    Variation(
+        "directions-exchanged",
+        "Forward and reverse direction have each other's weights.",
+        "Give each direction its own weights; PyTorch's are those with and without _reverse, ONNX' the two rows.",
+        _exchanged_directions,
+    ),
+    *(
+        Variation(
+            f"directions-share-{direction}-weights",
+            f"Both directions use the weights of the {direction} one.",
+            "Give each direction weights of its own.",
+            partial(_shared_direction, d=d),
+        )
+        for d, direction in enumerate(("forward", "reverse"))
+    ),
+    Variation(
+        "direction-outputs-exchanged",
+        "The outputs of both directions stand side by side in the wrong order: reverse first.",
+        "Put the forward direction's output first.",
+        _exchanged_between_layers,
+        returned=_exchanged_outputs,
+    ),
+    Variation(
+        "upper-layers-see-forward-only",
+        "The upper layers take in the output of the forward direction alone.",
+        "Feed the outputs of both directions, side by side, into the next layer.",
+        partial(_zeroed_between_layers, d=0),
+    ),
+    Variation(
+        "layers-share-weights",
+        "All layers use the weights of the lowest one that fits them.",
+        "Give each layer weights of its own.",
+        _shared_layers,
+    ),
+    Variation(
+        "layers-in-reverse-order",
+        "The layers' weights are taken from the top layer down.",
+        "Take them from the lowest layer up.",
+        _reversed_layers,
+    ),
+    Variation(
+        "reverse-final-state-of-last-timestep",
+        "The final hidden state of the reverse direction is its output at the last timestep, its first step.",
+        "Take the reverse direction's output at timestep 0, or the state that the framework returns.",
+        only_if(_has_reverse),
+        returned=_last_output_as_final,
+        met="Stack Overflow, output[-1] of a bidirectional nn.LSTM.",
+    ),
+)
+
+
 # -- states ------------------------------------------------------------------------------------------------------
 
 
 def _states() -> Iterator[Variation]:
     starts: tuple[tuple[str, str, Callable[[Array, Array, Problem], Array | None]], ...] = (
-        ("initial-state-zero", "Every lane starts from zeros.", lambda own, other, p: np.zeros_like(own)),
+        ("initial-state-zero", "Every lane starts from zeros.", lambda state, partner, p: np.zeros_like(state)),
         ("initial-state-of-first-lane", "Every lane starts from the initial state of the first.", _first_lane),
         ("initial-state-by-direction", "Initial states are taken direction by direction instead of layer by layer.",
          _by_direction),
         ("initial-state-layers-reversed", "Initial states are taken from the top layer down.", _layers_reversed),
         ("initial-states-exchanged", "The initial h is taken for c, and c for h.",
-         lambda own, other, p: other if own.shape == other.shape else None),
+         lambda state, partner, p: partner if state.shape == partner.shape else None),
     )  # fmt: skip
     for name, message, change in starts:
         yield Variation(
@@ -223,14 +234,14 @@ def _states() -> Iterator[Variation]:
         "final-states-by-direction",
         "Final states are returned direction by direction instead of layer by layer.",
         "Return final states layer by layer, forward before reverse.",
-        _if(lambda problem: _bidirectional(problem) and problem.case.lstm.num_layers > 1),
+        only_if(lambda problem: _bidirectional(problem) and problem.case.lstm.num_layers > 1),
         returned=partial(_reordered_finals, order=_direction_order),
     )
     yield Variation(
         "final-states-layers-reversed",
         "Final states are returned from the top layer down.",
         "Return final states from the lowest layer up.",
-        _if(lambda problem: problem.case.lstm.num_layers > 1),
+        only_if(lambda problem: problem.case.lstm.num_layers > 1),
         returned=partial(_reordered_finals, order=_layer_order),
     )
 
@@ -240,8 +251,8 @@ def _started(problem: Problem, change: Callable[[Array, Array, Problem], Array |
     return None if h0 is None or c0 is None else replace(problem, h0=h0.copy(), c0=c0.copy())
 
 
-def _first_lane(own: Array, _other: Array, problem: Problem) -> Array | None:
-    return None if problem.case.lstm.single else np.broadcast_to(own[:1], own.shape)
+def _first_lane(state: Array, _partner: Array, problem: Problem) -> Array | None:
+    return None if problem.case.lstm.single else np.broadcast_to(state[:1], state.shape)
 
 
 def _direction_order(problem: Problem) -> list[int]:
@@ -254,20 +265,20 @@ def _layer_order(problem: Problem) -> list[int]:
     return [layer * D + d for layer in reversed(range(L)) for d in range(D)]
 
 
-def _by_direction(own: Array, _other: Array, problem: Problem) -> Array | None:
+def _by_direction(state: Array, _partner: Array, problem: Problem) -> Array | None:
     order = _direction_order(problem)
-    return None if order == sorted(order) else own[order]
+    return None if order == sorted(order) else state[order]
 
 
-def _layers_reversed(own: Array, _other: Array, problem: Problem) -> Array | None:
-    return None if problem.case.lstm.num_layers == 1 else own[_layer_order(problem)]
+def _layers_reversed(state: Array, _partner: Array, problem: Problem) -> Array | None:
+    return None if problem.case.lstm.num_layers == 1 else state[_layer_order(problem)]
 
 
 def _reordered_finals(expected: Expected, problem: Problem, order: Callable[[Problem], list[int]]) -> Expected:
-    own, changed = lanes(problem.case.lstm), dict(expected)
+    in_order, changed = lanes(problem.case.lstm), dict(expected)
     for kind in ("h_n", "c_n"):
-        for lane, k in zip(own, order(problem), strict=True):
-            changed[kind + lane.suffix] = expected[kind + own[k].suffix]
+        for lane, k in zip(in_order, order(problem), strict=True):
+            changed[kind + lane.suffix] = expected[kind + in_order[k].suffix]
     return changed
 
 
@@ -281,7 +292,7 @@ _PLACES = {
 
 
 def _set(problem: Problem, **changes: Any) -> Problem | None:
-    """Give the problem with other settings of [lstm]; None where it has them already."""
+    """The problem with other settings of [lstm]; None where it has them already."""
     lstm = problem.case.lstm
     if all(getattr(lstm, name) == value for name, value in changes.items()):
         return None
@@ -289,31 +300,7 @@ def _set(problem: Problem, **changes: Any) -> Problem | None:
     return replace(problem, case=msgspec.structs.replace(problem.case, lstm=changed, expect=None))
 
 
-def _cells() -> Iterator[Variation]:
-    yield Variation(
-        "clip-left-out",
-        "The cell state is not clipped.",
-        "Hold the new cell state in [-cell_clip, cell_clip] before the output is made of it.",
-        lambda problem: _set(problem, cell_clip=None),
-    )
-    yield Variation(
-        "coupling-left-out",
-        "The forget gate is computed from weights of its own, not as 1 - i.",
-        "Compute the forget gate as 1 - i.",
-        lambda problem: _set(problem, input_forget=False),
-    )
-    yield Variation(
-        "gates-coupled",
-        "The forget gate is 1 - i, where it has weights of its own.",
-        "Compute the forget gate from its own weights.",
-        lambda problem: _set(problem, input_forget=True, forget_bias=0.0),
-    )
-    yield Variation(
-        "peepholes-left-out",
-        "The gates do not see the cell state.",
-        "Add p_i c, p_f c with the old cell state and p_o c with the new one to the pre-activations.",
-        lambda problem: _peepholes(problem, lambda p: 0 * p),
-    )
+def _orders_and_activations() -> Iterator[Variation]:
     orders = {"i-f-exchanged": (1, 0, 2), "f-o-exchanged": (0, 2, 1), "i-o-exchanged": (2, 1, 0)}
     for name, order in orders.items():
         yield Variation(
@@ -343,6 +330,34 @@ def _peepholes(problem: Problem, change: Callable[[Array], Array]) -> Problem | 
     if not problem.case.lstm.peephole:
         return None
     return _each_lane(problem, lambda weights: replace(weights, p=change(weights.p)))  # type: ignore[arg-type]
+
+
+_CELLS = (
+    Variation(
+        "clip-left-out",
+        "The cell state is not clipped.",
+        "Hold the new cell state in [-cell_clip, cell_clip] before the output is made of it.",
+        lambda problem: _set(problem, cell_clip=None),
+    ),
+    Variation(
+        "coupling-left-out",
+        "The forget gate is computed from weights of its own, not as 1 - i.",
+        "Compute the forget gate as 1 - i.",
+        lambda problem: _set(problem, input_forget=False),
+    ),
+    Variation(
+        "gates-coupled",
+        "The forget gate is 1 - i, where it has weights of its own.",
+        "Compute the forget gate from its own weights.",
+        lambda problem: _set(problem, input_forget=True, forget_bias=0.0),
+    ),
+    Variation(
+        "peepholes-left-out",
+        "The gates do not see the cell state.",
+        "Add p_i c, p_f c with the old cell state and p_o c with the new one to the pre-activations.",
+        lambda problem: _peepholes(problem, lambda p: 0 * p),
+    ),
+)
 
 
 # -- weights -----------------------------------------------------------------------------------------------------
@@ -435,6 +450,3 @@ def _without_lengths(problem: Problem) -> Problem | None:
         return None
     run = msgspec.structs.replace(problem.case.run, lengths=None)
     return replace(problem, case=msgspec.structs.replace(problem.case, run=run, expect=None), lengths=None)
-
-
-# -- gradients ---------------------------------------------------------------------------------------------------

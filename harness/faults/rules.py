@@ -1,4 +1,9 @@
-"""The rules an execution may name: tables from name to small function. A new deviation is one line in a table."""
+"""The rules that an execution may name: tables from a name to a small function.
+
+A new rule is a line in a table here, and words for it in the family of ``harness.faults`` that names it: from both the
+catalogue makes a fault. A rule that computes, and does not only move numbers, adds rounding: ``interpret`` and ``step``
+have lists of those. Each fault is also written once more, by hand, in ``tests/faulty_lstm.py``.
+"""
 
 from __future__ import annotations
 
@@ -191,60 +196,61 @@ HIDDEN: dict[str, Callable[[Array, Array, Array, Callable[[Array], Array]], Arra
 
 # -- the state that a step takes in ------------------------------------------------------------------------------
 
-# Of what has been computed so far, which (B, H) goes into step t? ``h(k)`` and ``c(k)`` give the states after
-# timestep k, and the initial ones for every k below 0.
+# The state (B, H) that goes into step t as "h" or "c". ``at(name, k)`` is a state after timestep k, and the initial one
+# for every k below 0.
 SOURCES: dict[str, Callable[[str, Callable[[str, int], Array], int], Array]] = {
-    "previous": lambda own, at, t: at(own, t - 1),
-    "initial": lambda own, at, t: at(own, -1),
-    "zero": lambda own, at, t: 0 * at(own, -1),
-    "zero after the first": lambda own, at, t: at(own, -1) * (1.0 if t == 0 else 0.0),
-    "two before": lambda own, at, t: at(own, t - 2),
-    "three before": lambda own, at, t: at(own, t - 3),
-    "first": lambda own, at, t: at(own, min(t - 1, 0)),
-    "other": lambda own, at, t: at("hc"["ch".index(own)], t - 1),
-    "other after the first": lambda own, at, t: at("hc"["ch".index(own)] if t else own, t - 1),
-    "ungated": lambda own, at, t: at("u" if t else own, t - 1),
-    "tanh": lambda own, at, t: np.tanh(at(own, t - 1)),
-    "sum": lambda own, at, t: at(own, t - 1) + at(own, t - 2) * (1.0 if t else 0.0),
-    "average with the one before": lambda own, at, t: (at(own, t - 1) + at(own, t - 2)) / 2,
-    "negated": lambda own, at, t: -at(own, t - 1),
-    "next sequence": lambda own, at, t: np.roll(at(own, t - 1), -1, axis=0),
-    "sequence before": lambda own, at, t: np.roll(at(own, t - 1), 1, axis=0),
-    "sequences reversed": lambda own, at, t: at(own, t - 1)[::-1],
-    "first sequence": lambda own, at, t: np.broadcast_to(at(own, t - 1)[:1], at(own, -1).shape),
-    "last sequence": lambda own, at, t: np.broadcast_to(at(own, t - 1)[-1:], at(own, -1).shape),
-    "mean over sequences": lambda own, at, t: np.broadcast_to(at(own, t - 1).mean(axis=0), at(own, -1).shape),
-    "units reversed": lambda own, at, t: at(own, t - 1)[:, ::-1],
-    "units rolled": lambda own, at, t: np.roll(at(own, t - 1), 1, axis=1),
+    "previous": lambda name, at, t: at(name, t - 1),
+    "initial": lambda name, at, t: at(name, -1),
+    "zero": lambda name, at, t: 0 * at(name, -1),
+    "zero after the first": lambda name, at, t: at(name, -1) * (1.0 if t == 0 else 0.0),
+    "two before": lambda name, at, t: at(name, t - 2),
+    "three before": lambda name, at, t: at(name, t - 3),
+    "first": lambda name, at, t: at(name, min(t - 1, 0)),
+    "other": lambda name, at, t: at("hc"["ch".index(name)], t - 1),
+    "other after the first": lambda name, at, t: at("hc"["ch".index(name)] if t else name, t - 1),
+    "ungated": lambda name, at, t: at("u" if t else name, t - 1),
+    "tanh": lambda name, at, t: np.tanh(at(name, t - 1)),
+    "sum": lambda name, at, t: at(name, t - 1) + at(name, t - 2) * (1.0 if t else 0.0),
+    "average with the one before": lambda name, at, t: (at(name, t - 1) + at(name, t - 2)) / 2,
+    "negated": lambda name, at, t: -at(name, t - 1),
+    "next sequence": lambda name, at, t: np.roll(at(name, t - 1), -1, axis=0),
+    "sequence before": lambda name, at, t: np.roll(at(name, t - 1), 1, axis=0),
+    "sequences reversed": lambda name, at, t: at(name, t - 1)[::-1],
+    "first sequence": lambda name, at, t: np.broadcast_to(at(name, t - 1)[:1], at(name, -1).shape),
+    "last sequence": lambda name, at, t: np.broadcast_to(at(name, t - 1)[-1:], at(name, -1).shape),
+    "mean over sequences": lambda name, at, t: np.broadcast_to(at(name, t - 1).mean(axis=0), at(name, -1).shape),
+    "units reversed": lambda name, at, t: at(name, t - 1)[:, ::-1],
+    "units rolled": lambda name, at, t: np.roll(at(name, t - 1), 1, axis=1),
 }
 
 CHAINED = "end of the sequence before"
+# Of h0 the partner is c0, of c0 h0.
 INITIAL: dict[str, Callable[[Array, Array], Array]] = {
-    "given": lambda own, other: own,
-    "zero": lambda own, other: 0 * own,
-    "one": lambda own, other: 0 * own + 1,
-    "exchanged": lambda own, other: other,
-    "first sequence": lambda own, other: np.broadcast_to(own[:1], own.shape),
-    "last sequence": lambda own, other: np.broadcast_to(own[-1:], own.shape),
-    "sequences reversed": lambda own, other: own[::-1],
-    "next sequence": lambda own, other: np.roll(own, -1, axis=0),
-    "sequence before": lambda own, other: np.roll(own, 1, axis=0),
-    "mean over sequences": lambda own, other: np.broadcast_to(own.mean(axis=0), own.shape),
-    "only the first sequence": lambda own, other: own * (np.arange(len(own)) == 0)[:, None],
-    "reshaped": lambda own, other: own.reshape(own.shape[::-1]).T,
-    "tanh": lambda own, other: np.tanh(own),
-    "negated": lambda own, other: -own,
-    "doubled": lambda own, other: 2 * own,
-    "sum": lambda own, other: own + other,
+    "given": lambda state, partner: state,
+    "zero": lambda state, partner: 0 * state,
+    "one": lambda state, partner: 0 * state + 1,
+    "exchanged": lambda state, partner: partner,
+    "first sequence": lambda state, partner: np.broadcast_to(state[:1], state.shape),
+    "last sequence": lambda state, partner: np.broadcast_to(state[-1:], state.shape),
+    "sequences reversed": lambda state, partner: state[::-1],
+    "next sequence": lambda state, partner: np.roll(state, -1, axis=0),
+    "sequence before": lambda state, partner: np.roll(state, 1, axis=0),
+    "mean over sequences": lambda state, partner: np.broadcast_to(state.mean(axis=0), state.shape),
+    "only the first sequence": lambda state, partner: state * (np.arange(len(state)) == 0)[:, None],
+    "reshaped": lambda state, partner: state.reshape(state.shape[::-1]).T,
+    "tanh": lambda state, partner: np.tanh(state),
+    "negated": lambda state, partner: -state,
+    "doubled": lambda state, partner: 2 * state,
+    "sum": lambda state, partner: state + partner,
     # Sequences are run one after another; the first starts from what is given.
-    CHAINED: lambda own, other: own,
+    CHAINED: lambda state, partner: state,
 }
 
 # -- time and batch: what stands where, of arrays (T, B, n) -------------------------------------------------------
 
 
 def _shifted(a: Array, k: int, *, fill: str = "zero") -> Array:
-    """Give at t what stood at t - k."""
+    """An array (T, B, n) that has at t what stood at t - k."""
     T = len(a)
     at = np.arange(T) - k
     moved = a[np.clip(at, 0, T - 1)]
@@ -294,7 +300,7 @@ TIMES: dict[str, Callable[[Array, Array | None], Array]] = {
 
 
 def time_rule(name: str) -> Callable[[Array, Array | None], Array]:
-    """Give a rule of ``TIMES``, or a shift by any number of steps: "7 late, zero first", "7 early, zero last"."""
+    """A rule of ``TIMES``, or a shift by any number of steps: "7 late, zero first", "7 early, zero last"."""
     if name in TIMES:
         return TIMES[name]
     steps, direction, *_ = name.split()

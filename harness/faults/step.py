@@ -34,7 +34,7 @@ _FEATURE_ROUNDING = 16
 
 
 def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, Array]:
-    """Give W (4H, I), R (4H, H) and b (4H,) in canonical form, as an execution reads them."""
+    """W (4H, I), R (4H, H) and b (4H,) in canonical form, as an execution reads them."""
     e = execution
     precision = Noise.of(problem.case.run.dtype).precision
     W, R, b = (a.astype(precision) for a in (problem.W, problem.R, problem.b))
@@ -94,13 +94,13 @@ class DeviantCell:
         return rounded(FEATURE_RULES[e.x_features](x) * e.x_gain, e.x_format)
 
     def initial(self, problem: Problem, e: Execution) -> tuple[Array, Array]:
-        """Give h and c (B, H) as an execution takes the initial ones."""
+        """The initial h and c (B, H), as an execution takes them."""
         h0, c0 = problem.h0.astype(self.noise.precision), problem.c0.astype(self.noise.precision)
         h, c = INITIAL[e.h0](h0, c0), INITIAL[e.c0](c0, h0)
         return rounded(h, e.h_format), rounded(c, e.c_format)
 
     def step(self, t: int, h: Array, c: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """From the state that is taken in: z, gates (B, 4H), new c, tanh of it, new h."""
+        """Of the state that is taken in: z, gates (B, 4H), new c, tanh of it, new h."""
         e, H = self.e, self.H
         z = self.zx[t] + rounded(h, self.operands) @ self.Rt
         if e.peephole_old:
@@ -135,7 +135,7 @@ class DeviantCell:
         return rounded(new, e.c_format)
 
     def activate(self, z: Array) -> Array:
-        """Give the gates (..., 4H) of pre-activations."""
+        """The gates (..., 4H) of pre-activations."""
         e, H = self.e, self.H
         a = sigmoid(z)
         for k, name in enumerate(e.curves):
@@ -191,7 +191,7 @@ class DeviantCell:
 
 
 def _through(function: Callable[..., Array], values: tuple[Array, ...], variances: tuple[Array, ...]) -> Array:
-    """Give the first-order variance of a function of several values."""
+    """The first-order variance of a function of several values, its derivatives taken as differences."""
     total: Array = np.zeros_like(values[0])
     for k, variance in enumerate(variances):
         near = _EPS * np.maximum(1, np.abs(values[k]))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.faults.execution import AS_INTENDED
-from lockstep.harness.faults.fault import _NAMES, Fault, _fault
+from lockstep.harness.faults.fault import GATE_NAMES, Fault, make_fault
 from lockstep.harness.faults.rules import CELLS, CHAINED, HIDDEN
 from lockstep.harness.reference.curves import CURVES
 
@@ -15,63 +14,66 @@ def _slug(curve: str) -> str:
     return curve.replace("_", "-").replace("/", "-")
 
 
-def _activation() -> Iterator[Fault]:
-    sigmoid_like = [name for name in CURVES if name != "sigmoid"]
-    for name in sigmoid_like:
-        words = CURVES[name].words
-        for gate in "ifo":
-            curves = tuple(name if own == gate else AS_INTENDED.curves[k] for k, own in enumerate(GATES))
-            yield _fault(
-                f"{gate}-{_slug(name)}", "activation",
-                f"The {_NAMES[gate]} {gate} has {words} in the place of the sigmoid.", curves=curves,
-            )  # fmt: skip
-        yield _fault(
-            f"gates-{_slug(name)}", "activation",
-            f"The gates i, f and o have {words} in the place of the sigmoid.", curves=(name, name, "tanh", name),
-        )  # fmt: skip
-        if name == "tanh":
-            continue
-        yield _fault(
-            f"all-{_slug(name)}", "activation", f"All four gates have {words} as their activation.",
-            curves=(name, name, name, name),
-        )  # fmt: skip
-    for name in CURVES:
-        if name == "tanh":
-            continue
-        words = CURVES[name].words
-        g = ("sigmoid", "sigmoid", name, "sigmoid")
-        if name != "sigmoid":
-            yield _fault(
-                f"g-{_slug(name)}", "activation", f"The candidate g has {words} in the place of tanh.", curves=g
-            )
-        else:
-            yield _fault(
-                "g-sigmoid",
-                "activation",
-                "The candidate g has the sigmoid in the place of tanh: all four gates are alike.",
-                curves=g,
-            )
-        yield _fault(
-            f"cell-{_slug(name)}", "activation", f"The cell's output has {words} in the place of tanh.",
-            cell_curve=name,
-        )  # fmt: skip
-        if name == "exp":  # of exp overflows at once
-            continue
-        yield _fault(
-            f"g-and-cell-{_slug(name)}", "activation", f"The candidate and the cell's output have {words} for tanh.",
-            curves=g, cell_curve=name,
-        )  # fmt: skip
-    for curve, tanh in (("hard_sigmoid_0.2", "hard_tanh"), ("pade_sigmoid", "pade_tanh"),
-                        ("softsign_sigmoid", "softsign"),
-                        ("linear", "linear"), ("relu", "relu")):  # fmt: skip
-        yield _fault(
+def activation_faults() -> Iterator[Fault]:
+    """Activations replaced or approximated."""
+    yield from _other_sigmoids()
+    yield from _other_tanhs()
+    for curve, tanh in (
+        ("hard_sigmoid_0.2", "hard_tanh"), ("pade_sigmoid", "pade_tanh"), ("softsign_sigmoid", "softsign"),
+        ("linear", "linear"), ("relu", "relu"),
+    ):  # fmt: skip
+        yield make_fault(
             f"every-curve-{_slug(tanh)}", "activation",
             f"Every activation is replaced: {CURVES[curve].words} in the gates, {CURVES[tanh].words} for tanh.",
             curves=(curve, curve, tanh, curve), cell_curve=tanh,
         )  # fmt: skip
 
 
-def _cell() -> Iterator[Fault]:
+def _other_sigmoids() -> Iterator[Fault]:
+    for name, curve in CURVES.items():
+        if name == "sigmoid":
+            continue
+        for gate in "ifo":
+            curves = ["sigmoid", "sigmoid", "tanh", "sigmoid"]
+            curves[GATES.index(gate)] = name
+            yield make_fault(
+                f"{gate}-{_slug(name)}", "activation",
+                f"The {GATE_NAMES[gate]} {gate} has {curve.words} in the place of the sigmoid.", curves=tuple(curves),
+            )  # fmt: skip
+        yield make_fault(
+            f"gates-{_slug(name)}", "activation",
+            f"The gates i, f and o have {curve.words} in the place of the sigmoid.", curves=(name, name, "tanh", name),
+        )  # fmt: skip
+        if name != "tanh":
+            yield make_fault(
+                f"all-{_slug(name)}", "activation", f"All four gates have {curve.words} as their activation.",
+                curves=(name, name, name, name),
+            )  # fmt: skip
+
+
+def _other_tanhs() -> Iterator[Fault]:
+    for name, curve in CURVES.items():
+        if name == "tanh":
+            continue
+        curves = ("sigmoid", "sigmoid", name, "sigmoid")
+        alike = ": all four gates are alike" if name == "sigmoid" else ""
+        yield make_fault(
+            f"g-{_slug(name)}", "activation", f"The candidate g has {curve.words} in the place of tanh{alike}.",
+            curves=curves,
+        )  # fmt: skip
+        yield make_fault(
+            f"cell-{_slug(name)}", "activation", f"The cell's output has {curve.words} in the place of tanh.",
+            cell_curve=name,
+        )  # fmt: skip
+        if name != "exp":  # exp of exp overflows at once
+            yield make_fault(
+                f"g-and-cell-{_slug(name)}", "activation",
+                f"The candidate and the cell's output have {curve.words} for tanh.", curves=curves, cell_curve=name,
+            )  # fmt: skip
+
+
+def cell_faults() -> Iterator[Fault]:
+    """Other equations of the cell."""
     names = {
         "(1 - i) c + i g": "cell-coupled-by-i", "f c + (1 - f) g": "cell-coupled-by-f", "f c + g": "cell-without-i",
         "c + i g": "cell-without-f", "c + g": "cell-without-gates", "i g": "cell-without-c", "f c": "cell-without-g",
@@ -86,7 +88,7 @@ def _cell() -> Iterator[Fault]:
     for cell in CELLS:
         if cell != "f c + i g":
             name = names[cell]
-            yield _fault(name, "cell", f"The cell computes c = {cell} in the place of f c + i g.", cell=cell)
+            yield make_fault(name, "cell", f"The cell computes c = {cell} in the place of f c + i g.", cell=cell)
     names = {
         "tanh(c)": "hidden-without-o", "tanh(o c)": "hidden-o-inside-tanh", "o tanh(c before)": "hidden-of-old-c",
         "c": "hidden-is-c", "o": "hidden-is-o",
@@ -96,7 +98,7 @@ def _cell() -> Iterator[Fault]:
     for hidden in HIDDEN:
         if hidden != "o tanh(c)":
             name = names[hidden]
-            yield _fault(name, "cell", f"The step computes h = {hidden} in the place of o tanh(c).", hidden=hidden)
+            yield make_fault(name, "cell", f"The step computes h = {hidden} in the place of o tanh(c).", hidden=hidden)
 
 
 _SOURCE_WORDS = {
@@ -120,49 +122,50 @@ _SOURCE_WORDS = {
 }
 
 
-def _state() -> Iterator[Fault]:
-    yield _fault(
+def state_faults() -> Iterator[Fault]:
+    """States that are not carried as they should be."""
+    yield make_fault(
         "state-reset", "state",
         "The state is not carried: every step is fed the initial state (h and c) in the place of the last step's.",
         "Feed the state that a step returns into the next step.", h_source="initial", c_source="initial",
     )  # fmt: skip
-    for own, words in (("h", "the hidden state h"), ("c", "the cell state c")):
-        yield _fault(
-            f"{own}-reset", "state",
-            f"{words[0].upper()}{words[1:]} is not carried: every step is fed the initial {own}.",
-            f"Feed the {own} that a step returns into the next step.", **{f"{own}_source": "initial"},
+    for which, words in (("h", "the hidden state h"), ("c", "the cell state c")):
+        yield make_fault(
+            f"{which}-reset", "state",
+            f"{words[0].upper()}{words[1:]} is not carried: every step is fed the initial {which}.",
+            f"Feed the {which} that a step returns into the next step.", **{f"{which}_source": "initial"},
         )  # fmt: skip
         for source, (slug, message) in _SOURCE_WORDS.items():
             text = message.format(words)
-            yield _fault(f"{own}-{slug}", "state", f"{text[0].upper()}{text[1:]}.", **{f"{own}_source": source})
+            yield make_fault(f"{which}-{slug}", "state", f"{text[0].upper()}{text[1:]}.", **{f"{which}_source": source})
     for source, (slug, message) in _SOURCE_WORDS.items():
         text = message.format("the whole state (h and c)")
-        yield _fault(f"state-{slug}", "state", f"{text[0].upper()}{text[1:]}.", h_source=source, c_source=source)
+        yield make_fault(f"state-{slug}", "state", f"{text[0].upper()}{text[1:]}.", h_source=source, c_source=source)
     for source, when in (("other", "at every step"), ("other after the first", "from the second step on")):
         slug = "" if source == "other" else "-after-first"
-        yield _fault(
+        yield make_fault(
             f"state-h-and-c-exchanged{slug}", "state", f"h and c are exchanged when they are fed, {when}.",
             "Keep the order of the pair: (h, c) or (c, h), the same on both sides.", h_source=source, c_source=source,
         )  # fmt: skip
-        yield _fault(f"h-taken-from-c{slug}", "state", f"c is fed in the place of h, {when}.", h_source=source)
-        yield _fault(f"c-taken-from-h{slug}", "state", f"h is fed in the place of c, {when}.", c_source=source)
-    yield _fault("h-fed-ungated", "state", "tanh(c) is fed back: h before the output gate.", h_source="ungated")
+        yield make_fault(f"h-taken-from-c{slug}", "state", f"c is fed in the place of h, {when}.", h_source=source)
+        yield make_fault(f"c-taken-from-h{slug}", "state", f"h is fed in the place of c, {when}.", c_source=source)
+    yield make_fault("h-fed-ungated", "state", "tanh(c) is fed back: h before the output gate.", h_source="ungated")
     for every in (2, 3, 4, 5, 8, 10, 16):
-        yield _fault(
+        yield make_fault(
             f"state-reset-every-{every}", "state", f"The state is reset to zero every {every} steps.",
             reset_every=every,
         )  # fmt: skip
-        yield _fault(
+        yield make_fault(
             f"state-initial-every-{every}", "state", f"The state is reset to the initial state every {every} steps.",
             reset_every=every, reset_to="initial",
         )  # fmt: skip
-    for own in ("hc", "h", "c"):
-        words = {"hc": "The state is", "h": "The hidden state h is", "c": "The cell state c is"}[own]
-        name = {"hc": "state", "h": "h", "c": "c"}[own]
+    for which in ("hc", "h", "c"):
+        words = {"hc": "The state is", "h": "The hidden state h is", "c": "The cell state c is"}[which]
+        name = {"hc": "state", "h": "h", "c": "c"}[which]
         for to, target in (("zero", "zero"), ("initial", "the initial state")):
-            yield _fault(
+            yield make_fault(
                 f"{name}-reset-to-{to}-once", "state", f"{words} reset to {target} before timestep 2.",
-                "Carry the state through timestep 2.", reset_at=(2,), reset_what=own, reset_to=to,
+                "Carry the state through timestep 2.", reset_at=(2,), reset_what=which, reset_to=to,
             )  # fmt: skip
 
 
@@ -187,43 +190,47 @@ _INITIAL_WORDS = {
 }
 
 
-def _initial_state() -> Iterator[Fault]:
+def initial_state_faults() -> Iterator[Fault]:
+    """Other initial states."""
     for name, words, fields in (
         ("h0", "the initial h0", ("h0",)), ("c0", "the initial c0", ("c0",)),
         ("initial-state", "the initial state (h0 and c0)", ("h0", "c0")),
     ):  # fmt: skip
         for value, (slug, message) in _INITIAL_WORDS.items():
             text = message.format(words)
-            yield _fault(
+            yield make_fault(
                 f"{name}-{slug}", "initial state", f"{text[0].upper()}{text[1:]}.", **dict.fromkeys(fields, value)
             )
-    yield _fault(
+    yield make_fault(
         "h0-and-c0-exchanged", "initial state", "h0 and c0 are exchanged.",
         "Give h0 as the hidden and c0 as the cell state.", h0="exchanged", c0="exchanged",
     )  # fmt: skip
-    yield _fault("h0-taken-from-c0", "initial state", "c0 is given for both h0 and c0.", h0="exchanged")
-    yield _fault("c0-taken-from-h0", "initial state", "h0 is given for both h0 and c0.", c0="exchanged")
-    yield _fault("h0-plus-c0", "initial state", "h0 starts as h0 + c0.", h0="sum")
-    yield _fault("c0-plus-h0", "initial state", "c0 starts as h0 + c0.", c0="sum")
+    yield make_fault("h0-taken-from-c0", "initial state", "c0 is given for both h0 and c0.", h0="exchanged")
+    yield make_fault("c0-taken-from-h0", "initial state", "h0 is given for both h0 and c0.", c0="exchanged")
+    yield make_fault("h0-plus-c0", "initial state", "h0 starts as h0 + c0.", h0="sum")
+    yield make_fault("c0-plus-h0", "initial state", "c0 starts as h0 + c0.", c0="sum")
 
 
-def _clip() -> Iterator[Fault]:
+def clip_faults() -> Iterator[Fault]:
+    """Clips, and peepholes, that nobody asked for."""
     for value in (0.5, 1.0):
-        yield _fault(f"c-clipped-at-{value:g}", "clip", f"c is clipped to ±{value:g}.", c_clip=value)
-        yield _fault(f"z-clipped-at-{value:g}", "clip", f"The pre-activations are clipped to ±{value:g}.", z_clip=value)
-    yield _fault("h-clipped-at-0.5", "clip", "h is clipped to ±0.5.", h_clip=0.5)
+        yield make_fault(f"c-clipped-at-{value:g}", "clip", f"c is clipped to ±{value:g}.", c_clip=value)
+        yield make_fault(
+            f"z-clipped-at-{value:g}", "clip", f"The pre-activations are clipped to ±{value:g}.", z_clip=value
+        )
+    yield make_fault("h-clipped-at-0.5", "clip", "h is clipped to ±0.5.", h_clip=0.5)
     for k, gate in enumerate("ifo"):
         weights = tuple(1.0 if j == k else 0.0 for j in range(3))
         which = "new" if gate == "o" else "old"
-        yield _fault(
-            f"peephole-{gate}", "clip", f"The {which} c is added to the {_NAMES[gate]} {gate}: a peephole.",
+        yield make_fault(
+            f"peephole-{gate}", "clip", f"The {which} c is added to the {GATE_NAMES[gate]} {gate}: a peephole.",
             peephole=weights,
         )  # fmt: skip
-    yield _fault(
+    yield make_fault(
         "peephole-o-of-old-c", "clip", "The old c is added to the output gate o: a peephole that must see the new one.",
         peephole_old=1.0,
     )  # fmt: skip
-    yield _fault(
+    yield make_fault(
         "peepholes", "clip", "c is added to the gates i, f and o: peepholes with weight 1.", peephole=(1.0,) * 3
     )
 
@@ -231,7 +238,8 @@ def _clip() -> Iterator[Fault]:
 _ROUNDS_OPERANDS = {"float16": "float16 autocast", "bfloat16": "bfloat16 autocast", "tf32": "TF32 on a GPU"}
 
 
-def _precision() -> Iterator[Fault]:
+def precision_faults() -> Iterator[Fault]:
+    """Numbers held in a shorter format."""
     places = {
         "weights": ("The weights are", "WRb"), "W": ("W is", "W"), "R": ("R is", "R"), "b": ("b is", "b"),
         "kernels": ("W and R are, but b is not,", "WR"), "x": ("The input x is", "x"),
@@ -246,29 +254,30 @@ def _precision() -> Iterator[Fault]:
                 continue  # a float64 case's results must come as float64
             fields = [f"{part}_format" for part in parts or [place]]
             where = "In a float64 case: " if name == "float32" else ""
-            yield _fault(
+            yield make_fault(
                 f"{place}-in-{name}", "precision", f"{where}{words} rounded to {name}.", **dict.fromkeys(fields, name)
             )
         if name != "float32":
-            yield _fault(
+            yield make_fault(
                 f"operands-in-{name}", "precision",
                 f"The operands of the products, W, R, x and h, are rounded to {name}: {_ROUNDS_OPERANDS[name]}.",
                 operands_format=name,
             )  # fmt: skip
 
 
-def _scale() -> Iterator[Fault]:
+def scale_faults() -> Iterator[Fault]:
+    """Numbers scaled."""
     for value, words in ((0.5, "halved"), (2.0, "doubled")):
-        yield _fault(f"x-{words}", "scale", f"The input x is {words}.", x_gain=value)
-        yield _fault(
+        yield make_fault(f"x-{words}", "scale", f"The input x is {words}.", x_gain=value)
+        yield make_fault(
             f"h-{words}-when-fed", "scale", f"h is {words} when it is fed to a step, the first included.", h_keep=value
         )
-        yield _fault(
+        yield make_fault(
             f"c-{words}-when-fed", "scale", f"c is {words} when it is fed to a step, the first included.", c_keep=value
         )
-        yield _fault(f"h-{words}-when-returned", "scale", f"h is {words} when it is returned.", h_gain=value)
+        yield make_fault(f"h-{words}-when-returned", "scale", f"h is {words} when it is returned.", h_gain=value)
         for k, gate in enumerate(GATES):
             gain = tuple(value if j == k else 1.0 for j in range(4))
-            yield _fault(
-                f"{gate}-{words}", "scale", f"The {_NAMES[gate]} {gate} is {words} after its activation.", gain=gain
+            yield make_fault(
+                f"{gate}-{words}", "scale", f"The {GATE_NAMES[gate]} {gate} is {words} after its activation.", gain=gain
             )

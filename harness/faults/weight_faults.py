@@ -8,7 +8,7 @@ from typing import Any
 
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.faults.execution import AS_INTENDED, NONE, ONCE, Execution, merged
-from lockstep.harness.faults.fault import _NAMES, Fault, _fault, of_gate
+from lockstep.harness.faults.fault import GATE_NAMES, Fault, make_fault, of_gate
 from lockstep.harness.faults.rules import KERNEL_PARTS
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.weights.dialect import Dialect
@@ -30,7 +30,8 @@ _WHERE = {
 }
 
 
-def _gate_order() -> Iterator[Fault]:
+def gate_order_faults() -> Iterator[Fault]:
+    """Blocks of gates read in another order."""
     known = {"igfo": "TF1's order", "iofg": "ONNX' order", "ifog": "Caffe's and Torch7's order"}
     exchanged = {_exchange(a, b): (a, b) for a, b in combinations(GATES, 2)}
     for letters in permutations(GATES):
@@ -48,7 +49,7 @@ def _gate_order() -> Iterator[Fault]:
                 else f"The gates{words} are read as {_spaced(order)}"
             )
             origin = f" ({known[order]})" if order in known else ""
-            yield _fault(
+            yield make_fault(
                 f"gates-{title}{where}", "gate order", f"{what}{origin}, and stored as i, f, g, o.",
                 **{f"{array}_gates": order for array in arrays},
             )  # fmt: skip
@@ -58,21 +59,22 @@ def _exchange(a: str, b: str) -> str:
     return GATES.translate(str.maketrans(a + b, b + a))
 
 
-def _shared_blocks() -> Iterator[Fault]:
+def shared_block_faults() -> Iterator[Fault]:
     """One gate reads the block of another: two gates then share their weights."""
-    for gate, other in permutations(GATES, 2):
-        blocks = GATES.replace(gate, other)
+    for gate, source in permutations(GATES, 2):
+        blocks = GATES.replace(gate, source)
         for where in ("", "-in-W", "-in-R", "-in-b"):
             words, arrays = _WHERE[where]
-            yield _fault(
-                f"{gate}-reads-{other}{where}", "gate order",
-                f"The {_NAMES[gate]} {gate} uses the block{words} of the {_NAMES[other]} {other}.",
+            yield make_fault(
+                f"{gate}-reads-{source}{where}", "gate order",
+                f"The {GATE_NAMES[gate]} {gate} uses the block{words} of the {GATE_NAMES[source]} {source}.",
                 "Use each gate's own block of the kernels and the bias.",
                 **{f"{array}_blocks": blocks for array in arrays},
             )  # fmt: skip
 
 
-def _forget_bias() -> Iterator[Fault]:
+def forget_bias_faults() -> Iterator[Fault]:
+    """The forget bias left out, doubled or misplaced."""
     add, once = (
         "Add the forget bias to the forget gate before its sigmoid",
         "b holds the forget bias: do not add it again.",
@@ -82,79 +84,82 @@ def _forget_bias() -> Iterator[Fault]:
         ("twice", "The forget bias, 1, is added twice", once, 1.0),
         ("subtracted", "The forget bias, 1, is subtracted instead of added", f"{add}: do not subtract it.", -2.0),
     ):
-        yield _fault(f"forget-bias-{name}", "forget bias", f"{message}.", fix, constant=of_gate("f", times, NONE))
-        yield _fault(
+        yield make_fault(f"forget-bias-{name}", "forget bias", f"{message}.", fix, constant=of_gate("f", times, NONE))
+        yield make_fault(
             f"forget-bias-of-the-case-{name}", "forget bias", f"{message.replace(', 1,', ' of the case')}.", fix,
             forget_bias=times + 1.0,
         )  # fmt: skip
-    yield _fault(
+    yield make_fault(
         "forget-bias-after-sigmoid", "forget bias", "1 is added to the forget gate after its sigmoid.",
         offset=(0.0, 1.0, 0.0, 0.0),
     )  # fmt: skip
-    yield _fault(
+    yield make_fault(
         "forget-bias-moved-after-sigmoid", "forget bias",
         "The forget bias 1 is added to the forget gate after its sigmoid instead of before it.",
         constant=(0.0, -1.0, 0.0, 0.0), offset=(0.0, 1.0, 0.0, 0.0),
     )  # fmt: skip
     for gate in "igo":
-        yield _fault(
+        yield make_fault(
             f"forget-bias-on-{gate}", "forget bias",
-            f"The forget bias 1 is added to the {_NAMES[gate]} {gate} instead of the forget gate f.",
+            f"The forget bias 1 is added to the {GATE_NAMES[gate]} {gate} instead of the forget gate f.",
             constant=of_gate(gate, 1.0, (0.0, -1.0, 0.0, 0.0)),
         )  # fmt: skip
-        yield _fault(
-            f"forget-bias-also-on-{gate}", "forget bias", f"1 is added to the {_NAMES[gate]} {gate} too.",
+        yield make_fault(
+            f"forget-bias-also-on-{gate}", "forget bias", f"1 is added to the {GATE_NAMES[gate]} {gate} too.",
             "Only the forget gate has a forget bias.", constant=of_gate(gate, 1.0, NONE),
         )  # fmt: skip
-    yield _fault(
+    yield make_fault(
         "forget-bias-on-all", "forget bias", "1 is added to every gate.", "Only the forget gate has a forget bias.",
         constant=(1.0, 1.0, 1.0, 1.0),
     )  # fmt: skip
 
 
-def _bias() -> Iterator[Fault]:
-    yield _fault("bias-dropped", "bias", "The bias is not added at all.", b_gain=(0.0,) * 4)
-    yield _fault("bias-twice", "bias", "The bias is added twice.", b_gain=(2.0,) * 4)
-    yield _fault("bias-halved", "bias", "Half the bias is added.", b_gain=(0.5,) * 4)
-    yield _fault("bias-subtracted", "bias", "The bias is subtracted instead of added.", b_gain=(-1.0,) * 4)
-    for gate, name in _NAMES.items():
-        yield _fault(
+def bias_faults() -> Iterator[Fault]:
+    """The bias dropped, doubled, or read wrongly."""
+    yield make_fault("bias-dropped", "bias", "The bias is not added at all.", b_gain=(0.0,) * 4)
+    yield make_fault("bias-twice", "bias", "The bias is added twice.", b_gain=(2.0,) * 4)
+    yield make_fault("bias-halved", "bias", "Half the bias is added.", b_gain=(0.5,) * 4)
+    yield make_fault("bias-subtracted", "bias", "The bias is subtracted instead of added.", b_gain=(-1.0,) * 4)
+    for gate, name in GATE_NAMES.items():
+        yield make_fault(
             f"bias-dropped-{gate}", "bias", f"The bias of the {name} {gate} is not added.",
             b_gain=of_gate(gate, 0.0, ONCE),
         )  # fmt: skip
-        yield _fault(
+        yield make_fault(
             f"bias-twice-{gate}", "bias", f"The bias of the {name} {gate} is added twice.",
             b_gain=of_gate(gate, 2.0, ONCE),
         )  # fmt: skip
-        yield _fault(
+        yield make_fault(
             f"bias-only-{gate}", "bias", f"Only the {name} {gate} gets its bias.", b_gain=of_gate(gate, 1.0, NONE)
         )
     for kept, lost in (("first", "second"), ("second", "first")):
         title = {"first": "input", "second": "recurrent"}
-        yield _fault(
+        yield make_fault(
             f"bias-{kept}-of-two-only", "bias",
             f"Of the two biases only the {title[kept]} one is added; the {title[lost]} one is left out.",
             "Add both: bias_ih + bias_hh.", **{f"{lost}_bias_gain": 0.0},
         )  # fmt: skip
-        yield _fault(
+        yield make_fault(
             f"bias-{kept}-of-two-twice", "bias",
             f"Of the two biases the {title[kept]} one is added twice, and the {title[lost]} one not at all.",
             "Add both: bias_ih + bias_hh.", **{f"{kept}_bias_gain": 2.0, f"{lost}_bias_gain": 0.0},
         )  # fmt: skip
-    yield _fault(
+    yield make_fault(
         "bias-first-row-for-all", "bias", "Each gate adds the bias of its first unit to all units.",
         b_layout="first row for all",
     )  # fmt: skip
-    yield _fault(
+    yield make_fault(
         "bias-first-gate-for-all", "bias", "The bias of the input gate is added to every gate.",
         b_layout="first gate for all",
     )  # fmt: skip
-    yield _fault("bias-rolled", "bias", "The bias is shifted by one entry.", b_layout="rows rolled")
-    yield _fault("bias-units-reversed", "bias", "The bias is read with its units reversed.", b_layout="units reversed")
-    yield _fault(
+    yield make_fault("bias-rolled", "bias", "The bias is shifted by one entry.", b_layout="rows rolled")
+    yield make_fault(
+        "bias-units-reversed", "bias", "The bias is read with its units reversed.", b_layout="units reversed"
+    )
+    yield make_fault(
         "bias-interleaved", "bias", "The bias is read unit by unit, (H, 4) for (4, H).", b_layout="interleaved"
     )
-    yield _fault(
+    yield make_fault(
         "bias-unit-by-unit", "bias", "The bias is stored unit by unit, and read gate by gate.", b_layout="unit by unit"
     )
 
@@ -180,7 +185,7 @@ _LAYOUT_FAULTS = {
     "first gate for all": ("The block of the input gate in {} serves every gate.", ""),
     **{
         f"{gate} transposed": (
-            f"The block of the {_NAMES[gate]} {gate} in {{}} is transposed (where it is square).",
+            f"The block of the {GATE_NAMES[gate]} {gate} in {{}} is transposed (where it is square).",
             "",
         )
         for gate in GATES
@@ -201,7 +206,8 @@ _KERNEL_FAULTS = {
 }  # fmt: skip
 
 
-def _kernel() -> Iterator[Fault]:
+def kernel_faults() -> Iterator[Fault]:
+    """Kernels transposed, reshaped, cut or exchanged."""
     both = {"W": ("W",), "R": ("R",), "kernels": ("W", "R")}
     for layout, (message, fix) in _LAYOUT_FAULTS.items():
         for what, arrays in both.items():
@@ -210,14 +216,14 @@ def _kernel() -> Iterator[Fault]:
             text = message.format(words)
             if not message.startswith("{}"):
                 text = message.format(words.replace("Each", "each"))
-            yield _fault(f"{what}-{slug}", "kernel", text, fix, **{f"{a}_layout": layout for a in arrays})
+            yield make_fault(f"{what}-{slug}", "kernel", text, fix, **{f"{a}_layout": layout for a in arrays})
     for kernels, (name, message, fix) in _KERNEL_FAULTS.items():
-        yield _fault(name, "kernel", message, fix, kernels=kernels)
+        yield make_fault(name, "kernel", message, fix, kernels=kernels)
     for layout, words in (
         ("interleaved", "read unit by unit, (H, 4) for (4, H)"),
         ("unit by unit", "stored unit by unit, and read gate by gate"),
     ):
-        yield _fault(
+        yield make_fault(
             f"weights-{layout.replace(' ', '-')}", "kernel", f"All weights are {words}.",
             "Rows are stacked gate by gate.", **{f"{array}_layout": layout for array in "WRb"},
         )  # fmt: skip
@@ -225,7 +231,7 @@ def _kernel() -> Iterator[Fault]:
         if part == "all":
             continue
         for array in "WR":
-            yield _fault(
+            yield make_fault(
                 f"{array}-{part.replace(' ', '-')}", "kernel", f"Of {array} only part is used: {part}.",
                 "Use the whole kernel.", **{f"{array}_part": part},
             )  # fmt: skip
@@ -242,7 +248,7 @@ def _share_of_kernels() -> Iterator[Fault]:
             ("halved", f"Half the product of {array} is added.", 0.5),
         ):
             yield Fault(name.format(slug), "kernel", message, use, {field: (factor,) * 4})
-        for gate, title in _NAMES.items():
+        for gate, title in GATE_NAMES.items():
             unused = f"{feeds} does not reach the {title} {gate}."
             yield Fault(name.format(f"unused-{gate}"), "kernel", unused, use, {field: of_gate(gate, 0.0, ONCE)})
             twice = f"The product of {array} is added twice to the {title} {gate}."
@@ -250,7 +256,7 @@ def _share_of_kernels() -> Iterator[Fault]:
 
 
 def misread(stored: Dialect, read: Dialect) -> Execution:
-    """Give the execution that reading under another dialect is; canonical where both agree.
+    """The execution that reading under another dialect is; as intended where both agree.
 
     Args:
         stored: How the weights were stored.
@@ -258,7 +264,7 @@ def misread(stored: Dialect, read: Dialect) -> Execution:
     """
     order = "".join(read.gates[stored.gates.index(gate)] for gate in GATES)
     constant = dict.fromkeys(GATES, 0.0)
-    # The one left its forget bias out of the stored bias; the other adds its own at run time.
+    # Storing left the one forget bias out of the stored bias; reading adds the other at run time.
     constant[read.gates[stored.gates.index("f")]] -= stored.forget_bias
     constant["f"] += read.forget_bias
     layout = "given"
@@ -276,5 +282,5 @@ def misread(stored: Dialect, read: Dialect) -> Execution:
 
 
 def _curve(name: str) -> str:
-    """Give the curve that a dialect's activation is."""
+    """The name of the curve that a dialect's activation is."""
     return name if name in CURVES else {"hard_sigmoid": "hard_sigmoid_0.2"}[name]
