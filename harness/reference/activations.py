@@ -15,7 +15,7 @@ from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.noise import SIGMOID_CAP, TANH_CAP, Noise
 
 # Where a curve has a corner within so many standard deviations, healthy implementations may land on either side.
-NEAR = 6.0
+NEAR_SIGMA = 6.0
 
 
 class Activation(NamedTuple):
@@ -33,7 +33,7 @@ class Activation(NamedTuple):
         """Carry the variance of z through the activation."""
         slope = self.slope(a)
         if self.corners:
-            within = NEAR * np.sqrt(z_var)
+            within = NEAR_SIGMA * np.sqrt(z_var)
             near = np.logical_or.reduce([np.abs(z - corner) <= within for corner, _ in self.corners])
             slope = np.where(near, self.jump, slope)
         # What is held at an end is exact there.
@@ -46,12 +46,8 @@ class Activation(NamedTuple):
             variance[infinite] = noise.u2 * self.rounds
         return variance
 
-    def slope_of(self, a: Array) -> Array:
-        """The slope from the output: ``slope`` as a method."""
-        return self.slope(a)
-
     def slope_variance(self, a: Array, a_var: Array, noise: Noise) -> Array:
-        """The variance that a rounded output brings to the slope, without what rounding the slope adds.
+        """Variance that a rounded output brings to the slope, without what rounding the slope adds.
 
         Near a corner the slope may be that of the other side; an output that has a variance was not held there.
         """
@@ -60,7 +56,7 @@ class Activation(NamedTuple):
             return bend * bend * a_var
         if not self.corners:
             return np.zeros_like(a)
-        within = NEAR * np.sqrt(a_var)
+        within = NEAR_SIGMA * np.sqrt(a_var)
         near = np.logical_or.reduce([np.abs(a - corner) <= within for _, corner in self.corners])
         moves = a_var > 1.001 * noise.floor
         return self.jump**2 * (near & moves)

@@ -66,14 +66,8 @@ def expect_decoder(problem: DecoderProblem, way: DecoderWay = RIGHT_DECODER) -> 
     """
     noise = Noise.of(problem.case.run.dtype)
     with np.errstate(all="ignore"):
-        decoder = Decoder(problem, Tape(noise), way)
-        values = decoder.forward()
-        if problem.dlogit is not None:
-            values |= decoder.backward()
-        return {
-            name: ExpectedTensor.of(values[name].value, variance_of(values[name]), noise)
-            for name in tensors_of(problem.case)
-        }
+        values = Decoder(problem, Tape(noise), way).run()
+        return {name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in values.items()}
 
 
 def decoder_values(problem: DecoderProblem, copies: int, kick: Kick, way: DecoderWay = RIGHT_DECODER) -> Arrays:
@@ -83,11 +77,8 @@ def decoder_values(problem: DecoderProblem, copies: int, kick: Kick, way: Decode
         Every tensor by name, with an axis of copies in front, behind that of time where there is one.
     """
     with np.errstate(all="ignore"):
-        decoder = Decoder(problem, Tape(Noise.of(problem.case.run.dtype), copies, kick), way)
-        values = decoder.forward()
-        if problem.dlogit is not None:
-            values |= decoder.backward()
-        return {name: values[name].value for name in tensors_of(problem.case)}
+        tape = Tape(Noise.of(problem.case.run.dtype), copies, kick)
+        return {name: noisy.value for name, noisy in Decoder(problem, tape, way).run().items()}
 
 
 def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
@@ -111,12 +102,12 @@ def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
         state = {name: decoder.tape.exact(array) for name, array in before.items()}
         step = decoder.step(decoder.tape.exact(decoder.given_source(source)), decoder.weights(), state, {})
         return {
-            name: ExpectedTensor.of(value.value, variance_of(value), noise) for name, value in step.compared.items()
+            name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in step.compared.items()
         }
 
 
 @dataclass
-class Step:
+class DecoderStep:
     """What one step gives: what is compared, and what the next one takes in."""
 
     compared: dict[str, Noisy]
@@ -133,7 +124,7 @@ class Decoder:
         self.valid = problem.valid
         self._uses: list[dict[str, Noisy]] = []  # of each step, its own view of the weights
         self._start: dict[str, Noisy] = {}
-        self._results: list[Step] = []
+        self._results: list[DecoderStep] = []
         self._encoder_weights: list[dict[str, Noisy]] = []
         self._inputs: list[Noisy] = []
 
@@ -147,6 +138,13 @@ class Decoder:
             fresh = {name: np.ones_like(kept[name]) if name in ones else np.zeros_like(kept[name]) for name in kept}
             kept |= {name: array for name, array in fresh.items() if name in way.anew}
         return {name: self.tape.weight(array) for name, array in kept.items()}
+
+    def run(self) -> dict[str, Noisy]:
+        """Every tensor of the case by name, in the order in which they are computed."""
+        values = self.forward()
+        if self.problem.dlogit is not None:
+            values |= self.backward()
+        return {name: values[name] for name in tensors_of(self.problem.case)}
 
     # -- forward -------------------------------------------------------------------------------------------------
 
@@ -182,7 +180,7 @@ class Decoder:
             return source
         return np.where(self.valid[..., None], source, source.dtype.type(0))
 
-    def _carried(self, step: Step) -> dict[str, Noisy]:
+    def _carried(self, step: DecoderStep) -> dict[str, Noisy]:
         """What the next step starts from."""
         start, way = self._start, self.way
         state = dict(step.state)
@@ -196,14 +194,14 @@ class Decoder:
 
     def step(
         self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy], before: dict[str, Noisy]
-    ) -> Step:  # fmt: skip
+    ) -> DecoderStep:  # fmt: skip
         """Go one step.
 
         Args:
             source: The encoder outputs, (B, S, E).
             w: The weights.
             state: h, c, y of the step before, (..., B, ·).
-            before: What else the step before gave (``Step.inner``), for the ways that look at it.
+            before: What else the step before gave (``DecoderStep.inner``), for the ways that look at it.
         """
         tape, way = self.tape, self.way
         h, c = lstm_step(tape, w, state["y"], state["h"], state["c"])
@@ -236,7 +234,7 @@ class Decoder:
         }
         shown = scores if self.valid is None else Noisy(*_masked(scores, self.valid))
         compared = {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit}
-        return Step(compared, {"h": h, "c": c, "y": fed[way.fed_back]()}, {"context": context})
+        return DecoderStep(compared, {"h": h, "c": c, "y": fed[way.fed_back]()}, {"context": context})
 
     def _scores(self, source: Noisy, w: dict[str, Noisy], query: Noisy) -> Noisy:
         tape = self.tape

@@ -16,7 +16,6 @@ The backward step is the chain rule over these lines. The rules for variances st
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +24,11 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.problem import Weights
-from lockstep.harness.reference.activations import ACTIVATIONS, NEAR, Activation
+from lockstep.harness.reference.activations import ACTIVATIONS, NEAR_SIGMA
 from lockstep.harness.reference.noise import Noise
 
 
-class Step(NamedTuple):
+class CellStep(NamedTuple):
     """What one forward step computes."""
 
     a: Array  # activated gates (B, 4H)
@@ -64,8 +63,8 @@ class Slopes(NamedTuple):
     f: Array  # (..., H): what of dc goes to the step before
     unclipped: Array | None  # (..., H)
     factors: Array  # (..., 4H): what stands beside each gate's own slope in ``z``
-    own: Array  # (..., 4H): each gate's own slope
-    own_u: Array  # (..., H): that of the cell's activation
+    gates: Array  # (..., 4H): each gate's own slope
+    u: Array  # (..., H): that of the cell's activation
 
 
 class SlopeVariances(NamedTuple):
@@ -147,7 +146,7 @@ class Cell:
         assert self.p is not None
         return np.square(self.p[k]) * (self.growth * (c * c) + c_var)
 
-    def step(self, z: Array, c: Array) -> Step:
+    def step(self, z: Array, c: Array) -> CellStep:
         """Go from pre-activations and the cell state before to what the step gives; changes ``z`` with peepholes."""
         H = self.H
         a = self.gate.value(z)
@@ -163,9 +162,9 @@ class Cell:
             o[...] = self.gate.value(z[..., 3 * H :])
         u = self.curve.value(c_new)
         m = o * u
-        return Step(a, raw, c_new, u, m, m if self.Pt is None else m @ self.Pt)
+        return CellStep(a, raw, c_new, u, m, m if self.Pt is None else m @ self.Pt)
 
-    def variances(self, z: Array, z_var: Array, c: Array, c_var: Array, step: Step) -> Variances:
+    def variances(self, z: Array, z_var: Array, c: Array, c_var: Array, step: CellStep) -> Variances:
         """Carry the variances of z and of the cell state before through ``step``."""
         H, noise, u2 = self.H, self.noise, self.noise.u2
         a_var = self.gate.variance(z, z_var, step.a, noise)
@@ -184,7 +183,7 @@ class Cell:
         new += u2 * (kept * kept + added * added + step.raw * step.raw)
         if self.clip < np.inf:
             # Where it is held it is the clip itself, rounded to the dtype.
-            held = np.abs(step.raw) > self.clip + NEAR * np.sqrt(new)
+            held = np.abs(step.raw) > self.clip + NEAR_SIGMA * np.sqrt(new)
             new = np.where(held, u2 * (self.clip * self.clip), new)
         if self.p is not None:
             o_z_var = z_var[..., 3 * H :] + self._peephole_variance(2, step.c, new)
@@ -203,12 +202,14 @@ class Cell:
         """The factors of the backward step from what the forward step gave, of one or several timesteps."""
         i, f, g, o = split_gates(saved.a)
         u = self.curve.value(saved.c)
-        first = g - saved.c_before if self.coupled else g
-        factors = np.concatenate([first, np.zeros_like(f) if self.coupled else saved.c_before, i, u], axis=-1)
-        slopes = self._of_gates(saved.a, Activation.slope_of)
-        own_u = self.curve.slope(u)
+        # Coupled, i moves f = 1 - i the other way, and f has no slope of its own.
+        i_factor = g - saved.c_before if self.coupled else g
+        f_factor = np.zeros_like(f) if self.coupled else saved.c_before
+        factors = np.concatenate([i_factor, f_factor, i, u], axis=-1)
+        gate_slopes = self._gate_slopes(saved.a)
+        u_slope = self.curve.slope(u)
         unclipped = np.abs(f * saved.c_before + i * g) < self.clip if self.clip < np.inf else None
-        return Slopes(factors * slopes, o * own_u, f, unclipped, factors, slopes, own_u)
+        return Slopes(factors * gate_slopes, o * u_slope, f, unclipped, factors, gate_slopes, u_slope)
 
     def slope_variances(self, saved: Saved, saved_var: Saved, slopes: Slopes) -> SlopeVariances:
         """Carry the variances of what the forward step gave to the factors of the backward step."""
@@ -217,34 +218,34 @@ class Cell:
         i_var, f_var, g_var, o_var = split_gates(saved_var.a)
         u = slopes.factors[..., 3 * self.H :]
         u_var = self.curve.variance(saved.c, saved_var.c, u, noise)
-        first_var = g_var
+        i_factor_var = g_var
         if self.coupled:
-            first_var = g_var + saved_var.c_before + u2 * np.square(slopes.factors[..., : self.H])
-        factors_var = np.concatenate([first_var, saved_var.c_before, i_var, u_var], axis=-1)
+            i_factor_var = g_var + saved_var.c_before + u2 * np.square(slopes.factors[..., : self.H])
+        factors_var = np.concatenate([i_factor_var, saved_var.c_before, i_var, u_var], axis=-1)
         z2, c2, f2 = slopes.z * slopes.z, slopes.c * slopes.c, f * f
         # A slope is rounded twice, and so is each product of it with its factor and what comes in.
-        z = self._uncertain(slopes.factors, saved.a, saved_var.a)
+        z = self._gate_slope_variances(slopes.factors, saved.a, saved_var.a)
         z += 4 * u2 * z2
-        z += slopes.own * slopes.own * factors_var
+        z += slopes.gates * slopes.gates * factors_var
         if self.coupled:
             z[..., self.H : 2 * self.H] = 0
-        c = o * o * self.curve.slope_variance(u, u_var, noise) + slopes.own_u * slopes.own_u * o_var + 4 * u2 * c2
+        c = o * o * self.curve.slope_variance(u, u_var, noise) + slopes.u * slopes.u * o_var + 4 * u2 * c2
         near_clip = None
         if self.clip < np.inf:
             raw = f * saved.c_before + i * g
-            near_clip = np.abs(np.abs(raw) - self.clip) <= NEAR * np.sqrt(saved_var.c)
+            near_clip = np.abs(np.abs(raw) - self.clip) <= NEAR_SIGMA * np.sqrt(saved_var.c)
         return SlopeVariances(z, c, f_var + u2 * f2, z2, c2, f2, near_clip, slopes.unclipped)
 
-    def _of_gates(self, a: Array, function: Callable[[Activation, Array], Array]) -> Array:
-        """Apply a function of activation and output to all gates (..., 4H): g has an activation of its own."""
-        gates = function(self.gate, a)
+    def _gate_slopes(self, a: Array) -> Array:
+        """Slopes of all gates, (..., 4H), from their outputs: g has an activation of its own."""
+        slopes = self.gate.slope(a)
         if self.candidate is not self.gate:
             g = slice(2 * self.H, 3 * self.H)
-            gates[..., g] = function(self.candidate, a[..., g])
-        return gates
+            slopes[..., g] = self.candidate.slope(a[..., g])
+        return slopes
 
-    def _uncertain(self, factors: Array, a: Array, a_var: Array) -> Array:
-        """The variance that gates' outputs bring to their slopes, times the factors' squares."""
+    def _gate_slope_variances(self, factors: Array, a: Array, a_var: Array) -> Array:
+        """Variance that gates' outputs bring to their slopes, times the factors' squares."""
         g = slice(2 * self.H, 3 * self.H)
         variance = self.gate.slope_variance(a, a_var, self.noise)
         variance[..., g] = self.candidate.slope_variance(a[..., g], a_var[..., g], self.noise)

@@ -16,9 +16,9 @@ from lockstep.harness.reference.cell import Cell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.walk import Inputs, Kicks, Walk
-from lockstep.harness.reference.weight_gradients import Part
+from lockstep.harness.reference.weight_gradients import Operands
 
-Found = TypeVar("Found", Array, ExpectedTensor)
+LaneTensor = TypeVar("LaneTensor", Array, ExpectedTensor)
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,7 @@ def forward(problem: Problem) -> Arrays:
     """Compute the values alone: every tensor of the case but gradients, in the reference's precision."""
     network = Network(problem)
     with np.errstate(all="ignore"):
-        return network.in_order({
-            name_of(kind, lane, problem.case.lstm): network.right_way(array, kind, lane)
-            for lane, values in network.forward_values().items()
-            for kind, array in values.items()
-        })  # fmt: skip
+        return network.in_order(network.named_values(network.forward_values()))
 
 
 def backward(problem: Problem) -> Arrays:
@@ -83,13 +79,9 @@ def expect_network(problem: Problem, way: Way = RIGHT) -> Expected:
 def exactly(problem: Problem) -> Arrays:
     """Compute values and gradients as arrays of balls, see ``harness.reference.exact``."""
     network = Network(problem, noise=exact.Balls.of(problem.case.run.dtype))
-    found = network.forward_values()
-    values = {
-        name_of(kind, lane, problem.case.lstm): network.right_way(array, kind, lane)
-        for lane, tensors in found.items()
-        for kind, array in tensors.items()
-    }
-    return values if problem.dh is None else values | network.backward_values(found)
+    values = network.forward_values()
+    gradients = {} if problem.dh is None else network.backward_values(values)
+    return network.named_values(values) | gradients
 
 
 def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
@@ -157,6 +149,14 @@ class Network:
         """Bring what a lane gave in its own order into the order of time."""
         return self.turn(array, self.way.turn_out) if lane.reverse and kind in TIMED else array
 
+    def named_values(self, values: dict[Lane, Arrays]) -> Arrays:
+        """What lanes gave, by the names of tensors, in the order of time."""
+        return {
+            name_of(kind, lane, self.lstm): self.right_way(array, kind, lane)
+            for lane, arrays in values.items()
+            for kind, array in arrays.items()
+        }
+
     def in_order(self, named: dict[str, Any]) -> dict[str, Any]:
         """Sort tensors by when they are computed."""
         return {name: named[name] for name in tensors_of(self.problem.case) if name in named}
@@ -179,11 +179,11 @@ class Network:
         return self._forward(Walk.expected, above)
 
     def _forward(
-        self, run: Callable[[Walk], dict[str, Found]], above: Callable[[list[Found]], Inputs]
-    ) -> dict[Lane, dict[str, Found]]:
+        self, run: Callable[[Walk], dict[str, LaneTensor]], above: Callable[[list[LaneTensor]], Inputs]
+    ) -> dict[Lane, dict[str, LaneTensor]]:
         """Run the lanes layer by layer; ``above`` makes what the next layer takes in of the h of one."""
         inputs = self.inputs()
-        by_lane: dict[Lane, dict[str, Found]] = {}
+        by_lane: dict[Lane, dict[str, LaneTensor]] = {}
         for layer in self._layers():
             for lane in layer:
                 self.walks[lane] = self.walk(lane, inputs)
@@ -192,13 +192,13 @@ class Network:
                 inputs = above([self._in_time(by_lane[lane]["h"], lane) for lane in layer])
         return by_lane
 
-    def _in_time(self, h: Found, lane: Lane) -> Found:
+    def _in_time(self, h: LaneTensor, lane: Lane) -> LaneTensor:
         if not lane.reverse:
             return h
         return self.turned_out(h) if isinstance(h, ExpectedTensor) else self.right_way(h, "h", lane)
 
-    def backward_values(self, values: dict[Lane, Arrays], parts: dict[Lane, list[Part]] | None = None) -> Arrays:
-        """Go back through the lanes, from the top layer down; ``parts`` as in ``Walk.gradient_values``."""
+    def backward_values(self, values: dict[Lane, Arrays], operands: dict[Lane, list[Operands]] | None = None) -> Arrays:
+        """Go back through the lanes, from the top layer down; ``operands`` as in ``Walk.gradient_values``."""
         assert self.problem.dh is not None
         named: Arrays = {}
         dh = self.noise.taken(self.problem.dh)
@@ -206,9 +206,9 @@ class Network:
             below = []
             for lane, dh_of_lane in zip(layer, self._apart(dh), strict=True):
                 dc = self.problem.states("dc")[self.lanes.index(lane)]
-                dh_of_lane = turned(dh_of_lane, self.problem.lengths) if lane.reverse else dh_of_lane  # noqa: PLW2901
-                kept = None if parts is None else parts.setdefault(lane, [])
-                gradients = self.walks[lane].gradient_values(values[lane], dh_of_lane, dc, kept)
+                cotangent = turned(dh_of_lane, self.problem.lengths) if lane.reverse else dh_of_lane
+                kept = None if operands is None else operands.setdefault(lane, [])
+                gradients = self.walks[lane].gradient_values(values[lane], cotangent, dc, kept)
                 below.append(self.right_way(gradients.pop("dx"), "dx", lane))
                 named |= self._named(gradients, lane)
             dh = sum(below[1:], start=below[0])
@@ -232,8 +232,8 @@ class Network:
                 if lane.reverse:
                     gradients["dx"] = gradients["dx"].each(lambda array: self.turn(array, self.way.turn_in))
                 if contributions is not None:
-                    own_way = contributions.turned(self.problem.lengths) if lane.reverse else contributions
-                    gradients |= own_way.expected()
+                    in_time = contributions.turned(self.problem.lengths) if lane.reverse else contributions
+                    gradients |= in_time.expected()
                 below.append(gradients.pop("dx"))
                 named |= self._named(gradients, lane)
             total = below[0] if len(below) == 1 else self._added(below[0], below[1])

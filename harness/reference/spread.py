@@ -1,9 +1,8 @@
 """How far rounding spreads where a network amplifies it: perturbed copies of the reference, run side by side.
 
 The variances of ``harness.reference.noise`` take the errors of units for independent and slopes for constant. A
-network that
-amplifies what its units have in common (weights all alike), or is chaotic, outgrows them. So before a number beyond
-the limit is called a divergence, copies of the reference are run in which every step is off by a healthy
+network that amplifies what its units have in common (weights all alike), or is chaotic, outgrows them. So before a
+number beyond the limit is called a divergence, copies of the reference are run in which every step is off by a healthy
 rounding: half of it of one sign throughout a copy, as an implementation's own way of rounding is, half of it fresh.
 The noise of a number is then the larger of its first-order noise and the spread of the copies around the reference.
 
@@ -29,12 +28,12 @@ from lockstep.harness.reference.attention import RIGHT_DECODER, DecoderWay, deco
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import Network
 from lockstep.harness.reference.undetermined import Masks, mark, onward
-from lockstep.harness.reference.weight_gradients import Part, factors, product_of
+from lockstep.harness.reference.weight_gradients import Operands, factors, product_of
 
 COPIES = 24
 FEWEST = 6  # fewer say nothing
 COMMON = 0.5  # share of the variance that a copy keeps throughout
-MOST_NUMBERS = 2**27  # of all copies: 1 GB
+MOST_COPIED_NUMBERS = 2**27  # of all copies: 1 GB
 # Copies this far apart, as a share of a state's size so far, go separate ways: from there a chaotic network takes a few
 # steps to the whole, a healthy one in bfloat16 does not come near it.
 APART = 0.1
@@ -53,7 +52,7 @@ def widened(
         way: How a decoder was run.
         lost: Whether noise is infinite where rounding alone decides. Not for what is to be proved: it fits anything.
     """
-    copies = min(COPIES, MOST_NUMBERS // _numbers(problem) - 1)
+    copies = min(COPIES, MOST_COPIED_NUMBERS // _numbers(problem) - 1)
     if copies < FEWEST:
         return expected
     wider = dict(expected)
@@ -111,19 +110,19 @@ def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
             name = name_of(kind, lane, case.lstm)
             spreads[name] = _spread_over_batch(network.right_way(array, kind, lane), count)
     if problem.dh is None:
-        return _lost(spreads, apart, case)
-    parts: dict[Lane, list[Part]] | None = {} if has_weight_steps(case) else None
-    for name, array in network.backward_values(values, parts).items():
+        return _with_undetermined(spreads, apart, case)
+    operands: dict[Lane, list[Operands]] | None = {} if has_weight_steps(case) else None
+    for name, array in network.backward_values(values, operands).items():
         over_batch = known[name].kind in {"dx", "dh0", "dc0"}
         spreads[name] = _spread_over_batch(array, count) if over_batch else _spread(array)
-    for lane, chunks in (parts or {}).items():
+    for lane, chunks in (operands or {}).items():
         for kind, spread in _contributions(network, lane, chunks, count):
             if name_of(kind, lane, case.lstm) in known:
                 spreads[name_of(kind, lane, case.lstm)] = spread
-    return _lost(spreads, apart, case)
+    return _with_undetermined(spreads, apart, case)
 
 
-def _lost(spreads: Arrays, apart: Masks, case: Case) -> Arrays:
+def _with_undetermined(spreads: Arrays, apart: Masks, case: Case) -> Arrays:
     """Set to infinity what depends on copies that go separate ways."""
     if apart:
         mark(spreads, apart, np.zeros(case.run.batch, bool), case, np.inf)
@@ -184,13 +183,13 @@ def _spread(array: Array) -> Array:
     return np.sqrt(np.square(array[1:] - array[0]).mean(axis=0))
 
 
-def _contributions(network: Network, lane: Lane, chunks: list[Part], copies: int) -> list[tuple[str, Array]]:
+def _contributions(network: Network, lane: Lane, chunks: list[Operands], copies: int) -> list[tuple[str, Array]]:
     """The spread of each timestep's contributions to gradients of weights."""
-    part = Part(*(np.concatenate(arrays) for arrays in zip(*chunks[::-1], strict=True)))
+    operands = Operands(*(np.concatenate(arrays) for arrays in zip(*chunks[::-1], strict=True)))
     if lane.reverse:
-        part = Part(*(turned(array, network.problem.lengths) for array in part))
+        operands = Operands(*(turned(array, network.problem.lengths) for array in operands))
     spreads = []
-    for name, left, right, _, _ in factors(network.walks[lane].cell, part, None):
+    for name, left, right, _, _ in factors(network.walks[lane].cell, operands, None):
         rows = []
         for t in range(len(left)):
             left_t, right_t = (None if a is None else a[t].reshape(copies, -1, *a.shape[2:]) for a in (left, right))

@@ -2,9 +2,8 @@
 
 Where a network is a chain of unlike steps, as an attention decoder is, each operation carries the noise of its operands
 and adds its own by the rules of ``harness.reference.noise``; going back, the gradient of each operation is made of
-operations of
-the same kind, so that gradients have their noise by the same rules. With kicks no variances are carried: each result
-is put off by a healthy rounding of its own instead (``harness.reference.spread``).
+operations of the same kind, so that gradients have their noise by the same rules. With kicks no variances are carried:
+each result is put off by a healthy rounding of its own instead (``harness.reference.spread``).
 
 Arrays are (..., rows, n): a leading axis, of timesteps or of copies, may be there or not; with kicks it is there for
 everything but the weights.
@@ -130,11 +129,11 @@ class Tape:
     def _product(self, left: Noisy, right: Noisy, *sources: Source, growth: Any = None) -> Noisy:
         product = left.value @ right.value
         growth = self.noise.sum_growth(left.value.shape[-1]) if growth is None else growth
-        one2, other2 = np.square(left.value), np.square(right.value)
-        variance = growth * (one2 @ other2) + self.noise.rounded(product)
+        left2, right2 = np.square(left.value), np.square(right.value)
+        variance = growth * (left2 @ right2) + self.noise.rounded(product)
         carried = _sum(
-            None if left.variance is None else left.variance @ other2,
-            None if right.variance is None else one2 @ right.variance,
+            None if left.variance is None else left.variance @ right2,
+            None if right.variance is None else left2 @ right.variance,
         )
         return self._made(product, carried, variance, *sources)
 
@@ -155,9 +154,8 @@ class Tape:
 
     def part(self, operand: Noisy, columns: slice) -> Noisy:
         """Take some columns."""
-        return self._moved(
-            *_both(operand, lambda a: a[..., columns]), (operand, lambda d: _put(d, columns, operand.value.shape[-1]))
-        )
+        taken = _part(operand, columns)
+        return self._moved(taken.value, taken.variance, (operand, lambda d: _put(d, columns, operand.value.shape[-1])))
 
     def reshape(self, operand: Noisy, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Noisy:
         """Move numbers to other places; ``back`` undoes it."""

@@ -32,8 +32,9 @@ BY_SEQUENCE = frozenset({"dx", "denc", "dy0", "dh0", "dc0"})  # gradients that b
 def onward(masks: Masks, lengths: Array | None) -> Masks:
     """All timesteps that depend on those of the masks: later ones of their lane, and of lanes above it."""
     reached: Masks = {}
-    for lane, own in masks.items():
-        far = turned(own, lengths) if lane.reverse else own
+    for lane, lane_mask in masks.items():
+        # In the lane's own order of time, in which what is later depends on what is earlier.
+        far = turned(lane_mask, lengths) if lane.reverse else lane_mask
         for below, mask in reached.items():
             if below.layer != lane.layer - 1:
                 continue

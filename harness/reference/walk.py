@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.tensors import PER_TIMESTEP
-from lockstep.harness.reference.cell import Back, Cell, Saved, Slopes, SlopeVariances, Step
+from lockstep.harness.reference.cell import Back, Cell, CellStep, Saved, Slopes, SlopeVariances
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
-from lockstep.harness.reference.weight_gradients import Contributions, Part, Sums
+from lockstep.harness.reference.weight_gradients import Contributions, Operands, Sums
 
 # Timesteps computed before they are split and stored: enough for whole-array arithmetic, few enough
 # that wide buffers stay small beside the trace.
-CHUNK = 16
+CHUNK_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,15 @@ class Kicks(Protocol):
     def __call__(self, name: str, value: Array, variance: Array) -> Array:
         """A value (copies B, n), put off by about the root of its variance."""
         ...
+
+
+class Carried(NamedTuple):
+    """What goes back from a timestep to the one before: cotangents of its initial state, and their variances."""
+
+    dh: Array  # (B, P)
+    dc: Array  # (B, H)
+    dh_var: Array
+    dc_var: Array
 
 
 class Walk:
@@ -88,8 +97,8 @@ class Walk:
 
     def chunks(self) -> Iterator[range]:
         """Cut time into pieces."""
-        for start in range(0, self.T, CHUNK):
-            yield range(start, min(start + CHUNK, self.T))
+        for start in range(0, self.T, CHUNK_STEPS):
+            yield range(start, min(start + CHUNK_STEPS, self.T))
 
     # -- forward -------------------------------------------------------------------------------------------------
 
@@ -111,7 +120,7 @@ class Walk:
                 store(values, t, step.a, step.h, c, valid)
         return {**values, "c_n": c, "h_n": h}
 
-    def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: Step) -> Step:
+    def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: CellStep) -> CellStep:
         """Put a step off by what rounding may do to it alone."""
         none_h, none_c = np.zeros_like(h), np.zeros_like(c)
         z_var = self.cell.pre_activation_variance(zx_var, z, h, none_h, c, none_c)
@@ -124,7 +133,7 @@ class Walk:
         """Compute the same with noise."""
         cell, noise = self.cell, self.noise
         expected = {name: ExpectedTensor.empty(self.shape(name), noise) for name in PER_TIMESTEP}
-        shapes = {name: (min(self.T, CHUNK), *self.shape(name)[1:]) for name in PER_TIMESTEP}
+        shapes = {name: (min(self.T, CHUNK_STEPS), *self.shape(name)[1:]) for name in PER_TIMESTEP}
         values, variances = ({name: np.empty(shape, noise.precision) for name, shape in shapes.items()} for _ in "vn")
         h, c = self.h0, self.c0
         h_var, c_var = np.zeros_like(h), np.zeros_like(c)
@@ -181,14 +190,14 @@ class Walk:
 
     # -- backward ------------------------------------------------------------------------------------------------
 
-    def gradient_values(self, values: Arrays, dh: Array, dc_n: Array, parts: list[Part] | None = None) -> Arrays:
+    def gradient_values(self, values: Arrays, dh: Array, dc_n: Array, operands: list[Operands] | None = None) -> Arrays:
         """Compute gradients without noise.
 
         Args:
             values: What ``values`` gave.
             dh: Cotangent of h (T, B, P).
             dc_n: Cotangent of the final cell state (B, H).
-            parts: Gets, if given, what gradients of weights are made of, chunk by chunk, the last one first.
+            operands: Gets, if given, what gradients of weights are made of, chunk by chunk, the last one first.
 
         Returns:
             dx (T, B, I), dh0, dc0, dW, dR, db, and dP, dp where there are such weights; with kicks those of weights
@@ -215,10 +224,10 @@ class Walk:
                 dz[k], dh_out[k] = _masked(valid, back.dz), _masked(valid, back.dh)
                 dh_state, dc = keep(valid, (dh_state, dc), (back.dh_before, back.dc_before))
             dx[rows] = dz @ cell.Wt.T
-            part = Part(dz, dh_out, x, h_before, c_before, c, a)
-            sums.add(part)
-            if parts is not None:
-                parts.append(part)
+            chunk = Operands(dz, dh_out, x, h_before, c_before, c, a)
+            sums.add(chunk)
+            if operands is not None:
+                operands.append(chunk)
         return {"dx": dx, "dh0": dh_state, "dc0": dc, **sums.values}
 
     def _cut(self, back: Back) -> Back:
@@ -253,59 +262,81 @@ class Walk:
         Returns:
             Gradients as ``gradient_values``, and what contributions are made of.
         """
-        cell, noise = self.cell, self.noise
-        sums = Sums(cell)
-        parts: list[tuple[Part, Part]] = []
+        noise = self.noise
+        sums = Sums(self.cell)
+        chunks: list[tuple[Operands, Operands]] = []
         dx = ExpectedTensor.empty(self.inputs.value.shape, noise)
-        dh_state, dc = np.zeros_like(self.h0), noise.taken(dc_n)
-        dh_state_var, dc_var = np.zeros_like(dh_state), np.zeros_like(dc)
-        growth = noise.sum_growth(4 * cell.H)
+        dc = noise.taken(dc_n)
+        carried = Carried(np.zeros_like(self.h0), dc, np.zeros_like(self.h0), np.zeros_like(dc))
         for steps in reversed(list(self.chunks())):
             rows = slice(steps.start, steps.stop)
-            x, x_var = self.inputs.of(rows, noise)
-            (a, a_var), (c, c_var), (h, h_var) = (_chunk(expected, names, rows, noise) for names in ("ifgo", "c", "h"))
-            c_before, c_before_var = self._before_chunk(expected["c"], c, c_var, self.c0, rows)
-            h_before, h_before_var = self._before_chunk(expected["h"], h, h_var, self.h0, rows)
-            dh_given, dh_given_var = dh.of(rows, noise)
-            saved = Saved(a, c_before, c)
-            slopes = cell.slopes(saved)
-            slope_vars = cell.slope_variances(saved, Saved(a_var, c_before_var, c_var), slopes)
-            dz, dh_out = np.empty_like(a), np.empty_like(h)
-            dz_var, dh_out_var = np.empty_like(a), np.empty_like(h)
-            for k in range(len(steps) - 1, -1, -1):
-                valid = self.valid(steps[k])
-                dh_k = dh_given[k] + dh_state
-                dh_var = dh_state_var + noise.rounded(dh_k)
-                if dh_given_var is not None:
-                    dh_var += dh_given_var[k]
-                back = cell.back(_at(slopes, k), dh_k, dc)
-                var = cell.back_variances(_at(slope_vars, k), back, dh_var, dc_var)
-                if self.detached and steps[k] > 0:  # the first step takes what was given
-                    back, var = self._cut(back), self._cut(var)
-                dz[k], dh_out[k] = _masked(valid, back.dz), _masked(valid, back.dh)
-                dz_var[k], dh_out_var[k] = _masked(valid, var.dz), _masked(valid, var.dh)
-                dh_state, dc, dh_state_var, dc_var = keep(
-                    valid,
-                    (dh_state, dc, dh_state_var, dc_var),
-                    (back.dh_before, back.dc_before, var.dh_before, var.dc_before),
-                )
-            dx_exact = dz @ cell.Wt.T
-            dz2 = dz * dz
-            dx_var = (dz_var + growth * dz2) @ cell.Wt2.T + noise.u2 * (dx_exact * dx_exact)
-            dx.put(rows, dx_exact, dx_var, noise)
-            part = Part(dz, dh_out, x, h_before, c_before, c, a)
-            part_var = Part(
-                dz_var, dh_out_var, x_var, h_before_var, c_before_var, c_var, a_var,  # type: ignore[arg-type]
-            )  # fmt: skip
-            sums.add(part, part_var)
+            operands, variances = self._chunk_operands(expected, rows)
+            carried = self._chunk_back(steps, operands, variances, dh.of(rows, noise), carried)
+            dx.put(rows, *self._input_gradient(operands.dz, variances.dz), noise)
+            sums.add(operands, variances)
             if by_timestep:
-                parts.append((part, part_var))
+                chunks.append((operands, variances))
         states = {
-            "dh0": ExpectedTensor.of(dh_state, dh_state_var, noise),
-            "dc0": ExpectedTensor.of(dc, dc_var, noise),
+            "dh0": ExpectedTensor.of(carried.dh, carried.dh_var, noise),
+            "dc0": ExpectedTensor.of(carried.dc, carried.dc_var, noise),
         }
-        contributions = Contributions.of(cell, parts[::-1]) if by_timestep else None
+        contributions = Contributions.of(self.cell, chunks[::-1]) if by_timestep else None
         return {"dx": dx, **states, **sums.expected()}, contributions
+
+    def _chunk_operands(self, expected: Expected, rows: slice) -> tuple[Operands, Operands]:
+        """What a chunk's gradients are made of, and the variances; the way back has yet to fill dz and dh."""
+        x, x_var = self.inputs.of(rows, self.noise)
+        (a, a_var), (c, c_var), (h, h_var) = (_chunk(expected, names, rows, self.noise) for names in ("ifgo", "c", "h"))
+        c_before, c_before_var = self._before_chunk(expected["c"], c, c_var, self.c0, rows)
+        h_before, h_before_var = self._before_chunk(expected["h"], h, h_var, self.h0, rows)
+        return (
+            Operands(np.empty_like(a), np.empty_like(h), x, h_before, c_before, c, a),
+            Operands(
+                np.empty_like(a), np.empty_like(h), x_var, h_before_var, c_before_var, c_var, a_var,  # type: ignore[arg-type]
+            ),
+        )  # fmt: skip
+
+    def _chunk_back(
+        self, steps: range, operands: Operands, variances: Operands, dh: tuple[Array, Array | None], carried: Carried
+    ) -> Carried:
+        """Go back through a chunk, which fills dz and dh of its operands.
+
+        Args:
+            steps: Its timesteps.
+            operands: What its gradients are made of.
+            variances: Those of the operands.
+            dh: Cotangent of h at each of the timesteps, (K, B, P), and its variance.
+            carried: What comes from the timestep after.
+
+        Returns:
+            What goes to the timestep before.
+        """
+        cell, noise = self.cell, self.noise
+        saved = Saved(operands.a, operands.c_before, operands.c)
+        slopes = cell.slopes(saved)
+        slope_vars = cell.slope_variances(saved, Saved(variances.a, variances.c_before, variances.c), slopes)
+        for k in range(len(steps) - 1, -1, -1):
+            valid = self.valid(steps[k])
+            dh_k = dh[0][k] + carried.dh
+            dh_var = carried.dh_var + noise.rounded(dh_k)
+            if dh[1] is not None:
+                dh_var += dh[1][k]
+            back = cell.back(_at(slopes, k), dh_k, carried.dc)
+            var = cell.back_variances(_at(slope_vars, k), back, dh_var, carried.dc_var)
+            if self.detached and steps[k] > 0:  # the first step takes what was given
+                back, var = self._cut(back), self._cut(var)
+            operands.dz[k], operands.dh[k] = _masked(valid, back.dz), _masked(valid, back.dh)
+            variances.dz[k], variances.dh[k] = _masked(valid, var.dz), _masked(valid, var.dh)
+            before = Carried(back.dh_before, back.dc_before, var.dh_before, var.dc_before)
+            carried = Carried(*keep(valid, carried, before))
+        return carried
+
+    def _input_gradient(self, dz: Array, dz_var: Array) -> tuple[Array, Array]:
+        """The gradient dx of a chunk, and its variance."""
+        dx = dz @ self.cell.Wt.T
+        growth = self.noise.sum_growth(4 * self.cell.H)
+        dx_var = (dz_var + growth * (dz * dz)) @ self.cell.Wt2.T + self.noise.u2 * (dx * dx)
+        return dx, dx_var
 
     def _before(self, observed: Array, first: Array, rows: slice) -> Array:
         """The states before some timesteps."""
@@ -314,7 +345,7 @@ class Walk:
         return np.concatenate([first[None], observed[: rows.stop - 1]])
 
     def _before_chunk(
-        self, tensor: ExpectedTensor, values: Array, own_var: Array, first: Array, rows: slice
+        self, tensor: ExpectedTensor, values: Array, variances: Array, first: Array, rows: slice
     ) -> tuple[Array, Array]:
         """The states before some timesteps with their variances: a chunk's own, moved by one."""
         if rows.start:
@@ -323,7 +354,7 @@ class Walk:
             var = np.square(earlier.noise, dtype=self.noise.precision)
         else:
             value, var = first[None], np.zeros_like(first)[None]
-        return np.concatenate([value, values[:-1]]), np.concatenate([var, own_var[:-1]])
+        return np.concatenate([value, values[:-1]]), np.concatenate([var, variances[:-1]])
 
 
 def keep(valid: Array | None, old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -335,8 +366,8 @@ def keep(valid: Array | None, old: tuple[Array, ...], new: tuple[Array, ...]) ->
 
 def store(arrays: Arrays, t: int, a: Array, h: Array, c: Array, valid: Array | None) -> None:
     """Put one timestep into its place; past the end of a sequence gates and h are 0."""
-    for name, part in zip("ifgo", split_gates(a), strict=True):
-        arrays[name][t] = part
+    for name, gate in zip("ifgo", split_gates(a), strict=True):
+        arrays[name][t] = gate
     arrays["c"][t], arrays["h"][t] = c, h
     if valid is not None:
         for name in "ifgoh":
@@ -354,7 +385,7 @@ def _masked(valid: Array | None, array: Array) -> Array:
 
 def _chunk(expected: Expected, names: str, rows: slice, noise: Noise) -> tuple[Array, Array]:
     """Values and variances of some timesteps, several tensors side by side."""
-    parts = [expected[name].at(rows) for name in names]
-    values = [part.value.astype(noise.precision) + part.rest for part in parts]
-    variances = [np.square(part.noise, dtype=noise.precision) for part in parts]
+    tensors = [expected[name].at(rows) for name in names]
+    values = [tensor.value.astype(noise.precision) + tensor.rest for tensor in tensors]
+    variances = [np.square(tensor.noise, dtype=noise.precision) for tensor in tensors]
     return np.concatenate(values, axis=-1), np.concatenate(variances, axis=-1)

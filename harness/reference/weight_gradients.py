@@ -15,8 +15,8 @@ from lockstep.harness.reference.cell import Cell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 
 
-class Part(NamedTuple):
-    """Of some timesteps what gradients of weights are made of, values or their variances; (K, B, ·) each."""
+class Operands(NamedTuple):
+    """What gradients of weights are made of, of some timesteps; values or their variances, (K, B, ·) each."""
 
     dz: Array
     dh: Array
@@ -37,25 +37,27 @@ class Factors(NamedTuple):
     right_var: Array | None
 
 
-def factors(cell: Cell, part: Part, var: Part | None) -> Iterator[Factors]:
+def factors(cell: Cell, operands: Operands, var: Operands | None) -> Iterator[Factors]:
     """What the gradient of each of a lane's weights is made of."""
-    yield Factors("dW", part.dz, part.x, var and var.dz, var and var.x)
-    yield Factors("dR", part.dz, part.h_before, var and var.dz, var and var.h_before)
-    yield Factors("db", part.dz, None, var and var.dz, None)
+    yield Factors("dW", operands.dz, operands.x, var and var.dz, var and var.x)
+    yield Factors("dR", operands.dz, operands.h_before, var and var.dz, var and var.h_before)
+    yield Factors("db", operands.dz, None, var and var.dz, None)
     if cell.Pt is not None:
-        u, o = cell.curve.value(part.c), split_gates(part.a)[3]
+        u, o = cell.curve.value(operands.c), split_gates(operands.a)[3]
         m_var = None
         if var is not None:
-            u_var = cell.curve.variance(part.c, var.c, u, cell.noise)
+            u_var = cell.curve.variance(operands.c, var.c, u, cell.noise)
             m_var = o * o * u_var + u * u * split_gates(var.a)[3] + cell.noise.u2 * np.square(o * u)
-        yield Factors("dP", part.dh, o * u, var and var.dh, m_var)
+        yield Factors("dP", operands.dh, o * u, var and var.dh, m_var)
     if cell.p is not None:
-        dz_i, dz_f, _, dz_o = split_gates(part.dz)
-        product = np.stack([dz_i * part.c_before, dz_f * part.c_before, dz_o * part.c], axis=2)  # (K, B, 3, H)
+        dz_i, dz_f, _, dz_o = split_gates(operands.dz)
+        product = np.stack(
+            [dz_i * operands.c_before, dz_f * operands.c_before, dz_o * operands.c], axis=2
+        )  # (K, B, 3, H)
         product_var = None
         if var is not None:
             i, f, _, o = split_gates(var.dz)
-            before2, after2 = np.square(part.c_before), np.square(part.c)
+            before2, after2 = np.square(operands.c_before), np.square(operands.c)
             product_var = np.stack([
                 before2 * i + dz_i * dz_i * var.c_before,
                 before2 * f + dz_f * dz_f * var.c_before,
@@ -73,13 +75,13 @@ class Sums:
     values: Arrays = field(default_factory=dict)
     variances: Arrays = field(default_factory=dict)
 
-    def add(self, part: Part, var: Part | None = None) -> None:
+    def add(self, operands: Operands, var: Operands | None = None) -> None:
         """Add a chunk; with its variances, if they are wanted."""
-        growth = self.cell.noise.batch_growth(part.dz.shape[1])
-        for name, left, right, left_var, right_var in factors(self.cell, part, var):
+        growth = self.cell.noise.batch_growth(operands.dz.shape[1])
+        for name, left, right, left_var, right_var in factors(self.cell, operands, var):
             if self.copies:
-                others = None if right is None else by_copy(right, self.copies)
-                self._plus(self.values, name, product_of(by_copy(left, self.copies), others))
+                right_copies = None if right is None else by_copy(right, self.copies)
+                self._plus(self.values, name, product_of(by_copy(left, self.copies), right_copies))
                 continue
             if right is None:
                 self._plus(self.values, name, left.sum(axis=(0, 1)))
@@ -116,25 +118,25 @@ class Contributions:
     """What each timestep contributes to the gradients of a lane's weights, not yet multiplied out."""
 
     cell: Cell
-    part: Part
-    var: Part
+    operands: Operands
+    var: Operands
 
     @classmethod
-    def of(cls, cell: Cell, parts: list[tuple[Part, Part]]) -> Contributions:
+    def of(cls, cell: Cell, chunks: list[tuple[Operands, Operands]]) -> Contributions:
         """Join chunks, in order of time."""
-        part, var = (_each(np.concatenate, zip(*side, strict=True)) for side in zip(*parts, strict=True))
-        return cls(cell, part, var)
+        operands, var = (_each(np.concatenate, zip(*side, strict=True)) for side in zip(*chunks, strict=True))
+        return cls(cell, operands, var)
 
     def turned(self, lengths: Array | None) -> Contributions:
         """Bring each sequence's part to the timestep at which it stands in the other direction's order."""
-        part, var = (_each(lambda array: turned(array, lengths), side) for side in (self.part, self.var))
-        return Contributions(self.cell, part, var)
+        operands, var = (_each(lambda array: turned(array, lengths), side) for side in (self.operands, self.var))
+        return Contributions(self.cell, operands, var)
 
     def expected(self) -> Expected:
         """Multiply out: dW_t (T, 4H, I), dR_t (T, 4H, P), db_t (T, 4H), and dP_t, dp_t where there are such weights."""
         noise = self.cell.noise
         by_name = {}
-        for name, left, right, left_var, right_var in factors(self.cell, self.part, self.var):
+        for name, left, right, left_var, right_var in factors(self.cell, self.operands, self.var):
             assert left_var is not None
             spread = left_var + noise.batch_growth(left.shape[1]) * (left * left)
             if right is None:
@@ -148,9 +150,9 @@ class Contributions:
         return by_name
 
 
-def _each(function: Callable[[Any], Array], parts: Iterable[Any]) -> Part:
-    """Apply a function to each array of a part, or to each list of chunks; what is exact has no variance."""
-    return Part(*(None if p is None or p[0] is None else function(p) for p in parts))  # type: ignore[arg-type]
+def _each(function: Callable[[Any], Array], arrays: Iterable[Any]) -> Operands:
+    """Apply a function to each array, or to each list of chunks; what is exact has no variance."""
+    return Operands(*(None if a is None or a[0] is None else function(a) for a in arrays))  # type: ignore[arg-type]
 
 
 def by_copy(array: Array, copies: int) -> Array:
