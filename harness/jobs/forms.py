@@ -28,7 +28,7 @@ from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared
 from lockstep.harness.diagnosis.unexplained import NARROW, NOT_FINITE, UNEXPLAINED, unexplained
 from lockstep.harness.faults.execution import AS_INTENDED
-from lockstep.harness.jobs.measure import PortSubject
+from lockstep.harness.jobs.measure import PortBlackBox
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.attention import expect_decoder
@@ -249,7 +249,7 @@ class PlainLayers(Networks):
             return []
         unknown = causes[0]
         if measure and unknown.fault == UNEXPLAINED and not any(NOT_FINITE in fact for fact in unknown.facts):
-            port = PortSubject(checking.port, two_biases=two_biases)
+            port = PortBlackBox(checking.port, two_biases=two_biases)
             causes = (
                 _beside_the_catalogue(port, observations, unknown)
                 or explain_measured(port, observations, others)
@@ -272,7 +272,7 @@ class PlainLayers(Networks):
 
 
 def _beside_the_catalogue(
-    port: PortSubject, observations: Sequence[Observation], unknown: Diagnosis
+    port: PortBlackBox, observations: Sequence[Observation], unknown: Diagnosis
 ) -> list[Diagnosis]:
     """What no execution describes: dropout that repeats itself, weights made anew, a narrower format throughout."""
     cause = dropped(observations)

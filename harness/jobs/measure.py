@@ -25,9 +25,9 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     """
     if ".py" in target or ":" in target or "/" in target:
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
-            subject = PortSubject(port, two_biases=layout in TWO_BIASES)
-            anatomy_found = anatomy(subject)
-            _check_answers(anatomy_found, [reply.message for reply in subject.last])
+            black_box = PortBlackBox(port, two_biases=layout in TWO_BIASES)
+            anatomy_found = anatomy(black_box)
+            _check_answers(anatomy_found, [reply.message for reply in black_box.last])
             return anatomy_found
     backends = {backend.name: backend for backend in find_backends()}
     if target not in backends:
@@ -39,9 +39,9 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     if missing is not None:
         raise BackendError(f"{target}: {missing}")
     with Worker(backend.environment, timeout) as worker:
-        subject = BackendSubject(backend, worker)
-        anatomy_found = anatomy(subject)
-        _check_answers(anatomy_found, [answer.message for answer in subject.last])
+        black_box = BackendBlackBox(backend, worker)
+        anatomy_found = anatomy(black_box)
+        _check_answers(anatomy_found, [answer.message for answer in black_box.last])
         return anatomy_found
 
 
@@ -51,7 +51,7 @@ def _check_answers(anatomy_found: Anatomy, messages: list[str | None]) -> None:
         raise LockstepError(f"{anatomy_found.subject} gave no answer: {messages[0]}")
 
 
-class PortSubject:
+class PortBlackBox:
     """A user's port."""
 
     def __init__(self, port: Port | LocalPort, *, two_biases: bool = False) -> None:
@@ -66,7 +66,7 @@ class PortSubject:
         return [None if reply.trace is None else reply.trace.tensors() for reply in self.last]
 
 
-class BackendSubject:
+class BackendBlackBox:
     """A backend, in a worker."""
 
     def __init__(self, backend: BackendInfo, worker: Worker) -> None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 from lockstep.harness.diagnosis.anatomy.curves import (
     Reading,
     Response,
@@ -45,7 +45,7 @@ QUICK_SECONDS = 4.0  # a table of conventions is waited for
 class Anatomy(Struct, frozen=True):
     """All conventions of a black box, and whether the reference, run that way, reproduces it."""
 
-    subject: str
+    subject: str  # the name of the black box
     conventions: list[Convention]
     explanation: Diagnosis | None  # the deviations that were measured and proved; None if there are none or no proof
     proved: bool
@@ -54,25 +54,25 @@ class Anatomy(Struct, frozen=True):
 
 
 class _Counted:
-    """Counts the calls of a subject."""
+    """Counts the calls of a black box."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.name, self.two_biases = subject.name, subject.two_biases
-        self._subject, self.calls = subject, 0
+    def __init__(self, black_box: BlackBox) -> None:
+        self.name, self.two_biases = black_box.name, black_box.two_biases
+        self._black_box, self.calls = black_box, 0
 
     def ask(self, problems: Sequence[Problem]) -> list[Any]:
         self.calls += len(problems)
-        return self._subject.ask(problems)
+        return self._black_box.ask(problems)
 
 
 def explain_measured(
-    subject: Subject, observations: Sequence[Observation], others: Sequence[Problem]
+    black_box: BlackBox, observations: Sequence[Observation], others: Sequence[Problem]
 ) -> list[Diagnosis]:
     """Measure a black box that no named fault explains, and give what explains all that was seen; empty if nothing."""
-    explanations = _explanations(subject, observations, MOST_SECONDS)
+    explanations = _explanations(black_box, observations, MOST_SECONDS)
     if explanations:
         return _told(explanations, observations, others)
-    irregular = _irregular(subject)
+    irregular = _irregular(black_box)
     return [] if irregular is None else [irregular[0]]
 
 
@@ -93,10 +93,10 @@ def _unlike(explanations: list[Explanation]) -> list[Explanation]:
     ]
 
 
-def _explanations(subject: Subject, observations: Sequence[Observation], seconds: float) -> list[Explanation]:
-    search = Search(chosen(observations, LIMIT_SIGMA), two_biases=subject.two_biases)
+def _explanations(black_box: BlackBox, observations: Sequence[Observation], seconds: float) -> list[Explanation]:
+    search = Search(chosen(observations, LIMIT_SIGMA), two_biases=black_box.two_biases)
     until = time.monotonic() + seconds
-    for base in _bases(subject, batched=independent(subject)):
+    for base in _bases(black_box, batched=independent(black_box)):
         if time.monotonic() > until:
             break
         for changes in (base, refined(base, search.wrong)):
@@ -112,16 +112,16 @@ def _explanations(subject: Subject, observations: Sequence[Observation], seconds
     return []
 
 
-def _irregular(subject: Subject) -> tuple[Diagnosis, Execution, KernelMap] | None:
+def _irregular(black_box: BlackBox) -> tuple[Diagnosis, Execution, KernelMap] | None:
     """Where entries are misplaced by no known rule, give the measured table, if it reproduces fresh numbers."""
-    batched = independent(subject)
-    for _, readings in _curve_readings(subject, batched=batched):
+    batched = independent(black_box)
+    for _, readings in _curve_readings(black_box, batched=batched):
         for reading in readings[:3]:
-            measured = measure_kernels(subject, reading.changes, batched=batched)
+            measured = measure_kernels(black_box, reading.changes, batched=batched)
             if measured is None or measured.undecided or any(True for _ in rules(measured)):
                 continue
             shapes = [{"T": T, "B": B, "I": I, "H": H} for T, B in ((1, 1), (6, 1), (5, 3))]
-            observations = observe(subject, 500, shapes)
+            observations = observe(black_box, 500, shapes)
             read = [
                 Observation(_as_read(observation.problem, measured), observation.tensors)
                 for observation in observations
@@ -135,7 +135,7 @@ def _irregular(subject: Subject) -> tuple[Diagnosis, Execution, KernelMap] | Non
 def _as_read(problem: Problem, measured: KernelMap) -> Problem:
     """The problem with the weights that are in effect."""
     W, R, b = measured.effective(*(a.astype(np.float64) for a in (problem.W, problem.R, problem.b)))
-    return posed(W, R, b, problem.x, problem.h0, problem.c0)
+    return problem_from_arrays(W, R, b, problem.x, problem.h0, problem.c0)
 
 
 def _misplaced(measured: KernelMap, explanation: Explanation) -> Diagnosis:
@@ -156,11 +156,11 @@ def _misplaced(measured: KernelMap, explanation: Explanation) -> Diagnosis:
     )
 
 
-def independent(subject: Subject) -> bool:
+def independent(black_box: BlackBox) -> bool:
     """Whether a sequence's result does not depend on its neighbours in the batch."""
     problem = _random(1, T=1, B=3, I=3, H=5)
-    together = subject.ask([problem])[0]
-    alone = subject.ask([_sequence(problem, b) for b in range(3)])
+    together = black_box.ask([problem])[0]
+    alone = black_box.ask([_sequence(problem, b) for b in range(3)])
     if together is None or any(answer is None for answer in alone):
         return False
     return all(
@@ -172,29 +172,29 @@ def independent(subject: Subject) -> bool:
     )
 
 
-def _bases(subject: Subject, *, batched: bool) -> Iterator[Changes]:
+def _bases(black_box: BlackBox, *, batched: bool) -> Iterator[Changes]:
     """What one timestep shows, the plainest reading first."""
     count = 0
-    for _, readings in _curve_readings(subject, batched=batched):
+    for _, readings in _curve_readings(black_box, batched=batched):
         for reading in readings:
-            for changes in _kernel_readings(subject, reading, batched=batched):
+            for changes in _kernel_readings(black_box, reading, batched=batched):
                 yield changes
                 count += 1
                 if count == MOST_BASES:
                     return
 
 
-def curve_facts(subject: Subject) -> list[str]:
+def curve_facts(black_box: BlackBox) -> list[str]:
     """Describe the curves that were seen, where no known ones make them."""
-    reading = next(iter(_curve_readings(subject, batched=independent(subject))), None)
+    reading = next(iter(_curve_readings(black_box, batched=independent(black_box))), None)
     if reading is None or reading[1]:
         return []
     return [f"gate {gate}: {words}" for gate, words in _drawn(reading).items() if gate in "fo"]
 
 
-def _curve_readings(subject: Subject, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:
+def _curve_readings(black_box: BlackBox, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:
     for door in ("W", "R"):
-        curve = response(subject, door, batched=batched)
+        curve = response(black_box, door, batched=batched)
         if curve is not None and np.ptp(curve.c[0.0]) > 0:
             yield curve, read_curves(curve)
             return
@@ -203,9 +203,9 @@ def _curve_readings(subject: Subject, *, batched: bool) -> Iterator[tuple[Respon
 _INITIALS = (("given", "given"), ("exchanged", "exchanged"), ("exchanged", "given"), ("given", "exchanged"))
 
 
-def _kernel_readings(subject: Subject, reading: Reading, *, batched: bool) -> Iterator[Changes]:
+def _kernel_readings(black_box: BlackBox, reading: Reading, *, batched: bool) -> Iterator[Changes]:
     for h0, c0 in _INITIALS:
-        measured = measure_kernels(subject, reading.changes, batched=batched, initial=(h0, c0))
+        measured = measure_kernels(black_box, reading.changes, batched=batched, initial=(h0, c0))
         if measured is None or measured.undecided:
             continue
         start = {name: value for name, value in (("h0", h0), ("c0", c0)) if value != "given"}
@@ -254,7 +254,7 @@ def _random(
         return rng.uniform(0.1 * bound, bound, shape) * rng.choice([-1.0, 1.0], shape)
 
     bound = 2 / np.sqrt(I + H)
-    return posed(
+    return problem_from_arrays(
         draw(4 * H, I, bound=bound), draw(4 * H, H, bound=bound), draw(4 * H, bound=bound), draw(T, B, I), draw(B, H),
         draw(B, H), None if lengths is None else np.array(lengths), dtype=dtype,
     )  # fmt: skip
@@ -262,7 +262,9 @@ def _random(
 
 def _sequence(problem: Problem, b: int) -> Problem:
     sequence = slice(b, b + 1)
-    return posed(problem.W, problem.R, problem.b, problem.x[:, sequence], problem.h0[sequence], problem.c0[sequence])
+    return problem_from_arrays(
+        problem.W, problem.R, problem.b, problem.x[:, sequence], problem.h0[sequence], problem.c0[sequence]
+    )
 
 
 # Shapes in which rules that fall together in one show themselves apart: even, odd, square, one unit, and wide.
@@ -274,10 +276,10 @@ FRESH = (
 )  # fmt: skip
 
 
-def observe(subject: Subject, seed: int, shapes: Iterable[dict[str, Any]] = FRESH) -> list[Observation]:
+def observe(black_box: BlackBox, seed: int, shapes: Iterable[dict[str, Any]] = FRESH) -> list[Observation]:
     """Ask for fresh problems; what gives nothing is left out."""
     problems = [_random(seed + k, **shape) for k, shape in enumerate(shapes)]
-    answers = subject.ask(problems)
+    answers = black_box.ask(problems)
     return [
         Observation(problem, answer) for problem, answer in zip(problems, answers, strict=True) if answer is not None
     ]
@@ -292,9 +294,9 @@ class _Proof(NamedTuple):
     kernel_map: KernelMap | None = None  # of entries misplaced by no known rule
 
 
-def anatomy(subject: Subject) -> Anatomy:
+def anatomy(black_box: BlackBox) -> Anatomy:
     """Measure every convention of a black box."""
-    counted = _Counted(subject)
+    counted = _Counted(black_box)
     wiring = measure_wiring(counted)
     batched = independent(counted)
     curves = next(iter(_curve_readings(counted, batched=batched)), None)
@@ -307,32 +309,34 @@ def anatomy(subject: Subject) -> Anatomy:
         *table.data(wiring), *table.padding(wiring), *table.returned(), *_precision(kept), *_behaviour(wiring),
     ]  # fmt: skip
     proved = proof.execution is not None
-    return Anatomy(subject.name, conventions, proof.explanation, proved, proof.sigma, counted.calls)
+    return Anatomy(black_box.name, conventions, proof.explanation, proved, proof.sigma, counted.calls)
 
 
-def _first_map(subject: Subject, curves: tuple[Response, list[Reading]] | None, *, batched: bool) -> KernelMap | None:
+def _first_map(
+    black_box: BlackBox, curves: tuple[Response, list[Reading]] | None, *, batched: bool
+) -> KernelMap | None:
     """Measure the kernels under the first reading of the curves that makes sense of them."""
     measured = None
     for reading in () if curves is None else curves[1]:
-        measured = measure_kernels(subject, reading.changes, batched=batched)
+        measured = measure_kernels(black_box, reading.changes, batched=batched)
         if measured is not None and not measured.undecided:
             break
     return measured
 
 
-def _proof(subject: Subject) -> _Proof:
+def _proof(black_box: BlackBox) -> _Proof:
     """Find what explains fresh problems, and hold it against other fresh problems."""
-    observations, held = observe(subject, seed=100), observe(subject, seed=900)
+    observations, held = observe(black_box, seed=100), observe(black_box, seed=900)
     if not observations or not held:
         return _Proof(None, None, None)
-    search = Search(observations, two_biases=subject.two_biases)
+    search = Search(observations, two_biases=black_box.two_biases)
     if not search.wrong:
         sigma = max(observation.sigma(AS_INTENDED) for observation in held)
         return _Proof(AS_INTENDED if sigma <= LIMIT_SIGMA else None, None, sigma)
     started = time.monotonic()
-    explanations = search.explain(pairs=False) or _explanations(subject, observations, QUICK_SECONDS)
+    explanations = search.explain(pairs=False) or _explanations(black_box, observations, QUICK_SECONDS)
     if not explanations:
-        irregular = _irregular(subject)
+        irregular = _irregular(black_box)
         if irregular is not None:
             explanation, execution, kernel_map = irregular
             return _Proof(execution, explanation, explanation.sigma, kernel_map)

@@ -12,7 +12,7 @@ from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
 
 
-class Subject(Protocol):
+class BlackBox(Protocol):
     """An implementation that answers problems."""
 
     name: str
@@ -23,7 +23,7 @@ class Subject(Protocol):
         ...
 
 
-def posed(
+def problem_from_arrays(
     W: Array,
     R: Array,
     b: Array,

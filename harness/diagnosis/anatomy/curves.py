@@ -15,7 +15,7 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 from lockstep.harness.diagnosis.fit import plain_values
 from lockstep.harness.faults.execution import AS_INTENDED, Changes
 from lockstep.harness.faults.free_numbers import shown
@@ -62,14 +62,14 @@ def _rows(door: str, z: Array, c0: Array) -> Problem:
     # Through W, h0 is what c0 is: R is 0, so it shows only where the two are exchanged.
     state = np.repeat(c0[:, None], H, axis=1)
     x, h0 = (flat, state) if door == "W" else (0 * flat, flat)
-    return posed(W, R, np.zeros(4 * H), x[None], h0, state)
+    return problem_from_arrays(W, R, np.zeros(4 * H), x[None], h0, state)
 
 
-def response(subject: Subject, door: str, *, batched: bool) -> Response | None:
+def response(black_box: BlackBox, door: str, *, batched: bool) -> Response | None:
     """Ask for the response to z through a door; None if nothing usable comes back."""
     z = np.concatenate([GRID, GRID, GRID, np.full(len(SWEEP), AT)])
     c0 = np.concatenate([np.repeat([0.0, 1.0, -1.0], len(GRID)), SWEEP])
-    answers = ask_rows(subject, _rows(door, z, c0), batched=batched)
+    answers = ask_rows(black_box, _rows(door, z, c0), batched=batched)
     if answers is None or "c" not in answers:
         return None
     c, h = answers["c"][0, :, 0].astype(np.float64), answers["h"][0, :, 0].astype(np.float64)
@@ -81,15 +81,17 @@ def response(subject: Subject, door: str, *, batched: bool) -> Response | None:
     )  # fmt: skip
 
 
-def ask_rows(subject: Subject, problem: Problem, *, batched: bool) -> Arrays | None:
+def ask_rows(black_box: BlackBox, problem: Problem, *, batched: bool) -> Arrays | None:
     """Ask for a batch at once, or sequence by sequence where sequences are known to mix."""
     if batched:
-        return subject.ask([problem])[0]
+        return black_box.ask([problem])[0]
     singles = []
     for k in range(problem.x.shape[1]):
         row = slice(k, k + 1)
-        singles.append(posed(problem.W, problem.R, problem.b, problem.x[:, row], problem.h0[row], problem.c0[row]))
-    answers = subject.ask(singles)
+        singles.append(
+            problem_from_arrays(problem.W, problem.R, problem.b, problem.x[:, row], problem.h0[row], problem.c0[row])
+        )
+    answers = black_box.ask(singles)
     if any(answer is None for answer in answers):
         return None
     names = set.intersection(*(set(answer) for answer in answers if answer is not None)) & {"h", "c"}

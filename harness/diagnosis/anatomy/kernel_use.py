@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.harness.arrays import Arrays
-from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 from lockstep.harness.reference.curves import sigmoid
 
 T, I, H = 5, 3, 4
@@ -17,21 +17,21 @@ AT = 0.7  # a pre-activation at which all curves are steep
 CLOSE = 1e-5
 
 
-def unused_at(subject: Subject) -> list[int]:
+def unused_at(black_box: BlackBox) -> list[int]:
     """The timesteps whose input is heard, but not through W; none where W is in use at every step."""
     W = np.random.default_rng(17).uniform(0.2, 0.9, (4 * H, I))
     R, b, state = np.zeros((4 * H, H)), np.zeros(4 * H), np.full((1, H), 0.5)
-    problems = [posed(W, R, b, np.zeros((T, 1, I)), state, state)]
+    problems = [problem_from_arrays(W, R, b, np.zeros((T, 1, I)), state, state)]
     for t in range(T):
         x = np.zeros((T, 1, I))
         x[t] = 0.7
-        problems += [posed(scale * W, R, b, x, state, state) for scale in (1.0, 0.5)]
-    at_rest, *answers = subject.ask(problems)
+        problems += [problem_from_arrays(scale * W, R, b, x, state, state) for scale in (1.0, 0.5)]
+    at_rest, *answers = black_box.ask(problems)
     pairs = [answers[2 * t : 2 * t + 2] for t in range(T)]
     return [t for t, (first, second) in enumerate(pairs) if _differ(at_rest, first) and not _differ(first, second)]
 
 
-def scales(subject: Subject) -> list[float] | None:
+def scales(black_box: BlackBox) -> list[float] | None:
     """How often W counts at each timestep, beside the first; None where that cannot be told.
 
     All entries of W are alike, so every gate gets z whatever their order; before the one input c is 0, so that
@@ -42,8 +42,8 @@ def scales(subject: Subject) -> list[float] | None:
     for t in range(T):
         x = np.zeros((T, 1, I))
         x[t] = AT
-        problems.append(posed(W, R, b, x, zero, zero))
-    answers = subject.ask(problems)
+        problems.append(problem_from_arrays(W, R, b, x, zero, zero))
+    answers = black_box.ask(problems)
     if any(answer is None or "c" not in answer for answer in answers):
         return None
     by_step = np.array([float(answer["c"][t, 0, 0]) for t, answer in enumerate(answers) if answer is not None])

@@ -17,7 +17,7 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 from lockstep.harness.faults.execution import AS_INTENDED, Changes, merged
 from lockstep.harness.faults.rules import CELLS, HIDDEN, INITIAL, KERNEL_PARTS, KERNELS, LAYOUTS
 from lockstep.harness.reference.curves import CURVES
@@ -97,7 +97,7 @@ def _batch(rng: np.random.Generator) -> tuple[Array, Array, Array]:
 
 
 def measure_kernels(
-    subject: Subject, changes: Changes, *, batched: bool, initial: tuple[str, str] = ("given", "given")
+    black_box: BlackBox, changes: Changes, *, batched: bool, initial: tuple[str, str] = ("given", "given")
 ) -> KernelMap | None:
     """Measure the map of all entries under the given curves; None if rest itself is not understood."""
     rng = np.random.default_rng(7)
@@ -109,7 +109,7 @@ def measure_kernels(
     moves = [(a, r, k) for a, shape in (("W", (4 * H, I)), ("R", (4 * H, H)), ("b", (4 * H, 1)))
              for r, k in product(range(shape[0]), range(shape[1]))]  # fmt: skip
     problems = [rest, *(_problem(x, *state, {move: MOVE}) for move in moves)]
-    answers = _ask(subject, problems, batched=batched)
+    answers = _ask(black_box, problems, batched=batched)
     if answers is None:
         return None
     at_rest = answers[0]
@@ -123,7 +123,7 @@ def measure_kernels(
         # With g = 0 nothing of i is seen: open g by entries that are known to drive it.
         opened, resting = _with_g_open(entries, resting, x, fed_h)
         problems = [_problem(x, *state, opened), *(_problem(x, *state, {**opened, move: MOVE}) for move in silent)]
-        answers = _ask(subject, problems, batched=batched)
+        answers = _ask(black_box, problems, batched=batched)
         if answers is None:
             return None
         more, unknown = _entries(_Table(model, resting, x, fed_h, fed_c), silent, answers)
@@ -160,17 +160,17 @@ def _problem(x: Array, h0: Array, c0: Array, moved: dict[tuple[str, int, int], f
     arrays = {"W": W, "R": R, "b": b[:, None]}
     for (array, row, column), value in moved.items():
         arrays[array][row, column] += value
-    return posed(W, R, b, x[None], h0, c0)
+    return problem_from_arrays(W, R, b, x[None], h0, c0)
 
 
-def _ask(subject: Subject, problems: list[Problem], *, batched: bool) -> list[Arrays] | None:
+def _ask(black_box: BlackBox, problems: list[Problem], *, batched: bool) -> list[Arrays] | None:
     if not batched:
         singles = [
-            posed(p.W, p.R, p.b, p.x[:, k : k + 1], p.h0[k : k + 1], p.c0[k : k + 1])
+            problem_from_arrays(p.W, p.R, p.b, p.x[:, k : k + 1], p.h0[k : k + 1], p.c0[k : k + 1])
             for p in problems
             for k in range(B)
         ]
-        answers = subject.ask(singles)
+        answers = black_box.ask(singles)
         if any(answer is None or "c" not in answer for answer in answers):
             return None
         joined = []
@@ -178,7 +178,7 @@ def _ask(subject: Subject, problems: list[Problem], *, batched: bool) -> list[Ar
             answered = [answer for answer in answers[start : start + B] if answer is not None]
             joined.append({name: np.concatenate([answer[name] for answer in answered], axis=1) for name in ("h", "c")})
         return joined
-    answers = subject.ask(problems)
+    answers = black_box.ask(problems)
     if any(answer is None or "c" not in answer for answer in answers):
         return None
     return [answer for answer in answers if answer is not None]

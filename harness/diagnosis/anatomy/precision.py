@@ -14,7 +14,7 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 from lockstep.harness.faults.fault import FAMILIES
 
 # Depths of the small part, up to the last bit of each format; bits count the hidden one.
@@ -81,13 +81,13 @@ PARTS: dict[str, Callable[[float], dict[str, Array]]] = {
 }
 
 
-def measure_precision(subject: Subject, dtype: str = "float32") -> list[Kept]:
+def measure_precision(black_box: BlackBox, dtype: str = "float32") -> list[Kept]:
     """Measure the bits that W, R, b, x, h and the carried c keep of what they are given in a dtype."""
     depths = DEPTHS[dtype]
     made = [make(2.0**-k) for make in PARTS.values() for k in depths]
     # c goes through f = sigmoid(0) = 1/2 exactly: what is lost of it is lost in storing.
     made += [_arrays(c0=np.full((1, H), 1 + 2.0**-k)) for k in depths]
-    answers = subject.ask([_posed(arrays, dtype) for arrays in made])
+    answers = black_box.ask([_posed(arrays, dtype) for arrays in made])
     kept = []
     for n, part in enumerate([*PARTS, "c"]):
         of_depths = answers[n * len(depths) : (n + 1) * len(depths)]
@@ -101,7 +101,7 @@ def measure_precision(subject: Subject, dtype: str = "float32") -> list[Kept]:
 
 
 def _posed(arrays: dict[str, Array], dtype: str) -> Problem:
-    return posed(*(arrays[name] for name in ("W", "R", "b", "x", "h0", "c0")), dtype=dtype)
+    return problem_from_arrays(*(arrays[name] for name in ("W", "R", "b", "x", "h0", "c0")), dtype=dtype)
 
 
 def narrow(kept: Sequence[Kept]) -> Diagnosis | None:

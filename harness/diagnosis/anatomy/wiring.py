@@ -9,7 +9,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.anatomy.black_box import Subject, posed
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 
 T, B, I, H = 5, 3, 3, 4
 AT, OF = 2, 1  # timestep and sequence of the impulse
@@ -37,7 +37,7 @@ def _start(lengths: Sequence[int] | None = None) -> Problem:
     def draw(*shape: int) -> Array:
         return rng.uniform(-0.7, 0.7, shape)
 
-    return posed(
+    return problem_from_arrays(
         draw(4 * H, I), draw(4 * H, H), draw(4 * H), draw(T, B, I), draw(B, H), draw(B, H),
         None if lengths is None else np.array(lengths),
     )  # fmt: skip
@@ -46,10 +46,12 @@ def _start(lengths: Sequence[int] | None = None) -> Problem:
 def _moved(problem: Problem, name: str, place: tuple[int, ...]) -> Problem:
     arrays = {key: np.array(getattr(problem, key)) for key in ("W", "R", "b", "x", "h0", "c0")}
     arrays[name][place] += 0.5
-    return posed(arrays["W"], arrays["R"], arrays["b"], arrays["x"], arrays["h0"], arrays["c0"], problem.lengths)
+    return problem_from_arrays(
+        arrays["W"], arrays["R"], arrays["b"], arrays["x"], arrays["h0"], arrays["c0"], problem.lengths
+    )
 
 
-def measure_wiring(subject: Subject) -> Wiring:
+def measure_wiring(black_box: BlackBox) -> Wiring:
     """Ask with and without impulses, and say where they are heard."""
     plain = _start()
     problems = [
@@ -60,7 +62,7 @@ def measure_wiring(subject: Subject) -> Wiring:
         _moved(plain, "c0", (OF,)),
         plain,
     ]
-    answers = subject.ask(problems)
+    answers = black_box.ask(problems)
     at_rest = answers[0]
     if at_rest is None:
         none = "it gave no answer"
@@ -74,7 +76,7 @@ def measure_wiring(subject: Subject) -> Wiring:
         c0=f"an impulse in c0 is heard at timesteps {_listed(c0, 0)}",
         h=_carried(x),
         c=_carried(x),
-        padding=_padding(subject),
+        padding=_padding(black_box),
         repeatable=repeatable,
     )
 
@@ -103,10 +105,10 @@ def _carried(x: Array) -> str:
     )  # fmt: skip
 
 
-def _padding(subject: Subject) -> str | None:
+def _padding(black_box: BlackBox) -> str | None:
     plain = _start(LENGTHS)
     past = (3, 1)  # sequence 1 has two valid timesteps
-    answers = subject.ask([plain, _moved(plain, "x", past)])
+    answers = black_box.ask([plain, _moved(plain, "x", past)])
     at_rest, moved = answers
     if at_rest is None:
         return None

@@ -9,14 +9,14 @@ from faulty_lstm import make_port
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.diagnosis.anatomy.anatomy import anatomy
-from lockstep.harness.jobs.measure import BackendSubject, PortSubject
+from lockstep.harness.jobs.measure import BackendBlackBox, PortBlackBox
 from lockstep.harness.ports.port import LocalPort
 
 right = make_port()
 
 
 def measured(port, **options):
-    return anatomy(PortSubject(LocalPort(port, **options), two_biases="layout" in options))
+    return anatomy(PortBlackBox(LocalPort(port, **options), two_biases="layout" in options))
 
 
 def rows(found):
@@ -64,7 +64,7 @@ def test_a_backends_anatomy_is_the_canonical_one(backend):
     if missing:
         pytest.skip(missing)
     with Worker(backend.environment, 120) as worker:
-        found = anatomy(BackendSubject(backend, worker))
+        found = anatomy(BackendBlackBox(backend, worker))
     assert found.proved
     fault = None if found.explanation is None else found.explanation.fault
     differs = [row.name for row in found.conventions if row.differs]
