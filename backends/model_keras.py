@@ -31,12 +31,12 @@ from lockstep.harness.weights.model_file import (
     canonical,
     check_alike,
     check_same,
-    chosen,
-    given,
+    file_to_run,
     listed,
+    names_under,
     network,
-    several,
-    unfit,
+    too_many,
+    unfit_reason,
 )
 
 REQUIRES = ("keras",)
@@ -126,7 +126,7 @@ def unsupported(case: Case) -> str | None:
         ),
     }
     own = [reason for reason, holds in reasons.items() if holds]
-    return "; ".join(filter(None, (unfit(model, case), *own))) or None
+    return "; ".join(filter(None, (unfit_reason(model, case), *own))) or None
 
 
 def run(problem: Problem) -> Trace:
@@ -185,7 +185,7 @@ def _array(tensor: Any) -> Array:
 
 @cache
 def _model() -> StoredModel:
-    file = given()
+    file = file_to_run()
     model = read(file, None)
     check_same(model, file)
     return model
@@ -202,14 +202,14 @@ def _flat(model: Any) -> list[Any]:
 def _stack(model: Any, prefix: str) -> list[Layer]:
     """Give the layers of the one network, from the first up."""
     found = {layer.name: layer for layer in map(_layer, _flat(model)) if layer is not None}
-    names = chosen(list(found), prefix)
+    names = names_under(list(found), prefix)
     if not names:
         raise ModelError(_no_lstm(_flat(model)))
     kept = {name: found[name] for name in names}
     below = {name: _below(layer.whole, found) for name, layer in kept.items()}
     tops = [name for name in kept if name not in below.values()]
     if len(tops) != 1 or len({one for one in below.values() if one in kept}) < len(kept) - 1:
-        raise several(names, "LSTMs that do not stand on each other")
+        raise too_many(names, "LSTMs that do not stand on each other")
     order = [tops[0]]
     while below[order[-1]] in kept:
         order.append(below[order[-1]])

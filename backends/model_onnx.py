@@ -36,13 +36,13 @@ from lockstep.harness.weights.model_file import (
     canonical,
     check_alike,
     check_same,
-    chosen,
-    given,
+    file_to_run,
     halves_of,
     listed,
+    names_under,
     network,
-    several,
-    unfit,
+    too_many,
+    unfit_reason,
 )
 
 REQUIRES = ("onnx", "onnxruntime")
@@ -120,7 +120,7 @@ def unsupported(case: Case) -> str | None:
         "onnxruntime's CPU provider has no implementation of LSTM in bfloat16": case.run.dtype == "bfloat16",
     }
     own = [reason for reason, holds in reasons.items() if holds]
-    return "; ".join(filter(None, (unfit(_model(), case), *own))) or None
+    return "; ".join(filter(None, (unfit_reason(_model(), case), *own))) or None
 
 
 def run(problem: Problem) -> Trace:
@@ -153,7 +153,7 @@ def run(problem: Problem) -> Trace:
 
 @cache
 def _model() -> StoredModel:
-    file = given()
+    file = file_to_run()
     model = read(file, None)
     check_same(model, file)
     return model
@@ -196,7 +196,7 @@ def _name(model: onnx.ModelProto) -> None:
 def _stack(model: onnx.ModelProto, prefix: str) -> list[onnx.NodeProto]:
     """Give the nodes of the one network, from its first layer up."""
     nodes = {node.name: node for node in model.graph.node if node.op_type == "LSTM" and node.domain in {"", "ai.onnx"}}
-    names = chosen(list(nodes), prefix)
+    names = names_under(list(nodes), prefix)
     if not names:
         raise ModelError(_no_lstm(model))
     made = _makers(model)
@@ -204,7 +204,7 @@ def _stack(model: onnx.ModelProto, prefix: str) -> list[onnx.NodeProto]:
     below = {name: _below(node, made, nodes) for name, node in kept.items()}
     tops = [name for name in kept if name not in below.values()]
     if len(tops) > 1 or len({one for one in below.values() if one in kept}) < len(kept) - 1:
-        raise several(names, "LSTMs that do not stand on each other")
+        raise too_many(names, "LSTMs that do not stand on each other")
     found: list[str] = [tops[0]]
     while below[found[-1]] in kept:
         found.append(below[found[-1]])

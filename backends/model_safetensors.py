@@ -30,13 +30,13 @@ from lockstep.harness.weights.model_file import (
     StoredModel,
     canonical,
     check_same,
-    chosen,
-    given,
+    file_to_run,
     halves_of,
     listed,
+    names_under,
     network,
-    several,
-    unfit,
+    too_many,
+    unfit_reason,
     with_own_weights,
 )
 
@@ -60,9 +60,9 @@ def read(file: ModelFile, value: Any) -> StoredModel:
         raise ModelError(str(error).removeprefix(f"{file.path}: ")) from error
     found = _prefixes(arrays)
     lstms = [prefix for prefix in found if _gates(arrays, prefix) == 4]  # noqa: PLR2004
-    names = chosen(lstms, file.prefix)
+    names = names_under(lstms, file.prefix)
     if len(names) > 1:
-        raise several(names)
+        raise too_many(names)
     if not names:
         raise ModelError(_no_lstm(arrays, found, metadata))
     prefix = names[0]
@@ -91,7 +91,7 @@ def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
     model = _model()
     own = importlib.import_module(f"lockstep.backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
-    return "; ".join(filter(None, (unfit(model, case), own))) or None
+    return "; ".join(filter(None, (unfit_reason(model, case), own))) or None
 
 
 def run(problem: Problem) -> Trace:
@@ -101,7 +101,7 @@ def run(problem: Problem) -> Trace:
 
 @cache
 def _model() -> StoredModel:
-    file = given()
+    file = file_to_run()
     model = read(file, None)
     check_same(model, file)
     return model

@@ -27,12 +27,12 @@ from lockstep.harness.weights.model_file import (
     StoredModel,
     canonical,
     check_same,
-    chosen,
-    given,
+    file_to_run,
     listed,
+    names_under,
     network,
-    several,
-    unfit,
+    too_many,
+    unfit_reason,
     with_own_weights,
 )
 
@@ -57,9 +57,9 @@ def read(file: ModelFile, value: Any) -> StoredModel:
         shapes = reader.get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise ModelError(f"it cannot be read as a checkpoint: {first_line(error)}.") from error
-    names = chosen(_cells(shapes), file.prefix)
+    names = names_under(_cells(shapes), file.prefix)
     if len(names) > 1:
-        raise several(names)
+        raise too_many(names)
     if not names:
         raise ModelError(_no_lstm(shapes))
     scope = names[0]
@@ -97,7 +97,7 @@ def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
     model = _model()
     own = importlib.import_module(f"lockstep.backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
-    return "; ".join(filter(None, (unfit(model, case), own))) or None
+    return "; ".join(filter(None, (unfit_reason(model, case), own))) or None
 
 
 def run(problem: Problem) -> Trace:
@@ -107,7 +107,7 @@ def run(problem: Problem) -> Trace:
 
 @cache
 def _model() -> StoredModel:
-    file = given()
+    file = file_to_run()
     model = read(file, None)
     check_same(model, file)
     return model

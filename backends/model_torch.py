@@ -27,12 +27,12 @@ from lockstep.harness.weights.model_file import (
     StoredModel,
     canonical,
     check_same,
-    chosen,
-    given,
+    file_to_run,
     halves_of,
+    names_under,
     network,
-    several,
-    unfit,
+    too_many,
+    unfit_reason,
 )
 
 REQUIRES = ("torch",)
@@ -73,7 +73,10 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
     model = _model()
-    return "; ".join(filter(None, (unfit(model, case), torch_lstm.unsupported(replace(case, lstm=model.lstm))))) or None
+    return (
+        "; ".join(filter(None, (unfit_reason(model, case), torch_lstm.unsupported(replace(case, lstm=model.lstm)))))
+        or None
+    )
 
 
 def run(problem: Problem) -> Trace:
@@ -92,7 +95,7 @@ def run(problem: Problem) -> Trace:
 
 @cache
 def _model() -> StoredModel:
-    file = given()
+    file = file_to_run()
     model = read(file, value_of(file))
     check_same(model, file)
     return model
@@ -106,9 +109,9 @@ def _lstm_in(value: Any, prefix: str) -> tuple[str, torch.nn.LSTM]:
         raise ModelError(f"it gives {returned}. {TAKEN}.")
     kinds = dict(value.named_modules())
     found = {name: module for name, module in kinds.items() if isinstance(module, torch.nn.LSTM)}
-    names = chosen(list(found), prefix)
+    names = names_under(list(found), prefix)
     if len(names) > 1:
-        raise several(names)
+        raise too_many(names)
     if names:
         return names[0], found[names[0]]
     others = {

@@ -29,7 +29,7 @@ def sigmoid(z):
 
 
 def one_bias(weights):
-    """Give ``b``, from canonical weights or from torch's."""
+    """``b``, from canonical weights or from torch's."""
     return weights["b"] if "b" in weights else weights["bias_ih_l0"] + weights["bias_hh_l0"]
 
 
@@ -54,9 +54,10 @@ class Pieces:
     x: Callable[[Array, Array | None], Array] = lambda x, lengths: x
     initial: Callable[[Array, Array], tuple[Array, Array]] = lambda h0, c0: (h0, c0)
     lengths: Callable[[Array, int], Array] = lambda lengths, T: lengths
-    # The state that a step is fed, of the states so far: own[0] is the initial one, own[t] the last before step t.
-    feed_h: Callable[[list[Array], list[Array], int], Array] = lambda own, other, t: own[t]
-    feed_c: Callable[[list[Array], list[Array], int], Array] = lambda own, other, t: own[t]
+    # The state that a step is fed, of the states so far: states[0] is the initial one, states[t] the last
+    # before step t; the partners of h are the states c, and those of c h.
+    feed_h: Callable[[list[Array], list[Array], int], Array] = lambda states, partners, t: states[t]
+    feed_c: Callable[[list[Array], list[Array], int], Array] = lambda states, partners, t: states[t]
     # One step.
     products: Callable[[Array, Array, Array, Array], tuple[Array, Array]] = product_of_each
     unpack: tuple[str, str, str] = ("ifgo", "ifgo", "ifgo")  # the products of x and of h, and b
@@ -84,7 +85,7 @@ class Pieces:
 
 
 def make_port(fault: str | None = None, *, from_timestep: int = 0, from_sequence: int = 0) -> Port:
-    """Give ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)`` with one slip, or without any.
+    """A ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)`` with one slip, or without any.
 
     Args:
         fault: A name of the catalogue.
@@ -141,30 +142,30 @@ def _chained(kept: str) -> Port:
     alone = make_port()
 
     def port(x, weights, h0, c0, lengths=None):
-        found, h, c = [], h0[:1], c0[:1]
+        results, h, c = [], h0[:1], c0[:1]
         for b in range(x.shape[1]):
-            own = slice(b, b + 1)
-            h = h if "h" in kept else h0[own]
-            c = c if "c" in kept else c0[own]
-            ends = None if lengths is None else lengths[own]
-            h_seq, c_seq = alone(x[:, own], weights, h, c, ends)
-            found.append((h_seq, c_seq))
+            sequence = slice(b, b + 1)
+            h = h if "h" in kept else h0[sequence]
+            c = c if "c" in kept else c0[sequence]
+            ends = None if lengths is None else lengths[sequence]
+            h_seq, c_seq = alone(x[:, sequence], weights, h, c, ends)
+            results.append((h_seq, c_seq))
             last = len(x) if ends is None else int(ends[0])
             h, c = (h_seq[last - 1], c_seq[last - 1]) if last else (h, c)
-        return tuple(np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        return tuple(np.concatenate(parts, axis=1) for parts in zip(*results, strict=True))
 
     return port
 
 
 def shown(steps: list[dict[str, Array]], what: str, past: str, lengths: Array) -> Array:
-    """Give what is returned in the place of h or c (T, B, H); ``steps[0]`` is the state before the first step."""
+    """What is returned in the place of h or c (T, B, H); ``steps[0]`` is the state before the first step."""
     initial = steps[0]["h" if what in {"h", "h0"} else "c"]
-    seen = []
+    values = []
     for step in steps:
         derived = {"zero": 0 * step["h"], "h0": steps[0]["h"], "c0": steps[0]["c"]}
-        seen.append(np.tanh(step[what[5]]) if what.startswith("tanh") else (derived | step)[what])
-    rows, last = [], seen[0]
-    for t, now in enumerate(seen[1:]):
+        values.append(np.tanh(step[what[5]]) if what.startswith("tanh") else (derived | step)[what])
+    rows, last = [], values[0]
+    for t, now in enumerate(values[1:]):
         runs = t < lengths[:, None]
         last = np.where(runs, now, last)
         rows.append(np.where(runs, now, {"zero": 0 * now, "kept": last, "runs": now, "initial": initial}[past]))
@@ -237,16 +238,16 @@ def _after_sigmoid(gate, z):
 
 def _shared_blocks() -> Iterator[tuple[str, Change]]:
     for gate in GATES:
-        for other in GATES.replace(gate, ""):
+        for source in GATES.replace(gate, ""):
 
-            def one_for_two(a, gate=gate, other=other):
-                H, own, theirs = len(a) // 4, GATES.index(gate), GATES.index(other)
+            def one_for_two(a, gate=gate, source=source):
+                H, to, source_at = len(a) // 4, GATES.index(gate), GATES.index(source)
                 a = a.copy()
-                a[own * H : (own + 1) * H] = a[theirs * H : (theirs + 1) * H]
+                a[to * H : (to + 1) * H] = a[source_at * H : (source_at + 1) * H]
                 return a
 
-            yield f"{gate}-reads-{other}", dict.fromkeys("WRb", one_for_two)
-            yield from ((f"{gate}-reads-{other}-in-{array}", {array: one_for_two}) for array in "WRb")
+            yield f"{gate}-reads-{source}", dict.fromkeys("WRb", one_for_two)
+            yield from ((f"{gate}-reads-{source}-in-{array}", {array: one_for_two}) for array in "WRb")
 
 
 def _forget_bias() -> Iterator[tuple[str, Change]]:
@@ -554,33 +555,33 @@ SEQUENCES: dict[str, Callable[[Array], Array]] = {
 
 
 def _reset(every: int, to: float) -> Callable[..., Array]:
-    return lambda own, other, t: to * own[0] if t and t % every == 0 else own[t]
+    return lambda states, partners, t: to * states[0] if t and t % every == 0 else states[t]
 
 
 def _reset_once(to: float) -> Callable[..., Array]:
-    return lambda own, other, t: to * own[0] if t == 2 else own[t]
+    return lambda states, partners, t: to * states[0] if t == 2 else states[t]
 
 
 def _state() -> Iterator[tuple[str, Change]]:
     feeds: dict[str, Callable[[list[Array], list[Array], int], Array]] = {
-        "reset": lambda own, other, t: own[0],
-        "not-carried": lambda own, other, t: np.zeros_like(own[0]),
-        "zero-after-first": lambda own, other, t: own[0] if t == 0 else np.zeros_like(own[0]),
-        "carried-late": lambda own, other, t: own[t - 1] if t > 1 else own[0],
-        "carried-two-late": lambda own, other, t: own[t - 2] if t > 2 else own[0],
-        "frozen-after-first": lambda own, other, t: own[1] if t > 1 else own[t],
-        "summed": lambda own, other, t: own[t] + own[t - 1] if t else own[t],
-        "averaged": lambda own, other, t: (own[t] + own[t - 1]) / 2 if t else own[t],
-        "negated": lambda own, other, t: -own[t],
-        "through-tanh": lambda own, other, t: np.tanh(own[t]),
-        "of-next-sequence": lambda own, other, t: SEQUENCES["next-sequence"](own[t]),
-        "of-sequence-before": lambda own, other, t: SEQUENCES["sequence-before"](own[t]),
-        "of-reversed-batch": lambda own, other, t: SEQUENCES["reversed-batch"](own[t]),
-        "of-first-sequence": lambda own, other, t: SEQUENCES["first-sequence"](own[t]),
-        "of-last-sequence": lambda own, other, t: SEQUENCES["last-sequence"](own[t]),
-        "mean-over-batch": lambda own, other, t: SEQUENCES["mean"](own[t]),
-        "units-reversed": lambda own, other, t: own[t][:, ::-1],
-        "units-rolled": lambda own, other, t: np.concatenate([own[t][:, -1:], own[t][:, :-1]], axis=1),
+        "reset": lambda states, partners, t: states[0],
+        "not-carried": lambda states, partners, t: np.zeros_like(states[0]),
+        "zero-after-first": lambda states, partners, t: states[0] if t == 0 else np.zeros_like(states[0]),
+        "carried-late": lambda states, partners, t: states[t - 1] if t > 1 else states[0],
+        "carried-two-late": lambda states, partners, t: states[t - 2] if t > 2 else states[0],
+        "frozen-after-first": lambda states, partners, t: states[1] if t > 1 else states[t],
+        "summed": lambda states, partners, t: states[t] + states[t - 1] if t else states[t],
+        "averaged": lambda states, partners, t: (states[t] + states[t - 1]) / 2 if t else states[t],
+        "negated": lambda states, partners, t: -states[t],
+        "through-tanh": lambda states, partners, t: np.tanh(states[t]),
+        "of-next-sequence": lambda states, partners, t: SEQUENCES["next-sequence"](states[t]),
+        "of-sequence-before": lambda states, partners, t: SEQUENCES["sequence-before"](states[t]),
+        "of-reversed-batch": lambda states, partners, t: SEQUENCES["reversed-batch"](states[t]),
+        "of-first-sequence": lambda states, partners, t: SEQUENCES["first-sequence"](states[t]),
+        "of-last-sequence": lambda states, partners, t: SEQUENCES["last-sequence"](states[t]),
+        "mean-over-batch": lambda states, partners, t: SEQUENCES["mean"](states[t]),
+        "units-reversed": lambda states, partners, t: states[t][:, ::-1],
+        "units-rolled": lambda states, partners, t: np.concatenate([states[t][:, -1:], states[t][:, :-1]], axis=1),
         "reset-to-zero-once": _reset_once(0),
         "reset-to-initial-once": _reset_once(1),
     }
@@ -592,15 +593,15 @@ def _state() -> Iterator[tuple[str, Change]]:
         yield f"state-reset-every-{every}", dict.fromkeys(("feed_h", "feed_c"), _reset(every, 0))
         yield f"state-initial-every-{every}", dict.fromkeys(("feed_h", "feed_c"), _reset(every, 1))
     swaps: dict[str, Callable[[list[Array], list[Array], int], Array]] = {
-        "": lambda own, other, t: other[t],
-        "-after-first": lambda own, other, t: other[t] if t else own[t],
+        "": lambda states, partners, t: partners[t],
+        "-after-first": lambda states, partners, t: partners[t] if t else states[t],
     }
     for slug, swap in swaps.items():
         yield f"state-h-and-c-exchanged{slug}", {"feed_h": swap, "feed_c": swap}
         yield f"h-taken-from-c{slug}", {"feed_h": swap}
         yield f"c-taken-from-h{slug}", {"feed_c": swap}
     # Only what a step computed can be fed back: the first step has h0.
-    yield "h-fed-ungated", {"feed_h": lambda own, other, t: np.tanh(other[t]) if t else own[t]}
+    yield "h-fed-ungated", {"feed_h": lambda states, partners, t: np.tanh(partners[t]) if t else states[t]}
 
 
 def _initial_state() -> Iterator[tuple[str, Change]]:
@@ -864,8 +865,8 @@ def _precision() -> Iterator[tuple[str, Change]]:
 def _scale() -> Iterator[tuple[str, Change]]:
     for words, k in (("halved", 0.5), ("doubled", 2)):
         yield f"x-{words}", {"x": lambda x, lengths, k=k: k * x}
-        yield f"h-{words}-when-fed", {"feed_h": lambda own, other, t, k=k: k * own[t]}
-        yield f"c-{words}-when-fed", {"feed_c": lambda own, other, t, k=k: k * own[t]}
+        yield f"h-{words}-when-fed", {"feed_h": lambda states, partners, t, k=k: k * states[t]}
+        yield f"c-{words}-when-fed", {"feed_c": lambda states, partners, t, k=k: k * states[t]}
         yield f"h-{words}-when-returned", {"h_out": lambda h_seq, lengths, k=k: k * h_seq}
         for scaled in GATES:
 

@@ -270,10 +270,10 @@ def sharing_fix(names: tuple[str, ...]) -> str:
 def _made_anew() -> Iterator[DecoderFault]:
     for names in _GROUPS:
         what, are = ", ".join(names), "are" if len(names) > 1 else "is"
-        told = f"{what} {are} used at the first step only, and made anew at every other"
+        message = f"{what} {are} used at the first step only, and made anew at every other"
         for value in _FRESH:
             yield DecoderFault(
-                f"{'+'.join(names)}-made-anew-{value}", f"{told}, with {_WORDS[value]}.", sharing_fix(names),
+                f"{'+'.join(names)}-made-anew-{value}", f"{message}, with {_WORDS[value]}.", sharing_fix(names),
                 partial(_anew, names=names, way=_first_step(names, value)),
                 met=QUESTION,
             )  # fmt: skip

@@ -22,12 +22,12 @@ from lockstep.harness.faults.step import DeviantCell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 
-# Says of h and c (B, H) of one timestep whether to go on; None stands for what is not returned as computed.
+# Whether to go on after timestep t, given h and c (B, H) of it.
 GoOn = Callable[[int, Array, Array], bool]
 
 
 def interpret(problem: Problem, execution: Execution, observed: Arrays | None = None) -> Expected:
-    """Give what an execution makes of a problem, with the noise that rounding in its dtype can add.
+    """What an execution makes of a problem, with the noise that rounding in its dtype can add.
 
     Args:
         problem: What is run.
@@ -48,7 +48,7 @@ def interpret(problem: Problem, execution: Execution, observed: Arrays | None = 
 def interpret_values(
     problem: Problem, execution: Execution, go_on: GoOn | None = None, observed: Arrays | None = None
 ) -> Arrays | None:
-    """Give the values alone, each step from observed states if they are given; None if ``go_on`` ended it."""
+    """The values alone, each step from observed states if they are given; None if ``go_on`` ended it."""
     run = _Run(problem, execution, noise=False, observed=observed)
     if not run.go(go_on):
         return None
@@ -70,8 +70,8 @@ class _State:
     values: dict[str, list[Array]]
     initial: dict[str, Array]
 
-    def at(self, own: str, t: int) -> Array:
-        return self.initial[own] if t < 0 else self.values[own][t]
+    def at(self, name: str, t: int) -> Array:
+        return self.initial[name] if t < 0 else self.values[name][t]
 
 
 @lru_cache(maxsize=4)
@@ -89,23 +89,23 @@ _ADDED = {"change from the step before": "with the step before added"}
 
 
 def _chained(problem: Problem, execution: Execution, h0: Array, c0: Array) -> tuple[Array, Array]:
-    """Give initial states of which each is the end of the sequence before it."""
+    """Initial states of which each is the end of the sequence before it."""
     alone = replace(
         execution, h0="given", c0="given", sequences=(0, None), x_batch="given", h_batch="given", c_batch="given"
     )
     h0, c0 = h0.copy(), c0.copy()
     for b in range(1, len(h0)):
-        own = slice(b - 1, b)
+        one_sequence = slice(b - 1, b)
         case = problem.case
-        lengths = None if problem.lengths is None else problem.lengths[own]
+        lengths = None if problem.lengths is None else problem.lengths[one_sequence]
         run = replace(case.run, batch=1, lengths=None if lengths is None else tuple(int(n) for n in lengths))
         before = Problem.plain(
-            replace(case, run=run, expect=None), problem.W, problem.R, problem.b, problem.x[:, own],
-            h0[own].astype(problem.h0.dtype), c0[own].astype(problem.c0.dtype), lengths,
+            replace(case, run=run, expect=None), problem.W, problem.R, problem.b, problem.x[:, one_sequence],
+            h0[one_sequence].astype(problem.h0.dtype), c0[one_sequence].astype(problem.c0.dtype), lengths,
         )  # fmt: skip
-        found = _Run(before, alone, noise=False)
-        found.go(None)
-        end = found.returned(variances=False)
+        run_before = _Run(before, alone, noise=False)
+        run_before.go(None)
+        end = run_before.returned(variances=False)
         if execution.h0 == CHAINED:
             h0[b] = end["h_n"][0]
         if execution.c0 == CHAINED:
@@ -146,7 +146,7 @@ class _Run:
         self.record_vars: list[Arrays] = []
 
     def _rounding_of(self, value: Array, given: Array | None) -> Array:
-        """Give the variance of an initial state: none where it is representable, as a given one is."""
+        """The variance of an initial state: none where it is representable, as a given one is."""
         if given is not None and value.shape == given.shape and (value == given).all():
             return np.zeros_like(value)
         with np.errstate(all="ignore"):
@@ -173,11 +173,11 @@ class _Run:
         with np.errstate(all="ignore"):
             for t in range(self.T):
                 self._step(t)
-                if go_on is not None and not go_on(t, *self._shown(t)):
+                if go_on is not None and not go_on(t, *self._seen_at(t)):
                     return False
         return True
 
-    def _shown(self, t: int) -> tuple[Array, Array]:
+    def _seen_at(self, t: int) -> tuple[Array, Array]:
         record = self.records[t]
         valid = self._valid(t)
         return (record["h"] if valid is None else np.where(valid, record["h"], 0)), record["c"]
@@ -187,16 +187,16 @@ class _Run:
 
     def _step(self, t: int) -> None:
         if self.plain is None:
-            record, record_var = self._with(self.cell, self.e, t)
+            record, record_var = self._taken_step(self.cell, self.e, t)
         elif not self._at_timestep(t):
-            record, record_var = self._with(self.plain, AS_INTENDED, t)
+            record, record_var = self._taken_step(self.plain, AS_INTENDED, t)
         else:
-            record, record_var = self._with(self.cell, self.e, t)
+            record, record_var = self._taken_step(self.cell, self.e, t)
             if (self.e.sequences, self.e.units) != ((0, None), (0, None)):
-                other, other_var = self._with(self.plain, AS_INTENDED, t)
+                intended, intended_var = self._taken_step(self.plain, AS_INTENDED, t)
                 scope = self._sequences()[:, None] & self._units()
-                record = {name: np.where(scope, record[name], other[name]) for name in record}
-                record_var = {name: np.where(scope, record_var[name], other_var[name]) for name in record_var}
+                record = {name: np.where(scope, record[name], intended[name]) for name in record}
+                record_var = {name: np.where(scope, record_var[name], intended_var[name]) for name in record_var}
         valid = self._valid(t)
         running = "hcu" if valid is None else PADDING[self.e.padding][2]
         if self.observed is not None:
@@ -227,21 +227,21 @@ class _Run:
             if self.with_noise:
                 self.state_var.values[name].append(np.zeros_like(value))
 
-    def _with(self, cell: DeviantCell, e: Execution, t: int) -> tuple[Arrays, Arrays]:
-        h, c = self._fed(e, t, self.state)
+    def _taken_step(self, cell: DeviantCell, e: Execution, t: int) -> tuple[Arrays, Arrays]:
+        h, c = self._state_taken_in(e, t, self.state)
         z, a, new_c, u, new_h = cell.step(t, h, c)
         record = dict(zip(GATES, split_gates(a), strict=True))
         record |= {"c": new_c, "u": u, "h": new_h, "h before": h, "c before": c}
         if not self.with_noise:
             return record, {}
-        h_var, c_var = (np.abs(v) for v in self._fed(e, t, self.state_var, scaled=2))
+        h_var, c_var = (np.abs(v) for v in self._state_taken_in(e, t, self.state_var, scaled=2))
         a_var, new_c_var, u_var, new_h_var = cell.variance(t, (h, c), (h_var, c_var), z, a, new_c, new_h)
         record_var = dict(zip(GATES, split_gates(a_var), strict=True))
         record_var |= {"c": new_c_var, "u": u_var, "h": new_h_var, "h before": h_var, "c before": c_var}
         return record, record_var
 
-    def _fed(self, e: Execution, t: int, state: _State, scaled: int = 1) -> tuple[Array, Array]:
-        """Give h and c as timestep ``t`` takes them in."""
+    def _state_taken_in(self, e: Execution, t: int, state: _State, scaled: int = 1) -> tuple[Array, Array]:
+        """H and c as timestep ``t`` takes them in."""
         h, c = SOURCES[e.h_source]("h", state.at, t), SOURCES[e.c_source]("c", state.at, t)
         if e.h_keep != 1.0:
             h = e.h_keep**scaled * h
@@ -255,7 +255,7 @@ class _Run:
         return h, c
 
     def returned(self, *, variances: bool) -> Arrays:
-        """Give the arrays that are handed back, or their variances."""
+        """The arrays that are handed back, or their variances."""
         records = self.record_vars if variances else self.records
         state = self.state_var if variances else self.state
         arrays = {name: np.stack([record[name] for record in records]) for name in (*GATES, "c", "h")}
@@ -263,36 +263,39 @@ class _Run:
         exchanged = what == {"h": "c", "c": "h"}
         if exchanged:  # the pair is exchanged when all is done, padding too
             what = {"h": "h", "c": "c"}
-        h, c = (arrays[own] if what[own] == own else self._what(what[own], records, state) for own in "hc")
+        h, c = (arrays[name] if what[name] == name else self._returned_as(what[name], records, state) for name in "hc")
         if self.lengths is not None:
             past = np.arange(self.T)[:, None, None] >= self.lengths[None, :, None]
             for name in GATES:
                 arrays[name][np.broadcast_to(past, arrays[name].shape)] = 0
             of_h, of_c, _ = PADDING[self.e.padding]
-            h, c = self._past(of_h, what["h"], h, past, state), self._past(of_c, what["c"], c, past, state)
-            for own, rule in (("h", "zero"), ("c", "kept")):
-                arrays[own] = self._past(rule, own, arrays[own], past, state)
+            h, c = (
+                self._filled_past_end(of_h, what["h"], h, past, state),
+                self._filled_past_end(of_c, what["c"], c, past, state),
+            )
+            for name, rule in (("h", "zero"), ("c", "kept")):
+                arrays[name] = self._filled_past_end(rule, name, arrays[name], past, state)
         if exchanged:
             h, c = c, h
-        h, c = self._placed(h, c, variances=variances)
+        h, c = self._moved(h, c, variances=variances)
         if self.plain is not None:
             h, c = self._in_scope(h, arrays["h"]), self._in_scope(c, arrays["c"])
         final = {"c_n": state.at("c", self.T - 1), "h_n": state.at("h", self.T - 1)}
         return {**{name: arrays[name] for name in GATES}, "c": c, "h": h, **final}
 
-    def _placed(self, h: Array, c: Array, *, variances: bool) -> tuple[Array, Array]:
+    def _moved(self, h: Array, c: Array, *, variances: bool) -> tuple[Array, Array]:
         """Put h and c at the time and sequence at which they are returned."""
         e, lengths = self.e, self.problem.lengths
         if not variances:
             h = BATCHES[e.h_batch](time_rule(e.h_order)(h, lengths)) * e.h_gain
             c = BATCHES[e.c_batch](time_rule(e.c_order)(c, lengths))
-            self.placed = h, c
+            self.moved = h, c
             return rounded(h, e.returned_format), rounded(c, e.returned_format)
         placed = []
         for name, array, order, batch in (("h", h, e.h_order, e.h_batch), ("c", c, e.c_order, e.c_batch)):
             moved = BATCHES[batch](time_rule(_ADDED.get(order, order))(array, lengths))
             if order in _COMPUTED or batch in _COMPUTED:
-                value = self.placed["hc".index(name)]
+                value = self.moved["hc".index(name)]
                 moved = moved + self.noise.sum_growth(max(self.T, self.B)) * value * value
             placed.append(moved)
         return placed[0] * e.h_gain**2, placed[1]
@@ -301,7 +304,7 @@ class _Run:
         scope = np.array([self._at_timestep(t) for t in range(self.T)])[:, None, None]
         return np.where(scope & self._sequences()[None, :, None] & self._units(), mine, canonical)
 
-    def _what(self, name: str, records: list[Arrays], state: _State) -> Array:
+    def _returned_as(self, name: str, records: list[Arrays], state: _State) -> Array:
         shape = (self.T, self.B, self.H)
         if name in {"zero", "-"}:
             return np.zeros(shape, self.noise.precision)
@@ -312,7 +315,7 @@ class _Run:
             return value if records is self.record_vars else np.tanh(value)
         return np.stack([record[name] for record in records])
 
-    def _past(self, rule: str, name: str, a: Array, past: Array, state: _State) -> Array:
+    def _filled_past_end(self, rule: str, name: str, a: Array, past: Array, state: _State) -> Array:
         """Fill what stands past the end of each sequence."""
         if rule == "computed" or (rule == "kept" and name == "c" and self.e.reset_past_end):
             return a
@@ -327,7 +330,7 @@ class _Run:
         return filled
 
     def _initial(self, name: str, state: _State) -> Array:
-        """Give what stands for a returned tensor before the first timestep."""
+        """What stands for a returned tensor before the first timestep."""
         if name in {"h", "c", "u"}:
             return state.at(name, -1)
         if name in {"h before", "c before", "h0", "c0"}:

@@ -116,10 +116,11 @@ def forget_bias_faults() -> Iterator[Fault]:
 
 def bias_faults() -> Iterator[Fault]:
     """The bias dropped, doubled, or read wrongly."""
-    yield make_fault("bias-dropped", "bias", "The bias is not added at all.", b_gain=(0.0,) * 4)
-    yield make_fault("bias-twice", "bias", "The bias is added twice.", b_gain=(2.0,) * 4)
-    yield make_fault("bias-halved", "bias", "Half the bias is added.", b_gain=(0.5,) * 4)
-    yield make_fault("bias-subtracted", "bias", "The bias is subtracted instead of added.", b_gain=(-1.0,) * 4)
+    for slug, message, factor in (
+        ("dropped", "The bias is not added at all.", 0.0), ("twice", "The bias is added twice.", 2.0),
+        ("halved", "Half the bias is added.", 0.5), ("subtracted", "The bias is subtracted instead of added.", -1.0),
+    ):  # fmt: skip
+        yield make_fault(f"bias-{slug}", "bias", message, b_gain=(factor,) * 4)
     for gate, name in GATE_NAMES.items():
         yield make_fault(
             f"bias-dropped-{gate}", "bias", f"The bias of the {name} {gate} is not added.",
@@ -144,24 +145,15 @@ def bias_faults() -> Iterator[Fault]:
             f"Of the two biases the {title[kept]} one is added twice, and the {title[lost]} one not at all.",
             "Add both: bias_ih + bias_hh.", **{f"{kept}_bias_gain": 2.0, f"{lost}_bias_gain": 0.0},
         )  # fmt: skip
-    yield make_fault(
-        "bias-first-row-for-all", "bias", "Each gate adds the bias of its first unit to all units.",
-        b_layout="first row for all",
-    )  # fmt: skip
-    yield make_fault(
-        "bias-first-gate-for-all", "bias", "The bias of the input gate is added to every gate.",
-        b_layout="first gate for all",
-    )  # fmt: skip
-    yield make_fault("bias-rolled", "bias", "The bias is shifted by one entry.", b_layout="rows rolled")
-    yield make_fault(
-        "bias-units-reversed", "bias", "The bias is read with its units reversed.", b_layout="units reversed"
-    )
-    yield make_fault(
-        "bias-interleaved", "bias", "The bias is read unit by unit, (H, 4) for (4, H).", b_layout="interleaved"
-    )
-    yield make_fault(
-        "bias-unit-by-unit", "bias", "The bias is stored unit by unit, and read gate by gate.", b_layout="unit by unit"
-    )
+    for name, message, layout in (
+        ("first-row-for-all", "Each gate adds the bias of its first unit to all units.", "first row for all"),
+        ("first-gate-for-all", "The bias of the input gate is added to every gate.", "first gate for all"),
+        ("rolled", "The bias is shifted by one entry.", "rows rolled"),
+        ("units-reversed", "The bias is read with its units reversed.", "units reversed"),
+        ("interleaved", "The bias is read unit by unit, (H, 4) for (4, H).", "interleaved"),
+        ("unit-by-unit", "The bias is stored unit by unit, and read gate by gate.", "unit by unit"),
+    ):
+        yield make_fault(f"bias-{name}", "bias", message, b_layout=layout)
 
 
 _LAYOUT_FAULTS = {

@@ -30,7 +30,7 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.text import number
 from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
-from lockstep.harness.weights.model_file import ModelFile, StoredModel, environment_of, fitted
+from lockstep.harness.weights.model_file import ModelFile, StoredModel, environment_of, fitted_case
 
 DEFAULT_CASE = "probe"
 
@@ -156,7 +156,7 @@ class Models:
         try:
             if not named:
                 for loaded in reversed(self.loaded):
-                    case = fitted(case, loaded.model)
+                    case = fitted_case(case, loaded.model)
             path = Path(self._folder.name) / f"{case.name}.safetensors"
             run = replace(case.run, weights=Values(file=str(path)))
             case = replace(case, lstm=model.lstm, run=run, expect=None)

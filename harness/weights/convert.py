@@ -21,7 +21,7 @@ NUMPY_TYPES = r"BOOL|C64|F(16|32|64)|[IU](8|16|32|64)"  # as a .safetensors file
 
 
 def find_dialect(name: str) -> Dialect:
-    """Give the dialect of a name.
+    """The dialect of a name.
 
     Raises:
         ConvertError: If there is none.
@@ -93,8 +93,8 @@ def convert_file(path: Path, source: Dialect, target: Dialect, out: Path, prefix
     return converted, notes
 
 
-def written(out: Path, target: Dialect, arrays: Arrays, notes: list[str]) -> str:
-    """Say what was written, and what a user should know of it, one line each."""
+def conversion_text(out: Path, target: Dialect, arrays: Arrays, notes: list[str]) -> str:
+    """What was written, and what a user should know of it, one line each."""
     dtype = next(iter(arrays.values())).dtype
     what = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     return "\n".join([f"{out}: {target.title}, {dtype}: {what}.", *(f"  {note}" for note in notes)])
@@ -134,7 +134,7 @@ def _move_forget_bias(b: Array, source: Dialect, target: Dialect, notes: list[st
 
 
 def _rounded(a: Array, b: Array) -> str:
-    """Say how many sums of two arrays are rounded, and by how much at most; nothing where all are exact."""
+    """How many sums of two arrays are rounded, and by how much at most, in words; empty where all are exact."""
     with np.errstate(all="ignore"):
         total = a + b
         part = total - a

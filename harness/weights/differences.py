@@ -43,7 +43,7 @@ _SETTINGS = ("bias", "peephole", "activation", "recurrent_activation", "cell_act
 
 
 def misfit(model: StoredModel, reference: StoredModel) -> str | None:
-    """Say in which sizes two networks differ; None if they can be run with the same data."""
+    """In which sizes two networks differ, in words; None if they can be run with the same data."""
     differences = _differing(model, reference, _SIZES)
     return (
         ", ".join(f"{setting.name} is {setting.one} here and {setting.other} there" for setting in differences) or None
@@ -51,7 +51,7 @@ def misfit(model: StoredModel, reference: StoredModel) -> str | None:
 
 
 def setting_differences(model: StoredModel, reference: StoredModel) -> list[SettingDifference]:
-    """Give the settings in which two networks of the same sizes differ."""
+    """The settings in which two networks of the same sizes differ."""
     return _differing(model, reference, _SETTINGS)
 
 
@@ -73,7 +73,7 @@ def weight_differences(model: StoredModel, reference: StoredModel) -> list[Weigh
 def difference_lines(
     differences: list[WeightDifference], settings: list[SettingDifference], count: int, name: str, reference: str
 ) -> list[str]:
-    """Say how the weights of two files differ, a line for each array, or for all that have one explanation.
+    """How the weights of two files differ: a line for each array, or for all that have one explanation.
 
     Args:
         differences: The arrays that differ.
@@ -136,7 +136,7 @@ def _explained(name: str, model: StoredModel, reference: StoredModel) -> str | N
 
 
 def _candidates(name: str, model: StoredModel, reference: StoredModel) -> Iterator[tuple[str, Array]]:
-    """Give what may have been done, the likeliest first; text has {one} and {other} for the files."""
+    """What may have been done to the reference's array, likeliest first; {one} and {other} stand for the files."""
     arrays = reference.arrays()
     plain = arrays[name]
     kind = name.partition("_")[0]
@@ -174,7 +174,7 @@ def _turned(kind: str, array: Array) -> Iterator[tuple[Array, str]]:
 
 
 def _order_text(order: tuple[str, ...], model: StoredModel) -> str:
-    """Say in which order the file stacks its gates, where it is read in another: i, f, g, o are read as ``order``."""
+    """In which order the file stacks its gates, in words, where i, f, g, o are read as ``order``."""
     # order[k] is the other's gate that is read as the canonical gate k; the file's blocks are read as one.gates.
     stacked = "".join(order[GATES.index(gate)] for gate in model.gates)
     known = sorted({dialect.name for dialect in DIALECTS.values() if dialect.gates == stacked} & _KNOWN)
@@ -186,7 +186,7 @@ _KNOWN = {"torch", "keras", "tf1", "onnx"}
 
 
 def _rounding(a: Array, b: Array) -> str | None:
-    """Tell numbers that were rounded to a shorter format."""
+    """Recognise numbers that were rounded to a shorter format."""
     if not np.isfinite(b).all():
         return None
     for name in ("float32", "float16", "bfloat16"):
@@ -197,7 +197,7 @@ def _rounding(a: Array, b: Array) -> str | None:
 
 
 def _constant(a: Array, b: Array) -> str | None:
-    """Tell a bias whose forget part has a constant more or less than the other's, within rounding."""
+    """Recognise a bias whose forget part is the other's plus a constant, within rounding."""
     change = a - b
     forget = block(change, "f").copy()
     constant = float(np.round(np.median(forget), 3))

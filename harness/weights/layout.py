@@ -18,7 +18,7 @@ SplitBias = Literal["first", "uneven"]
 
 
 def store(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first") -> Arrays:
-    """Give canonical weights as a dialect stores them.
+    """Canonical weights as a dialect stores them.
 
     Args:
         weights: ``W`` (4H, I), ``R`` (4H, H), ``b`` (4H,), gates i, f, g, o, the forget bias inside ``b``.
@@ -37,7 +37,7 @@ def store(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first")
 
 
 def store_cell(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first") -> Arrays:
-    """Give the weights of one lane of a problem as a dialect stores them, whatever cell it has.
+    """The weights of one lane of a problem as a dialect stores them, whatever cell it has.
 
     Args:
         weights: As ``store``, with R (4H, P) and ``P`` (P, H) where the cell has a projection, and with ``p`` (3, H),
@@ -72,7 +72,7 @@ def store_cell(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "fi
 
 
 def read(arrays: Arrays, dialect: Dialect) -> Arrays:
-    """Give canonical weights ``W``, ``R``, ``b``, as new arrays, of those that a dialect stores.
+    """Canonical weights ``W``, ``R``, ``b``, as new arrays, of those that a dialect stores.
 
     Raises:
         ConvertError: If arrays are missing, or have shapes or dtypes that the dialect does not allow.
@@ -83,13 +83,13 @@ def read(arrays: Arrays, dialect: Dialect) -> Arrays:
 
 
 def guess(arrays: Arrays) -> Dialect | None:
-    """Give the dialect that arrays look like, by their names and then by their shapes; None if there is none."""
+    """The dialect that arrays look like, by their names and then by their shapes; None if there is none."""
     named = [dialect for dialect in DIALECTS.values() if not _missing(arrays, dialect)]
     return max(named, key=lambda dialect: (_count(dialect, arrays), _fits(arrays, dialect)), default=None)
 
 
 def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arrays:
-    """Give the gradients of what a dialect stores as ``dW``, ``dR``, ``db``, ``dP``, ``dp`` of canonical weights.
+    """The gradients ``dW``, ``dR``, ``db``, ``dP``, ``dp`` of canonical weights, from those of what a dialect stores.
 
     A constant that is added to the forget gate changes no gradient, and of two biases, which are summed, each has that
     of their sum.
@@ -121,7 +121,7 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
 
 
 def unpack(arrays: Arrays, dialect: Dialect) -> tuple[Array, Array, tuple[Array, ...]]:
-    """Give ``W``, ``R`` and the biases, one or two, in canonical order and otherwise as they are stored.
+    """``W``, ``R`` and the biases, one or two, in canonical order and otherwise as they are stored.
 
     Returns:
         New arrays; a bias that was left out is zeros.
@@ -156,14 +156,14 @@ def pack(W: Array, R: Array, biases: tuple[Array, ...], dialect: Dialect) -> Arr
 
 
 def with_forget_bias(b: Array, forget_bias: float) -> Array:
-    """Give ``b`` (4H,) with a number added to its forget part, rounded once to its dtype."""
+    """``b`` (4H,) with a number added to its forget part, rounded once to its dtype."""
     b = b.copy()
     block(b, "f")[:] += b.dtype.type(forget_bias)
     return b
 
 
 def summed(first: Array, second: Array) -> Array:
-    """Give the sum of two biases; what is added to zero stays bit for bit, a negative zero too."""
+    """The sum of two biases; what is added to zero stays bit for bit, a negative zero too."""
     return np.where(second == 0, first, first + second)
 
 
@@ -237,7 +237,7 @@ def _hint(arrays: Arrays, dialect: Dialect) -> str:
 
 
 def _dtype(arrays: Arrays, dialect: Dialect) -> np.dtype[Any]:
-    """Give the one dtype of the arrays."""
+    """The one dtype of the arrays."""
     dtypes = {name: arrays[name].dtype for name in dialect.names if name in arrays}
     for name, dtype in dtypes.items():
         if dtype.name not in FLOATS:
@@ -250,7 +250,7 @@ def _dtype(arrays: Arrays, dialect: Dialect) -> np.dtype[Any]:
 
 
 def _hidden_size(arrays: Arrays, dialect: Dialect) -> int:
-    """Give H: of the recurrent kernel the smaller side, so that a transposed one can be told; else of the bias."""
+    """H: the recurrent kernel's smaller side, so that a transposed one is recognised; by the bias where it is fused."""
     name = dialect.bias[0] if dialect.fused else dialect.recurrent_kernel[0]
     shape = arrays[name].shape[dialect.directions_axis :]
     if len(shape) != (1 if dialect.fused else 2):
@@ -262,7 +262,7 @@ def _hidden_size(arrays: Arrays, dialect: Dialect) -> int:
 
 
 def _shapes(dialect: Dialect, H: int | None) -> dict[str, tuple[int | str, ...]]:
-    """Give the shape of each array; sizes that are not known are text."""
+    """The shape of each array; sizes that are not known are text."""
 
     def gates(factor: int, names: tuple[str, ...]) -> int | str:
         factor //= len(names)

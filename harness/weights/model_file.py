@@ -2,7 +2,7 @@
 
 A reader is a module that is found by an entry point of the group ``lockstep.models``, by the name of a kind of file:
 ``onnx``, ``keras``, ``python``, ``tf1``, ``safetensors``. It is a backend too (``harness.adapters.backend``, with the
-same constants), which runs the one file that ``given`` names, and has one more function:
+same constants), which runs the one file that ``file_to_run`` gives, and has one more function:
 
     read(file, value) -> StoredModel    of a ModelFile; ``value`` is what a Python file's function returned, else None
 """
@@ -73,7 +73,7 @@ class StoredModel:
         return self.weights[0][0].W.dtype.name
 
     def arrays(self) -> Arrays:
-        """Give the weights by name."""
+        """The weights by name."""
         rows = [weights for row in self.weights for weights in row]
         return {
             name_of(name, lane, self.lstm): array
@@ -90,12 +90,12 @@ class StoredModel:
 
 
 def environment_of(file: ModelFile) -> tuple[str, str]:
-    """Give the variable that names a file to the worker that runs it."""
+    """The environment variable that names a file to the worker that runs it, and its value."""
     return MODEL_VARIABLE, msgspec.json.encode(file).decode()
 
 
-def given() -> ModelFile:
-    """Give the file that this worker runs."""
+def file_to_run() -> ModelFile:
+    """The file that this worker runs."""
     return msgspec.json.decode(os.environ[MODEL_VARIABLE], type=ModelFile)
 
 
@@ -112,8 +112,8 @@ def check_same(model: StoredModel, file: ModelFile) -> None:
         )
 
 
-def unfit(model: StoredModel, case: Case) -> str | None:
-    """Say why a model cannot be run with a case's data as it is, or return None if it can."""
+def unfit_reason(model: StoredModel, case: Case) -> str | None:
+    """Why a model cannot be run with a case's data as it is; None if it can."""
     T, B, _, _ = case.shape
     state = case.run.values("initial_state")
     from_zeros = state.kind == "zeros" or state.scale == 0
@@ -129,8 +129,8 @@ def unfit(model: StoredModel, case: Case) -> str | None:
     return "; ".join(reason for reason, holds in reasons.items() if holds) or None
 
 
-def fitted(case: Case, model: StoredModel) -> Case:
-    """Give a case with data that a model can be run with as it is."""
+def fitted_case(case: Case, model: StoredModel) -> Case:
+    """A case with data that a model can be run with as it is."""
     run = case.run
     run = replace(
         run,
@@ -143,7 +143,7 @@ def fitted(case: Case, model: StoredModel) -> Case:
 
 
 def with_own_weights(problem: Problem, model: StoredModel) -> Problem:
-    """Give a problem with a model's weights, in the problem's dtype."""
+    """A problem with a model's weights, in the problem's dtype."""
     dtype = dtype_of(problem.case.run.dtype)
     rows = tuple(
         tuple(Weights(**{name: array.astype(dtype) for name, array in weights.arrays().items()}) for weights in row)
@@ -279,7 +279,7 @@ def halves_of(lstm: LSTM, biases: Iterable[tuple[Array, ...]]) -> dict[str, tupl
     return {name: (arrays[0], arrays[1]) for name, arrays in named if len(arrays) == 2}  # noqa: PLR2004
 
 
-def chosen(candidates: Sequence[str], prefix: str, what: str = "LSTM") -> list[str]:
+def names_under(candidates: Sequence[str], prefix: str, what: str = "LSTM") -> list[str]:
     """Choose the names that begin with a prefix; all where there is none.
 
     Raises:
@@ -293,8 +293,8 @@ def chosen(candidates: Sequence[str], prefix: str, what: str = "LSTM") -> list[s
     return kept
 
 
-def several(names: Sequence[str], what: str = "LSTMs") -> ModelError:
-    """Say that there are several, and how one is chosen."""
+def too_many(names: Sequence[str], what: str = "LSTMs") -> ModelError:
+    """The error that tells that there are several, and how one is chosen."""
     return ModelError(
         f"it has {len(names)} {what}: {listed(names)}. Choose one by what its name begins with, such as "
         f"--model-prefix {names[0]}."

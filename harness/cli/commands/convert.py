@@ -21,9 +21,9 @@ def convert(
 ) -> int:
     """Rewrite the weights of one framework as another stores them."""
     from lockstep.harness.output.console import plain
-    from lockstep.harness.weights.convert import convert_file, find_dialect, written
+    from lockstep.harness.weights.convert import conversion_text, convert_file, find_dialect
 
     from_dialect, to_dialect = find_dialect(source), find_dialect(target)
     arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix)
-    console_beside().print(plain(written(out, to_dialect, arrays, notes)), soft_wrap=True)
+    console_beside().print(plain(conversion_text(out, to_dialect, arrays, notes)), soft_wrap=True)
     return 0

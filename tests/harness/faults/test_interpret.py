@@ -120,12 +120,12 @@ UNSEEN = {f"state-{what}-every-{every}" for what in ("reset", "initial") for eve
 def test_every_fault_is_seen_in_one_of_the_problems():
     expected = {name: expect(problem_of(name)) for name in SETTINGS}
 
-    def seen(fault):
+    def shows(fault):
         return any(
             np.nanmax(sigmas(run_port(problem_of(name), fault), expected[name])) > 10 * LIMIT_SIGMA for name in SETTINGS
         )
 
-    assert {fault for fault in catalogue() if not seen(fault)} == UNSEEN & catalogue().keys()
+    assert {fault for fault in catalogue() if not shows(fault)} == UNSEEN & catalogue().keys()
 
 
 SCOPED = [
@@ -159,7 +159,7 @@ def test_a_fault_holds_from_a_timestep_or_a_sequence_on(problem, fault, timestep
 
 @pytest.mark.parametrize(
     "case",
-    [found.case for found in find_cases() if found.case.plain and found.case.name != "long"],
+    [file.case for file in find_cases() if file.case.plain and file.case.name != "long"],
     ids=lambda case: case.name,
 )
 def test_the_canonical_execution_is_the_reference(case):

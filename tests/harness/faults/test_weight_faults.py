@@ -63,9 +63,9 @@ def test_it_is_what_reading_the_stored_arrays_under_the_other_dialect_gives(stor
             flat[: bias.size] = bias
         taken_arrays[name] = flat.reshape(shapes[name].shape)
     execution = misread(right, wrong)
-    found = observed(read(taken_arrays, wrong))
-    assert found.sigma(execution) <= LIMIT_SIGMA
-    assert execution == AS_INTENDED or not found.sigma(AS_INTENDED) <= LIMIT_SIGMA
+    observation = observed(read(taken_arrays, wrong))
+    assert observation.sigma(execution) <= LIMIT_SIGMA
+    assert execution == AS_INTENDED or not observation.sigma(AS_INTENDED) <= LIMIT_SIGMA
 
 
 def test_its_parts_have_names():

@@ -129,22 +129,22 @@ def test_each_layout_holds_each_number_in_the_place_its_framework_has_for_it():
         "b": np.array([100.0, 200, 300, 400]),
     }
     stored = {name: store(small, dialect) for name, dialect in DIALECTS.items()}
-    found = {name: {key: array.tolist() for key, array in arrays.items()} for name, arrays in stored.items()}
-    assert found["tf1"] == {"kernel": [[1, 3, 2, 4], [10, 30, 20, 40]], "bias": [100, 300, 199, 400]}
-    assert found["haiku"] == {"w": [[1, 3, 2, 4], [10, 30, 20, 40]], "b": [100, 300, 199, 400]}
-    assert found["keras"] == {
+    lists = {name: {key: array.tolist() for key, array in arrays.items()} for name, arrays in stored.items()}
+    assert lists["tf1"] == {"kernel": [[1, 3, 2, 4], [10, 30, 20, 40]], "bias": [100, 300, 199, 400]}
+    assert lists["haiku"] == {"w": [[1, 3, 2, 4], [10, 30, 20, 40]], "b": [100, 300, 199, 400]}
+    assert lists["keras"] == {
         "kernel": [[1, 2, 3, 4]], "recurrent_kernel": [[10, 20, 30, 40]], "bias": [100, 200, 300, 400]
     }  # fmt: skip
-    assert found["onnx"] == {
+    assert lists["onnx"] == {
         "W": [[[1], [4], [2], [3]]], "R": [[[10], [40], [20], [30]]], "B": [[100, 400, 200, 300, 0, 0, 0, 0]]
     }  # fmt: skip
-    assert found["torch"]["bias_ih_l0"] == [100, 200, 300, 400]
-    assert found["torch"]["bias_hh_l0"] == [0, 0, 0, 0]
-    assert found["torch"]["weight_hh_l0"] == [[10], [20], [30], [40]]
-    assert found["flax"]["if.kernel"] == found["nnx"]["if_.kernel"] == [[2]]
-    assert found["flax"]["hg.kernel"] == [[30]]
-    assert found["flax"]["ho.bias"] == [400]
-    assert found["equinox"]["weight_ih"] == [[1], [2], [3], [4]]
+    assert lists["torch"]["bias_ih_l0"] == [100, 200, 300, 400]
+    assert lists["torch"]["bias_hh_l0"] == [0, 0, 0, 0]
+    assert lists["torch"]["weight_hh_l0"] == [[10], [20], [30], [40]]
+    assert lists["flax"]["if.kernel"] == lists["nnx"]["if_.kernel"] == [[2]]
+    assert lists["flax"]["hg.kernel"] == [[30]]
+    assert lists["flax"]["ho.bias"] == [400]
+    assert lists["equinox"]["weight_ih"] == [[1], [2], [3], [4]]
 
 
 def test_torchs_two_biases_are_summed():

@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
-from lockstep.harness.weights.model_file import LaneArrays, ModelError, StoredModel, canonical, chosen, network
+from lockstep.harness.weights.model_file import LaneArrays, ModelError, StoredModel, canonical, names_under, network
 
 rng = np.random.default_rng(5)
 LSTM_3_4 = LSTM(input_size=3, hidden_size=4, direction="bidirectional", forget_bias=0.0)
@@ -27,12 +27,14 @@ def lane():
 def model():
     """Two lanes, each with two biases."""
     made = [canonical(lane(), "ifgo") for _ in range(2)]
-    halves = {name: (own[0], own[1]) for name, (_, own) in zip(("b_l0", "b_l0_reverse"), made, strict=True)}
+    halves = {name: (biases[0], biases[1]) for name, (_, biases) in zip(("b_l0", "b_l0_reverse"), made, strict=True)}
     return StoredModel(LSTM_3_4, (tuple(weights for weights, _ in made),), "nn.LSTM", halves=halves)
 
 
 def with_weights(model, change):
-    return replace(model, weights=tuple(tuple(Weights(**change(one.arrays())) for one in row) for row in model.weights))
+    return replace(
+        model, weights=tuple(tuple(Weights(**change(weights.arrays())) for weights in row) for row in model.weights)
+    )
 
 
 def lines(other, model):
@@ -64,7 +66,7 @@ def blocks(array, order):
     ("change", "text"),
     [
         # ONNX reads its blocks as i, o, f, g; they hold i, f, g, o: what is read as i, f, g, o is i, g, o, f.
-        (lambda a: {name: blocks(own, [0, 2, 3, 1]) for name, own in a.items()},
+        (lambda a: {name: blocks(array, [0, 2, 3, 1]) for name, array in a.items()},
          "all of them: gates are stacked i, f, g, o, as keras and torch do, and read as i, o, f, g"),
         (lambda a: {**a, "R": a["R"].reshape(4, 4, 4).transpose(0, 2, 1).reshape(16, 4)},
          "R_l0, R_l0_reverse: each gate's block is transposed"),
@@ -74,7 +76,7 @@ def blocks(array, order):
         (lambda a: {**a, "b": 2 * a["b"]}, "b_l0, b_l0_reverse: the bias of yours twice"),
         (lambda a: {**a, "b": a["b"] + np.repeat(np.float32([0, 1, 0, 0]), 4)},
          "its forget part is that of yours + 1: a forget bias is added once more"),
-        (lambda a: {name: own.astype("float16").astype("float32") for name, own in a.items()},
+        (lambda a: {name: array.astype("float16").astype("float32") for name, array in a.items()},
          "all of them: the numbers of yours, rounded to float16"),
     ],
 )  # fmt: skip
@@ -87,7 +89,8 @@ def test_what_was_done_to_the_weights_is_found(model, change, text):
 def test_a_lost_half_of_two_biases_is_named(model, half):
     rows = (
         tuple(
-            replace(one, b=model.halves[name][half]) for one, name in zip(model.weights[0], model.halves, strict=True)
+            replace(weights, b=model.halves[name][half])
+            for weights, name in zip(model.weights[0], model.halves, strict=True)
         ),
     )
     (line,) = lines(replace(model, weights=rows), model)
@@ -95,8 +98,8 @@ def test_a_lost_half_of_two_biases_is_named(model, half):
 
 
 def test_exchanged_directions_are_named(model):
-    found = lines(replace(model, weights=(model.weights[0][::-1],)), model)
-    assert "W_l0: that is W_l0_reverse of yours: lanes are exchanged" in found[0]
+    told = lines(replace(model, weights=(model.weights[0][::-1],)), model)
+    assert "W_l0: that is W_l0_reverse of yours: lanes are exchanged" in told[0]
 
 
 def test_settings_that_differ_are_told_and_sizes_do_not_fit(model):
@@ -108,13 +111,13 @@ def test_settings_that_differ_are_told_and_sizes_do_not_fit(model):
 
 
 def test_shapes_that_do_not_fit_are_told_with_what_an_lstm_has():
-    one = lane()
+    arrays = lane()
     with pytest.raises(ModelError, match=r"shapes do not fit together: W \(16, 3\), R \(12, 4\).*With H = 4"):
-        canonical(replace(one, R=one.R[:12]), "ifgo")
+        canonical(replace(arrays, R=arrays.R[:12]), "ifgo")
     with pytest.raises(ModelError, match="W is int8: quantised weights are not taken"):
-        canonical(replace(one, W=one.W.astype("int8")), "ifgo")
+        canonical(replace(arrays, W=arrays.W.astype("int8")), "ifgo")
     with pytest.raises(ModelError, match="of several dtypes: float32, float64"):
-        canonical(replace(one, W=one.W.astype("float64")), "ifgo")
+        canonical(replace(arrays, W=arrays.W.astype("float64")), "ifgo")
 
 
 def test_layers_that_do_not_fit_on_each_other_are_told():
@@ -124,8 +127,8 @@ def test_layers_that_do_not_fit_on_each_other_are_told():
 
 
 def test_a_prefix_that_fits_nothing_is_told_with_what_there_is():
-    assert chosen(["decoder.", "encoder."], "dec") == ["decoder."]
+    assert names_under(["decoder.", "encoder."], "dec") == ["decoder."]
     with pytest.raises(
         ModelError, match=r'begins with "encodr". Did you mean "encoder."\? There are: decoder., encoder.'
     ):
-        chosen(["decoder.", "encoder."], "encodr")
+        names_under(["decoder.", "encoder."], "encodr")
