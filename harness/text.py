@@ -34,6 +34,17 @@ def number(value: float) -> str:
     return f"{value:.2g}" if abs(value) < 10 or abs(value) >= 1e5 else f"{value:.0f}"  # noqa: PLR2004
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 run, 2 runs."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def names_text(names: Sequence[str], most: int) -> str:
+    """Names in a row, at most so many: a, b and 3 more."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def shape_text(shape: Sequence[int | None]) -> str:
     """Write a shape as it is printed everywhere: (3, 4), (3,), ()."""
     return f"({', '.join('?' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"

@@ -11,8 +11,17 @@ from markupsafe import Markup
 
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.output.messages import text_of
-from lockstep.harness.output.overview import alike, cell_text, is_right, known_texts, of_same_cases, refusals, summary
-from lockstep.harness.text import printable
+from lockstep.harness.output.overview import (
+    TABLE_TITLE,
+    alike,
+    cell_text,
+    is_right,
+    known_texts,
+    of_same_cases,
+    refusals,
+    summary,
+)
+from lockstep.harness.text import counted, printable
 
 MOST_ROWS = 60  # of a table, and
 MOST_TEXTS = 20  # texts: a notebook keeps what it shows, and the page of --html shows all
@@ -20,17 +29,18 @@ MOST_TEXT, MOST_NAME = 20_000, 120  # characters
 
 
 def render(results: Results) -> str:
-    """Give results as HTML."""
+    """Results as a fragment of HTML."""
     runs = results.runs
     wrong = alike(runs)
     texts = [(_title(same), text_of(same[0])) for same in wrong[:MOST_TEXTS]]
-    others = {"Known findings, which were expected": known_texts(runs), "Unsupported, and why": refusals(runs)}
+    others = {"Known findings, as expected": known_texts(runs), "Unsupported, and why": refusals(runs)}
     texts += [(title, "\n".join(lines)) for title, lines in others.items() if lines]
     return (
         _environment()
         .get_template("notebook.html.j2")
         .render(
             summary=summary(runs),
+            table_title=TABLE_TITLE,
             tables=[_table(runs, names) for names in of_same_cases(runs)],
             texts=[(title, _cut(text, MOST_TEXT)) for title, text in texts],
             more_texts=max(len(wrong) - MOST_TEXTS, 0),
@@ -40,11 +50,11 @@ def render(results: Results) -> str:
 
 
 def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> dict[str, Any]:
-    """Give a table case x backend; if it is long, cases in which something is not right come first."""
+    """A table case x backend; if it is long, cases in which something is wrong come first."""
     by_case: dict[str, dict[str, RunResult]] = {}
-    own = set(backends)
+    shown = set(backends)
     for run in runs:
-        if run.backend in own:
+        if run.backend in shown:
             by_case.setdefault(run.case, {})[run.backend] = run
     cases = list(by_case)
     if len(cases) > MOST_ROWS:
@@ -53,7 +63,7 @@ def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> dict[str, Any]
     return {
         "backends": [_cut(name, MOST_NAME) for name in backends],
         "rows": rows,
-        "more": len(cases) - len(rows),
+        "more": counted(len(cases) - len(rows), "more case") if len(cases) > len(rows) else "",
     }
 
 

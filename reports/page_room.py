@@ -43,23 +43,24 @@ class Room:
         return self.says is not None
 
 
-ROUNDED = "errors that rounding explains are rounded to 1/32 sigma"
-WHERE = "Everything is in the results (--json), and in a page for each case if this one is made with --details."
+ROUNDED = "errors that rounding explains are shown to 1/32 sigma"
+JOINED = "shows the largest of several timesteps"
+WHERE = "All numbers are in the results (--json), and in one page for each case if the report is made with --details."
 FULL = Room(buckets=400, agreeing_buckets=400, details="all")
 LEVELS = (
     FULL,
-    Room(400, 400, "all", coarse=True, says=f"To keep this page small {ROUNDED}. {WHERE}"),
+    Room(400, 400, "all", coarse=True, says=f"To keep this page small, {ROUNDED}. {WHERE}"),
     Room(400, 400, "all", agreeing_places=2, coarse=True,
-         says=f"To keep this page small {ROUNDED}, and runs that agree show few places. {WHERE}"),
+         says=f"To keep this page small, {ROUNDED}, and runs that agree show few places. {WHERE}"),
     Room(200, 100, "wrong", coarse=True,
-         says=f"To keep this page small it has no single numbers of runs that agree. {WHERE}"),
+         says=f"To keep this page small, it has no single numbers of runs that agree. {WHERE}"),
     Room(100, 25, "none",
-         says=f"To keep this page small it has no single numbers, and joins timesteps: the largest is kept. {WHERE}"),
+         says=f"To keep this page small, it has no single numbers, and {JOINED}. {WHERE}"),
     Room(20, 5, "none", pairs=False, measures=False,
-         says=f"To keep this page small it has no single numbers, and joins timesteps: the largest is kept. {WHERE}"),
+         says=f"To keep this page small, it has no single numbers, and {JOINED}. {WHERE}"),
     Room(10, 4, "none", pairs=False, measures=False, all_tensors=False,
-         says="To keep this page small it has no single numbers, joins timesteps (the largest is kept), and of a run "
-         f"that agrees shows one tensor, the worst. {WHERE}"),
+         says=f"To keep this page small, it has no single numbers, {JOINED}, and only the "
+         f"worst tensor of a run that agrees. {WHERE}"),
 )  # fmt: skip
 
 

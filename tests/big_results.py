@@ -36,15 +36,15 @@ RESET = Diagnosis(
     fault="state-reset", family="state", sigma=0.9,
     message="Every step starts from the initial h and c: the state is not carried.",
     fix="Feed h and c of the step before into each step, and the given initial state into the first.",
-    evidence="The reference, run that way, reproduces every number to 0.9 sigma.",
+    evidence="The reference with this mistake reproduces every number to 0.9 sigma.",
     indistinguishable_from=["h-source-initial", "reset-every-1"], told_apart_by="probe",
     met="Stack Overflow, Why build timestep-unfold LSTM manually has different outputs from using static_rnn.",
     proof={"h_source": "initial", "c_source": "initial"},
 )  # fmt: skip
 UNEXPLAINED = Diagnosis(
     fault="unexplained",
-    message="No deviation of the catalogue, nor several together that were tried, reproduces these numbers.",
-    facts=["units affected in h: all 8", "each step alone is right, given the state observed before it"],
+    message="No known mistake, alone or combined, gives these numbers.",
+    facts=["wrong units of h: all 8", "replayed from your own previous state, every single timestep is right"],
 )
 
 

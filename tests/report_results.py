@@ -46,13 +46,14 @@ def explained() -> Results:
     """A run that one of two faults explains, one that nothing explains, and an agreeing one, all with notes."""
     reset = Diagnosis(
         fault="state-reset", message="The state is not carried.", fix="Feed it into the next step.", sigma=1.4,
-        evidence="The reference, run that way, reproduces every number to 1.4 sigma.", met="ChenRocks/fast_abs_rl#14.",
+        evidence="The reference with this mistake reproduces every number to 1.4 sigma.",
+        met="ChenRocks/fast_abs_rl#14.",
         indistinguishable_from=["state-zero"], told_apart_by="batch",
     )  # fmt: skip
     zero = Diagnosis(fault="state-zero", message="The state is zero.", fix="Keep it.", sigma=1.5)
     unknown = Diagnosis(
         fault="unexplained", message="Nothing reproduces these numbers.", evidence="What is known:",
-        facts=["units affected in h: all 7", "h follows from c"],
+        facts=["wrong units of h: all 7", "h follows from c"],
     )  # fmt: skip
     sigma = {"h": [1.0, 50.0]}
     return make_results(

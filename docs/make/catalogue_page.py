@@ -9,8 +9,7 @@ from typing import Any
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.find import shipped
-from lockstep.harness.diagnosis.adequacy import Adequacy, adequacy, network_adequacy
-from lockstep.harness.diagnosis.adequacy import seen as is_seen
+from lockstep.harness.diagnosis.adequacy import Adequacy, adequacy, detected, network_adequacy
 from lockstep.harness.faults.catalogue import catalogue
 from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.fault import FAMILIES
@@ -60,7 +59,7 @@ def _blind(of: Any, cases: Sequence[Case], *, seen: bool, **options: Any) -> dic
         return None
     found: Adequacy = of(cases, **options)
     return {
-        name: [case for case, sigma in zip(found.cases, row, strict=True) if not is_seen(sigma, found.limit)]
+        name: [case for case, sigma in zip(found.cases, row, strict=True) if not detected(sigma, found.limit)]
         for name, row in found.sigma.items()
     }
 

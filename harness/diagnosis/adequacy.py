@@ -36,13 +36,13 @@ class Adequacy(Struct, frozen=True):
 
     @property
     def unseen(self) -> list[str]:
-        """Faults that no case sees."""
-        return [name for name, row in self.sigma.items() if not any(seen(value, self.limit) for value in row)]
+        """Faults that no case detects."""
+        return [name for name, row in self.sigma.items() if not any(detected(value, self.limit) for value in row)]
 
     def blind(self, case: str) -> list[str]:
-        """Faults that this case does not see."""
+        """Faults that this case does not detect."""
         k = self.cases.index(case)
-        return [name for name, row in self.sigma.items() if not seen(row[k], self.limit)]
+        return [name for name, row in self.sigma.items() if not detected(row[k], self.limit)]
 
 
 def adequacy(
@@ -129,6 +129,6 @@ def _sigma(expected: ExpectedTensor, values: Array, rows: Any) -> float:
         return float(np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma)).max(initial=0))
 
 
-def seen(sigma: float, limit: float) -> bool:
+def detected(sigma: float, limit: float) -> bool:
     """Whether a fault shows at this many sigma; what cannot be compared shows."""
     return not sigma <= limit

@@ -230,7 +230,7 @@ def evidence_of(sigma: float, problems: int) -> str:
     """What the proof came to."""
     over = "" if problems == 1 else f" of {problems} problems"
     how = f"to {number(sigma)} sigma" if sigma else "exactly"
-    return f"The reference, run that way, reproduces every number{over} {how}."
+    return f"The reference with this mistake reproduces every number{over} {how}."
 
 
 def _told_apart(explanations: list[Explanation], others: Sequence[Problem]) -> str | None:

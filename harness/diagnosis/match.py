@@ -46,7 +46,7 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
             message=variation.message,
             fix=variation.fix,
             sigma=sigma,
-            evidence=f"The reference, run that way, reproduces every number of {cases} to {sigma:.2g} sigma.",
+            evidence=f"The reference with this mistake reproduces every number of {cases} to {sigma:.2g} sigma.",
             indistinguishable_from=[name for name in names if name != variation.name],
             family="attention" if decoder else "network",
             met=variation.met,

@@ -16,10 +16,10 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
 UNEXPLAINED = "unexplained"
 
 
-NARROW = "all differences are as small as rounding to"
+NARROW = "all errors are as small as rounding to"
 
 
-NOT_FINITE = "a number is not finite at"
+NOT_FINITE = "a number is NaN or infinite at"
 
 
 def _size(observation: Observation) -> int:
@@ -41,19 +41,19 @@ def unexplained(observations: Sequence[Observation], runs: Sequence[RunResult]) 
     first = next((run for run in runs if run.case == observation.problem.case.name), first)
     return Diagnosis(
         fault=UNEXPLAINED,
-        message="No deviation of the catalogue, nor several together that were tried, reproduces these numbers.",
+        message="No known mistake, alone or combined, gives these numbers.",
         facts=facts(observation, first),
     )
 
 
 def facts(observation: Observation, run: RunResult | None) -> list[str]:
     """Where one wrong observation is wrong, and whether its parts fit together."""
-    facts_found = [f'looked at in case "{observation.problem.case.name}"'] if observation.problem.case.name else []
+    facts_found = [f'measured in case "{observation.problem.case.name}"'] if observation.problem.case.name else []
     if run is not None and run.first_divergence is not None:
         facts_found.append(f"first wrong: {run.first_divergence.tensor} at timestep {run.first_divergence.timestep}")
     if observation.breaks_off:
         t = observation.finite.problem.case.run.timesteps if observation.finite.tensors else 0
-        facts_found.append(f"{NOT_FINITE} timestep {t}, and right before it")
+        facts_found.append(f"{NOT_FINITE} timestep {t}; all numbers before it are right")
     facts_found += _affected(observation)
     precision = _as_if_narrow(observation)
     if precision:
@@ -61,16 +61,16 @@ def facts(observation: Observation, run: RunResult | None) -> list[str]:
     if run is not None and run.local is not None:
         step = run.local.first_divergence
         facts_found.append(
-            "each step alone is right, given the state observed before it: the difference accumulates"
+            "replayed from your own previous state, every single timestep is right: the error accumulates over time"
             if step is None
-            else f"timestep {step} computes otherwise even from the state observed before it"
+            else f"replayed from your own previous state, timestep {step} is still wrong"
         )
     follows = _h_follows_from_c(observation)
     if follows is not None:
         facts_found.append(
-            "h is o tanh(c) of the observed c"
+            "h = o * tanh(c) holds for the observed c"
             if follows
-            else "h is not o tanh(c) of the observed c: its equation, or the output gate or what that is fed, differs"
+            else "h = o * tanh(c) does not hold for the observed c: the equation of h, or the output gate, is wrong"
         )
     return facts_found
 
@@ -83,7 +83,7 @@ def _affected(observation: Observation) -> list[str]:
         others = tuple(k for k in range(wrong.ndim) if k != axis)
         places = np.flatnonzero(wrong.any(axis=others))
         count = wrong.shape[axis]
-        lines.append(f"{what} affected in {name}: {_listed(places, count)}")
+        lines.append(f"wrong {what} of {name}: {_listed(places, count)}")
     return lines
 
 
@@ -106,7 +106,7 @@ def _as_if_narrow(observation: Observation) -> str | None:
     worst = max(float(np.nan_to_num(_sigma(observation, name), nan=np.inf).max()) for name in observation.tensors)
     for form, unit_roundoff in (("float32", 2.0**-24), ("float16 or tf32", 2.0**-11), ("bfloat16", 2.0**-8)):
         if unit_roundoff > 4 * u and worst * u / unit_roundoff <= LIMIT_SIGMA:
-            return f"{NARROW} {form} could make them: some part may be computed so"
+            return f"{NARROW} {form} would make them: some part may be computed in that precision"
     return None
 
 

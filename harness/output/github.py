@@ -20,7 +20,8 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.location import Place, Places
 from lockstep.harness.output.messages import text_of
 from lockstep.harness.output.overview import (
-    MANY,
+    TABLE_TITLE,
+    WIDE_TABLE,
     alike,
     cell_text,
     is_right,
@@ -29,7 +30,7 @@ from lockstep.harness.output.overview import (
     refusals,
     summary,
 )
-from lockstep.harness.text import printable
+from lockstep.harness.text import counted, printable
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_BYTES = 2**20  # of a step's summary; a larger one is refused as a whole
@@ -39,7 +40,7 @@ MOST_NAME, MOST_TEXT, MOST_MESSAGE = 120, 20_000, 4_000  # characters
 
 
 def summary_file() -> Path:
-    """Give the file that GitHub shows as the step's summary.
+    """The file that GitHub shows as the step's summary.
 
     Raises:
         LockstepError: If there is none, or it cannot be written to.
@@ -65,8 +66,8 @@ def write_summary(results: Results, file: Path) -> None:
 
 
 def summary_markdown(results: Results, most: int = MOST_BYTES) -> str:
-    """Say in Markdown what a run came to; what does not fit into so many bytes is left out, and counted."""
-    note = "\n**{} more parts are left out: GitHub shows no more than 1 MiB of a step.**\n"
+    """The outcome of a command in Markdown; what does not fit into so many bytes is left out, and counted."""
+    note = "\n**{} left out: GitHub shows at most 1 MiB for each step.**\n"
     left = most - len(note.encode()) - 20
     kept: list[str] = []
     blocks = list(_blocks(results))
@@ -77,21 +78,21 @@ def summary_markdown(results: Results, most: int = MOST_BYTES) -> str:
         kept.append(block)
     missing = len(blocks) - len(kept)
     if missing and most > len(note) + 20:
-        kept.append(note.format(missing))
+        kept.append(note.format(counted(missing, "part")))
     return "".join(kept)
 
 
 def _blocks(results: Results) -> Iterator[str]:
-    """Give the parts of a summary, what matters most first."""
+    """The parts of a summary, the most important first."""
     runs = results.runs
     yield f"## Lockstep: {_inline(summary(runs))}\n\n"
-    yield "Worst difference from the reference, in sigma of rounding:\n\n"
+    yield f"{TABLE_TITLE}:\n\n"
     yield from _tables(runs)
     for same in alike(runs):
         yield _folded(f"{same[0].backend}: {same[0].status} in {_names(same)}", text_of(same[0]))
     known, refused = known_texts(runs), refusals(runs)
     if known:
-        yield _folded(f"{len(known)} known findings, which were expected", "\n".join(known))
+        yield _folded(f"{counted(len(known), 'known finding')}, as expected", "\n".join(known))
     if refused:
         yield _folded("Unsupported, and why", "\n".join(refused))
     yield _folded("Environment", "\n".join(f"{name}: {value}" for name, value in _versions(results).items()))
@@ -103,14 +104,14 @@ def _tables(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> str:
-    """Give a table case x backend; if it is long, cases in which something is not right come first."""
+    """A table case x backend; if it is long, cases in which something is wrong come first."""
     by_case: dict[str, dict[str, RunResult]] = {}
     for run in runs:
         by_case.setdefault(run.case, {})[run.backend] = run
     cases = list(by_case)
     if len(cases) > MOST_ROWS:
         cases.sort(key=lambda case: all(is_right(run) for run in by_case[case].values()))
-    short = len(backends) >= MANY
+    short = len(backends) >= WIDE_TABLE
     lines = [
         f"| case | {' | '.join(map(_inline, backends))} |",
         f"| --- |{' ---: |' * len(backends)}",
@@ -119,7 +120,7 @@ def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> str:
             for case in cases[:MOST_ROWS]
         ),
     ]
-    more = f"{len(cases) - MOST_ROWS} more cases are not shown here.\n\n" if len(cases) > MOST_ROWS else ""
+    more = f"Not shown: {counted(len(cases) - MOST_ROWS, 'more case')}.\n\n" if len(cases) > MOST_ROWS else ""
     return "\n".join(lines) + "\n\n" + more
 
 
@@ -131,11 +132,11 @@ def _cell(run: RunResult | None, *, short: bool) -> str:
 
 
 def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
-    """Give the workflow commands that annotate what is not right, and what is known, at the files of the cases.
+    """The workflow commands that annotate wrong runs, and known findings, at the files of the cases.
 
     Args:
         runs: Some results.
-        places: Where each case, or the port that it was run on, stands; what lies outside the checkout is not named.
+        places: The file and line of each case, or of the port that ran it; a file outside the checkout is not named.
     """
     errors = [
         _command("error", _headline(same), text_of(same[0])[:MOST_MESSAGE] + _likewise(same), places.get(same[0].case))
@@ -149,7 +150,7 @@ def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
 
 @contextmanager
 def commands_stopped(stream: IO[str]) -> Iterator[None]:
-    """Print text that GitHub takes for text: what a backend printed may look like a workflow command."""
+    """Print text as text: what a backend printed may look like a workflow command."""
     token = secrets.token_hex(16)
     print(f"::stop-commands::{token}", file=stream, flush=True)
     try:
@@ -159,7 +160,7 @@ def commands_stopped(stream: IO[str]) -> Iterator[None]:
 
 
 def _command(level: str, title: str, message: str, place: Place | None = None) -> str:
-    """Give a workflow command on one line."""
+    """A workflow command on one line."""
     path = None if place is None else place.within()
     properties: Mapping[str, object] = {
         **({} if place is None or path is None else {"file": path, "line": place.line}),
@@ -178,12 +179,12 @@ def _property(text: str) -> str:
 
 
 def _most(commands: list[str], level: str) -> list[str]:
-    """Leave no more than GitHub shows; the last one counts the rest."""
+    """As many as GitHub shows; the last one counts the rest."""
     if len(commands) <= MOST_ANNOTATIONS:
         return commands
     kept = commands[: MOST_ANNOTATIONS - 1]
     more = len(commands) - len(kept)
-    return [*kept, _command(level, f"Lockstep: {more} more", "They are in the summary of the step, and in its log.")]
+    return [*kept, _command(level, f"Lockstep: {more} more", "See the summary of this step, or its log.")]
 
 
 def _headline(same: Sequence[RunResult]) -> str:
@@ -196,7 +197,7 @@ def _names(same: Sequence[RunResult]) -> str:
 
 
 def _likewise(same: Sequence[RunResult]) -> str:
-    return f"\nLikewise in: {', '.join(run.case for run in same[1:])}."[:MOST_MESSAGE] if len(same) > 1 else ""
+    return f"\nThe same in: {', '.join(run.case for run in same[1:])}."[:MOST_MESSAGE] if len(same) > 1 else ""
 
 
 def _short(text: str) -> str:
@@ -204,12 +205,12 @@ def _short(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Give text as Markdown shows it unchanged, on one line."""
+    """Text as Markdown shows it unchanged, on one line."""
     return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(printable(_short(text)).split()))
 
 
 def _folded(title: str, text: str) -> str:
-    """Give text that is shown when its title is clicked."""
+    """Text that is shown when its title is clicked."""
     shown = printable(text)
     shown = shown if len(shown) <= MOST_TEXT else shown[:MOST_TEXT] + "\n..."
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", shown))])
@@ -218,6 +219,6 @@ def _folded(title: str, text: str) -> str:
 
 
 def _versions(results: Results) -> Mapping[str, object]:
-    """Give what ran: the environment, and the frameworks' versions."""
-    told = {name: value for name, value in results.environment.items() if isinstance(value, (str, int, float))}
-    return told | {name: value for run in results.runs for name, value in run.versions.items()}
+    """The environment, and the frameworks' versions."""
+    environment = {name: value for name, value in results.environment.items() if isinstance(value, (str, int, float))}
+    return environment | {name: value for run in results.runs for name, value in run.versions.items()}

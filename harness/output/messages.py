@@ -1,12 +1,12 @@
-"""What is said of a result, in words. Pure functions: numbers in, text out."""
+"""The text of a result, in words. Pure functions: numbers in, text out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep.harness.diagnosis.adequacy import seen
+from lockstep.harness.diagnosis.adequacy import detected
 from lockstep.harness.faults.fault import JOIN
-from lockstep.harness.text import number
+from lockstep.harness.text import counted, names_text, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it
 
 
 def headline(run: RunResult) -> str:
-    """Say in one line what a run came to."""
+    """The outcome of a run, in one line."""
     case = f'case "{run.case}"'
     if run.status == "agree":
         return f"{run.backend} agrees with the reference in {case}{_worst_of_all(run)}."
     if run.status == "diverge" and run.first_divergence is not None:
-        return f"{run.backend} leaves the reference in {case} at {_when(run)}."
+        return f"{run.backend} diverges from the reference in {case} at {_when(run)}."
     if run.status == "diverge" and run.repeatable is False:
-        return f"{run.backend} gives other numbers for {case} when it is called again."
+        return f"{run.backend} gives different numbers for {case} when it is called a second time."
     if run.status == "diverge" and run.diagnosis and run.diagnosis[0].family == "sharing":
-        return f"{run.backend} gives the right numbers for {case}, and would not for other weights."
+        return f"{run.backend} gives the right numbers for {case}, but would give wrong ones for other weights."
     if run.status == "diverge":
         return f"{run.backend} misses the golden values of {case}."
     reason = run.message or "no reason given"
@@ -37,14 +37,14 @@ def headline(run: RunResult) -> str:
 
 
 def divergence_text(run: RunResult, title: str | None = None) -> str:
-    """Say where a run leaves the reference, by how much, and whether the step itself is at fault.
+    """Where a run diverges from the reference, by how much, and whether that timestep itself is wrong.
 
     Args:
-        run: What diverges.
-        title: The first line, in place of the headline; notes are left to whoever gives it.
+        run: A run that diverges.
+        title: The first line, instead of the headline; notes are then left to the caller.
 
     Returns:
-        Several lines: the first place, the worst, the golden values missed, each step alone.
+        Several lines: the first place, the worst, the golden values missed, single timesteps replayed, the cause.
     """
     lines = [title or headline(run)]
     first, limit = run.first_divergence, run.limit
@@ -60,10 +60,10 @@ def divergence_text(run: RunResult, title: str | None = None) -> str:
     for name, tensor in run.tensors.items():
         if tensor.golden is not None and tensor.golden.verdict == "diverge":
             golden = tensor.golden
-            lines.append(f"  Golden: {name} is {golden.abs:.3g} away, atol {golden.atol:g} ({golden.source}).")
-    lines += _steps_alone(run)
+            lines.append(f"  Golden: {name} is {golden.abs:.3g} away, allowed: {golden.atol:g} ({golden.source}).")
+    lines += _replayed_steps(run)
     if run.repeatable is False:
-        lines.append("  Not repeatable: a second call on the same problem gave other bits.")
+        lines.append("  Not repeatable: a second call with the same inputs gave different bits.")
     lines += [f"  Note: {note}." for note in run.notes if title is None]
     lines += ["  " + line for line in diagnosis_lines(run.diagnosis)]
     if run.rerun:
@@ -71,14 +71,14 @@ def divergence_text(run: RunResult, title: str | None = None) -> str:
     return "\n".join(lines)
 
 
-_FEW = 6  # explanations that are named one by one
+_MOST_OTHERS = 6  # explanations of the same numbers that are named
 
 
-def diagnosis_lines(found: Sequence[Diagnosis]) -> list[str]:
-    """Say why: the explanation, its proof, its fix, and what else these numbers cannot be told from."""
-    if not found:
+def diagnosis_lines(explanations: Sequence[Diagnosis]) -> list[str]:
+    """Why: the explanation, its proof, its fix, and the other explanations that fit equally well."""
+    if not explanations:
         return []
-    first = found[0]
+    first = explanations[0]
     if first.sigma is None and not first.fix:
         known = [f"     {fact}" for fact in first.facts]
         return [f"Why: {first.fault}. {first.message}", *(["     What is known:", *known] if known else [])]
@@ -89,26 +89,25 @@ def diagnosis_lines(found: Sequence[Diagnosis]) -> list[str]:
         lines.append(f"     {first.evidence}")
     lines.append(f"Fix: {first.fix}")
     if first.met:
-        lines.append(f"Met: {first.met}")
+        lines.append(f"Seen before in: {first.met}")
     others = first.indistinguishable_from
     if others:
-        more = f" and {len(others) - _FEW} more" if len(others) > _FEW else ""
         apart = (
             f'Case "{first.told_apart_by}" tells some of them apart.'
             if first.told_apart_by
-            else "No shipped case tells them apart."
+            else "No built-in case tells them apart."
         )
-        lines.append(f"These numbers cannot tell it from: {', '.join(others[:_FEW])}{more}. {apart}")
+        lines.append(f"Fits these numbers equally well: {names_text(others, _MOST_OTHERS)}. {apart}")
     return lines
 
 
 def first_diverging(runs: Sequence[RunResult]) -> RunResult:
-    """Choose of several divergences the one to show: the smallest case, which comes first, with a first timestep."""
+    """The divergence to show of several: that of the smallest case, which comes first, with a first timestep."""
     return next((run for run in runs if run.first_divergence is not None or run.repeatable is False), runs[0])
 
 
 def check_text(run: RunResult, diverging: int, cases: int) -> str:
-    """Say of a port where it first diverges, and why."""
+    """Where a port first diverges, and why."""
     first = run.first_divergence
     at = f" at {_when(run)}" if first is not None else ""
     count = f" ({diverging} of {cases} cases diverge)" if cases > 1 else ""
@@ -116,21 +115,21 @@ def check_text(run: RunResult, diverging: int, cases: int) -> str:
 
 
 def blind_texts(cases: Sequence[str], blind: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say what each case could not have seen."""
+    """Which mistakes each case could not have detected."""
     lines = []
     for case in cases:
         missed = list(blind.get(case, ()))
         if missed:
             shown = ", ".join(_spread(missed))
             lines.append(
-                f'Case "{case}" cannot see {len(missed)} faults of the catalogue, among them {shown}. '
-                f"All of them: lockstep adequacy {case}. Without --case the whole suite is run."
+                f'Case "{case}" cannot detect {counted(len(missed), "known mistake")}, for example {shown}. '
+                f"List all: lockstep adequacy {case}. Without --case all cases run."
             )
     return lines
 
 
 def failure_texts(runs: Sequence[RunResult]) -> list[str]:
-    """Say of runs that gave nothing why; of those that failed alike the first in full, and the names of the others."""
+    """Why runs gave no numbers: of those that failed in one way the first in full, and the names of the others."""
     alike: dict[tuple[str, str | None], list[RunResult]] = {}
     for run in runs:
         if run.status not in {"agree", "unsupported", "diverge"}:
@@ -138,60 +137,59 @@ def failure_texts(runs: Sequence[RunResult]) -> list[str]:
     texts = []
     for first, *others in alike.values():
         names = ", ".join(run.case for run in others)
-        texts.append(failure_text(first) + (f"\n  Likewise: {names}." if others else ""))
+        texts.append(failure_text(first) + (f"\n  The same in: {names}." if others else ""))
     return texts
 
 
-_SHOWN, _LISTED = 8, 30
+_MOST_EXAMPLES, _MOST_UNDETECTED = 8, 30  # names of mistakes in a text
 
 
 def _spread(names: Sequence[str]) -> list[str]:
-    """Choose some names of all kinds: one for each first word, then what is left."""
+    """A few names of different kinds: the first one of each first word."""
     kinds: dict[str, str] = {}
     for name in names:
         kinds.setdefault(name.partition("-")[0], name)
-    return list(kinds.values())[:_SHOWN]
+    return list(kinds.values())[:_MOST_EXAMPLES]
 
 
-def anatomy_lines(found: Anatomy) -> list[str]:
-    """Say what differs, whether it is proved, and what could not be decided."""
-    differing = [row.name for row in found.conventions if row.differs]
-    undecided = [row.name for row in found.conventions if row.differs is None]
+def anatomy_lines(anatomy: Anatomy) -> list[str]:
+    """What differs, whether it is proved, and what could not be decided."""
+    differing = [row.name for row in anatomy.conventions if row.differs]
+    undecided = [row.name for row in anatomy.conventions if row.differs is None]
     lines = []
-    if found.explanation is not None:
-        lines += diagnosis_lines([found.explanation])
-    elif found.proved and found.sigma is not None:
+    if anatomy.explanation is not None:
+        lines += diagnosis_lines([anatomy.explanation])
+    elif anatomy.proved and anatomy.sigma is not None:
         lines.append(
-            f"{found.subject} is canonical: the reference reproduces its answers to fresh problems to "
-            f"{number(found.sigma)} sigma."
+            f"{anatomy.subject} is canonical: for new inputs the reference gives the same numbers, "
+            f"to {number(anatomy.sigma)} sigma."
         )
     else:
-        lines.append(f"Not proved: no reading of {found.subject} reproduces its answers to fresh problems.")
+        lines.append(f"Not proved: no set of conventions gives the numbers of {anatomy.subject} for new inputs.")
     lines.append(
-        f"{len(found.conventions)} conventions, {len(differing)} differ, {len(undecided)} could not be decided "
-        f"({found.calls} calls)."
+        f"{counted(len(anatomy.conventions), 'convention')}: {len(differing)} different, {len(undecided)} undecided "
+        f"({counted(anatomy.calls, 'call')})."
     )
     return lines
 
 
-def adequacy_lines(found: Adequacy) -> list[str]:
-    """Count what each case and all together see."""
-    count = len(found.sigma)
+def adequacy_lines(adequacy: Adequacy) -> list[str]:
+    """How many faults each case, and all together, detect."""
+    count = len(adequacy.sigma)
     lines = []
-    for k, case in enumerate(found.cases):
-        sees = sum(seen(row[k], found.limit) for row in found.sigma.values())
-        lines.append(f"{case} sees {sees} of {count} faults.")
-    unseen = [name for name, row in found.sigma.items() if not any(seen(value, found.limit) for value in row)]
-    if len(found.cases) > 1:
-        lines.append(f"Together they see {count - len(unseen)} of {count}.")
-    if unseen:
-        more = f" and {len(unseen) - _LISTED} more" if len(unseen) > _LISTED else ""
-        lines.append(f"Unseen: {', '.join(unseen[:_LISTED])}{more}.")
+    for k, case in enumerate(adequacy.cases):
+        detects = sum(detected(row[k], adequacy.limit) for row in adequacy.sigma.values())
+        lines.append(f"{case} detects {detects} of {counted(count, 'fault')}.")
+    undetected = adequacy.unseen
+    if len(adequacy.cases) > 1:
+        lines.append(f"Together they detect {count - len(undetected)} of {count}.")
+    if undetected:
+        lines.append(f"Not detected: {names_text(undetected, _MOST_UNDETECTED)}.")
     return lines
 
 
 def failure_text(run: RunResult) -> str:
-    """Say why a backend gave nothing to compare, with the tail of what it printed."""
+    """Why a backend gave nothing to compare, with the end of what it printed."""
     lines = [headline(run)]
     if run.stderr:
         lines += ["  " + line for line in run.stderr.strip().splitlines()[-STDERR_LINES:]]
@@ -201,7 +199,7 @@ def failure_text(run: RunResult) -> str:
 
 
 def text_of(run: RunResult) -> str:
-    """Give the whole text of a result, whatever it came to."""
+    """The whole text of a result, whatever it came to."""
     if run.status == "diverge":
         return divergence_text(run)
     if run.status in {"agree", "unsupported"}:
@@ -210,11 +208,11 @@ def text_of(run: RunResult) -> str:
 
 
 def _when(run: RunResult) -> str:
-    """Say at which timestep a run first diverges; of a network in which lane, and whether on the way back."""
+    """The timestep at which a run first diverges; of a network also the lane; whether it is in the backward pass."""
     first = run.first_divergence
     assert first is not None
     tensor = run.tensors.get(first.tensor)
-    several = len({(one.layer, one.reverse) for one in run.tensors.values()}) > 1
+    several = len({tensor.lane for tensor in run.tensors.values()}) > 1
     lane = f" of layer {tensor.layer}{', reverse direction' if tensor.reverse else ''}" if tensor and several else ""
     back = f", in the backward pass ({first.tensor})" if first.backward else ""
     return f"timestep {first.timestep} of {run.timesteps}{lane}{back}"
@@ -249,17 +247,19 @@ def _beyond(tensor: TensorResult) -> str:
     return f" Beyond the limit: {count} of {tensor.size} values ({percent}%)."
 
 
-def _steps_alone(run: RunResult) -> list[str]:
-    """Tell a step that computes wrong from one that was handed a wrong state."""
+def _replayed_steps(run: RunResult) -> list[str]:
+    """Tell a timestep that is computed wrong from one that was handed a wrong state."""
     if run.first_divergence is None:
         return []
     if run.local is None:
-        return ["  Each step alone: not known, since c is not exposed at each timestep."]
+        return ["  Single timesteps could not be replayed, because c is not returned at every timestep."]
     step = run.local.first_divergence
     if step is None:
         if run.first_divergence.timestep == 0:
             return []
-        return ["  Each step alone is right, given the state observed before it: the difference accumulates."]
+        return [
+            "  Replayed from your own previous state, every single timestep is right: the error accumulates over time."
+        ]
     worst = max(max(series) for series in run.local.sigma.values())
-    itself = f"  Given the state observed before it, timestep {step} itself computes otherwise"
-    return [f"{itself} (worst of all steps alone: {number(worst)} sigma)."]
+    replayed = f"  Replayed from your own previous state, timestep {step} is still wrong"
+    return [f"{replayed} (worst of all single steps: {number(worst)} sigma)."]

@@ -1,4 +1,4 @@
-"""What is said of many results together: which belong together, how many of each kind there are, a word on each.
+"""Many results in few words: which belong together, how many there are of each kind, one word for each.
 
 Pure functions: results in, groups and text out.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lockstep.harness.text import number
+from lockstep.harness.text import counted, names_text, number
 
 if TYPE_CHECKING:  # tables are printed by commands that need no NumPy
     from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.output.location import Places
 
-MOST_NAMES = 4  # cases that are named where more were left out
-MANY = 4  # columns beside which there is no room for the word "unsupported"; below the table it is said in full
+TABLE_TITLE = "Largest error, in units of expected rounding (about 1 is healthy, above 10 is wrong)"
+MOST_CASE_NAMES = 4  # in a list that counts the other cases
+WIDE_TABLE = 4  # columns: from here on "unsupported" is too long for a cell; the text below the table has it in full
 
 
 def of_same_cases(runs: Sequence[RunResult]) -> list[list[str]]:
@@ -24,20 +25,20 @@ def of_same_cases(runs: Sequence[RunResult]) -> list[list[str]]:
     cases: dict[str, list[str]] = {}
     for run in runs:
         cases.setdefault(run.backend, []).append(run.case)
-    for backend, own in cases.items():
+    for backend, names in cases.items():
         # An interrupted run leaves backends with fewer cases than others: they belong where their first case does.
-        key = next((key for key in groups if set(own) & set(key)), tuple(own))
+        key = next((key for key in groups if set(names) & set(key)), tuple(names))
         groups.setdefault(key, []).append(backend)
     return list(groups.values())
 
 
 def is_right(run: RunResult) -> bool:
-    """Whether nothing is wrong with a run, or nothing that was not expected."""
+    """Whether nothing is wrong with a run, or only what a known finding expects."""
     return run.status in {"agree", "unsupported"} or run.known is not None
 
 
 def alike(runs: Iterable[RunResult], places: Places | None = None) -> list[list[RunResult]]:
-    """Put together what is not right for one cause, at one place where places are given; first each backend's first.
+    """Group runs that are wrong for one cause, at one place if places are given; each backend's first comes first.
 
     GitHub shows ten annotations: of a backend that fails thirty cases nine of its own must not hide the other backends.
     """
@@ -56,17 +57,17 @@ def alike(runs: Iterable[RunResult], places: Places | None = None) -> list[list[
 
 
 def summary(runs: Sequence[RunResult]) -> str:
-    """Count results by status; what was expected apart."""
+    """The number of runs, in all and by status; known findings are counted apart."""
     counts: dict[str, int] = {}
     for run in runs:
         status = f"{run.status} as known" if run.known else run.status
         counts[status] = counts.get(status, 0) + 1
     parts = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"{len(runs)} runs: {parts or 'nothing'}"
+    return f"{counted(len(runs), 'run')}: {parts or 'nothing'}"
 
 
 def cell_text(run: RunResult, *, short: bool = False) -> str:
-    """Give what a table says of a run: its status, and its worst sigma; ``short`` where there is little room."""
+    """A run in a cell of a table: its status and its worst sigma; ``short`` where there is little room."""
     if not run.tensors:
         return "n/a" if short and run.status == "unsupported" else run.status
     worst = number(max(tensor.worst.sigma for tensor in run.tensors.values()))
@@ -74,7 +75,7 @@ def cell_text(run: RunResult, *, short: bool = False) -> str:
 
 
 def refusals(runs: Sequence[RunResult]) -> list[str]:
-    """Say once for each reason what is unsupported, by which backends, and in which cases."""
+    """A line for each reason why something is unsupported: by which backends, and in which cases."""
     cases: dict[tuple[str, str | None], list[str]] = {}
     for run in runs:
         if run.status == "unsupported":
@@ -86,22 +87,18 @@ def refusals(runs: Sequence[RunResult]) -> list[str]:
 
 
 def known_texts(runs: Sequence[RunResult]) -> list[str]:
-    """Say once for each known finding which runs it is."""
+    """A line for each known finding: in which runs it appears."""
     from lockstep.harness.jobs.findings import findings
 
     if all(run.known is None for run in runs):
         return []
-    titles = {one.name: f"{one.title} ({one.kind})" for one in findings()}
-    told: dict[str, dict[str, list[str]]] = {}
+    titles = {finding.name: f"{finding.title} ({finding.kind})" for finding in findings()}
+    by_finding: dict[str, dict[str, list[str]]] = {}
     for run in runs:
         if run.known is not None:
-            told.setdefault(run.known, {}).setdefault(run.backend, []).append(run.case)
+            by_finding.setdefault(run.known, {}).setdefault(run.backend, []).append(run.case)
     lines = []
-    for name, by in told.items():
-        where = "; ".join(f"{backend} in {_some(cases)}" for backend, cases in by.items())
+    for name, by_backend in by_finding.items():
+        where = "; ".join(f"{backend} in {names_text(cases, MOST_CASE_NAMES)}" for backend, cases in by_backend.items())
         lines.append(f"Known: {titles.get(name, name)}: {where}. More: lockstep findings {name}")
     return lines
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")

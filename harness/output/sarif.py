@@ -24,22 +24,22 @@ ROOT = "%SRCROOT%"  # what a viewer resolves paths against: the checkout
 
 Json = dict[str, Any]
 
-# What a result is called that no fault of the catalogue and no known finding explains.
+# Rules for results that no fault of the catalogue and no known finding explains.
 STATUSES = {
-    "diverge": ("Diverges", "The numbers leave the reference by more than rounding explains."),
-    "failed": ("Failed", "The implementation raised an exception, or returned what cannot be compared."),
+    "diverge": ("Diverges", "The numbers differ from the reference by more than rounding can explain."),
+    "failed": ("Failed", "The implementation raised an exception, or returned something that cannot be compared."),
     "crashed": ("Crashed", "The implementation ended its process."),
-    "timeout": ("Timed out", "The implementation was not done in the time it was given."),
+    "timeout": ("Timed out", "The implementation did not finish in the time allowed."),
 }
 
 
 def results_as_sarif(results: Results, places: Places) -> Json:
-    """Give what is not right, and what was expected not to be, as a SARIF log; what agrees is no result.
+    """Wrong runs and known findings as a SARIF log; runs that agree are left out.
 
-    A known finding is a suppressed note. What no place is known for has a logical location only.
+    A known finding is a suppressed note. A case without a known file has a logical location only.
     """
     wrong = [run for run in results.runs if run.status in STATUSES]
-    known = {one.name: one for one in findings()} if any(run.known for run in wrong) else {}
+    known = {finding.name: finding for finding in findings()} if any(run.known for run in wrong) else {}
     rules = {_rule_id(run): _rule(run, known) for run in wrong}
     return _log(
         rules,
@@ -49,36 +49,36 @@ def results_as_sarif(results: Results, places: Places) -> Json:
     )
 
 
-def findings_as_sarif(found: Sequence[Finding]) -> Json:
-    """Give known findings as a SARIF log, each at the script that shows it."""
+def findings_as_sarif(known: Sequence[Finding]) -> Json:
+    """Known findings as a SARIF log, each at the script that shows it."""
     return _log(
-        {one.name: _finding_rule(one) for one in found},
+        {finding.name: _finding_rule(finding) for finding in known},
         [
             {
-                "ruleId": one.name,
+                "ruleId": finding.name,
                 "ruleIndex": k,
-                "level": "warning" if one.kind == "bug" else "note",
-                "message": {"text": printable(f"{one.title}. {one.what}")},
-                "locations": [_location(Place(Path(one.script)), one.name)],
-                "partialFingerprints": _fingerprints("finding", one.name),
+                "level": "warning" if finding.kind == "bug" else "note",
+                "message": {"text": printable(f"{finding.title}. {finding.what}")},
+                "locations": [_location(Place(Path(finding.script)), finding.name)],
+                "partialFingerprints": _fingerprints("finding", finding.name),
                 "properties": {
-                    "kind": one.kind, "status": one.status, "backends": list(one.backends),
-                    "framework": one.framework, "versions": list(one.seen),
+                    "kind": finding.kind, "status": finding.status, "backends": list(finding.backends),
+                    "framework": finding.framework, "versions": list(finding.seen),
                 },
             }
-            for k, one in enumerate(found)
+            for k, finding in enumerate(known)
         ],
     )  # fmt: skip
 
 
 def _log(
     rules: Mapping[str, Json],
-    found: list[Json],
+    results: list[Json],
     invocation: Json | None = None,
     properties: Json | None = None,
 ) -> Json:
     driver = {"name": "Lockstep", "version": _version(), "rules": list(rules.values())}
-    run: Json = {"tool": {"driver": driver}, "results": found, "columnKind": "unicodeCodePoints"}
+    run: Json = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}
     if invocation is not None:
         run["invocations"] = [invocation]
     if properties is not None:
@@ -88,7 +88,7 @@ def _log(
 
 def _result(run: RunResult, rules: list[str], place: Place | None) -> Json:
     rule = _rule_id(run)
-    found: Json = {
+    result: Json = {
         "ruleId": rule,
         "ruleIndex": rules.index(rule),
         "level": "note" if run.known else "error",
@@ -98,53 +98,58 @@ def _result(run: RunResult, rules: list[str], place: Place | None) -> Json:
         "properties": _properties(run),
     }
     if run.known:
-        told = f"A known finding, which was expected: lockstep findings {run.known}"
-        found["suppressions"] = [{"kind": "external", "status": "accepted", "justification": told}]
-    return found
+        reason = f"A known finding, as expected. Details: lockstep findings {run.known}"
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": reason}]
+    return result
 
 
 def _properties(run: RunResult) -> Json:
     """The numbers of a result; those that are not finite as ``comparison.results.encode`` writes them."""
-    told: Json = {"case": run.case, "backend": run.backend, "status": run.status, "limit": run.limit and str(run.limit)}
+    properties: Json = {
+        "case": run.case,
+        "backend": run.backend,
+        "status": run.status,
+        "limit": run.limit and str(run.limit),
+    }
     if run.tensors:
         name, worst = max(run.tensors.items(), key=lambda item: item[1].worst.sigma)
-        told |= {"sigma": worst.worst.sigma, "ulp": worst.worst.ulp, "worstTensor": name}
+        properties |= {"sigma": worst.worst.sigma, "ulp": worst.worst.ulp, "worstTensor": name}
     if run.first_divergence is not None:
-        told |= {"timestep": run.first_divergence.timestep, "tensor": run.first_divergence.tensor}
+        properties |= {"timestep": run.first_divergence.timestep, "tensor": run.first_divergence.tensor}
     if run.diagnosis:
-        told["explanations"] = [one.fault for one in run.diagnosis]
+        properties["explanations"] = [explanation.fault for explanation in run.diagnosis]
     if run.rerun:
-        told["rerun"] = run.rerun
-    return {name: value for name, value in told.items() if value is not None}
+        properties["rerun"] = run.rerun
+    return {name: value for name, value in properties.items() if value is not None}
 
 
 def _rule_id(run: RunResult) -> str:
-    """Name the finding that a result is, else the fault that explains it, else its status."""
+    """The name of the known finding, else of the fault that explains the result, else its status."""
     if run.known:
         return run.known
-    explained = _explanation(run)
-    return explained.fault if explained is not None else run.status
+    explanation = _explanation(run)
+    return explanation.fault if explanation is not None else run.status
 
 
 def _explanation(run: RunResult) -> Diagnosis | None:
-    return next((one for one in run.diagnosis if one.fix), None)  # "unexplained" has no fix
+    return next((explanation for explanation in run.diagnosis if explanation.fix), None)  # "unexplained" has no fix
 
 
 def _rule(run: RunResult, known: Mapping[str, Finding]) -> Json:
     if run.known is not None and run.known in known:
         return _finding_rule(known[run.known])
-    explained = _explanation(run)
-    if run.known is None and explained is not None:
-        help_text = "\n".join(filter(None, (explained.fix, explained.met and f"Met: {explained.met}")))
-        return _rule_of(explained.fault, explained.family or explained.fault, explained.message, help_text)
+    why = _explanation(run)
+    if run.known is None and why is not None:
+        help_text = "\n".join(filter(None, (why.fix, why.met and f"Seen before in: {why.met}")))
+        return _rule_of(why.fault, why.family or why.fault, why.message, help_text)
     title, text = STATUSES[run.status]
     return _rule_of(run.known or run.status, title, text, "See the message of the result.")
 
 
-def _finding_rule(one: Finding) -> Json:
-    upstream = f" Upstream: {one.upstream}" if one.upstream else ""
-    text = f"{one.specification} That is {KINDS[one.kind]}.{upstream}"
-    return _rule_of(one.name, one.title, text, f"lockstep findings {one.name} tells it in full.")
+def _finding_rule(finding: Finding) -> Json:
+    upstream = f" Upstream: {finding.upstream}" if finding.upstream else ""
+    text = f"{finding.specification} That is {KINDS[finding.kind]}.{upstream}"
+    return _rule_of(finding.name, finding.title, text, f"Details: lockstep findings {finding.name}")
 
 
 def _rule_of(name: str, title: str, text: str, help_text: str) -> Json:
@@ -157,7 +162,7 @@ def _rule_of(name: str, title: str, text: str, help_text: str) -> Json:
 
 
 def _location(place: Place | None, name: str) -> Json:
-    """Give a place as a location: relative to the checkout where it lies in it."""
+    """A place as a SARIF location: relative to the checkout if it lies in it."""
     location: Json = {"logicalLocations": [{"fullyQualifiedName": printable(name), "kind": "function"}]}
     if place is not None:
         within = place.within()
@@ -169,7 +174,7 @@ def _location(place: Place | None, name: str) -> Json:
 
 
 def _fingerprints(*parts: Iterable[str]) -> dict[str, str]:
-    """Name a result across runs: by what diverges, where and why, not by its numbers.
+    """The identity of a result across runs: what diverges, where and why, not its numbers.
 
     GitHub tells results of one rule and line apart by the fingerprint of the line alone, so that one is given too.
     """

@@ -1,4 +1,4 @@
-"""What the terminal shows: progress, the table case x backend, and the text of what is not right."""
+"""What the terminal shows: progress, the table case x backend, and the text of each run that is not right."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.harness.diagnosis.adequacy import seen
+from lockstep.harness.diagnosis.adequacy import detected
 from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
 from lockstep.harness.output.console import plain, watched
 from lockstep.harness.output.messages import (
@@ -35,8 +35,17 @@ from lockstep.harness.output.messages import (
     first_diverging,
     text_of,
 )
-from lockstep.harness.output.overview import MANY, MOST_NAMES, cell_text, known_texts, of_same_cases, refusals, summary
-from lockstep.harness.text import number, printable
+from lockstep.harness.output.overview import (
+    MOST_CASE_NAMES,
+    TABLE_TITLE,
+    WIDE_TABLE,
+    cell_text,
+    known_texts,
+    of_same_cases,
+    refusals,
+    summary,
+)
+from lockstep.harness.text import counted, names_text, number, printable
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
@@ -74,22 +83,22 @@ def progress(console: Console, total: int, *, quiet: bool = False) -> Iterator[P
 
 
 def advance(bar: Progress, run: RunResult) -> None:
-    """Count one run done."""
+    """Move the progress bar on by one run."""
     bar.update(bar.task_ids[0], advance=1, description=printable(f"{run.case} x {run.backend}").replace("\n", " "))
 
 
 def results_table(runs: list[RunResult], width: int) -> Table:
-    """Give the table case x backend: status, and the worst sigma where there is one."""
+    """The table case x backend: status, and the worst sigma where there is one."""
     cases = list(dict.fromkeys(run.case for run in runs))
     by_backend = _columns(runs)
     first = first_width(map(printable, ["case", *cases]), list(by_backend.values()), width)
     wide = widths(list(by_backend.values()), width - first)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("case", width=first)
-    for backend, own in zip(by_backend, wide, strict=True):
-        table.add_column(plain(broken(backend, own)), justify="right", width=own, overflow="fold")
+    for backend, room in zip(by_backend, wide, strict=True):
+        table.add_column(plain(broken(backend, room)), justify="right", width=room, overflow="fold")
     cells = {(run.case, run.backend): run for run in runs}
-    short = len(by_backend) >= MANY
+    short = len(by_backend) >= WIDE_TABLE
     for case in cases:
         row = [_cell(cells.get((case, backend)), short=short) for backend in by_backend]
         table.add_row(plain(broken(case, first)), *row)
@@ -97,37 +106,38 @@ def results_table(runs: list[RunResult], width: int) -> Table:
 
 
 def _columns(runs: list[RunResult]) -> dict[str, Column]:
-    """Give the columns of a table by backend, as text."""
-    short = len({run.backend for run in runs}) >= MANY
+    """The columns of a table by backend, as text."""
+    short = len({run.backend for run in runs}) >= WIDE_TABLE
     cells: dict[str, list[str]] = {}
     for run in runs:
         cells.setdefault(run.backend, []).append(cell_text(run, short=short))
-    return {backend: Column(printable(backend), tuple(own)) for backend, own in cells.items()}
+    return {backend: Column(printable(backend), tuple(texts)) for backend, texts in cells.items()}
 
 
-COLUMNS = 8  # backends beside each other: more are hard to follow, however wide the terminal is
+MOST_BACKENDS = 8  # backends beside each other: more are hard to follow, however wide the terminal is
 
 
 def side_by_side(runs: list[RunResult], width: int = 80) -> list[list[RunResult]]:
-    """Part runs into tables: backends that ran the same cases, so many that they fit beside each other."""
+    """Divide runs into tables: backends that ran the same cases, as many as fit beside each other."""
     longest = max((cell_len(printable(run.case)) for run in runs), default=0)
     groups = []
     for names in of_same_cases(runs):
-        own = [run for run in runs if run.backend in names]
-        parts = fitting(list(_columns(own).values()), width - min(longest, NARROW_FIRST), most=COLUMNS)
-        shown = list(_columns(own))
-        groups += [[run for run in own if run.backend in {shown[k] for k in part}] for part in parts]
+        group = [run for run in runs if run.backend in names]
+        columns = _columns(group)
+        backends = list(columns)
+        parts = fitting(list(columns.values()), width - min(longest, NARROW_FIRST), most=MOST_BACKENDS)
+        groups += [[run for run in group if run.backend in {backends[k] for k in part}] for part in parts]
     return groups
 
 
 def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False) -> None:
-    """Print the table, then every refusal with its reason, every divergence and failure in full, and the sum.
+    """Print the table, every refusal with its reason, every divergence and failure in full, and the counts.
 
-    ``quiet``: print only what is not right, and nothing if all is.
+    ``quiet``: print only what is not right, and nothing if all runs are.
     """
     nothing = all(run.status == "unsupported" for run in runs)
     if not quiet:
-        console.print("Worst difference from the reference, in sigma of rounding:")
+        console.print(f"{TABLE_TITLE}:", soft_wrap=True)
         for group in side_by_side(runs, console.width):
             console.print(results_table(group, console.width))
     for text in refusals(runs) if nothing or not quiet else []:
@@ -151,16 +161,16 @@ def _cell(run: RunResult | None, *, short: bool) -> Text:
 
 
 def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool, quiet: bool = False) -> None:
-    """Print what a check came to: each case, the first divergence in full, why, the fix, and what it could not see.
+    """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
-    ``named``: whether the cases were named; else what of the shipped ones was left out is said. ``quiet``: print only
-    what is not right, and nothing if all is.
+    ``named``: whether the user named the cases; if not, the built-in cases that were left out are listed. ``quiet``:
+    print only what is not right, and nothing if all runs are.
     """
     from lockstep.harness.jobs.check import left_out
 
     nothing = all(run.status == "unsupported" for run in runs)
     if not quiet:
-        console.print("Worst difference from the reference, in sigma of rounding:")
+        console.print(f"{TABLE_TITLE}:", soft_wrap=True)
         console.print(results_table(runs, console.width))
     for text in refusals(runs) if nothing or not quiet else []:
         console.print(plain(text), style="dim", soft_wrap=True)
@@ -184,74 +194,81 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
 
 
 def _left_out_text(names: list[str]) -> str:
-    """Say which shipped cases a check without names does not run, and how to have them run."""
-    some = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+    """Which built-in cases a check without names does not run, and how to run them."""
+    need = "that needs" if len(names) == 1 else "that need"
     return (
-        f"Not run: {len(names)} shipped cases that ask for more than one plain layer ({some}). "
-        f"Name those that your port is made for: --case {names[0]}. All are listed by: lockstep cases"
+        f"Not run: {counted(len(names), 'built-in case')} {need} more than one plain layer "
+        f"({names_text(names, MOST_CASE_NAMES)}). "
+        f"If your port supports one, name it: --case {names[0]}. List all cases: lockstep cases"
     )
 
 
-def show_anatomy(console: Console, found: Anatomy) -> None:
+def show_anatomy(console: Console, anatomy: Anatomy) -> None:
     """Print the table of conventions, what differs, and the proof."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in ("convention", "intended", "measured", "evidence"):
         table.add_column(column, overflow="fold", ratio=3 if column == "evidence" else 2)
     marks = {True: ("! ", "bold red"), False: ("", ""), None: ("? ", "yellow")}
-    for row in found.conventions:
+    for row in anatomy.conventions:
         mark, style = marks[row.differs]
         same = "as intended" if row.measured == row.intended else row.measured
         table.add_row(*(plain(cell) for cell in (mark + row.name, row.intended, same, row.evidence)), style=style)
     console.print(table)
-    console.print(plain("\n".join(anatomy_lines(found))), soft_wrap=True)
+    console.print(plain("\n".join(anatomy_lines(anatomy))), soft_wrap=True)
 
 
-def show_adequacy(console: Console, found: Adequacy, *, full: bool) -> None:
-    """Print the matrix fault x case, and counts."""
-    many = len(found.cases) > MOST_NUMBERS
-    shown = {name: row for name, row in found.sigma.items() if full or not all(seen(v, found.limit) for v in row)}
-    console.print(f"Faults that change a case's numbers beyond {found.limit:g} sigma; a dot where they do not:")
-    own = [
+def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
+    """Print the matrix fault x case, and the counts."""
+    many = len(adequacy.cases) > MOST_NUMBERS
+    limit = adequacy.limit
+    shown = {
+        name: row for name, row in adequacy.sigma.items() if full or not all(detected(sigma, limit) for sigma in row)
+    }
+    console.print(f"Faults that change a case's numbers by more than {limit:g} sigma; a dot: not detected:")
+    columns = [
         Column(
             str(k + 1) if many else printable(case),
-            tuple(_adequacy_text(row[k], found.limit, short=many) for row in shown.values()),
+            tuple(_adequacy_text(row[k], limit, short=many) for row in shown.values()),
         )
-        for k, case in enumerate(found.cases)
+        for k, case in enumerate(adequacy.cases)
     ]
     gap = 1 if many else GAP
     longest = max(map(cell_len, ["fault", *shown]))
-    for part in fitting(own, console.width - min(longest, NARROW_FIRST), gap=gap):
-        console.print(_adequacy_table(list(shown), [own[k] for k in part], console.width, gap))
+    for part in fitting(columns, console.width - min(longest, NARROW_FIRST), gap=gap):
+        console.print(_adequacy_table(list(shown), [columns[k] for k in part], console.width, gap))
     if many:
-        console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(found.cases)) + "."))
-    for line in adequacy_lines(found):
+        console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(adequacy.cases)) + "."))
+    for line in adequacy_lines(adequacy):
         console.print(plain(line), soft_wrap=True)
 
 
-def _adequacy_table(faults: list[str], own: list[Column], width: int, gap: int) -> Table:
+def _adequacy_table(faults: list[str], columns: list[Column], width: int, gap: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
-    first = first_width(["fault", *faults], own, width, gap)
+    first = first_width(["fault", *faults], columns, width, gap)
     table.add_column("fault", width=first)
-    for column, wide in zip(own, widths(own, width - first, gap), strict=True):
+    for column, wide in zip(columns, widths(columns, width - first, gap), strict=True):
         table.add_column(plain(broken(column.header, wide)), justify="right", width=wide)
     for k, name in enumerate(faults):
-        cells = (column.cells[k] for column in own)
-        table.add_row(plain(broken(name, first)), *(Text(cell, "bold red" if cell == UNSEEN else "") for cell in cells))
+        cells = (column.cells[k] for column in columns)
+        table.add_row(
+            plain(broken(name, first)), *(Text(cell, "bold red" if cell == NOT_DETECTED else "") for cell in cells)
+        )
     return table
 
 
-def show_findings(console: Console, found: Sequence[Finding], *, full: bool) -> None:
+def show_findings(console: Console, findings: Sequence[Finding], *, full: bool) -> None:
     """Print findings in full, or one line each."""
     from lockstep.harness.jobs.findings import finding_text
 
     if full:
-        for one in found:
-            console.print(plain(finding_text(one)), soft_wrap=True)
+        for finding in findings:
+            console.print(plain(finding_text(finding)), soft_wrap=True)
         return
-    for one in found:
-        _print_wrapped(console, f"{one.name} ({one.kind}; {one.framework} {', '.join(one.seen)})", 0, "bold")
-        _print_wrapped(console, f"{one.title}: {', '.join(one.backends)}", 2)
-    console.print(f"{len(found)} findings. One in full: lockstep findings NAME", highlight=False)
+    for finding in findings:
+        versions = f"{finding.framework} {', '.join(finding.seen)}"
+        _print_wrapped(console, f"{finding.name} ({finding.kind}; {versions})", 0, "bold")
+        _print_wrapped(console, f"{finding.title}: {', '.join(finding.backends)}", 2)
+    console.print(f"{counted(len(findings), 'finding')}. Details of one: lockstep findings NAME", highlight=False)
 
 
 def _print_wrapped(console: Console, text: str, indent: int, style: str = "") -> None:
@@ -273,11 +290,11 @@ def show_cases(console: Console, cases: Sequence[Case]) -> None:
     console.print(table)
 
 
-UNSEEN = "·"
+NOT_DETECTED = "·"
 MOST_NUMBERS = 5  # cases beside each other for which there is room to show by how much
 
 
 def _adequacy_text(value: float, limit: float, *, short: bool) -> str:
-    if not seen(value, limit):
-        return UNSEEN
+    if not detected(value, limit):
+        return NOT_DETECTED
     return "x" if short else number(value)

@@ -1,4 +1,4 @@
-"""What is said of two recordings that were held against each other, framework by framework."""
+"""Two recordings compared, framework by framework: a line, a table, and the text of each divergence."""
 
 from __future__ import annotations
 
@@ -12,37 +12,36 @@ from rich.text import Text
 from lockstep.harness.comparison.results import Difference
 from lockstep.harness.jobs.versions import Pair, Pairs, Versions
 from lockstep.harness.output.messages import headline, text_of
-from lockstep.harness.text import number, printable
+from lockstep.harness.text import counted, names_text, number, printable
 
-MOST_NAMES = 6  # of what only one recording has
+MOST_RUN_NAMES = 6  # of what only one recording has
 
 
-def show_pairs(console: Console, found: Pairs, *, quiet: bool = False) -> None:
-    """Print for each framework what two versions of it come to, a table of its backends, and what diverges in full.
+def show_pairs(console: Console, compared: Pairs, *, quiet: bool = False) -> None:
+    """Print for each framework how two versions compare, a table of its backends, and each divergence in full.
 
     ``quiet``: print only what diverges.
     """
     if quiet:
-        for pair in found.pairs:
+        for pair in compared.pairs:
             if pair.verdict == "diverge":
                 _print(console, divergence_text(pair))
         return
-    for pairs in by_framework(found.pairs):
-        _print(console, told(pairs))
+    for pairs in by_framework(compared.pairs):
+        _print(console, versions_line(pairs))
         console.print(_table(pairs))
         for pair in pairs:
             if pair.verdict == "diverge":
                 _print(console, divergence_text(pair))
             elif pair.verdict == "wrong alike":
                 _print(console, alike_text(pair))
-    for which, names in zip(("first", "second"), found.alone, strict=True):
+    for which, names in zip(("first", "second"), compared.alone, strict=True):
         if names:
-            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-            _print(console, f"Only the {which} has {', '.join(names[:MOST_NAMES])}{more}.")
+            _print(console, f"Only the {which} recording has {names_text(names, MOST_RUN_NAMES)}.")
 
 
 def by_framework(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Part pairs by the framework that was recorded."""
+    """Pairs grouped by the framework that was recorded."""
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(framework_of(pair), []).append(pair)
@@ -50,12 +49,12 @@ def by_framework(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
 
 def framework_of(pair: Pair) -> str:
-    """Give the framework's name: what a backend requires first."""
+    """The framework's name: what a backend requires first."""
     return next(iter(pair.versions[0]))
 
 
-def told(pairs: Sequence[Pair]) -> str:
-    """Say in one line how far two versions are apart: "onnxruntime 1.31.1 against 1.17.3: agree to 1.1 sigma ..."."""
+def versions_line(pairs: Sequence[Pair]) -> str:
+    """How far two versions are apart, in one line: "onnxruntime 1.31.1 against 1.17.3: agree to 1.1 sigma ..."."""
     framework = framework_of(pairs[0])
     news, olds = (_merged([pair.versions[side] for pair in pairs]) for side in (0, 1))
     others = [
@@ -70,16 +69,16 @@ def told(pairs: Sequence[Pair]) -> str:
     }
     parts = []
     if by["diverge"]:
-        parts.append(f"{len(by['diverge'])} of {len(pairs)} runs differ by more than rounding")
+        parts.append(f"{len(by['diverge'])} of {counted(len(pairs), 'run')} differ by more than rounding")
     if by["agree"]:
         parts.append(f"{'the others ' if parts else ''}{_agreement(by['agree'])}")
     if by["wrong alike"]:
-        parts.append(f"in {len(by['wrong alike'])} of {len(pairs)} runs both leave the reference alike")
+        parts.append(f"in {len(by['wrong alike'])} of {counted(len(pairs), 'run')} both are wrong in the same way")
     return f"{line}: {'; '.join(parts)}{beside}."
 
 
 def alike_text(pair: Pair) -> str:
-    """Say where both leave the reference, in one line."""
+    """Where both versions diverge from the reference in the same way, in one line."""
     assert pair.reference is not None
     judged, _ = pair.reference
     first = judged.first_divergence
@@ -88,13 +87,14 @@ def alike_text(pair: Pair) -> str:
     apart = max(tensor.worst.abs for tensor in pair.difference.tensors.values())
     off = max(tensor.worst.abs for tensor in judged.tensors.values())
     return (
-        f'{pair.backend}, case "{pair.case}": both leave the reference in {first.tensor} at timestep {first.timestep}'
-        f"{finding}, by {off:.2g}, and are {apart:.2g} apart there at most."
+        f'{pair.backend}, case "{pair.case}": both diverge from the reference in '
+        f"{first.tensor} at timestep {first.timestep}{finding}, by up to {off:.2g}; "
+        f"they differ from each other by at most {apart:.2g}."
     )
 
 
 def divergence_text(pair: Pair) -> str:
-    """Say where two versions leave each other, and which of them leaves the reference, and why."""
+    """Where two versions begin to differ, which of them diverges from the reference, and why."""
     run, framework = pair.difference, framework_of(pair)
     new, old = (f"{framework} {versions.get(framework, 'unknown')}" for versions in pair.versions)
     if new == old:
@@ -105,7 +105,7 @@ def divergence_text(pair: Pair) -> str:
     worst_name, worst = max(run.tensors.items(), key=lambda item: item[1].worst.sigma)
     back = ", in the backward pass" if first.backward else ""
     when = f"timestep {first.timestep} of {run.timesteps}{back}"
-    lines = [f'{pair.backend}, case "{pair.case}": {new} and {old} part at {when}.']
+    lines = [f'{pair.backend}, case "{pair.case}": {new} and {old} differ from {when} on.']
     if tensor.first_divergence is not None:
         lines.append(f"  First: {_place(first.tensor, tensor.first_divergence, new, old)}, limit {run.limit}.")
     lines.append(f"  Worst: {_place(worst_name, worst.worst, new, old)}.")
@@ -128,7 +128,7 @@ def _agreement(pairs: Sequence[Pair]) -> str:
     if all(pair.same_bits for pair in pairs):
         return "agree bit for bit"
     sigma, ulp = max(pair.sigma for pair in pairs), max(pair.ulp for pair in pairs)
-    return f"agree to {number(sigma)} sigma, {number(ulp)} ulp at most"
+    return f"agree to {number(sigma)} sigma, at most {number(ulp)} ulp"
 
 
 def _against(name: str, new: str, old: str) -> str:
@@ -136,7 +136,7 @@ def _against(name: str, new: str, old: str) -> str:
 
 
 def _merged(versions: Sequence[Versions]) -> Versions:
-    return {name: version for one in versions for name, version in one.items()}
+    return {name: version for part in versions for name, version in part.items()}
 
 
 def _table(pairs: Sequence[Pair]) -> Table:
@@ -146,12 +146,12 @@ def _table(pairs: Sequence[Pair]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("largest in", overflow="fold")
     for backend in dict.fromkeys(pair.backend for pair in pairs):
-        own = [pair for pair in pairs if pair.backend == backend]
-        judged = [pair for pair in own if pair.verdict != "wrong alike"] or own
+        of_backend = [pair for pair in pairs if pair.backend == backend]
+        judged = [pair for pair in of_backend if pair.verdict != "wrong alike"] or of_backend
         worst = max(judged, key=lambda pair: pair.sigma)
-        cells = (str(len(own)), str(sum(pair.same_bits for pair in own)), number(worst.sigma))
+        cells = (str(len(of_backend)), str(sum(pair.same_bits for pair in of_backend)), number(worst.sigma))
         largest = "" if worst.same_bits else worst.case
-        style = "bold red" if any(pair.verdict == "diverge" for pair in own) else ""
+        style = "bold red" if any(pair.verdict == "diverge" for pair in of_backend) else ""
         table.add_row(
             Text(printable(backend), style), *cells, number(max(pair.ulp for pair in judged)), Text(printable(largest))
         )

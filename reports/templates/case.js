@@ -9,7 +9,7 @@ function caseView(data, index, asked) {
   if (asked.t !== null) {
     const t = Number(asked.t);
     if (/^\d+$/.test(asked.t) && t < Math.max(one.timesteps, 1)) view.t = t;
-    else complaints.push(`“${short(asked.t)}” is no timestep of this case: they are 0 to ${Math.max(one.timesteps - 1, 0)}.`);
+    else complaints.push(`“${short(asked.t)}” is not a timestep of this case: it has timesteps 0 to ${Math.max(one.timesteps - 1, 0)}.`);
   }
 
   const above = el("section", { class: "above", "aria-labelledby": "lanes" });
@@ -48,7 +48,7 @@ function caseView(data, index, asked) {
     for (const part of parts) part.draw?.(view.t);
   };
   put(above, el("h2", { id: "lanes" }, "Lanes"), el("p", { class: "small soft noprint" },
-    "A tick for each timestep: low and blue within the limit, high and orange beyond it. ▼ is the first divergence in the order of computation; lanes marked ◀ are computed backward."), own.element);
+    "One tick for each timestep: low and blue within the limit, high and orange beyond it. ▼ marks the first divergence in order of computation; lanes marked ◀ are computed backward in time."), own.element);
   draw(true, true);
   return el("div", {}, caseHead(data, index), complaints.filter(Boolean).map((text) => el("p", { class: "notice", role: "alert" }, text)),
     tracks, pairsTable(data, one));
@@ -99,7 +99,7 @@ function caseHead(data, index) {
 /** The charts and tables of the selected tensor. */
 function linked(data, one, view, select) {
   const { run, tensor } = view;
-  if (!tensor) return [{ element: el("p", { class: "notice" }, "This run gave nothing to compare.") }];
+  if (!tensor) return [{ element: el("p", { class: "notice" }, "This run returned nothing to compare.") }];
   const numbers = unpacked(one, run, tensor.name);
   const at = (t) => select({ t });
   const parts = [controls(one, view, select, numbers)];
@@ -111,7 +111,7 @@ function linked(data, one, view, select) {
     } else parts.push({ element: el("p", { class: "notice" }, withoutNumbers(data, one, run)) });
     parts.push(errorChart(one, run, tensor, numbers, view.place, at));
     const local = localChart(one, run, tensor, at);
-    parts.push(local ?? { element: el("p", { class: "small soft" }, run.local ? "" : "Local against accumulated: not known of this run, which does not give the state of every step.") });
+    parts.push(local ?? { element: el("p", { class: "small soft" }, run.local ? "" : "Single timesteps could not be replayed: this run does not return the state at every timestep.") });
     if (numbers) parts.push(heatMap(one, run, tensor, numbers, at));
   }
   // Values and gradients share the cursor of the lanes; what has another axis has its own.
@@ -126,9 +126,9 @@ const both = (one, other) => (t) => {
 };
 
 function withoutNumbers(data, one, run) {
-  if (data.reduced) return one.page ? [el("a", { href: one.page + location.hash }, "This case's own page"), " has the numbers; this page is reduced."] : data.reduced;
-  if (run.details) return "The results hold no single numbers of this tensor.";
-  return "These results hold no single numbers, only the largest differences: run it again with --html or --json, with this version of Lockstep, for values over time, heat maps and pairwise agreement.";
+  if (data.reduced) return one.page ? [el("a", { href: one.page + location.hash }, "This case's own page"), " has the numbers; this page leaves them out."] : data.reduced;
+  if (run.details) return "The results do not contain the single numbers of this tensor.";
+  return "These results contain only the largest differences. For values over time, heat maps and pairwise agreement run it again with --html or --json and this version of Lockstep.";
 }
 
 /** Of a value its gradient, of a gradient the value: the other chart that stands beside. */
@@ -187,7 +187,7 @@ function readoutText(one, view, numbers, all, t) {
   const k = nearest(numbers.t, t);
   const found = track(numbers, place);
   const named = `${tensor.name}[${[numbers.t[k], ...numbers.at[place]].join(", ")}]`;
-  const missing = numbers.t[k] === t ? "" : " (the nearest timestep kept)";
+  const missing = numbers.t[k] === t ? "" : " (the nearest timestep in the results)";
   return `${named}${missing}: observed ${full(found.observed[k])}, expected ${full(found.expected[k])} ± ${number(found.noise[k])}: ${number(Math.abs(found.error[k]))} sigma; ${limit}. ${largestText}.`;
 }
 
@@ -196,12 +196,12 @@ function tables(one, view, numbers, heatTable) {
   const all = series(tensor, one);
   const pairs = (name, worst) => (worst ? full(num(worst[name])) : "–");
   const measure = (name) => (row) => number(num(row.worst[name]));
-  const byTensor = () => table("All tensors of this run: the largest difference of each", [
+  const byTensor = () => table("All tensors of this run: the largest difference in each", [
     ["tensor", (row) => row.name], ["verdict", (row) => [el("span", { "aria-hidden": "true" }, MARKS[row.verdict]), ` ${row.verdict}`]],
     ["sigma", measure("sigma")], ["ulp", measure("ulp")], ["absolute", measure("abs")], ["relative", measure("rel")], ["at", (row) => `[${row.worst.at.join(", ")}]`],
     ["observed", (row) => (row.worst.observed === undefined ? "–" : pairs("observed", row.worst))], ["expected", (row) => (row.worst.expected === undefined ? "–" : pairs("expected", row.worst))],
-    ["first beyond the limit", (row) => (row.first ? `t = ${row.first.t}, [${row.first.at.join(", ")}]: ${number(num(row.first.sigma))} sigma` : "–")],
-    ["golden", (row) => (row.golden ? `${row.golden.verdict}: ${number(num(row.golden.abs))} away, atol ${number(row.golden.atol)} (${row.golden.source})` : "–")]], run.tensors);
+    ["first divergence", (row) => (row.first ? `t = ${row.first.t}, [${row.first.at.join(", ")}]: ${number(num(row.first.sigma))} sigma` : "–")],
+    ["golden", (row) => (row.golden ? `${row.golden.verdict}: ${number(num(row.golden.abs))} away, allowed ${number(row.golden.atol)} (${row.golden.source})` : "–")]], run.tensors);
   const overTime = () => {
     const found = track(numbers, place);
     return table(`${tensor.name}, ${placeText(numbers.at[place])}, over time`, [["timestep", (k) => numbers.t[k]], ["observed", (k) => full(found.observed[k])], ["expected", (k) => full(found.expected[k])],
@@ -210,17 +210,17 @@ function tables(one, view, numbers, heatTable) {
   const largestOverTime = () => {
     const alone = run.local?.[tensor.name]?.map(num);
     return table(`${tensor.name}: the largest of all units over time`, [["timestep", (k) => (all.reduced ? `${all.start(k)} to ${all.start(k + 1) - 1}` : k)], ["sigma", (k) => number(all.sigma[k])],
-      ["ulp", (k) => number(num(tensor.ulp?.[k]))], ["each step alone", (k) => number(alone?.[k])], ["at", (k) => (tensor.at?.[k] ? `[${tensor.at[k].join(", ")}]` : "–")]], all.sigma.map((_, k) => k));
+      ["ulp", (k) => number(num(tensor.ulp?.[k]))], ["single timestep", (k) => number(alone?.[k])], ["at", (k) => (tensor.at?.[k] ? `[${tensor.at[k].join(", ")}]` : "–")]], all.sigma.map((_, k) => k));
   };
   return el("section", { "aria-labelledby": "numbers" }, el("h2", { id: "numbers" }, "Numbers"), disclosure("All tensors of this run", byTensor, { open: true }),
-    tensor.timed && numbers && disclosure("The chosen place over time", overTime), tensor.timed && disclosure("The largest of all units over time", largestOverTime),
-    heatTable && disclosure("The picture of all units as a table", heatTable));
+    tensor.timed && numbers && disclosure("The selected place over time", overTime), tensor.timed && disclosure("The largest of all units over time", largestOverTime),
+    heatTable && disclosure("The heat map as a table", heatTable));
 }
 
 /** How far every two backends are from each other. */
 function pairsTable(data, one) {
   const { pairs } = one;
-  if (!pairs) return el("section", {}, el("h2", {}, "Pairwise agreement"), el("p", { class: "soft" }, "Not known: results hold single numbers of fewer than two backends here."));
+  if (!pairs) return el("section", {}, el("h2", {}, "Pairwise agreement"), el("p", { class: "soft" }, "Not available: the results contain single numbers of fewer than two backends."));
   const name = (k) => data.backends[pairs.backends[k]].name;
   const limit = limitOf(one.runs.find((run) => run.limit) ?? {});
   const square = pairs.backends.map((_, k) => k);
@@ -230,5 +230,5 @@ function pairsTable(data, one) {
   };
   const step = (row, k) => (k === row ? "" : `tone ${tone(num(pairs.sigma[row][k]), limit)}`);
   return el("section", { "aria-labelledby": "pairs" }, el("h2", { id: "pairs" }, "Pairwise agreement"),
-    table(`Largest difference of every two backends in sigma, over ${pairs.of}`, [["", name], ...square.map((k) => [short(name(k)), (row) => between(row, k), (row) => step(row, k)])], square, "numbers pairs"));
+    table(`Largest difference between each two backends, in sigma, over ${pairs.of}`, [["", name], ...square.map((k) => [short(name(k)), (row) => between(row, k), (row) => step(row, k)])], square, "numbers pairs"));
 }

@@ -41,7 +41,7 @@ function casesTable(data) {
     below.firstChild.style.height = `${all ? 0 : (rows.length - to) * ROW}px`;
     above.hidden = from === 0;
     below.hidden = all || to === rows.length;
-    note.textContent = all && to < rows.length ? `${rows.length - to} more cases are not printed: filter them, or see the page.` : "";
+    note.textContent = all && to < rows.length ? `Not printed: ${plural(rows.length - to, "more case")}. Use the filters, or see the page on a screen.` : "";
   };
 
   const show = (newRows, newColumns, newStatuses) => {

@@ -34,7 +34,7 @@ function lanes(data, one, view, select) {
       const worst = run.sigma === null || run.sigma === undefined ? "" : `${number(num(run.sigma))} sigma`;
       const head = el("div", { class: "backend-head" }, fold, button,
         el("span", { class: `status-${statusOf(run)}` }, status(statusOf(run))), el("span", { class: "soft" }, worst),
-        open ? once(run, view, select) : worst && el("span", { class: "soft small" }, `${count(tensors.length, "lane")} folded`));
+        open ? once(run, view, select) : worst && el("span", { class: "soft small" }, `${plural(tensors.length, "lane")} folded`));
       const rowsOf = open ? tensors.map((tensor) => {
         const found = lane(one, run, tensor, name, view, select);
         all.set(`${run.b} ${tensor.name}`, found);

@@ -28,12 +28,12 @@ function valuesChart(one, run, tensor, numbers, place, chosen, title) {
     { name: "observed", cls: "observed", t: numbers.t, y: observed, text: full },
     counter && { name: "counterfactual", cls: "counter", t: numbers.t, y: counter, text: full },
   ].filter(Boolean);
-  const note = thin ? `Noise band: ± ${number(widest)} at most (${number(limit)} sigma), too thin to be seen here.` : `Band: expected ± ${number(limit)} sigma.`;
+  const note = thin ? `Allowed band: ± ${number(widest)} at most (${number(limit)} sigma), too thin to see here.` : `Allowed band: expected ± ${number(limit)} sigma.`;
   return chart({ title: title ?? `Values of ${short(name)}`, note, lines, scale, band, timesteps, chosen,
     label: `Line chart of observed and expected values of ${short(name)} over time; the numbers are in the table below.` });
 }
 
-/** The same less what was expected: here the noise band can be seen. */
+/** Observed - expected: here the noise band can be seen. */
 function differenceChart(one, run, tensor, numbers, place, chosen) {
   const { timesteps } = series(tensor, one);
   const { noise, error, counterError } = track(numbers, place);
@@ -46,8 +46,8 @@ function differenceChart(one, run, tensor, numbers, place, chosen) {
     counterError && { name: "counterfactual", cls: "counter", t: numbers.t, y: less(counterError) },
   ].filter(Boolean);
   const scale = linear([...lines.flatMap((line) => line.y), ...edge, ...band.low]);
-  return chart({ title: "Less what was expected", note: `Band: ± ${number(limit)} sigma of rounding, ${number(Math.max(...edge.filter(Number.isFinite)))} at most.`, lines, scale, band, timesteps, chosen,
-    label: `Line chart of the difference from what was expected of ${short(tensor.name)}, with the band of rounding noise; the numbers are in the table below.` });
+  return chart({ title: "Observed - expected", note: `Allowed band: ± ${number(limit)} sigma, ${number(Math.max(...edge.filter(Number.isFinite)))} at most.`, lines, scale, band, timesteps, chosen,
+    label: `Line chart of observed - expected of ${short(tensor.name)}, with the allowed band; the numbers are in the table below.` });
 }
 
 function errorChart(one, run, tensor, numbers, place, chosen) {
@@ -61,7 +61,7 @@ function errorChart(one, run, tensor, numbers, place, chosen) {
     counterError && { name: "counterfactual − observed", cls: "counter", t: numbers.t, y: error.map((sigma, k) => Math.abs(sigma - counterError[k])) },
   ].filter(Boolean);
   const scale = logarithmic(lines.flatMap((line) => line.y), limit);
-  return chart({ title: "Error in sigma", note: "Logarithmic. 0.01 or less is drawn at the bottom.", lines, scale, limit: num(run.limit?.sigma) ?? null,
+  return chart({ title: "Error in sigma", note: "Logarithmic scale. 0.01 and less is drawn at the bottom.", lines, scale, limit: num(run.limit?.sigma) ?? null,
     limitText: `limit ${number(limit)}`, timesteps: all.timesteps, chosen,
     label: `Line chart of the error of ${short(tensor.name)} in sigma over time, on a logarithmic scale; the numbers are in the table below.` });
 }
@@ -73,15 +73,15 @@ function localChart(one, run, tensor, chosen) {
   const every = tensor.every ?? 1;
   const limit = limitOf(run);
   const lines = [
-    { name: "accumulated", cls: "all", t: all.sigma.map((_, k) => all.worst(k)), y: all.sigma, nearest: all.bucket },
-    { name: "each step alone", cls: "observed", t: alone.map((_, k) => k * every), y: alone },
+    { name: "whole run", cls: "all", t: all.sigma.map((_, k) => all.worst(k)), y: all.sigma, nearest: all.bucket },
+    { name: "single timesteps", cls: "observed", t: alone.map((_, k) => k * every), y: alone },
   ];
   const note = run.localFirst === null || run.localFirst === undefined
-    ? "Each step alone, from the state observed before it, is right: what is wrong was handed on."
-    : `Timestep ${run.localFirst} itself computes otherwise, given the state observed before it.`;
-  return chart({ title: "Local against accumulated", note: alone.every((value) => value <= limit) && run.status === "agree" ? "Each step alone: from the state observed before it." : note,
+    ? "Replayed from your own previous state, every single timestep is right: the error accumulates over time."
+    : `Replayed from your own previous state, timestep ${run.localFirst} is still wrong.`;
+  return chart({ title: "Single timesteps against the whole run", note: alone.every((value) => value <= limit) && run.status === "agree" ? "Single timesteps: each one replayed from your own previous state." : note,
     lines, scale: logarithmic(lines.flatMap((line) => line.y), limit), limit: num(run.limit?.sigma) ?? null, limitText: `limit ${number(limit)}`, timesteps: all.timesteps, chosen,
-    label: `Line chart of the error of ${short(tensor.name)} accumulated and of each step alone, in sigma over time; the numbers are in the table below.` });
+    label: `Line chart of the error of ${short(tensor.name)} of the whole run and of single timesteps, in sigma over time; the numbers are in the table below.` });
 }
 
 /** Time across, units down; each cell the largest sigma over sequences. */
@@ -110,13 +110,13 @@ function heatMap(one, run, tensor, numbers, chosen) {
   pick(plot, timesteps, chosen);
   const value = el("p", { class: "small" });
   const element = el("section", { class: "track chart heat" }, el("div", { class: "name" }, el("h3", {}, `All units of ${short(tensor.name)}`), value,
-    el("p", { class: "small soft" }, `Worst: ${size(worst[2])} sigma, ${unit(worst[1])}, timestep ${worst[0]}${starts.length < timesteps || each > 1 ? "; cells hold the largest of several" : ""}.`)), plot);
+    el("p", { class: "small soft" }, `Worst: ${size(worst[2])} sigma, ${unit(worst[1])}, timestep ${worst[0]}${starts.length < timesteps || each > 1 ? "; each cell shows the largest of several" : ""}.`)), plot);
   const draw = (t) => {
     let row = starts.findLastIndex((start) => start <= t);
     row = Math.max(row, 0);
     let column = 0;
     for (let k = 1; k < columns; k++) if (codes[row * columns + k] > codes[row * columns + column]) column = k;
-    value.textContent = `At ${starts[row]}: ${size(codes[row * columns + column])} sigma, ${unit(column)}`;
+    value.textContent = `At timestep ${starts[row]}: ${size(codes[row * columns + column])} sigma, ${unit(column)}`;
   };
   const bySteps = () => table(`Largest sigma of ${short(tensor.name)} by time and unit`, [["from timestep", (row) => starts[row]], ["largest sigma", (row) => size(Math.max(...codes.subarray(row * columns, (row + 1) * columns)))],
     ["at", (row) => unit(codes.subarray(row * columns, (row + 1) * columns).indexOf(Math.max(...codes.subarray(row * columns, (row + 1) * columns))))],

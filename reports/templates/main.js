@@ -68,6 +68,6 @@ function start(data) {
 
 inflated(document.getElementById("data").textContent).then(start).catch((error) => {
   put(document.getElementById("app"), el("main", {}, el("h1", {}, "Lockstep report"), el("p", { role: "alert" },
-    `This page could not be drawn: ${error.message}. It needs a browser of 2023 or later.`)));
+    `This page could not be drawn: ${error.message}. It needs a browser from 2023 or later.`)));
   console.error(error);
 });

@@ -13,7 +13,7 @@ function overview(data) {
     const rows = cases.filter((one) => matches(one, wanted, columns)).sort(ORDERS[wanted.sort](columns));
     grid.show(rows, columns, wanted.status);
     const runs = rows.reduce((sum, one) => sum + columns.filter((b) => one.runs[b]).length, 0);
-    count.textContent = `${rows.length} of ${cases.length} cases, ${runs} runs`;
+    count.textContent = `${rows.length} of ${plural(cases.length, "case")}, ${plural(runs, "run")}`;
   };
 
   const changed = () => {
@@ -56,7 +56,7 @@ function overview(data) {
     data.cases.length === 0 ? el("p", {}, "No runs.") : [
       el("h2", { id: "cases-heading" }, "Cases and backends"), bar, grid.element,
       el("p", { class: "small soft noprint" },
-        "Each number is the worst difference from the reference, in standard deviations of rounding. Arrow keys move from cell to cell."),
+        "Each number is the largest error, in units of expected rounding (sigma): about 1 is healthy, above the limit is wrong. Arrow keys move from cell to cell."),
       legend()],
     data.reduced && el("p", { class: "small soft" }, data.reduced),
     refused(data), surroundings(data));
@@ -91,7 +91,7 @@ function matches(row, wanted, columns) {
     && [...wanted.feature].every((name) => row.one.features.includes(name));
 }
 
-const ORDER_NAMES = { order: "in the order given", worst: "by worst sigma", name: "by name" };
+const ORDER_NAMES = { order: "in the given order", worst: "by worst sigma", name: "by name" };
 const NAMES_IN_ORDER = new Intl.Collator("en", { numeric: true });
 const ORDERS = {
   order: () => (a, b) => a.order - b.order,
@@ -145,26 +145,26 @@ function notRight(data) {
   const order = [...groups.values()].sort((a, b) => STATUSES.indexOf(a.kind) - STATUSES.indexOf(b.kind) || b.found.length - a.found.length);
   const shown = order.slice(0, 8).map((group) => causes(data, group));
   const rest = order.slice(8);
-  return el("section", { "aria-labelledby": "causes" }, el("h2", { id: "causes" }, "What is not right, by cause"), shown,
-    rest.length > 0 && disclosure(`${rest.length} more causes`, () => rest.map((group) => causes(data, group))));
+  return el("section", { "aria-labelledby": "causes" }, el("h2", { id: "causes" }, "What is wrong, by cause"), shown,
+    rest.length > 0 && disclosure(plural(rest.length, "more cause"), () => rest.map((group) => causes(data, group))));
 }
 
 function causes(data, { kind, cause, said, found }) {
   const cases = new Set(found.map(([one]) => one)).size;
   const label = el("span", { class: "what" }, el("span", { class: `status-${kind}` }, status(kind)), " ",
     el("span", { class: "fault" }, cause), said && [" ", said]);
-  const many = `${count(found.length, "run")} in ${count(cases, "case")}`;
+  const many = `${plural(found.length, "run")} in ${plural(cases, "case")}`;
   return disclosure([label, el("span", { class: "many" }, many)], () => el("div", { class: "inside" }, links(data, found)), { cls: "group" });
 }
 
-const count = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
+const plural = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
 
 const MOST_LINKS = 200;
 
 function links(data, found) {
   const shown = found.slice(0, MOST_LINKS).map(([one, run]) =>
     el("a", { href: address(one.name, data.backends[run.b].name, run.first?.t) }, `${short(one.name)} · ${short(data.backends[run.b].name)}`));
-  return el("div", { class: "links" }, shown, found.length > MOST_LINKS && `and ${found.length - MOST_LINKS} more: filter the table below.`);
+  return el("div", { class: "links" }, shown, found.length > MOST_LINKS && `and ${found.length - MOST_LINKS} more: use the filters of the table below.`);
 }
 
 /** A name that fits a line. */
@@ -186,10 +186,10 @@ function refused(data) {
   const group = ([reason, found]) => {
     const names = [...new Set(found.map(([, run]) => data.backends[run.b].name))];
     const label = el("span", { class: "what" }, reason, el("span", { class: "soft" }, ` (${names.slice(0, 6).map(short).join(", ")}${names.length > 6 ? ", …" : ""})`));
-    return disclosure([label, el("span", { class: "many" }, count(found.length, "run"))], () => el("div", { class: "inside" }, links(data, found)), { cls: "group" });
+    return disclosure([label, el("span", { class: "many" }, plural(found.length, "run"))], () => el("div", { class: "inside" }, links(data, found)), { cls: "group" });
   };
   return el("section", { "aria-labelledby": "refused" }, el("h2", { id: "refused" }, "Not supported, and why"), order.slice(0, 30).map(group),
-    order.length > 30 && disclosure(`${order.length - 30} more reasons`, () => order.slice(30).map(group)));
+    order.length > 30 && disclosure(plural(order.length - 30, "more reason"), () => order.slice(30).map(group)));
 }
 
 /** The environment, and the versions of what ran. */
@@ -198,6 +198,6 @@ function surroundings(data) {
   const versions = data.backends.filter((one) => Object.keys(one.versions ?? {}).length > 0);
   return el("section", { "aria-labelledby": "surroundings" }, el("h2", { id: "surroundings" }, "Environment and versions"),
     terms(Object.entries(data.environment).map(([key, value]) => [key, told(value)])),
-    versions.length > 0 && disclosure(`Versions of ${count(versions.length, "backend")}`, () =>
+    versions.length > 0 && disclosure(`Versions of ${plural(versions.length, "backend")}`, () =>
       table("Versions", [["backend", (one) => one.name], ["versions", (one) => told(one.versions), "text"]], versions)));
 }

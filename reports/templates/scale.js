@@ -50,11 +50,11 @@ const status = (name) =>
 function legend(limit = USUAL) {
   const steps = (letter, count) => Array.from({ length: count }, (_, k) => el("i", { class: `${letter}${k}` }));
   return el("div", { class: "legend" },
-    el("span", {}, "worst sigma of all tensors"),
+    el("span", {}, "largest error of all tensors, in sigma"),
     el("span", {}, `${number(0.03 * limit)} or less`),
     el("span", { class: "steps", role: "img", "aria-label": `Colors: six steps of blue up to the limit of ${number(limit)} sigma, six of orange beyond it` },
       steps("a", 6), el("b", {}), steps("b", 6)),
     el("span", {}, `${number(1e4 * limit)} or more`),
-    el("span", {}, `turning point: the limit, ${number(limit)} sigma`),
-    el("span", {}, el("i", { class: "nan" }), "cannot be compared (NaN)"));
+    el("span", {}, `from blue to orange: the limit, ${number(limit)} sigma`),
+    el("span", {}, el("i", { class: "nan" }), "not comparable (NaN)"));
 }

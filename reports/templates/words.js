@@ -1,46 +1,46 @@
-// What is said of a run: the diagnosis with its fix, the facts of the call, and what can be copied.
+// The texts of a run: the diagnosis with its fix, the facts of the call, and what can be copied.
 
 function diagnosisOf(data, one, run) {
   const [why, ...others] = run.status === "diverge" || run.known ? run.diagnosis ?? [] : [];
   const elsewhere = why?.told_apart_by && data.cases.some((other) => other.name === why.told_apart_by);
-  const apart = !why?.told_apart_by ? "No shipped case tells them apart." : [
+  const apart = !why?.told_apart_by ? "No built-in case tells them apart." : [
     "Case ", elsewhere ? el("a", { href: address(why.told_apart_by) }, why.told_apart_by) : `“${why.told_apart_by}”`, " tells some of them apart."];
   return terms([
     ["Why", why && [el("span", { class: "because" }, why.message), " ", el("span", { class: "fault" }, why.fault)]],
     ["Known", why?.facts?.length ? el("ul", {}, why.facts.map((fact) => el("li", {}, fact))) : null],
     ["Proof", why?.facts?.length ? null : why?.evidence],
     ["Fix", why?.fix && el("strong", {}, why.fix)],
-    ["Met", why?.met],
-    ["Or", why?.indistinguishable_from?.length ? ["These numbers cannot tell it from ", why.indistinguishable_from.map((name, k) => [k ? ", " : "", el("span", { class: "fault" }, name)]), ". ", apart,
+    ["Seen before in", why?.met],
+    ["Or", why?.indistinguishable_from?.length ? ["Fits these numbers equally well ", why.indistinguishable_from.map((name, k) => [k ? ", " : "", el("span", { class: "fault" }, name)]), ". ", apart,
       others.length > 0 && disclosure("In words", () => el("ul", {}, others.map((other) => el("li", {}, other.message, " ", el("span", { class: "fault" }, other.fault)))))] : null],
-    ["Finding", run.known && [`A known finding, expected here: `, el("code", {}, `lockstep findings ${run.known}`)]],
+    ["Finding", run.known && ["A known finding, as expected. Details: ", el("code", {}, `lockstep findings ${run.known}`)]],
     ["Notes", run.notes?.length ? el("ul", {}, run.notes.map((note) => el("li", {}, note))) : null],
   ], "words");
 }
 
 function told(data, one, run) {
   const name = data.backends[run.b].name;
-  const first = run.first ? `first beyond the limit: ${run.first.tensor} at timestep ${run.first.t}${run.first.backward ? ", in the backward pass" : ""}` : null;
+  const first = run.first ? `first divergence: ${run.first.tensor} at timestep ${run.first.t}${run.first.backward ? ", in the backward pass" : ""}` : null;
   const worst = run.worst ? `worst: ${number(num(run.sigma))} sigma in ${run.worst.tensor} at timestep ${run.worst.t}` : null;
   return el("section", { "aria-labelledby": "told" },
     el("h2", { id: "told" }, short(name), " ", el("span", { class: `status-${statusOf(run)}` }, status(statusOf(run)))),
     el("p", {}, [first, worst].filter(Boolean).join("; ")),
     run.status !== "diverge" && run.message && el("p", { class: "notice" }, run.message),
     diagnosisOf(data, one, run),
-    run.stderr && [el("h3", {}, "What it printed"), el("pre", { tabindex: "0", role: "region", "aria-label": "What it printed" }, run.stderr)],
+    run.stderr && [el("h3", {}, "Printed by the backend"), el("pre", { tabindex: "0", role: "region", "aria-label": "Printed by the backend" }, run.stderr)],
     el("div", { class: "bar noprint" }, run.markdown && copyButton("Copy as Markdown", run.markdown), run.rerun && copyButton("Copy command", run.rerun)),
-    run.rerun && el("p", { class: "small" }, "Runs exactly this again: ", el("code", {}, run.rerun)),
-    run.text && disclosure("As the terminal tells it", () => el("pre", { tabindex: "0", role: "region", "aria-label": "As the terminal tells it" }, run.text)));
+    run.rerun && el("p", { class: "small" }, "To run exactly this again: ", el("code", {}, run.rerun)),
+    run.text && disclosure("The same as text", () => el("pre", { tabindex: "0", role: "region", "aria-label": "The same as text" }, run.text)));
 }
 
 function factsOf(data, run) {
   const pairs = (found) => Object.entries(found ?? {}).map(([key, value]) => `${key} ${value}`).join(", ");
   const versions = pairs(run.versions) || pairs(data.backends[run.b].versions);
-  const origins = { derived: "the usual one", case: "set by the case", option: "set by an option", pyproject: "set in pyproject.toml" };
+  const origins = { derived: "the default", case: "set by the case", option: "set by an option", pyproject: "set in pyproject.toml" };
   const seconds = Object.entries(run.seconds ?? {}).map(([key, value]) => `${key} ${number(num(value))} s`).join(", ");
   return el("section", { "aria-labelledby": "facts" }, el("h2", { id: "facts" }, "The run"), terms([
     ["Limit", run.limit && `${run.limit.text}, ${origins[run.limit.origin] ?? run.limit.origin}`],
-    ["Repeatable", run.repeatable === null || run.repeatable === undefined ? null : run.repeatable ? "yes: a second call gave the same bits" : "no: a second call gave other bits"],
+    ["Repeatable", run.repeatable === null || run.repeatable === undefined ? null : run.repeatable ? "yes: a second call gave the same bits" : "no: a second call gave different bits"],
     ["Device", run.device], ["Versions", versions], ["Time", seconds],
   ]));
 }
@@ -54,7 +54,7 @@ function parametersOf(run) {
   const words = { read_by: "read by" };
   const said = (value) => (Array.isArray(value) ? value.join(", ") : value === null || value === undefined ? "–" : String(value));
   return el("section", { "aria-labelledby": "parameters" }, el("h2", { id: "parameters" }, "Parameters"),
-    table("Variables that the framework created", [["name", (one) => one.name], ["shape", (one) => `(${one.shape.join(", ")})`],
+    table("Variables created by the framework", [["name", (one) => one.name], ["shape", (one) => `(${one.shape.join(", ")})`],
       ...extra.map((key) => [words[key] ?? key, (one) => said(one[key]), "text"])], found),
-    extra.length === 0 && el("p", { class: "small soft" }, "Results do not tell which step reads which of them: ", el("code", {}, "lockstep variables FILE.py:BUILD"), " lists that of a model of your own."));
+    extra.length === 0 && el("p", { class: "small soft" }, "The results do not say which timestep reads which variable. For a model of your own, see: ", el("code", {}, "lockstep variables FILE.py:BUILD")));
 }

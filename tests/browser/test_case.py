@@ -62,8 +62,9 @@ def test_names_in_addresses_are_encoded(open_results):
 @pytest.mark.parametrize(
     ("address", "said"),
     [("#no-such", "This report has no case “no-such”."), ("#%E0%A4%A", "This report has no case"),
-     ("#case-0000/none", "no backend “none”"), (f"{AT}/999", "“999” is no timestep of this case: they are 0 to 49."),
-     (f"{AT}/x", "“x” is no timestep")],
+     ("#case-0000/none", "no backend “none”"),
+     (f"{AT}/999", "“999” is not a timestep of this case: it has timesteps 0 to 49."),
+     (f"{AT}/x", "“x” is not a timestep")],
 )  # fmt: skip
 def test_an_unknown_address_says_so(open_page, few, address, said):
     with open_page(few, address) as report:
@@ -152,7 +153,7 @@ def test_observed_expected_and_counterfactual_are_drawn_and_told(open_page, few)
         told = [float(text) for text in values.locator("b").all_inner_texts()]
         # The diagnosis' fault gives what was observed, not what was expected.
         assert abs(told[2] - told[1]) < 0.01 * abs(told[1] - told[0])
-        less = chart(report.page, "Less what was expected")
+        less = chart(report.page, "Observed - expected")
         expect(less.locator(".band")).to_have_count(1)
         error = chart(report.page, "Error in sigma")
         expect(error.locator(".limit-line")).to_have_count(1)
@@ -161,11 +162,11 @@ def test_observed_expected_and_counterfactual_are_drawn_and_told(open_page, few)
 
 def test_local_is_drawn_against_accumulated_where_it_is_known(open_page, few):
     with open_page(few, AT) as report:
-        local = chart(report.page, "Local against accumulated")
+        local = chart(report.page, "Single timesteps against the whole run")
         expect(local.locator(".plot path.line")).to_have_count(2)
-        assert "Timestep 4 itself computes otherwise" in local.inner_text()
+        assert "Replayed from your own previous state, timestep 4 is still wrong" in local.inner_text()
         report.go("#case-0000/keras_3")
-        assert "Local against accumulated: not known" in report.page.locator(".case").inner_text()
+        assert "Single timesteps could not be replayed" in report.page.locator(".case").inner_text()
 
 
 def test_the_heat_map_is_told_in_text_and_as_a_table(open_page, few):
@@ -212,13 +213,13 @@ def test_the_diagnosis_is_told_in_words(open_results):
             zip(aside.locator(".words dt").all_inner_texts(), aside.locator(".words dd").all_inner_texts(), strict=True)
         )
         assert told["Why"] == "The state is not carried. state-reset"
-        assert told["Proof"] == "The reference, run that way, reproduces every number to 1.4 sigma."
+        assert told["Proof"] == "The reference with this mistake reproduces every number to 1.4 sigma."
         assert told["Fix"] == "Feed it into the next step."
-        assert "These numbers cannot tell it from state-zero. Case batch tells some of them apart." in told["Or"]
+        assert "Fits these numbers equally well state-zero. Case batch tells some of them apart." in told["Or"]
         assert told["Notes"] == "x came as float64: converted"
         assert aside.get_by_role("link", name="batch").get_attribute("href") == "#batch"
         report.go("#ones/other")
-        assert "units affected in h: all 7" in report.page.locator(".aside").inner_text()
+        assert "wrong units of h: all 7" in report.page.locator(".aside").inner_text()
 
 
 def test_parameters_and_facts_of_the_call_are_told(open_page, few):

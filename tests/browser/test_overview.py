@@ -139,9 +139,7 @@ def test_filters_stay_in_the_address(open_page, few):
 
 def test_causes_stand_together_and_link_to_their_runs(open_page, few):
     with open_page(few) as report:
-        causes = report.page.locator(
-            "section", has=report.page.get_by_role("heading", name="What is not right, by cause")
-        )
+        causes = report.page.locator("section", has=report.page.get_by_role("heading", name="What is wrong, by cause"))
         group = causes.locator("details", has_text="state-reset")
         assert "Every step starts from the initial h and c" in group.inner_text()
         group.locator("summary").click()

@@ -64,7 +64,7 @@ def test_without_scripts_the_page_tells_what_is_not_right(browser, tmp_path):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(write_html(every_status(), tmp_path).as_uri())
-    assert 'torch_lstm leaves the reference in case "ones"' in page.inner_text("main")
+    assert 'torch_lstm diverges from the reference in case "ones"' in page.inner_text("main")
     context.close()
 
 

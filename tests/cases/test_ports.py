@@ -55,7 +55,7 @@ def test_under_the_questions_weights_the_cause_is_named_with_what_these_could_no
     assert run["diagnosis"][0]["fault"] == "state-reset"
     # From zeros, the initial state cannot be told from zeros.
     assert "state-not-carried" in run["diagnosis"][0]["indistinguishable_from"]
-    assert "These numbers cannot tell it from: " in out
+    assert "Fits these numbers equally well: " in out
     assert 'Case "ones" cannot see ' in out
     assert "gates-exchanged" in out.partition('Case "ones" cannot see ')[2]
 

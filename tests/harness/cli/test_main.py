@@ -17,14 +17,14 @@ def test_a_healthy_run_exits_0_and_shows_the_table(lockstep):
     assert status == 0
     assert "ones" in out
     assert "numpy_loop" in out
-    assert "1 runs: 1 agree" in out
+    assert "1 run: 1 agree" in out
 
 
 def test_a_divergence_exits_1_and_shows_first_and_worst_place(lockstep, planted):
     planted("healthy", "half_right")
     status, out, _ = lockstep("run", "ones")
     assert status == 1
-    assert 'half_right leaves the reference in case "ones" at timestep 2 of 3.' in out
+    assert 'half_right diverges from the reference in case "ones" at timestep 2 of 3.' in out
     assert "First: h[2, 0, 1] = 1.0048" in out
     assert "expected 0.994838134" in out
     assert "limit 10 sigma" in out
@@ -96,7 +96,7 @@ def test_a_damaged_trace_beside_good_ones_exits_2_and_loses_nothing(lockstep, tm
     status, out, err = lockstep("compare", bad, good, "--json", tmp_path / "r.json")
     assert status == 2
     assert "a.safetensors" in err
-    assert "1 runs: 1 agree" in out
+    assert "1 run: 1 agree" in out
     assert len(json.loads((tmp_path / "r.json").read_text())["runs"]) == 1
 
 
@@ -199,7 +199,7 @@ def test_an_interruption_shows_and_writes_what_is_done(lockstep, planted, tmp_pa
     status, out, err = lockstep("run", "one-unit", "ones", "probe", "--json", tmp_path / "r.json")
     assert status == 130
     assert "interrupted" in err
-    assert "1 runs: 1 agree" in out
+    assert "1 run: 1 agree" in out
     assert [run["case"] for run in json.loads((tmp_path / "r.json").read_text())["runs"]] == ["one-unit"]
 
 

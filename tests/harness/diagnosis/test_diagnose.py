@@ -41,7 +41,7 @@ def test_an_explanation_comes_with_proof_fix_and_where_it_was_met():
     assert "tensorflow" in found.met
     assert found.sigma is not None
     assert found.sigma < 5
-    assert found.evidence.startswith("The reference, run that way, reproduces every number")
+    assert found.evidence.startswith("The reference with this mistake reproduces every number")
     assert execution_of(found) == catalogue()["gates-exchanged-f-g"].execution
 
 
@@ -64,8 +64,8 @@ def test_nothing_is_claimed_without_proof():
     assert found.fault == UNEXPLAINED
     assert found.sigma is None
     assert found.fix == ""
-    assert any("units affected in h: all 4" in fact for fact in found.facts)
-    assert any("is not o tanh(c) of the observed c" in fact for fact in found.facts)
+    assert any("wrong units of h: all 4" in fact for fact in found.facts)
+    assert any("h = o * tanh(c) does not hold for the observed c" in fact for fact in found.facts)
 
 
 def test_a_number_that_is_not_finite_is_not_explained_by_what_is_right_before_it():
@@ -74,7 +74,7 @@ def test_a_number_that_is_not_finite_is_not_explained_by_what_is_right_before_it
     h[-1] = np.nan
     (found,) = diagnose([Observation(one.problem, {**one.tensors, "h": h})])
     assert found.fault == UNEXPLAINED
-    assert any("not finite at timestep 7" in fact for fact in found.facts)
+    assert any("NaN or infinite at timestep 7" in fact for fact in found.facts)
 
 
 def test_a_fault_that_shows_in_some_cases_only_is_said_to():

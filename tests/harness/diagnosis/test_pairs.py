@@ -46,7 +46,7 @@ def test_a_backend_that_was_named_beside_others_is_left_out_and_told(capfd):
     code, printed = run(capfd, "run", "ones", "--backend", "numpy_loop", "--backend", "numpy_attention")
     assert code == 0
     assert "Left out, since no case is for them: numpy_attention." in printed.err
-    assert "1 runs: 1 agree" in printed.out
+    assert "1 run: 1 agree" in printed.out
 
 
 def test_a_network_is_not_made_of_a_decoder():
@@ -81,7 +81,7 @@ def test_decoders_run_from_the_command_line_and_go_into_json(capfd, tmp_path):
     file = tmp_path / "results.json"
     code, printed = run(capfd, "run", "attention-probe", "--backend", "numpy_attention", "--json", str(file))
     assert code == 0
-    assert "1 runs: 1 agree" in printed.out
+    assert "1 run: 1 agree" in printed.out
     (result,) = json.loads(file.read_text())["runs"]
     assert {"scores", "attention", "context", "y", "logit", "denc", "dW_tilde"} <= result["tensors"].keys()
     assert result["local"]["first_divergence"] is None

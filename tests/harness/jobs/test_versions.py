@@ -16,7 +16,7 @@ from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.jobs.versions import difference, hold_against
-from lockstep.harness.output.versions_table import by_framework, divergence_text, told
+from lockstep.harness.output.versions_table import by_framework, divergence_text, versions_line
 from lockstep.harness.reference.expect import expect
 
 
@@ -73,7 +73,7 @@ def test_rounding_is_told_in_sigma_and_ulp(folders, compare):
     status, out, _ = compare(folders[0], "--against", folders[1])
     assert status == 0
     assert "frame 2.0 against 1.0: agree to 0." in out
-    assert "1 ulp at most." in out
+    assert "at most 1 ulp." in out
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -97,10 +97,10 @@ def test_more_than_rounding_is_a_difference_with_its_place_and_its_cause(folders
     status, out, _ = compare(folders[0], "--against", folders[1])
     assert status == 1
     assert "frame 2.0 against 1.0: 1 of 2 runs differ by more than rounding; the others agree bit for bit." in out
-    assert 'numpy_loop, case "one": frame 2.0 and frame 1.0 part at timestep 0 of 6.' in out
+    assert 'numpy_loop, case "one": frame 2.0 and frame 1.0 differ from timestep 0 of 6 on.' in out
     assert "with frame 2.0" in out
     assert 'frame 1.0: numpy_loop agrees with the reference in case "one"' in out
-    assert 'frame 2.0: numpy_loop leaves the reference in case "one" at timestep 0 of 6.' in out
+    assert 'frame 2.0: numpy_loop diverges from the reference in case "one" at timestep 0 of 6.' in out
     assert "Why: The forget bias" in out
 
 
@@ -110,8 +110,8 @@ def test_what_is_wrong_alike_in_both_is_no_difference_between_them(folders, comp
     _recorded(folders[1], _case("one"), "1.0", forget_bias=1.00001)
     status, out, _ = compare(folders[0], "--against", folders[1])
     assert status == 0
-    assert "frame 2.0 against 1.0: in 1 of 1 runs both leave the reference alike." in out
-    assert 'numpy_loop, case "one": both leave the reference in f at timestep 0, by ' in out
+    assert "frame 2.0 against 1.0: in 1 of 1 run both are wrong in the same way." in out
+    assert 'numpy_loop, case "one": both diverge from the reference in f at timestep 0, by up to ' in out
 
 
 def test_two_that_are_wrong_in_different_ways_differ(folders, compare):
@@ -119,7 +119,7 @@ def test_two_that_are_wrong_in_different_ways_differ(folders, compare):
     _recorded(folders[1], _case("one"), "1.0", forget_bias=2.0)
     status, out, _ = compare(folders[0], "--against", folders[1])
     assert status == 1
-    assert out.count("leaves the reference in case") == 2
+    assert out.count("diverges from the reference in case") == 2
 
 
 def test_a_side_that_is_a_known_finding_is_told_by_its_name(folders):
@@ -152,7 +152,7 @@ def test_what_only_one_recording_has_is_named(folders, compare):
         _recorded(folder, _case("one"), version)
     _recorded(folders[0], _case("two"), "2.0")
     _, out, _ = compare(folders[0], "--against", folders[1])
-    assert "Only the first has two.numpy_loop." in out
+    assert "Only the first recording has two.numpy_loop." in out
 
 
 def test_tensors_that_only_one_of_them_exposes_are_left_out():
@@ -185,7 +185,7 @@ def test_frameworks_are_told_apart_and_what_changed_beside_them_is_named(folders
     assert not errors
     assert [len(pairs) for pairs in by_framework(found.pairs)] == [2]
     changed = [replace(pair, versions=({**pair.versions[0], "numpy": "3.0"}, pair.versions[1])) for pair in found.pairs]
-    assert told(changed) == "frame 2.0 against 1.0: agree bit for bit (numpy 3.0 against 2.4)."
+    assert versions_line(changed) == "frame 2.0 against 1.0: agree bit for bit (numpy 3.0 against 2.4)."
 
 
 def test_recordings_of_other_numbers_are_no_pair(folders, compare):

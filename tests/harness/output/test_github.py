@@ -54,7 +54,7 @@ def test_a_check_annotates_the_function_of_the_port_and_adds_to_the_summary(chec
     assert "ValueError" in message
     assert "100%25" in message
     assert "%0A" in message
-    assert "Likewise in: " in message
+    assert "The same in: " in message
     text = (checkout / "summary.md").read_text()
     assert text.startswith("Another step was here.\n## Lockstep: 3 runs: 3 failed\n")
     assert "| ones | **failed** |" in text
@@ -110,7 +110,7 @@ def test_a_summary_stays_below_a_mebibyte_and_says_what_is_left_out(tmp_path):
     wrong = [made(f"c{k}", "b", "failed", message=f"{k} " + "é" * 19_000) for k in range(100)]
     text = summary_markdown(together(*wrong))
     assert 0.9 * MOST_BYTES < len(text.encode()) < MOST_BYTES
-    assert re.search(r"\*\*\d+ more parts are left out: GitHub shows no more than 1 MiB", text)
+    assert re.search(r"\*\*\d+ parts left out: GitHub shows at most 1 MiB", text)
     file = tmp_path / "summary.md"
     file.write_bytes(b"x" * (MOST_BYTES - 40_000))
     write_summary(together(*wrong), file)
@@ -122,7 +122,7 @@ def test_a_large_table_shows_what_is_wrong_and_counts_the_rest():
     runs = [*many(500, 3, sigma=0.5), made("last", "backend_1", "diverge", sigma=99.0)]
     text = summary_markdown(together(*runs))
     assert "| last |  | **diverge 99** |  |" in text
-    assert "401 more cases are not shown here." in text
+    assert "Not shown: 401 more cases." in text
 
 
 def test_outside_a_workflow_it_is_a_wrong_request_before_anything_runs(capsys, monkeypatch):

@@ -57,20 +57,24 @@ def a_run(**changes):
 
 def test_a_divergence_says_where_by_how_much_and_how_to_see_it_again():
     assert divergence_text(a_run()) == (
-        'tf_loop leaves the reference in case "long-memory" at timestep 17 of 64.\n'
+        'tf_loop diverges from the reference in case "long-memory" at timestep 17 of 64.\n'
         "  First: h[17, 2, 5] = 0.7616002, expected 0.7615942: 84 sigma (101 ULP, 6e-06 absolute), limit 10 sigma.\n"
         "  Worst: h[63, 2, 5] = 0.7616002, expected 0.7615942: 790 sigma (101 ULP, 6e-06 absolute). "
         "Beyond the limit: 212 of 4096 values (5.2%).\n"
-        "  Each step alone: not known, since c is not exposed at each timestep.\n"
+        "  Single timesteps could not be replayed, because c is not returned at every timestep.\n"
         "  Rerun: lockstep run long-memory --backend tf_loop"
     )
 
 
 def test_a_step_that_is_wrong_in_itself_is_told_from_one_that_was_handed_a_wrong_state():
     itself = Local({"c": [0.5, 900.0], "h": [0.5, 20.0]}, 1)
-    assert "timestep 1 itself computes otherwise (worst of all steps alone: 900 sigma)" in text_of(a_run(local=itself))
+    assert "your own previous state, timestep 1 is still wrong (worst of all single steps: 900 sigma)" in text_of(
+        a_run(local=itself)
+    )
     accumulates = Local({"c": [0.5, 0.9], "h": [0.5, 0.7]}, None)
-    assert "Each step alone is right" in text_of(a_run(local=accumulates))
+    assert "your own previous state, every single timestep is right: the error accumulates over time." in text_of(
+        a_run(local=accumulates)
+    )
 
 
 def test_other_tensors_golden_values_and_what_is_not_repeatable_are_told():
@@ -78,7 +82,7 @@ def test_other_tensors_golden_values_and_what_is_not_repeatable_are_told():
     run = a_run(tensors={"h": tensor(17, 790, golden=golden), "c": tensor(20, 55)}, repeatable=False)
     text = text_of(run)
     assert "Also beyond the limit: c." in text
-    assert "Golden: h is 0.25 away, atol 5e-07 (the question)." in text
+    assert "Golden: h is 0.25 away, allowed: 5e-07 (the question)." in text
     assert "Not repeatable" in text
 
 

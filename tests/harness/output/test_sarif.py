@@ -66,7 +66,7 @@ def test_what_is_not_right_is_a_result_with_its_rule_its_place_and_its_numbers(w
     assert run["invocations"] == [{"executionSuccessful": False, "exitCode": 3}]
     rule = run["tool"]["driver"]["rules"][0]
     assert rule["fullDescription"]["text"] == "The state is not carried."
-    assert rule["help"]["text"] == "Feed the state back.\nMet: Somewhere."
+    assert rule["help"]["text"] == "Feed the state back.\nSeen before in: Somewhere."
 
 
 def test_fingerprints_stay_where_numbers_change_and_tell_backends_apart(wrong):

@@ -22,6 +22,7 @@ from lockstep.harness.diagnosis.adequacy import Adequacy
 from lockstep.harness.jobs.findings import findings
 from lockstep.harness.output.columns import Column, broken, fitting, widths
 from lockstep.harness.output.console import console_beside
+from lockstep.harness.output.overview import TABLE_TITLE
 from lockstep.harness.output.terminal import advance, progress, show_adequacy, show_findings, show_results
 
 ESCAPE = "\x1b"
@@ -42,7 +43,7 @@ def test_tables_of_many_backends_fit_and_break_no_number(width):
     runs += [made("a-case-of-a-name-that-is-long", f"backend_{j}", "diverge", sigma=1.5e37) for j in range(25)]
     runs += [made("a-case-of-a-name-that-is-long", "a_backend_of_quite_a_long_name", "unsupported", message="no")]
     text = shown(show_results, runs, width=width)
-    tables = text.partition("a_backend_of_quite_a_long_name, unsupported")[0]
+    tables = text.partition("a_backend_of_quite_a_long_name, unsupported")[0].removeprefix(f"{TABLE_TITLE}:\n")
     assert max(map(cell_len, tables.splitlines())) <= width
     assert tables.count("1.5e+37") == 25
     assert "…" not in tables
@@ -51,7 +52,7 @@ def test_tables_of_many_backends_fit_and_break_no_number(width):
 
 def test_a_case_and_a_backend_of_endless_names_fit():
     text = shown(show_results, [made("x" * 200, "y" * 200, sigma=0.5), made(HOSTILE, "b", sigma=0.5)])
-    assert max(map(cell_len, text.splitlines())) <= 80
+    assert max(map(cell_len, text.removeprefix(f"{TABLE_TITLE}:\n").splitlines())) <= 80
     assert ESCAPE not in text
 
 
@@ -59,7 +60,7 @@ def test_a_case_and_a_backend_of_endless_names_fit():
 def test_adequacy_of_many_cases_fits(count):
     sigma = {f"fault-of-a-long-name-number-{k}-in-W-and-b": [float(j % 2) * 1e7 for j in range(count)] for k in (1, 2)}
     text = shown(show_adequacy, Adequacy([f"case-of-number-{j}" for j in range(count)], 10.0, sigma), full=False)
-    table = text.partition("case-of-number-0 sees")[0]
+    table = text.partition("case-of-number-0 detects")[0]
     assert max(map(cell_len, table.splitlines())) <= 80
     assert table.count("·") == 2 * -(-count // 2)
 
@@ -207,7 +208,7 @@ def test_quiet_says_what_is_not_right_and_no_more(lockstep, planted, tmp_path):
     status, out, err = lockstep("run", "ones", "--quiet", "--json", tmp_path / "r.json", "--html", tmp_path / "page")
     assert status == 3
     assert out.startswith('raises, case "ones": failed')
-    assert '\nresets_state leaves the reference in case "ones"' in out
+    assert '\nresets_state diverges from the reference in case "ones"' in out
     assert "healthy" not in out
     assert "refuses" not in out
     assert "runs:" not in out

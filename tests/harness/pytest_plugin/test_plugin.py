@@ -76,14 +76,15 @@ def test_a_failure_tells_first_and_worst_place_why_and_what_to_do(project, monke
     monkeypatch.setenv("COLUMNS", "200")
     result = run(project(["resets_state"]), "cases/plain.toml")
     result.assert_outcomes(failed=1)
+    headline = 'resets_state diverges from the reference in case "plain" at timestep 1 of 4.'
     result.stdout.fnmatch_lines([
-        'resets_state leaves the reference in case "plain" at timestep 1 of 4.',
+        headline,
         "  First: i[[]1, 1, 1[]] = *, expected *: * sigma (* ULP, *), limit 10 sigma.",
         "  Worst: *",
         "  Why: The state is not carried: *[[]state-reset[]]",
         "  Fix: Feed the state that a step returns into the next step.",
         "  Rerun: pytest cases/plain.toml::resets_state",
-        'FAILED cases/plain.toml::resets_state - resets_state leaves the reference in case "plain" at timestep 1 of 4.',
+        f"FAILED cases/plain.toml::resets_state - {headline}",
     ])  # fmt: skip
     assert "Traceback" not in result.stdout.str()
     assert ".py:" not in result.stdout.str()
@@ -183,7 +184,7 @@ def _assert_junit_tells_results(path):
     assert told["lockstep_diagnosis"] == "state-reset"
     assert told["lockstep_rerun"] == "pytest cases/other.toml::resets_state"
     failure = tests["resets_state"].find("failure")
-    assert failure.get("message") == 'resets_state leaves the reference in case "other" at timestep 1 of 4.'
+    assert failure.get("message") == 'resets_state diverges from the reference in case "other" at timestep 1 of 4.'
     assert "  Fix: Feed the state" in failure.text
     told = {one.get("name"): one.get("value") for one in tests["refuses"].iter("property")}
     assert told["lockstep_message"] == "no float32 here"
