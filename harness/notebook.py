@@ -1,17 +1,16 @@
 """Lockstep from a notebook or a script: results, which a notebook shows as a table.
 
-    from lockstep.harness.notebook import check, run
+    from lockstep import check, run
 
     run(["ones", "probe"], ["numpy_loop", "torch_lstm"])
     check(my_port, case="probe")
 
-``harness.testing.assert_agrees`` is ``check`` for scripts that are to stop where something is wrong.
+``lockstep.assert_agrees`` is ``check`` for scripts that are to stop where something is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from os import PathLike, fspath
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,7 @@ from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import environment, run_cases
 from lockstep.harness.jobs.selection import select
 from lockstep.harness.jobs.settings import JOBS, find_settings
-from lockstep.harness.testing import assert_agrees, check_numbers
-
-Names = str | PathLike[str] | Iterable[str | PathLike[str]]
+from lockstep.harness.testing import Names, assert_agrees, check_numbers, list_names
 
 
 def run(
@@ -59,23 +56,23 @@ def run(
     check_numbers(limit=limit, timeout=timeout)
     if jobs < 1:
         raise LockstepError(f"jobs={jobs}: must be 1 or above.")
-    chosen = select(_names(case, "case"), _names(backend, "backend"))
+    selection = select(list_names(case, "case"), list_names(backend, "backend"))
     settings = find_settings(Path.cwd())
-    cases = [found_case.case for found_case in chosen.cases]
+    cases = [found_case.case for found_case in selection.cases]
     runs = run_cases(
-        cases, chosen.backends,
+        cases, selection.backends,
         timeout=settings.timeout_or(timeout), limit=settings.limit_or(limit), jobs=jobs, on_result=on_result,
     )  # fmt: skip
     return Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
 
 
 def check(port: Callable[..., Any], **options: Any) -> Results:
-    """Check a port, as ``lockstep check`` does, and give the results also where it does not agree.
+    """Check a port, as ``lockstep check`` does; the results come also where it does not agree.
 
     Args:
-        port: As of ``harness.testing.assert_agrees``. A function that the notebook itself defines is called in the
+        port: As of ``lockstep.assert_agrees``. A function that the notebook itself defines is called in the
             notebook's process, without a time-out.
-        options: As of ``harness.testing.assert_agrees``.
+        options: As of ``lockstep.assert_agrees``.
 
     Raises:
         LockstepError: If the request is wrong.
@@ -87,15 +84,6 @@ def check(port: Callable[..., Any], **options: Any) -> Results:
         if not kept:
             raise
     return kept[0]
-
-
-def _names(names: Names | None, what: str) -> list[str]:
-    if names is None:
-        return []
-    paths = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(name) for name in names]
-    if not paths:
-        raise LockstepError(f"{what}=[] names no {what}; leave it out for all of them.")
-    return paths
 
 
 def compare(trace: Trace, problem: AnyProblem, *, limit: float | None = None) -> RunResult:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,13 @@ from lockstep.harness.output.messages import check_text, first_diverging, text_o
 from lockstep.harness.ports.port import is_decoder_port, port_of
 from lockstep.harness.text import printable
 
-CaseNames = str | PathLike[str] | Sequence[str | PathLike[str]]
+Names = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 def assert_agrees(
     port: Callable[..., Any],
     *,
-    case: CaseNames | None = None,
+    case: Names | None = None,
     layout: str = "canonical",
     arrays: str = "numpy",
     limit: float | None = None,
@@ -43,7 +43,7 @@ def assert_agrees(
     on_results: Callable[[Results], None] = lambda results: None,
     details: bool = False,
 ) -> Results:
-    """Check that a port agrees with the reference, and say where it diverges, why, and what to change if not.
+    """Check that a port agrees with the reference; if not, say where it diverges, why, and what to change.
 
     A function that its module exports is called in a process of its own, which imports that module afresh: it may
     crash or hang, and does not see what a test has set up. A lambda, a closure, a method, a callable object, or a
@@ -75,17 +75,15 @@ def assert_agrees(
     try:
         _check_port(port)
         check_numbers(limit=limit, timeout=timeout, seed=seed)
-        cases = cases_of(_names(case), decoder=is_decoder_port(port))
+        cases = cases_of(list_names(case, "case"), decoder=is_decoder_port(port))
         settings = find_settings(Path.cwd()) if settings is None else settings
         with port_of(port, layout=layout, arrays=arrays, timeout=settings.timeout_or(timeout)) as opened:
             on_cases(cases)
             checked = check(opened, cases, layout=layout, limit=settings.limit_or(limit), seed=seed, details=details)
     except LockstepError as error:
-        raise error.with_traceback(None) from None  # where it was found is of no use to who asked
+        raise error.with_traceback(None) from None  # our own frames tell a caller nothing
     runs = [replace(run, rerun=rerun) for run in checked.runs]
-    results = Results(
-        environment=environment(), runs=runs, cases={case_of_run.name: case_info(case_of_run) for case_of_run in cases}
-    )
+    results = Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
     on_results(results)
     text = complaint(runs)
     if text is not None:
@@ -108,19 +106,24 @@ def check_numbers(*, limit: float | None, timeout: float | None, seed: int = 0) 
         if value is None:
             continue
         if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-            text = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
-            raise LockstepError(f"{name}={text}: must be a number above 0.")
+            shown = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
+            raise LockstepError(f"{name}={shown}: must be a number above 0.")
     if seed < 0:
         raise LockstepError(f"seed={seed}: must be 0 or above.")
 
 
-def _names(case: CaseNames | None) -> list[str]:
-    if case is None:
+def list_names(names: Names | None, argument: str) -> list[str]:
+    """The names that an argument gives; none where it is left out.
+
+    Raises:
+        LockstepError: If it is an empty list, from which nobody expects everything.
+    """
+    if names is None:
         return []
-    names = [fspath(case)] if isinstance(case, (str, PathLike)) else [fspath(name) for name in case]
-    if not names:
-        raise LockstepError("case=[] names no case; leave it out for the whole suite.")
-    return names
+    listed = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(name) for name in names]
+    if not listed:
+        raise LockstepError(f"{argument}=[] names no {argument}; leave it out for all of them.")
+    return listed
 
 
 def complaint(runs: Sequence[RunResult]) -> str | None:
@@ -141,7 +144,7 @@ def complaint(runs: Sequence[RunResult]) -> str | None:
 
 
 def _alike(runs: Sequence[RunResult]) -> list[str]:
-    """Tell the first of several results of one status, and name the cases of the others."""
+    """The first of several results of one status, and the names of the others' cases."""
     if not runs:
         return []
     others = ", ".join(run.case for run in runs[1:])

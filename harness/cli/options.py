@@ -12,57 +12,57 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import tell
 
 if TYPE_CHECKING:
-    from lockstep.harness.comparison.results import Limit as LimitAsked
+    from lockstep.harness.comparison.results import Limit
     from lockstep.harness.jobs.selection import Selection
 
 
 def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """The names of shipped cases to a shell."""
+    """The names of shipped cases, for a shell."""
     from lockstep.harness.cases.find import shipped
 
     return dict.fromkeys(shipped(), "")
 
 
 def complete_backend(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """The names of backends, and what each is, to a shell."""
+    """The names of backends, and what each is, for a shell."""
     from lockstep.harness.adapters.backend import find_backends
 
-    return {one.name: one.summary for one in find_backends()}
+    return {backend.name: backend.summary for backend in find_backends()}
 
 
 def complete_finding(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
-    """The names of findings, and what each is, to a shell."""
+    """The names of findings, and what each is, for a shell."""
     from lockstep.harness.jobs.findings import findings
 
-    return {one.name: one.title for one in findings()}
+    return {finding.name: finding.title for finding in findings()}
 
 
-CaseName = Annotated[
+CaseArguments = Annotated[
     str,
     Parameter(
         completer=complete_case,
         help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given.",
     ),
 ]
-BackendNames = Annotated[
+BackendOption = Annotated[
     list[str] | None,
     Parameter(
         name="--backend", negative="", completer=complete_backend, help="A backend to run, may be repeated; else all."
     ),
 ]
-Timeout = Annotated[
+TimeoutOption = Annotated[
     float | None,
     Parameter(help="Seconds for one run of one backend; else those of [tool.lockstep] in pyproject.toml, or 120."),
 ]
-Jobs = Annotated[int, Parameter(help="How many frameworks run at once.")]
-Limit = Annotated[
+JobsOption = Annotated[int, Parameter(help="How many frameworks run at once.")]
+LimitOption = Annotated[
     float | None,
     Parameter(
         help="Sigma beyond which a number diverges; else the case's tolerance, that of [tool.lockstep] in "
         "pyproject.toml, or 10 sigma of rounding."
     ),
 ]
-ModelNames = Annotated[
+ModelOption = Annotated[
     list[str] | None,
     Parameter(
         name="--model",
@@ -72,7 +72,7 @@ ModelNames = Annotated[
         "named, take its sizes. May be repeated: further files are held against the first.",
     ),
 ]
-ModelPrefixes = Annotated[
+ModelPrefixOption = Annotated[
     list[str] | None,
     Parameter(
         name="--model-prefix",
@@ -80,12 +80,12 @@ ModelPrefixes = Annotated[
         help="What the name of the LSTM begins with, in a --model that has several; once for each --model.",
     ),
 ]
-JsonFile = Annotated[
+JsonOption = Annotated[
     Path | None,
     Parameter(name="--json", allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
 ]
-HtmlFolder = Annotated[Path | None, Parameter(name="--html", help="Write an HTML report into this folder.")]
-Details = Annotated[
+HtmlOption = Annotated[Path | None, Parameter(name="--html", help="Write an HTML report into this folder.")]
+DetailsOption = Annotated[
     bool,
     Parameter(
         name="--details",
@@ -94,7 +94,7 @@ Details = Annotated[
         "reduced.",
     ),
 ]
-SarifFile = Annotated[
+SarifOption = Annotated[
     Path | None,
     Parameter(
         name="--sarif",
@@ -102,7 +102,7 @@ SarifFile = Annotated[
         help="Write what is not right as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
     ),
 ]
-GitHub = Annotated[
+GitHubOption = Annotated[
     bool,
     Parameter(
         name="--github",
@@ -110,24 +110,24 @@ GitHub = Annotated[
         help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is not right.",
     ),
 ]
-Quiet = Annotated[
+QuietOption = Annotated[
     bool, Parameter(name=("--quiet", "-q"), negative="", help="Print only what is not right, and nothing if all is.")
 ]
 
 
 def check_positive(**options: float | None) -> None:
-    """Make sure that the numbers that options give are above 0.
+    """Check that the numbers of options are above 0.
 
     Raises:
-        LockstepError: If one is not.
+        LockstepError: If a number is not.
     """
     for name, value in options.items():
         if value is not None and not (math.isfinite(value) and value > 0):
             raise LockstepError(f"--{name} {value:g}: must be a number above 0.")
 
 
-def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[LimitAsked | None, float]:
-    """Limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is told."""
+def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[Limit | None, float]:
+    """Limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is printed."""
     from lockstep.harness.jobs.settings import find_settings
 
     settings = find_settings(Path.cwd())
@@ -138,7 +138,7 @@ def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) ->
 
 
 def tell_left_out(selection: Selection) -> None:
-    """Tell on stderr which backends are left out: not installed, or of no case's model."""
+    """Name on stderr the backends that are left out: not installed, or of no case's model."""
     if selection.absent:
         names = ", ".join(backend.name for backend in selection.absent)
         tell(f"Not installed, left out: {names}. lockstep backends tells how to get them.")

@@ -40,7 +40,7 @@ class CaseFile(pytest.File):
         try:
             case = load_case(self.path)
             named = self.config.getoption("lockstep_backend")
-            backends = [one for one in find_backends(named) if named or one.missing() is None]
+            backends = [backend for backend in find_backends(named) if named or backend.missing() is None]
         except LockstepError as error:
             raise self.CollectError(str(error)) from error
         # The results of two cases of one name could not be told apart.
@@ -48,7 +48,9 @@ class CaseFile(pytest.File):
         if first != self.path:
             raise self.CollectError(f'two cases are called "{case.name}": {first} and {self.path}. Rename one of them.')
         features = features_used(case)
-        for backend in (one for one in backends if one.model == case.model):
+        for backend in backends:
+            if backend.model != case.model:
+                continue
             item = CaseItem.from_parent(self, name=backend.name, case=case, backend=backend)
             for mark in marks_of(backend.name, case.model, features):
                 item.add_marker(mark)
@@ -129,7 +131,7 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
 
 
 def mended_text(result: RunResult, finding: Finding) -> str:
-    """The failure of a known finding that did not show."""
+    """The message of a test whose known finding did not show."""
     from lockstep.harness.output.messages import headline
 
     here = ", ".join(f"{name} {version}" for name, version in result.versions.items()) or "unknown versions"

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 BACKENDS = "lockstep.backends"  # the entry points of ``harness.adapters.backend``
 
 # By the names of ``harness.cases.info``, whose marks are the same with an underscore for what no identifier has.
-FEATURES = {
+FEATURE_MARKS = {
     "lstm": "cases of an LSTM",
     "attention decoder": "cases of an attention decoder",
     "float32": "cases in float32",
@@ -59,13 +59,13 @@ def usable(name: str) -> bool:
 
 def marks_of(backend: str, model: str, features: Iterable[str]) -> list[str]:
     """The marks of a case and a backend."""
-    own = [mark_of_feature(name) for name in (model, *features)]
-    return [*own, backend] if usable(backend) else own
+    marks = [mark_of_feature(name) for name in (model, *features)]
+    return [*marks, backend] if usable(backend) else marks
 
 
 def described() -> Iterator[str]:
     """Each mark with its meaning, as pytest lists them."""
-    for name, meaning in FEATURES.items():
+    for name, meaning in FEATURE_MARKS.items():
         yield f"{mark_of_feature(name)}: {meaning} (lockstep)"
     for backend in sorted({entry.name for entry in entry_points(group=BACKENDS)}):
         if usable(backend):

@@ -22,7 +22,7 @@ from lockstep.harness.jobs.settings import find_settings
 from lockstep.harness.pytest_plugin.cases import CaseFile, end_workers, nodeid_of, rerun_of
 from lockstep.harness.pytest_plugin.marks import described
 from lockstep.harness.pytest_plugin.results import (
-    SETTINGS,
+    PROJECT_SETTINGS,
     Gatherer,
     are_written,
     at_work,
@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if value is not None and not (math.isfinite(value) and value > 0):
             raise pytest.UsageError(f"--lockstep-{name} {value:g}: must be a number above 0.")
     try:
-        config.stash[SETTINGS] = find_settings(config.rootpath)
+        config.stash[PROJECT_SETTINGS] = find_settings(config.rootpath)
     except LockstepError as error:
         raise pytest.UsageError(str(error)) from error
     for line in described():
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """What the project sets."""
+    """The line of pytest's header that names what the project sets."""
     text = settings_of(config).text()
     return None if text is None else f"lockstep: {text}"
 
@@ -81,7 +81,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile |
 
 
 def is_case_file(path: Path) -> bool:
-    """Tell a case from other TOML files, also where it is not valid."""
+    """Whether a TOML file is meant as a case, also where it is not valid."""
     try:
         return _LSTM_TABLE.search(path.read_bytes()) is not None
     except OSError:
@@ -202,7 +202,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @cache
 def _groups() -> dict[str, str]:
-    """The worker of each backend in words: those of one framework have the same."""
+    """The worker of each backend in words: backends of one framework have the same."""
     from lockstep.harness.adapters.backend import find_backends
 
     return {backend.name: "+".join(str(part) for part in backend.worker) for backend in find_backends()}

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 PREFIX = "lockstep_"  # of properties
 
-SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+PROJECT_SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 
 # What a test found: since its last report, and in all.
-_FOUND: pytest.StashKey[Results] = pytest.StashKey()
+_UNREPORTED: pytest.StashKey[Results] = pytest.StashKey()
 _ALL: pytest.StashKey[dict[tuple[str, str], RunResult]] = pytest.StashKey()
 _NOTES = "lockstep_notes"  # of xdist's input to its workers: the folder in which they note what they are at
 
@@ -37,8 +37,8 @@ _GRAVEST = ("crashed", "timeout", "failed", "diverge", "agree", "unsupported")
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """What the project sets, as found when pytest started."""
-    return config.stash[SETTINGS]
+    """What the project sets, as it was when pytest started."""
+    return config.stash[PROJECT_SETTINGS]
 
 
 def are_written(config: pytest.Config) -> bool:
@@ -52,31 +52,31 @@ def take(item: pytest.Item, runs: Sequence[RunResult], cases: dict[str, CaseInfo
 
     all_runs = item.stash.setdefault(_ALL, {})
     all_runs.update({(run.case, run.backend): run for run in runs})
-    others = [(name, value) for name, value in item.user_properties if not name.startswith(PREFIX)]
-    item.user_properties[:] = [*others, *properties(list(all_runs.values()))]
-    before = item.stash.get(_FOUND, None) or Results(environment={}, runs=[])
-    item.stash[_FOUND] = Results(environment={}, runs=[*before.runs, *runs], cases={**before.cases, **cases})
+    properties_of_others = [(name, value) for name, value in item.user_properties if not name.startswith(PREFIX)]
+    item.user_properties[:] = [*properties_of_others, *properties(list(all_runs.values()))]
+    before = item.stash.get(_UNREPORTED, None) or Results(environment={}, runs=[])
+    item.stash[_UNREPORTED] = Results(environment={}, runs=[*before.runs, *runs], cases={**before.cases, **cases})
 
 
 def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
     """Put what a test found into its report, which travels from xdist's workers to their controller."""
-    found = item.stash.get(_FOUND, None)
-    if found is None:
+    results = item.stash.get(_UNREPORTED, None)
+    if results is None:
         return
     from lockstep.harness.comparison.results import encode_results
 
-    report.lockstep_results = encode_results(found).decode()  # type: ignore[attr-defined]
-    del item.stash[_FOUND]  # each phase of a test has a report, and a fixture may check as well
+    report.lockstep_results = encode_results(results).decode()  # type: ignore[attr-defined]
+    del item.stash[_UNREPORTED]  # each phase of a test has a report, and a fixture may check as well
 
 
 def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
-    """What JUnit's XML and other readers of reports are told of a test, name and value, as plain text."""
+    """What JUnit's XML and other readers of reports learn of a test: name and value, as plain text."""
     from lockstep.harness.text import number, printable
 
     run = min(runs, key=lambda run: (_GRAVEST.index(run.status), run.known is not None))
     worst = max((tensor.worst.sigma for tensor in run.tensors.values()), default=None)
     first = run.first_divergence
-    told = {
+    facts = {
         "status": run.status,
         "case": run.case,
         "backend": run.backend,
@@ -91,7 +91,7 @@ def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
         "rerun": run.rerun,
         "runs": f"{len(runs)}: {_counted(runs)}" if len(runs) > 1 else None,
     }
-    return [(PREFIX + name, printable(value)) for name, value in told.items() if value]
+    return [(PREFIX + name, printable(value)) for name, value in facts.items() if value]
 
 
 def _counted(runs: Sequence[RunResult]) -> str:
@@ -108,12 +108,12 @@ def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) 
         from lockstep.harness.comparison.results import Results, RunResult, encode_results
 
         runs = [
-            RunResult(case=one.name, backend=backend, status="crashed", timesteps=one.run.timesteps, rerun=rerun)
-            for one in cases
+            RunResult(case=case.name, backend=backend, status="crashed", timesteps=case.run.timesteps, rerun=rerun)
+            for case in cases
         ]
-        found = Results(environment={}, runs=runs, cases={one.name: case_info(one) for one in cases})
+        crashed = Results(environment={}, runs=runs, cases={case.name: case_info(case) for case in cases})
         with contextlib.suppress(OSError):  # a worker on another machine has no such folder
-            note.write_bytes(encode_results(found))
+            note.write_bytes(encode_results(crashed))
     try:
         yield
     finally:
@@ -123,8 +123,8 @@ def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) 
 
 
 def _note_of_worker(config: pytest.Config) -> Path | None:
-    given: dict[str, Any] = getattr(config, "workerinput", {})
-    return Path(given[_NOTES], given["workerid"]) if _NOTES in given else None
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    return Path(worker[_NOTES], worker["workerid"]) if _NOTES in worker else None
 
 
 class Gatherer:
@@ -137,11 +137,11 @@ class Gatherer:
             UsageError: If they cannot.
         """
         self._config = config
-        self._found: dict[tuple[str, str], RunResult] = {}
+        self._runs: dict[tuple[str, str], RunResult] = {}
         self._cases: dict[str, CaseInfo] = {}
         self._json, self._html = (_absolute(config.getoption(f"lockstep_{name}")) for name in ("json", "html"))
         self._notes: TemporaryDirectory[str] | None = None
-        self._said: tuple[str, bool] | None = None  # at the end, and whether it is good
+        self._summary: tuple[str, bool] | None = None  # the last line, and whether it is good news
         if self._wanted:
             from lockstep.harness.output.write_results import check_outputs
 
@@ -156,7 +156,7 @@ class Gatherer:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker where to note what it is at."""
+        """Hand an xdist worker the folder in which it notes what it is at."""
         if self._notes is None:
             self._notes = TemporaryDirectory(prefix="lockstep-notes-")
             self._config.add_cleanup(self._notes.cleanup)
@@ -164,7 +164,7 @@ class Gatherer:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
-        """What a test was at whose xdist worker died; xdist itself then hands the report on."""
+        """Add to the report of a test whose xdist worker died what it was at; xdist itself then hands it on."""
         if self._notes is None:
             return
         from lockstep.harness.comparison.results import Results, decode_results, encode_results
@@ -172,7 +172,7 @@ class Gatherer:
 
         note = Path(self._notes.name, report.node.gateway.id)
         try:
-            found = decode_results(note.read_bytes(), str(note))
+            crashed = decode_results(note.read_bytes(), str(note))
             note.unlink()
         except (OSError, LockstepError):  # it was at no test of ours
             return
@@ -180,7 +180,7 @@ class Gatherer:
 
         worker = report.node.gateway.id
         message = f"the pytest process that was at it, xdist worker {worker}, died; what it printed is in the terminal"
-        runs = [replace(run, message=message) for run in found.runs]
+        runs = [replace(run, message=message) for run in crashed.runs]
         others = ", ".join(run.case for run in runs[1:])
         lines = [
             headline(runs[0]),
@@ -189,7 +189,7 @@ class Gatherer:
         ]
         report.longrepr = "\n".join([str(report.longrepr), *lines])
         report.user_properties.extend(properties(runs))
-        report.lockstep_results = encode_results(Results(environment={}, runs=runs, cases=found.cases)).decode()
+        report.lockstep_results = encode_results(Results(environment={}, runs=runs, cases=crashed.cases)).decode()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the results of a test; of a test that is run again the last ones count."""
@@ -197,9 +197,9 @@ class Gatherer:
         if encoded and self._wanted:
             from lockstep.harness.comparison.results import decode_results
 
-            found = decode_results(encoded.encode(), report.nodeid)
-            self._found |= {(run.case, run.backend): run for run in found.runs}
-            self._cases |= found.cases
+            results = decode_results(encoded.encode(), report.nodeid)
+            self._runs |= {(run.case, run.backend): run for run in results.runs}
+            self._cases |= results.cases
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write what there is, also of a session that was broken off."""
@@ -209,21 +209,21 @@ class Gatherer:
         from lockstep.harness.jobs.run import environment
         from lockstep.harness.output.write_results import write_outputs
 
-        runs = [self._found[key] for key in sorted(self._found)]
+        runs = [self._runs[key] for key in sorted(self._runs)]
         cases = {name: self._cases[name] for name in sorted(self._cases)}
         try:
             page = write_outputs(Results(environment=environment(), runs=runs, cases=cases), self._json, self._html)
         except (LockstepError, OSError) as error:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-            self._said = f"lockstep: results could not be written: {error}", False
+            self._summary = f"lockstep: results could not be written: {error}", False
             return
-        written = [str(one) for one in (self._json, page) if one is not None]
-        self._said = f"lockstep: {len(runs)} results in {' and '.join(written)}", True
+        written = [str(path) for path in (self._json, page) if path is not None]
+        self._summary = f"lockstep: {len(runs)} results in {' and '.join(written)}", True
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Where results are."""
-        if self._said is not None:
-            text, good = self._said
+        """Print where results are."""
+        if self._summary is not None:
+            text, good = self._summary
             terminalreporter.write_line(text, green=good, red=not good)
 
 

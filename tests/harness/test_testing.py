@@ -269,7 +269,7 @@ def test_the_limit_of_the_nearest_pyproject_holds_in_plain_python_too(tmp_path, 
     ("port", "options", "message"),
     [
         ("lstm.py:port", {}, "'lstm.py:port' is no port: pass the function itself"),
-        (zeros, {"case": []}, "case=[] names no case; leave it out for the whole suite"),
+        (zeros, {"case": []}, "case=[] names no case; leave it out for all of them"),
         (zeros, {"case": ["ones", "tinny"]}, 'no case is called "tinny". Did you mean "tiny"?'),
         (zeros, {"layout": "kears"}, 'Did you mean "keras"?'),
         (zeros, {"arrays": "cupy"}, "There are: numpy, torch, jax, tensorflow."),

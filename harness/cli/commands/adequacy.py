@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonFile, complete_case
+from lockstep.harness.cli.options import JsonOption, complete_case
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import console_beside
 
@@ -16,7 +16,7 @@ def adequacy(
         str,
         Parameter(completer=complete_case, help="As of run; all shipped ones of a plain layer if none is given."),
     ],
-    json: JsonFile = None,
+    json: JsonOption = None,
     full: Annotated[
         bool, Parameter(negative="", help="Show every fault, not only those that some case misses.")
     ] = False,
@@ -28,22 +28,22 @@ def adequacy(
     from lockstep.harness.output.write_results import check_outputs, write_json
 
     check_outputs(json, None)
-    cases = [one.case for one in find_cases(case) if case or one.case.plain]
+    cases = [found_case.case for found_case in find_cases(case) if case or found_case.case.plain]
     kinds = (
-        (adequacy, [one for one in cases if one.plain]),
-        (network_adequacy, [one for one in cases if not one.plain and one.model == "lstm"]),
-        (network_adequacy, [one for one in cases if one.model == "attention_decoder"]),
+        (adequacy, [case for case in cases if case.plain]),
+        (network_adequacy, [case for case in cases if not case.plain and case.model == "lstm"]),
+        (network_adequacy, [case for case in cases if case.model == "attention_decoder"]),
     )
-    first, *others = [own[0].name for _, own in kinds if own]
-    if others and json is not None:
+    kinds = [(measure, alike) for measure, alike in kinds if alike]
+    if len(kinds) > 1 and json is not None:
+        (_, (first, *_)), (_, (second, *_)), *_ = kinds
         raise LockstepError(
-            f"--json: {first} and {others[0]} are of two kinds (plain layers, networks, attention decoders), and each "
-            "has faults of its own: ask for them one after the other."
+            f"--json: {first.name} and {second.name} are of two kinds (plain layers, networks, attention decoders), "
+            "and each has faults of its own: ask for them one after the other."
         )
-    for of, own in kinds:
-        if own:
-            found = of(own)
-            show_adequacy(console_beside(json), found, full=full)
-            if json is not None:
-                write_json(found, json)
+    for measure, alike in kinds:
+        measured = measure(alike)
+        show_adequacy(console_beside(json), measured, full=full)
+        if json is not None:
+            write_json(measured, json)
     return 0

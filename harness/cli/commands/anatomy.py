@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonFile, check_positive, complete_backend
+from lockstep.harness.cli.options import JsonOption, check_positive, complete_backend
 from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.output.console import console_beside
 
@@ -18,7 +18,7 @@ def anatomy(
     *,
     layout: Annotated[str, Parameter(help="How a port's weights are handed over.")] = "canonical",
     arrays: Annotated[str, Parameter(help="What a port's arguments are.")] = "numpy",
-    json: JsonFile = None,
+    json: JsonOption = None,
     timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
 ) -> int:
     """Measure the dialect of an implementation: convention, intended, measured, evidence."""
@@ -28,8 +28,8 @@ def anatomy(
 
     check_positive(timeout=timeout)
     check_outputs(json, None)
-    found = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
-    show_anatomy(console_beside(json), found)
+    measured = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
+    show_anatomy(console_beside(json), measured)
     if json is not None:
-        write_json(found, json)
-    return 0 if found.proved and found.explanation is None else 1
+        write_json(measured, json)
+    return 0 if measured.proved and measured.explanation is None else 1

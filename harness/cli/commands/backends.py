@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonFile, complete_backend
+from lockstep.harness.cli.options import JsonOption, complete_backend
 from lockstep.harness.output.console import console_beside
 
 
@@ -22,7 +22,7 @@ def backends(
         bool,
         Parameter(negative="", help="Show features x backends instead, a table for each framework if they are many."),
     ] = False,
-    json: JsonFile = None,
+    json: JsonOption = None,
     markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
 ) -> int:
     """Show backends by framework: versions, what importing them costs here, what each supports, and why not the rest.
@@ -37,12 +37,12 @@ def backends(
 
     check_outputs(json, None)
     # One after the other, else none would tell what importing it costs.
-    found = support(backend) if matrix or markdown else support(backend, jobs=1)
+    supported = support(backend) if matrix or markdown else support(backend, jobs=1)
     console = console_beside(json)
     if markdown:
-        print(as_markdown(found), end="")
+        print(as_markdown(supported), end="")
     else:
-        (show_matrix if matrix else show_backends)(console, found)
+        (show_matrix if matrix else show_backends)(console, supported)
     if json is not None:
-        write_json(as_json(found), json)
+        write_json(as_json(supported), json)
     return 0

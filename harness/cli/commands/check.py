@@ -7,12 +7,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lockstep.harness.cli.options import (
-    GitHub,
-    HtmlFolder,
-    JsonFile,
-    Limit,
-    Quiet,
-    SarifFile,
+    GitHubOption,
+    HtmlOption,
+    JsonOption,
+    LimitOption,
+    QuietOption,
+    SarifOption,
     bounds,
     check_positive,
     complete_case,
@@ -37,16 +37,16 @@ def check(
         str, Parameter(help="How weights are handed over: canonical, torch, keras, tf1, onnx.")
     ] = "canonical",
     arrays: Annotated[str, Parameter(help="What arguments are: numpy, torch, jax or tensorflow arrays.")] = "numpy",
-    json: JsonFile = None,
-    html: HtmlFolder = None,
+    json: JsonOption = None,
+    html: HtmlOption = None,
     timeout: Annotated[
         float | None, Parameter(help="Seconds for one call; else those of [tool.lockstep] in pyproject.toml, or 120.")
     ] = None,
-    limit: Limit = None,
+    limit: LimitOption = None,
     seed: Annotated[int, Parameter(help="Added to every case's seed: the same check on other numbers.")] = 0,
-    sarif: SarifFile = None,
-    github: GitHub = False,
-    quiet: Quiet = False,
+    sarif: SarifOption = None,
+    github: GitHubOption = False,
+    quiet: QuietOption = False,
 ) -> int:
     """Check your own implementation: whether it agrees, where it first diverges, and why.
 
@@ -79,11 +79,11 @@ def check(
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
     wanted = Wanted(json, html, sarif, github, quiet)
     asked, seconds = bounds(limit, timeout, quiet=quiet)
-    found = parse_target(target)
-    cases = cases_of(case or [], decoder=is_decoder_port(found))
+    parsed = parse_target(target)
+    cases = cases_of(case or [], decoder=is_decoder_port(parsed))
     wanted.check()
     with (
-        Port(found, layout=layout, arrays=arrays, timeout=seconds) as port,
+        Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
         progress(error_console(), len(cases), quiet=quiet) as bar,
     ):
         checked = check(
@@ -100,9 +100,8 @@ def check(
     plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
     options = {name: value for name, value in given.items() if value != plain[name]}
     runs = [rerun_of(result, target, options) for result in checked.runs]
-    place = place_of_function(found.file, found.function)
-    results = Results(environment=environment(), runs=runs, cases={one.name: case_info(one) for one in cases})
+    results = Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
     return hand_over(
-        results, wanted, dict.fromkeys((run.case for run in runs), place),
+        results, wanted, dict.fromkeys((run.case for run in runs), place_of_function(parsed.file, parsed.function)),
         lambda console: show_check(console, runs, checked, named=bool(case), quiet=quiet),
     )  # fmt: skip

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import GitHub, HtmlFolder, JsonFile, Limit, Quiet, SarifFile, bounds, check_positive
+from lockstep.harness.cli.options import (
+    GitHubOption,
+    HtmlOption,
+    JsonOption,
+    LimitOption,
+    QuietOption,
+    SarifOption,
+    bounds,
+    check_positive,
+)
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import WRONG_REQUEST, complain
 
@@ -24,12 +33,12 @@ def compare(
         Path | None,
         Parameter(help="Another recording: hold this one against it, version against version, not the reference."),
     ] = None,
-    json: JsonFile = None,
-    html: HtmlFolder = None,
-    limit: Limit = None,
-    sarif: SarifFile = None,
-    github: GitHub = False,
-    quiet: Quiet = False,
+    json: JsonOption = None,
+    html: HtmlOption = None,
+    limit: LimitOption = None,
+    sarif: SarifOption = None,
+    github: GitHubOption = False,
+    quiet: QuietOption = False,
 ) -> int:
     """Judge recorded traces, and saved results again under another limit. Nothing is run.
 
@@ -68,7 +77,7 @@ def compare(
 def _compare_recordings(
     files: Sequence[Path], against: Path, wanted: Wanted, *, case: str | None, limit: float | None
 ) -> int:
-    """Hold one recording against another, and tell how far apart they are."""
+    """Hold one recording against another, and show how far apart they are."""
     from lockstep.harness.jobs.versions import hold_against
     from lockstep.harness.output.versions_table import show_pairs
     from lockstep.harness.output.write_results import write_json
@@ -79,10 +88,10 @@ def _compare_recordings(
             "--against: takes one trace or folder of traces, and none of --case, --html, --sarif and --github."
         )
     wanted.check()
-    found, errors = hold_against(files[0], against, limit=bounds(limit, quiet=wanted.quiet)[0])
-    show_pairs(wanted.console, found, quiet=wanted.quiet)
+    comparison, errors = hold_against(files[0], against, limit=bounds(limit, quiet=wanted.quiet)[0])
+    show_pairs(wanted.console, comparison, quiet=wanted.quiet)
     if wanted.json is not None:
-        write_json(found, wanted.json)
+        write_json(comparison, wanted.json)
     for error in errors:
         complain(str(error))
-    return WRONG_REQUEST if errors else 0 if found.agree else 1
+    return WRONG_REQUEST if errors else 0 if comparison.agree else 1

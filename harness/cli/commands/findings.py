@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonFile, complete_finding
+from lockstep.harness.cli.options import JsonOption, complete_finding
 
 
 def findings(
@@ -15,7 +15,7 @@ def findings(
         str,
         Parameter(completer=complete_finding, help="Findings to tell in full; a table of all if none is named."),
     ],
-    json: JsonFile = None,
+    json: JsonOption = None,
     markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
     sarif: Annotated[
         Path | None,
@@ -29,15 +29,15 @@ def findings(
 
     wanted = Wanted(json, None, sarif)
     wanted.check()
-    found = chosen(name)
+    listed = chosen(name)
     if markdown:
-        print(as_markdown(found), end="")
+        print(as_markdown(listed), end="")
     else:
-        show_findings(wanted.console, found, full=bool(name))
+        show_findings(wanted.console, listed, full=bool(name))
     if json is not None:
-        write_json(found, json)
+        write_json(listed, json)
     if sarif is not None:
         from lockstep.harness.output.sarif import findings_as_sarif
 
-        write_json(findings_as_sarif(found), sarif)
+        write_json(findings_as_sarif(listed), sarif)
     return 0

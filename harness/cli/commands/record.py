@@ -7,20 +7,28 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import BackendNames, CaseName, Quiet, Timeout, bounds, check_positive, tell_left_out
+from lockstep.harness.cli.options import (
+    BackendOption,
+    CaseArguments,
+    QuietOption,
+    TimeoutOption,
+    bounds,
+    check_positive,
+    tell_left_out,
+)
 from lockstep.harness.output.console import console_beside, error_console
 
 
 def record(
-    *case: CaseName,
-    backend: BackendNames = None,
+    *case: CaseArguments,
+    backend: BackendOption = None,
     out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
     json: Annotated[
         Path | None,
         Parameter(name="--json", allow_leading_hyphen=True, help="Write what gave no trace as results in this file."),
     ] = None,
-    timeout: Timeout = None,
-    quiet: Quiet = False,
+    timeout: TimeoutOption = None,
+    quiet: QuietOption = False,
 ) -> int:
     """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
     from lockstep.harness.comparison.results import Results, exit_status
@@ -41,7 +49,7 @@ def record(
     console = console_beside(json)
     with progress(error_console(), selection.count, quiet=quiet) as bar:
         recorded, runs = record_cases(
-            [found.case for found in selection.cases],
+            [found_case.case for found_case in selection.cases],
             selection.backends,
             out,
             timeout=seconds,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import Details, GitHub, SarifFile
+from lockstep.harness.cli.options import DetailsOption, GitHubOption, SarifOption
 
 
 def report(
@@ -16,9 +16,9 @@ def report(
     html: Annotated[
         Path | None, Parameter(help="Folder for the report; lockstep-report if nothing else is asked for.")
     ] = None,
-    sarif: SarifFile = None,
-    github: GitHub = False,
-    details: Details = False,
+    sarif: SarifOption = None,
+    github: GitHubOption = False,
+    details: DetailsOption = False,
 ) -> int:
     """Make the HTML report of saved results, of this command's or of pytest's; or what other tools show of them."""
     from lockstep.harness.comparison.results import load_results
@@ -29,6 +29,6 @@ def report(
         html = Path("lockstep-report")
     wanted = Wanted(None, html, sarif, github, details=details)
     wanted.check()
-    found = load_results(results)
-    hand_over(found, wanted, places_of_shipped(run.case for run in found.runs), None)
+    saved = load_results(results)
+    hand_over(saved, wanted, places_of_shipped(run.case for run in saved.runs), None)
     return 0

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lockstep.harness.cli.options import (
-    BackendNames,
-    CaseName,
-    Details,
-    GitHub,
-    HtmlFolder,
-    Jobs,
-    JsonFile,
-    Limit,
-    ModelNames,
-    ModelPrefixes,
-    Quiet,
-    SarifFile,
-    Timeout,
+    BackendOption,
+    CaseArguments,
+    DetailsOption,
+    GitHubOption,
+    HtmlOption,
+    JobsOption,
+    JsonOption,
+    LimitOption,
+    ModelOption,
+    ModelPrefixOption,
+    QuietOption,
+    SarifOption,
+    TimeoutOption,
     bounds,
     check_positive,
     tell_left_out,
@@ -28,26 +28,25 @@ from lockstep.harness.jobs.settings import JOBS
 from lockstep.harness.output.console import FAILED, INTERRUPTED, complain, error_console, plain
 
 if TYPE_CHECKING:
-    from lockstep.harness.comparison.results import Limit as LimitAsked
-    from lockstep.harness.comparison.results import RunResult
+    from lockstep.harness.comparison.results import Limit, RunResult
     from lockstep.harness.jobs.selection import Selection
     from lockstep.harness.output.write_results import Wanted
 
 
 def run(
-    *case: CaseName,
-    backend: BackendNames = None,
-    json: JsonFile = None,
-    html: HtmlFolder = None,
-    timeout: Timeout = None,
-    limit: Limit = None,
-    jobs: Jobs = JOBS,
-    model: ModelNames = None,
-    model_prefix: ModelPrefixes = None,
-    sarif: SarifFile = None,
-    github: GitHub = False,
-    quiet: Quiet = False,
-    details: Details = False,
+    *case: CaseArguments,
+    backend: BackendOption = None,
+    json: JsonOption = None,
+    html: HtmlOption = None,
+    timeout: TimeoutOption = None,
+    limit: LimitOption = None,
+    jobs: JobsOption = JOBS,
+    model: ModelOption = None,
+    model_prefix: ModelPrefixOption = None,
+    sarif: SarifOption = None,
+    github: GitHubOption = False,
+    quiet: QuietOption = False,
+    details: DetailsOption = False,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
     from lockstep.harness.output.write_results import Wanted
@@ -78,7 +77,7 @@ def _run_models(
     backend: Sequence[str] | None,
     wanted: Wanted,
     timeout: float,
-    limit: LimitAsked | None,
+    limit: Limit | None,
     jobs: int,
     model: Sequence[str],
     prefixes: Sequence[str],
@@ -95,7 +94,7 @@ def _run_models(
         names = None if backend is None else [name for name in backend if name not in models.names()]
         cases = find_cases(case or [DEFAULT_CASE])
         try:
-            models.read(timeout, forget_bias_of([found.case for found in cases]))
+            models.read(timeout, forget_bias_of([found_case.case for found_case in cases]))
         except ReadError as error:
             complain(str(error))
             return FAILED
@@ -119,7 +118,7 @@ def _watched(selection: Selection, wanted: Wanted, **bounds: Any) -> list[RunRes
 
     with progress(error_console(), selection.count, quiet=wanted.quiet) as bar:
         return run_cases(
-            [found.case for found in selection.cases], selection.backends,
+            [found_case.case for found_case in selection.cases], selection.backends,
             on_result=lambda result: advance(bar, result), details=wanted.numbers, **bounds,
         )  # fmt: skip
 
@@ -131,9 +130,11 @@ def _conclude(environment: dict[str, Any], runs: list[RunResult], selection: Sel
     from lockstep.harness.output.location import Place
     from lockstep.harness.output.write_results import hand_over_as_table
 
-    infos = {found.case.name: case_info(found.case) for found in selection.cases}
+    infos = {found_case.case.name: case_info(found_case.case) for found_case in selection.cases}
     results = Results(environment=environment, runs=runs, cases=infos)
-    status = hand_over_as_table(results, wanted, {found.case.name: Place(found.path) for found in selection.cases})
+    status = hand_over_as_table(
+        results, wanted, {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
+    )
     if len(runs) < selection.count:
         complain("interrupted; what was done until then is shown, and written where it was asked for.")
         return INTERRUPTED

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonFile, check_positive
+from lockstep.harness.cli.options import JsonOption, check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.output.console import FAILED, complain, console_beside
 
@@ -19,7 +19,7 @@ def variables(
         ),
     ],
     *,
-    json: JsonFile = None,
+    json: JsonOption = None,
     timeout: Annotated[float, Parameter(help="Seconds for building it.")] = TIMEOUT,
 ) -> int:
     """List all variables that a model has, what reads each, and which of them are shared between its steps.
@@ -44,11 +44,11 @@ def variables(
     check_positive(timeout=timeout)
     check_outputs(json, None)
     try:
-        found = variables_of(target, timeout)
+        inventory = variables_of(target, timeout)
     except BuildError as error:
         complain(str(error))
         return FAILED
-    show_variables(console_beside(json), found)
+    show_variables(console_beside(json), inventory)
     if json is not None:
-        write_json(found, json)
-    return 1 if found.of("not shared") else 0
+        write_json(inventory, json)
+    return 1 if inventory.of("not shared") else 0

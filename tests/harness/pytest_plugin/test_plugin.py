@@ -18,8 +18,7 @@ from lockstep.harness.adapters.backend import GROUP
 from lockstep.harness.comparison.results import load_results
 from lockstep.harness.jobs.findings import Finding, SmallestCase
 from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
-from lockstep.harness.pytest_plugin.marks import FEATURES as MARKED
-from lockstep.harness.pytest_plugin.marks import marks_of, usable
+from lockstep.harness.pytest_plugin.marks import FEATURE_MARKS, marks_of, usable
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 
@@ -246,8 +245,8 @@ def test_all_marks_are_listed_and_every_feature_has_one(project):
         ["@pytest.mark.hard_sigmoid_z_6: *", "@pytest.mark.healthy: cases through the backend*"]
     )
     single = {name for name in {**FEATURES, **DECODER_FEATURES} if "," not in name and name != "bidirectional layers"}
-    assert single == MARKED.keys() - {"lstm", "attention decoder"}
-    assert all(mark.isidentifier() for mark in marks_of("healthy", "lstm", MARKED))
+    assert single == FEATURE_MARKS.keys() - {"lstm", "attention decoder"}
+    assert all(mark.isidentifier() for mark in marks_of("healthy", "lstm", FEATURE_MARKS))
 
 
 def test_a_backend_whose_name_means_something_to_pytest_has_no_mark():
