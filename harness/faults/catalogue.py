@@ -6,13 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from lockstep.harness.faults.fault import Fault, make_fault
-from lockstep.harness.faults.rules import (
-    BATCHES,
-    FEATURE_RULES,
-    LENGTH_RULES,
-    PADDING,
-    TIMES,
-)
+from lockstep.harness.faults.rules import BATCHES, FEATURE_RULES, LENGTH_RULES, PADDING, TIMES
 from lockstep.harness.faults.step_faults import (
     activation_faults,
     cell_faults,

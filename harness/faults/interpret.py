@@ -241,7 +241,7 @@ class _Run:
         return record, record_var
 
     def _state_taken_in(self, e: Execution, t: int, state: _State, scaled: int = 1) -> tuple[Array, Array]:
-        """H and c as timestep ``t`` takes them in."""
+        """The h and c that timestep ``t`` takes in, or their variances, which factors scale squared."""
         h, c = SOURCES[e.h_source]("h", state.at, t), SOURCES[e.c_source]("c", state.at, t)
         if e.h_keep != 1.0:
             h = e.h_keep**scaled * h
@@ -278,6 +278,7 @@ class _Run:
         if exchanged:
             h, c = c, h
         h, c = self._moved(h, c, variances=variances)
+        # The state ran with the deviation in its scope only; what was moved in time or batch must be put back outside.
         if self.plain is not None:
             h, c = self._in_scope(h, arrays["h"]), self._in_scope(c, arrays["c"])
         final = {"c_n": state.at("c", self.T - 1), "h_n": state.at("h", self.T - 1)}
@@ -291,6 +292,7 @@ class _Run:
             c = BATCHES[e.c_batch](time_rule(e.c_order)(c, lengths))
             self.moved = h, c
             return rounded(h, e.returned_format), rounded(c, e.returned_format)
+        # Variances move with the values; rules that compute add the rounding of a sum.
         placed = []
         for name, array, order, batch in (("h", h, e.h_order, e.h_batch), ("c", c, e.c_order, e.c_batch)):
             moved = BATCHES[batch](time_rule(_ADDED.get(order, order))(array, lengths))
@@ -323,6 +325,7 @@ class _Run:
             return np.where(past, 0, a)
         if rule == "initial":
             return np.where(past, self._initial(name, state), a)
+        # Kept: the last valid value, or what stands for one before the first timestep.
         filled = a.copy()
         assert self.lengths is not None
         for b, length in enumerate(self.lengths):

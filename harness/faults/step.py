@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.cases.gates import GATES, reorder
+from lockstep.harness.cases.gates import GATES, reorder, split_gates
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.faults.execution import ONCE, Execution, Four
 from lockstep.harness.faults.rules import (
@@ -44,9 +44,9 @@ def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, 
     W, R = KERNELS[e.kernels](W, R)
     W, R = KERNEL_PARTS[e.W_part](LAYOUTS[e.W_layout](W)), KERNEL_PARTS[e.R_part](LAYOUTS[e.R_layout](R))
     b = LAYOUTS[e.b_layout](b)
-    W = _read(W, e.W_gates, e.W_blocks, e.W_gain)
-    R = _read(R, e.R_gates, e.R_blocks, e.R_gain)
-    b = _read(b, e.b_gates, e.b_blocks, e.b_gain)
+    W = _read_blocks(W, e.W_gates, e.W_blocks, e.W_gain)
+    R = _read_blocks(R, e.R_gates, e.R_blocks, e.R_gain)
+    b = _read_blocks(b, e.b_gates, e.b_blocks, e.b_gain)
     forget = (e.forget_bias - 1.0) * problem.case.lstm.forget_bias
     if any(e.constant) or forget:
         H = len(b) // 4
@@ -56,7 +56,7 @@ def read_weights(problem: Problem, execution: Execution) -> tuple[Array, Array, 
     return rounded(W, e.W_format), rounded(R, e.R_format), rounded(b, e.b_format)
 
 
-def _read(M: Array, order: str, taken: str, gain: Four) -> Array:
+def _read_blocks(M: Array, order: str, taken: str, gain: Four) -> Array:
     """The blocks of (4H, ·) that the gates take, times their gains, where blocks are read as stacked in an order."""
     if (order, taken) != (GATES, GATES):
         M = reorder(reorder(M, order), GATES, taken)
@@ -128,11 +128,12 @@ class DeviantCell:
         return z, a, new_c, u, rounded(new_h, e.h_format)
 
     def _new_c(self, a: Array, c: Array) -> Array:
-        e, H = self.e, self.H
-        new = self.cell(a[:, :H], a[:, H : 2 * H], a[:, 2 * H : 3 * H], c)
+        e = self.e
+        i, f, g, _ = split_gates(a)
+        new_c = self.cell(i, f, g, c)
         if e.c_clip < np.inf:
-            new = np.clip(new, -e.c_clip, e.c_clip)
-        return rounded(new, e.c_format)
+            new_c = np.clip(new_c, -e.c_clip, e.c_clip)
+        return rounded(new_c, e.c_format)
 
     def activate(self, z: Array) -> Array:
         """The gates (..., 4H) of pre-activations."""
@@ -158,6 +159,7 @@ class DeviantCell:
     ) -> tuple[Array, Array, Array, Array]:
         """Carry variances through ``step``: of gates, c, tanh(c) and h. ``harness.reference.noise`` has the rules."""
         (h, c), (h_var, c_var), H, u2 = fed, fed_var, self.H, self.noise.u2
+        # The dot product: the squares of its terms, grown by summing them; what h carries; its own rounding.
         Wt2, Rt2 = self.Wt * self.Wt, self.Rt * self.Rt
         of_x = self.growth + (_FEATURE_ROUNDING * u2 if self.e.x_features in _COMPUTED_FEATURES else 0)
         z_var = of_x * (self.x[t] * self.x[t]) @ Wt2 + self.growth * self.b * self.b
@@ -168,13 +170,13 @@ class DeviantCell:
             for k, weight in zip((0, 1, 3), self.e.peephole, strict=True):
                 part = z_var[:, k * H : (k + 1) * H]
                 part += weight * weight * (c_var + u2 * c * c)
+        # Any curve may stand here, so its slope is a difference. First order overshoots: the gate's size is the cap.
         near = _EPS * np.maximum(1, np.abs(z))
         slope = (self.activate(z + near) - self.activate(z - near)) / (2 * near)
         size = np.maximum(np.abs(a), 1)
         a_var = np.fmin(slope * slope * z_var + u2 * size * size, size * size)
-        gates = [a[:, k * H : (k + 1) * H] for k in range(4)]
-        gate_vars = [a_var[:, k * H : (k + 1) * H] for k in range(4)]
-        i, f, g, o = gates
+        i, f, g, o = split_gates(a)
+        gate_vars = split_gates(a_var)
         c_new_var = _through(self.cell, (i, f, g, c), (*gate_vars[:3], c_var))
         c_new_var = c_new_var + u2 * (np.square(f * c) + np.square(i * g) + np.square(new_c))
         u = self.curve(new_c)
@@ -183,6 +185,7 @@ class DeviantCell:
         u_var = u_slope * u_slope * c_new_var + u2 * np.maximum(1, u * u)
         h_new_var = _through(self.hidden, (o, new_c, c), (gate_vars[3], c_new_var, c_var))
         h_new_var = h_new_var + u2 * (np.square(new_h) + np.square(o))
+        # As for gates: no wider than the range of h, or than h itself.
         cap = np.maximum(1, np.square(new_h))
         if self.e.c_mix or self.e.h_mix:
             c_new_var = (1 - self.e.c_mix) ** 2 * c_new_var + self.e.c_mix**2 * c_var
@@ -194,6 +197,7 @@ def _through(function: Callable[..., Array], values: tuple[Array, ...], variance
     """The first-order variance of a function of several values, its derivatives taken as differences."""
     total: Array = np.zeros_like(values[0])
     for k, variance in enumerate(variances):
+        # A central difference stands for the derivative by the k-th value.
         near = _EPS * np.maximum(1, np.abs(values[k]))
         up = function(*(v + near if j == k else v for j, v in enumerate(values)))
         down = function(*(v - near if j == k else v for j, v in enumerate(values)))

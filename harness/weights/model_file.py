@@ -26,6 +26,7 @@ from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
+from lockstep.harness.weights.dialect import FLOATS
 from lockstep.harness.weights.layout import summed, with_forget_bias
 
 Stack = tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
@@ -191,20 +192,15 @@ def _check_lane(lane: LaneArrays) -> None:
     arrays = {W: lane.W, R: lane.R, "projection": lane.P, "peepholes": lane.p}
     arrays |= {bias if k == 0 else f"{bias}, the second": array for k, array in enumerate(lane.biases)}
     there = {name: array for name, array in arrays.items() if array is not None}
-    for name, array in there.items():
-        if array.dtype.name not in {"float16", "bfloat16", "float32", "float64"}:
-            hint = ": quantised weights are not taken, export it in floating point" if array.dtype.kind in "iu" else ""
-            raise ModelError(f"{lane.where}{name} is {array.dtype}{hint}.")
-    dtypes = {array.dtype.name for array in there.values()}
-    if len(dtypes) > 1:
-        raise ModelError(f"{lane.where}its weights are of several dtypes: {', '.join(sorted(dtypes))}.")
-    rows = len(lane.R)
+    _check_dtypes(there, lane.where)
     H = lane.R.shape[1] if lane.P is None else lane.P.shape[1]
     wanted = {W: (4 * H, "I"), R: (4 * H, "P" if lane.P is not None else H)}
-    fits = lane.W.ndim == lane.R.ndim == 2 and len(lane.W) == rows == 4 * H and H > 0  # noqa: PLR2004
-    fits = fits and all(bias.shape == (4 * H,) for bias in lane.biases)
     fits = (
-        fits and (lane.P is None or lane.P.shape == (lane.R.shape[1], H)) and (lane.p is None or lane.p.shape == (3, H))
+        lane.W.ndim == lane.R.ndim == 2  # noqa: PLR2004
+        and len(lane.W) == len(lane.R) == 4 * H > 0
+        and all(bias.shape == (4 * H,) for bias in lane.biases)
+        and (lane.P is None or lane.P.shape == (lane.R.shape[1], H))
+        and (lane.p is None or lane.p.shape == (3, H))
     )
     if not fits:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in there.items())
@@ -212,6 +208,16 @@ def _check_lane(lane: LaneArrays) -> None:
         raise ModelError(
             f"{lane.where}shapes do not fit together: {shapes}. With H = {H} an LSTM has {needed}, biases ({4 * H},)."
         )
+
+
+def _check_dtypes(arrays: Arrays, where: str) -> None:
+    for name, array in arrays.items():
+        if array.dtype.name not in FLOATS:
+            hint = ": quantised weights are not taken, export it in floating point" if array.dtype.kind in "iu" else ""
+            raise ModelError(f"{where}{name} is {array.dtype}{hint}.")
+    dtypes = {array.dtype.name for array in arrays.values()}
+    if len(dtypes) > 1:
+        raise ModelError(f"{where}its weights are of several dtypes: {', '.join(sorted(dtypes))}.")
 
 
 def network(
