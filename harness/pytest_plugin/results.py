@@ -143,10 +143,10 @@ class Gatherer:
         self._notes: TemporaryDirectory[str] | None = None
         self._summary: tuple[str, bool] | None = None  # the last line, and whether it is good news
         if self._wanted:
-            from lockstep.harness.output.write_results import check_outputs
+            from lockstep.harness.output.write_results import check_writable
 
             try:
-                check_outputs(self._json, self._html)
+                check_writable(self._json, self._html)
             except LockstepError as error:
                 raise pytest.UsageError(str(error)) from error
 

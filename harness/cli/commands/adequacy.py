@@ -25,9 +25,9 @@ def adequacy(
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.diagnosis.adequacy import adequacy, network_adequacy
     from lockstep.harness.output.terminal import show_adequacy
-    from lockstep.harness.output.write_results import check_outputs, write_json
+    from lockstep.harness.output.write_results import check_writable, write_json
 
-    check_outputs(json, None)
+    check_writable(json, None)
     cases = [found_case.case for found_case in find_cases(case) if case or found_case.case.plain]
     kinds = (
         (adequacy, [case for case in cases if case.plain]),

@@ -24,10 +24,10 @@ def anatomy(
     """Measure the dialect of an implementation: convention, intended, measured, evidence."""
     from lockstep.harness.jobs.measure import anatomy_of
     from lockstep.harness.output.terminal import show_anatomy
-    from lockstep.harness.output.write_results import check_outputs, write_json
+    from lockstep.harness.output.write_results import check_writable, write_json
 
     check_positive(timeout=timeout)
-    check_outputs(json, None)
+    check_writable(json, None)
     measured = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
     show_anatomy(console_beside(json), measured)
     if json is not None:

@@ -33,9 +33,9 @@ def backends(
     """
     from lockstep.harness.jobs.support import support
     from lockstep.harness.output.backends_table import as_json, as_markdown, show_backends, show_matrix
-    from lockstep.harness.output.write_results import check_outputs, write_json
+    from lockstep.harness.output.write_results import check_writable, write_json
 
-    check_outputs(json, None)
+    check_writable(json, None)
     # One after the other, else none would tell what importing it costs.
     supported = support(backend) if matrix or markdown else support(backend, jobs=1)
     console = console_beside(json)

@@ -71,17 +71,17 @@ def check(
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.output.location import place_of_function
     from lockstep.harness.output.terminal import advance, progress, show_check
-    from lockstep.harness.output.write_results import Wanted, hand_over
+    from lockstep.harness.output.write_results import Outputs, deliver
     from lockstep.harness.ports.port import Port, is_decoder_port
 
     check_positive(timeout=timeout, limit=limit)
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
-    wanted = Wanted(json, html, sarif, github, quiet)
+    outputs = Outputs(json, html, sarif, github, quiet)
     asked, seconds = bounds(limit, timeout, quiet=quiet)
     parsed = parse_target(target)
     cases = cases_of(case or [], decoder=is_decoder_port(parsed))
-    wanted.check()
+    outputs.check()
     with (
         Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
         progress(error_console(), len(cases), quiet=quiet) as bar,
@@ -94,14 +94,14 @@ def check(
             seed=seed,
             blind=bool(case),
             on_result=lambda result: advance(bar, result),
-            details=wanted.numbers,
+            details=outputs.numbers,
         )
     given = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
     plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
     options = {name: value for name, value in given.items() if value != plain[name]}
     runs = [rerun_of(result, target, options) for result in checked.runs]
     results = Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
-    return hand_over(
-        results, wanted, dict.fromkeys((run.case for run in runs), place_of_function(parsed.file, parsed.function)),
+    return deliver(
+        results, outputs, dict.fromkeys((run.case for run in runs), place_of_function(parsed.file, parsed.function)),
         lambda console: show_check(console, runs, checked, named=bool(case), quiet=quiet),
     )  # fmt: skip

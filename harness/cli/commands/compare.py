@@ -23,7 +23,7 @@ from lockstep.harness.output.console import WRONG_REQUEST, complain
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
-    from lockstep.harness.output.write_results import Wanted
+    from lockstep.harness.output.write_results import Outputs
 
 
 def compare(
@@ -47,11 +47,11 @@ def compare(
     other's], "difference": a result whose expected values are the other's, "reference": both results against the
     reference where they diverge, else null}], "alone": [what only this one has, what only the other has]}.
     """
-    from lockstep.harness.output.write_results import Wanted, hand_over_as_table
+    from lockstep.harness.output.write_results import Outputs, deliver_as_table
 
-    wanted = Wanted(json, html, sarif, github, quiet)
+    outputs = Outputs(json, html, sarif, github, quiet)
     if against is not None:
-        return _compare_recordings(file, against, wanted, case=case, limit=limit)
+        return _compare_recordings(file, against, outputs, case=case, limit=limit)
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.comparison.results import Results
     from lockstep.harness.jobs.record import judge_files
@@ -61,21 +61,21 @@ def compare(
     check_positive(limit=limit)
     if not file:
         raise LockstepError("nothing to compare: name traces (lockstep record writes them) or results (--json).")
-    wanted.check()
+    outputs.check()
     expected_case: Case | None = None
     if case is not None:
         expected_case = find_cases([case])[0].case
-    runs, errors, infos = judge_files(file, expected_case, bounds(limit, quiet=quiet)[0], details=wanted.numbers)
+    runs, errors, infos = judge_files(file, expected_case, bounds(limit, quiet=quiet)[0], details=outputs.numbers)
     places = places_of_shipped(run.case for run in runs)
     results = Results(environment=environment(), runs=runs, cases=infos)
-    status = hand_over_as_table(results, wanted, places) if runs else 0
+    status = deliver_as_table(results, outputs, places) if runs else 0
     for error in errors:
         complain(str(error))
     return max(status, WRONG_REQUEST) if errors else status
 
 
 def _compare_recordings(
-    files: Sequence[Path], against: Path, wanted: Wanted, *, case: str | None, limit: float | None
+    files: Sequence[Path], against: Path, outputs: Outputs, *, case: str | None, limit: float | None
 ) -> int:
     """Hold one recording against another, and show how far apart they are."""
     from lockstep.harness.jobs.versions import hold_against
@@ -83,15 +83,15 @@ def _compare_recordings(
     from lockstep.harness.output.write_results import write_json
 
     check_positive(limit=limit)
-    if len(files) != 1 or case is not None or wanted.html is not None or wanted.sarif is not None or wanted.github:
+    if len(files) != 1 or case is not None or outputs.html is not None or outputs.sarif is not None or outputs.github:
         raise LockstepError(
             "--against: takes one trace or folder of traces, and none of --case, --html, --sarif and --github."
         )
-    wanted.check()
-    comparison, errors = hold_against(files[0], against, limit=bounds(limit, quiet=wanted.quiet)[0])
-    show_pairs(wanted.console, comparison, quiet=wanted.quiet)
-    if wanted.json is not None:
-        write_json(comparison, wanted.json)
+    outputs.check()
+    comparison, errors = hold_against(files[0], against, limit=bounds(limit, quiet=outputs.quiet)[0])
+    show_pairs(outputs.console, comparison, quiet=outputs.quiet)
+    if outputs.json is not None:
+        write_json(comparison, outputs.json)
     for error in errors:
         complain(str(error))
     return WRONG_REQUEST if errors else 0 if comparison.agree else 1

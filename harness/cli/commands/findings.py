@@ -25,15 +25,15 @@ def findings(
     """List what is known of implementations that differ from their specifications, fail or die."""
     from lockstep.harness.jobs.findings import as_markdown, chosen
     from lockstep.harness.output.terminal import show_findings
-    from lockstep.harness.output.write_results import Wanted, write_json
+    from lockstep.harness.output.write_results import Outputs, write_json
 
-    wanted = Wanted(json, None, sarif)
-    wanted.check()
+    outputs = Outputs(json, None, sarif)
+    outputs.check()
     listed = chosen(name)
     if markdown:
         print(as_markdown(listed), end="")
     else:
-        show_findings(wanted.console, listed, full=bool(name))
+        show_findings(outputs.console, listed, full=bool(name))
     if json is not None:
         write_json(listed, json)
     if sarif is not None:

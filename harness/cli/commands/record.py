@@ -38,14 +38,14 @@ def record(
     from lockstep.harness.output.console import plain
     from lockstep.harness.output.messages import text_of
     from lockstep.harness.output.terminal import advance, progress
-    from lockstep.harness.output.write_results import check_outputs, write_json
+    from lockstep.harness.output.write_results import check_writable, write_json
 
     check_positive(timeout=timeout)
     _, seconds = bounds(None, timeout, quiet=quiet)
     selection = select(case, backend)
     if not quiet:
         tell_left_out(selection)
-    check_outputs(json, out)
+    check_writable(json, out)
     console = console_beside(json)
     with progress(error_console(), selection.count, quiet=quiet) as bar:
         recorded, runs = record_cases(

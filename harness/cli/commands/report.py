@@ -23,12 +23,12 @@ def report(
     """Make the HTML report of saved results, of this command's or of pytest's; or what other tools show of them."""
     from lockstep.harness.comparison.results import load_results
     from lockstep.harness.output.location import places_of_shipped
-    from lockstep.harness.output.write_results import Wanted, hand_over
+    from lockstep.harness.output.write_results import Outputs, deliver
 
     if html is None and sarif is None and not github:
         html = Path("lockstep-report")
-    wanted = Wanted(None, html, sarif, github, details=details)
-    wanted.check()
+    outputs = Outputs(None, html, sarif, github, details=details)
+    outputs.check()
     saved = load_results(results)
-    hand_over(saved, wanted, places_of_shipped(run.case for run in saved.runs), None)
+    deliver(saved, outputs, places_of_shipped(run.case for run in saved.runs), None)
     return 0

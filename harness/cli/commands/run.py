@@ -30,7 +30,7 @@ from lockstep.harness.output.console import FAILED, INTERRUPTED, complain, error
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit, RunResult
     from lockstep.harness.jobs.selection import Selection
-    from lockstep.harness.output.write_results import Wanted
+    from lockstep.harness.output.write_results import Outputs
 
 
 def run(
@@ -49,13 +49,13 @@ def run(
     details: DetailsOption = False,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
-    from lockstep.harness.output.write_results import Wanted
+    from lockstep.harness.output.write_results import Outputs
 
     check_positive(timeout=timeout, limit=limit, jobs=jobs)
-    wanted = Wanted(json, html, sarif, github, quiet, details)
+    outputs = Outputs(json, html, sarif, github, quiet, details)
     if model:
         asked, seconds = bounds(limit, timeout, quiet=quiet)
-        return _run_models(case, backend, wanted, seconds, asked, jobs, model, model_prefix or [])
+        return _run_models(case, backend, outputs, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
     from lockstep.harness.jobs.run import environment
@@ -65,17 +65,17 @@ def run(
     selection = select(case, backend)
     if not quiet:
         tell_left_out(selection)
-    wanted.check()
-    runs = _watched(selection, wanted, timeout=seconds, limit=asked, jobs=jobs)
+    outputs.check()
+    runs = _watched(selection, outputs, timeout=seconds, limit=asked, jobs=jobs)
     arguments = selection.arguments
     runs = [_with_rerun(result, arguments[result.case], limit=limit, timeout=timeout) for result in runs]
-    return _conclude(environment(), runs, selection, wanted)
+    return _conclude(environment(), runs, selection, outputs)
 
 
 def _run_models(
     case: Sequence[str],
     backend: Sequence[str] | None,
-    wanted: Wanted,
+    outputs: Outputs,
     timeout: float,
     limit: Limit | None,
     jobs: int,
@@ -89,7 +89,7 @@ def _run_models(
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import select_beside
 
-    wanted.check()
+    outputs.check()
     with Models(model, prefixes) as models:
         names = None if backend is None else [name for name in backend if name not in models.names()]
         cases = find_cases(case or [DEFAULT_CASE])
@@ -100,40 +100,40 @@ def _run_models(
             return FAILED
         cases = models.cases(cases, named=bool(case))
         selection = select_beside(models.backends(), cases, names)
-        if not wanted.quiet:
+        if not outputs.quiet:
             tell_left_out(selection)
             for text in models.texts():
-                wanted.console.print(plain(text), soft_wrap=True, highlight=False)
-        runs = _watched(selection, wanted, timeout=timeout, limit=limit, jobs=jobs)
+                outputs.console.print(plain(text), soft_wrap=True, highlight=False)
+        runs = _watched(selection, outputs, timeout=timeout, limit=limit, jobs=jobs)
         runs = models.explained(runs, cases, timeout)
         arguments = selection.arguments if case else {}
         runs = [models.judged(result, arguments.get(result.case)) for result in runs]
-        return _conclude({**environment(), "models": models.facts()}, runs, selection, wanted)
+        return _conclude({**environment(), "models": models.facts()}, runs, selection, outputs)
 
 
-def _watched(selection: Selection, wanted: Wanted, **bounds: Any) -> list[RunResult]:
-    """Run what is wanted, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
+def _watched(selection: Selection, outputs: Outputs, **bounds: Any) -> list[RunResult]:
+    """Run what is outputs, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
     from lockstep.harness.jobs.run import run_cases
     from lockstep.harness.output.terminal import advance, progress
 
-    with progress(error_console(), selection.count, quiet=wanted.quiet) as bar:
+    with progress(error_console(), selection.count, quiet=outputs.quiet) as bar:
         return run_cases(
             [found_case.case for found_case in selection.cases], selection.backends,
-            on_result=lambda result: advance(bar, result), details=wanted.numbers, **bounds,
+            on_result=lambda result: advance(bar, result), details=outputs.numbers, **bounds,
         )  # fmt: skip
 
 
-def _conclude(environment: dict[str, Any], runs: list[RunResult], selection: Selection, wanted: Wanted) -> int:
+def _conclude(environment: dict[str, Any], runs: list[RunResult], selection: Selection, outputs: Outputs) -> int:
     """Write and show what ran; where it is less than what was to run, somebody interrupted it."""
     from lockstep.harness.cases.info import case_info
     from lockstep.harness.comparison.results import Results
     from lockstep.harness.output.location import Place
-    from lockstep.harness.output.write_results import hand_over_as_table
+    from lockstep.harness.output.write_results import deliver_as_table
 
     infos = {found_case.case.name: case_info(found_case.case) for found_case in selection.cases}
     results = Results(environment=environment, runs=runs, cases=infos)
-    status = hand_over_as_table(
-        results, wanted, {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
+    status = deliver_as_table(
+        results, outputs, {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
     )
     if len(runs) < selection.count:
         complain("interrupted; what was done until then is shown, and written where it was asked for.")

@@ -39,10 +39,10 @@ def variables(
     """
     from lockstep.harness.adapters.variables import BuildError, variables_of
     from lockstep.harness.output.variables_table import show_variables
-    from lockstep.harness.output.write_results import check_outputs, write_json
+    from lockstep.harness.output.write_results import check_writable, write_json
 
     check_positive(timeout=timeout)
-    check_outputs(json, None)
+    check_writable(json, None)
     try:
         inventory = variables_of(target, timeout)
     except BuildError as error:
