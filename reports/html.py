@@ -108,7 +108,7 @@ def _file(name: str) -> str:
 @cache
 def _template() -> Any:
     environment = Environment(
-        loader=PackageLoader("reports"),
+        loader=PackageLoader("lockstep.reports"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         finalize=_printable,

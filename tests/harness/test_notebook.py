@@ -6,12 +6,18 @@ import re
 import time
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from made_results import EXPLAINED, HOSTILE, made, many, together
 
+from lockstep.backends import numpy_loop
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.cases.case_file import load_case
+from lockstep.harness.cases.find import shipped
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Results
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.notebook import check, run
+from lockstep.harness.notebook import check, compare, run
 
 
 class Page(HTMLParser):
@@ -74,6 +80,34 @@ def test_a_port_that_does_not_agree_gives_results_all_the_same():
     assert "no luck" in results._repr_html_()
     with pytest.raises(LockstepError, match="no port"):
         check("mine")
+
+
+@pytest.fixture
+def problem():
+    return Problem.from_case(load_case(shipped()["probe"]))
+
+
+def test_a_trace_of_ones_own_is_compared_with_the_reference(problem):
+    result = compare(numpy_loop.run(problem), problem)
+    assert (result.case, result.backend, result.status) == ("probe", "trace", "agree")
+    assert {"h", "c"} <= result.tensors.keys()
+
+
+def test_a_trace_that_is_wrong_diverges_where_it_is_wrong(problem):
+    trace = numpy_loop.run(problem)
+    h = np.array(trace.h)
+    h[2:] += 0.25
+    result = compare(Trace(h=h, c=trace.c), problem)
+    assert result.status == "diverge"
+    assert (result.first_divergence.tensor, result.first_divergence.timestep) == ("h", 2)
+    assert result.diagnosis == []
+
+
+def test_a_limit_of_ones_own_holds(problem):
+    trace = numpy_loop.run(problem)
+    assert compare(trace, problem, limit=1e-6).status == "diverge"
+    with pytest.raises(LockstepError, match="limit=0: must be a number above 0"):
+        compare(trace, problem, limit=0)
 
 
 def test_what_is_not_right_is_shown_with_its_text_and_everything_is_one_fragment():
