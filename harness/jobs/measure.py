@@ -1,4 +1,4 @@
-"""Have a port or a backend, whichever a target names, asked."""
+"""The anatomy of what a target names, a port or a backend: each as a black box that answers problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lockstep.harness.weights.dialects import TWO_BIASES
 
 
 def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anatomy:
-    """Measure the dialect of a port, FILE.py:FUNCTION, or of a backend.
+    """The measured conventions of a port, FILE.py:FUNCTION, or of a backend.
 
     Raises:
         LockstepError: If there is no such file, function or backend, or it answers nothing.
@@ -26,9 +26,7 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     if ".py" in target or ":" in target or "/" in target:
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
             black_box = PortBlackBox(port, two_biases=layout in TWO_BIASES)
-            anatomy_found = anatomy(black_box)
-            _check_answers(anatomy_found, [reply.message for reply in black_box.last])
-            return anatomy_found
+            return _measured(black_box)
     backends = {backend.name: backend for backend in find_backends()}
     if target not in backends:
         raise BackendError(unknown("backend", target, backends) + " A port is written FILE.py:FUNCTION.")
@@ -40,15 +38,16 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
         raise BackendError(f"{target}: {missing}")
     with Worker(backend.environment, timeout) as worker:
         black_box = BackendBlackBox(backend, worker)
-        anatomy_found = anatomy(black_box)
-        _check_answers(anatomy_found, [answer.message for answer in black_box.last])
-        return anatomy_found
+        return _measured(black_box)
 
 
-def _check_answers(anatomy_found: Anatomy, messages: list[str | None]) -> None:
-    """Refuse a table of something that never answered."""
-    if not anatomy_found.proved and messages and all(messages):
-        raise LockstepError(f"{anatomy_found.subject} gave no answer: {messages[0]}")
+def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
+    """The anatomy of a black box, unless it never answered."""
+    measured = anatomy(black_box)
+    messages = [outcome.message for outcome in black_box.last]
+    if not measured.proved and messages and all(messages):
+        raise LockstepError(f"{measured.subject} gave no answer: {messages[0]}")
+    return measured
 
 
 class PortBlackBox:
@@ -63,7 +62,7 @@ class PortBlackBox:
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """Call the port once for each problem."""
         self.last = self._port.call(problems)
-        return [None if reply.trace is None else reply.trace.tensors() for reply in self.last]
+        return [None if outcome.trace is None else outcome.trace.tensors() for outcome in self.last]
 
 
 class BackendBlackBox:
@@ -78,11 +77,11 @@ class BackendBlackBox:
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """Run the backend once for each problem."""
         self.last = [self._worker.run(self._backend, problem) for problem in problems]
-        return [None if answer.trace is None else _with_only_c(answer.trace.tensors()) for answer in self.last]
+        return [None if outcome.trace is None else _h_and_c(outcome.trace.tensors()) for outcome in self.last]
 
 
-def _with_only_c(tensors: Arrays) -> Arrays:
-    """Leave gates out; over one timestep the final c is the c of every timestep."""
+def _h_and_c(tensors: Arrays) -> Arrays:
+    """The tensors without gates; over one timestep the final c is the c of every timestep."""
     without_gates = {name: array for name, array in tensors.items() if name not in GATES}
     if "c" not in without_gates and "c_n" in without_gates and "h" in without_gates and len(without_gates["h"]) == 1:
         without_gates["c"] = without_gates["c_n"][None]

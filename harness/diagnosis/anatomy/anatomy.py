@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,18 +18,33 @@ from msgspec import Struct
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays, problem_of_sequence
 from lockstep.harness.diagnosis.anatomy.curves import (
     Reading,
     Response,
     read_curves,
     response,
 )
-from lockstep.harness.diagnosis.anatomy.kernels import H, I, KernelMap, exceptions, measure_kernels, rules, unused_gates
+from lockstep.harness.diagnosis.anatomy.kernels import (
+    H,
+    I,
+    KernelMap,
+    is_regular,
+    kernel_rules,
+    measure_kernels,
+    misplaced_entries,
+    unused_gates,
+)
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision
-from lockstep.harness.diagnosis.anatomy.table import Convention, _behaviour, _drawn, _precision, _Table
+from lockstep.harness.diagnosis.anatomy.table import (
+    Convention,
+    ConventionTable,
+    drawn_curves,
+    precision_rows,
+    repeatability_row,
+)
 from lockstep.harness.diagnosis.anatomy.wiring import measure_wiring
-from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, chosen, confirmed
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, chosen, confirmed, told
 from lockstep.harness.diagnosis.fit import refined
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
@@ -53,7 +69,7 @@ class Anatomy(Struct, frozen=True):
     calls: int
 
 
-class _Counted:
+class _CallCounter:
     """Counts the calls of a black box."""
 
     def __init__(self, black_box: BlackBox) -> None:
@@ -68,25 +84,23 @@ class _Counted:
 def explain_measured(
     black_box: BlackBox, observations: Sequence[Observation], others: Sequence[Problem]
 ) -> list[Diagnosis]:
-    """Measure a black box that no named fault explains, and give what explains all that was seen; empty if nothing."""
+    """What measuring a black box finds to explain all observations; empty if nothing does."""
     explanations = _explanations(black_box, observations, MOST_SECONDS)
     if explanations:
-        return _told(explanations, observations, others)
-    irregular = _irregular(black_box)
-    return [] if irregular is None else [irregular[0]]
+        return _diagnoses(explanations, observations, others)
+    misplaced = _misplaced_entries(black_box)
+    return [] if misplaced is None else [misplaced[0]]
 
 
-def _told(
+def _diagnoses(
     explanations: list[Explanation], observations: Sequence[Observation], others: Sequence[Problem]
 ) -> list[Diagnosis]:
-    from lockstep.harness.diagnosis.diagnose import told
-
     if not explanations:
         return []
     return told(explanations, [observation.problem for observation in observations], others)
 
 
-def _unlike(explanations: list[Explanation]) -> list[Explanation]:
+def _one_per_name(explanations: list[Explanation]) -> list[Explanation]:
     names: set[str] = set()
     return [
         explanation for explanation in explanations if not (explanation.name in names or names.add(explanation.name))
@@ -96,7 +110,7 @@ def _unlike(explanations: list[Explanation]) -> list[Explanation]:
 def _explanations(black_box: BlackBox, observations: Sequence[Observation], seconds: float) -> list[Explanation]:
     search = Search(chosen(observations, LIMIT_SIGMA), two_biases=black_box.two_biases)
     until = time.monotonic() + seconds
-    for base in _bases(black_box, batched=independent(black_box)):
+    for base in islice(_measured_bases(black_box, batched=independent(black_box)), MOST_BASES):
         if time.monotonic() > until:
             break
         for changes in (base, refined(base, search.wrong)):
@@ -108,59 +122,60 @@ def _explanations(black_box: BlackBox, observations: Sequence[Observation], seco
                 break
         if explanations:
             fewest = min(len(explanation.faults) for explanation in explanations)
-            return _unlike([explanation for explanation in explanations if len(explanation.faults) == fewest])
+            return _one_per_name([explanation for explanation in explanations if len(explanation.faults) == fewest])
     return []
 
 
-def _irregular(black_box: BlackBox) -> tuple[Diagnosis, Execution, KernelMap] | None:
-    """Where entries are misplaced by no known rule, give the measured table, if it reproduces fresh numbers."""
+def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Execution, KernelMap] | None:
+    """Where entries are misplaced by no known rule: their measured table, if it reproduces fresh numbers."""
     batched = independent(black_box)
     for _, readings in _curve_readings(black_box, batched=batched):
         for reading in readings[:3]:
             measured = measure_kernels(black_box, reading.changes, batched=batched)
-            if measured is None or measured.undecided or any(True for _ in rules(measured)):
+            if measured is None or measured.undecided or is_regular(measured):
                 continue
             shapes = [{"T": T, "B": B, "I": I, "H": H} for T, B in ((1, 1), (6, 1), (5, 3))]
             observations = observe(black_box, 500, shapes)
+            # Handed the weights in effect, the reference needs no map.
             read = [
                 Observation(_as_read(observation.problem, measured), observation.tensors)
                 for observation in observations
             ]
             explanations = Search(read).explain_from(reading.changes, time.monotonic() + QUICK_SECONDS)
             if observations and explanations:
-                return _misplaced(measured, explanations[0]), explanations[0].execution, measured
+                return _misplaced_diagnosis(measured, explanations[0]), explanations[0].execution, measured
     return None
 
 
 def _as_read(problem: Problem, measured: KernelMap) -> Problem:
     """The problem with the weights that are in effect."""
-    W, R, b = measured.effective(*(a.astype(np.float64) for a in (problem.W, problem.R, problem.b)))
+    W, R, b = measured.effective(*(array.astype(np.float64) for array in (problem.W, problem.R, problem.b)))
     return problem_from_arrays(W, R, b, problem.x, problem.h0, problem.c0)
 
 
-def _misplaced(measured: KernelMap, explanation: Explanation) -> Diagnosis:
-    table = exceptions(measured)
+def _misplaced_diagnosis(measured: KernelMap, explanation: Explanation) -> Diagnosis:
+    entries = misplaced_entries(measured)
     also = "".join(f" And: {fault.message}" for fault in explanation.faults)
     return Diagnosis(
         fault=" + ".join(["weights-misplaced", *(fault.name for fault in explanation.faults)]),
         message="Entries of the weights drive other gates, units or inputs than theirs "
         f"(measured at I = {I}, H = {H}): "
-        f"{table}.{also}",
+        f"{entries}.{also}",
         fix=FAMILIES["kernel"].fix,
         sigma=explanation.sigma,
         evidence="The reference, with each entry where it was measured, reproduces fresh numbers to "
         f"{number(explanation.sigma)} sigma.",
         family="kernel",
         met=FAMILIES["kernel"].met,
-        proof={MEASURED_MAP: table},
+        proof={MEASURED_MAP: entries},
     )
 
 
 def independent(black_box: BlackBox) -> bool:
     """Whether a sequence's result does not depend on its neighbours in the batch."""
-    problem = _random(1, T=1, B=3, I=3, H=5)
+    problem = _random_problem(1, T=1, B=3, I=3, H=5)
     together = black_box.ask([problem])[0]
-    alone = black_box.ask([_sequence(problem, b) for b in range(3)])
+    alone = black_box.ask([problem_of_sequence(problem, b) for b in range(3)])
     if together is None or any(answer is None for answer in alone):
         return False
     return all(
@@ -172,24 +187,19 @@ def independent(black_box: BlackBox) -> bool:
     )
 
 
-def _bases(black_box: BlackBox, *, batched: bool) -> Iterator[Changes]:
+def _measured_bases(black_box: BlackBox, *, batched: bool) -> Iterator[Changes]:
     """What one timestep shows, the plainest reading first."""
-    count = 0
     for _, readings in _curve_readings(black_box, batched=batched):
         for reading in readings:
-            for changes in _kernel_readings(black_box, reading, batched=batched):
-                yield changes
-                count += 1
-                if count == MOST_BASES:
-                    return
+            yield from _kernel_readings(black_box, reading, batched=batched)
 
 
 def curve_facts(black_box: BlackBox) -> list[str]:
-    """Describe the curves that were seen, where no known ones make them."""
+    """A description of the curves of f and o, where no known ones make them."""
     reading = next(iter(_curve_readings(black_box, batched=independent(black_box))), None)
     if reading is None or reading[1]:
         return []
-    return [f"gate {gate}: {words}" for gate, words in _drawn(reading).items() if gate in "fo"]
+    return [f"gate {gate}: {words}" for gate, words in drawn_curves(reading).items() if gate in "fo"]
 
 
 def _curve_readings(black_box: BlackBox, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:
@@ -209,7 +219,9 @@ def _kernel_readings(black_box: BlackBox, reading: Reading, *, batched: bool) ->
         if measured is None or measured.undecided:
             continue
         start = {name: value for name, value in (("h0", h0), ("c0", c0)) if value != "given"}
-        read = [merged(reading.changes, {**rule, **start}) for rule in rules(measured, unused_gates(reading.changes))]
+        read = [
+            merged(reading.changes, {**rule, **start}) for rule in kernel_rules(measured, unused_gates(reading.changes))
+        ]
         readings = [changes.changes() for changes in read if changes is not None]
         # What drives nothing at the first timestep may do so later: that comes before the less plain rules.
         yield from readings[:1]
@@ -221,9 +233,9 @@ def _kernel_readings(black_box: BlackBox, reading: Reading, *, batched: bool) ->
 
 def _without_h0(reading: Reading, measured: KernelMap, start: Changes) -> Iterator[Changes]:
     """Where R drives nothing at the first timestep, h0 may be ignored and R read like W."""
-    if any(drives for (array, _, _), drives in measured.entries.items() if array == "R"):
+    if not measured.is_silent("R"):
         return
-    for rule in rules(measured, unused_gates(reading.changes)):
+    for rule in kernel_rules(measured, unused_gates(reading.changes)):
         like_w = {name.replace("W_", "R_"): value for name, value in rule.items() if name.startswith("W_")}
         like_b = {name.replace("b_", "R_"): value for name, value in rule.items() if name in {"b_gates", "b_layout"}}
         fields = {name: value for name, value in rule.items() if not name.startswith("R_")}
@@ -235,9 +247,9 @@ def _without_h0(reading: Reading, measured: KernelMap, start: Changes) -> Iterat
 
 def _without_x(reading: Reading, measured: KernelMap, start: Changes) -> Iterator[Changes]:
     """Where W drives nothing at the first timestep, x may come late and W be read like R."""
-    if any(drives for (array, _, _), drives in measured.entries.items() if array == "W"):
+    if not measured.is_silent("W"):
         return
-    for rule in rules(measured, unused_gates(reading.changes)):
+    for rule in kernel_rules(measured, unused_gates(reading.changes)):
         alike = {name.replace("R_", "W_"): value for name, value in rule.items() if name.startswith("R_")}
         fields = {name: value for name, value in rule.items() if not name.startswith("W_")}
         changes = merged(reading.changes, {**fields, **alike, **start, "x_time": "one late, zero first"})
@@ -245,7 +257,7 @@ def _without_x(reading: Reading, measured: KernelMap, start: Changes) -> Iterato
             yield changes.changes()
 
 
-def _random(
+def _random_problem(
     seed: int, *, T: int, B: int, I: int, H: int, lengths: Sequence[int] | None = None, dtype: str = "float32"
 ) -> Problem:
     rng = np.random.default_rng(seed)
@@ -260,15 +272,8 @@ def _random(
     )  # fmt: skip
 
 
-def _sequence(problem: Problem, b: int) -> Problem:
-    sequence = slice(b, b + 1)
-    return problem_from_arrays(
-        problem.W, problem.R, problem.b, problem.x[:, sequence], problem.h0[sequence], problem.c0[sequence]
-    )
-
-
 # Shapes in which rules that fall together in one show themselves apart: even, odd, square, one unit, and wide.
-FRESH = (
+FRESH_SHAPES = (
     {"T": 1, "B": 1, "I": 3, "H": 4}, {"T": 6, "B": 1, "I": 3, "H": 4}, {"T": 7, "B": 3, "I": 5, "H": 3},
     {"T": 4, "B": 4, "I": 4, "H": 4}, {"T": 5, "B": 2, "I": 1, "H": 1}, {"T": 9, "B": 5, "I": 2, "H": 7},
     {"T": 6, "B": 3, "I": 4, "H": 5, "lengths": (4, 2, 5)}, {"T": 6, "B": 4, "I": 3, "H": 4, "lengths": (6, 1, 3, 2)},
@@ -276,9 +281,9 @@ FRESH = (
 )  # fmt: skip
 
 
-def observe(black_box: BlackBox, seed: int, shapes: Iterable[dict[str, Any]] = FRESH) -> list[Observation]:
+def observe(black_box: BlackBox, seed: int, shapes: Iterable[dict[str, Any]] = FRESH_SHAPES) -> list[Observation]:
     """Ask for fresh problems; what gives nothing is left out."""
-    problems = [_random(seed + k, **shape) for k, shape in enumerate(shapes)]
+    problems = [_random_problem(seed + k, **shape) for k, shape in enumerate(shapes)]
     answers = black_box.ask(problems)
     return [
         Observation(problem, answer) for problem, answer in zip(problems, answers, strict=True) if answer is not None
@@ -296,17 +301,17 @@ class _Proof(NamedTuple):
 
 def anatomy(black_box: BlackBox) -> Anatomy:
     """Measure every convention of a black box."""
-    counted = _Counted(black_box)
+    counted = _CallCounter(black_box)
     wiring = measure_wiring(counted)
     batched = independent(counted)
     curves = next(iter(_curve_readings(counted, batched=batched)), None)
     kernel_map = _first_map(counted, curves, batched=batched)
     proof = _proof(counted)
-    table = _Table(proof.execution, sigma=proof.sigma)
-    kept = measure_precision(counted)
+    table = ConventionTable(proof.execution, sigma=proof.sigma)
     conventions = [
         *table.weights(proof.kernel_map or kernel_map), *table.curves(curves), *table.cell(), *table.state(wiring),
-        *table.data(wiring), *table.padding(wiring), *table.returned(), *_precision(kept), *_behaviour(wiring),
+        *table.data(wiring), *table.padding(wiring), *table.returned(), *precision_rows(measure_precision(counted)),
+        repeatability_row(wiring),
     ]  # fmt: skip
     proved = proof.execution is not None
     return Anatomy(black_box.name, conventions, proof.explanation, proved, proof.sigma, counted.calls)
@@ -336,13 +341,13 @@ def _proof(black_box: BlackBox) -> _Proof:
     started = time.monotonic()
     explanations = search.explain(pairs=False) or _explanations(black_box, observations, QUICK_SECONDS)
     if not explanations:
-        irregular = _irregular(black_box)
-        if irregular is not None:
-            explanation, execution, kernel_map = irregular
+        misplaced = _misplaced_entries(black_box)
+        if misplaced is not None:
+            explanation, execution, kernel_map = misplaced
             return _Proof(execution, explanation, explanation.sigma, kernel_map)
         explanations = search.explain_from({}, started + 2 * QUICK_SECONDS)
-    for cause, explanation in zip(explanations, _told(explanations, observations, []), strict=False):
-        sigma = max(o.sigma(cause.execution) for o in held)
+    for cause, explanation in zip(explanations, _diagnoses(explanations, observations, []), strict=False):
+        sigma = max(observation.sigma(cause.execution) for observation in held)
         if sigma <= LIMIT_SIGMA:
             return _Proof(cause.execution, explanation, sigma)
     return _Proof(None, None, None)

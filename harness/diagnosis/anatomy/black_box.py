@@ -1,4 +1,4 @@
-"""Something that can be asked: a port or a backend, one answer for each problem."""
+"""What is measured, a port or a backend: it is handed problems made of arrays, and answers each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.problem import Problem
+
+HEARD = 1e-6  # a larger change of h is an effect of what was moved
 
 
 class BlackBox(Protocol):
@@ -33,12 +35,11 @@ def problem_from_arrays(
     lengths: Array | None = None,
     *,
     dtype: str = "float32",
-    forget_bias: float = 1.0,
 ) -> Problem:
-    """Make a problem of given arrays: W (4H, I), R (4H, H), b (4H,), x (T, B, I), h0 and c0 (B, H)."""
+    """The problem of given arrays: W (4H, I), R (4H, H), b (4H,), x (T, B, I), h0 and c0 (B, H)."""
     T, B, I = x.shape
     case = Case(
-        lstm=LSTM(input_size=I, hidden_size=h0.shape[1], forget_bias=forget_bias),
+        lstm=LSTM(input_size=I, hidden_size=h0.shape[1]),
         run=Run(
             timesteps=T,
             batch=B,
@@ -47,5 +48,28 @@ def problem_from_arrays(
         ),
         name="anatomy",
     )
-    arrays = (np.array(a, dtype) for a in (W, R, b, x, h0, c0))
+    arrays = (np.array(array, dtype) for array in (W, R, b, x, h0, c0))
     return Problem.plain(case, *arrays, lengths=None if lengths is None else np.array(lengths, np.int64))
+
+
+def problem_of_sequence(problem: Problem, b: int) -> Problem:
+    """The problem of one sequence of a batch alone."""
+    sequence = slice(b, b + 1)
+    return problem_from_arrays(
+        problem.W, problem.R, problem.b, problem.x[:, sequence], problem.h0[sequence], problem.c0[sequence]
+    )
+
+
+def ask_batches(black_box: BlackBox, problems: Sequence[Problem], *, batched: bool) -> list[Arrays] | None:
+    """H and c, (T, B, H), for each problem, all of one batch size; None if any of them lacks its c.
+
+    Sequences are asked one by one where they are known to mix, which is what ``batched`` denies.
+    """
+    batch_size = problems[0].x.shape[1]
+    asked = problems if batched else [problem_of_sequence(p, b) for p in problems for b in range(batch_size)]
+    answers = [answer for answer in black_box.ask(asked) if answer is not None and "c" in answer]
+    if len(answers) < len(asked):
+        return None
+    size = 1 if batched else batch_size
+    batches = [answers[start : start + size] for start in range(0, len(answers), size)]
+    return [{name: np.concatenate([answer[name] for answer in batch], axis=1) for name in "hc"} for batch in batches]

@@ -12,10 +12,10 @@ from itertools import islice, product
 
 import numpy as np
 
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
 from lockstep.harness.diagnosis.fit import plain_values
 from lockstep.harness.faults.execution import AS_INTENDED, Changes
 from lockstep.harness.faults.free_numbers import shown
@@ -25,10 +25,10 @@ from lockstep.harness.reference.curves import CURVES
 H, I = 4, 4  # equal rows and columns: 1/4 is exact, and no layout can change the matrix
 GRID = np.round(np.linspace(-9, 9, 25), 3)
 SWEEP = np.linspace(-4, 4, 17)  # of c0, for the curve of the cell's output
-AT = 0.625  # the pre-activation at which c0 is swept
-CLOSE = 2e-5  # float32 curves agree to some 1e-6
-MOST = 12  # readings of one measurement that are followed up
-PRECISE = 2e-6
+SWEPT_AT = 0.625  # the pre-activation at which c0 is swept
+CELL_TOLERANCE = 2e-5  # of a cell with several curves in float32
+MOST_READINGS = 12  # readings of one measurement that are followed up
+CURVE_TOLERANCE = 2e-6  # of one curve in float32
 _GATE_CURVES = ("sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "pade_sigmoid", "softsign_sigmoid", "tanh")
 _CANDIDATE_CURVES = ("tanh", "sigmoid", "linear", "relu", "hard_tanh", "softsign", "pade_tanh")
 
@@ -67,35 +67,18 @@ def _rows(door: str, z: Array, c0: Array) -> Problem:
 
 def response(black_box: BlackBox, door: str, *, batched: bool) -> Response | None:
     """Ask for the response to z through a door; None if nothing usable comes back."""
-    z = np.concatenate([GRID, GRID, GRID, np.full(len(SWEEP), AT)])
+    z = np.concatenate([GRID, GRID, GRID, np.full(len(SWEEP), SWEPT_AT)])
     c0 = np.concatenate([np.repeat([0.0, 1.0, -1.0], len(GRID)), SWEEP])
-    answers = ask_rows(black_box, _rows(door, z, c0), batched=batched)
-    if answers is None or "c" not in answers:
+    answers = ask_batches(black_box, [_rows(door, z, c0)], batched=batched)
+    if answers is None:
         return None
-    c, h = answers["c"][0, :, 0].astype(np.float64), answers["h"][0, :, 0].astype(np.float64)
+    c, h = (answers[0][name][0, :, 0].astype(np.float64) for name in "ch")
     n = len(GRID)
     parts = {value: slice(k * n, (k + 1) * n) for k, value in enumerate((0.0, 1.0, -1.0))}
     return Response(
         GRID, {value: c[part] for value, part in parts.items()}, {value: h[part] for value, part in parts.items()},
         c[3 * n :], h[3 * n :],
     )  # fmt: skip
-
-
-def ask_rows(black_box: BlackBox, problem: Problem, *, batched: bool) -> Arrays | None:
-    """Ask for a batch at once, or sequence by sequence where sequences are known to mix."""
-    if batched:
-        return black_box.ask([problem])[0]
-    singles = []
-    for k in range(problem.x.shape[1]):
-        row = slice(k, k + 1)
-        singles.append(
-            problem_from_arrays(problem.W, problem.R, problem.b, problem.x[:, row], problem.h0[row], problem.c0[row])
-        )
-    answers = black_box.ask(singles)
-    if any(answer is None for answer in answers):
-        return None
-    names = set.intersection(*(set(answer) for answer in answers if answer is not None)) & {"h", "c"}
-    return {name: np.concatenate([answer[name] for answer in answers if answer], axis=1) for name in names}
 
 
 def read_curves(response: Response) -> list[Reading]:
@@ -110,16 +93,16 @@ def read_curves(response: Response) -> list[Reading]:
 def plateau(c: Array) -> float | None:
     """The bound at which c stops on both sides of its sweep, if it does."""
     bound = float(np.abs(c).max())
-    high, low = (np.abs(c - side) < PRECISE for side in (bound, -bound))
+    high, low = (np.abs(c - side) < CURVE_TOLERANCE for side in (bound, -bound))
     if high.sum() < 2 or low.sum() < 2:  # noqa: PLR2004
         return None
-    return next(plain for plain in plain_values(bound) if abs(plain - bound) < PRECISE)
+    return next(plain for plain in plain_values(bound) if abs(plain - bound) < CURVE_TOLERANCE)
 
 
 def _inside(response: Response, clip: float) -> Response | None:
     """The part of a response in which nothing is clipped."""
-    free = np.logical_and.reduce([np.abs(c) < clip - PRECISE for c in response.c.values()])
-    swept = np.abs(response.sweep_c) < clip - PRECISE
+    free = np.logical_and.reduce([np.abs(c) < clip - CURVE_TOLERANCE for c in response.c.values()])
+    swept = np.abs(response.sweep_c) < clip - CURVE_TOLERANCE
     if free.sum() < 8 or swept.sum() < 3:  # noqa: PLR2004
         return None
     return Response(
@@ -130,38 +113,35 @@ def _inside(response: Response, clip: float) -> Response | None:
 
 def _readings(response: Response) -> list[Reading]:
     readings = []
-    for cell, curve in _cells(response):
-        for hidden in _hiddens(response):
-            merged = {**cell, **hidden}
-            gates = {**curve}
-            o = _output_gate(response, merged)
-            for output in o:
-                readings.append(Reading(_joined(merged, gates, output)))
-                if len(readings) >= MOST:
+    for cell, gates in _cell_equations(response):
+        for hidden in _output_equations(response):
+            equations = {**cell, **hidden}
+            for output in _output_curves(response, equations):
+                readings.append(Reading(_joined(equations, {**gates, "o": output})))
+                if len(readings) >= MOST_READINGS:
                     return readings
     return readings
 
 
-def _joined(fields: Changes, gates: dict[str, Changes], output: Changes) -> Changes:
-    """Put per-gate findings into fields of four."""
-    changes = dict(fields)
-    parts = {**gates, "o": output}
+def _joined(equations: Changes, gates: dict[str, Changes]) -> Changes:
+    """Changes of the equations, with what was measured of each gate put into fields of four."""
+    changes = dict(equations)
     for name, neutral in (
         ("curves", AS_INTENDED.curves), ("constant", AS_INTENDED.constant), ("gain", AS_INTENDED.gain),
         ("offset", AS_INTENDED.offset), ("slope", (1.0,) * 4),
     ):  # fmt: skip
-        values = tuple(parts.get(gate, {}).get(name, neutral[GATES.index(gate)]) for gate in GATES)
+        values = tuple(gates.get(gate, {}).get(name, neutral[GATES.index(gate)]) for gate in GATES)
         if values != neutral:
-            if name == "slope":
+            if name == "slope":  # what scales z scales all that is summed into it
                 changes |= {f"{array}_gain": values for array in "WRb"}
             else:
                 changes[name] = values
     return changes
 
 
-def _cells(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
+def _cell_equations(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
     """The cells, with curves for i, f and g, that give the c that was seen."""
-    named = _cells_under(response, "sigmoid", "tanh")
+    named = _cells_with_curves(response, "sigmoid", "tanh")
     for cell in sorted(named, key=lambda cell: cell != AS_INTENDED.cell):
         yield ({} if cell == AS_INTENDED.cell else {"cell": cell}), {}
     yield from _linear_cells(response)
@@ -169,7 +149,7 @@ def _cells(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
         if (gates, candidate) != ("sigmoid", "tanh"):
             changes_of: dict[str, Changes] = {gate: {"curves": gates} for gate in "if" if gates != "sigmoid"}
             changes_of |= {"g": {"curves": candidate}} if candidate != "tanh" else {}
-            for cell in _cells_under(response, gates, candidate):
+            for cell in _cells_with_curves(response, gates, candidate):
                 if cell != AS_INTENDED.cell:
                     yield {"cell": cell}, changes_of
 
@@ -179,8 +159,8 @@ def _linear_cells(response: Response) -> Iterator[tuple[Changes, dict[str, Chang
     f, both = (response.c[1.0] - response.c[-1.0]) / 2, response.c[0.0]
     line = np.polyval(np.polyfit(response.sweep, response.sweep_c, 1), response.sweep)
     if (
-        np.abs(response.c[1.0] + response.c[-1.0] - 2 * both).max() >= CLOSE
-        or np.abs(line - response.sweep_c).max() >= CLOSE * 5
+        np.abs(response.c[1.0] + response.c[-1.0] - 2 * both).max() >= CELL_TOLERANCE
+        or np.abs(line - response.sweep_c).max() >= CELL_TOLERANCE * 5
     ):  # fmt: skip
         return
     for of_f in list(_fits(response.z, f, "sigmoid"))[:3]:
@@ -189,29 +169,29 @@ def _linear_cells(response: Response) -> Iterator[tuple[Changes, dict[str, Chang
                 yield {}, {"i": of_i, "f": of_f, "g": of_g}
 
 
-def _cells_under(response: Response, gates: str, candidate: str) -> list[str]:
+def _cells_with_curves(response: Response, gates: str, candidate: str) -> list[str]:
     """The equations of the cell that fit with one curve for i and f, and one for g."""
     curve, of_g = CURVES[gates].value, CURVES[candidate].value
     fitting = []
-    at = np.full(len(response.sweep), AT)
+    at = np.full(len(response.sweep), SWEPT_AT)
     pairs = [(response.c[c0], response.z, np.full(len(response.z), c0)) for c0 in (0.0, 1.0, -1.0)]
     pairs.append((response.sweep_c, at, response.sweep))
     with np.errstate(all="ignore"):
         values = [(curve(z), of_g(z), c0, c) for c, z, c0 in pairs]
         for name, cell in CELLS.items():
-            if all(np.abs(cell(gate, gate, g, c0) - c).max() < CLOSE for gate, g, c0, c in values):
+            if all(np.abs(cell(gate, gate, g, c0) - c).max() < CELL_TOLERANCE for gate, g, c0, c in values):
                 fitting.append(name)
     return fitting
 
 
 def _fits(z: Array, y: Array, intended: str) -> Iterator[Changes]:
     """The curves that go through (z, y): named ones, then named ones with one or two free numbers."""
-    if _through(CURVES[intended].value, z, y):
+    if _goes_through(CURVES[intended].value, z, y):
         yield {}
         return
     fits = False
     for name, curve in CURVES.items():
-        if name != intended and _through(curve.value, z, y):
+        if name != intended and _goes_through(curve.value, z, y):
             fits = True
             yield {"curves": name}
     if fits or not np.isfinite(y).all():
@@ -227,34 +207,34 @@ def _fits(z: Array, y: Array, intended: str) -> Iterator[Changes]:
             return
 
 
-def _through(curve: Callable[[Array], Array], z: Array, y: Array) -> bool:
+def _goes_through(curve: Callable[[Array], Array], z: Array, y: Array) -> bool:
     with np.errstate(all="ignore"):
         expected = curve(z)
-        close = np.abs(expected - y) <= PRECISE * np.maximum(1, np.abs(expected)) * 5
+        close = np.abs(expected - y) <= CURVE_TOLERANCE * np.maximum(1, np.abs(expected)) * 5
         return bool((close | (np.isnan(expected) & np.isnan(y))).all())
 
 
 _NEUTRAL = {"constant": 0.0, "gain": 1.0, "offset": 0.0, "slope": 1.0}
 
 
-def bent(name: str, z: Array, numbers: dict[str, float]) -> Array:
+def numbered_curve(name: str, z: Array, numbers: dict[str, float]) -> Array:
     """The curve gain · curve(slope · z + constant) + offset."""
     n = {**_NEUTRAL, **numbers}
     return n["gain"] * CURVES[name].value(n["slope"] * z + n["constant"]) + n["offset"]
 
 
 def fit_curve(z: Array, y: Array, name: str, free: Sequence[str]) -> dict[str, float] | None:
-    """Find free numbers of a curve by Gauss-Newton; None if it does not go through the points."""
+    """The free numbers of a curve through (z, y), by Gauss-Newton; None if there are none."""
     for start in product(*((-1.0, 0.3, 1.0) if key in {"constant", "offset"} else (0.5, 1.0, 2.0) for key in free)):
         values = np.array(start)
         with np.errstate(all="ignore"):
             for _ in range(25):
-                now = y - bent(name, z, dict(zip(free, values, strict=True)))
+                now = y - numbered_curve(name, z, dict(zip(free, values, strict=True)))
                 slopes = []
                 for k in range(len(free)):
                     beside = values.copy()
                     beside[k] += 1e-6
-                    slopes.append((y - bent(name, z, dict(zip(free, beside, strict=True))) - now) / 1e-6)
+                    slopes.append((y - numbered_curve(name, z, dict(zip(free, beside, strict=True))) - now) / 1e-6)
                 J = np.stack(slopes, axis=1)
                 if not (np.isfinite(J).all() and np.isfinite(now).all()):
                     break
@@ -263,17 +243,17 @@ def fit_curve(z: Array, y: Array, name: str, free: Sequence[str]) -> dict[str, f
                 if np.abs(step).max() < 1e-10:  # noqa: PLR2004
                     break
         numbers = dict(zip(free, (float(v) for v in values), strict=True))
-        if _through(lambda z, numbers=numbers: bent(name, z, numbers), z, y):
-            return snapped(name, z, y, numbers)
+        if _goes_through(lambda z, numbers=numbers: numbered_curve(name, z, numbers), z, y):
+            return _plainest(name, z, y, numbers)
     return None
 
 
-def snapped(name: str, z: Array, y: Array, numbers: dict[str, float]) -> dict[str, float]:
-    """Take the plainest numbers that still fit."""
+def _plainest(name: str, z: Array, y: Array, numbers: dict[str, float]) -> dict[str, float]:
+    """The plainest numbers with which a curve still goes through (z, y)."""
     for key, value in numbers.items():
         for plain in plain_values(value):
             tried = {**numbers, key: plain}
-            if _through(lambda z, tried=tried: bent(name, z, tried), z, y):
+            if _goes_through(lambda z, tried=tried: numbered_curve(name, z, tried), z, y):
                 numbers = tried
                 break
     return numbers
@@ -294,7 +274,7 @@ def _named_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
     pairs += [(i, g) for i in CURVES for g in CURVES if i != "sigmoid" and g != "tanh"]
     for i, g in pairs:
         expected = values[i] * values[g]
-        if np.abs(expected - y).max() <= PRECISE * 5 * max(1.0, float(np.abs(expected).max())):
+        if np.abs(expected - y).max() <= CURVE_TOLERANCE * 5 * max(1.0, float(np.abs(expected).max())):
             yield ({} if i == "sigmoid" else {"curves": i}), ({} if g == "tanh" else {"curves": g})
 
 
@@ -311,31 +291,40 @@ def _numbered_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
                 break
     for constant in (1.0, -1.0, 0.5, 2.0):
         both = {"constant": constant}
-        if np.abs(bent("sigmoid", z, both) * bent("tanh", z, both) - y).max() < CLOSE:
+        if np.abs(numbered_curve("sigmoid", z, both) * numbered_curve("tanh", z, both) - y).max() < CELL_TOLERANCE:
             yield dict(both), dict(both)
 
 
-def _hiddens(response: Response) -> Iterator[Changes]:
+def _output_equations(response: Response) -> Iterator[Changes]:
     """The output equations, with the cell's curve, that give the h of the sweep for one number o."""
     c, h, before = response.sweep_c, response.sweep_h, response.sweep
     forms = [("o tanh(c)", curve) for curve in CURVES]
     forms += [(form, "tanh") for form in HIDDEN if form != "o tanh(c)"]
-    if _one_number("o tanh(c)", "tanh", c, h, before) is not None:
+    if _output_of_sweep("o tanh(c)", "tanh", c, h, before) is not None:
         yield {}
         return
-    count = 0
-    for form, curve in forms:
-        if _one_number(form, curve, c, h, before) is not None:
-            changes: Changes = {} if form == "o tanh(c)" else {"hidden": form}
-            if curve != "tanh":
-                changes["cell_curve"] = curve
-            yield changes
-            count += 1
-            if count == 3:  # noqa: PLR2004
-                return
+    fitting = (pair for pair in forms if _output_of_sweep(*pair, c, h, before) is not None)
+    for form, curve in islice(fitting, 3):
+        yield {
+            **({} if form == "o tanh(c)" else {"hidden": form}),
+            **({} if curve == "tanh" else {"cell_curve": curve}),
+        }
 
 
-def _one_number(form: str, curve: str, c: Array, h: Array, before: Array) -> float | None:
+def root(residual: Callable[[float], Array], start: float, steps: int) -> float:
+    """Where a residual (n,) is smallest, by undamped Gauss-Newton; the caller checks whether it vanishes there."""
+    value = start
+    for _ in range(steps):
+        now = residual(value)
+        slope = (residual(value + 1e-6) - now) / 1e-6
+        steepness = float(slope @ slope)
+        if not np.isfinite(steepness) or steepness == 0:
+            break
+        value -= float(slope @ now) / steepness
+    return value
+
+
+def _output_of_sweep(form: str, curve: str, c: Array, h: Array, before: Array) -> float | None:
     """Find the o for which a form gives h over the sweep."""
     hidden, phi = HIDDEN[form], CURVES[curve].value
 
@@ -344,27 +333,20 @@ def _one_number(form: str, curve: str, c: Array, h: Array, before: Array) -> flo
 
     with np.errstate(all="ignore"):
         for start in (0.65, 0.2, 1.0, -0.5):
-            o = start
-            for _ in range(20):
-                now = residual(o)
-                slope = (residual(o + 1e-6) - now) / 1e-6
-                steepness = float(slope @ slope)
-                if not np.isfinite(steepness) or steepness == 0:
-                    break
-                o -= float(slope @ now) / steepness
-            if np.isfinite(o) and np.abs(residual(o)).max() < PRECISE * 5:
+            o = root(residual, start, steps=20)
+            if np.isfinite(o) and np.abs(residual(o)).max() < CURVE_TOLERANCE * 5:
                 return o
     return None
 
 
-def _output_gate(response: Response, changes: Changes) -> Iterator[Changes]:
+def _output_curves(response: Response, changes: Changes) -> Iterator[Changes]:
     """The curves of o that turn the c that was seen into the h that was seen, over all z."""
     hidden, phi = HIDDEN[changes.get("hidden", "o tanh(c)")], CURVES[changes.get("cell_curve", "tanh")].value
     c, h, before = response.c[1.0], response.h[1.0], np.ones_like(response.z)
 
     def gives(o: Array) -> bool:
         with np.errstate(all="ignore"):
-            return bool(np.abs(hidden(o, c, before, phi) - h).max() <= PRECISE * 5 * max(1.0, np.abs(h).max()))
+            return bool(np.abs(hidden(o, c, before, phi) - h).max() <= CURVE_TOLERANCE * 5 * max(1.0, np.abs(h).max()))
 
     if gives(CURVES["sigmoid"].value(response.z)):
         yield {}
@@ -400,6 +382,3 @@ def sparkline(y: Array) -> str:
         return blocks[0] * len(y)
     low, high = float(y.min()), float(y.max())
     return "".join(blocks[int((value - low) / (high - low) * 7.999)] for value in y)
-
-
-__all__ = ["Reading", "Response", "ask_rows", "describe_curve", "read_curves", "response", "sparkline"]

@@ -8,13 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.harness.arrays import Arrays
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.black_box import HEARD, BlackBox, problem_from_arrays
 from lockstep.harness.reference.curves import sigmoid
 
 T, I, H = 5, 3, 4
-HEARD = 1e-6
-AT = 0.7  # a pre-activation at which all curves are steep
-CLOSE = 1e-5
+STEEP = 0.7  # a pre-activation at which all curves are steep
+Z_TOLERANCE = 1e-5
 
 
 def unused_at(black_box: BlackBox) -> list[int]:
@@ -24,7 +23,7 @@ def unused_at(black_box: BlackBox) -> list[int]:
     problems = [problem_from_arrays(W, R, b, np.zeros((T, 1, I)), state, state)]
     for t in range(T):
         x = np.zeros((T, 1, I))
-        x[t] = 0.7
+        x[t] = STEEP
         problems += [problem_from_arrays(scale * W, R, b, x, state, state) for scale in (1.0, 0.5)]
     at_rest, *answers = black_box.ask(problems)
     pairs = [answers[2 * t : 2 * t + 2] for t in range(T)]
@@ -41,21 +40,21 @@ def scales(black_box: BlackBox) -> list[float] | None:
     problems = []
     for t in range(T):
         x = np.zeros((T, 1, I))
-        x[t] = AT
+        x[t] = STEEP
         problems.append(problem_from_arrays(W, R, b, x, zero, zero))
     answers = black_box.ask(problems)
     if any(answer is None or "c" not in answer for answer in answers):
         return None
     by_step = np.array([float(answer["c"][t, 0, 0]) for t, answer in enumerate(answers) if answer is not None])
-    z = np.linspace(0, 40 * AT, 400_001)
+    z = np.linspace(0, 40 * STEEP, 400_001)
     made = sigmoid(z) * np.tanh(z)
     if (
         not np.isfinite(by_step).all()
-        or abs(by_step[0] - np.interp(AT, z, made)) > CLOSE
+        or abs(by_step[0] - np.interp(STEEP, z, made)) > Z_TOLERANCE
         or not (by_step < made[-1]).all()
     ):
         return None
-    return [float(value) for value in np.interp(by_step, made, z) / AT]
+    return [float(value) for value in np.interp(by_step, made, z) / STEEP]
 
 
 def _differ(first: Arrays | None, second: Arrays | None) -> bool:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import islice, permutations, product
 
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.curves import root
 from lockstep.harness.faults.execution import AS_INTENDED, Changes, merged
 from lockstep.harness.faults.rules import CELLS, HIDDEN, INITIAL, KERNEL_PARTS, KERNELS, LAYOUTS
 from lockstep.harness.reference.curves import CURVES
@@ -25,7 +26,7 @@ from lockstep.harness.reference.curves import CURVES
 I, H, B = 3, 5, 6  # H is not 4: reading (H, 4) for (4, H) shows
 BASE = 0.7  # pre-activation of every gate at rest: away from 0, where i would not show
 MOVE = 0.5
-CLOSE = 4e-6
+EFFECT_TOLERANCE = 4e-6
 COEFFICIENTS = (1.0, -1.0, 2.0, 0.5, 0.25, 4.0, -0.5, -2.0, 0.75, 1.5)
 
 
@@ -39,16 +40,20 @@ class Drive:
     coefficient: float
 
 
-Map = dict[tuple[str, int, int], tuple[Drive, ...]]  # by array, row and column
+Entries = dict[tuple[str, int, int], tuple[Drive, ...]]  # by array, row and column
 
 
 @dataclass
 class KernelMap:
     """What was measured; ``undecided`` counts entries whose effect fits nothing."""
 
-    entries: Map
+    entries: Entries
     undecided: int
     base_gain: tuple[float, float, float, float]
+
+    def is_silent(self, array: str) -> bool:
+        """Whether no entry of an array drives anything."""
+        return not any(drives for (name, _, _), drives in self.entries.items() if name == array)
 
     def effective(self, W: Array, R: Array, b: Array) -> tuple[Array, Array, Array]:
         """The kernels and the bias in effect when these are stored."""
@@ -65,7 +70,7 @@ class KernelMap:
         return new_W, new_R, new_b
 
 
-class _Model:
+class _Unit:
     """c and h of one unit for given pre-activations, under the curves that were measured."""
 
     def __init__(self, changes: Changes) -> None:
@@ -102,14 +107,14 @@ def measure_kernels(
     """Measure the map of all entries under the given curves; None if rest itself is not understood."""
     rng = np.random.default_rng(7)
     x, h0, c0 = _batch(rng)
-    model = _Model(changes)
+    model = _Unit(changes)
     rest = _problem(x, h0, c0, {})
     state = h0, c0
     fed_h, fed_c = INITIAL[initial[0]](h0, c0), INITIAL[initial[1]](c0, h0)
     moves = [(a, r, k) for a, shape in (("W", (4 * H, I)), ("R", (4 * H, H)), ("b", (4 * H, 1)))
              for r, k in product(range(shape[0]), range(shape[1]))]  # fmt: skip
     problems = [rest, *(_problem(x, *state, {move: MOVE}) for move in moves)]
-    answers = _ask(black_box, problems, batched=batched)
+    answers = ask_batches(black_box, problems, batched=batched)
     if answers is None:
         return None
     at_rest = answers[0]
@@ -117,22 +122,22 @@ def measure_kernels(
     if base is None:
         return None
     resting = np.broadcast_to(BASE * np.array(base), (B, H, 4))
-    entries, undecided = _entries(_Table(model, resting, x, fed_h, fed_c), moves, answers)
+    entries, undecided = _entries(_Effects(model, resting, x, fed_h, fed_c), moves, answers)
     silent = [move for move in moves if not entries[move]]
     if silent and not base[GATES.index("g")]:
         # With g = 0 nothing of i is seen: open g by entries that are known to drive it.
         opened, resting = _with_g_open(entries, resting, x, fed_h)
         problems = [_problem(x, *state, opened), *(_problem(x, *state, {**opened, move: MOVE}) for move in silent)]
-        answers = _ask(black_box, problems, batched=batched)
+        answers = ask_batches(black_box, problems, batched=batched)
         if answers is None:
             return None
-        more, unknown = _entries(_Table(model, resting, x, fed_h, fed_c), silent, answers)
+        more, unknown = _entries(_Effects(model, resting, x, fed_h, fed_c), silent, answers)
         entries, undecided = {**entries, **more}, undecided + unknown
     return KernelMap(entries, undecided, base)
 
 
-def _entries(table: _Table, moves: list[tuple[str, int, int]], answers: list[Arrays]) -> tuple[Map, int]:
-    entries: Map = {}
+def _entries(table: _Effects, moves: list[tuple[str, int, int]], answers: list[Arrays]) -> tuple[Entries, int]:
+    entries: Entries = {}
     undecided = 0
     for move, answer in zip(moves, answers[1:], strict=True):
         entries[move], unknown = table.read(answer, answers[0])
@@ -140,7 +145,9 @@ def _entries(table: _Table, moves: list[tuple[str, int, int]], answers: list[Arr
     return entries, undecided
 
 
-def _with_g_open(entries: Map, resting: Array, x: Array, h0: Array) -> tuple[dict[tuple[str, int, int], float], Array]:
+def _with_g_open(
+    entries: Entries, resting: Array, x: Array, h0: Array
+) -> tuple[dict[tuple[str, int, int], float], Array]:
     """Choose for each unit one entry that drives g alone; give their values, and the pre-activations they make."""
     base, opened = resting.copy(), {}
     for unit in range(H):
@@ -163,43 +170,25 @@ def _problem(x: Array, h0: Array, c0: Array, moved: dict[tuple[str, int, int], f
     return problem_from_arrays(W, R, b, x[None], h0, c0)
 
 
-def _ask(black_box: BlackBox, problems: list[Problem], *, batched: bool) -> list[Arrays] | None:
-    if not batched:
-        singles = [
-            problem_from_arrays(p.W, p.R, p.b, p.x[:, k : k + 1], p.h0[k : k + 1], p.c0[k : k + 1])
-            for p in problems
-            for k in range(B)
-        ]
-        answers = black_box.ask(singles)
-        if any(answer is None or "c" not in answer for answer in answers):
-            return None
-        joined = []
-        for start in range(0, len(singles), B):
-            answered = [answer for answer in answers[start : start + B] if answer is not None]
-            joined.append({name: np.concatenate([answer[name] for answer in answered], axis=1) for name in ("h", "c")})
-        return joined
-    answers = black_box.ask(problems)
-    if any(answer is None or "c" not in answer for answer in answers):
-        return None
-    return [answer for answer in answers if answer is not None]
-
-
-def _base(model: _Model, at_rest: Arrays, c0: Array) -> tuple[float, float, float, float] | None:
+def _base(model: _Unit, at_rest: Arrays, c0: Array) -> tuple[float, float, float, float] | None:
     """Find how often the bias enters each gate, from the batch at rest."""
     gains = (1.0, 0.0, 2.0, 0.5, -1.0)
     order = sorted(product(gains, repeat=4), key=lambda four: (len(set(four)), sum(g != 1.0 for g in four)))
     with np.errstate(all="ignore"):
         for four in order:
             c, h = model(np.full((B, H, 4), BASE) * np.array(four), c0.astype(np.float64))
-            if np.abs(c - at_rest["c"][0]).max() < CLOSE * 3 and np.abs(h - at_rest["h"][0]).max() < CLOSE * 3:
+            if (
+                np.abs(c - at_rest["c"][0]).max() < EFFECT_TOLERANCE * 3
+                and np.abs(h - at_rest["h"][0]).max() < EFFECT_TOLERANCE * 3
+            ):
                 return four  # type: ignore[return-value]
     return None
 
 
-class _Table:
+class _Effects:
     """What every single effect would look like, to be compared with what was seen."""
 
-    def __init__(self, model: _Model, resting: Array, x: Array, h0: Array, c0: Array) -> None:
+    def __init__(self, model: _Unit, resting: Array, x: Array, h0: Array, c0: Array) -> None:
         self.sources = {f"x[{j}]": x[:, j] for j in range(I)} | {f"h[{j}]": h0[:, j] for j in range(H)}
         self.sources["1"] = np.ones(B)
         self.model, self.c0 = model, c0.astype(np.float64)
@@ -221,8 +210,8 @@ class _Table:
         for unit in range(H):
             c, h = answer["c"][0, :, unit].astype(np.float64), answer["h"][0, :, unit].astype(np.float64)
             if (
-                np.abs(c - at_rest["c"][0, :, unit]).max() < CLOSE
-                and np.abs(h - at_rest["h"][0, :, unit]).max() < CLOSE
+                np.abs(c - at_rest["c"][0, :, unit]).max() < EFFECT_TOLERANCE
+                and np.abs(h - at_rest["h"][0, :, unit]).max() < EFFECT_TOLERANCE
             ):
                 continue
             with np.errstate(all="ignore"):
@@ -230,9 +219,9 @@ class _Table:
                     np.abs(self.c[:, :, unit] - c).max(axis=1), np.abs(self.h[:, :, unit] - h).max(axis=1)
                 )
             distance = np.where(np.isnan(distance), np.inf, distance)
-            close = np.flatnonzero(distance < CLOSE)
+            close = np.flatnonzero(distance < EFFECT_TOLERANCE)
             if not len(close):
-                drive = self._odd(c, h, unit)
+                drive = self._odd_coefficient(c, h, unit)
                 if drive is None:
                     unknown += 1
                 else:
@@ -242,8 +231,8 @@ class _Table:
             drives += [Drive(GATES[k], unit, source, a) for k in range(4) if gates[k]]
         return tuple(drives), unknown
 
-    def _odd(self, c: Array, h: Array, unit: int) -> Drive | None:
-        """Find an odd coefficient by Gauss-Newton."""
+    def _odd_coefficient(self, c: Array, h: Array, unit: int) -> Drive | None:
+        """The one drive that gives c and h (B,) of a unit with a coefficient that is none of the plain ones."""
         c0 = self.c0[:, unit]
         for k in range(4):
             for source, values in self.sources.items():
@@ -254,16 +243,9 @@ class _Table:
                     new_c, new_h = self.model(z, c0)
                     return np.concatenate([new_c - c, new_h - h])
 
-                a = 1.0
                 with np.errstate(all="ignore"):
-                    for _ in range(15):
-                        now = residual(a)
-                        slope = (residual(a + 1e-6) - now) / 1e-6
-                        steepness = float(slope @ slope)
-                        if not np.isfinite(steepness) or not steepness:
-                            break
-                        a -= float(slope @ now) / steepness
-                    if np.isfinite(a) and np.abs(residual(a)).max() < CLOSE:
+                    a = root(residual, 1.0, steps=15)
+                    if np.isfinite(a) and np.abs(residual(a)).max() < EFFECT_TOLERANCE:
                         return Drive(GATES[k], unit, source, round(a, 4))
         return None
 
@@ -273,7 +255,7 @@ class _Table:
 
 def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
     """Whether the measured equations leave each gate out: what drives it cannot be seen then."""
-    model = _Model(changes)
+    model = _Unit(changes)
     rng = np.random.default_rng(5)
     z, c0 = rng.uniform(-1, 1, (8, 4)), rng.uniform(-1, 1, 8)
     unused = []
@@ -286,31 +268,27 @@ def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
     return tuple(unused)  # type: ignore[return-value]
 
 
-def rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -> Iterator[Changes]:
+def kernel_rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -> Iterator[Changes]:
     """The readings of kernels and bias that make the measured map, the plainest first; it may be more than one."""
     rng = np.random.default_rng(11)
     W, R, b = (rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape) for shape in ((4 * H, I), (4 * H, H), (4 * H,)))
     new_W, new_R, new_b = measured.effective(W, R, b)
-    found_b = list(_array_rules("b", b, new_b, unused))[:3]
-    if not found_b:
+    rules_of_b = list(islice(_array_rules("b", b, new_b, unused), 3))
+    if not rules_of_b:
         return
     for kernels, read in KERNELS.items():
         first, second = read(W, R)
         if first.shape != W.shape or second.shape != R.shape:
             continue
-        for of_W in _few(_array_rules("W", first, new_W, unused)):
-            for of_R in _few(_array_rules("R", second, new_R, unused)):
-                for of_b in found_b:
+        for of_W in islice(_array_rules("W", first, new_W, unused), 3):
+            for of_R in islice(_array_rules("R", second, new_R, unused), 3):
+                for of_b in rules_of_b:
                     yield {**({"kernels": kernels} if kernels != "[x, h]" else {}), **of_W, **of_R, **of_b}
 
 
-def _few(candidates: Iterator[Changes]) -> list[Changes]:
-    taken = []
-    for changes in candidates:
-        taken.append(changes)
-        if len(taken) == 3:  # noqa: PLR2004
-            break
-    return taken
+def is_regular(measured: KernelMap) -> bool:
+    """Whether some rule makes the measured map."""
+    return next(kernel_rules(measured), None) is not None
 
 
 def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool, ...]) -> Iterator[Changes]:
@@ -367,7 +345,7 @@ def _gain(M: Array, effective: Array, unused: tuple[bool, ...]) -> tuple[float, 
     return tuple(gains)  # type: ignore[return-value]
 
 
-def exceptions(measured: KernelMap, array: str = "") -> str:
+def misplaced_entries(measured: KernelMap, array: str = "") -> str:
     """Name the entries that do not drive their own gate, unit and input, row by row where a whole row agrees."""
     lines = []
     for name in array or "WRb":
@@ -376,8 +354,8 @@ def exceptions(measured: KernelMap, array: str = "") -> str:
             columns = sorted(column for array, at, column in measured.entries if (array, at) == (name, row))
             odd = {k: measured.entries[name, row, k] for k in columns if not _in_place(name, row, k, measured)}
             targets = {tuple((d.gate, d.unit, d.coefficient) for d in drives) for drives in odd.values()}
-            own_sources = all(d.source in {f"x[{k}]", f"h[{k}]", "1"} for k, drives in odd.items() for d in drives)
-            if len(odd) == len(columns) and len(targets) == 1 and own_sources:
+            in_column = all(d.source in {f"x[{k}]", f"h[{k}]", "1"} for k, drives in odd.items() for d in drives)
+            if len(odd) == len(columns) and len(targets) == 1 and in_column:
                 lines.append(f"{name}[{row}] drives {_effects(odd[columns[0]], source=False)}")
             else:
                 lines += [

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 from lockstep.harness.faults.fault import FAMILIES
@@ -26,7 +25,7 @@ _FORMATS = {53: "float64", 24: "float32", 11: "float16 or tf32", 8: "bfloat16"}
 H, I = 4, 2
 
 
-class Kept(NamedTuple):
+class KeptBits(NamedTuple):
     """How many bits one part keeps; None where that could not be seen."""
 
     part: str
@@ -72,7 +71,7 @@ def _of_b(small: float) -> dict[str, Array]:
     return _arrays(W=np.tile(_pair(-1, 0, I), (4 * H, 1)), b=np.full(4 * H, 1 + small), x=_pair(1, 0, I)[None, None])
 
 
-PARTS: dict[str, Callable[[float], dict[str, Array]]] = {
+PROBES: dict[str, Callable[[float], dict[str, Array]]] = {
     "W": _of_input_kernel,
     "R": _of_recurrent_kernel,
     "b": _of_b,
@@ -81,31 +80,27 @@ PARTS: dict[str, Callable[[float], dict[str, Array]]] = {
 }
 
 
-def measure_precision(black_box: BlackBox, dtype: str = "float32") -> list[Kept]:
+def measure_precision(black_box: BlackBox, dtype: str = "float32") -> list[KeptBits]:
     """Measure the bits that W, R, b, x, h and the carried c keep of what they are given in a dtype."""
     depths = DEPTHS[dtype]
-    made = [make(2.0**-k) for make in PARTS.values() for k in depths]
+    probes = [probe(2.0**-k) for probe in PROBES.values() for k in depths]
     # c goes through f = sigmoid(0) = 1/2 exactly: what is lost of it is lost in storing.
-    made += [_arrays(c0=np.full((1, H), 1 + 2.0**-k)) for k in depths]
-    answers = black_box.ask([_posed(arrays, dtype) for arrays in made])
+    probes += [_arrays(c0=np.full((1, H), 1 + 2.0**-k)) for k in depths]
+    answers = black_box.ask([problem_from_arrays(**arrays, dtype=dtype) for arrays in probes])
     kept = []
-    for n, part in enumerate([*PARTS, "c"]):
+    for n, part in enumerate([*PROBES, "c"]):
         of_depths = answers[n * len(depths) : (n + 1) * len(depths)]
         at_rest = 0.5 if part == "c" else 0.0
         noticed = [
             answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != at_rest)) for answer in of_depths
         ]
         how = "c0 = 1 + 2^-k through f = 1/2" if part == "c" else "2^-k beside 1 in a sum that cancels"
-        kept.append(_kept(part, noticed, how, depths))
+        kept.append(_kept_bits(part, noticed, how, depths))
     return kept
 
 
-def _posed(arrays: dict[str, Array], dtype: str) -> Problem:
-    return problem_from_arrays(*(arrays[name] for name in ("W", "R", "b", "x", "h0", "c0")), dtype=dtype)
-
-
-def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
-    """Which parts keep fewer bits than they are given; None if all keep theirs."""
+def narrow(kept: Sequence[KeptBits]) -> Diagnosis | None:
+    """The cause that some parts keep fewer bits than they are given; None if all keep theirs."""
     fewer = [part for part in kept if part.bits is not None and part.bits < part.intended]
     if not fewer:
         return None
@@ -123,9 +118,9 @@ def narrow(kept: Sequence[Kept]) -> Diagnosis | None:
     )
 
 
-def _kept(part: str, noticed: list[bool], how: str, depths: Sequence[int]) -> Kept:
+def _kept_bits(part: str, noticed: list[bool], how: str, depths: Sequence[int]) -> KeptBits:
     deepest = max((k for k, there in zip(depths, noticed, strict=True) if there), default=None)
     intended = depths[-1] + 1
     if deepest is None or not noticed[0]:
-        return Kept(part, None, intended, f"{how}: no answer to any k")
-    return Kept(part, deepest + 1, intended, f"{how}: seen down to k = {deepest}")
+        return KeptBits(part, None, intended, f"{how}: no answer to any k")
+    return KeptBits(part, deepest + 1, intended, f"{how}: seen down to k = {deepest}")

@@ -9,12 +9,11 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.black_box import HEARD, BlackBox, problem_from_arrays
 
 T, B, I, H = 5, 3, 3, 4
-AT, OF = 2, 1  # timestep and sequence of the impulse
-LENGTHS = (4, 2, 5)
-HEARD = 1e-6
+MOVED_TIMESTEP, MOVED_SEQUENCE = 2, 1  # of the impulse
+PADDED_LENGTHS = (4, 2, 5)
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Wiring:
     repeatable: bool | None
 
 
-def _start(lengths: Sequence[int] | None = None) -> Problem:
+def _random_problem(lengths: Sequence[int] | None = None) -> Problem:
     rng = np.random.default_rng(3)
 
     def draw(*shape: int) -> Array:
@@ -43,23 +42,21 @@ def _start(lengths: Sequence[int] | None = None) -> Problem:
     )  # fmt: skip
 
 
-def _moved(problem: Problem, name: str, place: tuple[int, ...]) -> Problem:
+def _with_impulse(problem: Problem, name: str, place: tuple[int, ...]) -> Problem:
     arrays = {key: np.array(getattr(problem, key)) for key in ("W", "R", "b", "x", "h0", "c0")}
     arrays[name][place] += 0.5
-    return problem_from_arrays(
-        arrays["W"], arrays["R"], arrays["b"], arrays["x"], arrays["h0"], arrays["c0"], problem.lengths
-    )
+    return problem_from_arrays(**arrays, lengths=problem.lengths, dtype=problem.case.run.dtype)
 
 
 def measure_wiring(black_box: BlackBox) -> Wiring:
-    """Ask with and without impulses, and say where they are heard."""
-    plain = _start()
+    """Where impulses are heard, from answers with and without them."""
+    plain = _random_problem()
     problems = [
         plain,
         plain,
-        _moved(plain, "x", (AT, OF)),
-        _moved(plain, "h0", (OF,)),
-        _moved(plain, "c0", (OF,)),
+        _with_impulse(plain, "x", (MOVED_TIMESTEP, MOVED_SEQUENCE)),
+        _with_impulse(plain, "h0", (MOVED_SEQUENCE,)),
+        _with_impulse(plain, "c0", (MOVED_SEQUENCE,)),
         plain,
     ]
     answers = black_box.ask(problems)
@@ -70,8 +67,8 @@ def measure_wiring(black_box: BlackBox) -> Wiring:
     x, h0, c0 = (_heard(at_rest, answer) for answer in answers[2:5])
     repeatable = all(answer is not None and _same(at_rest, answer) for answer in (answers[1], answers[5]))
     return Wiring(
-        time=f"an impulse in x[{AT}] is heard at timesteps {_listed(x, 0)}",
-        batch=f"an impulse in sequence {OF} is heard in sequences {_listed(x, 1)}",
+        time=f"an impulse in x[{MOVED_TIMESTEP}] is heard at timesteps {_listed(x, 0)}",
+        batch=f"an impulse in sequence {MOVED_SEQUENCE} is heard in sequences {_listed(x, 1)}",
         h0=f"an impulse in h0 is heard at timesteps {_listed(h0, 0)}",
         c0=f"an impulse in c0 is heard at timesteps {_listed(c0, 0)}",
         h=_carried(x),
@@ -100,19 +97,17 @@ def _listed(heard: Array, axis: int) -> str:
 
 def _carried(x: Array) -> str:
     later = np.flatnonzero(x.any(axis=1))
-    return (
-        "an impulse lives on in later steps" if (later > AT).any() else "an impulse is heard in its own step only"
-    )  # fmt: skip
+    lives_on = (later > MOVED_TIMESTEP).any()
+    return "an impulse lives on in later steps" if lives_on else "an impulse is heard in its own step only"
 
 
 def _padding(black_box: BlackBox) -> str | None:
-    plain = _start(LENGTHS)
+    plain = _random_problem(PADDED_LENGTHS)
     past = (3, 1)  # sequence 1 has two valid timesteps
-    answers = black_box.ask([plain, _moved(plain, "x", past)])
-    at_rest, moved = answers
+    at_rest, moved = black_box.ask([plain, _with_impulse(plain, "x", past)])
     if at_rest is None:
         return None
     heard = _heard(at_rest, moved)
-    after = np.abs(at_rest["h"][LENGTHS[1] :, 1]).max() if LENGTHS[1] < T else 0.0
+    after = np.abs(at_rest["h"][PADDED_LENGTHS[1] :, 1]).max() if PADDED_LENGTHS[1] < T else 0.0
     words = "is heard" if heard.any() else "is not heard"
     return f"an impulse past the end {words}; h there is {'0' if after == 0 else 'not 0'}"

@@ -19,8 +19,8 @@ def measured(port, **options):
     return anatomy(PortBlackBox(LocalPort(port, **options), two_biases="layout" in options))
 
 
-def rows(found):
-    return {row.name: row for row in found.conventions}
+def rows(anatomy_of_port):
+    return {row.name: row for row in anatomy_of_port.conventions}
 
 
 def sigmoid(z):
@@ -64,21 +64,21 @@ def test_a_backends_anatomy_is_the_canonical_one(backend):
     if missing:
         pytest.skip(missing)
     with Worker(backend.environment, 120) as worker:
-        found = anatomy(BackendBlackBox(backend, worker))
-    assert found.proved
-    fault = None if found.explanation is None else found.explanation.fault
-    differs = [row.name for row in found.conventions if row.differs]
+        result = anatomy(BackendBlackBox(backend, worker))
+    assert result.proved
+    fault = None if result.explanation is None else result.explanation.fault
+    differs = [row.name for row in result.conventions if row.differs]
     assert (fault, differs) == KNOWN.get(backend.name, (None, []))
-    assert len(found.conventions) > 30
+    assert len(result.conventions) > 30
 
 
 def test_a_right_port_is_canonical_in_every_row_and_every_row_is_decided():
-    found = measured(right)
-    assert found.proved
-    assert found.sigma is not None
-    assert found.sigma < 5
-    assert [row for row in found.conventions if row.differs is not False] == []
-    assert found.calls < 500
+    result = measured(right)
+    assert result.proved
+    assert result.sigma is not None
+    assert result.sigma < 5
+    assert [row for row in result.conventions if row.differs is not False] == []
+    assert result.calls < 500
 
 
 @pytest.mark.parametrize("layout", ["torch", "keras", "tf1", "onnx"])
@@ -89,9 +89,9 @@ def test_the_layout_in_which_weights_are_handed_over_changes_nothing(layout):
     def port(x, weights, h0, c0, lengths=None):
         return right(x, read(weights, DIALECTS[layout]), h0, c0, lengths)
 
-    found = measured(port, layout=layout)
-    assert found.explanation is None
-    assert found.proved
+    result = measured(port, layout=layout)
+    assert result.explanation is None
+    assert result.proved
 
 
 def test_several_deviations_are_measured_apart_and_proved_together():
@@ -107,13 +107,13 @@ def test_several_deviations_are_measured_apart_and_proved_together():
         H = weights["R"].shape[1]
         return {**weights, "R": weights["R"].reshape(H, 4 * H).T}
 
-    found = measured(port_of(step, before=before))
-    assert found.proved
-    assert found.explanation is not None
-    assert set(found.explanation.fault.split(" + ")) == {
+    result = measured(port_of(step, before=before))
+    assert result.proved
+    assert result.explanation is not None
+    assert set(result.explanation.fault.split(" + ")) == {
         "gates-exchanged-f-g", "gates-hard-sigmoid-0.2", "R-reshaped", "constant-added-to-f",
     }  # fmt: skip
-    table = rows(found)
+    table = rows(result)
     assert table["gate order in W"].measured == "i, g, f, o"
     assert table["R as it drives the gates from h"].measured == "reshaped"
     assert "0.2 z + 0.5" in table["activation of o"].measured
@@ -127,10 +127,10 @@ def test_entries_misplaced_by_no_rule_are_listed():
         W[[0, 3]] = W[[3, 0]]
         return {**weights, "W": W}
 
-    found = measured(lambda x, weights, h0, c0, lengths=None: right(x, before(weights), h0, c0, lengths))
-    assert found.explanation is not None
-    assert found.explanation.fault == "weights-misplaced"
-    row = rows(found)["W as it drives the gates from x"]
+    result = measured(lambda x, weights, h0, c0, lengths=None: right(x, before(weights), h0, c0, lengths))
+    assert result.explanation is not None
+    assert result.explanation.fault == "weights-misplaced"
+    row = rows(result)["W as it drives the gates from x"]
     assert row.differs
     assert row.measured == "W[0] drives i[3]; W[3] drives i[0]"
 
@@ -159,22 +159,22 @@ def test_bits_are_counted(to, bits):
 
 
 def test_a_port_without_c_is_still_proved():
-    found = measured(
+    result = measured(
         lambda x, weights, h0, c0, lengths=None: (make_port("state-reset")(x, weights, h0, c0, lengths)[0], None)
     )
-    assert found.explanation is not None
-    assert found.explanation.fault == "state-reset"
+    assert result.explanation is not None
+    assert result.explanation.fault == "state-reset"
 
 
 def test_what_takes_no_lengths_is_said():
     def port(x, weights, h0, c0):
         return right(x, weights, h0, c0)
 
-    found = measured(port)
-    row = rows(found)["past the end of a sequence"]
+    result = measured(port)
+    row = rows(result)["past the end of a sequence"]
     assert row.differs is None
     assert "takes no lengths" in row.measured
-    assert found.proved
+    assert result.proved
 
 
 def test_what_remembers_is_seen():
