@@ -20,7 +20,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.random_cases import DECODER_FEATURES, FEATURES, MOST_SEED, draw_case, draw_decoder
+from lockstep.harness.cases.random_cases import (
+    MOST_SEED,
+    RANDOM_DECODER_FEATURES,
+    RANDOM_FEATURES,
+    draw_case,
+    draw_decoder,
+)
 
 __all__ = ["cases", "decoders", "seeds"]
 
@@ -35,32 +41,32 @@ def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.Searc
 
     Args:
         features: What a case may have beyond one forward layer of the standard cell: names of
-            ``harness.cases.random_cases.FEATURES``; all of them if left out.
+            ``harness.cases.random_cases.RANDOM_FEATURES``; all of them if left out.
         settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
 
     Raises:
         ValueError: If there is no such feature.
     """
-    wanted = tuple(FEATURES) if features is None else tuple(features)
-    unknown = [name for name in wanted if name not in FEATURES]
+    wanted = tuple(RANDOM_FEATURES) if features is None else tuple(features)
+    unknown = [name for name in wanted if name not in RANDOM_FEATURES]
     if unknown:
-        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(FEATURES)}")
+        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(RANDOM_FEATURES)}")
     return _cases(wanted, settings)
 
 
-def decoders(*, features: Sequence[str] = DECODER_FEATURES, **settings: Any) -> st.SearchStrategy[Case]:
+def decoders(*, features: Sequence[str] = RANDOM_DECODER_FEATURES, **settings: Any) -> st.SearchStrategy[Case]:
     """Draw cases of attention decoders.
 
     Args:
-        features: What a case may have: names of ``harness.cases.random_cases.DECODER_FEATURES``.
+        features: What a case may have: names of ``harness.cases.random_cases.RANDOM_DECODER_FEATURES``.
         settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
 
     Raises:
         ValueError: If there is no such feature.
     """
-    unknown = [name for name in features if name not in DECODER_FEATURES]
+    unknown = [name for name in features if name not in RANDOM_DECODER_FEATURES]
     if unknown:
-        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(DECODER_FEATURES)}")
+        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(RANDOM_DECODER_FEATURES)}")
     return _decoders(tuple(features), settings)
 
 

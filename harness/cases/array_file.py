@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.errors import CaseError, LockstepError, TraceError
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def load_arrays(path: Path) -> Arrays:

@@ -14,10 +14,10 @@ DType = Literal["float16", "bfloat16", "float32", "float64"]
 Direction = Literal["forward", "reverse", "bidirectional"]
 Score = Literal["dot", "general"]
 Model = Literal["lstm", "attention_decoder"]
-Activation = Literal["tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear"]
+ActivationName = Literal["tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear"]
 
 # A trace and its expected values with variances stay below some 10 GB.
-MOST_NUMBERS = 2**28
+MOST_CASE_NUMBERS = 2**28
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -82,9 +82,9 @@ class LSTM(Table, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="The cell state is held in [-cell_clip, cell_clip] at every timestep."),
     ] = None
-    activation: Annotated[Activation, Meta(description="Of the candidate g.")] = "tanh"
-    recurrent_activation: Annotated[Activation, Meta(description="Of the gates i, f and o.")] = "sigmoid"
-    cell_activation: Annotated[Activation, Meta(description="Of the cell state, before the output gate.")] = "tanh"
+    activation: Annotated[ActivationName, Meta(description="Of the candidate g.")] = "tanh"
+    recurrent_activation: Annotated[ActivationName, Meta(description="Of the gates i, f and o.")] = "sigmoid"
+    cell_activation: Annotated[ActivationName, Meta(description="Of the cell state, before the output gate.")] = "tanh"
     input_forget: Annotated[
         bool, Meta(description="Whether the forget gate is 1 - i; its own weights are then not used.")
     ] = False
@@ -290,13 +290,7 @@ class Case(Table, frozen=True, kw_only=True):
         I, H, P = max(lstm.input_size_of(0), lstm.input_size_of(1)), lstm.hidden_size, lstm.output_size
         if self.attention_decoder is not None:
             self._check_decoder(self.attention_decoder)
-        longest = self.run.timesteps if self.attention_decoder is None else self.attention_decoder.source_timesteps
-        if self.run.lengths and max(self.run.lengths) > longest:
-            key = "timesteps" if self.attention_decoder is None else "source_timesteps"
-            raise ValueError(
-                f"[run] lengths has {max(self.run.lengths)}, beyond {key} = {longest}: "
-                f"allowed are {0 if self.attention_decoder is None else 1} to {longest}"
-            )
+        self._check_lengths()
         for what, count in (
             (
                 "timesteps x batch x (input_size + 4 hidden_size), for each layer and direction",
@@ -304,11 +298,19 @@ class Case(Table, frozen=True, kw_only=True):
             ),
             ("4 hidden_size x (input_size + hidden_size), for each layer and direction", lanes * 4 * H * (I + P)),
         ):
-            if count > MOST_NUMBERS:
-                raise ValueError(f"{what} = {count}: more than {MOST_NUMBERS} numbers do not fit")
+            _check_room(what, count)
         if self.expect is not None:
             for name, golden in self.expect.tensors().items():
                 _check_golden_shape(name, golden, self.natural_shape(name))
+
+    def _check_lengths(self) -> None:
+        decoder, longest_given = self.attention_decoder, max(self.run.lengths or (0,))
+        shortest, key = (0, "timesteps") if decoder is None else (1, "source_timesteps")
+        longest = self.run.timesteps if decoder is None else decoder.source_timesteps
+        if longest_given > longest:
+            raise ValueError(
+                f"[run] lengths has {longest_given}, beyond {key} = {longest}: allowed are {shortest} to {longest}"
+            )
 
     def _check_decoder(self, decoder: AttentionDecoder) -> None:
         lstm, width = self.lstm, decoder.width(self.lstm)
@@ -334,8 +336,7 @@ class Case(Table, frozen=True, kw_only=True):
             ("source_timesteps x batch x source_size", S * B * E),
             ("the projections together", A * (E + H) + O * A + E * H),
         ):  # fmt: skip
-            if count > MOST_NUMBERS:
-                raise ValueError(f"{what} = {count}: more than {MOST_NUMBERS} numbers do not fit")
+            _check_room(what, count)
 
     @property
     def model(self) -> Model:
@@ -367,6 +368,11 @@ class Case(Table, frozen=True, kw_only=True):
         return T, B, directions * width
 
 
+def _check_room(what: str, count: int) -> None:
+    if count > MOST_CASE_NUMBERS:
+        raise ValueError(f"{what} = {count}: more than {MOST_CASE_NUMBERS} numbers do not fit")
+
+
 def _frozen_numbers(name: str, golden: Any) -> GoldenNumbers:
     """Check that ``golden`` is a number or nested lists of numbers, and make its lists tuples."""
     if isinstance(golden, (list, tuple)):
@@ -377,12 +383,11 @@ def _frozen_numbers(name: str, golden: Any) -> GoldenNumbers:
 
 
 def _check_golden_shape(name: str, golden: GoldenNumbers, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where nested lists are not as long as the leading axes of their tensor, or nested deeper."""
     if not isinstance(golden, tuple):
         return
-    if not shape or len(golden) != shape[0]:
-        count = len(golden)
-        raise ValueError(
-            f"expect.{name} has a list of {count} where its axis has {shape[0] if shape else 'no further'} entries"
-        )
+    size = shape[0] if shape else "no further"
+    if len(golden) != size:
+        raise ValueError(f"expect.{name} has a list of {len(golden)} where its axis has {size} entries")
     for part in golden:
         _check_golden_shape(name, part, shape[1:])

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lockstep.harness.cases.case import (
     LSTM,
     VALUES,
-    Activation,
+    ActivationName,
     AttentionDecoder,
     Case,
     Direction,
@@ -95,8 +95,8 @@ _TABLES: dict[str, type[Struct]] = {
 
 
 _CHOICES: dict[str, Any] = {
-    "dtype": DType, "direction": Direction, "activation": Activation, "recurrent_activation": Activation,
-    "cell_activation": Activation, "score": Score,
+    "dtype": DType, "direction": Direction, "activation": ActivationName, "recurrent_activation": ActivationName,
+    "cell_activation": ActivationName, "score": Score,
 }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
     missing = re.fullmatch(r"Object missing required field `(.*)`", what)
     if missing:
         message = f"the key {missing[1]} is missing"
-    value = _found(data, keys)
+    value = _value_at(data, keys)
     if value is not None and not isinstance(value, dict):
         message += f"; found {reprlib.repr(value)}"
         kinds = get_args(ValueKind)
@@ -134,7 +134,8 @@ def _explain_unknown(key: str, keys: list[str], path: Path) -> str:
     return f"{place}: unknown key {key[:80]!r}.{guess} Allowed: {', '.join(allowed)}."
 
 
-def _found(data: Any, keys: list[str]) -> Any:
+def _value_at(data: Any, keys: list[str]) -> Any:
+    """The value that a file has at a path of keys, or the one on the way there that is no table."""
     for key in keys:
         if not isinstance(data, dict):
             return data

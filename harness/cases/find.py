@@ -16,7 +16,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.errors import CaseError, unknown
 
-GROUP = "lockstep.cases"
+CASE_GROUP = "lockstep.cases"
 
 
 class FoundCase(Struct, frozen=True):
@@ -30,7 +30,7 @@ class FoundCase(Struct, frozen=True):
 def shipped() -> dict[str, Path]:
     """The files of the installed cases by name."""
     files: dict[str, Path] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(group=CASE_GROUP):
         spec = importlib.util.find_spec(entry.module)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(Path(folder).glob("*.toml")):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run, Values
+from lockstep.harness.cases.case import LSTM, ActivationName, AttentionDecoder, Case, Run, Values
 
 # Picks one of several options; the name tells what for.
 Choose = Callable[[str, Sequence[Any]], Any]
@@ -16,13 +16,13 @@ Choose = Callable[[str, Sequence[Any]], Any]
 # T, B, I, H: compiled frameworks compile anew for every shape.
 SHAPES = ((3, 2, 4, 5), (7, 1, 3, 3), (2, 4, 6, 4), (12, 3, 5, 8), (1, 2, 3, 2), (40, 2, 5, 16))
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-ACTIVATIONS = ("tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear")
-WEIGHTS = ("probe", "uniform", Values(kind="probe", scale=0.2), Values(kind="probe", scale=3.0))
+ACTIVATION_NAMES = get_args(ActivationName)
+WEIGHT_VALUES = ("probe", "uniform", Values(kind="probe", scale=0.2), Values(kind="probe", scale=3.0))
 MOST_SEED = 2**63 - 1
 
 # What a network may have beyond one forward layer of the standard cell, each with the settings of [lstm] or [run]
 # that it draws from; every second network has a given one of them.
-FEATURES: dict[str, dict[str, Sequence[Any]]] = {
+RANDOM_FEATURES: dict[str, dict[str, Sequence[Any]]] = {
     "layers": {"num_layers": (2, 3)},
     "direction": {"direction": ("reverse", "bidirectional")},
     "lengths": {"lengths": ("ragged",)},
@@ -30,9 +30,9 @@ FEATURES: dict[str, dict[str, Sequence[Any]]] = {
     "peephole": {"peephole": (True,)},
     "clip": {"cell_clip": (0.2, 1.0)},
     "activations": {
-        "activation": ACTIVATIONS,
+        "activation": ACTIVATION_NAMES,
         "recurrent_activation": ("sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "tanh"),
-        "cell_activation": ACTIVATIONS,
+        "cell_activation": ACTIVATION_NAMES,
     },
     "coupling": {"input_forget": (True,)},
     "no bias": {"bias": (False,)},
@@ -42,27 +42,29 @@ FEATURES: dict[str, dict[str, Sequence[Any]]] = {
 
 _ALWAYS: dict[str, Sequence[Any]] = {
     "dtype": DTYPES,
-    "weights": WEIGHTS,
+    "weights": WEIGHT_VALUES,
     "inputs": ("probe", "uniform", "ones"),
     "initial_state": ("probe", "zeros"),
     "forget_bias": (1.0, 0.0, 0.5),
 }
 
 
-def draw_case(choose: Choose, seed: int, fixed: dict[str, Any], features: Sequence[str] = tuple(FEATURES)) -> Case:
+def draw_case(
+    choose: Choose, seed: int, fixed: dict[str, Any], features: Sequence[str] = tuple(RANDOM_FEATURES)
+) -> Case:
     """Make a case of choices.
 
     Args:
         choose: Picks one of several options.
         seed: The case's seed.
         fixed: Settings of the tables [lstm] and [run] that are not chosen.
-        features: Names of ``FEATURES`` that the case may have.
+        features: Names of ``RANDOM_FEATURES`` that the case may have.
     """
     settings: dict[str, Any] = {"seed": seed, **fixed}
     sizes = choose("shape", SHAPES)
     for name, size in zip(("timesteps", "batch", "input_size", "hidden_size"), sizes, strict=True):
         settings.setdefault(name, size)
-    wanted = [_ALWAYS, *(FEATURES[feature] for feature in features if choose(feature, (False, True)))]
+    wanted = [_ALWAYS, *(RANDOM_FEATURES[feature] for feature in features if choose(feature, (False, True)))]
     for group in wanted:
         for name, options in group.items():
             if name not in settings:
@@ -86,11 +88,11 @@ def _consistent(settings: dict[str, Any], choose: Choose) -> Case:
 
 # S, E, A, H, O of attention decoders; with dot scores E is H.
 DECODER_SHAPES = ((3, 4, 5, 3, 1), (1, 3, 3, 3, 2), (9, 5, 4, 7, 3), (24, 12, 8, 16, 1))
-DECODER_FEATURES = ("general", "lengths", "encoder", "no bias", "gradients")
+RANDOM_DECODER_FEATURES = ("general", "lengths", "encoder", "no bias", "gradients")
 
 
 def draw_decoder(
-    choose: Choose, seed: int, fixed: dict[str, Any], features: Sequence[str] = DECODER_FEATURES
+    choose: Choose, seed: int, fixed: dict[str, Any], features: Sequence[str] = RANDOM_DECODER_FEATURES
 ) -> Case:  # fmt: skip
     """Make a case of an attention decoder of choices; ``fixed`` and ``features`` as of ``draw_case``."""
     settings: dict[str, Any] = {"seed": seed, **fixed}
@@ -143,7 +145,7 @@ def random_decoder(rng: np.random.Generator, **fixed: Any) -> Case:
     return draw_decoder(choose, int(rng.integers(MOST_SEED)), fixed)
 
 
-def random_case(rng: np.random.Generator, features: Sequence[str] = tuple(FEATURES), **fixed: Any) -> Case:
+def random_case(rng: np.random.Generator, features: Sequence[str] = tuple(RANDOM_FEATURES), **fixed: Any) -> Case:
     """Draw a case; each feature is there in every third one, so that most combinations have few of them."""
 
     def choose(_: str, options: Sequence[Any]) -> Any:

@@ -8,7 +8,7 @@ from hypothesis import find, given, settings
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.random_cases import FEATURES, random_case
+from lockstep.harness.cases.random_cases import RANDOM_FEATURES, random_case
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.strategies import cases, seeds
@@ -56,7 +56,7 @@ HAS = {
 }
 
 
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("feature", RANDOM_FEATURES)
 def test_every_feature_is_drawn(feature):
     assert HAS[feature](find(cases(), HAS[feature]))
 

@@ -24,10 +24,10 @@ from lockstep.harness.adapters.backend import BackendInfo, find_backends, pairs
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import (
-    DECODER_FEATURES,
     DTYPES,
-    FEATURES,
     MOST_SEED,
+    RANDOM_DECODER_FEATURES,
+    RANDOM_FEATURES,
     random_case,
     random_decoder,
 )
@@ -168,7 +168,7 @@ def features_of(case: Case) -> list[str]:
             "no bias": not lstm.bias,
             "gradients": run.gradients,
         }
-        assert own.keys() == set(DECODER_FEATURES)
+        assert own.keys() == set(RANDOM_DECODER_FEATURES)
         return ["decoder", *(f"decoder, {name}" for name, has in own.items() if has)]
     found = {
         "layers": lstm.num_layers > 1,
@@ -183,7 +183,7 @@ def features_of(case: Case) -> list[str]:
         "no bias": not lstm.bias,
         "gradients": run.gradients,
     }
-    assert found.keys() == FEATURES.keys()
+    assert found.keys() == RANDOM_FEATURES.keys()
     return [name for name, has in found.items() if has] or ["plain"]
 
 
@@ -209,7 +209,7 @@ def _against(expected: Expected, case: Case, answer: Outcome) -> Iterator[tuple[
 
 
 def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
-    order = ["plain", *FEATURES, "decoder", *(f"decoder, {name}" for name in DECODER_FEATURES)]
+    order = ["plain", *RANDOM_FEATURES, "decoder", *(f"decoder, {name}" for name in RANDOM_DECODER_FEATURES)]
     lines = [
         f"| {title} | runs | rms forward | largest | rms backward | largest | by copies | alarms | known findings |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
