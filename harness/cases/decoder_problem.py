@@ -10,9 +10,8 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import AttentionDecoder, Case
-from lockstep.harness.cases.problem import Problem, bias_of, digest_of, quantised, values_of
+from lockstep.harness.cases.problem import Problem, digest_of, quantised, values_of, with_biases
 from lockstep.harness.cases.tensors import decoder_weight_shapes
-from lockstep.harness.errors import CaseError
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +130,8 @@ def _weights(case: Case, decoder: AttentionDecoder) -> Arrays:
         terms |= {"W": sum(shapes[name][-1] for name in "WR"), "R": sum(shapes[name][-1] for name in "WR")}
         factor = 2 if kind == "probe" else 1
         drawn = {name: array * (factor / np.sqrt(float(terms[name]))) for name, array in drawn.items()}
-    for name, lstm in (("b", case.lstm), ("b_encoder", decoder.encoder)):
-        if lstm is None:
-            continue
-        if kind is not None:
-            drawn[name] = bias_of(lstm, kind, drawn[name])
-        elif not lstm.bias and np.any(drawn[name]):
-            file = case.run.values("weights").file
-            raise CaseError(f"case {case.name}: bias = false, but {name} in {file} is not zero.")
+    owners = {"b": case.lstm, "b_encoder": decoder.encoder}
+    drawn = with_biases(case, drawn, {name: lstm for name, lstm in owners.items() if lstm is not None})
     if kind == "ones":
         drawn["b_tilde"] = np.zeros_like(drawn["b_tilde"])
     return drawn

@@ -77,26 +77,9 @@ class Problem:
         """
         if case.model != "lstm":
             raise CaseError(f"case {case.name} is an attention decoder, and a network of LSTMs is asked for.")
-        T, B, I, H = case.shape
+        T, B, I, _ = case.shape
         run, lstm = case.run, case.lstm
-        all_lanes = lanes(lstm)
-        shapes = {
-            name_of(name, lane, lstm): shape
-            for lane in all_lanes
-            for name, shape in weight_shapes(lstm, lane.layer).items()
-        }
-        # Drawn together, so that no two weights are alike.
-        bound = 2 / float(np.sqrt(float(I + lstm.output_size)))
-        drawn = values_of(case, "weights", shapes, bound, 1 / float(np.sqrt(float(H))))
-        for lane in all_lanes:
-            name = name_of("b", lane, lstm)
-            kind = run.values("weights").kind
-            if kind is not None:
-                drawn[name] = bias_of(lstm, kind, drawn[name])
-            elif not lstm.bias and np.any(drawn[name]):
-                raise CaseError(
-                    f"case {case.name}: bias = false, but {name} in {run.values('weights').file} is not zero."
-                )
+        drawn = _network_weights(case)
         states = {"h0": case.natural_shape("h0"), "c0": case.natural_shape("c0")}
         arrays = values_of(case, "inputs", {"x": (T, B, I)}, 1.0, 1.0)
         arrays |= values_of(case, "initial_state", states, 1.0, 1.0)
@@ -107,7 +90,7 @@ class Problem:
         arrays = {name: quantised(name, array, case) for name, array in arrays.items()}
         weights = [
             Weights(**{name: drawn[name_of(name, lane, lstm)] for name in weight_shapes(lstm, lane.layer)})
-            for lane in all_lanes
+            for lane in lanes(lstm)
         ]
         count = len(lstm.directions)
         stack = tuple(tuple(weights[k : k + count]) for k in range(0, len(weights), count))
@@ -187,6 +170,40 @@ def quantised(name: str, array: Array, case: Case) -> Array:
             "take a smaller scale, or bfloat16."
         )
     return quantised
+
+
+def _network_weights(case: Case) -> Arrays:
+    """Draw or read the weights of all lanes, float64 where they are drawn: by name, with canonical biases."""
+    lstm = case.lstm
+    shapes = {
+        name_of(name, lane, lstm): shape
+        for lane in lanes(lstm)
+        for name, shape in weight_shapes(lstm, lane.layer).items()
+    }
+    # Drawn together, so that no two weights are alike.
+    probe_bound = 2 / float(np.sqrt(float(lstm.input_size + lstm.output_size)))
+    drawn = values_of(case, "weights", shapes, probe_bound, 1 / float(np.sqrt(float(lstm.hidden_size))))
+    return with_biases(case, drawn, {name_of("b", lane, lstm): lstm for lane in lanes(lstm)})
+
+
+def with_biases(case: Case, weights: Arrays, biases: dict[str, LSTM]) -> Arrays:
+    """Put canonical biases in the place of drawn ones; those of a file are canonical already.
+
+    Args:
+        case: Whose weights they are.
+        weights: By name.
+        biases: The names of the biases, and the network that each belongs to.
+
+    Raises:
+        CaseError: If a file has a bias where the network has none.
+    """
+    values = case.run.values("weights")
+    for name, lstm in biases.items():
+        if values.kind is not None:
+            weights[name] = bias_of(lstm, values.kind, weights[name])
+        elif not lstm.bias and np.any(weights[name]):
+            raise CaseError(f"case {case.name}: bias = false, but {name} in {values.file} is not zero.")
+    return weights
 
 
 def bias_of(lstm: LSTM, kind: str, drawn: Array) -> Array:
