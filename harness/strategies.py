@@ -1,7 +1,7 @@
 """Hypothesis strategies for tests of one's own: random cases over the whole space of LSTMs.
 
     from hypothesis import given
-    from lockstep.harness.testing import assert_agrees
+    from lockstep import assert_agrees
     from lockstep.harness.strategies import cases, seeds
 
     @given(case=cases(features=["lengths"], dtype="float32"))

@@ -79,7 +79,7 @@ def _cut(text: str, most: int) -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("reports"),
+        loader=PackageLoader("lockstep.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_printable,

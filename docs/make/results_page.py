@@ -20,7 +20,7 @@ Format 1. Fields may be added; none is renamed or removed. A number that is not 
 `"Infinity"`, `"-Infinity"`. Keys of `tensors` are names such as `h`, `c`, `h_n`, `dW`; of several lanes `h_l0`,
 `c_l1_reverse` and so on.
 
-From Python, `lockstep.harness.comparison.results.load_results(path)` gives the same values as objects with these
+From Python, `lockstep.load_results(path)` gives the same values as objects with these
 fields.
 """
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from lockstep.harness.adapters.trace import Trace
+from lockstep import Trace
 
 REQUIRES = ("numpy",)  # what must be importable, first the framework
 INSTALL = "my-lstm"  # what pip installs to get it
 
 
 def unsupported(case):
-    """Give the reason against a case, or None."""
+    """Why a case cannot be run faithfully, or None."""
     if not case.plain or case.run.lengths is not None:
         return "my_lstm is one forward layer of the standard cell, without lengths and gradients"
     return None
