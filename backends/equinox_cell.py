@@ -13,7 +13,7 @@ from functools import lru_cache
 import equinox as eqx
 import jax
 
-from lockstep.backends import jax_network, lanes
+from lockstep.backends import jax_network, lanes, refusals
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
@@ -29,17 +29,7 @@ DIALECT = "equinox"
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    lstm = case.lstm
-    reasons = {
-        "eqx.nn.LSTMCell has no projection": bool(lstm.proj_size),
-        "eqx.nn.LSTMCell has no peepholes": lstm.peephole,
-        "eqx.nn.LSTMCell does not clip the cell state": lstm.cell_clip is not None,
-        "eqx.nn.LSTMCell does not couple its forget gate to its input gate": lstm.input_forget,
-        "eqx.nn.LSTMCell has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
-    }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or jax_network.narrowed(case)
+    return refusals.of(refusals.plain_cell(case.lstm, "eqx.nn.LSTMCell")) or jax_network.narrowed(case)
 
 
 def run(problem: Problem) -> Trace:

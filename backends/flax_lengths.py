@@ -11,7 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lockstep.backends import jax_network, lanes
+from lockstep.backends import jax_network, lanes, refusals
 from lockstep.harness.cases.case import Case
 
 
@@ -26,7 +26,7 @@ def unsupported(case: Case) -> str | None:
         "Flax' LSTM cells take one activation_fn for both the candidate and the cell state: set activation and "
         "cell_activation alike": lstm.activation != lstm.cell_activation,
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or jax_network.narrowed(case)
+    return refusals.of(reasons) or jax_network.narrowed(case)
 
 
 def zeroed(carry: Any, h: Any, lengths: Any) -> lanes.Tensors:

@@ -15,7 +15,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from lockstep.backends import jax_network, lanes
+from lockstep.backends import jax_network, lanes, refusals
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
@@ -33,18 +33,12 @@ def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
     lstm = case.lstm
     reasons = {
-        "hk.LSTM has no projection": bool(lstm.proj_size),
-        "hk.LSTM has no peepholes": lstm.peephole,
-        "hk.LSTM does not clip the cell state": lstm.cell_clip is not None,
-        "hk.LSTM does not couple its forget gate to its input gate": lstm.input_forget,
-        "hk.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
+        **refusals.plain_cell(lstm, "hk.LSTM"),
         "hk.dynamic_unroll knows no lengths: in the reverse direction it would begin in the padding": (
             case.run.lengths is not None and lstm.direction != "forward"
         ),
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or jax_network.narrowed(case)
+    return refusals.of(reasons) or jax_network.narrowed(case)
 
 
 def run(problem: Problem) -> Trace:

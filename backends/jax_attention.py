@@ -20,7 +20,7 @@ from lockstep.backends.jax_scan import unsupported as unsupported  # noqa: PLC04
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.cases.tensors import has_weight_steps
+from lockstep.harness.cases.tensors import Lane, has_weight_steps
 
 REQUIRES = ("jax",)
 INSTALL = "lockstep-rnn[jax]"
@@ -106,7 +106,7 @@ def _network(
         enc, found = inputs["enc"], {}
     else:
         zero = jnp.zeros((inputs["x"].shape[1], encoder.hidden_size), inputs["x"].dtype)
-        enc = run_lane(encoder, below, inputs["x"], (zero, zero), lengths, reverse=False, by_timestep=False)["h"]
+        enc = run_lane(encoder, below, Lane(0, reverse=False), inputs["x"], (zero, zero), lengths)["h"]
         found = {"enc": enc}
     valid = None if lengths is None else jnp.arange(len(enc)) < lengths[:, None]
     if valid is not None:

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.backends import lanes, refusals
 from lockstep.harness.adapters.trace import Parameter
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import gradients_of, store_cell
+from lockstep.harness.weights.layout import store_cell
 
 KERAS = DIALECTS["keras"]
 
@@ -36,7 +36,7 @@ def unsupported(case: Case) -> str | None:
         "keras.layers.LSTM takes one activation for both the candidate and the cell state: set activation and "
         "cell_activation alike": lstm.activation != lstm.cell_activation,
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
 def layers_of(keras: Any, activations: dict[str, Any], lstm: LSTM, dtype: str) -> list[Any]:
@@ -83,8 +83,7 @@ def stored(problem: Problem) -> list[Array]:
 def parameters_of(variables: list[Any], lstm: LSTM) -> tuple[Parameter, ...]:
     """Give the parameters for a trace."""
     names = KERAS.names if lstm.bias else KERAS.required
-    named = [name_of(name, lane, lstm) for lane in lanes(lstm) for name in names]
-    return tuple(Parameter(name, tuple(v.shape)) for name, v in zip(named, variables, strict=True))
+    return lanes.parameters(lstm, lanes.by_lane(variables, names))
 
 
 def forward(
@@ -138,9 +137,4 @@ def traced_gradients(problem: Problem, dx: Array, dh0: Array, dc0: Array, of_var
     """Give a trace's gradients of those of x (B, T, I), of the states (L D, B, H) and of ``variables_of``."""
     lstm = problem.case.lstm
     names = KERAS.names if lstm.bias else KERAS.required
-    found: Arrays = {"dx": batch_major(dx)}
-    for k, lane in enumerate(lanes(lstm)):
-        own = dict(zip(names, of_variables[k * len(names) : (k + 1) * len(names)], strict=True))
-        of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(own, KERAS, bias=lstm.bias)}
-        found |= {name_of(kind, lane, lstm): array for kind, array in of_lane.items()}
-    return found
+    return lanes.gradients(lstm, KERAS, lanes.by_lane(of_variables, names), batch_major(dx), dh0, dc0)

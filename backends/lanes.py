@@ -6,11 +6,15 @@ through the timesteps of one; both only call what they are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lockstep.harness.adapters.trace import Parameter
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
+from lockstep.harness.weights.dialect import Dialect
+from lockstep.harness.weights.layout import gradients_of
 
 Tensor = Any  # of any framework
 Tensors = dict[str, Tensor]
@@ -45,15 +49,40 @@ def network(
     Returns:
         What a loss sees: h of the top layer (T, B, D P) and c_n (L D, B, H); and every tensor by its name in a trace.
     """
-    below, above, finals, found = x, [], [], {}
+    below, above, finals, named = x, [], [], {}
     for k, lane in enumerate(lanes(lstm)):
-        own = run_lane(k, lane, below, (h0[k], c0[k]))
-        above.append(own["h"])
-        finals.append(own["c_n"])
-        found |= {name_of(kind, lane, lstm): tensor for kind, tensor in own.items()}
+        tensors = run_lane(k, lane, below, (h0[k], c0[k]))
+        above.append(tensors["h"])
+        finals.append(tensors["c_n"])
+        named |= {name_of(kind, lane, lstm): tensor for kind, tensor in tensors.items()}
+        # Both directions of a layer take what is below it; side by side they are what is below the next.
         if len(above) == len(lstm.directions):
             below, above = above[0] if len(above) == 1 else concatenate(above), []
-    return (below, stack(finals)), found
+    return (below, stack(finals)), named
+
+
+def by_lane(flat: Sequence[Tensor], names: Sequence[str]) -> list[dict[str, Tensor]]:
+    """What stands in one row for all lanes, as one dict by name for each."""
+    count = len(names)
+    return [dict(zip(names, flat[k : k + count], strict=True)) for k in range(0, len(flat), count)]
+
+
+def gradients(lstm: LSTM, dialect: Dialect, of_weights: Sequence[Arrays], dx: Array, dh0: Array, dc0: Array) -> Arrays:
+    """A trace's gradients of those of all lanes, whose weights are stored under a dialect."""
+    named: Arrays = {"dx": dx}
+    for k, lane in enumerate(lanes(lstm)):
+        of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(of_weights[k], dialect, bias=lstm.bias)}
+        named |= {name_of(kind, lane, lstm): array for kind, array in of_lane.items()}
+    return named
+
+
+def parameters(lstm: LSTM, of_lanes: Sequence[Mapping[str, Tensor]]) -> tuple[Parameter, ...]:
+    """A trace's parameters: what each lane's are called, and their shapes."""
+    return tuple(
+        Parameter(name_of(name, lane, lstm), tuple(tensor.shape))
+        for lane, tensors in zip(lanes(lstm), of_lanes, strict=True)
+        for name, tensor in tensors.items()
+    )
 
 
 def loop(

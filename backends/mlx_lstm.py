@@ -15,14 +15,14 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from lockstep.backends import lanes
-from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import lanes, refusals
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
-from lockstep.harness.cases.tensors import Lane, name_of
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import gradients_of, store_cell
+from lockstep.harness.weights.layout import store_cell
 
 REQUIRES = ("mlx",)
 INSTALL = "lockstep-rnn[mlx]"
@@ -38,16 +38,10 @@ def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
     lstm = case.lstm
     reasons = {
-        "mlx.nn.LSTM has no projection": bool(lstm.proj_size),
-        "mlx.nn.LSTM has no peepholes": lstm.peephole,
-        "mlx.nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
-        "mlx.nn.LSTM does not couple its forget gate to its input gate": lstm.input_forget,
-        "mlx.nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
+        **refusals.plain_cell(lstm, "mlx.nn.LSTM"),
         "mlx.nn.LSTM knows no lengths": case.run.lengths is not None,
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
 def run(problem: Problem) -> Trace:
@@ -64,36 +58,25 @@ def run(problem: Problem) -> Trace:
         names = MLX.names if lstm.bias else MLX.required
         weights = [{name: _tensor(store_cell(w.arrays(), MLX)[name]) for name in names} for _, w in p.lanes()]
     with stopwatch("run"):
-        inputs = [w for own in weights for w in own.values()]
+        inputs = [w for of_lane in weights for w in of_lane.values()]
         inputs += [_tensor(a) for a in (p.x, p.states("h0"), p.states("c0"))]
-        found: dict[str, Any] = {}
+        tensors: dict[str, Any] = {}
 
         def network(*inputs: mx.array) -> list[mx.array]:
             *flat, x, h0, c0 = inputs
-            for k, layer in enumerate(layers):
-                layer.update(dict(zip(names, flat[k * len(names) : (k + 1) * len(names)], strict=True)))
-            seen, traced = _network(lstm, layers, x, h0, c0)
-            found.update(traced)
-            return list(seen)
+            for layer, of_lane in zip(layers, lanes.by_lane(flat, names), strict=True):
+                layer.update(of_lane)
+            outputs, named = _network(lstm, layers, x, h0, c0)
+            tensors.update(named)
+            return list(outputs)
 
-        if p.dh is None:
-            network(*inputs)
-            arrays = {name: _array(tensor) for name, tensor in found.items()}
-        else:
-            network(*inputs)
-            arrays = {name: _array(tensor) for name, tensor in found.items()}
+        network(*inputs)
+        arrays = {name: _array(tensor) for name, tensor in tensors.items()}
+        if p.dh is not None:
             _, gradients = mx.vjp(network, inputs, [_tensor(p.dh), _tensor(p.states("dc"))])
             *flat, dx, dh0, dc0 = map(_array, gradients)
-            arrays["dx"] = dx
-            for k, (lane, _) in enumerate(p.lanes()):
-                own = dict(zip(names, flat[k * len(names) : (k + 1) * len(names)], strict=True))
-                of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(own, MLX, bias=lstm.bias)}
-                arrays |= {name_of(kind, lane, lstm): array for kind, array in of_lane.items()}
-    parameters = tuple(
-        Parameter(name_of(name, lane, lstm), tuple(own[name].shape))
-        for (lane, _), own in zip(p.lanes(), weights, strict=True)
-        for name in names
-    )
+            arrays |= lanes.gradients(lstm, MLX, lanes.by_lane(flat, names), dx, dh0, dc0)
+    parameters = lanes.parameters(lstm, weights)
     return Trace(parameters=parameters, device=str(mx.default_device()), seconds=stopwatch.seconds, **arrays)
 
 

@@ -20,6 +20,7 @@ import onnx
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
+from lockstep.backends import refusals
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
@@ -49,7 +50,7 @@ def unsupported(case: Case) -> str | None:
         "ONNX LSTM's clip holds the inputs of the activations, not the cell state": lstm.cell_clip is not None,
         "an inference runtime computes no gradients": case.run.gradients,
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
 def shape_of(case: Case) -> Case:

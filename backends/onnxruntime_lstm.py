@@ -4,14 +4,9 @@ The model is built for each problem, weights included, as ``backends.onnx_model`
 zeros. Source: onnxruntime documentation, ``InferenceSession``.
 """
 
-# The framework is not in the main environment, nor are its types.
-# pyright: reportMissingImports=false
 from __future__ import annotations
 
-import onnxruntime
-
-from lockstep.backends import onnx_model
-from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.backends import onnx_model, onnxruntime_session, refusals
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
@@ -23,12 +18,7 @@ DIALECT = "onnx"
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    reasons = {
-        "onnxruntime's CPU provider says: LSTM operator does not support double yet": case.run.dtype == "float64",
-        "onnxruntime's CPU provider has no implementation of LSTM in bfloat16": case.run.dtype == "bfloat16",
-    }
-    found = "; ".join(reason for reason, holds in reasons.items() if holds)
-    return "; ".join(filter(None, (onnx_model.unsupported(case), found))) or None
+    return refusals.of(onnxruntime_session.narrow_dtypes(case), first=onnx_model.unsupported(case))
 
 
 def run(problem: Problem) -> Trace:
@@ -39,10 +29,7 @@ def run(problem: Problem) -> Trace:
     """
     stopwatch = Stopwatch()
     with stopwatch("build"):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = THREADS
-        model = onnx_model.model_of(problem).SerializeToString()
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime_session.session_of(onnx_model.model_of(problem).SerializeToString())
     with stopwatch("run"):
         outputs = session.run(None, onnx_model.inputs_of(problem))
     return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import openvino
 
-from lockstep.backends import onnx_model
+from lockstep.backends import onnx_model, refusals
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
@@ -33,8 +33,7 @@ def unsupported(case: Case) -> str | None:
         "OpenVINO's CPU plugin computes float64 in float32": case.run.dtype == "float64",
         f"OpenVINO's CPU plugin refuses the activation {', '.join(operators)}": bool(operators),
     }
-    found = "; ".join(reason for reason, holds in reasons.items() if holds)
-    return "; ".join(filter(None, (onnx_model.unsupported(case), found))) or None
+    return refusals.of(reasons, first=onnx_model.unsupported(case))
 
 
 def run(problem: Problem) -> Trace:

@@ -19,13 +19,14 @@ import numpy as np
 import paddle
 from msgspec.structs import replace
 
-from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.backends import lanes, refusals
+from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, Weights
-from lockstep.harness.cases.tensors import lanes, name_of
+from lockstep.harness.cases.tensors import name_of
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import gradients_of, store_cell
+from lockstep.harness.weights.layout import store_cell
 
 REQUIRES = ("paddle",)
 INSTALL = "lockstep-rnn[paddle]"
@@ -42,17 +43,12 @@ def unsupported(case: Case) -> str | None:
     lstm = case.lstm
     reasons = {
         f"paddle.nn.LSTM on a CPU has no kernel for {case.run.dtype}": case.run.dtype in {"float16", "bfloat16"},
-        "paddle.nn.LSTM has no peepholes": lstm.peephole,
-        "paddle.nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
-        "paddle.nn.LSTM does not couple its forget gate to its input gate": lstm.input_forget,
-        "paddle.nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
+        **refusals.plain_cell(lstm, "paddle.nn.LSTM", projection=True),
         f"paddle.nn.LSTM takes a proj_size below hidden_size, and {lstm.proj_size} is not below {lstm.hidden_size}": (
             lstm.proj_size >= lstm.hidden_size
         ),
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
 def run(problem: Problem) -> Trace:
@@ -66,28 +62,32 @@ def run(problem: Problem) -> Trace:
     with stopwatch("build"):
         network = _network(replace(lstm, forget_bias=0.0), p.case.run.dtype)
         weights = network.weights()
-        for (_, own), of_lane in zip(p.lanes(), weights, strict=True):
-            stored = _stored(own)
+        for (_, of_problem), of_lane in zip(p.lanes(), weights, strict=True):
+            stored = _stored(of_problem)
             for name, parameter in of_lane.items():
                 parameter.set_value(stored[name])
     with stopwatch("run"), paddle.set_grad_enabled(wanted):
         x, h0, c0 = (paddle.to_tensor(a, stop_gradient=not wanted) for a in (p.x, p.states("h0"), p.states("c0")))
         lengths = None if p.lengths is None else paddle.to_tensor(p.lengths)
         h, h_n, c_n = network(x, h0, c0, lengths)
-        found: Arrays = {"h": h.numpy(), "h_n": h_n.numpy(), "c_n": c_n.numpy()}
+        arrays: Arrays = {"h": h.numpy(), "h_n": h_n.numpy(), "c_n": c_n.numpy()}
         if p.dh is not None:
             leaves = [x, h0, c0, *(w for of_lane in weights for w in of_lane.values())]
             cotangents = [paddle.to_tensor(p.dh), paddle.to_tensor(p.states("dc"))]
-            dx, dh0, dc0, *rest = (d.numpy() for d in paddle.grad([h, c_n], leaves, cotangents))
-            found |= _gradients(lstm, weights, dx, dh0, dc0, rest)
+            dx, dh0, dc0, *flat = (d.numpy() for d in paddle.grad([h, c_n], leaves, cotangents))
+            of_weights = [{name: flat.pop(0) for name in of_lane} for of_lane in weights]
+            arrays |= lanes.gradients(lstm, PADDLE, of_weights, dx, dh0, dc0)
+            arrays |= {
+                name_of("dP", lane, lstm): np.ascontiguousarray(of_lane[PROJECTION].T)
+                for (lane, _), of_lane in zip(p.lanes(), of_weights, strict=True)
+                if PROJECTION in of_lane
+            }
     if lstm.single:
-        found |= {name: found[name][0] for name in ("h_n", "c_n")}
-    parameters = tuple(
-        Parameter(name_of(name.removesuffix("_l0"), lane, lstm), tuple(w.shape))
-        for lane, of_lane in zip(lanes(lstm), weights, strict=True)
-        for name, w in of_lane.items()
+        arrays |= {name: arrays[name][0] for name in ("h_n", "c_n")}
+    parameters = lanes.parameters(
+        lstm, [{name.removesuffix("_l0"): w for name, w in of_lane.items()} for of_lane in weights]
     )
-    return Trace(parameters=parameters, device=str(x.place), seconds=stopwatch.seconds, **found)  # type: ignore[arg-type]
+    return Trace(parameters=parameters, device=str(x.place), seconds=stopwatch.seconds, **arrays)  # type: ignore[arg-type]
 
 
 class _Whole:
@@ -108,9 +108,9 @@ class _Whole:
 
     def weights(self) -> list[dict[str, Any]]:
         """Give the parameters of all lanes by the names that dialect ``paddle`` has for them."""
-        own = self.layer.parameters(include_sublayers=True)
-        count = len(own) // len(lanes(self.lstm))
-        return [_named(own[k : k + count], self.lstm) for k in range(0, len(own), count)]
+        flat = self.layer.parameters(include_sublayers=True)
+        count = len(flat) // (self.lstm.num_layers * len(self.lstm.directions))
+        return [_named(flat[k : k + count], self.lstm) for k in range(0, len(flat), count)]
 
     def __call__(self, x, h0, c0, lengths) -> tuple[Any, Any, Any]:
         h, (h_n, c_n) = self.layer(x, (h0, c0), lengths)
@@ -165,9 +165,9 @@ def _network(lstm: LSTM, dtype: str) -> _Whole | _Reverse:
 
 def _stored(weights: Weights) -> Arrays:
     """Give a lane's weights by their names."""
-    own = weights.arrays()
-    projection = {PROJECTION: own.pop("P").T} if "P" in own else {}
-    return store_cell(own, PADDLE) | projection
+    canonical = weights.arrays()
+    projection = {PROJECTION: canonical.pop("P").T} if "P" in canonical else {}
+    return store_cell(canonical, PADDLE) | projection
 
 
 def _named(parameters: list[Any], lstm: LSTM) -> dict[str, Any]:
@@ -175,16 +175,3 @@ def _named(parameters: list[Any], lstm: LSTM) -> dict[str, Any]:
     names = [*PADDLE.names, *([PROJECTION] if lstm.proj_size else [])]
     off = () if lstm.bias else PADDLE.bias
     return {name: w for name, w in zip(names, parameters, strict=True) if name not in off}
-
-
-def _gradients(
-    lstm: LSTM, weights: list[dict[str, Any]], dx: Array, dh0: Array, dc0: Array, rest: list[Array]
-) -> Arrays:
-    found: Arrays = {"dx": dx}
-    for k, lane in enumerate(lanes(lstm)):
-        own = {name: rest.pop(0) for name in weights[k]}
-        of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(own, PADDLE, bias=lstm.bias)}
-        if PROJECTION in own:
-            of_lane["dP"] = np.ascontiguousarray(own[PROJECTION].T)
-        found |= {name_of(kind, lane, lstm): array for kind, array in of_lane.items()}
-    return found

@@ -5,6 +5,7 @@ The kernels were ``tf.contrib.rnn``'s LSTMBlockCell and LSTMBlockFusedCell; in T
 
 from __future__ import annotations
 
+from lockstep.backends import refusals
 from lockstep.harness.cases.case import Case
 
 
@@ -18,10 +19,10 @@ def unsupported(case: Case) -> str | None:
         "TensorFlow's block LSTM kernels have no projection": bool(lstm.proj_size),
         "TensorFlow's block LSTM kernels do not couple the forget gate to the input gate": lstm.input_forget,
         "TensorFlow's block LSTM kernels have sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
+            not refusals.standard_activations(lstm)
         ),
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
 def weights_and_settings(weights: dict, clip: float | None, zeros) -> tuple[dict, dict]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from lockstep.backends import lanes, tf_block, tf_network
+from lockstep.backends import lanes, refusals, tf_block, tf_network
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
@@ -31,8 +31,7 @@ def unsupported(case: Case) -> str | None:
         "TensorFlow's gradient registry has no entry for LSTMBlockCell": case.run.gradients,
         "LSTMBlockCell says of no sequence: cs_prev_tensor is empty": case.run.batch == 0,
     }
-    found = "; ".join(reason for reason, holds in reasons.items() if holds)
-    return "; ".join(filter(None, (tf_block.unsupported(case), found))) or None
+    return refusals.of(reasons, first=tf_block.unsupported(case))
 
 
 def run(problem: Problem) -> Trace:
@@ -50,17 +49,15 @@ def run(problem: Problem) -> Trace:
 
 
 def _lane(lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.State, lengths) -> lanes.Tensors:
-    own, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
+    arrays, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
 
     def step(x_t, state: lanes.State) -> lanes.State:
         h, c = state
-        out = tf.raw_ops.LSTMBlockCell(x=x_t, cs_prev=c, h_prev=h, **own, **settings)
+        out = tf.raw_ops.LSTMBlockCell(x=x_t, cs_prev=c, h_prev=h, **arrays, **settings)
         return out.h, out.cs
 
-    valid = None
-    if lengths is not None:
-        valid = tf.unstack((tf.range(x.shape[0], dtype=lengths.dtype)[:, None] < lengths)[..., None])
+    valid = tf_network.valid_steps(x, lengths)
     return lanes.loop(
-        step, tf.unstack(x), first, valid,
+        step, tf.unstack(x), first, None if valid is None else tf.unstack(valid),
         reverse=lane.reverse, where=tf.where, zeros_like=tf.zeros_like, stack=tf.stack,
     )  # fmt: skip

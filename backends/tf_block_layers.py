@@ -42,19 +42,19 @@ def _lane(
     first: lanes.State,
     lengths,
 ) -> lanes.Tensors:
-    own, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
+    arrays, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
     h0, c0 = first
-    turned = partial(_turned, lengths=lengths) if lane.reverse else lambda array: array
-    valid = None if lengths is None else (tf.range(x.shape[0], dtype=lengths.dtype)[:, None] < lengths)[..., None]
+    turned = partial(tf_network.turned, lengths=lengths) if lane.reverse else lambda array: array
+    valid = tf_network.valid_steps(x, lengths)
     longest = x.shape[0] if lengths is None else tf.reduce_max(lengths)
     x = x if valid is None else tf.where(valid, x, tf.zeros_like(x))
-    out = operation(seq_len_max=tf.cast(longest, tf.int64), x=turned(x), cs_prev=c0, h_prev=h0, **own, **settings)
+    out = operation(seq_len_max=tf.cast(longest, tf.int64), x=turned(x), cs_prev=c0, h_prev=h0, **arrays, **settings)
     c_n, h_n = _at_end(out.cs, c0, lengths), _at_end(out.h, h0, lengths)
-    found = {"h": out.h, "i": out.i, "f": out.f, "g": out.ci, "o": out.o}
-    if valid is None:
-        return {name: turned(a) for name, a in found.items()} | {"c": turned(out.cs), "h_n": h_n, "c_n": c_n}
-    found = {name: turned(tf.where(valid, a, tf.zeros_like(a))) for name, a in found.items()}
-    return {**found, "c": turned(tf.where(valid, out.cs, c_n)), "h_n": h_n, "c_n": c_n}
+    tensors, cs = {"h": out.h, "i": out.i, "f": out.f, "g": out.ci, "o": out.o}, out.cs
+    if valid is not None:
+        tensors = {name: tf.where(valid, tensor, tf.zeros_like(tensor)) for name, tensor in tensors.items()}
+        cs = tf.where(valid, cs, c_n)
+    return {name: turned(tensor) for name, tensor in {**tensors, "c": cs}.items()} | {"h_n": h_n, "c_n": c_n}
 
 
 def _at_end(array: Any, first: Any, lengths: Any) -> Any:
@@ -63,8 +63,3 @@ def _at_end(array: Any, first: Any, lengths: Any) -> Any:
     if lengths is None:
         return whole[-1]
     return tf.gather_nd(whole, tf.stack([lengths, tf.range(len(first), dtype=lengths.dtype)], 1))
-
-
-def _turned(array: Any, lengths: Any) -> Any:
-    """Turn (T, B, n) round, each sequence within its own length."""
-    return tf.reverse(array, [0]) if lengths is None else tf.reverse_sequence(array, lengths, seq_axis=0, batch_axis=1)

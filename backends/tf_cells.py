@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
+from lockstep.backends import refusals
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.gates import reorder
@@ -48,7 +49,7 @@ def unsupported(case: Case) -> str | None:
         "TF1's cells do not couple the forget gate to the input gate: CoupledInputForgetGateLSTMCell was part of "
         "tf.contrib, which is gone": lstm.input_forget,
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
 def cell_of(lstm: LSTM, dtype: Any) -> Any:

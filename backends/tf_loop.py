@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from lockstep.backends import tf1_graph, tf_cells
+from lockstep.backends import refusals, tf1_graph, tf_cells
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
@@ -29,8 +29,10 @@ tf1 = tf.compat.v1
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    none = "a loop over no timestep calls no cell, which makes its variables when it is called"
-    return "; ".join(filter(None, (tf_cells.unsupported(case), None if case.run.timesteps else none))) or None
+    reasons = {
+        "a loop over no timestep calls no cell, which makes its variables when it is called": not case.run.timesteps
+    }
+    return refusals.of(reasons, first=tf_cells.unsupported(case))
 
 
 def run(problem: Problem) -> Trace:

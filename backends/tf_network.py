@@ -12,9 +12,8 @@ from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane, name_of
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialect import Dialect
-from lockstep.harness.weights.layout import gradients_of
 
 Weights = dict[str, Any]
 # From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what
@@ -42,6 +41,16 @@ def network(
     )  # fmt: skip
 
 
+def valid_steps(x: Any, lengths: Any) -> Any:
+    """Which timesteps of x (T, B, I) are within their sequence's length: (T, B, 1); None if all are."""
+    return None if lengths is None else (tf.range(x.shape[0], dtype=lengths.dtype)[:, None] < lengths)[..., None]
+
+
+def turned(array: Any, lengths: Any) -> Any:
+    """(T, B, n) turned round, each sequence within its own length; what lies past it stays where it is."""
+    return tf.reverse(array, [0]) if lengths is None else tf.reverse_sequence(array, lengths, seq_axis=0, batch_axis=1)
+
+
 def both_ways(
     run_lane: RunLane, lstm: LSTM, weights: list[Weights], x: Any, h0: Any, c0: Any, lengths: Any, dh: Any, dc: Any
 ) -> tuple[lanes.Tensors, Any]:
@@ -49,9 +58,9 @@ def both_ways(
     sources = (weights, x, h0, c0)
     with tf.GradientTape() as tape:
         tape.watch(tf.nest.flatten(sources))
-        seen, found = network(run_lane, lstm, weights, x, h0, c0, lengths)
-    flat = tape.gradient(list(seen), tf.nest.flatten(sources), output_gradients=[dh, dc])
-    return found, tf.nest.pack_sequence_as(sources, flat)
+        outputs, tensors = network(run_lane, lstm, weights, x, h0, c0, lengths)
+    flat = tape.gradient(list(outputs), tf.nest.flatten(sources), output_gradients=[dh, dc])
+    return tensors, tf.nest.pack_sequence_as(sources, flat)
 
 
 def run(
@@ -66,20 +75,18 @@ def run(
         forward: Of weights, x, h0, c0 and lengths: what ``network`` gives.
         backward: Of the same and dh, dc: what ``both_ways`` gives.
     """
-    p, lstm = problem, problem.case.lstm
+    p = problem
     stopwatch = Stopwatch()
     with stopwatch("run"):
         inputs = tf.nest.map_structure(tf.constant, (stored, p.x, p.states("h0"), p.states("c0")))
         lengths = None if p.lengths is None else tf.constant(p.lengths)
         if p.dh is None:
-            (_, found), gradients = forward(*inputs, lengths), None
+            (_, tensors), gradients = forward(*inputs, lengths), None
         else:
-            found, gradients = backward(*inputs, lengths, tf.constant(p.dh), tf.constant(p.states("dc")))
-        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in found.items()}
+            tensors, gradients = backward(*inputs, lengths, tf.constant(p.dh), tf.constant(p.states("dc")))
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
         if gradients is not None:
-            d_weights, dx, dh0, dc0 = tf.nest.map_structure(lambda tensor: tensor.numpy(), gradients)
-            arrays["dx"] = dx
-            for k, (lane, _) in enumerate(p.lanes()):
-                own = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(d_weights[k], dialect, bias=lstm.bias)}
-                arrays |= {name_of(kind, lane, lstm): array for kind, array in own.items()}
+            arrays |= lanes.gradients(
+                p.case.lstm, dialect, *tf.nest.map_structure(lambda tensor: tensor.numpy(), gradients)
+            )
     return Trace(device=inputs[1].device, seconds=stopwatch.seconds, **arrays)

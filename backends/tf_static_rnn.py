@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lockstep.backends import tf1_graph, tf_cells, tf_layers
+from lockstep.backends import refusals, tf1_graph, tf_cells, tf_layers
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
@@ -27,8 +27,8 @@ tf1 = tf.compat.v1
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    none = "static_rnn says: Argument `inputs` must not be empty"
-    return "; ".join(filter(None, (tf_cells.unsupported(case), None if case.run.timesteps else none))) or None
+    reasons = {"static_rnn says: Argument `inputs` must not be empty": not case.run.timesteps}
+    return refusals.of(reasons, first=tf_cells.unsupported(case))
 
 
 def run(problem: Problem) -> Trace:

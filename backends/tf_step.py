@@ -49,7 +49,7 @@ def _lane(lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.S
     T = x.shape[0]
     hs = tf.TensorArray(x.dtype, T)
     cs = tf.TensorArray(x.dtype, T)
-    valid = None if lengths is None else (tf.range(T, dtype=lengths.dtype)[:, None] < lengths)[..., None]
+    valid = tf_network.valid_steps(x, lengths)
     # Of what is not taken the gradient is 0, and 0 times NaN in the padding would be NaN.
     x = x if valid is None else tf.where(valid, x, tf.zeros_like(x))
     for k in tf.range(T):

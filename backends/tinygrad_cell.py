@@ -20,14 +20,14 @@ from tinygrad.dtype import dtypes
 from tinygrad.nn import LSTMCell
 from tinygrad.tensor import Tensor
 
-from lockstep.backends import lanes
-from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.backends import lanes, refusals
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem, dtype_of
-from lockstep.harness.cases.tensors import Lane, name_of
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import gradients_of, store_cell
+from lockstep.harness.weights.layout import store_cell
 
 REQUIRES = ("tinygrad",)
 INSTALL = "lockstep-rnn[tinygrad]"
@@ -51,15 +51,9 @@ def unsupported(case: Case) -> str | None:
         f"without its JIT tinygrad takes 0.3 s for a timestep: here at most {MOST_STEPS} are tried": steps > MOST_STEPS,
         f"tinygrad schedules and compiles the gradients of all timesteps at once, which takes a minute for 20 steps of "
         f"one layer: here at most {MOST_STEPS_BACK} are tried": case.run.gradients and steps > MOST_STEPS_BACK,
-        "tinygrad.nn.LSTMCell has no projection": bool(lstm.proj_size),
-        "tinygrad.nn.LSTMCell has no peepholes": lstm.peephole,
-        "tinygrad.nn.LSTMCell does not clip the cell state": lstm.cell_clip is not None,
-        "tinygrad.nn.LSTMCell does not couple its forget gate to its input gate": lstm.input_forget,
-        "tinygrad.nn.LSTMCell has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
+        **refusals.plain_cell(lstm, "tinygrad.nn.LSTMCell"),
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
 def run(problem: Problem) -> Trace:
@@ -105,17 +99,9 @@ def run(problem: Problem) -> Trace:
         arrays: dict[str, Any] = {name: _array(tensor) for name, tensor in found.items()}
         if p.dh is not None:
             loss = (h * _tensor(p.dh)).sum() + (c_n * _tensor(p.states("dc"))).sum()
-            dx, dh0, dc0, *rest = map(_array, loss.gradient(x, h0, c0, *leaves))
-            arrays["dx"] = dx
-            for k, (lane, _) in enumerate(p.lanes()):
-                own = dict(zip(names, rest[k * len(names) : (k + 1) * len(names)], strict=True))
-                of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(own, TORCH_CELL, bias=lstm.bias)}
-                arrays |= {name_of(kind, lane, lstm): array for kind, array in of_lane.items()}
-    parameters = tuple(
-        Parameter(name_of(name, lane, lstm), tuple(getattr(cell, name).shape))
-        for (lane, _), cell in zip(p.lanes(), cells, strict=True)
-        for name in names
-    )
+            dx, dh0, dc0, *flat = map(_array, loss.gradient(x, h0, c0, *leaves))
+            arrays |= lanes.gradients(lstm, TORCH_CELL, lanes.by_lane(flat, names), dx, dh0, dc0)
+    parameters = lanes.parameters(lstm, [{name: getattr(cell, name) for name in names} for cell in cells])
     return Trace(parameters=parameters, device=str(x.device), seconds=stopwatch.seconds, **arrays)
 
 

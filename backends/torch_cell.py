@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import torch
 
-from lockstep.backends import lanes, torch_network
+from lockstep.backends import lanes, refusals, torch_network
 from lockstep.backends.torch_lstm import tensor_of
-from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
+from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane, name_of
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.cases.tensors import lanes as lanes_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
@@ -30,17 +30,7 @@ TORCH_CELL = DIALECTS["torch_cell"]
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    lstm = case.lstm
-    reasons = {
-        "nn.LSTMCell has no projection": bool(lstm.proj_size),
-        "nn.LSTMCell has no peepholes": lstm.peephole,
-        "nn.LSTMCell does not clip the cell state": lstm.cell_clip is not None,
-        "nn.LSTMCell does not couple its forget gate to its input gate": lstm.input_forget,
-        "nn.LSTMCell has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
-    }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(refusals.plain_cell(case.lstm, "nn.LSTMCell"))
 
 
 def run(problem: Problem) -> Trace:
@@ -54,16 +44,11 @@ def run(problem: Problem) -> Trace:
     stopwatch = Stopwatch()
     with stopwatch("build"):
         cells = _cells(lstm, p.case.run.dtype)
-        for cell, (_, weights) in zip(cells, p.lanes(), strict=True):
-            stored = store_cell(weights.arrays(), TORCH_CELL)
+        for cell, (_, of_problem) in zip(cells, p.lanes(), strict=True):
+            stored = store_cell(of_problem.arrays(), TORCH_CELL)
             cell.load_state_dict({name: tensor_of(stored[name]) for name in cell.state_dict()})
-    parameters = tuple(
-        Parameter(name_of(name, lane, lstm), tuple(value.shape))
-        for cell, lane in zip(cells, lanes_of(lstm), strict=True)
-        for name, value in cell.named_parameters()
-    )
-    own: list[torch_network.Weights] = [dict(cell.named_parameters()) for cell in cells]
-    return torch_network.run(p, _lane, cells, own, TORCH_CELL, stopwatch, parameters)
+    weights: list[torch_network.Weights] = [dict(cell.named_parameters()) for cell in cells]
+    return torch_network.run(p, _lane, cells, weights, TORCH_CELL, stopwatch, lanes.parameters(lstm, weights))
 
 
 @lru_cache(maxsize=8)

@@ -9,20 +9,16 @@ Canonical equations, gate order and weight layout: nothing is permuted here. Sou
 from __future__ import annotations
 
 import shutil
-from functools import partial
 
 import torch
 from torch._dynamo import config as dynamo_config
 from torch._inductor import config as inductor_config
 
-from lockstep.backends import lanes, torch_network
-from lockstep.backends.torch_lstm import tensor_of
-from lockstep.backends.torch_step import Settings, settings_of, step, weights_of
-from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.backends import lanes, torch_step
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
@@ -33,7 +29,7 @@ dynamo_config.accumulated_recompile_limit = 100_000
 # In this process: a pool of compiling processes would outlive the worker.
 inductor_config.compile_threads = 1
 
-_step = torch.compile(step, fullgraph=True, dynamic=False)
+_step = torch.compile(torch_step.step, fullgraph=True, dynamic=False)
 
 
 def unsupported(case: Case) -> str | None:
@@ -50,22 +46,11 @@ def run(problem: Problem) -> Trace:
         ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
         asked for.
     """
-    wanted = problem.dh is not None
-    weights = [
-        {name: w.requires_grad_(wanted) for name, w in weights_of(own, tensor_of).items()} for _, own in problem.lanes()
-    ]
-    settings = settings_of(problem.case.lstm)
-    cells = [(settings, own) for own in weights]
-    return torch_network.run(problem, _lane, cells, weights, CANONICAL, Stopwatch())
+    return torch_step.run(problem, _lane)
 
 
-def _lane(cell: tuple[Settings, torch_network.Weights], lane: Lane, x, first: lanes.State, valid):
-    settings, w = cell
-    own = partial(_with_weights, (w["W"], w["R"], w["b"], w.get("P"), w.get("p"), settings))
+def _lane(cell: torch_step.Cell, lane: Lane, x, first: lanes.State, valid):
     return lanes.loop(
-        own, x, first, valid, reverse=lane.reverse, where=torch.where, zeros_like=torch.zeros_like, stack=torch.stack
-    )
-
-
-def _with_weights(args: tuple, x_t: torch.Tensor, state: lanes.State) -> lanes.State:
-    return _step(x_t, *state, *args)
+        lambda x_t, state: _step(x_t, *state, *cell), x, first, valid,
+        reverse=lane.reverse, where=torch.where, zeros_like=torch.zeros_like, stack=torch.stack,
+    )  # fmt: skip

@@ -5,8 +5,6 @@ Weights are loaded into the module first, as its users do, so each problem is ex
 documentation, ``torch.onnx.export``.
 """
 
-# The framework is not in the main environment, nor are its types.
-# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import io
@@ -14,37 +12,23 @@ import logging
 import warnings
 from typing import Any
 
-import onnxruntime
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from lockstep.backends.torch_lstm import tensor_of
-from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.backends import onnxruntime_session, refusals, torch_lstm
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
-
-TORCH = DIALECTS["torch"]
 
 
 def unsupported(case: Case, *, dynamo: bool) -> str | None:
     """Say why ``case`` cannot be run faithfully through one of the exporters, or return None if it can."""
     lstm = case.lstm
     reasons = {
-        "nn.LSTM has no peepholes": lstm.peephole,
-        "nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
-        "nn.LSTM does not couple its input gate to its forget gate": lstm.input_forget,
-        "nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
+        **torch_lstm.lacking(lstm),
         "nn.LSTM has no direction that is the reverse one alone": lstm.direction == "reverse",
         "pack_padded_sequence takes no sequence of length 0": 0 in (case.run.lengths or ()),
         "nn.LSTM says: Expected sequence length to be larger than 0 in RNN": case.run.timesteps == 0,
-        "onnxruntime's CPU provider says: LSTM operator does not support double yet": case.run.dtype == "float64",
-        "onnxruntime's CPU provider has no implementation of LSTM in bfloat16": case.run.dtype == "bfloat16",
+        **onnxruntime_session.narrow_dtypes(case),
         "an inference runtime computes no gradients": case.run.gradients,
         "torch.export does not get through nn.LSTM with pack_padded_sequence: what it does depends on the lengths": (
             dynamo and case.run.lengths is not None
@@ -53,35 +37,19 @@ def unsupported(case: Case, *, dynamo: bool) -> str | None:
             not dynamo and bool(lstm.proj_size)
         ),
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
 
 
-class _Padded(torch.nn.Module):
-    """An LSTM over sequences of different lengths."""
-
-    def __init__(self, lstm: torch.nn.LSTM, timesteps: int) -> None:
-        super().__init__()
-        self.lstm, self.timesteps = lstm, timesteps
-
-    def forward(self, x, h0, c0, lengths):
-        """Give h, h_n and c_n."""
-        packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-        packed, (h_n, c_n) = self.lstm(packed, (h0, c0))
-        h, _ = pad_packed_sequence(packed, total_length=self.timesteps)
-        return h, h_n, c_n
-
-
-class _Whole(torch.nn.Module):
-    """An LSTM over sequences of one length."""
+class _Exported(torch.nn.Module):
+    """An LSTM as it is exported; lengths go in where sequences have them."""
 
     def __init__(self, lstm: torch.nn.LSTM) -> None:
         super().__init__()
         self.lstm = lstm
 
-    def forward(self, x, h0, c0):
-        """Give h, h_n and c_n."""
-        h, (h_n, c_n) = self.lstm(x, (h0, c0))
-        return h, h_n, c_n
+    def forward(self, x, h0, c0, lengths=None):
+        """h, h_n and c_n."""
+        return torch_lstm.run_lstm(self.lstm, x, h0, c0, lengths)
 
 
 def run(problem: Problem, *, dynamo: bool) -> Trace:
@@ -92,41 +60,19 @@ def run(problem: Problem, *, dynamo: bool) -> Trace:
     if p.lengths is not None:
         fed["lengths"] = p.lengths
     with stopwatch("build"):
-        layer = _layer(p)
-        module = _Whole(layer) if p.lengths is None else _Padded(layer, len(p.x))
-        model = _exported(module.eval(), tuple(tensor_of(a) for a in fed.values()), list(fed), dynamo=dynamo)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = THREADS
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        layer = torch_lstm.module_of(lstm, p.case.run.dtype)
+        torch_lstm.load(layer, p)
+        inputs = tuple(torch_lstm.tensor_of(array) for array in fed.values())
+        model = _exported(_Exported(layer).eval(), inputs, list(fed), dynamo=dynamo)
+        session = onnxruntime_session.session_of(model)
     with stopwatch("run"):
-        taken = {one.name for one in session.get_inputs()}
+        taken = {wanted.name for wanted in session.get_inputs()}
         outputs: Any = session.run(None, {name: array for name, array in fed.items() if name in taken})
     h, h_n, c_n = outputs
     if lstm.single:
         h_n, c_n = h_n[0], c_n[0]
     parameters = tuple(Parameter(name, tuple(value.shape)) for name, value in layer.state_dict().items())
     return Trace(h=h, h_n=h_n, c_n=c_n, parameters=parameters, seconds=stopwatch.seconds)
-
-
-def _layer(problem: Problem) -> torch.nn.LSTM:
-    """Make nn.LSTM with a problem's weights."""
-    lstm = problem.case.lstm
-    layer = torch.nn.LSTM(
-        lstm.input_size,
-        lstm.hidden_size,
-        num_layers=lstm.num_layers,
-        bias=lstm.bias,
-        bidirectional=lstm.direction == "bidirectional",
-        proj_size=lstm.proj_size,
-        dtype=getattr(torch, problem.case.run.dtype),
-    )
-    stored = {
-        name.removesuffix("_l0") + Lane(lane.layer, lane.reverse).suffix: tensor_of(array)
-        for lane, weights in problem.lanes()
-        for name, array in store_cell(weights.arrays(), TORCH).items()
-    }
-    layer.load_state_dict({name: stored[name] for name in layer.state_dict()})
-    return layer
 
 
 def _exported(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str], *, dynamo: bool) -> bytes:

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from lockstep.backends import refusals
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
@@ -36,19 +37,26 @@ def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run faithfully, or return None if it can."""
     lstm = case.lstm
     reasons = {
-        "nn.LSTM has no peepholes": lstm.peephole,
-        "nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
-        "nn.LSTM does not couple its input gate to its forget gate": lstm.input_forget,
-        "nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
-            (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) != ("sigmoid", "tanh", "tanh")
-        ),
+        **lacking(lstm),
         f"nn.LSTM takes a proj_size below hidden_size, and {lstm.proj_size} is not below {lstm.hidden_size}": (
             lstm.proj_size >= lstm.hidden_size
         ),
         "pack_padded_sequence takes no sequence of length 0": 0 in (case.run.lengths or ()),
         "nn.LSTM says: Expected sequence length to be larger than 0 in RNN": case.run.timesteps == 0,
     }
-    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
+    return refusals.of(reasons)
+
+
+def lacking(lstm: LSTM) -> dict[str, bool]:
+    """What a network may ask for that ``nn.LSTM`` does not have."""
+    return {
+        "nn.LSTM has no peepholes": lstm.peephole,
+        "nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
+        "nn.LSTM does not couple its input gate to its forget gate": lstm.input_forget,
+        "nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
+            not refusals.standard_activations(lstm)
+        ),
+    }
 
 
 def run(problem: Problem) -> Trace:
@@ -61,36 +69,44 @@ def run(problem: Problem) -> Trace:
     with stopwatch("build"):
         lstm = _lstm(problem.case.lstm, problem.case.run.dtype)
     with stopwatch("run"), torch.no_grad():
-        stored = _stored(problem)
-        lstm.load_state_dict({name: tensor_of(stored[name]) for name in lstm.state_dict()})
+        load(lstm, problem)
     return trace_of(lstm, problem, stopwatch)
+
+
+def load(lstm: torch.nn.LSTM, problem: Problem) -> None:
+    """Set a module's weights to those of ``problem``."""
+    stored = {
+        _name(name, lane, problem.case.lstm): tensor_of(array)
+        for lane, weights in problem.lanes()
+        for name, array in store_cell(weights.arrays(), TORCH).items()
+    }
+    lstm.load_state_dict({name: stored[name] for name in lstm.state_dict()})
 
 
 def trace_of(lstm: torch.nn.LSTM, problem: Problem, stopwatch: Stopwatch) -> Trace:
     """Run a module with the weights that it has."""
     p, gradients = problem, problem.dh is not None
     with stopwatch("run"), torch.inference_mode(not gradients):
-        own = lstm.state_dict()
         x, h0, c0 = (tensor_of(a).requires_grad_(gradients) for a in (p.x, p.states("h0"), p.states("c0")))
         h, h_n, c_n = _forward(lstm, x, h0, c0, p)
-        found = {"h": h, "h_n": h_n, "c_n": c_n}
+        tensors = {"h": h, "h_n": h_n, "c_n": c_n}
         if p.dh is not None:
             inputs = {"dx": x, "dh0": h0, "dc0": c0, **_weights(lstm, p.case.lstm)}
             cotangents = (tensor_of(p.dh), tensor_of(p.states("dc")))
-            found |= zip(inputs, torch.autograd.grad((h, c_n), list(inputs.values()), cotangents), strict=True)
+            tensors |= zip(inputs, torch.autograd.grad((h, c_n), list(inputs.values()), cotangents), strict=True)
     if p.case.lstm.single:
-        found |= {name: found[name][0] for name in ("h_n", "c_n", "dh0", "dc0") if name in found}
-    arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in found.items()}
+        tensors |= {name: tensors[name][0] for name in ("h_n", "c_n", "dh0", "dc0") if name in tensors}
+    arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in tensors.items()}
     return Trace(
-        parameters=tuple(Parameter(name, tuple(value.shape)) for name, value in own.items()),
+        parameters=tuple(Parameter(name, tuple(value.shape)) for name, value in lstm.state_dict().items()),
         device=str(lstm.weight_ih_l0.device),
         seconds=stopwatch.seconds,
         **arrays,
     )
 
 
-@lru_cache(maxsize=8)
-def _lstm(lstm: LSTM, dtype: str) -> torch.nn.LSTM:
+def module_of(lstm: LSTM, dtype: str) -> torch.nn.LSTM:
+    """A module of a network's sizes, its weights not set."""
     return torch.nn.LSTM(
         lstm.input_size,
         lstm.hidden_size,
@@ -100,6 +116,9 @@ def _lstm(lstm: LSTM, dtype: str) -> torch.nn.LSTM:
         proj_size=lstm.proj_size,
         dtype=getattr(torch, dtype),
     )
+
+
+_lstm = lru_cache(maxsize=8)(module_of)
 
 
 def _forward(lstm: torch.nn.LSTM, x, h0, c0, problem: Problem) -> tuple[torch.Tensor, ...]:
@@ -129,15 +148,6 @@ def _turned(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         return x.flip(0)
     t = torch.arange(len(x))[:, None]
     return x[torch.where(t < lengths, lengths - 1 - t, t), torch.arange(len(lengths))]
-
-
-def _stored(problem: Problem) -> Arrays:
-    """Give the weights of all lanes by nn.LSTM's names."""
-    return {
-        _name(name, lane, problem.case.lstm): array
-        for lane, weights in problem.lanes()
-        for name, array in store_cell(weights.arrays(), TORCH).items()
-    }
 
 
 def _weights(lstm: torch.nn.LSTM, network: LSTM) -> dict[str, torch.Tensor]:

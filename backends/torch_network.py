@@ -11,9 +11,8 @@ from lockstep.backends import lanes
 from lockstep.backends.torch_lstm import array_of, tensor_of
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane, name_of
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialect import Dialect
-from lockstep.harness.weights.layout import gradients_of
 
 Weights = dict[str, torch.Tensor]
 # From a lane's cell, x (T, B, I), its first state and, where sequences differ in length, which timesteps are valid
@@ -45,20 +44,17 @@ def run(
     with stopwatch("run"), torch.inference_mode(not wanted):
         x, h0, c0 = (tensor_of(a).requires_grad_(wanted) for a in (p.x, p.states("h0"), p.states("c0")))
         valid = None if p.lengths is None else (torch.arange(len(p.x))[:, None] < torch.tensor(p.lengths))[..., None]
-        (h, c_n), found = lanes.network(
+        (h, c_n), tensors = lanes.network(
             lstm, lambda k, lane, x, first: run_lane(cells[k], lane, x, first, valid), x, h0, c0,
             concatenate=lambda parts: torch.cat(parts, -1), stack=torch.stack,
         )  # fmt: skip
-        arrays: dict[str, Any] = {name: array_of(t) for name, t in found.items()}
+        arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in tensors.items()}
         if p.dh is not None:
-            leaves = [x, h0, c0, *(w for own in weights for w in own.values())]
+            leaves = [x, h0, c0, *(w for of_lane in weights for w in of_lane.values())]
             cotangents = (tensor_of(p.dh), tensor_of(p.states("dc")))
             # Without a timestep the weights take no part.
             gradients = torch.autograd.grad((h, c_n), leaves, cotangents, materialize_grads=True)
-            dx, dh0, dc0, *rest = map(array_of, gradients)
-            arrays["dx"] = dx
-            for k, (lane, _) in enumerate(p.lanes()):
-                own = {name: rest.pop(0) for name in weights[k]}
-                of_lane = {"dh0": dh0[k], "dc0": dc0[k], **gradients_of(own, dialect, bias=lstm.bias)}
-                arrays |= {name_of(kind, lane, lstm): a for kind, a in of_lane.items()}
+            dx, dh0, dc0, *flat = map(array_of, gradients)
+            of_weights = [{name: flat.pop(0) for name in of_lane} for of_lane in weights]
+            arrays |= lanes.gradients(lstm, dialect, of_weights, dx, dh0, dc0)
     return Trace(parameters=parameters, seconds=stopwatch.seconds, **arrays)

@@ -10,14 +10,12 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from lockstep.backends import lanes, torch_network
-from lockstep.backends.torch_lstm import tensor_of
-from lockstep.backends.torch_step import Settings, settings_of, step, weights_of
-from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.backends import lanes, torch_step
+from lockstep.backends.torch_step import step
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
@@ -35,19 +33,11 @@ def run(problem: Problem) -> Trace:
         ``h`` and ``c`` of each layer and direction at every timestep, the final states, and gradients if they are
         asked for.
     """
-    wanted = problem.dh is not None
-    weights = [
-        {name: w.requires_grad_(wanted) for name, w in weights_of(own, tensor_of).items()} for _, own in problem.lanes()
-    ]
-    settings = settings_of(problem.case.lstm)
-    cells = [(settings, own) for own in weights]
-    return torch_network.run(problem, _lane, cells, weights, CANONICAL, Stopwatch())
+    return torch_step.run(problem, _lane)
 
 
-def _lane(cell: tuple[Settings, torch_network.Weights], lane: Lane, x, first: lanes.State, valid):
-    settings, w = cell
-    args = (w["W"], w["R"], w["b"], w.get("P"), w.get("p"), settings)
-    h, c, h_n, c_n = _loop(x, first[0], first[1], valid, lane.reverse, *args)
+def _lane(cell: torch_step.Cell, lane: Lane, x, first: lanes.State, valid):
+    h, c, h_n, c_n = _loop(x, first[0], first[1], valid, lane.reverse, *cell)
     return {"h": h, "c": c, "h_n": h_n, "c_n": c_n}
 
 

@@ -8,22 +8,31 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from lockstep.harness.cases.case import LSTM
-from lockstep.harness.cases.problem import Weights
+from lockstep.backends import torch_network
+from lockstep.backends.torch_lstm import tensor_of
+from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.weights.dialects import CANONICAL
 
 # What a cell computes, as plain values: recurrent activation, activation, cell activation, clip, coupling.
 Settings = tuple[str, str, str, float, bool]
 
 
-def settings_of(lstm: LSTM) -> Settings:
-    """Give what a cell computes."""
+# What ``step`` takes beside its input and state: W, R, b, P, p and the settings.
+Cell = tuple[Tensor, Tensor, Tensor, Optional[Tensor], Optional[Tensor], Settings]  # noqa: UP045 (as below)
+
+
+def run(problem: Problem, run_lane: torch_network.RunLane) -> Trace:
+    """Run ``problem``, its weights canonical: each lane's cell is a ``Cell``."""
+    lstm, wanted = problem.case.lstm, problem.dh is not None
     clip = float("inf") if lstm.cell_clip is None else lstm.cell_clip
-    return lstm.recurrent_activation, lstm.activation, lstm.cell_activation, clip, lstm.input_forget
-
-
-def weights_of(weights: Weights, tensor) -> dict[str, Tensor]:
-    """Give a lane's weights as tensors."""
-    return {name: tensor(array) for name, array in weights.arrays().items()}
+    settings = (lstm.recurrent_activation, lstm.activation, lstm.cell_activation, clip, lstm.input_forget)
+    weights = [
+        {name: tensor_of(array).requires_grad_(wanted) for name, array in of_lane.arrays().items()}
+        for _, of_lane in problem.lanes()
+    ]
+    cells: list[Cell] = [(w["W"], w["R"], w["b"], w.get("P"), w.get("p"), settings) for w in weights]
+    return torch_network.run(problem, run_lane, cells, weights, CANONICAL, Stopwatch())
 
 
 def activate(name: str, z: Tensor) -> Tensor:

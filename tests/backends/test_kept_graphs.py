@@ -13,7 +13,7 @@ COUNTS = {
     "tf_static_rnn": "module.tf1_graph._graph.cache_info().misses",
     "tf_dynamic_rnn": "module.tf1_graph._graph.cache_info().misses",
     "torch_lstm": "module._lstm.cache_info().misses",
-    "jax_scan": "module._scan._cache_size()",
+    "jax_scan": "module.jax_network.forward_compiled._cache_size()",
 }
 
 CODE = """

@@ -1,0 +1,26 @@
+"""Why a backend refuses a case: the reasons that several backends have in common, and how they are put together."""
+
+from __future__ import annotations
+
+from lockstep.harness.cases.case import LSTM
+
+
+def of(reasons: dict[str, bool], *, first: str | None = None) -> str | None:
+    """Those of the reasons that hold, behind a refusal that is there already; None if there is nothing to refuse."""
+    return "; ".join(filter(None, [first, *(reason for reason, holds in reasons.items() if holds)])) or None
+
+
+def plain_cell(lstm: LSTM, name: str, *, projection: bool = False) -> dict[str, bool]:
+    """What a cell of standard equations and fixed activations lacks, which perhaps has a projection."""
+    return {
+        f"{name} has no projection": bool(lstm.proj_size) and not projection,
+        f"{name} has no peepholes": lstm.peephole,
+        f"{name} does not clip the cell state": lstm.cell_clip is not None,
+        f"{name} does not couple its forget gate to its input gate": lstm.input_forget,
+        f"{name} has sigmoid gates, and tanh for the candidate and the cell state": not standard_activations(lstm),
+    }
+
+
+def standard_activations(lstm: LSTM) -> bool:
+    """Whether gates are sigmoids, candidate and cell state tanh."""
+    return (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) == ("sigmoid", "tanh", "tanh")
