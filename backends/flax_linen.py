@@ -1,9 +1,8 @@
 """Flax linen's ``LSTMCell`` under ``nn.RNN``, compiled as a whole, gradients by ``jax.vjp``.
 
 One kernel for each gate and side, biases on the recurrent side alone.
-Time-major, ``reverse`` with ``keep_order``, ``seq_lengths`` for lengths; layers follow each
-other. Source: Flax documentation, ``flax.linen.LSTMCell``, ``flax.linen.RNN``; lengths as
-``backends.flax_lengths`` says.
+Directions, lengths and layers are as ``backends.flax_rnn`` says. Source: Flax documentation,
+``flax.linen.LSTMCell``, ``flax.linen.RNN``.
 """
 
 # The framework is not in the main environment, nor are its types.
@@ -17,9 +16,10 @@ import flax.linen as nn
 import jax
 from flax.traverse_util import unflatten_dict
 
-from lockstep.backends import flax_lengths, jax_network, lanes
+from lockstep.backends import flax_rnn, jax_network, lanes
+from lockstep.backends.flax_rnn import unsupported as unsupported  # noqa: PLC0414 (all cells of Flax refuse alike)
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
@@ -31,34 +31,24 @@ ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
 DIALECT = "flax"
 
 
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return flax_lengths.unsupported(case)
-
-
 def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
         ``h`` of each layer and direction at every timestep, the final states, and gradients if they are asked for.
     """
-    return jax_network.run(problem, _lane, DIALECTS["flax"])
+    return jax_network.run(problem, _lane, DIALECTS[DIALECT])
 
 
 def run_lane(
     kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
 ) -> lanes.Tensors:
     """Run one direction of one layer by a cell of some kind over x (T, B, I)."""
-    cell = kind(
-        lstm.hidden_size,
-        gate_fn=jax_network.ACTIVATIONS[lstm.recurrent_activation],
-        activation_fn=jax_network.ACTIVATIONS[lstm.activation],
-        param_dtype=x.dtype,
-    )
-    layer = nn.RNN(cell, time_major=True, return_carry=True, reverse=lane.reverse, keep_order=True)
+    cell = kind(lstm.hidden_size, **flax_rnn.cell_settings(lstm, x.dtype))
+    layer = nn.RNN(cell, **flax_rnn.rnn_settings(lane))
     parameters = {"params": {"cell": unflatten_dict(weights, sep=".")}}
     carry, h = layer.apply(parameters, x, initial_carry=first[::-1], seq_lengths=lengths)
-    return flax_lengths.zeroed(carry, h, lengths)
+    return flax_rnn.tensors_of(carry, h, lengths)
 
 
 _lane = partial(run_lane, nn.LSTMCell)

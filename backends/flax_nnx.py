@@ -1,9 +1,8 @@
 """Flax nnx' ``LSTMCell`` under ``nnx.RNN``, compiled as a whole, gradients by ``jax.vjp``.
 
 One kernel for each gate and side, biases on the recurrent side alone.
-Time-major, ``reverse`` with ``keep_order``, ``seq_lengths`` for lengths; layers follow each
-other. Source: Flax documentation, ``flax.nnx.LSTMCell``, ``flax.nnx.RNN``; lengths as
-``backends.flax_lengths`` says.
+Directions, lengths and layers are as ``backends.flax_rnn`` says. Source: Flax documentation,
+``flax.nnx.LSTMCell``, ``flax.nnx.RNN``.
 """
 
 # The framework is not in the main environment, nor are its types.
@@ -16,9 +15,10 @@ from typing import Any
 import jax
 from flax import nnx
 
-from lockstep.backends import flax_lengths, jax_network, lanes
+from lockstep.backends import flax_rnn, jax_network, lanes
+from lockstep.backends.flax_rnn import unsupported as unsupported  # noqa: PLC0414 (all cells of Flax refuse alike)
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
@@ -30,38 +30,27 @@ ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
 DIALECT = "nnx"
 
 
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return flax_lengths.unsupported(case)
-
-
 def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
         ``h`` of each layer and direction at every timestep, the final states, and gradients if they are asked for.
     """
-    return jax_network.run(problem, _lane, DIALECTS["nnx"])
+    return jax_network.run(problem, _lane, DIALECTS[DIALECT])
 
 
 def run_lane(
     kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
 ) -> lanes.Tensors:
     """Run one direction of one layer by a cell of some kind, (input size, hidden size), over x (T, B, I)."""
-    cell = kind(
-        lstm.input_size_of(lane.layer),
-        lstm.hidden_size,
-        gate_fn=jax_network.ACTIVATIONS[lstm.recurrent_activation],
-        activation_fn=jax_network.ACTIVATIONS[lstm.activation],
-        param_dtype=x.dtype,
-        rngs=nnx.Rngs(0),
-    )
+    sizes = (lstm.input_size_of(lane.layer), lstm.hidden_size)
+    cell = kind(*sizes, rngs=nnx.Rngs(0), **flax_rnn.cell_settings(lstm, x.dtype))
     for name, array in weights.items():
         linear, _, which = name.partition(".")
         setattr(getattr(cell, linear), which, nnx.Param(array))
-    layer = nnx.RNN(cell, time_major=True, return_carry=True, reverse=lane.reverse, keep_order=True)
+    layer = nnx.RNN(cell, **flax_rnn.rnn_settings(lane))
     carry, h = layer(x, initial_carry=first[::-1], seq_lengths=lengths)
-    return flax_lengths.zeroed(carry, h, lengths)
+    return flax_rnn.tensors_of(carry, h, lengths)
 
 
 _lane = partial(run_lane, nnx.LSTMCell)

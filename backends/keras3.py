@@ -17,18 +17,10 @@ def hard_sigmoid_of_keras_2(z: Any) -> Any:
     return keras.ops.clip(0.2 * z + 0.5, 0, 1)
 
 
-# Names as in a case, ``harness.cases.case.Activation``.
-ACTIVATIONS: dict[str, Any] = {
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "hard_sigmoid_0.2": hard_sigmoid_of_keras_2,
-    "hard_sigmoid_1/6": "hard_sigmoid",
-    "relu": "relu",
-    "linear": "linear",
-}
+HARD_SIGMOIDS = {"hard_sigmoid_0.2": hard_sigmoid_of_keras_2, "hard_sigmoid_1/6": "hard_sigmoid"}
 
 
 @lru_cache(maxsize=16)
 def layers_of(lstm: LSTM, dtype: str) -> list[Any]:
     """Give the layers of a network, the same ones each time."""
-    return keras_layers.layers_of(keras, ACTIVATIONS, lstm, dtype)
+    return keras_layers.layers_of(keras, HARD_SIGMOIDS, lstm, dtype)

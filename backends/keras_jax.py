@@ -15,8 +15,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.backends import keras3, keras_layers
+from lockstep.backends.keras_layers import unsupported as unsupported  # noqa: PLC0414 (all layers of Keras refuse alike)
 from lockstep.harness.adapters.trace import Stopwatch, Trace
-from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("keras", "jax")
@@ -24,11 +25,6 @@ INSTALL = "lockstep-rnn[keras,jax]"
 # Without the second JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
 ENVIRONMENT = {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"}
 DIALECT = "keras"
-
-
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return keras_layers.unsupported(case)
 
 
 def run(problem: Problem) -> Trace:
@@ -43,43 +39,38 @@ def run(problem: Problem) -> Trace:
         forward, both_ways = _compiled(lstm, p.case.run.dtype)
     with stopwatch("run"):
         mask = keras_layers.mask_of(p)
-        inputs = (keras_layers.stored(p), keras_layers.batch_major(p.x), p.states("h0"), p.states("c0"))
+        inputs = (keras_layers.stored(p), *keras_layers.inputs_of(p))
         if p.dh is None:
-            (h, c_n), h_n = forward(*inputs, mask)
-            gradients = None
+            ((h, c_n), h_n), gradients = forward(*inputs, mask), None
         else:
-            cotangents = (keras_layers.batch_major(p.dh), p.states("dc"))
-            ((h, c_n), h_n), gradients = both_ways(*inputs, mask, cotangents)
-        found = keras_layers.traced(p, *map(np.asarray, (h, h_n, c_n)))
-        if gradients is not None:
-            of_variables, dx, dh0, dc0 = jax.tree.map(np.asarray, gradients)
-            found |= keras_layers.traced_gradients(p, dx, dh0, dc0, of_variables)
+            ((h, c_n), h_n), gradients = both_ways(*inputs, mask, keras_layers.cotangents_of(p))
+        outputs, gradients = jax.tree.map(np.asarray, ((h, h_n, c_n), gradients))
     variables = keras_layers.variables_of(keras3.layers_of(lstm, p.case.run.dtype))
-    parameters = keras_layers.parameters_of(variables, lstm)
-    return Trace(parameters=parameters, device=str(jax.devices()[0]), seconds=stopwatch.seconds, **found)
+    device = str(jax.devices()[0])
+    return keras_layers.trace_of(p, variables, outputs, gradients, device=device, seconds=stopwatch.seconds)
 
 
 @lru_cache(maxsize=16)
 def _compiled(lstm: LSTM, dtype: str) -> tuple[Any, Any]:
-    """Give a network's forward pass, and that with its gradients; each shape is compiled when it first comes."""
+    """A network's forward pass, and that with its gradients; each shape is compiled when it first comes."""
     layers = keras3.layers_of(lstm, dtype)
     counts = np.cumsum([len(layer.trainable_variables) for layer in layers])
 
     def forward(weights: list[jax.Array], x, h0, c0, mask):
         def call(k: int, x, first, mask):
-            own = weights[counts[k] - len(layers[k].trainable_variables) : counts[k]]
-            others = [variable.value for variable in layers[k].non_trainable_variables]
-            outputs, _ = layers[k].stateless_call(own, others, x, initial_state=first, mask=mask)
+            trained = weights[counts[k] - len(layers[k].trainable_variables) : counts[k]]
+            not_trained = [variable.value for variable in layers[k].non_trainable_variables]
+            outputs, _ = layers[k].stateless_call(trained, not_trained, x, initial_state=first, mask=mask)
             return outputs
 
         h, h_n, c_n = keras_layers.forward(call, partial(jnp.flip, axis=1), lstm, x, h0, c0, mask)
         return (h, jnp.stack(c_n)), jnp.stack(h_n)
 
     def both_ways(weights: list[jax.Array], x, h0, c0, mask, cotangents):
-        def of(weights: list[jax.Array], x, h0, c0):
+        def masked(weights: list[jax.Array], x, h0, c0):
             return forward(weights, x, h0, c0, mask)
 
-        seen, back, h_n = jax.vjp(of, weights, x, h0, c0, has_aux=True)
-        return (seen, h_n), back(cotangents)
+        outputs, backward, h_n = jax.vjp(masked, weights, x, h0, c0, has_aux=True)
+        return (outputs, h_n), backward(cotangents)
 
     return jax.jit(forward), jax.jit(both_ways)

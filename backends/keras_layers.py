@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 
 from lockstep.backends import lanes, refusals
-from lockstep.harness.adapters.trace import Parameter
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 
 KERAS = DIALECTS["keras"]
+
+# Names as in a case, ``harness.cases.case.Activation``; of the two hard sigmoids each Keras has a name for one.
+ACTIVATIONS = {"tanh": "tanh", "sigmoid": "sigmoid", "relu": "relu", "linear": "linear"}
 
 
 def unsupported(case: Case) -> str | None:
@@ -44,13 +47,13 @@ def layers_of(keras: Any, activations: dict[str, Any], lstm: LSTM, dtype: str) -
 
     Args:
         keras: keras or tf_keras.
-        activations: By their names in a case.
+        activations: Those that are not in ``ACTIVATIONS``, by their names in a case.
         lstm: The network.
         dtype: Of weights and computation.
     """
-    made = []
+    made, activations = [], {**ACTIVATIONS, **activations}
     for layer in range(lstm.num_layers):
-        one = keras.layers.LSTM(
+        single = keras.layers.LSTM(
             lstm.hidden_size,
             activation=activations[lstm.activation],
             recurrent_activation=activations[lstm.recurrent_activation],
@@ -63,7 +66,7 @@ def layers_of(keras: Any, activations: dict[str, Any], lstm: LSTM, dtype: str) -
             zero_output_for_mask=True,
             dtype=dtype,
         )
-        whole = keras.layers.Bidirectional(one, dtype=dtype) if lstm.direction == "bidirectional" else one
+        whole = keras.layers.Bidirectional(single, dtype=dtype) if lstm.direction == "bidirectional" else single
         whole.build((None, None, lstm.input_size_of(layer)))
         made.append(whole)
     return made
@@ -76,14 +79,8 @@ def variables_of(layers: list[Any]) -> list[Any]:
 
 def stored(problem: Problem) -> list[Array]:
     """Give the weights of all lanes in the order of ``variables_of``."""
-    names = KERAS.names if problem.case.lstm.bias else KERAS.required
-    return [store_cell(weights.arrays(), KERAS)[name] for _, weights in problem.lanes() for name in names]
-
-
-def parameters_of(variables: list[Any], lstm: LSTM) -> tuple[Parameter, ...]:
-    """Give the parameters for a trace."""
-    names = KERAS.names if lstm.bias else KERAS.required
-    return lanes.parameters(lstm, lanes.by_lane(variables, names))
+    stored_lanes = [store_cell(weights.arrays(), KERAS) for _, weights in problem.lanes()]
+    return [of_lane[name] for of_lane in stored_lanes for name in _names(problem.case.lstm)]
 
 
 def forward(
@@ -122,19 +119,51 @@ def mask_of(problem: Problem) -> Array | None:
     return np.arange(len(problem.x)) < problem.lengths[:, None]
 
 
+def inputs_of(problem: Problem) -> tuple[Array, Array, Array]:
+    """X (B, T, I), h0 and c0 (L D, B, H)."""
+    return batch_major(problem.x), problem.states("h0"), problem.states("c0")
+
+
+def cotangents_of(problem: Problem) -> tuple[Array, Array]:
+    """Those of h (B, T, D H) and of c_n (L D, B, H), of a problem that has them."""
+    assert problem.dh is not None
+    return batch_major(problem.dh), problem.states("dc")
+
+
 def batch_major(array: Array) -> Array:
     """Exchange batch and time."""
     return np.ascontiguousarray(np.swapaxes(array, 0, 1))
 
 
-def traced(problem: Problem, h: Array, h_n: Array, c_n: Array) -> Arrays:
-    """Give a trace's arrays of h (B, T, D H) and of the final states (L D, B, H)."""
-    one = problem.case.lstm.single
-    return {"h": batch_major(h), "h_n": h_n[0] if one else h_n, "c_n": c_n[0] if one else c_n}
+def trace_of(
+    problem: Problem,
+    variables: list[Any],
+    outputs: tuple[Array, Array, Array],
+    gradients: tuple[list[Array], Array, Array, Array] | None,
+    **about: Any,
+) -> Trace:
+    """The trace of what ``forward`` gave.
+
+    Args:
+        problem: What was run.
+        variables: As ``variables_of`` gives them.
+        outputs: h (B, T, D H), h_n and c_n (L D, B, H).
+        gradients: Those of the variables, of x (B, T, I), h0 and c0, if they were asked for.
+        about: Device and seconds.
+    """
+    lstm, (h, h_n, c_n) = problem.case.lstm, outputs
+    arrays: dict[str, Any] = {
+        "h": batch_major(h),
+        "h_n": h_n[0] if lstm.single else h_n,
+        "c_n": c_n[0] if lstm.single else c_n,
+    }
+    if gradients is not None:
+        of_variables, dx, dh0, dc0 = gradients
+        of_weights = lanes.by_lane(of_variables, _names(lstm))
+        arrays |= lanes.gradients(lstm, KERAS, of_weights, batch_major(dx), dh0, dc0)
+    return Trace(parameters=lanes.parameters(lstm, lanes.by_lane(variables, _names(lstm))), **about, **arrays)
 
 
-def traced_gradients(problem: Problem, dx: Array, dh0: Array, dc0: Array, of_variables: list[Array]) -> Arrays:
-    """Give a trace's gradients of those of x (B, T, I), of the states (L D, B, H) and of ``variables_of``."""
-    lstm = problem.case.lstm
-    names = KERAS.names if lstm.bias else KERAS.required
-    return lanes.gradients(lstm, KERAS, lanes.by_lane(of_variables, names), batch_major(dx), dh0, dc0)
+def _names(lstm: LSTM) -> tuple[str, ...]:
+    """What Keras calls the variables of a lane."""
+    return KERAS.names if lstm.bias else KERAS.required

@@ -38,7 +38,7 @@ def run(problem: Problem, layers_of: Callable[[LSTM, str], list[Any]], read: Cal
         for variable, array in zip(variables, keras_layers.stored(p), strict=True):
             variable.assign(array)
     with stopwatch("run"):
-        x, h0, c0 = (tf.constant(a) for a in (keras_layers.batch_major(p.x), p.states("h0"), p.states("c0")))
+        x, h0, c0 = map(tf.constant, keras_layers.inputs_of(p))
         mask = keras_layers.mask_of(p)
         with tf.GradientTape() as tape:
             tape.watch([x, h0, c0])
@@ -47,11 +47,10 @@ def run(problem: Problem, layers_of: Callable[[LSTM, str], list[Any]], read: Cal
                 lambda h: tf.reverse(h, [1]), lstm, x, h0, c0, None if mask is None else tf.constant(mask),
             )  # fmt: skip
             h_n, c_n = tf.stack(h_n), tf.stack(c_n)
-        found = keras_layers.traced(p, h.numpy(), h_n.numpy(), c_n.numpy())
+        outputs, gradients = (h.numpy(), h_n.numpy(), c_n.numpy()), None
         if p.dh is not None:
-            cotangents = [tf.constant(keras_layers.batch_major(p.dh)), tf.constant(p.states("dc"))]
+            cotangents = list(map(tf.constant, keras_layers.cotangents_of(p)))
             sources = [x, h0, c0, *map(read, variables)]
-            dx, dh0, dc0, *rest = map(np.asarray, tape.gradient([h, c_n], sources, output_gradients=cotangents))
-            found |= keras_layers.traced_gradients(p, dx, dh0, dc0, rest)
-    parameters = keras_layers.parameters_of(variables, lstm)
-    return Trace(parameters=parameters, device=h.device, seconds=stopwatch.seconds, **found)
+            dx, dh0, dc0, *flat = map(np.asarray, tape.gradient([h, c_n], sources, output_gradients=cotangents))
+            gradients = flat, dx, dh0, dc0
+    return keras_layers.trace_of(p, variables, outputs, gradients, device=h.device, seconds=stopwatch.seconds)

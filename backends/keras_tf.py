@@ -6,20 +6,15 @@ weights are as ``backends.keras_layers`` says. Source: Keras documentation, ``ke
 
 from __future__ import annotations
 
-from lockstep.backends import keras3, keras_layers, keras_on_tf
+from lockstep.backends import keras3, keras_on_tf
+from lockstep.backends.keras_layers import unsupported as unsupported  # noqa: PLC0414 (all layers of Keras refuse alike)
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("keras", "tensorflow")
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "keras"
-
-
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return keras_layers.unsupported(case)
 
 
 def run(problem: Problem) -> Trace:

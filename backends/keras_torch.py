@@ -11,20 +11,15 @@ import torch
 from msgspec.structs import replace
 
 from lockstep.backends import keras3, keras_layers
+from lockstep.backends.keras_layers import unsupported as unsupported  # noqa: PLC0414 (all layers of Keras refuse alike)
 from lockstep.backends.torch_lstm import array_of, tensor_of
 from lockstep.harness.adapters.trace import Stopwatch, Trace
-from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("keras", "torch")
 INSTALL = "lockstep-rnn[keras,torch]"
 ENVIRONMENT = {"KERAS_BACKEND": "torch"}
 DIALECT = "keras"
-
-
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return keras_layers.unsupported(case)
 
 
 def run(problem: Problem) -> Trace:
@@ -41,19 +36,17 @@ def run(problem: Problem) -> Trace:
         for variable, stored in zip(variables, keras_layers.stored(p), strict=True):
             variable.assign(tensor_of(stored))
     with stopwatch("run"), torch.set_grad_enabled(wanted):
-        inputs = (keras_layers.batch_major(p.x), p.states("h0"), p.states("c0"))
-        x, h0, c0 = (tensor_of(a).requires_grad_(wanted) for a in inputs)
+        x, h0, c0 = (tensor_of(array).requires_grad_(wanted) for array in keras_layers.inputs_of(p))
         mask = keras_layers.mask_of(p)
         h, h_n, c_n = keras_layers.forward(
             lambda k, x, first, mask: layers[k](x, initial_state=first, mask=mask),
             lambda h: h.flip(1), lstm, x, h0, c0, None if mask is None else torch.tensor(mask),
         )  # fmt: skip
         c_n = torch.stack(c_n)
-        found = keras_layers.traced(p, array_of(h), array_of(torch.stack(h_n)), array_of(c_n))
+        outputs, gradients = (array_of(h), array_of(torch.stack(h_n)), array_of(c_n)), None
         if p.dh is not None:
-            cotangents = (tensor_of(keras_layers.batch_major(p.dh)), tensor_of(p.states("dc")))
+            cotangents = tuple(map(tensor_of, keras_layers.cotangents_of(p)))
             leaves = [x, h0, c0, *(variable.value for variable in variables)]
-            dx, dh0, dc0, *rest = map(array_of, torch.autograd.grad((h, c_n), leaves, cotangents))
-            found |= keras_layers.traced_gradients(p, dx, dh0, dc0, rest)
-    parameters = keras_layers.parameters_of(variables, lstm)
-    return Trace(parameters=parameters, device=str(h.device), seconds=stopwatch.seconds, **found)
+            dx, dh0, dc0, *flat = map(array_of, torch.autograd.grad((h, c_n), leaves, cotangents))
+            gradients = flat, dx, dh0, dc0
+    return keras_layers.trace_of(p, variables, outputs, gradients, device=str(h.device), seconds=stopwatch.seconds)

@@ -12,30 +12,27 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
+from lockstep.backends import refusals
+from lockstep.backends.given_model import from_first_up, given_model, read_lanes
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Problem, Weights
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
     ModelError,
     ModelFile,
     StoredModel,
-    canonical,
     check_alike,
-    check_same,
-    file_to_run,
     listed,
     names_under,
     network,
-    too_many,
     unfit_reason,
 )
 
@@ -94,7 +91,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     layers = _stack(model, file.prefix)
     settings = [_settings(layer) for layer in layers]
     check_alike([layer.name for layer in layers], settings)
-    rows = [[_weights(one, layer.name) for one in layer.directions] for layer in layers]
+    rows, _ = read_lanes([[_arrays(lstm, layer.name) for lstm in layer.directions] for layer in layers], GATE_ORDER)
     lstm, stack = network(rows, names=[layer.name for layer in layers], **settings[0])
     kept = {layer.whole for layer in layers}
     left = sorted(
@@ -117,7 +114,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
-    model = _model()
+    model = given_model(read)
     top = model.more[-1].directions[0]
     reasons = {
         "gradients of a .keras file are not taken; those of its weights are, by the other backends": case.run.gradients,
@@ -125,8 +122,7 @@ def unsupported(case: Case) -> str | None:
             case.run.lengths is not None and top.return_sequences and not top.zero_output_for_mask
         ),
     }
-    own = [reason for reason, holds in reasons.items() if holds]
-    return "; ".join(filter(None, (unfit_reason(model, case), *own))) or None
+    return refusals.of(reasons, first=unfit_reason(model, case))
 
 
 def run(problem: Problem) -> Trace:
@@ -135,7 +131,7 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D H), or ``h_n`` alone where the top layer gives the last output; final states where it gives them.
     """
-    stopwatch, layers = Stopwatch(), _model().more
+    stopwatch, layers = Stopwatch(), given_model(read).more
     p = problem
     with stopwatch("run"):
         x: Any = keras.ops.convert_to_tensor(np.ascontiguousarray(p.x.swapaxes(0, 1)))
@@ -183,14 +179,6 @@ def _array(tensor: Any) -> Array:
     return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
-@cache
-def _model() -> StoredModel:
-    file = file_to_run()
-    model = read(file, None)
-    check_same(model, file)
-    return model
-
-
 def _flat(model: Any) -> list[Any]:
     """Give all layers, those inside of models too, in the order in which the file has them."""
     found = []
@@ -201,19 +189,12 @@ def _flat(model: Any) -> list[Any]:
 
 def _stack(model: Any, prefix: str) -> list[Layer]:
     """Give the layers of the one network, from the first up."""
-    found = {layer.name: layer for layer in map(_layer, _flat(model)) if layer is not None}
-    names = names_under(list(found), prefix)
+    lstms = {layer.name: layer for layer in map(_layer, _flat(model)) if layer is not None}
+    names = names_under(list(lstms), prefix)
     if not names:
         raise ModelError(_no_lstm(_flat(model)))
-    kept = {name: found[name] for name in names}
-    below = {name: _below(layer.whole, found) for name, layer in kept.items()}
-    tops = [name for name in kept if name not in below.values()]
-    if len(tops) != 1 or len({one for one in below.values() if one in kept}) < len(kept) - 1:
-        raise too_many(names, "LSTMs that do not stand on each other")
-    order = [tops[0]]
-    while below[order[-1]] in kept:
-        order.append(below[order[-1]])
-    return [kept[name] for name in reversed(order)]
+    below = {name: _below(lstms[name].whole, lstms) for name in names}
+    return [lstms[name] for name in from_first_up(names, below)]
 
 
 def _layer(one: Any) -> Layer | None:
@@ -276,13 +257,13 @@ def _activation(function: Any, layer: str, key: str) -> str:
     return ACTIVATIONS[name]
 
 
-def _weights(lstm: Any, name: str) -> Weights:
+def _arrays(lstm: Any, name: str) -> LaneArrays:
     if getattr(lstm.cell, "quantization_mode", None):
         raise ModelError(f"{name}: quantised weights are not taken, save it in floating point.")
-    arrays = [_array(variable) for variable in (lstm.cell.kernel, lstm.cell.recurrent_kernel)]
+    kernel, recurrent_kernel = _array(lstm.cell.kernel), _array(lstm.cell.recurrent_kernel)
     biases = (_array(lstm.cell.bias),) if lstm.use_bias else ()
     names = (f"{name}'s kernel, transposed,", f"{name}'s recurrent_kernel, transposed,", f"{name}'s bias")
-    return canonical(LaneArrays(arrays[0].T, arrays[1].T, biases, names=names), GATE_ORDER)[0]
+    return LaneArrays(kernel.T, recurrent_kernel.T, biases, names=names)
 
 
 def _what(layers: list[Layer]) -> str:

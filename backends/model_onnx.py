@@ -20,28 +20,26 @@ import onnx
 import onnxruntime
 from onnx import helper, inliner, numpy_helper, shape_inference
 
+from lockstep.backends import refusals
+from lockstep.backends.given_model import from_first_up, given_model, read_lanes
 from lockstep.backends.onnx_model import ACTIVATIONS
-from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.backends.onnxruntime_session import narrow_dtypes, session_of
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.adapters.user_code import first_line
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Problem, Weights
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
     ModelError,
     ModelFile,
     StoredModel,
-    canonical,
     check_alike,
-    check_same,
-    file_to_run,
     halves_of,
     listed,
     names_under,
     network,
-    too_many,
     unfit_reason,
 )
 
@@ -92,11 +90,8 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     settings = [_settings(node) for node in stack]
     check_alike([node.name for node in stack], settings)
     arrays = _constants(model, [name for node in stack for name in (*node.input[W : B + 1], *node.input[P : P + 1])])
-    rows, biases = [], []
-    for node in stack:
-        lanes = [_lane(node, arrays, k) for k in range(len(DIRECTIONS[settings[0]["direction"]]))]
-        rows.append([weights for weights, _ in lanes])
-        biases += [own for _, own in lanes]
+    directions = range(len(DIRECTIONS[settings[0]["direction"]]))
+    rows, biases = read_lanes([[_lane(node, arrays, k) for k in directions] for node in stack], GATE_ORDER)
     has_bias = any(_input(node, B) for node in stack)
     lstm, weights = network(rows, bias=has_bias, names=[node.name for node in stack], **settings[0])
     outer = {one.name for one in model.graph.input}
@@ -114,13 +109,8 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
-    reasons = {
-        "an inference runtime computes no gradients": case.run.gradients,
-        "onnxruntime's CPU provider says: LSTM operator does not support double yet": case.run.dtype == "float64",
-        "onnxruntime's CPU provider has no implementation of LSTM in bfloat16": case.run.dtype == "bfloat16",
-    }
-    own = [reason for reason, holds in reasons.items() if holds]
-    return "; ".join(filter(None, (unfit_reason(_model(), case), *own))) or None
+    reasons = {"an inference runtime computes no gradients": case.run.gradients, **narrow_dtypes(case)}
+    return refusals.of(reasons, first=unfit_reason(given_model(read), case))
 
 
 def run(problem: Problem) -> Trace:
@@ -129,7 +119,7 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D H), and the final states of all layers and directions.
     """
-    stopwatch, model = Stopwatch(), _model()
+    stopwatch, model = Stopwatch(), given_model(read)
     graph: Graph = model.more
     with stopwatch("build"):
         session = _session()
@@ -152,23 +142,8 @@ def run(problem: Problem) -> Trace:
 
 
 @cache
-def _model() -> StoredModel:
-    file = file_to_run()
-    model = read(file, None)
-    check_same(model, file)
-    return model
-
-
-@cache
 def _session() -> onnxruntime.InferenceSession:
-    return _session_of(_model().more.model)
-
-
-def _session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = THREADS
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session_of(given_model(read).more.model.SerializeToString(), silent=True)
 
 
 def _fed(graph: Graph, problem: Problem, ranks: dict[str, int]) -> Arrays:
@@ -200,15 +175,8 @@ def _stack(model: onnx.ModelProto, prefix: str) -> list[onnx.NodeProto]:
     if not names:
         raise ModelError(_no_lstm(model))
     made = _makers(model)
-    kept = {name: nodes[name] for name in names}
-    below = {name: _below(node, made, nodes) for name, node in kept.items()}
-    tops = [name for name in kept if name not in below.values()]
-    if len(tops) > 1 or len({one for one in below.values() if one in kept}) < len(kept) - 1:
-        raise too_many(names, "LSTMs that do not stand on each other")
-    found: list[str] = [tops[0]]
-    while below[found[-1]] in kept:
-        found.append(below[found[-1]])
-    return [nodes[name] for name in reversed(found)]
+    below = {name: _below(nodes[name], made, nodes) for name in names}
+    return [nodes[name] for name in from_first_up(names, below)]
 
 
 def _below(node: onnx.NodeProto, made: dict[str, onnx.NodeProto], nodes: dict[str, onnx.NodeProto]) -> str:
@@ -284,8 +252,8 @@ def _input(node: onnx.NodeProto, k: int) -> str:
     return node.input[k] if len(node.input) > k else ""
 
 
-def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> tuple[Weights, tuple[Array, ...]]:
-    """Give one direction's weights."""
+def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> LaneArrays:
+    """The weights of one direction."""
     own = {key: arrays[_input(node, key)] for key in (W, R, B, P) if _input(node, key)}
     for key, array in own.items():
         wanted = 3 if key in {W, R} else 2
@@ -300,8 +268,8 @@ def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> tuple[Weights, tuple[
     if P in own and own[P].shape[1] % 3 == 0:
         i, o, f = own[P][k].reshape(3, -1)  # the order of the operator's text: P[iof]
         peepholes = np.stack([i, f, o])
-    lane = LaneArrays(own[W][k], own[R][k], biases, p=peepholes, names=("W", "R", "B"), where=f"{node.name}: ")
-    return canonical(lane, GATE_ORDER)
+    where = f"{node.name}: "
+    return LaneArrays(own[W][k], own[R][k], biases, p=peepholes, names=("W", "R", "B"), where=where)
 
 
 def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
@@ -324,7 +292,7 @@ def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
             f"its weights are no constants: {listed(rest)} {'is' if len(rest) == 1 else 'are'} computed from the "
             f"graph's input {part.graph.input[0].name}."
         )
-    values = _session_of(part).run(None, {})
+    values = session_of(part.SerializeToString(), silent=True).run(None, {})
     return found | dict(zip(rest, values, strict=True))
 
 

@@ -6,14 +6,12 @@ framework; ``torch_lstm`` runs it. Source: PyTorch documentation, ``torch.nn.LST
 
 from __future__ import annotations
 
-import importlib
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
+from lockstep.backends.given_model import given_model, read_lanes, refused_by_runner, run_by_runner
+from lockstep.backends.refusals import joined
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.array_file import load_safetensors
@@ -28,16 +26,12 @@ from lockstep.harness.weights.model_file import (
     ModelError,
     ModelFile,
     StoredModel,
-    canonical,
-    check_same,
-    file_to_run,
     halves_of,
     listed,
     names_under,
     network,
     too_many,
     unfit_reason,
-    with_own_weights,
 )
 
 DIALECT = "torch"
@@ -69,18 +63,13 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     cell = f"{prefix}weight_ih_l0" not in arrays
     lanes = [Lane(0, reverse=False)] if cell else _lanes(arrays, prefix)
     both = any(lane.reverse for lane in lanes)
-    layers = 1 + max(lane.layer for lane in lanes)
-    rows, biases = [], []
-    for layer in range(layers):
-        own = [
-            canonical(_arrays(arrays, prefix, "" if cell else Lane(layer, reverse).suffix), GATE_ORDER)
-            for reverse in (False, True)[: 1 + both]
-        ]
-        rows.append([weights for weights, _ in own])
-        biases += [pair for _, pair in own]
+    layers = range(1 + max(lane.layer for lane in lanes))
+    directions = (False, True) if both else (False,)
+    suffixes = [["" if cell else Lane(layer, reverse).suffix for reverse in directions] for layer in layers]
+    rows, biases = read_lanes([[_arrays(arrays, prefix, suffix) for suffix in layer] for layer in suffixes], GATE_ORDER)
     bias = any(name.startswith(f"{prefix}bias_ih") for name in arrays)
     lstm, stack = network(
-        rows, "bidirectional" if both else "forward", [f"layer {layer}" for layer in range(layers)], bias=bias
+        rows, "bidirectional" if both else "forward", [f"layer {layer}" for layer in layers], bias=bias
     )
     kind = "nn.LSTMCell" if cell else "nn.LSTM"
     what = f"a state dict of {kind}{f', {prefix.removesuffix(chr(46))}' if prefix else ''}"
@@ -89,22 +78,13 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
-    model = _model()
-    own = importlib.import_module(f"lockstep.backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
-    return "; ".join(filter(None, (unfit_reason(model, case), own))) or None
+    model = given_model(read)
+    return joined(unfit_reason(model, case), refused_by_runner(model, case))
 
 
 def run(problem: Problem) -> Trace:
     """Run ``torch_lstm`` on the data of ``problem``, with the file's weights."""
-    return importlib.import_module(f"lockstep.backends.{RUNNER}").run(with_own_weights(problem, _model()))
-
-
-@cache
-def _model() -> StoredModel:
-    file = file_to_run()
-    model = read(file, None)
-    check_same(model, file)
-    return model
+    return run_by_runner(given_model(read), problem)
 
 
 def _prefixes(arrays: Arrays) -> list[str]:

@@ -7,14 +7,13 @@ TensorFlow documentation, ``tf.train.load_checkpoint``; tf_keras, ``src/layers/r
 
 from __future__ import annotations
 
-import importlib
-from functools import cache
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from msgspec.structs import replace
 
+from lockstep.backends.given_model import given_model, refused_by_runner, run_by_runner
+from lockstep.backends.refusals import joined
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.cases.case import Case
@@ -26,14 +25,11 @@ from lockstep.harness.weights.model_file import (
     ModelFile,
     StoredModel,
     canonical,
-    check_same,
-    file_to_run,
     listed,
     names_under,
     network,
     too_many,
     unfit_reason,
-    with_own_weights,
 )
 
 REQUIRES = ("tensorflow", "tf_keras")
@@ -95,22 +91,13 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
-    model = _model()
-    own = importlib.import_module(f"lockstep.backends.{RUNNER}").unsupported(replace(case, lstm=model.lstm))
-    return "; ".join(filter(None, (unfit_reason(model, case), own))) or None
+    model = given_model(read)
+    return joined(unfit_reason(model, case), refused_by_runner(model, case))
 
 
 def run(problem: Problem) -> Trace:
     """Run ``tf_dynamic_rnn`` on the data of ``problem``, with the file's weights."""
-    return importlib.import_module(f"lockstep.backends.{RUNNER}").run(with_own_weights(problem, _model()))
-
-
-@cache
-def _model() -> StoredModel:
-    file = file_to_run()
-    model = read(file, None)
-    check_same(model, file)
-    return model
+    return run_by_runner(given_model(read), problem)
 
 
 def _cells(shapes: dict[str, list[int]]) -> list[str]:

@@ -7,13 +7,14 @@ documentation, ``torch.nn.LSTM``.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
 from msgspec.structs import replace
 
 from lockstep.backends import torch_lstm
+from lockstep.backends.given_model import given_model, read_lanes
+from lockstep.backends.refusals import joined
 from lockstep.harness.adapters.model_process import value_of
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import Case
@@ -25,9 +26,6 @@ from lockstep.harness.weights.model_file import (
     ModelError,
     ModelFile,
     StoredModel,
-    canonical,
-    check_same,
-    file_to_run,
     halves_of,
     names_under,
     network,
@@ -54,29 +52,21 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     if value is not lstm:
         notes.append(f"it is module {name} of a {type(value).__name__}, whose other parts are not run")
     lstm.eval()
-    rows, biases = [], []
-    for layer in range(lstm.num_layers):
-        lanes = [
-            canonical(_arrays(lstm, Lane(layer, reverse)), GATE_ORDER)
-            for reverse in (False, True)[: 1 + lstm.bidirectional]
-        ]
-        rows.append([weights for weights, _ in lanes])
-        biases += [own for _, own in lanes]
-    direction = "bidirectional" if lstm.bidirectional else "forward"
+    direction, directions = ("bidirectional", (False, True)) if lstm.bidirectional else ("forward", (False,))
+    layers = [[Lane(layer, reverse) for reverse in directions] for layer in range(lstm.num_layers)]
+    rows, biases = read_lanes([[_arrays(lstm, lane) for lane in layer] for layer in layers], GATE_ORDER)
     names = [f"layer {layer}" for layer in range(lstm.num_layers)]
-    own, stack = network(rows, direction, names, bias=bool(lstm.bias))
+    case_lstm, stack = network(rows, direction, names, bias=bool(lstm.bias))
     settings = "".join(f", {key}" for key in ("batch_first",) if getattr(lstm, key))
     what = f"nn.LSTM of torch {torch.__version__}{settings}"
-    return StoredModel(own, stack, what, gates=GATE_ORDER, halves=halves_of(own, biases), notes=tuple(notes), more=lstm)
+    halves = halves_of(case_lstm, biases)
+    return StoredModel(case_lstm, stack, what, gates=GATE_ORDER, halves=halves, notes=tuple(notes), more=lstm)
 
 
 def unsupported(case: Case) -> str | None:
     """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
-    model = _model()
-    return (
-        "; ".join(filter(None, (unfit_reason(model, case), torch_lstm.unsupported(replace(case, lstm=model.lstm)))))
-        or None
-    )
+    model = given_model(read, value_of)
+    return joined(unfit_reason(model, case), torch_lstm.unsupported(replace(case, lstm=model.lstm)))
 
 
 def run(problem: Problem) -> Trace:
@@ -87,18 +77,10 @@ def run(problem: Problem) -> Trace:
     """
     stopwatch = Stopwatch()
     with stopwatch("build"):
-        lstm = _model().more
+        lstm = given_model(read, value_of).more
         for parameter in lstm.parameters():
             parameter.requires_grad_(problem.dh is not None)
     return torch_lstm.trace_of(lstm, problem, stopwatch)
-
-
-@cache
-def _model() -> StoredModel:
-    file = file_to_run()
-    model = read(file, value_of(file))
-    check_same(model, file)
-    return model
 
 
 def _lstm_in(value: Any, prefix: str) -> tuple[str, torch.nn.LSTM]:
@@ -108,14 +90,16 @@ def _lstm_in(value: Any, prefix: str) -> tuple[str, torch.nn.LSTM]:
         returned = "nothing" if value is None else f"a {type(value).__name__} of {type(value).__module__}"
         raise ModelError(f"it gives {returned}. {TAKEN}.")
     kinds = dict(value.named_modules())
-    found = {name: module for name, module in kinds.items() if isinstance(module, torch.nn.LSTM)}
-    names = names_under(list(found), prefix)
+    lstms = {name: module for name, module in kinds.items() if isinstance(module, torch.nn.LSTM)}
+    names = names_under(list(lstms), prefix)
     if len(names) > 1:
         raise too_many(names)
     if names:
-        return names[0], found[names[0]]
+        return names[0], lstms[names[0]]
     others = {
-        name: type(one).__name__ for name, one in kinds.items() if type(one).__name__ in _OTHERS or _is_quantised(one)
+        name: type(module).__name__
+        for name, module in kinds.items()
+        if type(module).__name__ in _OTHERS or _is_quantised(module)
     }
     if others:
         first, kind = next(iter(others.items()))

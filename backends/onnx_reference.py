@@ -11,18 +11,13 @@ from __future__ import annotations
 from onnx.reference import ReferenceEvaluator
 
 from lockstep.backends import onnx_model
+from lockstep.backends.onnx_model import unsupported as unsupported  # noqa: PLC0414 (it runs what a model can express)
 from lockstep.harness.adapters.trace import Stopwatch, Trace
-from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("onnx",)
 INSTALL = "lockstep-rnn[onnx]"
 DIALECT = "onnx"
-
-
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return onnx_model.unsupported(case)
 
 
 def run(problem: Problem) -> Trace:

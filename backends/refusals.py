@@ -7,7 +7,12 @@ from lockstep.harness.cases.case import LSTM
 
 def of(reasons: dict[str, bool], *, first: str | None = None) -> str | None:
     """Those of the reasons that hold, behind a refusal that is there already; None if there is nothing to refuse."""
-    return "; ".join(filter(None, [first, *(reason for reason, holds in reasons.items() if holds)])) or None
+    return joined(first, *(reason for reason, holds in reasons.items() if holds))
+
+
+def joined(*refused: str | None) -> str | None:
+    """Several refusals as one; None if there is none."""
+    return "; ".join(filter(None, refused)) or None
 
 
 def plain_cell(lstm: LSTM, name: str, *, projection: bool = False) -> dict[str, bool]:

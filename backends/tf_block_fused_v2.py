@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from lockstep.backends import tf_block, tf_block_layers
+from lockstep.backends import tf_block_layers
+from lockstep.backends.tf_block import unsupported as unsupported  # noqa: PLC0414 (both kernels refuse alike)
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
 
@@ -18,11 +18,6 @@ REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "tf_block_v2"
-
-
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return tf_block.unsupported(case)
 
 
 def run(problem: Problem) -> Trace:

@@ -14,8 +14,9 @@ import tensorflow as tf
 import tf_keras
 
 from lockstep.backends import keras_layers, keras_on_tf
+from lockstep.backends.keras_layers import unsupported as unsupported  # noqa: PLC0414 (all layers of Keras refuse alike)
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("tensorflow", "tf_keras")
@@ -30,20 +31,7 @@ def hard_sigmoid_of_keras_3(z: Any) -> Any:
     return tf.nn.relu6(z + 3) / 6
 
 
-# Names as in a case, ``harness.cases.case.Activation``.
-ACTIVATIONS: dict[str, Any] = {
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "hard_sigmoid_0.2": "hard_sigmoid",
-    "hard_sigmoid_1/6": hard_sigmoid_of_keras_3,
-    "relu": "relu",
-    "linear": "linear",
-}
-
-
-def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
-    return keras_layers.unsupported(case)
+HARD_SIGMOIDS = {"hard_sigmoid_0.2": "hard_sigmoid", "hard_sigmoid_1/6": hard_sigmoid_of_keras_3}
 
 
 def run(problem: Problem) -> Trace:
@@ -57,4 +45,4 @@ def run(problem: Problem) -> Trace:
 
 @lru_cache(maxsize=16)
 def _layers(lstm: LSTM, dtype: str) -> list[Any]:
-    return keras_layers.layers_of(tf_keras, ACTIVATIONS, lstm, dtype)
+    return keras_layers.layers_of(tf_keras, HARD_SIGMOIDS, lstm, dtype)
