@@ -28,7 +28,7 @@ DIALECT = "equinox"
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return refusals.of(refusals.plain_cell(case.lstm, "eqx.nn.LSTMCell")) or jax_network.narrowed(case)
 
 

@@ -19,7 +19,7 @@ from lockstep.harness.cases.tensors import Lane
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
         "Flax' LSTM cells have no projection": bool(lstm.proj_size),

@@ -30,7 +30,7 @@ DIALECT = "haiku"
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
         **refusals.plain_cell(lstm, "hk.LSTM"),

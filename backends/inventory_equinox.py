@@ -43,7 +43,7 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def _role(module: Any, path: tuple[Any, ...]) -> str:
-    """Give a name with a star for its place in a list; the layers of Sequential and MLP follow each other."""
+    """A name with a star for its place in a list; the layers of Sequential and MLP follow each other."""
     text, holder, node = "", module, module
     for key in path:
         listed = isinstance(key, SequenceKey) and not isinstance(holder, eqx.nn.Sequential | eqx.nn.MLP)

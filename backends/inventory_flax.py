@@ -53,7 +53,7 @@ def _of_nnx(module: Any) -> Iterator[Made]:
 
 
 def _walk(node: Any, path: tuple[Any, ...], role: tuple[Any, ...], around: set[int]) -> Iterator[tuple[Any, Any, Any]]:
-    """Give every variable with each path that leads to it, and that path with stars for places in lists."""
+    """Every variable with each path that leads to it, and that path with stars for places in lists."""
     for key, child in _children(node):
         # The modules of nnx.Sequential follow each other; those of a list may be the steps of a loop.
         listed = isinstance(key, int) and not (path and path[-1] == "layers" and role[-1] == "layers")

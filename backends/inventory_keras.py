@@ -64,7 +64,7 @@ def _unique(name: str, names: dict[str, Made]) -> str:
 
 
 def _reads(value: Any, keras: Any) -> dict[int, list[Read]]:
-    """Give, by the id of a weight, the calls of the layers that hold it, as far as nodes of a functional model tell."""
+    """By the id of a weight, the calls of the layers that hold it, as far as nodes of a functional model tell."""
     found: dict[int, list[Read]] = {}
     for layer in getattr(value, "layers", ()):
         if isinstance(layer, keras.layers.InputLayer):

@@ -50,7 +50,7 @@ _IMPORTS = ("/framework/importer.py", "/training/saver.py")
 
 @contextmanager
 def building() -> Iterator[Any]:
-    """Give a fresh graph, into which the user's function builds."""
+    """A fresh graph, into which the user's function builds."""
     with tf.Graph().as_default() as graph:
         yield graph
 
@@ -129,7 +129,7 @@ class _Line(NamedTuple):
 
 
 def _lines(operation: Any) -> list[_Line]:
-    """Give the lines that made an operation, outermost first, from the user's own on."""
+    """The lines that made an operation, outermost first, from the user's own on."""
     lines = [_Line(frame.filename, frame.lineno, frame.name) for frame in operation.traceback or ()]
     ours = [k for k, line in enumerate(lines) if line.file.startswith(_HARNESS)]
     lines = lines[ours[-1] + 1 :] if ours else lines
@@ -146,7 +146,7 @@ def _last_own(lines: list[_Line]) -> int | None:
 
 
 def _made_by(below: list[_Line]) -> str | None:
-    """Say what the user called to make a variable, from the libraries' lines below that call."""
+    """What the user called to make a variable, from the libraries' lines below that call."""
     files = [line.file for line in below]
     if any(slot in file for slot in _SLOTS for file in files):
         return inventory.OPTIMIZER
@@ -208,7 +208,7 @@ class _Call(NamedTuple):
 
 
 def _reads(variable: Any, turns: _Turns) -> list[Read]:
-    """Give what takes a variable's value, each operation once, in the order in which they were made."""
+    """What takes a variable's value, each operation once, in the order in which they were made."""
     found: dict[str, tuple[tuple[int, ...], Read]] = {}
     for operation, call in _takers(variable.outputs[0], _Call(), set()):
         if operation.type in _NO_READERS or _writes(operation) or _initialises(operation):
@@ -279,7 +279,7 @@ def _initialises(operation: Any) -> bool:
 
 
 def _old_contexts(operation: Any) -> Iterator[str]:
-    """Say in which loops and conditions an operation is that were made without control flow v2, outermost first."""
+    """In which loops and conditions an operation is that were made without control flow v2, outermost first."""
     contexts, context = [], operation._get_control_flow_context()  # noqa: SLF001 (nothing public gives it)
     while context is not None:
         name = (context.name or "").rpartition("/")[0]

@@ -72,7 +72,7 @@ def _shape(name: str, tensor: Any) -> tuple[int, ...]:
 
 
 def _role(name: str, lists: set[str]) -> str:
-    """Give a name with a star for its place in a list of modules; in nn.Sequential, modules follow each other."""
+    """A name with a star for its place in a list of modules; in nn.Sequential, modules follow each other."""
     parts = name.split(".")
     return ".".join("*" if ".".join(parts[:k]) in lists else part for k, part in enumerate(parts))
 
@@ -135,7 +135,7 @@ class _Watch(TorchFunctionMode):
 
 
 def _name(func: Any) -> str:
-    """Give a function's name; of a property, the property's."""
+    """A function's name; of a property, the property's."""
     return (resolve_name(func) or getattr(func, "__name__", "?")).removesuffix(".__get__").rpartition(".")[2]
 
 
@@ -147,7 +147,7 @@ def _frames() -> Iterator[Any]:
 
 
 def _lines() -> list[str]:
-    """Give the places of the user's code that are at work, innermost first; two calls on one line are two."""
+    """The places of the user's code that are at work, innermost first; two calls on one line are two."""
     frames = [(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti) for frame in _frames()]
     return [f"{file}:{line}:{call}" for file, line, call in frames if not file.startswith(_OURS)]
 

@@ -18,7 +18,7 @@ ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return jax_network.narrowed(case)
 
 

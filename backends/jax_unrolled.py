@@ -20,7 +20,7 @@ MOST_STEPS_BACK = 50
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     if case.run.gradients and case.run.timesteps > MOST_STEPS_BACK:
         return (
             f"XLA takes minutes to compile gradients of {case.run.timesteps} unrolled timesteps, 22 s for 50 and 75 s "

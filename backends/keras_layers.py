@@ -29,7 +29,7 @@ ACTIVATIONS = {"tanh": "tanh", "sigmoid": "sigmoid", "relu": "relu", "linear": "
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
         "keras.layers.LSTM has no projection": bool(lstm.proj_size),
@@ -73,12 +73,12 @@ def layers_of(keras: Any, activations: dict[str, Any], lstm: LSTM, dtype: str) -
 
 
 def variables_of(layers: list[Any]) -> list[Any]:
-    """Give the variables of all lanes: kernel, recurrent_kernel and perhaps bias of each."""
+    """The variables of all lanes: kernel, recurrent_kernel and perhaps bias of each."""
     return [variable for layer in layers for variable in layer.trainable_variables]
 
 
 def stored(problem: Problem) -> list[Array]:
-    """Give the weights of all lanes in the order of ``variables_of``."""
+    """The weights of all lanes in the order of ``variables_of``."""
     stored_lanes = [store_cell(weights.arrays(), KERAS) for _, weights in problem.lanes()]
     return [of_lane[name] for of_lane in stored_lanes for name in _names(problem.case.lstm)]
 
@@ -113,7 +113,7 @@ def forward(
 
 
 def mask_of(problem: Problem) -> Array | None:
-    """Give which timesteps are valid, (B, T)."""
+    """Which timesteps are valid, (B, T)."""
     if problem.lengths is None:
         return None
     return np.arange(len(problem.x)) < problem.lengths[:, None]

@@ -35,7 +35,7 @@ mx.set_default_device(mx.cpu)
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
         **refusals.plain_cell(lstm, "mlx.nn.LSTM"),

@@ -113,7 +113,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
+    """Why ``case`` cannot be run by the model as it is; None if it can."""
     model = given_model(read)
     top = model.more[-1].directions[0]
     reasons = {
@@ -180,7 +180,7 @@ def _array(tensor: Any) -> Array:
 
 
 def _flat(model: Any) -> list[Any]:
-    """Give all layers, those inside of models too, in the order in which the file has them."""
+    """All layers, those inside of models too, in the order in which the file has them."""
     found = []
     for layer in getattr(model, "layers", [model]):
         found += _flat(layer) if isinstance(layer, keras.Model) else [layer]
@@ -188,7 +188,7 @@ def _flat(model: Any) -> list[Any]:
 
 
 def _stack(model: Any, prefix: str) -> list[Layer]:
-    """Give the layers of the one network, from the first up."""
+    """The layers of the one network, from the first up."""
     lstms = {layer.name: layer for layer in map(_layer, _flat(model)) if layer is not None}
     names = names_under(list(lstms), prefix)
     if not names:
@@ -208,7 +208,7 @@ def _layer(one: Any) -> Layer | None:
 
 
 def _below(layer: Any, found: dict[str, Layer]) -> str:
-    """Give the name of the LSTM whose output a layer takes; nothing if it takes none."""
+    """The name of the LSTM whose output a layer takes; nothing if it takes none."""
     while True:
         nodes = getattr(layer, "_inbound_nodes", ())
         parents = nodes[0].parent_nodes if nodes else ()
@@ -222,7 +222,7 @@ def _below(layer: Any, found: dict[str, Layer]) -> str:
 
 
 def _settings(layer: Layer) -> dict[str, Any]:
-    """Give what a layer asks for, as fields of a case's network."""
+    """What a layer asks for, as fields of a case's network."""
     one, *others = layer.directions
     own = {
         "direction": "bidirectional" if others else "reverse" if one.go_backwards else "forward",

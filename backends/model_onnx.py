@@ -108,7 +108,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
+    """Why ``case`` cannot be run by the model as it is; None if it can."""
     reasons = {"an inference runtime computes no gradients": case.run.gradients, **narrow_dtypes(case)}
     return refusals.of(reasons, first=unfit_reason(given_model(read), case))
 
@@ -147,7 +147,7 @@ def _session() -> onnxruntime.InferenceSession:
 
 
 def _fed(graph: Graph, problem: Problem, ranks: dict[str, int]) -> Arrays:
-    """Give what the graph is fed: an input of states takes those of one layer, or of all."""
+    """What the graph is fed: an input of states takes those of one layer, or of all."""
     D = len(problem.case.lstm.directions)
     fed = {graph.entry: np.ascontiguousarray(problem.x.swapaxes(0, 1)) if graph.turned else problem.x}
     for name, inputs in zip(("h0", "c0"), graph.states, strict=True):
@@ -169,7 +169,7 @@ def _name(model: onnx.ModelProto) -> None:
 
 
 def _stack(model: onnx.ModelProto, prefix: str) -> list[onnx.NodeProto]:
-    """Give the nodes of the one network, from its first layer up."""
+    """The nodes of the one network, from its first layer up."""
     nodes = {node.name: node for node in model.graph.node if node.op_type == "LSTM" and node.domain in {"", "ai.onnx"}}
     names = names_under(list(nodes), prefix)
     if not names:
@@ -180,7 +180,7 @@ def _stack(model: onnx.ModelProto, prefix: str) -> list[onnx.NodeProto]:
 
 
 def _below(node: onnx.NodeProto, made: dict[str, onnx.NodeProto], nodes: dict[str, onnx.NodeProto]) -> str:
-    """Give the name of the LSTM whose Y a node takes; nothing if it takes none."""
+    """The name of the LSTM whose Y a node takes; nothing if it takes none."""
     name = node.input[X]
     while name in made and made[name].op_type in LAYOUT:
         name = made[name].input[0]
@@ -193,7 +193,7 @@ def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def _settings(node: onnx.NodeProto) -> dict[str, Any]:
-    """Give what a node asks for, as fields of a case's network."""
+    """What a node asks for, as fields of a case's network."""
     if _attribute(node, "clip", None) is not None:
         raise ModelError(
             f"{node.name} has clip = {_attribute(node, 'clip', None):g}, which holds the inputs of the activations: a "
@@ -219,7 +219,7 @@ _SETTINGS_TAKEN = {"affine": 2, "leakyrelu": 1, "thresholdedrelu": 1, "scaledtan
 
 
 def _activations(node: onnx.NodeProto, directions: int) -> list[str]:
-    """Give the case's names of a node's activations: gates, candidate, cell state, of each direction."""
+    """The case's names of a node's activations: gates, candidate, cell state, of each direction."""
     given = [one.decode() for one in _attribute(node, "activations", [])] or ["Sigmoid", "Tanh", "Tanh"] * directions
     alpha, beta = (list(_attribute(node, f"activation_{name}", [])) for name in ("alpha", "beta"))
     known = {(operator.lower(), tuple(round(v, 6) for v in own)): name for name, (operator, own) in ACTIVATIONS.items()}
@@ -273,7 +273,7 @@ def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> LaneArrays:
 
 
 def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
-    """Give the values of tensors that do not hang on the graph's inputs."""
+    """The values of tensors that do not hang on the graph's inputs."""
     names = [name for name in dict.fromkeys(names) if name]
     held = {one.name: one for one in model.graph.initializer}
     found = {name: numpy_helper.to_array(held[name]) for name in names if name in held}
@@ -297,7 +297,7 @@ def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
 
 
 def _cut(model: onnx.ModelProto, outputs: list[str], entry: onnx.ValueInfoProto | None = None) -> onnx.ModelProto:
-    """Give a model of the nodes alone that given tensors need.
+    """A model of the nodes alone that given tensors need.
 
     Args:
         model: The whole.
@@ -363,7 +363,7 @@ def _info(model: onnx.ModelProto, name: str, dtype: Any) -> onnx.ValueInfoProto:
 
 
 def _entry(name: str, made: dict[str, onnx.NodeProto], outer: set[str]) -> tuple[str, bool]:
-    """Give where x is fed: the graph's input behind exchanges of batch and time, or else the node's."""
+    """Where x is fed: the graph's input behind exchanges of batch and time, or else the node's."""
     own, turned = name, False
     while name in made:
         node = made[name]
@@ -382,7 +382,7 @@ def _root(name: str, made: dict[str, onnx.NodeProto]) -> str:
 
 
 def _name_outputs(model: onnx.ModelProto, node: onnx.NodeProto, layer: int) -> list[str]:
-    """Give a node's three outputs names of ours, through Identity nodes where the graph uses them."""
+    """A node's three outputs names of ours, through Identity nodes where the graph uses them."""
     found = []
     while len(node.output) < 3:  # noqa: PLR2004 (Y, Y_h, Y_c)
         node.output.append("")
@@ -397,7 +397,7 @@ def _name_outputs(model: onnx.ModelProto, node: onnx.NodeProto, layer: int) -> l
 
 
 def _fixed(graph: Graph) -> tuple[int | None, int | None]:
-    """Give the numbers of timesteps and sequences that the graph's input is written for, None where any will do."""
+    """The numbers of timesteps and sequences that the graph's input is written for, None where any will do."""
     info = next(one for one in graph.model.graph.input if one.name == graph.entry)
     sizes = [dim.dim_value or None for dim in info.type.tensor_type.shape.dim][:2]
     timesteps, batch = (sizes if len(sizes) == 2 else [None, None])[:: -1 if graph.turned else 1]  # noqa: PLR2004
@@ -417,7 +417,7 @@ def _notes(graph: Graph, nodes: list[onnx.NodeProto], *, inside: bool) -> tuple[
 
 
 def _unrunnable(model: onnx.ModelProto, stack: list[onnx.NodeProto], graph: Graph) -> str:
-    """Say why the nodes cannot be run as they stand; nothing if they can."""
+    """Why the nodes cannot be run as they stand; nothing if they can."""
     if any(_attribute(node, "layout", 0) for node in stack):
         return "onnxruntime's CPU provider says: Batchwise recurrent operations (layout == 1) are not supported"
     for name in graph.own_states:

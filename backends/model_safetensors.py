@@ -77,7 +77,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
+    """Why ``case`` cannot be run with the file's weights; None if it can."""
     model = given_model(read)
     return joined(unfit_reason(model, case), refused_by_runner(model, case))
 
@@ -88,7 +88,7 @@ def run(problem: Problem) -> Trace:
 
 
 def _prefixes(arrays: Arrays) -> list[str]:
-    """Give what the names of each recurrent module begin with."""
+    """What the names of each recurrent module begin with."""
     layers = [found["prefix"] for name in arrays if (found := _LAYER.fullmatch(name))]
     cells = [found["prefix"] for name in arrays if (found := _CELL.fullmatch(name))]
     return sorted({*layers, *cells})

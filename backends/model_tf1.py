@@ -90,7 +90,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run with the file's weights, or return None if it can."""
+    """Why ``case`` cannot be run with the file's weights; None if it can."""
     model = given_model(read)
     return joined(unfit_reason(model, case), refused_by_runner(model, case))
 
@@ -101,7 +101,7 @@ def run(problem: Problem) -> Trace:
 
 
 def _cells(shapes: dict[str, list[int]]) -> list[str]:
-    """Give the scopes that hold a kernel (I + H, 4H) and a bias (4H,); where some are called so, LSTMs alone.
+    """The scopes that hold a kernel (I + H, 4H) and a bias (4H,); where some are called so, LSTMs alone.
 
     A dense layer may have such shapes too.
     """

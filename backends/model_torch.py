@@ -64,7 +64,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run by the model as it is, or return None if it can."""
+    """Why ``case`` cannot be run by the model as it is; None if it can."""
     model = given_model(read, value_of)
     return joined(unfit_reason(model, case), torch_lstm.unsupported(replace(case, lstm=model.lstm)))
 

@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return None
 
 
@@ -119,7 +119,7 @@ def _softmax(scores: Array, valid: Array | None) -> Array:
 
 
 def _gradients(p: DecoderProblem, source: Array, steps: list[Step], encoder: numpy_backward.Walk | None) -> Arrays:
-    """Give the gradients of sum(dy * y) + sum(dlogit * logit), by their names in a trace."""
+    """The gradients of sum(dy * y) + sum(dlogit * logit), by their names in a trace."""
     assert p.dy is not None
     assert p.dlogit is not None
     dtype = source.dtype

@@ -27,7 +27,7 @@ class Walk(NamedTuple):
 
 
 def gradients(problem: Problem, walks: list[Walk]) -> Arrays:
-    """Give the gradients of sum(dh * h) + sum(dc * c_n), by their names in a trace."""
+    """The gradients of sum(dh * h) + sum(dc * c_n), by their names in a trace."""
     lstm, directions = problem.case.lstm, len(problem.case.lstm.directions)
     steps_too = has_weight_steps(problem.case)
     found: Arrays = {}
@@ -108,7 +108,7 @@ def _step(lstm: LSTM, weights: Weights, step: Step, u: Array, dh: Array, dc: Arr
 
 
 def _weights(walk: Walk, t: int, u: Array, dz: Array, dh: Array) -> Arrays:
-    """Give what a timestep adds to the gradient of each weight, summed over the batch."""
+    """What a timestep adds to the gradient of each weight, summed over the batch."""
     step = walk.steps[t]
     ones = np.ones((1, len(dz)), dz.dtype)
     added = {"W": dz.T @ walk.x[t], "R": dz.T @ step.h_before, "b": (ones @ dz)[0]}

@@ -21,7 +21,7 @@ REQUIRES = ("numpy",)
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return None
 
 
@@ -56,7 +56,7 @@ def _padding_zeroed(x: Array, lengths: Array | None) -> Array:
 
 
 def _stacked(steps: list[Array], like: Array) -> Array:
-    """Give one array of those of all timesteps, each shaped like another, which tells it where there is none."""
+    """One array of those of all timesteps, each shaped like another, which tells it where there is none."""
     return np.stack(steps) if steps else np.empty((0, *like.shape), like.dtype)
 
 

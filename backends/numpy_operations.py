@@ -23,7 +23,7 @@ def held(z: Array, low: float, high: float) -> Array:
 
 
 def hard_sigmoid(z: Array, width: int) -> Array:
-    """Give z / width + 0.5, held in [0, 1]."""
+    """Hard sigmoid: z / width + 0.5, held in [0, 1]."""
     return held(z / width + z.dtype.type(0.5), 0, 1)
 
 
@@ -54,7 +54,7 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def keep(valid: Array | None, new: Array, old: Array) -> Array:
-    """Give what is new to sequences that run at this timestep, (B, 1), and leave the others as they are."""
+    """What is new for sequences that run at this timestep, (B, 1); the old for the others."""
     return new if valid is None else np.where(valid, new, old)
 
 

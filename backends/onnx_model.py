@@ -43,7 +43,7 @@ ACTIVATIONS: dict[str, tuple[str, tuple[float, ...]]] = {
 
 
 def unsupported(case: Case) -> str | None:
-    """Say what of ``case`` the operator cannot express, or return None."""
+    """What of ``case`` the operator cannot express; None if it can express all."""
     lstm = case.lstm
     reasons = {
         "ONNX LSTM has no projection of the hidden state": bool(lstm.proj_size),
@@ -54,7 +54,7 @@ def unsupported(case: Case) -> str | None:
 
 
 def shape_of(case: Case) -> Case:
-    """Give what decides a case's model, as a case: two that are alike in it share one but for its weights."""
+    """What decides a case's model, as a case: two that are alike in it share one but for its weights."""
     lengths = None if case.run.lengths is None else (case.run.timesteps,) * case.run.batch
     run = replace(case.run, seed=0, weights="zeros", inputs="zeros", initial_state="zeros", lengths=lengths)
     return Case(lstm=replace(case.lstm, forget_bias=0.0), run=run)
@@ -95,7 +95,7 @@ def model_of(problem: Problem) -> onnx.ModelProto:
 
 
 def inputs_of(problem: Problem) -> Arrays:
-    """Give what the model is fed."""
+    """What the model is fed."""
     D = len(problem.case.lstm.directions)
     fed = {"X": problem.x}
     if problem.lengths is not None:
@@ -107,7 +107,7 @@ def inputs_of(problem: Problem) -> Arrays:
 
 
 def traced(problem: Problem, outputs: Any) -> dict[str, Any]:
-    """Give a trace's arrays of the model's outputs: h, and Y_h and Y_c of each layer."""
+    """A trace's arrays of the model's outputs: h, and Y_h and Y_c of each layer."""
     h, *states = (np.asarray(output) for output in outputs)
     h_n, c_n = np.concatenate(states[::2]), np.concatenate(states[1::2])
     one = problem.case.lstm.single
@@ -115,14 +115,14 @@ def traced(problem: Problem, outputs: Any) -> dict[str, Any]:
 
 
 def _stored(problem: Problem, layer: int) -> Arrays:
-    """Give a layer's weights, both directions in one array."""
+    """A layer's weights, both directions in one array."""
     stored = [store_cell(weights.arrays(), ONNX) for weights in problem.weights[layer]]
     names = [name for name in stored[0] if name != "B" or problem.case.lstm.bias]
     return {name: np.concatenate([own[name] for own in stored]) for name in names}
 
 
 def _attributes(lstm: LSTM) -> dict[str, Any]:
-    """Give the node's attributes; activations, when they are not the standard ones, for each direction.
+    """The node's attributes; activations, when they are not the standard ones, for each direction.
 
     alpha and beta are "consumed in the order of activation functions": those that have none take none.
     """

@@ -17,7 +17,7 @@ DIALECT = "onnx"
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return refusals.of(onnxruntime_session.narrow_dtypes(case), first=onnx_model.unsupported(case))
 
 

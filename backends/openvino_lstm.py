@@ -25,7 +25,7 @@ SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     names = {lstm.recurrent_activation, lstm.activation, lstm.cell_activation}
     operators = sorted(onnx_model.ACTIVATIONS[name][0] for name in names if onnx_model.ACTIVATIONS[name][1])

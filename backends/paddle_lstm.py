@@ -39,7 +39,7 @@ paddle.device.set_device("cpu")
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
         f"paddle.nn.LSTM on a CPU has no kernel for {case.run.dtype}": case.run.dtype in {"float16", "bfloat16"},
@@ -107,7 +107,7 @@ class _Whole:
         )
 
     def weights(self) -> list[dict[str, Any]]:
-        """Give the parameters of all lanes by the names that dialect ``paddle`` has for them."""
+        """The parameters of all lanes by the names that dialect ``paddle`` has for them."""
         flat = self.layer.parameters(include_sublayers=True)
         count = len(flat) // (self.lstm.num_layers * len(self.lstm.directions))
         return [_named(flat[k : k + count], self.lstm) for k in range(0, len(flat), count)]
@@ -131,7 +131,7 @@ class _Reverse:
         self.layers = [paddle.nn.RNN(cell, is_reverse=True, time_major=True) for cell in self.cells]
 
     def weights(self) -> list[dict[str, Any]]:
-        """Give the parameters of all lanes by the names that dialect ``paddle`` has for them."""
+        """The parameters of all lanes by the names that dialect ``paddle`` has for them."""
         return [_named(cell.parameters(), self.lstm) for cell in self.cells]
 
     def __call__(self, x, h0, c0, lengths) -> tuple[Any, Any, Any]:
@@ -145,7 +145,7 @@ class _Reverse:
 
 
 def _projection(lstm: LSTM) -> dict[str, int]:
-    """Give the argument for a projection, which came with version 3.0, where there is one."""
+    """The argument for a projection, which came with version 3.0, where there is one."""
     return {"proj_size": lstm.proj_size} if lstm.proj_size else {}
 
 
@@ -164,7 +164,7 @@ def _network(lstm: LSTM, dtype: str) -> _Whole | _Reverse:
 
 
 def _stored(weights: Weights) -> Arrays:
-    """Give a lane's weights by their names."""
+    """A lane's weights by their names."""
     canonical = weights.arrays()
     projection = {PROJECTION: canonical.pop("P").T} if "P" in canonical else {}
     return store_cell(canonical, PADDLE) | projection

@@ -55,7 +55,7 @@ class Graph:
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return None
 
 
@@ -75,7 +75,7 @@ def run(problem: DecoderProblem, make_parts: MakeParts) -> Trace:
 
 
 def _shape_of(case: Case) -> Case:
-    """Give what decides a case's graph, as a case."""
+    """What decides a case's graph, as a case."""
     run = case.run
     lengths = None if run.lengths is None else (1,) * run.batch
     own = Run(timesteps=run.timesteps, batch=run.batch, dtype=run.dtype, lengths=lengths, gradients=run.gradients)
@@ -126,7 +126,7 @@ def _graph(make_parts: MakeParts, case: Case) -> Graph:
 
 
 def _encode(encoder: LSTM, x: Any, lengths: Any) -> Any:
-    """Give the encoder outputs (S, B, E), from zeros; 0 past a source's length."""
+    """The encoder outputs (S, B, E), from zeros; 0 past a source's length."""
     with tf1.variable_scope("encoder", initializer=tf1.zeros_initializer()):
         cell = tf_cells.cell_of(encoder, x.dtype)
         outputs, _ = tf1.nn.static_rnn(cell, tf.unstack(x), dtype=x.dtype, sequence_length=lengths)
@@ -171,7 +171,7 @@ def _unroll(parts: Parts, enc: Any, inputs: dict[str, Any], lengths: Any, steps:
 
 
 def _stored(p: DecoderProblem) -> Arrays:
-    """Give the weights as the graph's variables hold them, by their names."""
+    """The weights as the graph's variables hold them, by their names."""
     w = p.weights
     named = {f"decoder/{name}": array for name, array in w.arrays().items() if name not in _CELLS}
     named |= _cell("decoder/lstm_cell", Weights(w.W, w.R, w.b), p.case.lstm)
@@ -195,7 +195,7 @@ def _cell(scope: str, weights: Weights, lstm: LSTM) -> Arrays:
 
 
 def _canonical(gradients: Arrays, case: Case, timed: str) -> Arrays:
-    """Give the gradients of the graph's variables by the names they have in a trace."""
+    """The gradients of the graph's variables by the names they have in a trace."""
     decoder = case.attention_decoder
     assert decoder is not None
     found: dict[str, Array] = {}

@@ -35,7 +35,7 @@ class Network:
     lengths: Any | None  # (B,)
 
     def layers(self) -> list[list[Lane]]:
-        """Give the lanes by layer, forward before reverse."""
+        """The lanes by layer, forward before reverse."""
         return [[lane for lane in self.cells if lane.layer == layer] for layer in range(self.lstm.num_layers)]
 
 
@@ -91,7 +91,7 @@ def run(problem: Problem, unroll: Unroll) -> Trace:
 
 
 def shape_of(case: Case) -> Case:
-    """Give what decides a case's graph, as a case: two that are alike in it share one."""
+    """What decides a case's graph, as a case: two that are alike in it share one."""
     run, weights = case.run, case.run.values("weights")
     return Case(
         lstm=case.lstm,
@@ -160,7 +160,7 @@ def _joined(of_lanes: list[Any]) -> Any:
 
 
 def reads_of(variables: list[Any]) -> dict[str, list[Any]]:
-    """Give what was read of each variable in the graph so far, in order, by its name."""
+    """What was read of each variable in the graph so far, in order, by its name."""
     found: dict[str, list[Any]] = {}
     for operation in tf1.get_default_graph().get_operations():
         # A variable is read once more where it is made, for nobody.
@@ -170,14 +170,14 @@ def reads_of(variables: list[Any]) -> dict[str, list[Any]]:
 
 
 def parameters_of(variables: list[Any]) -> tuple[Parameter, ...]:
-    """Give a graph's variables as a trace names them, with what reads each in it so far."""
+    """A graph's variables as a trace names them, with what reads each in it so far."""
     found = inventory_tf1.material(variables, None)
     read_by = {} if found is None else {v.name: readers_text(v) for v in inventory_of(found, "").variables}
     return tuple(Parameter(v.name, tuple(v.shape.as_list()), read_by.get(v.op.name)) for v in variables)
 
 
 def _reads(own: dict[Lane, dict[str, Any]]) -> dict[Lane, dict[str, list[Any]]]:
-    """Give what each timestep has read, in order of time, by lane and variable."""
+    """What each timestep has read, in order of time, by lane and variable."""
     found = reads_of([variable for variables in own.values() for variable in variables.values()])
     return {
         lane: {name: found[v.op.name][:: -1 if lane.reverse else 1] for name, v in variables.items()}
@@ -191,7 +191,7 @@ def _gradients(
     own: dict[Lane, dict[str, Any]],
     reads: dict[Lane, dict[str, list[Any]]],
 ) -> tuple[dict[str, Any], dict[tuple[Lane, str], Any]]:
-    """Give the gradients of sum(dh * h) + sum(dc * c_n): dx, dh0, dc0, and those of lanes' variables."""
+    """The gradients of sum(dh * h) + sum(dc * c_n): dx, dh0, dc0, and those of lanes' variables."""
     sources = ({f"d{name}": inputs[name] for name in ("x", "h0", "c0")}, own, reads)
     loss = [fetches["h"], fetches["c_n"]]
     flat = tf1.gradients(loss, tf.nest.flatten(sources), grad_ys=[inputs["dh"], inputs["dc"]])

@@ -10,7 +10,7 @@ from lockstep.harness.cases.case import Case
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
         f"TensorFlow's block LSTM kernels take half and float32, not {case.run.dtype}": (
@@ -26,7 +26,7 @@ def unsupported(case: Case) -> str | None:
 
 
 def weights_and_settings(weights: dict, clip: float | None, zeros) -> tuple[dict, dict]:
-    """Give the ops' weights, peepholes of zeros where there are none, and their attributes."""
+    """The ops' weights, peepholes of zeros where there are none, and their attributes."""
     none = dict.fromkeys(("wci", "wcf", "wco"), zeros)
     # Not above zero means no clipping; for the older ops the default is 3.
     return none | weights, {"use_peephole": "wci" in weights, "cell_clip": -1.0 if clip is None else clip}

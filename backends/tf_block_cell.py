@@ -26,7 +26,7 @@ TF_BLOCK = DIALECTS["tf_block"]
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     reasons = {
         "TensorFlow's gradient registry has no entry for LSTMBlockCell": case.run.gradients,
         "LSTMBlockCell says of no sequence: cs_prev_tensor is empty": case.run.batch == 0,

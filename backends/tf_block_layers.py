@@ -58,7 +58,7 @@ def _lane(
 
 
 def _at_end(array: Any, first: Any, lengths: Any) -> Any:
-    """Give, of (T, B, H), what stands at the end of each sequence."""
+    """What stands, of (T, B, H), at the end of each sequence."""
     whole = tf.concat([first[None], array], 0)
     if lengths is None:
         return whole[-1]

@@ -38,7 +38,7 @@ ACTIVATIONS: dict[str, Any] = {
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why no cell computes ``case``, or return None if one does."""
+    """Why no cell computes ``case``; None if one does."""
     lstm = case.lstm
     reasons = {
         "TF1's cells have sigmoid gates, and no setting for another recurrent_activation": (
@@ -68,17 +68,17 @@ def cell_of(lstm: LSTM, dtype: Any) -> Any:
 
 
 def variables_of(cell: Any) -> dict[str, Any]:
-    """Give a cell's variables by the names that dialect ``tf1`` has for them."""
+    """A cell's variables by the names that dialect ``tf1`` has for them."""
     return {v.op.name.removeprefix(f"{cell.scope_name}/"): v for v in cell.trainable_variables}
 
 
 def stored(weights: Weights, lstm: LSTM) -> Arrays:
-    """Give a lane's weights as its cell's variables hold them. Without a bias the cell's own is zero."""
+    """A lane's weights as its cell's variables hold them. Without a bias the cell's own is zero."""
     return store_cell(weights.arrays(), replace(TF1, forget_bias=lstm.forget_bias))
 
 
 def canonical(gradients: Arrays, lstm: LSTM, layer: int) -> Arrays:
-    """Give the gradients of a cell's variables as those of W, R, b, P and p; timesteps may stand in front.
+    """The gradients of a cell's variables as those of W, R, b, P and p; timesteps may stand in front.
 
     ``forget_bias`` is a constant: the stored bias has the gradient of the canonical one.
     """

@@ -26,7 +26,7 @@ tf1 = tf.compat.v1
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return tf_cells.unsupported(case)
 
 

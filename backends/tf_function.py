@@ -17,7 +17,7 @@ ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return None
 
 

@@ -27,7 +27,7 @@ DIALECT = "keras"
 
 @tf_keras.utils.register_keras_serializable("lockstep")
 def hard_sigmoid_of_keras_3(z: Any) -> Any:
-    """Give z / 6 + 0.5, held in [0, 1]: Keras 2 has no name for it."""
+    """Hard sigmoid: z / 6 + 0.5, held in [0, 1]: Keras 2 has no name for it."""
     return tf.nn.relu6(z + 3) / 6
 
 

@@ -28,7 +28,7 @@ tf1 = tf.compat.v1
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     reasons = {
         "a loop over no timestep calls no cell, which makes its variables when it is called": not case.run.timesteps
     }

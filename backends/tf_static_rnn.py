@@ -26,7 +26,7 @@ tf1 = tf.compat.v1
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     reasons = {"static_rnn says: Argument `inputs` must not be empty": not case.run.timesteps}
     return refusals.of(reasons, first=tf_cells.unsupported(case))
 

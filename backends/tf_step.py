@@ -30,7 +30,7 @@ def run(problem: Problem, *, jit_compile: bool) -> Trace:
 
 @lru_cache(maxsize=32)
 def _functions(lstm: LSTM, jit_compile: bool) -> tuple[Any, Any]:  # noqa: FBT001
-    """Give a network's functions, forward and with gradients; each traces anew for another shape."""
+    """A network's functions, forward and with gradients; each traces anew for another shape."""
 
     @tf.function(jit_compile=jit_compile)
     def forward(weights: list[Any], x, h0, c0, lengths):

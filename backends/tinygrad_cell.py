@@ -40,7 +40,7 @@ MOST_STEPS, MOST_STEPS_BACK = 40, 6  # timesteps of all layers and directions to
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     steps = case.run.timesteps * lstm.num_layers * len(lstm.directions)
     reasons = {
@@ -107,7 +107,7 @@ def run(problem: Problem) -> Trace:
 
 @lru_cache(maxsize=1)
 def _clang_knows_bfloat16() -> bool:
-    """Say whether the compiler that tinygrad calls takes arithmetic in bfloat16."""
+    """Whether the compiler that tinygrad calls takes arithmetic in bfloat16."""
     if shutil.which("clang") is None:
         return False
     code = "__bf16 f(__bf16 a, __bf16 b) { return a * b; }"

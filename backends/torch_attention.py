@@ -61,7 +61,7 @@ class Decoder(nn.Module):
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return None
 
 
@@ -113,13 +113,13 @@ def _decoder(cell: LSTM, decoder: AttentionDecoder, dtype: str) -> Decoder:
 
 
 def _encode(encoder: nn.LSTM, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-    """Give the encoder outputs (S, B, E), from zeros; 0 past a source's length."""
+    """The encoder outputs (S, B, E), from zeros; 0 past a source's length."""
     zero = x.new_zeros((1, x.shape[1], encoder.hidden_size))
     return run_lstm(encoder, x, zero, zero, lengths)[0]
 
 
 def _weights(p: DecoderProblem, decoder: Decoder) -> dict[str, tuple[str, Any]]:
-    """Give by the module's names the canonical names and weights; what has none stays zero."""
+    """By the module's names the canonical names and weights; what has none stays zero."""
     w = p.weights
     named = {
         "lstm_cell.weight_ih": "W", "lstm_cell.weight_hh": "R", "lstm_cell.bias_ih": "b",

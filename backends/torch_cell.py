@@ -29,7 +29,7 @@ TORCH_CELL = DIALECTS["torch_cell"]
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return refusals.of(refusals.plain_cell(case.lstm, "nn.LSTMCell"))
 
 

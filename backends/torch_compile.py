@@ -33,7 +33,7 @@ _step = torch.compile(torch_step.step, fullgraph=True, dynamic=False)
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
         return "torch.compile needs a C++ compiler, and neither g++ nor clang++ is on the PATH"
     return None

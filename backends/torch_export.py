@@ -21,7 +21,7 @@ from lockstep.harness.cases.problem import Problem
 
 
 def unsupported(case: Case, *, dynamo: bool) -> str | None:
-    """Say why ``case`` cannot be run faithfully through one of the exporters, or return None if it can."""
+    """Why ``case`` cannot be run faithfully through one of the exporters; None if it can."""
     lstm = case.lstm
     reasons = {
         **torch_lstm.lacking(lstm),

@@ -34,7 +34,7 @@ BFLOAT16 = dtype_of("bfloat16")
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
         **lacking(lstm),
@@ -122,7 +122,7 @@ _lstm = lru_cache(maxsize=8)(module_of)
 
 
 def _forward(lstm: torch.nn.LSTM, x, h0, c0, problem: Problem) -> tuple[torch.Tensor, ...]:
-    """Give h (T, B, D P), h_n and c_n (L D, B, ·)."""
+    """Outputs h (T, B, D P), h_n and c_n (L D, B, ·)."""
     lengths = None if problem.lengths is None else torch.tensor(problem.lengths)
     reverse = problem.case.lstm.direction == "reverse"
     h, h_n, c_n = run_lstm(lstm, _turned(x, lengths) if reverse else x, h0, c0, lengths)
@@ -151,7 +151,7 @@ def _turned(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
 
 
 def _weights(lstm: torch.nn.LSTM, network: LSTM) -> dict[str, torch.Tensor]:
-    """Give nn.LSTM's own weights by the names of their gradients in a trace."""
+    """nn.LSTM's own weights by the names of their gradients in a trace."""
     names = {"dW": TORCH.input_kernel[0], "dR": TORCH.recurrent_kernel[0]}
     if network.bias:
         names["db"] = TORCH.bias[0]
@@ -165,17 +165,17 @@ def _weights(lstm: torch.nn.LSTM, network: LSTM) -> dict[str, torch.Tensor]:
 
 
 def _name(name: str, lane: Lane, network: LSTM) -> str:
-    """Give nn.LSTM's name of a weight in a lane, from that in its first one, which ends in _l0."""
+    """nn.LSTM's name of a weight in a lane, from that in its first one, which ends in _l0."""
     reverse = lane.reverse and network.direction == "bidirectional"
     return name.removesuffix("_l0") + Lane(lane.layer, reverse).suffix
 
 
 def tensor_of(array: Array) -> torch.Tensor:
-    """Give a copy; torch does not know NumPy's bfloat16, which is ml_dtypes': it goes over as bits."""
+    """A copy; torch does not know NumPy's bfloat16, which is ml_dtypes': it goes over as bits."""
     return torch.tensor(array.view(np.int16)).view(torch.bfloat16) if array.dtype == BFLOAT16 else torch.tensor(array)
 
 
 def array_of(tensor: torch.Tensor) -> Array:
-    """Give what a tensor holds, bfloat16 as bits too."""
+    """What a tensor holds, bfloat16 as bits too."""
     tensor = tensor.detach()
     return tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()

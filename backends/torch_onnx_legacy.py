@@ -17,7 +17,7 @@ DIALECT = "torch"
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return torch_export.unsupported(case, dynamo=False)
 
 

@@ -22,7 +22,7 @@ INSTALL = "lockstep-rnn[torch]"
 
 
 def unsupported(case: Case) -> str | None:
-    """Say why ``case`` cannot be run faithfully, or return None if it can."""
+    """Why ``case`` cannot be run faithfully; None if it can."""
     return None
 
 
