@@ -44,7 +44,7 @@ def run(
         backend: The name of a backend, or several; None is all whose frameworks are installed.
         limit: Sigma beyond which a number diverges; None leaves it to each case, then to the project's settings.
         timeout: Seconds for one run of one backend; None leaves it to the project's settings, or is 120.
-        jobs: How many frameworks run at once.
+        jobs: How many frameworks run at the same time.
         on_result: Called with each result as it comes.
 
     Returns:

@@ -56,7 +56,7 @@ def assert_agrees(
         arrays: What the arguments are: numpy, torch, jax or tensorflow arrays.
         limit: Sigma beyond which a number diverges; None leaves it to each case, then to the settings.
         timeout: Seconds for one call, where it has a process of its own; None leaves it to the settings, or is 120.
-        seed: Added to every case's seed: the same check on other numbers.
+        seed: Added to the seed of every case: the same check with different numbers.
         settings: What the project sets; None is ``[tool.lockstep]`` of the nearest ``pyproject.toml``, from the current
             directory upward.
         rerun: The command that runs this check again, which is told where the port does not agree.
@@ -93,7 +93,7 @@ def assert_agrees(
 
 def _check_port(port: object) -> None:
     if not callable(port):
-        raise LockstepError(f"{port!r} is no port: pass the function itself, such as check(port).")
+        raise LockstepError(f"{port!r} is not a port: pass the function itself, for example check(port).")
 
 
 def check_numbers(*, limit: float | None, timeout: float | None, seed: int = 0) -> None:
@@ -122,7 +122,7 @@ def list_names(names: Names | None, argument: str) -> list[str]:
         return []
     listed = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(name) for name in names]
     if not listed:
-        raise LockstepError(f"{argument}=[] names no {argument}; leave it out for all of them.")
+        raise LockstepError(f"{argument}=[] names no {argument}. To use all, leave it out.")
     return listed
 
 

@@ -80,7 +80,7 @@ def parse_model(text: str, prefix: str) -> ModelFile:
     if not path.exists():
         raise LockstepError(f"{text}: no such file.{_similar(path)}{'' if suffix in SUFFIXES else f' {TAKEN}.'}")
     hint = f" Of a {suffix} file: {HINTS[suffix]}." if suffix in HINTS else ""
-    raise LockstepError(f"{text}: not a model that is taken, by its name. {TAKEN}.{hint}")
+    raise LockstepError(f"{text}: not a known kind of model file. {TAKEN}.{hint}")
 
 
 def _checkpoints_in(folder: Path) -> str:

@@ -100,13 +100,13 @@ def check_trace(trace: Trace, case: Case) -> None:
         TraceError: If it is empty, or a tensor has another type, shape or dtype than it must.
     """
     if not trace.arrays:
-        raise TraceError("the trace holds no tensor: nothing could be compared")
+        raise TraceError("the trace contains no tensor: nothing could be compared")
     allowed = {name: tensor.shape for name, tensor in tensors_of(case).items()}
     natural = natural_shapes(case)
     for name, array in trace.arrays.items():
         shape = natural.get(name) or allowed.get(name)
         if shape is None:
-            raise TraceError(f"{name} is no tensor of this case. Allowed: {', '.join([*natural, *allowed])}")
+            raise TraceError(f"{name} is not a tensor of this case. Allowed: {', '.join([*natural, *allowed])}")
         if not isinstance(array, np.ndarray):
             raise TraceError(f"{name} is a {type(array).__name__}, expected a NumPy array of shape {shape}")
         if array.shape != shape:

@@ -142,7 +142,7 @@ def parse_target(text: str) -> Target:
     file = Path(path)
     if file.suffix != ".py" or not function.isidentifier():
         hint = " Save the notebook's function in a .py file." if ".ipynb" in text else ""
-        raise LockstepError(f'"{text}" is no target: write FILE.py:FUNCTION, such as lstm.py:port.{hint}')
+        raise LockstepError(f'"{text}" is not a target: write FILE.py:FUNCTION, for example lstm.py:port.{hint}')
     if not file.is_file():
         raise LockstepError(f"{file}: no such file.{_similar_file(file)}")
     defined = list(dict.fromkeys(_defined(_parsed(file))))

@@ -66,10 +66,12 @@ def install_completion(
     try:
         script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
     except ShellDetectionError as error:
-        raise LockstepError("--install-completion: which shell runs is not known: add --shell bash, say.") from error
+        raise LockstepError(
+            "--install-completion: cannot tell which shell you use: add for example --shell bash."
+        ) from error
     except OSError as error:
         raise LockstepError(f"{error.filename}: cannot be written to: {error.strerror or error}.") from error
-    console_beside().print(plain(f"{script} is written. A new shell completes lockstep's words."), soft_wrap=True)
+    console_beside().print(plain(f"{script} is written. Open a new shell to use completion."), soft_wrap=True)
     return 0
 
 

@@ -41,25 +41,28 @@ CaseArguments = Annotated[
     str,
     Parameter(
         completer=complete_case,
-        help="Names of shipped cases, case files, or folders of them; all shipped ones if none is given.",
+        help="Names of built-in cases, case files, or folders of case files. Default: all built-in cases.",
     ),
 ]
 BackendOption = Annotated[
     list[str] | None,
     Parameter(
-        name="--backend", negative="", completer=complete_backend, help="A backend to run, may be repeated; else all."
+        name="--backend",
+        negative="",
+        completer=complete_backend,
+        help="A backend to run; may be repeated. Default: all.",
     ),
 ]
 TimeoutOption = Annotated[
     float | None,
-    Parameter(help="Seconds for one run of one backend; else those of [tool.lockstep] in pyproject.toml, or 120."),
+    Parameter(help="Seconds allowed for one run of one backend. Default: [tool.lockstep] in pyproject.toml, else 120."),
 ]
-JobsOption = Annotated[int, Parameter(help="How many frameworks run at once.")]
+JobsOption = Annotated[int, Parameter(help="How many frameworks run at the same time.")]
 LimitOption = Annotated[
     float | None,
     Parameter(
-        help="Sigma beyond which a number diverges; else the case's tolerance, that of [tool.lockstep] in "
-        "pyproject.toml, or 10 sigma of rounding."
+        help="The largest error allowed, in sigma (units of expected rounding). Default: the case's tolerance, else "
+        "[tool.lockstep] in pyproject.toml, else 10."
     ),
 ]
 ModelOption = Annotated[
@@ -67,9 +70,9 @@ ModelOption = Annotated[
     Parameter(
         name="--model",
         negative="",
-        help="Run the LSTM of a file of yours, with its weights: .onnx, .keras, FILE.py:FUNCTION that gives an "
-        "nn.LSTM, the prefix of a TF1 checkpoint, or .safetensors of a torch state dict. Cases, probe if none is "
-        "named, take its sizes. May be repeated: further files are held against the first.",
+        help="Run the LSTM in your own model file, with its weights: .onnx, .keras, FILE.py:FUNCTION that returns an "
+        "nn.LSTM, the prefix of a TF1 checkpoint, or .safetensors of a torch state dict. The cases (default: probe) "
+        "take its sizes. May be repeated: the other files are compared with the first.",
     ),
 ]
 ModelPrefixOption = Annotated[
@@ -77,7 +80,7 @@ ModelPrefixOption = Annotated[
     Parameter(
         name="--model-prefix",
         negative="",
-        help="What the name of the LSTM begins with, in a --model that has several; once for each --model.",
+        help="How the name of the LSTM begins, if a --model has several; once for each --model.",
     ),
 ]
 JsonOption = Annotated[
@@ -90,8 +93,8 @@ DetailsOption = Annotated[
     Parameter(
         name="--details",
         negative="",
-        help="Write a page of each case beside the report, with all its numbers: for reports so large that they are "
-        "reduced.",
+        help="Also write one page for each case, with all its numbers. Useful for large reports, which leave some "
+        "numbers out.",
     ),
 ]
 SarifOption = Annotated[
@@ -99,7 +102,7 @@ SarifOption = Annotated[
     Parameter(
         name="--sarif",
         allow_leading_hyphen=True,
-        help="Write what is not right as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
+        help="Write what is wrong as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
     ),
 ]
 GitHubOption = Annotated[
@@ -107,11 +110,11 @@ GitHubOption = Annotated[
     Parameter(
         name="--github",
         negative="",
-        help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is not right.",
+        help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is wrong.",
     ),
 ]
 QuietOption = Annotated[
-    bool, Parameter(name=("--quiet", "-q"), negative="", help="Print only what is not right, and nothing if all is.")
+    bool, Parameter(name=("--quiet", "-q"), negative="", help="Print only what is wrong; nothing if all is right.")
 ]
 
 
@@ -141,6 +144,6 @@ def tell_left_out(selection: Selection) -> None:
     """Name on stderr the backends that are left out: not installed, or of no case's model."""
     if selection.absent:
         names = ", ".join(backend.name for backend in selection.absent)
-        tell(f"Not installed, left out: {names}. lockstep backends tells how to get them.")
+        tell(f"Not installed, left out: {names}. To install them, see: lockstep backends.")
     if selection.alone:
-        tell(f"Left out, since no case is for them: {', '.join(backend.name for backend in selection.alone)}.")
+        tell(f"Left out, because no case is made for them: {', '.join(backend.name for backend in selection.alone)}.")

@@ -174,7 +174,7 @@ def cases_of(names: Sequence[str], *, decoder: bool = False) -> list[Case]:
     wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
     cases = [found.case for found in find_cases(names) if names or wanted(found.case)]
     if not cases:
-        raise LockstepError("no case to check: name one with --case, or none for the whole suite.")
+        raise LockstepError("no case to check: name one with --case, or leave --case out for all cases.")
     return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)
 
 

@@ -32,7 +32,7 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
         raise BackendError(unknown("backend", target, backends) + " A port is written FILE.py:FUNCTION.")
     backend = backends[target]
     if backend.model != "lstm":
-        raise BackendError(f"{target} runs attention decoders; what is measured are the conventions of an LSTM.")
+        raise BackendError(f"{target} runs attention decoders, but anatomy measures the conventions of an LSTM.")
     missing = backend.missing()
     if missing is not None:
         raise BackendError(f"{target}: {missing}")

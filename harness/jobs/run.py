@@ -88,7 +88,7 @@ def run_cases(
         backends: Through what.
         timeout: Seconds for one run.
         limit: Sigma beyond which a number diverges; None leaves it to each case.
-        jobs: How many frameworks run at once.
+        jobs: How many frameworks run at the same time.
         on_result: Called with each result as it comes.
         details: Whether results tell some places number by number, for a report.
 

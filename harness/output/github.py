@@ -48,8 +48,8 @@ def summary_file() -> Path:
     named = os.environ.get(VARIABLE)
     if not named:
         raise LockstepError(
-            f"--github: {VARIABLE} is not set, as it is in a step of a GitHub workflow. "
-            f"To see the summary elsewhere, name a file: {VARIABLE}=summary.md"
+            f"--github: {VARIABLE} is not set. GitHub sets it in a step of a workflow. "
+            f"To see the summary without GitHub, name a file: {VARIABLE}=summary.md"
         )
     try:
         with Path(named).open("ab"):

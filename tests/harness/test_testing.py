@@ -268,8 +268,8 @@ def test_the_limit_of_the_nearest_pyproject_holds_in_plain_python_too(tmp_path, 
 @pytest.mark.parametrize(
     ("port", "options", "message"),
     [
-        ("lstm.py:port", {}, "'lstm.py:port' is no port: pass the function itself"),
-        (zeros, {"case": []}, "case=[] names no case; leave it out for all of them"),
+        ("lstm.py:port", {}, "'lstm.py:port' is not a port: pass the function itself"),
+        (zeros, {"case": []}, "case=[] names no case. To use all, leave it out"),
         (zeros, {"case": ["ones", "tinny"]}, 'no case is called "tinny". Did you mean "tiny"?'),
         (zeros, {"layout": "kears"}, 'Did you mean "keras"?'),
         (zeros, {"arrays": "cupy"}, "There are: numpy, torch, jax, tensorflow."),

@@ -14,14 +14,17 @@ from lockstep.harness.output.console import console_beside
 def adequacy(
     *case: Annotated[
         str,
-        Parameter(completer=complete_case, help="As of run; all shipped ones of a plain layer if none is given."),
+        Parameter(
+            completer=complete_case,
+            help="Names of built-in cases, case files, or folders. Default: all built-in cases of a plain layer.",
+        ),
     ],
     json: JsonOption = None,
     full: Annotated[
-        bool, Parameter(negative="", help="Show every fault, not only those that some case misses.")
+        bool, Parameter(negative="", help="Show every fault, not only those that a case does not detect.")
     ] = False,
 ) -> int:
-    """Compute which faults of the catalogue a case can see, without any framework."""
+    """Compute which known mistakes a case can detect. No framework is needed."""
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.diagnosis.adequacy import adequacy, network_adequacy
     from lockstep.harness.output.terminal import show_adequacy
@@ -39,7 +42,7 @@ def adequacy(
         (_, (first, *_)), (_, (second, *_)), *_ = kinds
         raise LockstepError(
             f"--json: {first.name} and {second.name} are of two kinds (plain layers, networks, attention decoders), "
-            "and each has faults of its own: ask for them one after the other."
+            "and each kind has its own faults: ask for one kind at a time."
         )
     for measure, alike in kinds:
         measured = measure(alike)

@@ -16,12 +16,12 @@ def anatomy(
         str, Parameter(completer=complete_backend, help="A port, FILE.py:FUNCTION, or the name of a backend.")
     ],
     *,
-    layout: Annotated[str, Parameter(help="How a port's weights are handed over.")] = "canonical",
-    arrays: Annotated[str, Parameter(help="What a port's arguments are.")] = "numpy",
+    layout: Annotated[str, Parameter(help="The layout in which a port gets its weights.")] = "canonical",
+    arrays: Annotated[str, Parameter(help="The kind of arrays that a port gets.")] = "numpy",
     json: JsonOption = None,
-    timeout: Annotated[float, Parameter(help="Seconds for one call.")] = TIMEOUT,
+    timeout: Annotated[float, Parameter(help="Seconds allowed for one call.")] = TIMEOUT,
 ) -> int:
-    """Measure the dialect of an implementation: convention, intended, measured, evidence."""
+    """Measure the conventions of an implementation, and show them beside the intended ones."""
     from lockstep.harness.jobs.measure import anatomy_of
     from lockstep.harness.output.terminal import show_anatomy
     from lockstep.harness.output.write_results import check_writable, write_json

@@ -22,7 +22,7 @@ from lockstep.harness.output.console import error_console
 
 
 def check(
-    target: Annotated[str, Parameter(help="Your port, FILE.py:FUNCTION; it is called in a process of its own.")],
+    target: Annotated[str, Parameter(help="Your port, FILE.py:FUNCTION. It runs in a separate process.")],
     *,
     case: Annotated[
         list[str] | None,
@@ -30,25 +30,26 @@ def check(
             name="--case",
             negative="",
             completer=complete_case,
-            help="A case to check, may be repeated; else the shipped ones of its kind.",
+            help="A case to check; may be repeated. Default: all built-in cases that fit.",
         ),
     ] = None,
     layout: Annotated[
-        str, Parameter(help="How weights are handed over: canonical, torch, keras, tf1, onnx.")
+        str, Parameter(help="The layout in which the port gets its weights: canonical, torch, keras, tf1, onnx.")
     ] = "canonical",
-    arrays: Annotated[str, Parameter(help="What arguments are: numpy, torch, jax or tensorflow arrays.")] = "numpy",
+    arrays: Annotated[str, Parameter(help="The arrays that the port gets: numpy, torch, jax or tensorflow.")] = "numpy",
     json: JsonOption = None,
     html: HtmlOption = None,
     timeout: Annotated[
-        float | None, Parameter(help="Seconds for one call; else those of [tool.lockstep] in pyproject.toml, or 120.")
+        float | None,
+        Parameter(help="Seconds allowed for one call. Default: [tool.lockstep] in pyproject.toml, else 120."),
     ] = None,
     limit: LimitOption = None,
-    seed: Annotated[int, Parameter(help="Added to every case's seed: the same check on other numbers.")] = 0,
+    seed: Annotated[int, Parameter(help="Added to the seed of every case: the same check with different numbers.")] = 0,
     sarif: SarifOption = None,
     github: GitHubOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Check your own implementation: whether it agrees, where it first diverges, and why.
+    """Check your own implementation: does it agree, where does it first diverge, and why?
 
     A port is a function, called in the form that the case asks for:
 

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 def compare(
     *file: Annotated[Path, Parameter(help="Recorded traces, folders of them, or saved results (JSON).")],
-    case: Annotated[str | None, Parameter(help="The case the traces must come from; else the one each names.")] = None,
+    case: Annotated[
+        str | None, Parameter(help="The case that the traces must come from. Default: the one that each trace names.")
+    ] = None,
     against: Annotated[
         Path | None,
-        Parameter(help="Another recording: hold this one against it, version against version, not the reference."),
+        Parameter(help="Another recording to compare with, version against version, instead of the reference."),
     ] = None,
     json: JsonOption = None,
     html: HtmlOption = None,
@@ -40,7 +42,7 @@ def compare(
     github: GitHubOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Judge recorded traces, and saved results again under another limit. Nothing is run.
+    """Compare recorded traces with the reference, or judge saved results again under another limit. Nothing is run.
 
     With --against the traces are held against another recording of the same cases, as of another version of a
     framework; its JSON is {"format": 1, "pairs": [{"case", "backend", "verdict", "same_bits", "versions": [ours, the
@@ -85,7 +87,7 @@ def _compare_recordings(
     check_positive(limit=limit)
     if len(files) != 1 or case is not None or outputs.html is not None or outputs.sarif is not None or outputs.github:
         raise LockstepError(
-            "--against: takes one trace or folder of traces, and none of --case, --html, --sarif and --github."
+            "--against: needs exactly one trace or folder of traces, without --case, --html, --sarif and --github."
         )
     outputs.check()
     comparison, errors = hold_against(files[0], against, limit=bounds(limit, quiet=outputs.quiet)[0])

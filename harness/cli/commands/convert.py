@@ -15,11 +15,11 @@ def convert(
     out: Annotated[Path, Parameter(name="OUT", help="Where to write them: .safetensors or .npz.")],
     /,
     *,
-    source: Annotated[str, Parameter(name="--from", help="How they are stored: torch, keras, tf1, onnx, ...")],
+    source: Annotated[str, Parameter(name="--from", help="How the input is stored: torch, keras, tf1, onnx, ...")],
     target: Annotated[str, Parameter(name="--to", help="How to store them.")],
     prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
 ) -> int:
-    """Rewrite the weights of one framework as another stores them."""
+    """Convert weights from the form of one framework to that of another."""
     from lockstep.harness.output.console import plain
     from lockstep.harness.weights.convert import conversion_text, convert_file, find_dialect
 

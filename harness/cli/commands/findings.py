@@ -13,16 +13,16 @@ from lockstep.harness.cli.options import JsonOption, complete_finding
 def findings(
     *name: Annotated[
         str,
-        Parameter(completer=complete_finding, help="Findings to tell in full; a table of all if none is named."),
+        Parameter(completer=complete_finding, help="Names of findings to show in full. Default: a table of all."),
     ],
     json: JsonOption = None,
-    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the docs.")] = False,
+    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the documentation, in Markdown.")] = False,
     sarif: Annotated[
         Path | None,
         Parameter(name="--sarif", allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout."),
     ] = None,
 ) -> int:
-    """List what is known of implementations that differ from their specifications, fail or die."""
+    """List known findings: implementations that differ from their specification, fail or crash."""
     from lockstep.harness.jobs.findings import as_markdown, chosen
     from lockstep.harness.output.terminal import show_findings
     from lockstep.harness.output.write_results import Outputs, write_json

@@ -25,12 +25,16 @@ def record(
     out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
     json: Annotated[
         Path | None,
-        Parameter(name="--json", allow_leading_hyphen=True, help="Write what gave no trace as results in this file."),
+        Parameter(
+            name="--json",
+            allow_leading_hyphen=True,
+            help="Write the runs that gave no trace as results into this file.",
+        ),
     ] = None,
     timeout: TimeoutOption = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Run cases and write their traces, to be compared elsewhere: in another environment, later."""
+    """Run cases and save their traces, to compare them later or in another environment."""
     from lockstep.harness.comparison.results import Results, exit_status
     from lockstep.harness.jobs.record import record_cases
     from lockstep.harness.jobs.run import environment

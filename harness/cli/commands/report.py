@@ -14,13 +14,13 @@ def report(
     results: Annotated[Path, Parameter(help="Results that --json wrote.")],
     *,
     html: Annotated[
-        Path | None, Parameter(help="Folder for the report; lockstep-report if nothing else is asked for.")
+        Path | None, Parameter(help="Folder for the report. Default: lockstep-report, if no other output is asked for.")
     ] = None,
     sarif: SarifOption = None,
     github: GitHubOption = False,
     details: DetailsOption = False,
 ) -> int:
-    """Make the HTML report of saved results, of this command's or of pytest's; or what other tools show of them."""
+    """Make an HTML report, SARIF or a GitHub summary from saved results, of lockstep or of pytest."""
     from lockstep.harness.comparison.results import load_results
     from lockstep.harness.output.location import places_of_shipped
     from lockstep.harness.output.write_results import Outputs, deliver

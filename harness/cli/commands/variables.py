@@ -14,15 +14,13 @@ from lockstep.harness.output.console import FAILED, complain, console_beside
 def variables(
     target: Annotated[
         str,
-        Parameter(
-            help="What to look at, FILE.py:BUILD; it is built in a process of its own. BUILD is build if left out."
-        ),
+        Parameter(help="The model, FILE.py:BUILD. It is built in a separate process. Default of BUILD: build."),
     ],
     *,
     json: JsonOption = None,
-    timeout: Annotated[float, Parameter(help="Seconds for building it.")] = TIMEOUT,
+    timeout: Annotated[float, Parameter(help="Seconds allowed for building it.")] = TIMEOUT,
 ) -> int:
-    """List all variables that a model has, what reads each, and which of them are shared between its steps.
+    """List all variables of a model, what reads each one, and which are shared between its timesteps.
 
     BUILD is a function without arguments that builds a TF1 graph, or that returns, or itself is, a tf.Graph, a
     torch.nn.Module or (module, inputs), a Keras model or layer, a Flax nnx module or (linen module, variables), or an

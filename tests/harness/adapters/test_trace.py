@@ -90,7 +90,7 @@ def test_arrays_that_lockstep_did_not_write_are_no_trace(tmp_path):
 def test_an_unknown_tensor_is_named(tmp_path):
     path = tmp_path / "t.safetensors"
     save_safetensors(path, {"hidden": np.zeros(3)}, {"lockstep": "1", "recorded": encoded(make_case())})
-    with pytest.raises(TraceError, match="hidden is no tensor"):
+    with pytest.raises(TraceError, match="hidden is not a tensor"):
         load_trace(path)
 
 

@@ -171,7 +171,7 @@ def test_a_wrong_file_is_told_in_one_message(lockstep, file, text, status, words
     [
         ("{folder}/modle.py:build", [], "modle.py: no such file. Did you mean {folder}/model.py?"),
         ("{folder}/model.ipynb:build", [], "Save the notebook's function in a .py file."),
-        ("model", [], '"model" is no target: write FILE.py:FUNCTION'),
+        ("model", [], '"model" is not a target: write FILE.py:FUNCTION'),
         ("{folder}/model.py", ["--timeout", "0"], "--timeout 0: must be a number above 0"),
         ("{folder}/model.py", ["--json", "{folder}/model.py/v.json"], "cannot be written"),
         ("{folder}/model.py", ["--nope"], "--nope"),

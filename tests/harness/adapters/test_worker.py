@@ -42,7 +42,7 @@ def problem():
         ("no_trace", "failed", "returned a ndarray, expected a Trace", ""),
         ("batch_major", "failed", "batch-major? expected time first", ""),
         ("widens", "failed", "h is float64, expected float32", ""),
-        ("empty_trace", "failed", "holds no tensor", ""),
+        ("empty_trace", "failed", "contains no tensor", ""),
         ("writes_inputs", "failed", "read-only", ""),
         ("changes_inputs", "failed", "changed its inputs", ""),
         ("import_fails", "failed", "libcudart", ""),

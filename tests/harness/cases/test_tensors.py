@@ -87,7 +87,7 @@ def test_one_tensor_given_both_ways_is_refused():
 
 
 def test_a_tensor_of_a_lane_that_is_not_there_is_refused():
-    with pytest.raises(TraceError, match="c_l2 is no tensor of this case"):
+    with pytest.raises(TraceError, match="c_l2 is not a tensor of this case"):
         check_trace(Trace(c_l2=np.zeros((5, 2, 4), np.float32)), stack().case)
 
 

@@ -45,7 +45,7 @@ def test_what_was_named_and_has_no_partner_is_an_error():
 def test_a_backend_that_was_named_beside_others_is_left_out_and_told(capfd):
     code, printed = run(capfd, "run", "ones", "--backend", "numpy_loop", "--backend", "numpy_attention")
     assert code == 0
-    assert "Left out, since no case is for them: numpy_attention." in printed.err
+    assert "Left out, because no case is made for them: numpy_attention." in printed.err
     assert "1 run: 1 agree" in printed.out
 
 

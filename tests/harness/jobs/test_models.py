@@ -265,7 +265,7 @@ def test_files_of_other_sizes_do_not_go_together(lockstep):
     ("name", "text"),
     [
         ("nowhere.onnx", "no such file. Did you mean"),
-        ("weights.pt", "not a model that is taken, by its name. Taken are a .onnx file"),
+        ("weights.pt", "not a known kind of model file. Taken are a .onnx file"),
         ("weights.pt", "Of a .pt file: save its state dict by safetensors.torch.save_file"),
         ("", "a folder. Taken are"),
         ("file.py", 'no function is called "model". There are: build'),
@@ -295,7 +295,10 @@ def test_prefixes_and_cases_that_do_not_go_with_a_model_are_refused(lockstep, tm
               tmp_path / "my.safetensors")  # fmt: skip
     model = ("--model", tmp_path / "my.safetensors")
     for arguments, text in (
-        (["--model-prefix", "lstm"], "--model-prefix says which LSTM of a --model is meant, and there is none."),
+        (
+            ["--model-prefix", "lstm"],
+            "--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.",
+        ),
         ([*model, "--model-prefix", "a", "--model-prefix", "b"], "--model-prefix is given 2 times, and --model 1."),
         ([*model, *model], f"--model {tmp_path}/my.safetensors [] is given twice."),
         (["attention-dot", *model], "case attention-dot is an attention decoder: --model is of LSTM networks."),

@@ -199,9 +199,9 @@ def test_recordings_of_other_numbers_are_no_pair(folders, compare):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "takes one trace or folder"),
-        (["{new}", "{new}"], "takes one trace or folder"),
-        (["{new}", "--case", "ones"], "none of --case"),
+        ([], "needs exactly one trace or folder"),
+        (["{new}", "{new}"], "needs exactly one trace or folder"),
+        (["{new}", "--case", "ones"], "without --case"),
         (["absent"], "absent"),
         (["{empty}"], "no trace"),
     ],

@@ -547,11 +547,11 @@ def test_closing_ends_a_call_that_is_under_way():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("port", '"port" is no target: write FILE.py:FUNCTION'),
-        ("plain.txt:port", "is no target"),
+        ("port", '"port" is not a target: write FILE.py:FUNCTION'),
+        ("plain.txt:port", "is not a target"),
         ("plain.ipynb:port", "Save the notebook's function in a .py file."),
-        ("plain.py:", "is no target"),
-        ("plain.py:Module.run", "is no target"),
+        ("plain.py:", "is not a target"),
+        ("plain.py:Module.run", "is not a target"),
         ("plian.py:port", "plian.py: no such file. Did you mean plain.py?"),
         ("package.py", "package.py: no such file."),
         ("plain.py:prot", 'plain.py: no function is called "prot". Did you mean "port"? There are: sigmoid, port'),

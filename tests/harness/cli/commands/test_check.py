@@ -187,7 +187,7 @@ def test_a_healthy_port_agrees_with_every_shipped_case_of_one_plain_layer(check)
 def test_what_of_the_suite_was_not_run_is_told_in_one_line_unless_cases_were_named(check):
     _, out, _ = check("port", cases=())
     (line,) = [line for line in out.splitlines() if line.startswith("Not run: ")]
-    assert line.startswith(f"Not run: {len(left_out())} shipped cases that ask for more than one plain layer (")
+    assert line.startswith(f"Not run: {len(left_out())} built-in cases that need more than one plain layer (")
     assert f"--case {left_out()[0]}" in line
     assert "lockstep cases" in line
     _, out, _ = check("port", cases=("square",))
@@ -270,7 +270,7 @@ def test_a_diverging_port_is_told_where_and_why_and_what_to_do(check):
         ("{folder}/lsmt.py:port", [], "lsmt.py: no such file. Did you mean {folder}/lstm.py?"),
         ("{folder}/lstm.py:prot", [], 'no function is called "prot". Did you mean "port"?'),
         ("{folder}/lstm.ipynb:port", [], "Save the notebook's function in a .py file."),
-        ("lstm", [], '"lstm" is no target: write FILE.py:FUNCTION'),
+        ("lstm", [], '"lstm" is not a target: write FILE.py:FUNCTION'),
         ("{folder}/lstm.py:port", ["--case", "porbe"], 'no case is called "porbe". Did you mean "probe"?'),
         ("{folder}/lstm.py:port", ["--layout", "pytorch"], 'no layout is called "pytorch". Did you mean "torch"?'),
         ("{folder}/lstm.py:port", ["--arrays", "cupy"], 'no kind of arrays is called "cupy".'),
@@ -467,7 +467,7 @@ def test_adequacy_counts_the_faults_that_cases_see(lockstep, tmp_path):
     assert visible["gates-exchanged-g-o"] == [False, True]
     assert visible["state-reset"] == [True, True]
     for k, case in enumerate(found["cases"]):
-        assert f"{case} sees {sum(row[k] for row in visible.values())} of {len(visible)} faults" in out
+        assert f"{case} detects {sum(row[k] for row in visible.values())} of {len(visible)} faults" in out
 
 
 def test_adequacy_of_an_unknown_case_exits_2(lockstep):
