@@ -141,6 +141,11 @@ def wheel(session: nox.Session) -> None:
         with session.chdir(folder):
             lockstep = str(binaries / "lockstep")
             session.run(lockstep, "cases", external=True)
+            # Nothing but lockstep is installed: a project's own packages of these names are its own.
+            parts = ["harness", "backends", "cases", "reports"]
+            alone = f"from importlib.util import find_spec; assert not any(map(find_spec, {parts}))"
+            session.run(str(binaries / "python"), "-I", "-c", alone, external=True)
+            session.run(str(binaries / "python"), "-m", "lockstep", "--version", external=True)
             outputs = ["--json", "report/results.json", "--html", "report"]
             session.run(lockstep, "run", "ones", "probe", *outputs, external=True)
             session.run(lockstep, "compare", "report/results.json", external=True)

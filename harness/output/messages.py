@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep.harness.diagnosis.adequacy import detected
 from lockstep.harness.faults.fault import JOIN
 from lockstep.harness.text import counted, names_text, number
 
@@ -175,6 +174,8 @@ def anatomy_lines(anatomy: Anatomy) -> list[str]:
 
 def adequacy_lines(adequacy: Adequacy) -> list[str]:
     """How many faults each case, and all together, detect."""
+    from lockstep.harness.diagnosis.adequacy import detected
+
     count = len(adequacy.sigma)
     lines = []
     for k, case in enumerate(adequacy.cases):

@@ -23,7 +23,6 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.harness.diagnosis.adequacy import detected
 from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
 from lockstep.harness.output.console import plain, watched
 from lockstep.harness.output.messages import (
@@ -219,6 +218,8 @@ def show_anatomy(console: Console, anatomy: Anatomy) -> None:
 
 def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
     """Print the matrix fault x case, and the counts."""
+    from lockstep.harness.diagnosis.adequacy import detected
+
     many = len(adequacy.cases) > MOST_NUMBERS
     limit = adequacy.limit
     shown = {
@@ -295,6 +296,8 @@ MOST_NUMBERS = 5  # cases beside each other for which there is room to show by h
 
 
 def _adequacy_text(value: float, limit: float, *, short: bool) -> str:
+    from lockstep.harness.diagnosis.adequacy import detected
+
     if not detected(value, limit):
         return NOT_DETECTED
     return "x" if short else number(value)
