@@ -23,9 +23,9 @@ from msgspec.structs import replace
 
 from lockstep.harness.errors import LockstepError
 
-FORMAT = 1
+INVENTORY_FORMAT = 1
 
-Verdict = Literal["shared", "not shared", "separate"]
+Sharing = Literal["shared", "not shared", "separate"]
 # How a framework's names are numbered: TensorFlow leaves the first one plain (w, w_1), so a pair w_1, w_2 is its
 # author's; Keras and linen number all over the program (Dense_0, dense_7, dense_8); lists count (cells.0, cells.1).
 Numbers = Literal["from plain", "by type", "in lists"]
@@ -114,7 +114,7 @@ class Group(Struct, frozen=True):
     role: str
     variables: tuple[str, ...]
     shape: tuple[int | None, ...]
-    verdict: Verdict
+    verdict: Sharing
     place: str | None
     made_by: str | None
     message: str
@@ -141,7 +141,7 @@ class Inventory(Struct, frozen=True):
     scopes: tuple[Scope, ...]
     notes: tuple[str, ...]
 
-    def of(self, verdict: Verdict) -> list[Group]:
+    def of(self, verdict: Sharing) -> list[Group]:
         """The groups of one verdict."""
         return [group for group in self.groups if group.verdict == verdict]
 
@@ -162,17 +162,24 @@ def inventory_of(material: Material, target: str) -> Inventory:
     groups_found.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
     scopes = tuple(scopes_of(material.made)) if material.numbers == "from plain" else ()
     return Inventory(
-        FORMAT, target, material.kind, material.reads_known, in_order, tuple(groups_found), scopes, material.notes
+        INVENTORY_FORMAT,
+        target,
+        material.kind,
+        material.reads_known,
+        in_order,
+        tuple(groups_found),
+        scopes,
+        material.notes,
     )
 
 
-_ORDER: tuple[Verdict, ...] = ("shared", "not shared", "separate")
+_ORDER: tuple[Sharing, ...] = ("shared", "not shared", "separate")
 
 
 # Which variables stand in one role.
 
 
-def _groups(material: Material) -> list[tuple[Verdict, str, list[Made]]]:
+def _groups(material: Material) -> list[tuple[Sharing, str, list[Made]]]:
     trained = [variable for variable in material.made if variable.made_by != OPTIMIZER]
     role_of = roles([variable.name for variable in trained], material.numbers) | {
         variable.name: variable.role for variable in trained if variable.role
@@ -180,7 +187,7 @@ def _groups(material: Material) -> list[tuple[Verdict, str, list[Made]]]:
     by_role: dict[tuple[object, ...], list[Made]] = {}
     for variable in trained:
         by_role.setdefault((role_of[variable.name], variable.shape, variable.dtype), []).append(variable)
-    groups: list[tuple[Verdict, str, list[Made]]] = []
+    groups: list[tuple[Sharing, str, list[Made]]] = []
     for (role, *_), members in by_role.items():
         if material.numbers == "from plain":
             groups.extend((verdict, str(role), alike) for verdict, alike in _by_stack(members))
@@ -189,12 +196,12 @@ def _groups(material: Material) -> list[tuple[Verdict, str, list[Made]]]:
     return groups
 
 
-def _by_stack(members: list[Made]) -> list[tuple[Verdict, list[Made]]]:
+def _by_stack(members: list[Made]) -> list[tuple[Sharing, list[Made]]]:
     """Tell a loop that makes a variable anew from what an author wrote out: by the lines that made it."""
     anew: dict[object, list[Made]] = {}
     for member in members:
         anew.setdefault(member.stack or member.name, []).append(member)
-    groups: list[tuple[Verdict, list[Made]]] = [("not shared", alike) for alike in anew.values() if len(alike) > 1]
+    groups: list[tuple[Sharing, list[Made]]] = [("not shared", alike) for alike in anew.values() if len(alike) > 1]
     looped = {variable.name for _, alike in groups for variable in alike}
     # One line reached from several: a function of the user's that makes a variable each time it is called.
     called: dict[str | None, list[Made]] = {}
@@ -292,11 +299,10 @@ CELL = "an RNN cell"
 LAYER = "a Keras layer"
 _LSTM = re.compile(r"(?:^|[/.])(?:basic_)?lstm_cell[^/.]*[/.](kernel|bias)$")
 FEW = 4  # names that are told one by one
-MANY = 6  # sentences of one kind; more are told in one
 
 
 def _group(
-    verdict: Verdict, role: str, members: list[Made], variables: dict[str, Variable], material: Material
+    verdict: Sharing, role: str, members: list[Made], variables: dict[str, Variable], material: Material
 ) -> Group:
     first = members[0]
     names = tuple(member.name for member in members)
@@ -304,14 +310,16 @@ def _group(
     if verdict == "not shared":
         message = _anew_text(first, names, len(iterations))
     elif material.numbers == "from plain" and first.place:
-        message = f"{_list(names)} are made by one line, {first.place}, which is reached from several: {_OWN}."
+        message = (
+            f"{listed_names(names)} are made by one line, {first.place}, which is reached from several: {OWN_WEIGHTS}."
+        )
     else:
-        message = f"{_list(names)}: {_OWN}."
+        message = f"{listed_names(names)}: {OWN_WEIGHTS}."
     fix = _anew_fix(first, names) if verdict == "not shared" else SEPARATE_FIX
     return Group(role, names, first.shape, verdict, first.place, first.made_by, message, fix)
 
 
-_OWN = "each has weights of its own"
+OWN_WEIGHTS = "each has weights of its own"
 SEPARATE_FIX = "If they are meant to be one, make it once, before the loop, and call that at every step."
 
 
@@ -319,7 +327,7 @@ def _anew_text(first: Made, names: tuple[str, ...], iterations: int) -> str:
     each = "in each iteration" if iterations in {0, len(names)} else f"{len(names)} times"
     made = f", made at {first.place}" if first.place else ""
     by = f" by {first.made_by}" if made and first.made_by else ""
-    return f"{_subject(names[0])} is a new variable {each} ({_list(names)}){made}{by}: not shared."
+    return f"{_subject(names[0])} is a new variable {each} ({listed_names(names)}){made}{by}: not shared."
 
 
 def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
@@ -363,12 +371,14 @@ def _shared(v: Variable, material: Material) -> Group | None:
     several = len(forward) > 1
     group = Group(v.name, (v.name,), v.shape, "shared", v.place, v.made_by, "", None)
     if v.aliases and material.loose:
-        names = _list((v.name, *v.aliases))
+        names = listed_names((v.name, *v.aliases))
         message = f"{names} are one array now, and leaves of their own: an update moves them apart. Not shared."
         return replace(group, verdict="not shared", message=message, fix="Tie them by `equinox.nn.Shared`.")
     if v.aliases:
         used = f", read {_when(v, forward)}" if several or loops else ""
-        message = f"{_list((v.name, *v.aliases))} are one variable under {1 + len(v.aliases)} names{used}: shared."
+        message = (
+            f"{listed_names((v.name, *v.aliases))} are one variable under {1 + len(v.aliases)} names{used}: shared."
+        )
         return replace(group, message=message)
     if loops or several:
         return replace(group, message=f"{_subject(v.name)} is one variable, read {_when(v, forward)}: shared.")
@@ -396,7 +406,9 @@ def _within(reads: Iterable[Reader]) -> list[str]:
     kinds: dict[str, dict[str, None]] = {}
     for kind, _, name in (read.within.rpartition(" ") for read in reads if read.within):
         kinds.setdefault(kind, {})[name] = None
-    return [f"{kind if len(names) == 1 else _plural(kind)} {_list(list(names))}" for kind, names in kinds.items()]
+    return [
+        f"{kind if len(names) == 1 else _plural(kind)} {listed_names(list(names))}" for kind, names in kinds.items()
+    ]
 
 
 def _plural(kind: str) -> str:
@@ -439,17 +451,13 @@ def scopes_of(made: Iterable[Made]) -> list[Scope]:
     return [Scope(scope, like[scope], tuple(variables)) for scope, variables in variables_in.items()]
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
 def _subject(name: str) -> str:
     lstm = _LSTM.search(name)
     return f"the LSTM {lstm[1]} `{name}`" if lstm else f"`{name}`"
 
 
-def _list(names: Sequence[str]) -> str:
-    """Name things: a few of them all, of many the first, the second and the last."""
+def listed_names(names: Sequence[str]) -> str:
+    """Names in a row: all of a few, of many the first, the second and the last."""
     quoted = [f"`{name}`" for name in names]
     if len(quoted) > FEW:
         return f"{quoted[0]}, {quoted[1]}, ... {quoted[-1]} ({len(quoted)} in all)"

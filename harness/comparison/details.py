@@ -19,7 +19,7 @@ from lockstep.harness.comparison.results import Detail, TensorResult
 if TYPE_CHECKING:
     from lockstep.harness.reference.expected import ExpectedTensor
 
-Place = tuple[int, ...]
+Position = tuple[int, ...]
 
 # Of a tensor with more places than ALL_PLACES as many as SPREAD_PLACES are kept, the same for every run of a case.
 ALL_PLACES, SPREAD_PLACES = 8, 6
@@ -87,7 +87,7 @@ def with_counterfactual(detail: Detail, computed: ExpectedTensor, expected: Expe
     return replace(detail, counterfactual=packed(np.where(same & np.isnan(distance), 0, error)))
 
 
-def spread_places(shape: Place) -> list[Place]:
+def spread_places(shape: Position) -> list[Position]:
     """Choose places of a tensor, without its time axis: all if they are few, else some from the first to the last."""
     count = int(np.prod(shape))
     kept = range(count) if count <= ALL_PLACES else np.arange(SPREAD_PLACES) * (count - 1) // (SPREAD_PLACES - 1)
@@ -157,7 +157,7 @@ def _at_least_something(noise: Array) -> Array:
     return np.maximum(np.where(np.isnan(noise), np.inf, noise), _FLOAT32.smallest_subnormal)
 
 
-def _units(kind: str, shape: Place) -> int:
+def _units(kind: str, shape: Position) -> int:
     """Count what a heat map has columns for: the last axis, of a weight's gradient the first, its rows."""
     return shape[0] if kind in WEIGHT_STEPS else shape[-1]
 

@@ -15,7 +15,7 @@ from lockstep.harness.adapters.backend import MODELS
 from lockstep.harness.jobs.support import Support
 from lockstep.harness.text import printable
 
-COLUMNS = 6  # backends of a matrix that fit beside each other
+MOST_COLUMNS = 6  # backends of a matrix that fit beside each other
 
 
 def by_framework(supports: Iterable[Support]) -> dict[str, list[Support]]:
@@ -106,7 +106,7 @@ def matrices(supports: Sequence[Support]) -> list[tuple[str, list[Support]]]:
     for model, name in MODELS.items():
         own = [one for one in supports if one.backend.model == model]
         available = [one for one in own if one.problem is None]
-        if len(available) <= COLUMNS:
+        if len(available) <= MOST_COLUMNS:
             found.append((f"{name}s", own))
             continue
         for framework, ones in by_framework(own).items():
@@ -117,7 +117,7 @@ def matrices(supports: Sequence[Support]) -> list[tuple[str, list[Support]]]:
 
 def _parts(supports: list[Support]) -> list[list[Support]]:
     """Cut a framework's backends into tables of about one width."""
-    count = max(-(-len(supports) // COLUMNS), 1)
+    count = max(-(-len(supports) // MOST_COLUMNS), 1)
     size = max(-(-len(supports) // count), 1)
     return [supports[k : k + size] for k in range(0, len(supports), size)]
 
