@@ -54,6 +54,7 @@ class BackendInfo(Struct, frozen=True):
     environment: tuple[tuple[str, str], ...] = ()
     dialect: str = "canonical"
     model: str = "lstm"
+    listed: bool = True  # whether its name can be given to commands; a model file's cannot
 
     @property
     def worker(self) -> tuple[Any, ...]:

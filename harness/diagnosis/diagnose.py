@@ -16,7 +16,7 @@ from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
-from lockstep.harness.diagnosis.unexplained import _size, unexplained
+from lockstep.harness.diagnosis.unexplained import size_of, unexplained
 from lockstep.harness.faults.execution import AS_INTENDED, Execution
 from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -54,7 +54,7 @@ def diagnose(
     Returns:
         The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
     """
-    looked_at = chosen(observations, limit)
+    looked_at = most_telling(observations, limit)
     for _ in range(ROUNDS):
         search = Search(looked_at, limit, two_biases=two_biases)
         if not search.wrong:
@@ -115,7 +115,7 @@ def _partly(observations: Sequence[Observation], limit: float, *, two_biases: bo
     plain = [observation for observation in observations if observation.problem.lengths is None]
     if len(plain) == len(observations) or all(observation.sigma(AS_INTENDED) <= limit for observation in plain):
         return []
-    candidates = Search(chosen(plain, limit), limit, two_biases=two_biases).explain(pairs=False)
+    candidates = Search(most_telling(plain, limit), limit, two_biases=two_biases).explain(pairs=False)
     for explanation in candidates:
         if confirmed(explanation, plain, limit):
             unexplained_cases = ", ".join(
@@ -132,7 +132,7 @@ def _in_some_cases(
     wrong = [observation for observation in observations if not observation.sigma(AS_INTENDED) <= limit]
     if len(wrong) == len(observations):
         return []
-    candidates = Search(chosen(wrong, limit), limit, two_biases=two_biases).explain(pairs=False)
+    candidates = Search(most_telling(wrong, limit), limit, two_biases=two_biases).explain(pairs=False)
     explanations = [explanation for explanation in candidates if confirmed(explanation, wrong, limit)]
     if not explanations:
         return []
@@ -153,7 +153,7 @@ def several(
     limit: float = LIMIT_SIGMA,
 ) -> list[Diagnosis]:
     """Look for several faults at once where no single one explains what was returned; empty if there are none."""
-    search = Search(chosen(observations, limit), limit, two_biases=two_biases)
+    search = Search(most_telling(observations, limit), limit, two_biases=two_biases)
     explanations = [
         explanation
         for explanation in search.explain_several(SEVERAL_SECONDS)
@@ -173,7 +173,7 @@ def _against(
     return None
 
 
-def chosen(observations: Sequence[Observation], limit: float) -> list[Observation]:
+def most_telling(observations: Sequence[Observation], limit: float) -> list[Observation]:
     """Choose the observations that tell most: small ones, wrong and right."""
     by_size = sorted(
         observations,
@@ -197,7 +197,7 @@ def chosen(observations: Sequence[Observation], limit: float) -> list[Observatio
 
 
 def _large(observation: Observation) -> bool:
-    return _size(observation) > LARGE
+    return size_of(observation) > LARGE
 
 
 def confirmed(explanation: Explanation, observations: Sequence[Observation], limit: float) -> bool:

@@ -27,6 +27,7 @@ from lockstep.harness.faults.execution import AS_INTENDED, Changes, Execution, m
 from lockstep.harness.faults.fault import FAMILIES, JOIN, Fault
 from lockstep.harness.faults.free_numbers import Knob, knobs
 from lockstep.harness.faults.interpret import interpret_values
+from lockstep.harness.faults.step_faults import RESET_PARTS, RESET_TARGETS, reset_every, reset_once
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 SINGLE_SECONDS = 5.0
@@ -190,20 +191,11 @@ class Search:
         first = self._first_places()[0]
         if not first:
             return
-        for fault in catalogue().values():
-            if fault.name.endswith("-once"):
-                for t in {first, min(first + 1, longest - 1)}:
-                    message, fix = (text.replace("timestep 2", f"timestep {t}") for text in (fault.message, fault.fix))
-                    moved = replace(fault, message=message, fix=fix, changes={**fault.changes, "reset_at": (t,)})
-                    yield (moved,), moved.execution, None
-            elif fault.changes.keys() >= {"reset_every"} and fault.name.endswith("-every-2"):
-                for name, what in (("state", "hc"), ("h", "h"), ("c", "c")):
-                    changes = {**fault.changes, "reset_every": first, "reset_what": what}
-                    words = fault.message.replace("every 2 steps", f"every {first} steps")
-                    words = words.replace("The state", {"hc": "The state", "h": "h", "c": "c"}[what])
-                    slug = fault.name.removesuffix("-2").replace("state-", f"{name}-", 1)
-                    moved = replace(fault, name=f"{slug}-{first}", message=words, changes=changes)
-                    yield (moved,), moved.execution, None
+        for part in RESET_PARTS:
+            for target in RESET_TARGETS:
+                faults = [reset_every(part, target, first)]
+                faults += [reset_once(part, target, t) for t in {first, min(first + 1, longest - 1)}]
+                yield from (((fault,), fault.execution, None) for fault in faults)
 
     def _shifts(self) -> Iterator[tuple[tuple[Fault, ...], Execution, Scope | None]]:
         """Shifts in time by more steps than the catalogue names."""

@@ -38,6 +38,7 @@ class DecoderFault:
     fix: str
     deviation: Deviation
     met: str = ""
+    anew: tuple[str, ...] = ()  # the weights that are made anew at every step but the first
 
     def of(self, problem: DecoderProblem) -> Expected | None:
         """What comes out of a problem; None where it has no place for this."""
@@ -275,7 +276,7 @@ def _made_anew() -> Iterator[DecoderFault]:
             yield DecoderFault(
                 f"{'+'.join(names)}-made-anew-{value}", f"{message}, with {_WORDS[value]}.", sharing_fix(names),
                 partial(_anew, names=names, way=_first_step(names, value)),
-                met=QUESTION,
+                met=QUESTION, anew=names,
             )  # fmt: skip
         for which in _ONE_STEP:
             yield DecoderFault(

@@ -150,23 +150,41 @@ def state_faults() -> Iterator[Fault]:
         yield make_fault(f"h-taken-from-c{slug}", "state", f"c is fed in the place of h, {when}.", h_source=source)
         yield make_fault(f"c-taken-from-h{slug}", "state", f"h is fed in the place of c, {when}.", c_source=source)
     yield make_fault("h-fed-ungated", "state", "tanh(c) is fed back: h before the output gate.", h_source="ungated")
-    for every in (2, 3, 4, 5, 8, 10, 16):
-        yield make_fault(
-            f"state-reset-every-{every}", "state", f"The state is reset to zero every {every} steps.",
-            reset_every=every,
-        )  # fmt: skip
-        yield make_fault(
-            f"state-initial-every-{every}", "state", f"The state is reset to the initial state every {every} steps.",
-            reset_every=every, reset_to="initial",
-        )  # fmt: skip
-    for which in ("hc", "h", "c"):
-        words = {"hc": "The state is", "h": "The hidden state h is", "c": "The cell state c is"}[which]
-        name = {"hc": "state", "h": "h", "c": "c"}[which]
-        for to, target in (("zero", "zero"), ("initial", "the initial state")):
-            yield make_fault(
-                f"{name}-reset-to-{to}-once", "state", f"{words} reset to {target} before timestep 2.",
-                "Carry the state through timestep 2.", reset_at=(2,), reset_what=which, reset_to=to,
-            )  # fmt: skip
+    for steps in (2, 3, 4, 5, 8, 10, 16):
+        yield reset_every("hc", "zero", steps)
+        yield reset_every("hc", "initial", steps)
+    for part in RESET_PARTS:
+        for target in RESET_TARGETS:
+            yield reset_once(part, target, 2)
+
+
+# What is reset, by the states that it is: its name in a fault's, the words for it, short and in full.
+RESET_PARTS = {
+    "hc": ("state", "The state", "The state"),
+    "h": ("h", "h", "The hidden state h"),
+    "c": ("c", "c", "The cell state c"),
+}
+RESET_TARGETS = {"zero": "zero", "initial": "the initial state"}
+
+
+def reset_every(part: str, target: str, steps: int) -> Fault:
+    """A state that is reset again and again, after so many steps."""
+    name, words, _ = RESET_PARTS[part]
+    how = "reset" if target == "zero" else target
+    return make_fault(
+        f"{name}-{how}-every-{steps}", "state", f"{words} is reset to {RESET_TARGETS[target]} every {steps} steps.",
+        reset_every=steps, reset_what=part, reset_to=target,
+    )  # fmt: skip
+
+
+def reset_once(part: str, target: str, timestep: int) -> Fault:
+    """A state that is reset before one timestep."""
+    name, _, words = RESET_PARTS[part]
+    return make_fault(
+        f"{name}-reset-to-{target}-once", "state",
+        f"{words} is reset to {RESET_TARGETS[target]} before timestep {timestep}.",
+        f"Carry the state through timestep {timestep}.", reset_at=(timestep,), reset_what=part, reset_to=target,
+    )  # fmt: skip
 
 
 _INITIAL_WORDS = {

@@ -22,11 +22,20 @@ from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_meas
 from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused_at
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import behaviour, differs_by_step, dropped, made_anew, not_repeatable
-from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, ONLY_IN, diagnose, diagnose_runs, execution_of, several
+from lockstep.harness.diagnosis.diagnose import (
+    MEASURED_MAP,
+    ONLY_IN,
+    diagnose,
+    diagnose_runs,
+    execution_of,
+    most_telling,
+    several,
+)
 from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared
-from lockstep.harness.diagnosis.unexplained import NARROW, NOT_FINITE, UNEXPLAINED, unexplained
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
+from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.jobs.measure import PortBlackBox
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
@@ -178,17 +187,15 @@ class Decoders(Networks):
         causes = super().explain(checking, not_shared)
         if not not_shared:
             return causes
-        by_numbers = [cause for diagnosis in causes.values() for cause in diagnosis if "-made-anew-" in cause.fault]
-        shared = [diagnosis_of(weights, _of_same(weights.names, by_numbers)) for weights in not_shared]
-        return {run.case: shared for run in checking.runs}
+        anew = {fault.name: fault.anew for fault in decoder_faults() if fault.anew}
+        by_numbers = [cause for diagnosis in causes.values() for cause in diagnosis if cause.fault in anew]
 
+        def of_same(names: Sequence[str]) -> Diagnosis | None:
+            """The cause, known by its numbers, that is about the same weights."""
+            return next((cause for cause in by_numbers if {*anew[cause.fault]} - {"W_a"} == {*names}), None)
 
-def _of_same(names: Sequence[str], by_numbers: Sequence[Diagnosis]) -> Diagnosis | None:
-    """The explanation by numbers that is about the same weights."""
-    for cause in by_numbers:
-        if set(cause.fault.partition("-made-anew-")[0].split("+")) - {"W_a"} == set(names):
-            return cause
-    return None
+        causes_of_all = [diagnosis_of(weights, of_same(weights.names)) for weights in not_shared]
+        return {run.case: causes_of_all for run in checking.runs}
 
 
 def as_given(problem: DecoderProblem) -> DecoderProblem:
@@ -248,10 +255,11 @@ class PlainLayers(Networks):
         if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
             return []
         unknown = causes[0]
-        if measure and unknown.fault == UNEXPLAINED and not any(NOT_FINITE in fact for fact in unknown.facts):
+        known = known_of(most_telling(observations, LIMIT_SIGMA), checking.runs)
+        if measure and unknown.fault == UNEXPLAINED and known.finite_steps is None:
             port = PortBlackBox(checking.port, two_biases=two_biases)
             causes = (
-                _beside_the_catalogue(port, observations, unknown)
+                _beside_the_catalogue(port, observations, known)
                 or explain_measured(port, observations, others)
                 or several(observations, others, two_biases=two_biases)
                 or [_with_facts(unknown, curve_facts(port))]
@@ -271,9 +279,7 @@ class PlainLayers(Networks):
         ]
 
 
-def _beside_the_catalogue(
-    port: PortBlackBox, observations: Sequence[Observation], unknown: Diagnosis
-) -> list[Diagnosis]:
+def _beside_the_catalogue(port: PortBlackBox, observations: Sequence[Observation], known: Known) -> list[Diagnosis]:
     """What no execution describes: dropout that repeats itself, weights made anew, a narrower format throughout."""
     cause = dropped(observations)
     if cause is None:
@@ -282,7 +288,7 @@ def _beside_the_catalogue(
     if cause is None:
         by_step = scales(port)
         cause = None if by_step is None else differs_by_step(by_step)
-    if cause is None and any(NARROW in fact for fact in unknown.facts):
+    if cause is None and known.narrow is not None:
         wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA}
         cause = narrow(measure_precision(port, "float64" if wrong == {"float64"} else "float32"))
     return [] if cause is None else [cause]

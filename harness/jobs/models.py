@@ -33,6 +33,7 @@ from lockstep.harness.weights.differences import difference_lines, misfit, setti
 from lockstep.harness.weights.model_file import ModelFile, StoredModel, environment_of, fitted_case
 
 DEFAULT_CASE = "probe"
+OTHER_WEIGHTS = "other-weights"  # the fault of a file whose weights are not those of the first
 
 
 class Loaded(NamedTuple):
@@ -128,6 +129,7 @@ class Models:
                     requires=runs.requires,
                     install=runs.install,
                     environment=tuple(sorted(environment.items())),
+                    listed=False,
                 )
             )
         return backends
@@ -217,38 +219,45 @@ class Models:
             for k, loaded in enumerate(self.loaded)
         ]
 
-    def explained(self, runs: Sequence[RunResult], cases: Sequence[FoundCase], timeout: float) -> list[RunResult]:
-        """Explain what nothing of the catalogue does, where a further file is right by its own weights."""
-        return [self._explained(run, cases, timeout) for run in runs]
+    def explain(self, runs: Sequence[RunResult], cases: Sequence[FoundCase], timeout: float) -> list[RunResult]:
+        """The results, explained where nothing of the catalogue does and a further file is right by its own weights."""
+        by_name = {found_case.case.name: found_case.case for found_case in cases}
+        return [self._explain(run, by_name[run.case], timeout) for run in runs]
 
-    def _explained(self, result: RunResult, cases: Sequence[FoundCase], timeout: float) -> RunResult:
-        loaded = next((further for further in self.loaded[1:] if further.file.name == result.backend), None)
+    def _explain(self, result: RunResult, case: Case, timeout: float) -> RunResult:
+        further, first = self._further(result.backend), self.loaded[0]
         unexplained = bool(result.diagnosis) and result.diagnosis[0].fault == UNEXPLAINED
-        if loaded is None or not unexplained or not weight_differences(loaded.model, self.loaded[0].model):
+        if further is None or not unexplained or not weight_differences(further.model, first.model):
             return result
-        case = next(found_case.case for found_case in cases if found_case.case.name == result.case)
-        path = Path(self._folder.name) / "own" / f"{case.name}.safetensors"
-        run = replace(case.run, weights=Values(file=str(path)))
-        case = replace(case, lstm=loaded.model.lstm, run=run)
-        _save(loaded, path, case)
-        backend = next(backend for backend in self.backends() if backend.name == result.backend)
-        (again,) = run_cases([case], [backend], timeout=timeout)
+        again = self._by_own_weights(further, case, timeout)
         if again.status != "agree":
             return result
         sigma = max(tensor.worst.sigma for tensor in again.tensors.values())
         cause = Diagnosis(
-            fault="other-weights",
-            message=f"Its weights differ from those of {self.loaded[0].file.name}: "
-            f"{'; '.join(self.differences(loaded))}.",
+            fault=OTHER_WEIGHTS,
+            message=f"Its weights differ from those of {first.file.name}: {'; '.join(self.differences(further))}.",
             fix="Export the weights anew, or mend how they are written.",
             sigma=sigma,
             evidence=f"Expected from its own weights, it agrees to {number(sigma)} sigma: nothing else is wrong.",
             family="weights",
-        )  # fmt: skip
+        )
         return replace(result, diagnosis=[cause])
 
-    def judged(self, result: RunResult, argument: str | None) -> RunResult:
-        """Add to a result the command that runs it again, and to a file's what is known of its weights.
+    def _by_own_weights(self, further: Loaded, case: Case, timeout: float) -> RunResult:
+        """Run a further file, judged by the weights that it holds itself."""
+        path = Path(self._folder.name) / "own" / f"{case.name}.safetensors"
+        run = replace(case.run, weights=Values(file=str(path)))
+        case = replace(case, lstm=further.model.lstm, run=run)
+        _save(further, path, case)
+        backends = [backend for backend in self.backends() if backend.name == further.file.name]
+        return run_cases([case], backends, timeout=timeout)[0]
+
+    def _further(self, backend: str) -> Loaded | None:
+        """The file, after the first one, that a backend of this name runs."""
+        return next((loaded for loaded in self.loaded[1:] if loaded.file.name == backend), None)
+
+    def with_rerun(self, result: RunResult, argument: str | None) -> RunResult:
+        """The result with the command that runs it again, and of a file with what is known of its weights.
 
         ``argument``: the case as the user named it, if so.
         """
@@ -258,17 +267,11 @@ class Models:
         if any(loaded.file.prefix for loaded in self.loaded):
             words += [word for loaded in self.loaded for word in ("--model-prefix", loaded.file.prefix)]
         result = replace(result, rerun=shlex.join([*words, "--backend", result.backend]))
-        further = next((loaded for loaded in self.loaded[1:] if loaded.file.name == result.backend), None)
-        if result.backend not in self.names():
+        further = self._further(result.backend)
+        told = bool(result.diagnosis) and result.diagnosis[0].fault == OTHER_WEIGHTS
+        if further is None or told:
             return result
-        # A file is no backend that could be named to `lockstep anatomy`.
-        diagnosis = [
-            replace(cause, facts=[fact for fact in cause.facts if "lockstep anatomy" not in fact])
-            for cause in result.diagnosis
-        ]
-        known = bool(diagnosis) and diagnosis[0].fault == "other-weights"
-        notes = [f"weights: {line}" for line in self.differences(further)] if further is not None and not known else []
-        return replace(result, diagnosis=diagnosis, notes=[*result.notes, *notes])
+        return replace(result, notes=[*result.notes, *(f"weights: {line}" for line in self.differences(further))])
 
 
 def _save(loaded: Loaded, path: Path, case: Case) -> list[str]:

@@ -115,7 +115,9 @@ def run_cases(
             left[case.name] -= 1
             if not left[case.name]:
                 problems.drop(case)
-    return [measurable(run) for run in judge.explain([results[key] for key in wanted if key in results])]
+    listed = {backend.name for backend in backends if backend.listed}
+    runs = judge.explain([results[key] for key in wanted if key in results])
+    return [measurable(run) if run.backend in listed else run for run in runs]
 
 
 def environment() -> dict[str, Any]:

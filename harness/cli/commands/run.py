@@ -105,9 +105,9 @@ def _run_models(
             for text in models.texts():
                 outputs.console.print(plain(text), soft_wrap=True, highlight=False)
         runs = _watched(selection, outputs, timeout=timeout, limit=limit, jobs=jobs)
-        runs = models.explained(runs, cases, timeout)
+        runs = models.explain(runs, cases, timeout)
         arguments = selection.arguments if case else {}
-        runs = [models.judged(result, arguments.get(result.case)) for result in runs]
+        runs = [models.with_rerun(result, arguments.get(result.case)) for result in runs]
         return _conclude({**environment(), "models": models.facts()}, runs, selection, outputs)
 
 

@@ -44,7 +44,7 @@ from lockstep.harness.diagnosis.anatomy.table import (
     repeatability_row,
 )
 from lockstep.harness.diagnosis.anatomy.wiring import measure_wiring
-from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, chosen, confirmed, told
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, confirmed, most_telling, told
 from lockstep.harness.diagnosis.fit import refined
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
@@ -108,7 +108,7 @@ def _one_per_name(explanations: list[Explanation]) -> list[Explanation]:
 
 
 def _explanations(black_box: BlackBox, observations: Sequence[Observation], seconds: float) -> list[Explanation]:
-    search = Search(chosen(observations, LIMIT_SIGMA), two_biases=black_box.two_biases)
+    search = Search(most_telling(observations, LIMIT_SIGMA), two_biases=black_box.two_biases)
     until = time.monotonic() + seconds
     for base in islice(_measured_bases(black_box, batched=independent(black_box)), MOST_BASES):
         if time.monotonic() > until:
