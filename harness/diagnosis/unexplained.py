@@ -40,7 +40,9 @@ class Known:
         if run is not None and run.first_divergence is not None:
             lines.append(f"first wrong: {run.first_divergence.tensor} at timestep {run.first_divergence.timestep}")
         if self.finite_steps is not None:
-            lines.append(f"a number is NaN or infinite at timestep {self.finite_steps}; all numbers before it are right")
+            lines.append(
+                f"a number is NaN or infinite at timestep {self.finite_steps}; all numbers before it are right"
+            )
         lines += _affected(self.observation)
         if self.narrow is not None:
             lines.append(
@@ -79,7 +81,9 @@ def _step_text(run: RunResult | None) -> list[str]:
         return []
     step = run.local.first_divergence
     if step is None:
-        return ["replayed from your own previous state, every single timestep is right: the error accumulates over time"]
+        return [
+            "replayed from your own previous state, every single timestep is right: the error accumulates over time"
+        ]
     return [f"replayed from your own previous state, timestep {step} is still wrong"]
 
 
