@@ -11,7 +11,7 @@ from rich.console import Console
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.jobs.support import Support, support
 from lockstep.harness.output.backends_table import (
-    COLUMNS,
+    MOST_COLUMNS,
     as_json,
     as_markdown,
     by_framework,
@@ -78,17 +78,17 @@ def test_the_matrix_is_one_table_while_all_backends_of_a_model_fit_beside_each_o
 
 
 def test_the_matrix_is_a_table_for_each_framework_where_they_do_not_fit():
-    many = [_support(f"a_{k}", "a") for k in range(COLUMNS + 3)]
+    many = [_support(f"a_{k}", "a") for k in range(MOST_COLUMNS + 3)]
     supports = [*many, _support("b_one", "b"), _support("d_one", "b", model="attention_decoder")]
     found = matrices(supports)
     titles = [title for title, _ in found]
     assert titles == ["LSTMs, a 1.2", "LSTMs, a 1.2", "LSTMs, b 1.2", "attention decoders"]
-    assert all(len(own) <= COLUMNS for _, own in found)
+    assert all(len(own) <= MOST_COLUMNS for _, own in found)
     assert sum(len(own) for _, own in found) == len(supports)
 
 
 def test_reasons_are_numbered_below_each_table():
-    many = [_support(f"a_{k}", "a", float64="no float64 here") for k in range(COLUMNS)]
+    many = [_support(f"a_{k}", "a", float64="no float64 here") for k in range(MOST_COLUMNS)]
     text = _shown(show_matrix, [*many, _support("b_one", "b", float64="nor here")])
     assert text.count("[1] no float64 here (a_0, a_1") == 1
     assert "[1] nor here (b_one)" in text
