@@ -45,14 +45,14 @@ def write_html(results: Results, folder: Path, *, details: bool = False) -> Path
             by_case.setdefault(run.case, []).append(run)
         for index, (case, runs) in enumerate(by_case.items()):
             alone = replace(results, runs=runs)
-            own = folder / page_of(index)
-            own.parent.mkdir(exist_ok=True)
-            _write(own, _page({**case_page_data(alone, case), "above": f"../{PAGE}"}, alone))
+            page_of_case = folder / page_of(index)
+            page_of_case.parent.mkdir(exist_ok=True)
+            _write(page_of_case, _page({**case_page_data(alone, case), "above": f"../{PAGE}"}, alone))
     return page
 
 
 def render(results: Results) -> str:
-    """Give the report of ``results`` as the text of one page."""
+    """The report of ``results`` as the text of one page."""
     return _page(page_data(results), results)
 
 
@@ -85,7 +85,7 @@ def packed(data: dict[str, Any]) -> str:
 
 @cache
 def page_script() -> str:
-    """Give the page's script."""
+    """The page's script."""
     return '(() => {\n"use strict";\n' + "\n".join(_file(name) for name in SCRIPTS) + "})();\n"
 
 

@@ -70,10 +70,10 @@ def _facts(run: RunResult, info: CaseInfo | None, environment: dict[str, object]
 def _table(run: RunResult) -> str:
     """List the worst of each tensor that is beyond the limit."""
     rows = [
-        f"| {code(name)} | {one.worst.sigma:.3g} | {one.worst.timestep} | {one.worst.observed:.9g} "
-        f"| {one.worst.expected:.9g} | {'backward' if kind_of(name).startswith('d') else 'forward'} |"
-        for name, one in run.tensors.items()
-        if one.verdict == "diverge"
+        f"| {code(name)} | {tensor.worst.sigma:.3g} | {tensor.worst.timestep} | {tensor.worst.observed:.9g} "
+        f"| {tensor.worst.expected:.9g} | {'backward' if kind_of(name).startswith('d') else 'forward'} |"
+        for name, tensor in run.tensors.items()
+        if tensor.verdict == "diverge"
     ]
     if not rows:
         return ""

@@ -39,7 +39,7 @@ PAGES = "details"  # the folder of pages of one case, beside the page
 
 
 def page_data(results: Results, *, pages: bool = False) -> Json:
-    """Give the data of the page of all results.
+    """The data of the page of all results.
 
     ``pages``: whether each case has a page of its own beside it (``page_of``), which the data then name.
     """
@@ -47,7 +47,7 @@ def page_data(results: Results, *, pages: bool = False) -> Json:
 
 
 def case_page_data(results: Results, case: str) -> Json:
-    """Give the data of a page of one case, with all there is to it.
+    """The data of a page of one case, with all there is to it.
 
     Raises:
         KeyError: If results have no such case.
@@ -59,7 +59,7 @@ def case_page_data(results: Results, case: str) -> Json:
 
 
 def page_of(index: int) -> str:
-    """Give the place of the page of a case, counted from 0, beside the page of all."""
+    """The place of the page of a case, counted from 0, beside the page of all."""
     return f"{PAGES}/case-{index + 1:04}.html"
 
 
@@ -76,7 +76,9 @@ def _data(results: Results, room: Room, *, pages: bool) -> Json:
         "counts": dict(Counter(run.status for run in results.runs)),
         "known": sum(run.known is not None for run in results.runs),
         "reduced": room.says,
-        "backends": [{"name": printable(name), "versions": plain(own)} for name, own in versions.items()],
+        "backends": [
+            {"name": printable(name), "versions": plain(versions_of_one)} for name, versions_of_one in versions.items()
+        ],
         "cases": [
             _case(name, runs, results, room, backends, page_of(k) if pages else None)
             for k, (name, runs) in enumerate(by_case.items())
@@ -112,7 +114,7 @@ def _run(run: RunResult, info: CaseInfo | None, environment: Json, room: Room, b
     buckets = room.agreeing_buckets if agrees else room.buckets
     worst = worst_tensor(run)
     first = run.first_divergence
-    told = {
+    facts = {
         "b": backend,
         "status": run.status,
         "known": _text(run.known),
@@ -141,13 +143,13 @@ def _run(run: RunResult, info: CaseInfo | None, environment: Json, room: Room, b
         "details": details_of_run(run, room, shared),
     }
     # False is told here: a second call gave other numbers.
-    return there(told) | ({} if run.repeatable is None else {"repeatable": run.repeatable})
+    return there(facts) | ({} if run.repeatable is None else {"repeatable": run.repeatable})
 
 
 def _diagnosis(run: RunResult, k: int) -> Json:
-    told = msgspec.to_builtins(run.diagnosis[k])
-    del told["proof"]
-    return plain({**told, "sigma": number_of(told["sigma"])})
+    facts = msgspec.to_builtins(run.diagnosis[k])
+    del facts["proof"]
+    return plain({**facts, "sigma": number_of(facts["sigma"])})
 
 
 def _text(text: str | None) -> str | None:
@@ -155,7 +157,7 @@ def _text(text: str | None) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """Give a JSON value whose strings hold no control characters, and whose numbers are finite or strings."""
+    """A JSON value whose strings hold no control characters, and whose numbers are finite or strings."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

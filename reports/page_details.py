@@ -28,7 +28,7 @@ class Shared:
         self._index: dict[str, int] = {}
 
     def indices_of(self, rows: Array) -> list[int]:
-        """Give the place of each row of numbers among all."""
+        """The place of each row of numbers among all."""
         return [self._index_of(packed(row)) for row in rows]
 
     def _index_of(self, text: str) -> int:
@@ -39,37 +39,37 @@ class Shared:
 
 
 def details_of_run(run: RunResult, room: Room, shared: Shared) -> dict[str, Json] | None:
-    """Give a run's details by tensor; None where the page has no room for them, or results have none."""
+    """A run's details by tensor; None where the page has no room for them, or results have none."""
     if not run.details or not shows_details(run, room):
         return None
-    found = {}
+    by_tensor = {}
     for name, detail in run.details.items():
         try:
-            found[name] = _detail(detail, kept_places(len(detail.at), run, room), shared, coarse=room.coarse)
+            by_tensor[name] = _detail(detail, kept_places(len(detail.at), run, room), shared, coarse=room.coarse)
         except DAMAGED:
             continue
-    return found or None
+    return by_tensor or None
 
 
 def _detail(detail: Detail, kept: list[int], shared: Shared, *, coarse: bool) -> Json:
     def read(text: str) -> Array:
-        found = unpacked(text, len(detail.at))
-        if found.shape[1] != len(detail.t):
+        numbers = unpacked(text, len(detail.at))
+        if numbers.shape[1] != len(detail.t):
             raise ValueError("not a number for each timestep")
-        return found[kept]
+        return numbers[kept]
 
     error, noise = read(detail.error), read(detail.noise)
-    other = None if detail.counterfactual is None else read(detail.counterfactual)
+    counterfactual = None if detail.counterfactual is None else read(detail.counterfactual)
     if coarse:
         error, noise = rounded_errors(error), rounded_noise(noise)
-        other = None if other is None else rounded_errors(other)
+        counterfactual = None if counterfactual is None else rounded_errors(counterfactual)
     return {
         "t": detail.t,
         "at": [list(detail.at[k]) for k in kept],
         "expected": shared.indices_of(read(detail.expected)),
         "noise": shared.indices_of(noise),
         "error": packed(error),
-        "counterfactual": None if other is None else packed(other),
+        "counterfactual": None if counterfactual is None else packed(counterfactual),
         "units": detail.units,
         "heat": rounded_heat(detail.heat) if coarse else detail.heat,
         "heat_t": detail.heat_t,
@@ -77,54 +77,54 @@ def _detail(detail: Detail, kept: list[int], shared: Shared, *, coarse: bool) ->
 
 
 def pairs_of(runs: Sequence[RunResult], indices: Sequence[int]) -> Json | None:
-    """Give the largest distance of every two backends over the numbers that all of them have details of, in sigma.
+    """The largest distance of every two backends over the numbers that all of them have details of, in sigma.
 
     Args:
         runs: Of one case.
         indices: Of their backends.
     """
-    own = [(run, index) for run, index in zip(runs, indices, strict=True) if run.details]
-    if len(own) < 2:  # noqa: PLR2004
+    detailed = [(run, index) for run, index in zip(runs, indices, strict=True) if run.details]
+    if len(detailed) < 2:  # noqa: PLR2004
         return None
-    count = len(own)
+    count = len(detailed)
     sigma = np.full((count, count), -1.0)
     held = total = 0
-    for name in dict.fromkeys(name for run, _ in own for name in run.details):
-        given = [k for k, (run, _) in enumerate(own) if name in run.details]
+    for name in dict.fromkeys(name for run, _ in detailed for name in run.details):
+        present = [k for k, (run, _) in enumerate(detailed) if name in run.details]
         try:
-            found = _distances([own[k][0].details[name] for k in given])
+            found = _distances([detailed[k][0].details[name] for k in present])
         except DAMAGED:
             continue
         if found is None:
             continue
         distances, numbers = found
-        block = np.ix_(given, given)
+        block = np.ix_(present, present)
         sigma[block] = np.fmax(sigma[block], distances)
         held += numbers
-        total += own[given[0]][0].tensors[name].size if name in own[given[0]][0].tensors else numbers
+        total += detailed[present[0]][0].tensors[name].size if name in detailed[present[0]][0].tensors else numbers
     if not held:
         return None
     return {
-        "backends": [index for _, index in own],
+        "backends": [index for _, index in detailed],
         "sigma": [[None if value < 0 else number_of(float(value)) for value in row] for row in sigma],
         "of": "all numbers" if held >= total else f"{held} of {total} numbers",
     }
 
 
 def _distances(details: Sequence[Detail]) -> tuple[Array, int] | None:
-    """Give the largest distances of every two, (runs, runs), and over how many numbers; None where they share none."""
-    places = [place for place in details[0].at if all(place in one.at for one in details[1:])]
+    """The largest distances of every two, (runs, runs), and over how many numbers; None where they share none."""
+    places = [place for place in details[0].at if all(place in detail.at for detail in details[1:])]
     t = details[0].t
-    for one in details[1:]:
-        t = t if one.t == t else sorted(set(t).intersection(one.t))
+    for detail in details[1:]:
+        t = t if detail.t == t else sorted(set(t).intersection(detail.t))
     if not places or not t:
         return None
     errors, noises = [], []
-    for one in details:
-        rows = [one.at.index(place) for place in places]
-        columns = slice(None) if one.t == t else np.searchsorted(one.t, t)
-        errors.append(unpacked(one.error, len(one.at))[rows][:, columns])
-        noises.append(unpacked(one.noise, len(one.at))[rows][:, columns])
+    for detail in details:
+        rows = [detail.at.index(place) for place in places]
+        columns = slice(None) if detail.t == t else np.searchsorted(detail.t, t)
+        errors.append(unpacked(detail.error, len(detail.at))[rows][:, columns])
+        noises.append(unpacked(detail.noise, len(detail.at))[rows][:, columns])
     error, noise = np.stack(errors).astype(np.float64), np.stack(noises).astype(np.float64)
     # By the widest noise of the case: one run may have been judged by more than another.
     widest = noise.max(axis=0)

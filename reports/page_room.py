@@ -65,7 +65,7 @@ LEVELS = (
 
 
 def room_for(results: Results) -> Room:
-    """Give the first level at which results keep to the budget, or the last."""
+    """The first level at which results keep to the budget, or the last."""
     budget = min(BYTES + BYTES_A_RUN * len(results.runs), MOST_BYTES)
     return next((level for level in LEVELS if estimate(results, level) <= budget), LEVELS[-1])
 

@@ -14,14 +14,14 @@ Json = dict[str, Any]
 
 
 def number_of(value: float | None) -> float | str | None:
-    """Give a measure with three digits; what is not finite as a string."""
+    """A measure with three digits; what is not finite as a string."""
     if value is None or (math.isfinite(value) and value == int(value) and abs(value) < 1000):  # noqa: PLR2004
         return None if value is None else int(value)
     return float(f"{value:.3g}") if math.isfinite(value) else _nonfinite(value)
 
 
 def value_of(value: float) -> float | str:
-    """Give a tensor's number with nine digits, which tell every float32; what is not finite as a string."""
+    """A tensor's number with nine digits, which tell every float32; what is not finite as a string."""
     return float(f"{value:.9g}") if math.isfinite(value) else _nonfinite(value)
 
 
@@ -36,7 +36,7 @@ def worst_tensor(run: RunResult) -> str | None:
 
 
 def tensors_of_run(run: RunResult, room: Room) -> list[Json]:
-    """Give the tensors of a run, in order of computation.
+    """The tensors of a run, in order of computation.
 
     Where there is little room the worst tensor, and that which diverges first, are told by every measure, others by
     their largest sigma and where that is.
@@ -55,7 +55,7 @@ def _tensor(name: str, tensor: TensorResult, buckets: int, *, measures: bool) ->
     kind, steps, first = kind_of(name), tensor.per_timestep, tensor.first_divergence
     every = bucket_width(len(steps.sigma), buckets)
     best = worst_of_buckets(steps.sigma, every)
-    told = difference if measures else _short
+    shown = difference if measures else _short
     entry: Json = {
         "name": name,
         "verdict": tensor.verdict,
@@ -63,8 +63,8 @@ def _tensor(name: str, tensor: TensorResult, buckets: int, *, measures: bool) ->
         "reverse": tensor.reverse,
         "gradient": kind in BACKWARD,
         "size": tensor.size,
-        "worst": told(tensor.worst),
-        "first": None if first is None else told(first),
+        "worst": shown(tensor.worst),
+        "first": None if first is None else shown(first),
         "every": every,
         "sigma": [number_of(steps.sigma[t]) for t in best],
         "at": [list(steps.at[t]) for t in best] if measures else [],
@@ -81,29 +81,30 @@ def _tensor(name: str, tensor: TensorResult, buckets: int, *, measures: bool) ->
 
 
 def there(entry: Json) -> Json:
-    """Give what is there: neither null, nor false, nor empty."""
+    """What is there: neither null, nor false, nor empty."""
     return {key: value for key, value in entry.items() if value or (value == 0 and value is not False)}
 
 
-def difference(one: Difference) -> Json:
-    """Give a difference by every measure."""
+def difference(value: Difference) -> Json:
+    """A difference by every measure."""
     return {
-        "sigma": number_of(one.sigma), "ulp": number_of(one.ulp), "abs": number_of(one.abs), "rel": number_of(one.rel),
-        "at": list(one.at), "observed": value_of(one.observed), "expected": value_of(one.expected), "t": one.timestep,
+        "sigma": number_of(value.sigma), "ulp": number_of(value.ulp), "abs": number_of(value.abs),
+        "rel": number_of(value.rel), "at": list(value.at), "observed": value_of(value.observed),
+        "expected": value_of(value.expected), "t": value.timestep,
     }  # fmt: skip
 
 
-def _short(one: Difference) -> Json:
-    return {"sigma": number_of(one.sigma), "at": list(one.at), "t": one.timestep}
+def _short(value: Difference) -> Json:
+    return {"sigma": number_of(value.sigma), "at": list(value.at), "t": value.timestep}
 
 
 def bucket_width(timesteps: int, most: int) -> int:
-    """Give how many timesteps go together, so that there are at most so many buckets."""
+    """How many timesteps go together, so that there are at most so many buckets."""
     return max(1, math.ceil(timesteps / most))
 
 
 def worst_of_buckets(sigma: Sequence[float], every: int) -> list[int]:
-    """Give the timestep of each bucket's largest sigma, the first of several."""
+    """The timestep of each bucket's largest sigma, the first of several."""
     if every == 1:
         return list(range(len(sigma)))
     sizes = [size_of(value) for value in sigma]
@@ -114,7 +115,7 @@ def worst_of_buckets(sigma: Sequence[float], every: int) -> list[int]:
 
 
 def local_of_run(run: RunResult, buckets: int) -> dict[str, list[Any]] | None:
-    """Give the largest sigma of each step alone, by bucket."""
+    """The largest sigma of each step alone, by bucket."""
     if run.local is None:
         return None
     return {

@@ -30,7 +30,7 @@ TABLES = {
 
 
 def case_page() -> str:
-    """Give the page."""
+    """The page."""
     tables = case_schema()["$defs"]
     order = [name for name in TABLES if name in tables] + sorted(set(tables) - set(TABLES))
     return INTRODUCTION + "".join(_section(name, tables) for name in order)
@@ -54,7 +54,7 @@ def _default(key: str, value: dict[str, Any], required: list[str]) -> str:
 
 
 def type_words(value: dict[str, Any]) -> str:
-    """Say what a value may be, from its schema."""
+    """What a value may be, from its schema."""
     if "$ref" in value:
         name = _name(value)
         return f"table [`{TABLES.get(name, name)}`](#{name.lower()})"
@@ -75,7 +75,7 @@ def type_words(value: dict[str, Any]) -> str:
 
 
 def meaning(value: dict[str, Any], tables: dict[str, Any]) -> str:
-    """Say what a key is: its own description, or that of the table it stands for."""
+    """What a key is: its own description, or that of the table it stands for."""
     own = value.get("description")
     if own:
         return str(own)

@@ -29,7 +29,7 @@ adequacy CASE` computes it for any case.
 
 
 def catalogue_page(*, seen: bool = True) -> str:
-    """Give the page.
+    """The page.
 
     Args:
         seen: Whether to compute which shipped cases do not see a fault.
@@ -54,7 +54,7 @@ def catalogue_page(*, seen: bool = True) -> str:
 
 
 def _blind(of: Any, cases: Sequence[Case], *, seen: bool, **options: Any) -> dict[str, list[str]] | None:
-    """Give the cases that do not see a fault, by its name."""
+    """The cases that do not see a fault, by its name."""
     if not seen:
         return None
     found: Adequacy = of(cases, **options)
@@ -65,7 +65,7 @@ def _blind(of: Any, cases: Sequence[Case], *, seen: bool, **options: Any) -> dic
 
 
 def _table(faults: Iterable[Any], blind: dict[str, list[str]] | None, fix: str | None) -> str:
-    """Give a table of faults; one whose family has a fix tells its own only where it has one."""
+    """A table of faults; one whose family has a fix tells its own only where it has one."""
     columns: dict[str, list[str]] = {"Fault": [], "Fix, and where it was met": [], "Not seen by": []}
     for one in faults:
         met = "" if fix is not None or not one.met else f" Met: {one.met}"
@@ -83,6 +83,6 @@ def _sentence(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Give text that stands for itself in a cell: parts between backticks are code already."""
+    """Text that stands for itself in a cell: parts between backticks are code already."""
     parts = text.strip().replace("|", "\\|").split("`")
     return "`".join(re.sub(r"([_*<])", r"\\\1", part) if k % 2 == 0 else part for k, part in enumerate(parts))

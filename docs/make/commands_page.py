@@ -16,7 +16,7 @@ is wrong; 3 a backend failed, crashed or hung. With several, the highest. What i
 
 
 def commands_page() -> str:
-    """Give the page."""
+    """The page."""
     text = app.generate_docs(output_format="markdown", heading_level=1)
     _, _, commands = text.partition("**Commands**:")
     assert commands, text

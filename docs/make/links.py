@@ -38,7 +38,7 @@ class _Reader(HTMLParser):
 
 
 def broken_links(site: Path) -> list[str]:
-    """Give each link that leads nowhere, and each thing that a page loads from elsewhere, with its page."""
+    """Each link that leads nowhere, and each thing that a page loads from elsewhere, with its page."""
     pages = {path.resolve(): read_page(path) for path in sorted(site.rglob("*.html"))}
     return [
         f"{path.relative_to(site.resolve())}: {problem}"

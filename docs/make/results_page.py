@@ -32,7 +32,7 @@ USED = ("Parameter",)
 
 
 def results_page() -> str:
-    """Give the page."""
+    """The page."""
     found = structs()
     return INTRODUCTION + "".join(_section(found[name], found) for name in order_of(found))
 
@@ -55,7 +55,7 @@ class Source:
 
 
 def structs() -> dict[str, Source]:
-    """Give every class that results are made of, by its name."""
+    """Every class that results are made of, by its name."""
     return {
         node.name: Source(node, lines)
         for module, lines in ((trace, _lines(trace)), (results, _lines(results)))
@@ -65,7 +65,7 @@ def structs() -> dict[str, Source]:
 
 
 def order_of(found: dict[str, Source]) -> list[str]:
-    """Give the names in the order in which they are read: what is in a result before what is in that."""
+    """The names in the order in which they are read: what is in a result before what is in that."""
     return [*FIRST, *(name for name in found if name not in FIRST)]
 
 
@@ -101,7 +101,7 @@ def _named(annotation: ast.expr, found: dict[str, Source]) -> list[str]:
 
 
 def meaning(field: ast.AnnAssign, source: Source, found: dict[str, Source]) -> str:
-    """Say what a field is: by the comment behind it, or that above it, or what its type's docstring says first."""
+    """What a field is: by the comment behind it, or that above it, or what its type's docstring says first."""
     text = _comment(field, source.lines)
     named = _named(field.annotation, found)
     if not text and named:

@@ -30,7 +30,7 @@ BLOCK = 24_576
 
 
 def limit_for(case: Case, asked: float | Limit | None = None) -> Limit:
-    """Give the limit of a case: an option's, else the case's own tolerance, else the project's, else the derived one.
+    """The limit of a case: an option's, else the case's own tolerance, else the project's, else the derived one.
 
     ``asked``: sigma of an option, or a limit with its origin (``harness.jobs.settings``).
     """
@@ -112,7 +112,7 @@ def _compare_decoder_steps(trace: Trace, problem: DecoderProblem, limit: Limit) 
 
 
 def _by_sequence(actual: Array, expected: ExpectedTensor, limit: Limit, *, apart: bool) -> Array:
-    """Give the largest sigma at each timestep, of each sequence for itself if they are to be kept apart."""
+    """The largest sigma at each timestep, of each sequence for itself if they are to be kept apart."""
     T, B, H = actual.shape
     if not apart:
         return measure(actual, expected, limit)["sigma"][:, None]
@@ -141,16 +141,16 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
     if narrow is not None:
         actual = narrow.astype(expected.value.dtype)
     expected = expected.reshaped(actual.shape)
-    found = _Found.empty(rows, excess=limit.rtol is not None)
+    measures = _Found.empty(rows, excess=limit.rtol is not None)
     buffers = _Buffers.of(actual)
     with np.errstate(all="ignore"):
         for block in _blocks(rows, actual.shape[1]):
-            _measure_block(actual, expected, limit, buffers, found, block)
+            _measure_block(actual, expected, limit, buffers, measures, block)
             if narrow is not None:
-                found.ulp[block] = _narrow_ulp(narrow[block], expected.at(block), found.ulp[block])
-    worst = np.arange(rows), found.place
-    measured = found._asdict() | {
-        "at": np.stack(np.unravel_index(found.place, row_shape), axis=1),
+                measures.ulp[block] = _narrow_ulp(narrow[block], expected.at(block), measures.ulp[block])
+    worst = np.arange(rows), measures.place
+    measured = measures._asdict() | {
+        "at": np.stack(np.unravel_index(measures.place, row_shape), axis=1),
         "observed": actual[worst].astype(np.float64),
         "expected": expected.value[worst].astype(np.float64) + expected.rest[worst],
     }
@@ -290,7 +290,7 @@ def _worst(name: str, steps: PerTimestep, final_timestep: int) -> Difference:
 
 
 def golden_values(case: Case) -> dict[str, Array]:
-    """Give a case's golden values by tensor, those of several lanes taken apart."""
+    """A case's golden values by tensor, those of several lanes taken apart."""
     if case.expect is None:
         return {}
     whole = {}

@@ -37,7 +37,7 @@ _FLOAT32 = np.finfo(np.float32)
 def details_of(
     arrays: Mapping[str, Array], expected: Mapping[str, ExpectedTensor], tensors: Mapping[str, TensorResult]
 ) -> dict[str, Detail]:
-    """Give the details of all tensors that have timesteps.
+    """The details of all tensors that have timesteps.
 
     Args:
         arrays: What was observed, by tensor, (T, ...).
@@ -52,7 +52,7 @@ def details_of(
 
 
 def detail_of(name: str, actual: Array, expected: ExpectedTensor, result: TensorResult) -> Detail:
-    """Give the details of one tensor, ``actual`` of shape (T, ...)."""
+    """The details of one tensor, ``actual`` of shape (T, ...)."""
     shape = actual.shape[1:]
     told_places = [difference.at for difference in (result.worst, result.first_divergence) if difference is not None]
     places = list(dict.fromkeys([*spread_places(shape), *(tuple(at[1:]) for at in told_places)]))
@@ -120,7 +120,7 @@ def unpacked_heat(detail: Detail) -> Array:
 
 
 def code_of(sigma: Array) -> Array:
-    """Give the codes (uint8) of a heat map for sigma, any shape; NaN is what cannot be compared."""
+    """The codes (uint8) of a heat map for sigma, any shape; NaN is what cannot be compared."""
     with np.errstate(all="ignore"):
         share = (np.log10(np.clip(sigma, LOWEST, HIGHEST)) - np.log10(LOWEST)) / np.log10(HIGHEST / LOWEST)
     return np.where(np.isnan(sigma), NOT_COMPARABLE, np.rint(np.nan_to_num(share) * HIGHEST_CODE)).astype(np.uint8)
@@ -133,7 +133,7 @@ def bucket_starts(timesteps: int, most: int) -> Array:
 
 
 def _error(actual: Array, expected: ExpectedTensor) -> Array:
-    """Give (observed - expected) / noise, any shape: 0 where both are the same infinity or NaN, or anything goes."""
+    """(observed - expected) / noise, any shape: 0 where both are the same infinity or NaN, or anything goes."""
     observed = actual.astype(expected.value.dtype)
     with np.errstate(all="ignore"):
         error = ((observed - expected.value) - expected.rest) / expected.noise
@@ -163,7 +163,7 @@ def _units(kind: str, shape: Position) -> int:
 
 
 def _heat(kind: str, actual: Array, expected: ExpectedTensor) -> tuple[Array, Array]:
-    """Give the first timestep of each row, and the codes (rows, columns) of a tensor's heat map."""
+    """The first timestep of each row, and the codes (rows, columns) of a tensor's heat map."""
     timesteps, units = len(actual), _units(kind, actual.shape[1:])
     rows = bucket_starts(timesteps, HEAT_ROWS)
     columns = np.arange(0, units, -(-units // HEAT_COLUMNS))

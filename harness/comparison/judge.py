@@ -37,7 +37,7 @@ def _walks_back(local: Local, tensors: dict[str, TensorResult]) -> bool:
 
 
 def first_beyond(sigma: dict[str, list[float]], limit: float, *, reverse: bool = False) -> int | None:
-    """Give the first timestep at which any of several series is beyond a limit; NaN is beyond.
+    """The first timestep at which any of several series is beyond a limit; NaN is beyond.
 
     ``reverse``: first is what comes last in time.
     """
@@ -67,7 +67,7 @@ def _judge_tensor(name: str, tensor: TensorResult, limit: Limit, *, same: bool) 
 
 
 def difference_at(name: str, steps: PerTimestep, row: int, final_timestep: int) -> Difference:
-    """Give the difference with the largest sigma at a row; ``final_timestep`` is that of what has no timesteps."""
+    """The difference with the largest sigma at a row; ``final_timestep`` is that of what has no timesteps."""
     timed = kind_of(name) in TIMED
     return Difference(
         at=(row, *steps.at[row]) if timed else steps.at[row],

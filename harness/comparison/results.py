@@ -184,7 +184,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     details: dict[str, Detail] = field(default_factory=dict)  # by timed tensor; only where they were asked for
 
     def _repr_html_(self) -> str | None:
-        """Give what a notebook shows."""
+        """What a notebook shows."""
         return _html_of(Results(environment={}, runs=[self]))
 
 
@@ -197,7 +197,7 @@ class Results(Struct, frozen=True, kw_only=True):
     cases: dict[str, CaseInfo] = field(default_factory=dict)  # by name; empty in results of earlier versions
 
     def _repr_html_(self) -> str | None:
-        """Give what a notebook shows."""
+        """What a notebook shows."""
         return _html_of(self)
 
     @property
@@ -212,28 +212,28 @@ class Results(Struct, frozen=True, kw_only=True):
 
 
 def _html_of(results: Results) -> str | None:
-    """Give results as HTML through the renderer for notebooks; None, which a notebook takes for text, without one."""
+    """Results as HTML through the renderer for notebooks; None, which a notebook takes for text, without one."""
     renderers = list(entry_points(group="lockstep.reports", name="notebook"))
     return renderers[0].load()(results) if renderers else None
 
 
 def exit_status(status: Status) -> int:
-    """Give the exit status that a run's status asks for."""
+    """The exit status that a run's status asks for."""
     return {"agree": 0, "unsupported": 0, "diverge": 1}.get(status, 3)
 
 
 def encode_results(results: Results) -> bytes:
-    """Give results as JSON."""
+    """Results as JSON."""
     return encode(results)
 
 
 def encode(value: Any) -> bytes:
-    """Give any plain value as JSON, numbers that are not finite as strings."""
+    """Any plain value as JSON, numbers that are not finite as strings."""
     return msgspec.json.encode(_plain(msgspec.to_builtins(value)))
 
 
 def encode_run(run: RunResult) -> str:
-    """Give one result as JSON, to be sent from process to process."""
+    """One result as JSON, to be sent from process to process."""
     return msgspec.json.encode(_plain(msgspec.to_builtins(run))).decode()
 
 

@@ -35,7 +35,7 @@ def ulp_distance(actual: Array, expected: Array) -> NDArray[np.uint64]:
 
 
 def ulp_largest(actual: Array, expected: Array, buffer: Array) -> NDArray[np.uint64]:
-    """Give the largest ``ulp_distance`` of each row of two matrices; ``buffer`` is an integer array of their shape."""
+    """The largest ``ulp_distance`` of each row of two matrices; ``buffer`` is an integer array of their shape."""
     return _distance(actual, expected, buffer).max(axis=-1).astype(np.uint64)
 
 

@@ -132,8 +132,8 @@ class _Run:
             if self.plain is not None:
                 scope = self._sequences()[:, None] & (execution.timesteps[0] == 0)
                 h0, c0 = (
-                    np.where(scope, mine, given.astype(mine.dtype))
-                    for mine, given in ((h0, problem.h0), (c0, problem.c0))
+                    np.where(scope, mine, initial.astype(mine.dtype))
+                    for mine, initial in ((h0, problem.h0), (c0, problem.c0))
                 )
             u0 = self.cell.curve(c0)
         self.state = _State({name: [] for name in "hcu"}, {"h": h0, "c": c0, "u": u0})

@@ -268,8 +268,8 @@ class Models:
             words += [word for loaded in self.loaded for word in ("--model-prefix", loaded.file.prefix)]
         result = replace(result, rerun=shlex.join([*words, "--backend", result.backend]))
         further = self._further(result.backend)
-        told = bool(result.diagnosis) and result.diagnosis[0].fault == OTHER_WEIGHTS
-        if further is None or told:
+        explained_by_weights = bool(result.diagnosis) and result.diagnosis[0].fault == OTHER_WEIGHTS
+        if further is None or explained_by_weights:
             return result
         return replace(result, notes=[*result.notes, *(f"weights: {line}" for line in self.differences(further))])
 

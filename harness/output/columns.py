@@ -54,22 +54,22 @@ def _filled(columns: Sequence[Column], width: int, most: int, gap: int) -> list[
 
 
 def first_width(names: Iterable[str], columns: Sequence[Column], width: int, gap: int = GAP) -> int:
-    """Give the width of the column that names the rows: less than the longest name's where others need the room."""
+    """The width of the column that names the rows: less than the longest name's where others need the room."""
     natural = max(map(cell_len, names), default=0)
     room = width - sum(column.least + gap for column in columns)
     return natural if natural <= room else min(natural, max(NARROW_FIRST, room))
 
 
 def widths(columns: Sequence[Column], width: int, gap: int = GAP) -> list[int]:
-    """Give each column its least width, and while there is room its natural one, from the first to the last."""
-    found = [column.least for column in columns]
-    spare = width - sum(found) - gap * len(found)
+    """Each column its least width, and while there is room its natural one, from the first to the last."""
+    column_widths = [column.least for column in columns]
+    spare = width - sum(column_widths) - gap * len(column_widths)
     for k, column in enumerate(columns):
-        more = max(column.natural - found[k], 0)
+        more = max(column.natural - column_widths[k], 0)
         if more <= spare:
-            found[k] += more
+            column_widths[k] += more
             spare -= more
-    return found
+    return column_widths
 
 
 def broken(name: str, width: int) -> str:

@@ -22,12 +22,12 @@ INTERRUPTED = 130
 
 
 def console_beside(*files: Path | None) -> Console:
-    """Give the console for what people read, beside files of which one may be "-", stdout."""
+    """The console for what people read, beside files of which one may be "-", stdout."""
     return _console(stderr=any(str(file) == "-" for file in files))
 
 
 def error_console() -> Console:
-    """Give the console for complaints, progress, and what is told by the way."""
+    """The console for complaints, progress, and what is told by the way."""
     return _console(stderr=True)
 
 
@@ -45,17 +45,17 @@ def _console(*, stderr: bool) -> Console:
 
 
 def complain(message: str) -> None:
-    """Say what is wrong, in red."""
+    """What is wrong, in red."""
     text = plain("lockstep: ")
     text.append(plain(message))
     error_console().print(text, soft_wrap=True, style="red")
 
 
 def tell(text: str) -> None:
-    """Say something by the way, dimmed."""
+    """Print something by the way, dimmed."""
     error_console().print(text, markup=False, highlight=False, style="dim", soft_wrap=True)
 
 
 def plain(text: str) -> Text:
-    """Give text as it is: no markup, no control characters."""
+    """Text as it is: no markup, no control characters."""
     return Text(printable(text))

@@ -17,7 +17,7 @@ class Place(Struct, frozen=True):
     line: int = 1
 
     def within(self) -> str | None:
-        """Give the path as seen from the root of the checkout, with slashes; None if it lies elsewhere."""
+        """The path as seen from the root of the checkout, with slashes; None if it lies elsewhere."""
         root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
         path = self.path.resolve()
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
@@ -45,7 +45,7 @@ def places_of_shipped(cases: Iterable[str]) -> dict[str, Place]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """Give the statements that a module runs when it is imported, those in its ``if`` and ``try`` too."""
+    """The statements that a module runs when it is imported, those in its ``if`` and ``try`` too."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt):
             yield child
@@ -54,7 +54,7 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """Give the names that a statement defines."""
+    """The names that a statement defines."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]

@@ -96,8 +96,8 @@ def _list_of(place: str, value: Any, count: int, what: str) -> Sequence[Any]:
             f"{place} is a {type(value).__name__}{shape}, expected a list over {expected}: gradients are {form}"
         )
     if len(value) != count:
-        found = f"{len(value)} {what}{'' if len(value) == 1 else 's'}"
-        raise UserCodeError(f"{place} holds {found}, expected {count}: gradients are {form}")
+        what_came = f"{len(value)} {what}{'' if len(value) == 1 else 's'}"
+        raise UserCodeError(f"{place} holds {what_came}, expected {count}: gradients are {form}")
     return value
 
 

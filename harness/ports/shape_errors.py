@@ -18,13 +18,13 @@ def shape_hint(shape: Shape, case: Case, width: int | None = None) -> str:
     """
     T, B, I, H = case.shape
     n = case.natural_shape("h")[-1] if width is None else width
-    one = n // len(case.lstm.directions)
+    half = n // len(case.lstm.directions)
     longest = max(case.run.lengths, default=T) if case.run.lengths is not None else T
     looks = _sequence_looks(T, B, n)
-    if one < n:
-        apart = [(T, B, 2, one), (2, T, B, one), (T, 2, B, one), (T, B, one, 2)]
+    if half < n:
+        apart = [(T, B, 2, half), (2, T, B, half), (T, 2, B, half), (T, B, half, 2)]
         looks += [
-            ([(T, B, one), (B, T, one)], "one direction alone? both go side by side, forward first"),
+            ([(T, B, half), (B, T, half)], "one direction alone? both go side by side, forward first"),
             (apart, "directions on an axis of their own? they go side by side, forward first"),
         ]
     looks += [

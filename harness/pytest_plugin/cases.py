@@ -154,10 +154,10 @@ def rerun_of(item: pytest.Item) -> str:
         value = config.getoption(f"lockstep_{name}")
         words += [] if value is None else [f"--lockstep-{name}", f"{value:g}"]
     # What pytest.ini or pyproject.toml says holds again by itself.
-    given = [str(argument) for argument in config.invocation_params.args]
+    arguments = [str(argument) for argument in config.invocation_params.args]
     for flag, option in (("-m", "markexpr"), ("-c", "inifilename"), ("--rootdir", "rootdir")):
         value = config.getoption(option, None)
-        if value and any(argument.startswith(flag) for argument in given):
+        if value and any(argument.startswith(flag) for argument in arguments):
             words += [flag, str(value)]
     path, mark, name = nodeid_of(item).partition("::")
     return shlex.join([*words, os.path.relpath(config.rootpath / path, config.invocation_params.dir) + mark + name])

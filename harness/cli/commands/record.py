@@ -65,6 +65,6 @@ def record(
     if json is not None:
         write_json(Results(environment=environment(), runs=runs), json)
     if not quiet:
-        told = f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"
-        console.print(plain(told), soft_wrap=True)
+        text = f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"
+        console.print(plain(text), soft_wrap=True)
     return max((exit_status(result.status) for result in runs), default=0)

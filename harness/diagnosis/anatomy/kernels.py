@@ -108,12 +108,12 @@ def measure_kernels(
     rng = np.random.default_rng(7)
     x, h0, c0 = _batch(rng)
     model = _Unit(changes)
-    rest = _problem(x, h0, c0, {})
+    problem_at_rest = _problem(x, h0, c0, {})
     state = h0, c0
     fed_h, fed_c = INITIAL[initial[0]](h0, c0), INITIAL[initial[1]](c0, h0)
     moves = [(a, r, k) for a, shape in (("W", (4 * H, I)), ("R", (4 * H, H)), ("b", (4 * H, 1)))
              for r, k in product(range(shape[0]), range(shape[1]))]  # fmt: skip
-    problems = [rest, *(_problem(x, *state, {move: MOVE}) for move in moves)]
+    problems = [problem_at_rest, *(_problem(x, *state, {move: MOVE}) for move in moves)]
     answers = ask_batches(black_box, problems, batched=batched)
     if answers is None:
         return None
