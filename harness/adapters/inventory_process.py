@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from lockstep.harness.adapters.inventory import InventoryError, Material
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, raised, text_of
-from lockstep.harness.adapters.user_process import needed_arguments, outcome_of, serve_once
+from lockstep.harness.adapters.user_process import check_no_arguments, outcome_of, serve_once
 from lockstep.harness.errors import unknown
 
 GROUP = "lockstep.inventories"
@@ -79,17 +79,8 @@ def _material(module: ModuleType, target: Target) -> Material:
             return taken
     if not callable(value):
         raise InventoryError(f"it is {_article(_kind(value))}. {TAKEN}")
-    _check_arguments(value, target.function)
+    check_no_arguments(value, target.function, InventoryError, "build")
     return _built(value, target)
-
-
-def _check_arguments(function: Callable[..., Any], name: str) -> None:
-    needed = needed_arguments(function)
-    if needed:
-        raise InventoryError(
-            f"it needs arguments ({', '.join(needed)}), and is called without any: give them defaults, or name a "
-            f"function that calls it, such as `def build(): return {name}(...)`."
-        )
 
 
 def _built(function: Callable[[], Any], target: Target) -> Material:

@@ -9,7 +9,6 @@ import importlib
 import inspect
 import random
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import import_file, raised
-from lockstep.harness.adapters.user_process import needed_arguments, outcome_of, serve_once
+from lockstep.harness.adapters.user_process import check_no_arguments, outcome_of, serve_once
 from lockstep.harness.errors import unknown
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
@@ -69,7 +68,7 @@ def value_of(file: ModelFile) -> Any:
     value = getattr(module, file.function)
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return value
-    _check_arguments(value, file.function)
+    check_no_arguments(value, file.function, ModelError, "model")
     seed()
     try:
         return value()
@@ -87,12 +86,3 @@ def seed() -> None:
             seeder = getattr(seeder, part, None)
         if seeder is not None:
             seeder(SEED)
-
-
-def _check_arguments(function: Callable[..., Any], name: str) -> None:
-    needed = needed_arguments(function)
-    if needed:
-        raise ModelError(
-            f"{name} needs arguments ({', '.join(needed)}), and is called without any: give them defaults, or name a "
-            f"function that calls it, such as `def model(): return {name}(...)`."
-        )

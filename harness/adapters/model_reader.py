@@ -97,7 +97,7 @@ def _similar(path: Path) -> str:
     return f" Did you mean {path.parent / close[0]}?" if close else ""
 
 
-def _told_apart(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]:
+def distinct_names(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]:
     """The files, those of one name told apart: as the user wrote them, and with their prefixes."""
     longer = [[file.name for file in files], list(texts)]
     longer.append([f"{text} [{file.prefix}]" for text, file in zip(texts, files, strict=True)])
@@ -111,7 +111,8 @@ def _told_apart(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]
     return [replace(file, name=name) for file, name in zip(files, names, strict=True)]
 
 
-def _read(file: ModelFile, reader: BackendInfo, timeout: float) -> StoredModel:
+def read_model(file: ModelFile, reader: BackendInfo, timeout: float) -> StoredModel:
+    """Read a file in a process of its own, which has ``timeout`` seconds for it."""
     wanted = (("TF_CPP_MIN_LOG_LEVEL", "3"), *reader.environment)
     process = Process(tuple((name, value) for name, value in wanted if name not in os.environ))
     try:

@@ -81,7 +81,24 @@ def outcome_of(read: Callable[[], Any], wrong: type[Exception], file: Path | Non
         return raised("reading it", error, file).outcome
 
 
-def needed_arguments(function: Callable[..., Any]) -> list[str]:
+def check_no_arguments(function: Callable[..., Any], name: str, wrong: type[Exception], example: str) -> None:
+    """Refuse a function that cannot be called without arguments.
+
+    Args:
+        function: The user's.
+        name: What it is called.
+        wrong: What is raised if it needs some.
+        example: What a function that calls it may be called, for the message.
+    """
+    needed = _needed_arguments(function)
+    if needed:
+        raise wrong(
+            f"{name} needs arguments ({', '.join(needed)}), and is called without any: give them defaults, or name a "
+            f"function that calls it, such as `def {example}(): return {name}(...)`."
+        )
+
+
+def _needed_arguments(function: Callable[..., Any]) -> list[str]:
     """Name the arguments without which a function cannot be called."""
     try:
         parameters = inspect.signature(function).parameters.values()

@@ -63,11 +63,11 @@ def adequacy(
     Raises:
         CaseError: If a case cannot be made concrete.
     """
-    chosen = list(catalogue().values()) if faults is None else list(faults)
+    looked_at = list(catalogue().values()) if faults is None else list(faults)
     if not two_biases:
-        chosen = [fault for fault in chosen if not any(name.endswith("_bias_gain") for name in fault.changes)]
-    columns = [_column(Problem.from_case(case), chosen) for case in cases]
-    rows = {fault.name: [column[k] for column in columns] for k, fault in enumerate(chosen)}
+        looked_at = [fault for fault in looked_at if not any(name.endswith("_bias_gain") for name in fault.changes)]
+    columns = [_column(Problem.from_case(case), looked_at) for case in cases]
+    rows = {fault.name: [column[k] for column in columns] for k, fault in enumerate(looked_at)}
     return Adequacy([case.name for case in cases], limit, rows)
 
 
@@ -95,7 +95,7 @@ def _apart(deviating: Expected | None, expected: Expected) -> float:
     if deviating.keys() != expected.keys():
         return np.inf
     return max(
-        _sigma(tensor, deviating[name].value.astype(np.longdouble) + deviating[name].rest, ...)
+        _largest_sigma(tensor, deviating[name].value.astype(np.longdouble) + deviating[name].rest, ...)
         for name, tensor in expected.items()
     )  # fmt: skip
 
@@ -111,17 +111,17 @@ def distance(problem: Problem, expected: Expected, execution: Execution) -> floa
 
     def watch(t: int, h: Array, c: Array) -> bool:
         nonlocal worst
-        worst = max(worst, _sigma(expected["h"], h, t), _sigma(expected["c"], c, t))
+        worst = max(worst, _largest_sigma(expected["h"], h, t), _largest_sigma(expected["c"], c, t))
         return worst <= PLAIN
 
     early = returns_as_computed(execution)
     computed = interpret_values(problem, execution, watch if early else None)
     if early or computed is None:
         return worst
-    return max(_sigma(expected[name], computed[name], ...) for name in SEEN)
+    return max(_largest_sigma(expected[name], computed[name], ...) for name in SEEN)
 
 
-def _sigma(expected: ExpectedTensor, values: Array, rows: Any) -> float:
+def _largest_sigma(expected: ExpectedTensor, values: Array, rows: Any) -> float:
     with np.errstate(all="ignore"):
         difference = (values - expected.value[rows]) - expected.rest[rows]
         sigma = np.abs(difference / expected.noise[rows])

@@ -62,7 +62,7 @@ def diagnose(
         candidates = search.explain(pairs=pairs)
         explanations = [explanation for explanation in candidates if confirmed(explanation, observations, limit)]
         if explanations:
-            return told(explanations, [observation.problem for observation in observations], others)
+            return diagnoses_of(explanations, [observation.problem for observation in observations], others)
         against = _against(candidates, observations, looked_at, limit)
         if against is None:
             break
@@ -141,11 +141,11 @@ def _in_some_cases(
     where = f" In {', '.join(names)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
     return [
         replace(cause, message=cause.message + where, proof={**cause.proof, ONLY_IN: names})
-        for cause in told(explanations, [observation.problem for observation in wrong], others)
+        for cause in diagnoses_of(explanations, [observation.problem for observation in wrong], others)
     ]
 
 
-def several(
+def explain_several(
     observations: Sequence[Observation],
     others: Sequence[Problem] = (),
     *,
@@ -159,7 +159,11 @@ def several(
         for explanation in search.explain_several(SEVERAL_SECONDS)
         if confirmed(explanation, observations, limit)
     ]
-    return told(explanations, [observation.problem for observation in observations], others) if explanations else []
+    return (
+        diagnoses_of(explanations, [observation.problem for observation in observations], others)
+        if explanations
+        else []
+    )
 
 
 def _against(
@@ -205,10 +209,12 @@ def confirmed(explanation: Explanation, observations: Sequence[Observation], lim
     return all(observation.sigma(explanation.execution) <= limit for observation in observations)
 
 
-def told(explanations: list[Explanation], problems: Sequence[Problem], others: Sequence[Problem]) -> list[Diagnosis]:
+def diagnoses_of(
+    explanations: list[Explanation], problems: Sequence[Problem], others: Sequence[Problem]
+) -> list[Diagnosis]:
     """Put explanations into words; those that these data cannot tell apart name each other."""
     names = [explanation.name for explanation in explanations]
-    apart = _told_apart(explanations, others) if len(explanations) > 1 else None
+    apart = _telling_problem(explanations, others) if len(explanations) > 1 else None
     return [
         Diagnosis(
             fault=explanation.name,
@@ -233,8 +239,8 @@ def evidence_of(sigma: float, problems: int) -> str:
     return f"The reference with this mistake reproduces every number{over} {how}."
 
 
-def _told_apart(explanations: list[Explanation], others: Sequence[Problem]) -> str | None:
-    """Name a problem under which the first explanation differs from another."""
+def _telling_problem(explanations: list[Explanation], others: Sequence[Problem]) -> str | None:
+    """The name of a problem under which the first explanation differs from another."""
     first = explanations[0].execution
     for problem in others:
         for alternative in explanations[1:]:
@@ -254,14 +260,6 @@ def differ(problem: Problem, first: Execution, second: Execution, limit: float =
             if not (near | same | (a[name].value == b[name].value)).all():
                 return True
     return False
-
-
-# -- what is known without an explanation ------------------------------------------------------------------------
-
-
-def proof_text(diagnosis: Diagnosis) -> str:
-    """Write the fields of an execution that differ from the canonical one."""
-    return ", ".join(f"{name} = {value!r}" for name, value in diagnosis.proof.items())
 
 
 def execution_of(diagnosis: Diagnosis) -> Execution:

@@ -1,4 +1,4 @@
-"""Views: parts of what was observed, which one fault of several may explain alone."""
+"""Parts of what was observed, which one fault of several may explain alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lockstep.harness.faults.interpret import interpret_values, returns_as_compu
 class Part:
     """Some numbers of an observation: a mask for each tensor that is looked at."""
 
-    one: Observation
+    observation: Observation
     masks: Arrays
     sorted_over: int | None = None  # an axis along which only the set of numbers is looked at, not where they stand
 
@@ -74,7 +74,7 @@ VIEWS: tuple[Callable[[Observation], Part | None], ...] = (
 
 def matches(part: Part, execution: Execution) -> bool:
     """Whether an execution gives the numbers of a part."""
-    observation = part.one
+    observation = part.observation
     if part.sorted_over is not None:
         computed = interpret_values(observation.problem, execution)
         assert computed is not None

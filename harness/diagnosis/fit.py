@@ -12,7 +12,7 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.diagnosis.observation import Observation, misses
 from lockstep.harness.faults.execution import AS_INTENDED, Changes, merged
 
-STEPS = 6
+FIT_STEPS = 6
 OF = 2  # observations that are fitted
 
 
@@ -25,7 +25,7 @@ def refined(base: Changes, observations: Sequence[Observation]) -> Changes | Non
     if not numbers:
         return None
     values = np.array(numbers)
-    for _ in range(STEPS):
+    for _ in range(FIT_STEPS):
         now = _miss(base, numbers, values, observations)
         if now is None:
             return None

@@ -32,10 +32,14 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
         observation for observation in observations if isinstance(observation.problem, DecoderProblem) == decoder
     ]
     for variation in decoder_faults() if decoder else variations():
-        sigma = _sigma(variation, wrong[0], limit)
+        sigma = _sigma_of_variation(variation, wrong[0], limit)
         if sigma is None or not sigma <= limit:
             continue
-        others = [_sigma(variation, observation, limit) for observation in observations if observation is not wrong[0]]
+        others = [
+            _sigma_of_variation(variation, observation, limit)
+            for observation in observations
+            if observation is not wrong[0]
+        ]
         if all(sigma is not None and sigma <= limit for sigma in others):
             held.append((variation, max([sigma, *filter(None, others)])))
     names = [variation.name for variation, _ in held]
@@ -55,7 +59,7 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
     ]
 
 
-def _sigma(variation: Variation | DecoderFault, observation: Observation, limit: float) -> float | None:
+def _sigma_of_variation(variation: Variation | DecoderFault, observation: Observation, limit: float) -> float | None:
     """The distance of what was observed from a variation; where it has no place, from the reference."""
     computed = variation.of(observation.problem)
     if computed is None:

@@ -22,7 +22,7 @@ from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.faults.decoder_faults import QUESTION, sharing_fix
 from lockstep.harness.ports.port import LocalPort, Port
 
-STEPS = 4  # as many as tell "not at the first" from "not at any other"
+TOLD_STEPS = 4  # as many as tell "not at the first" from "not at any other"
 SHUT = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32
 NEAR = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}  # of what should not differ
 
@@ -113,7 +113,7 @@ def _base(problem: DecoderProblem, seed: int) -> DecoderProblem:
     case = problem.case
     run = msgspec.structs.replace(
         case.run,
-        timesteps=max(STEPS, min(case.run.timesteps, 2 * STEPS)),
+        timesteps=max(TOLD_STEPS, min(case.run.timesteps, 2 * TOLD_STEPS)),
         weights="probe",
         inputs="probe",
         initial_state="probe",

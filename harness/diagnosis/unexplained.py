@@ -98,7 +98,7 @@ def _output_text(observation: Observation) -> list[str]:
 
 def _affected(observation: Observation) -> list[str]:
     name = "h" if "h" in observation.tensors else next(iter(observation.tensors))
-    wrong = ~(_sigma(observation, name) <= LIMIT_SIGMA)
+    wrong = ~(_sigma_of_each(observation, name) <= LIMIT_SIGMA)
     lines = []
     for axis, what in zip(range(wrong.ndim)[::-1], ("units", "sequences", "timesteps"), strict=False):
         others = tuple(k for k in range(wrong.ndim) if k != axis)
@@ -115,7 +115,7 @@ def _listed(places: Array, count: int) -> str:
     return f"{shown}{', ...' if len(places) > 8 else ''} of {count}" if len(places) else "none"  # noqa: PLR2004
 
 
-def _sigma(observation: Observation, name: str) -> Array:
+def _sigma_of_each(observation: Observation, name: str) -> Array:
     expected = observation.expected[name]
     with np.errstate(all="ignore"):
         return np.abs((observation.tensors[name] - expected.value) - expected.rest) / expected.noise
@@ -124,7 +124,9 @@ def _sigma(observation: Observation, name: str) -> Array:
 def _as_if_narrow(observation: Observation) -> str | None:
     """The narrower format whose rounding would put the numbers as far off as they are; None if none would."""
     u = roundoff(observation.problem.case.run.dtype)
-    worst = max(float(np.nan_to_num(_sigma(observation, name), nan=np.inf).max()) for name in observation.tensors)
+    worst = max(
+        float(np.nan_to_num(_sigma_of_each(observation, name), nan=np.inf).max()) for name in observation.tensors
+    )
     for form, unit_roundoff in (("float32", 2.0**-24), ("float16 or tf32", 2.0**-11), ("bfloat16", 2.0**-8)):
         if unit_roundoff > 4 * u and worst * u / unit_roundoff <= LIMIT_SIGMA:
             return form

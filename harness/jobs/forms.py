@@ -28,8 +28,8 @@ from lockstep.harness.diagnosis.diagnose import (
     diagnose,
     diagnose_runs,
     execution_of,
+    explain_several,
     most_telling,
-    several,
 )
 from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
@@ -261,7 +261,7 @@ class PlainLayers(Networks):
             causes = (
                 _beside_the_catalogue(port, observations, known)
                 or explain_measured(port, observations, others)
-                or several(observations, others, two_biases=two_biases)
+                or explain_several(observations, others, two_biases=two_biases)
                 or [_with_facts(unknown, curve_facts(port))]
             )
         provable = causes[0].proof and not causes[0].proof.keys() & {MEASURED_MAP, ONLY_IN}

@@ -19,7 +19,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
-from lockstep.harness.adapters.model_reader import _read, _told_apart, find_readers, parse_model
+from lockstep.harness.adapters.model_reader import distinct_names, find_readers, parse_model, read_model
 from lockstep.harness.cases.array_file import save_safetensors
 from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.find import FoundCase
@@ -73,7 +73,7 @@ class Models:
             raise LockstepError(f"--model-prefix is given {len(prefixes)} times, and --model {len(texts)}.")
         prefix_of_each = [*prefixes, *[""] * (len(texts) - len(prefixes))]
         files = [parse_model(text, prefix) for text, prefix in zip(texts, prefix_of_each, strict=True)]
-        self._asked = list(zip(_told_apart(files, texts), texts, strict=True))
+        self._asked = list(zip(distinct_names(files, texts), texts, strict=True))
         self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
         self.loaded: list[Loaded] = []
         self.told: list[Told] = []
@@ -102,7 +102,7 @@ class Models:
             if missing is not None:
                 raise LockstepError(f"{file.name}: {missing}.")
             file = replace(file, forget_bias=forget_bias)  # noqa: PLW2901
-            model = _read(file, reader, timeout)
+            model = read_model(file, reader, timeout)
             self.loaded.append(Loaded(replace(file, digest=model.digest), text, model, reader))
         first = self.loaded[0]
         for loaded in self.loaded[1:]:

@@ -197,7 +197,7 @@ def test_asking_twice_gives_the_same(ask):
         ("lost_graph", "wrong", "If it makes a graph of its own, let it return that."),
         ("returns_a_dict", "wrong", "it returned a dict, and built nothing that has variables."),
         ("returns_a_dict", "wrong", "Taken are: a function that builds a TF1 graph"),
-        ("needs", "wrong", "it needs arguments (x, weights), and is called without any"),
+        ("needs", "wrong", "needs arguments (x, weights), and is called without any"),
         ("needs", "wrong", "`def build(): return needs(...)`"),
         ("number", "wrong", "it is an int. Taken are: "),
         ("eager", "wrong", "its variables are eager ones (`top`), and eager code leaves no graph to read."),

@@ -57,7 +57,7 @@ def run(
         asked, seconds = bounds(limit, timeout, quiet=quiet)
         return _run_models(case, backend, outputs, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
-        raise LockstepError("--model-prefix says which LSTM of a --model is meant, and there is none.")
+        raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import select
 
@@ -136,7 +136,7 @@ def _conclude(environment: dict[str, Any], runs: list[RunResult], selection: Sel
         results, outputs, {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
     )
     if len(runs) < selection.count:
-        complain("interrupted; what was done until then is shown, and written where it was asked for.")
+        complain("interrupted: results up to this point are shown, and written to the files that you asked for.")
         return INTERRUPTED
     return status
 

@@ -44,7 +44,7 @@ from lockstep.harness.diagnosis.anatomy.table import (
     repeatability_row,
 )
 from lockstep.harness.diagnosis.anatomy.wiring import measure_wiring
-from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, confirmed, most_telling, told
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, confirmed, diagnoses_of, most_telling
 from lockstep.harness.diagnosis.fit import refined
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
@@ -97,7 +97,7 @@ def _diagnoses(
 ) -> list[Diagnosis]:
     if not explanations:
         return []
-    return told(explanations, [observation.problem for observation in observations], others)
+    return diagnoses_of(explanations, [observation.problem for observation in observations], others)
 
 
 def _one_per_name(explanations: list[Explanation]) -> list[Explanation]:

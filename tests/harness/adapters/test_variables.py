@@ -152,7 +152,7 @@ def test_a_build_that_fails_exits_3_with_one_message(lockstep, name, words):
         ("import os\nos._exit(4)\ndef build(): pass\n", 3, "while importing it: its process ended with exit status 4"),
         ("def build(:\n", 2, "model.py, line 1: not valid Python"),
         ("def biuld(): pass\n", 2, 'no function is called "build". Did you mean "biuld"?'),
-        ("def build(x): pass\n", 2, "model.py:build: it needs arguments (x), and is called without any"),
+        ("def build(x): pass\n", 2, "model.py:build: build needs arguments (x), and is called without any"),
         ("def build(): pass\n", 2, "model.py:build: it returned nothing, and built nothing that has variables."),
         ("build = {'a': 1}\n", 2, "model.py:build: it is a dict. Taken are: a function that builds a TF1 graph"),
         ("def build(): return 'w'\n", 2, "it returned a str, and built nothing that has variables."),
