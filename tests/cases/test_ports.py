@@ -56,8 +56,8 @@ def test_under_the_questions_weights_the_cause_is_named_with_what_these_could_no
     # From zeros, the initial state cannot be told from zeros.
     assert "state-not-carried" in run["diagnosis"][0]["indistinguishable_from"]
     assert "Fits these numbers equally well: " in out
-    assert 'Case "ones" cannot see ' in out
-    assert "gates-exchanged" in out.partition('Case "ones" cannot see ')[2]
+    assert 'Case "ones" cannot detect ' in out
+    assert "gates-exchanged" in out.partition('Case "ones" cannot detect ')[2]
 
 
 @tensorflow

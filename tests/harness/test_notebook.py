@@ -78,7 +78,7 @@ def test_a_port_that_does_not_agree_gives_results_all_the_same():
     results = check(mine, case="ones")
     assert results.exit_status == 3
     assert "no luck" in results._repr_html_()
-    with pytest.raises(LockstepError, match="no port"):
+    with pytest.raises(LockstepError, match="not a port"):
         check("mine")
 
 
