@@ -1,0 +1,215 @@
+"""An attention decoder on a tape, with its encoder, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+import numpy as np
+
+from lockstep.harness.arrays import Array
+from lockstep.harness.cases.decoder_problem import DecoderProblem
+from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
+from lockstep.harness.causes.back import go_back
+from lockstep.harness.causes.curve import curve_of
+from lockstep.harness.causes.edits import Edits
+from lockstep.harness.causes.lane import Lane
+from lockstep.harness.causes.network_run import Found, Watch, gradients_of
+from lockstep.harness.causes.stored import Stored, Sums
+from lockstep.harness.causes.tape import Node, Tape, variance_of
+
+DECODER, ENCODER = "decoder", "encoder"
+
+
+def stored_of(problem: DecoderProblem, tape: Tape) -> Stored:
+    """All weights of a decoder, and of its encoder."""
+    arrays = problem.weights.arrays()
+    return Stored(
+        {
+            (ENCODER if name.endswith("_encoder") else DECODER, name.removesuffix("_encoder")): array
+            for name, array in arrays.items()
+        },
+        tape.noise,
+    )
+
+
+class DecoderRun:
+    """One run of a problem."""
+
+    def __init__(
+        self, problem: DecoderProblem, edits: Edits, tape: Tape, watch: Watch | None, wanted: set[str] | None
+    ) -> None:  # fmt: skip
+        """Take a problem, what is edited, and where it is recorded; ``wanted`` are the tensors that are asked for."""
+        self.problem, self.edits, self.tape = problem, edits, tape
+        self.watch, self.wanted = watch, wanted or set(tensors_of(problem.case))
+        self.stored = stored_of(problem, tape)
+        self.found: Found = {}
+        self.cell = Lane(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True)
+        self.steps: list[dict[str, Node]] = []
+
+    def go(self) -> Found:
+        """Every tensor that is wanted."""
+        with np.errstate(all="ignore"):
+            self._forward()
+            if self.problem.dlogit is not None and any(name.startswith("d") for name in self.wanted):
+                self._backward()
+        return self.found
+
+    def give(self, name: str, value: Array, variance: Array | None) -> None:
+        """Put a tensor beside the others."""
+        if name not in self.wanted:
+            return
+        if self.watch is not None:
+            self.watch(name, value)
+        self.found[name] = value, variance
+
+    def rule(self, name: str, default: Any) -> Any:
+        """A rule of the decoder."""
+        return self.cell.rule(name, default)
+
+    # -- forward -------------------------------------------------------------------------------------------------
+
+    def _forward(self) -> None:
+        p, tape = self.problem, self.tape
+        self.source = self._source()
+        self.start = {"h": tape.exact(p.h0), "c": tape.exact(p.c0), "y": tape.exact(p.y0)}
+        self.cell.initial = dict(self.start)
+        tape.step = 0
+        at = self.cell.at
+        state = {name: at(f"{name}0", node) for name, node in self.start.items()}
+        for t in range(p.case.run.timesteps):
+            tape.step = t
+            step = self._step(state)
+            self.steps.append(step)
+            state = {
+                "h": at("h.carry", step["h"]),
+                "c": at("c.carry", step["c"]),
+                "y": at("y.fed", step["y"]),
+            }
+        for name in ("c", "h", *ATTENTION):
+            stacked = tape.stack([at(f"{name}.out", step[name]) for step in self._indexed()])
+            self.give(name, stacked.value, stacked.variance)
+
+    def _indexed(self) -> list[dict[str, Node]]:
+        self.tape.step = 0
+        return self.steps
+
+    def _source(self) -> Node:
+        """The encoder outputs (B, S, E); past its end a source holds nothing, unless masks are what is edited."""
+        p, tape = self.problem, self.tape
+        if p.enc is None:
+            return self._encoded()
+        source = p.enc.swapaxes(0, 1)
+        if p.valid is not None and self.rule("mask", "before") == "before" and self.rule("lengths mask", None) is None:
+            source = np.where(p.valid[..., None], source, source.dtype.type(0))
+        self.given = tape.exact(source)
+        return self.given
+
+    def _encoded(self) -> Node:
+        p, tape = self.problem, self.tape
+        assert p.x is not None
+        assert p.decoder.encoder is not None
+        encoder = p.decoder.encoder
+        self.encoder = Lane(
+            ENCODER, encoder, tape, self.stored, self.edits, lengths=p.lengths, separate=True,
+            timesteps=p.decoder.source_timesteps,
+        )  # fmt: skip
+        self.x = [tape.exact(x) for x in p.x]
+        zero = tape.exact(np.zeros((p.x.shape[1], encoder.hidden_size)))
+        outputs = self.encoder.walk(self.x, zero, zero, lambda kind: False)
+        self.give("enc", outputs["h"].value, outputs["h"].variance)
+        return tape.moved(outputs["h"], lambda a: np.moveaxis(a, 0, -2), lambda a: np.moveaxis(a, -2, 0))
+
+    def _step(self, state: dict[str, Node]) -> dict[str, Node]:
+        """Go one step from h, c and y of the step before."""
+        tape, at, cell = self.tape, self.cell.at, self.cell
+        results = cell.step(at("y_in", state["y"]), state["h"], state["c"])
+        h, c = results["h"], results["c"]
+        if cell.edited:
+            cell.history.setdefault("h_before", []).append(state["h"])
+        scores = at("scores", self._scores(at("query", h)))
+        attention = at("attention", self._attention(at("softmax.scores", scores)))
+        row = tape.moved(at("context.attention", attention), lambda a: a[..., None, :], lambda a: a[..., 0, :])
+        context = tape.matmul(row, at("values", self.source))
+        context = tape.moved(context, lambda a: a[..., 0, :], lambda a: a[..., None, :])
+        context = at("context", context)
+        parts = [at("join.context", context), at("join.h", h)]
+        if self.rule("joined", "right") == "exchanged":
+            parts = parts[::-1]
+        product = at("W_tilde.joined", tape.dense(tape.join(parts), cell.leaf("W_tilde")))
+        bare = at("bare", tape.total([product], cell.leaf("b_tilde"), 0))
+        y = at("y", tape.curve(bare, curve_of(str(self.rule("curve y", "tanh"))), cell.slope("y")))
+        logit = at("logit", tape.dense(at("target.y", y), cell.leaf("W_target")))
+        valid = self.problem.valid
+        shown = scores if valid is None else tape.where(valid, scores, tape.zeros(scores))
+        return {
+            "h": h, "c": c, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit,
+        }  # fmt: skip
+
+    def _scores(self, query: Node) -> Node:
+        tape = self.tape
+        if ("decoder", "W_a") in self.stored.shapes:
+            query = self.cell.at("W_a.query", tape.dense(query, self.cell.leaf("W_a")))
+        column = tape.moved(query, lambda a: a[..., None], lambda a: a[..., 0])
+        scores = tape.matmul(self.cell.at("keys", self.source), column)
+        return tape.moved(scores, lambda a: a[..., 0], lambda a: a[..., None])
+
+    def _attention(self, scores: Node) -> Node:
+        tape, valid = self.tape, self._mask()
+        over, masked = self.rule("softmax", "source"), self.rule("mask", "before")
+        if over == "nothing":
+            return scores
+        axis = -1 if over == "source" else -2
+        if valid is None or masked == "not":
+            return tape.softmax(scores, axis)
+        if masked == "before":
+            return tape.softmax(scores, axis, np.broadcast_to(valid, scores.value.shape))
+        if masked == "zero score":
+            return tape.softmax(tape.where(valid, scores, tape.zeros(scores)), axis)
+        return tape.where(valid, tape.softmax(scores, axis), tape.zeros(scores))
+
+    def _mask(self) -> Array | None:
+        p = self.problem
+        change = self.rule("lengths mask", None)
+        if p.lengths is None or change is None:
+            return p.valid
+        S = p.decoder.source_timesteps
+        return np.arange(S) < change(p.lengths, S)[:, None]  # type: ignore[operator]
+
+    # -- backward ------------------------------------------------------------------------------------------------
+
+    def _backward(self) -> None:
+        p, tape, whole = self.problem, self.tape, self.edits.whole
+        assert p.dy is not None
+        assert p.dlogit is not None
+        dy, dlogit = whole("all dy", tape.exact(p.dy), self), whole("all dlogit", tape.exact(p.dlogit), self)
+        cotangents = []
+        for t, step in enumerate(self.steps):
+            cotangents += [(step["y"], Node(dy.value[t])), (step["logit"], Node(dlogit.value[t]))]
+        gradient = go_back(tape, cotangents)
+        by_timestep = has_weight_steps(p.case)
+        sums = Sums(tape.noise, p.case.run.timesteps, stepwise=True)
+        self.cell.names = [name for name in (*PROJECTIONS, "W", "R", "b") if (DECODER, name) in self.stored.shapes]
+        for name, found in gradients_of(self.cell, sums, self.stored, by_timestep, tape.noisy).items():
+            self._give(f"d{name}", found.value, found.variance)
+            if found.by_timestep is not None:
+                self._give(f"d{name}_t", found.by_timestep, found.by_timestep_variance)
+        for name, node in self.start.items():
+            self._give_node(f"d{name}0", gradient(node) or tape.zeros(node))
+        if p.enc is not None:
+            denc = gradient(self.given) or tape.zeros(self.given)
+            self._give("denc", np.moveaxis(denc.value, -2, 0), np.moveaxis(variance_of(denc), -2, 0))
+            return
+        dx = [gradient(x) or tape.zeros(x) for x in self.x]
+        self._give("dx", np.stack([d.value for d in dx]), np.stack([variance_of(d) for d in dx]))
+        sums = Sums(tape.noise, p.decoder.source_timesteps, stepwise=True)
+        for name, found in gradients_of(self.encoder, sums, self.stored, by_timestep, tape.noisy).items():
+            self._give(f"d{name}_encoder", found.value, found.variance)
+
+    def _give_node(self, name: str, node: Node) -> None:
+        self._give(name, node.value, variance_of(node))
+
+    def _give(self, name: str, value: Array, variance: Array | None) -> None:
+        for change in self.edits.returned.get((DECODER, name), ()):
+            value, variance = change(value), None if variance is None else np.abs(change(variance))
+        self.give(name, value, variance)

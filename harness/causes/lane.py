@@ -1,0 +1,193 @@
+"""One lane on a tape: a step of its cell with an edge at every use of a value, and its way through time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lockstep.harness.arrays import Array
+from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.tensors import turned
+from lockstep.harness.causes.curve import Curve, curve_of
+from lockstep.harness.causes.edits import Edits
+from lockstep.harness.causes.stored import Leaf, Stored
+from lockstep.harness.causes.tape import Node, Tape
+
+GATES = "ifgo"
+
+
+@dataclass
+class Lane:
+    """One direction of one layer, or a decoder's cell, or its encoder."""
+
+    label: str  # "0", "0r", "1" ...: layer and direction; "decoder", "encoder"
+    lstm: LSTM
+    tape: Tape
+    stored: Stored
+    edits: Edits
+    reverse: bool = False
+    lengths: Array | None = None
+    separate: bool = False  # whether products and bias are rounded one by one, as a decoder's are
+    history: dict[str, list[Node]] = field(default_factory=dict)  # what went over each edge, by timestep
+    initial: dict[str, Node] = field(default_factory=dict)
+    leaves: dict[tuple[str, int], Leaf] = field(default_factory=dict)  # by name, and which of several readings
+
+    def __post_init__(self) -> None:
+        self.edited = self.edits.touch(self.label)
+        names = {"W", "R", "b", "P", "p"}
+        self.names = [name for label, name in self.stored.shapes if label == self.label and name in names]
+        terms = sum(self.stored.shapes[self.label, name][-1] for name in "WR") + self.lstm.peephole
+        self.growth = None if self.separate else self.tape.noise.sum_growth(terms)
+        gate, lstm = self.lstm.recurrent_activation, self.lstm
+        named = {"i": gate, "f": gate, "g": lstm.activation, "o": gate, "u": lstm.cell_activation}
+        self.curves = {k: curve_of(self.rule(f"curve {k}", name)) for k, name in named.items()}
+        self.cap = max(4 * self.curves["o"].cap, 1.0) * self.curves["u"].cap
+        self.coupled, self.clip = self.rule("coupled", lstm.input_forget), self.rule("clip", lstm.cell_clip)
+
+    def rule(self, name: str, default: Any) -> Any:
+        """A setting, as it is or as it is edited."""
+        return self.edits.rule(self.label, name, default) if self.edited else default
+
+    def at(self, name: str, node: Node) -> Node:
+        """What arrives over an edge."""
+        if not self.edited:
+            return node
+        self.history.setdefault(name, []).append(node)
+        return self.edits.at(self, name, node, self.tape.step)
+
+    def leaf(self, name: str) -> Leaf:
+        """A weight, as this timestep reads it."""
+        which, reading = self.edits.reading(self.label, name, self.tape.step) if self.edited else (0, None)
+        if (name, which) not in self.leaves:
+            places = self.stored.places((self.label, name))
+            value = self.stored.flat[places] if reading is None else reading.of(self.stored.flat)
+            self.leaves[name, which] = Leaf((self.label, name), value, reading)
+        return self.leaves[name, which]
+
+    # -- one step ------------------------------------------------------------------------------------------------
+
+    def step(self, x: Node, h: Node, c: Node) -> dict[str, Node]:
+        """Go one step: the gates, c and h by name."""
+        at, tape = self.at, self.tape
+        x, h, c = at("x", x), at("h_in", h), at("c_in", c)
+        z = self._pre_activations(x, h, c)
+        i = at("i", self._gate("i", z[0]))
+        f = at("f", tape.complement(i) if self.coupled else self._gate("f", z[1]))
+        g = at("g", self._gate("g", z[2]))
+        raw = tape.memory(at("keep.f", f), at("keep.c", c), at("add.i", i), at("add.g", g))
+        new = at("raw", raw)
+        if self.clip is not None:
+            new = tape.hold(new, self.clip)
+        new = at("c", new)
+        if self.lstm.peephole:
+            term = tape.peephole(at("peep.o", new), self.leaf("p"), 2, self.growth)
+            z[3] = tape.total([z[3], at("term.o", term)], None, 0)
+        o = at("o", self._gate("o", z[3]))
+        u = at("u", tape.curve(at("tanh.c", new), self.curves["u"], self.slope("u")))
+        m = at("m", tape.multiply(at("out.o", o), at("out.u", u), self.cap))
+        h = at("h", tape.dense(m, self.leaf("P")) if "P" in self.names else m)
+        return {"i": i, "f": f, "g": g, "o": o, "c": new, "h": h}
+
+    def _pre_activations(self, x: Node, h: Node, c: Node) -> list[Node]:
+        at, tape, b = self.at, self.tape, self.leaf("b")
+        terms = [
+            at("Wx", tape.dense(x, self.leaf("W"), self.growth)),
+            at("Rh", tape.dense(h, self.leaf("R"), self.growth)),
+        ]
+        if self.lstm.peephole:
+            p = self.leaf("p")
+            rows = [
+                at(f"term.{gate}", tape.peephole(at(f"peep.{gate}", c), p, k, self.growth))
+                for k, gate in enumerate("if")
+            ]
+            terms.append(tape.join([*rows, tape.zeros(c), tape.zeros(c)]))
+        z = tape.total([tape.total(terms, None, 0)], b, 0) if self.separate else tape.total(terms, b, self.growth)
+        return [at(f"z.{gate}", part) for gate, part in zip(GATES, tape.split(at("z", z), 4), strict=True)]
+
+    def _gate(self, gate: str, z: Node) -> Node:
+        return self.tape.curve(z, self.curves[gate], self.slope(gate))
+
+    def slope(self, gate: str) -> Curve | None:
+        """The curve whose slope is taken on the way back, where that is edited."""
+        name = self.rule(f"slope {gate}", None)
+        return None if name is None else curve_of(str(name))
+
+    # -- over time -----------------------------------------------------------------------------------------------
+
+    def walk(self, inputs: list[Node], h0: Node, c0: Node, wanted: Callable[[str], bool]) -> dict[str, Node]:
+        """Go through all timesteps.
+
+        Args:
+            inputs: By timestep, in the order of time.
+            h0: Where it starts.
+            c0: Likewise.
+            wanted: Whether a tensor's kind is asked for.
+
+        Returns:
+            In the order of time: those of i, f, g, o, c that are wanted (T, B, H), h (T, B, P), "up" (what the layer
+            above takes in), c_n, h_n.
+        """
+        tape = self.tape
+        self.initial = {"h": h0, "c": c0}
+        tape.step = 0
+        h, c = self.at("h0", h0), self.at("c0", c0)
+        kinds = [kind for kind in (*GATES, "c") if wanted(kind)]
+        rows: dict[str, list[Node]] = {kind: [] for kind in [*kinds, "h", "up"]}
+        turns = self.rule("turn in", "within") if self.reverse else "not"
+        for t, x in enumerate(self.turned(inputs, turns)):
+            tape.step = t
+            results = self.step(x, h, c)
+            h, c = self._carried(t, results, h, c)
+            for kind in kinds:
+                out = c if kind == "c" else self._shown(t, results[kind])
+                rows[kind].append(self.at(f"{kind}.out", out))
+            shown = self._shown(t, results["h"])
+            rows["h"].append(self.at("h.out", shown))
+            rows["up"].append(self.at("h.up", shown))
+        finals = {"c_n": self.at("c_n", c), "h_n": self.at("h_n", h)}
+        back = self.rule("turn out", "within") if self.reverse else "not"
+        return {kind: tape.stack(self.turned(steps, back)) for kind, steps in rows.items()} | finals
+
+    def _carried(self, t: int, results: dict[str, Node], h: Node, c: Node) -> tuple[Node, Node]:
+        """What the next step starts from: past a sequence's end the state of its last valid step."""
+        valid = self._valid(t, "hold")
+        new_h, new_c = results["h"], results["c"]
+        if valid is not None:
+            new_h, new_c = self.tape.where(valid, new_h, h), self.tape.where(valid, new_c, c)
+        return self.at("h.carry", new_h), self.at("c.carry", new_c)
+
+    def _shown(self, t: int, node: Node) -> Node:
+        """What is returned of a step: zeros past a sequence's end."""
+        valid = self._valid(t, "cut")
+        return node if valid is None else self.tape.where(valid, node, self.tape.zeros(node))
+
+    def _valid(self, t: int, rule: str) -> Array | None:
+        """Which sequences run at a timestep, (B, 1), by how lengths hold states or cut outputs."""
+        lengths = self._lengths(rule)
+        return None if lengths is None else (t < lengths)[:, None]
+
+    def _lengths(self, rule: str) -> Array | None:
+        if self.lengths is None or not self.edited:
+            return self.lengths
+        change = self.edits.rule(self.label, f"lengths {rule}", None)
+        return self.lengths if change is None else change(self.lengths, self.timesteps)  # type: ignore[operator]
+
+    timesteps: int = 0
+
+    def turned(self, steps: list[Node], rule: object) -> list[Node]:
+        """Turn timesteps round: whole, within lengths, or not."""
+        if rule == "not":
+            return steps
+        lengths = self._lengths("turn") if rule == "within" else None
+        if lengths is None:
+            return steps[::-1]
+
+        def turn(array: Array) -> Array:
+            return (
+                turned(np.moveaxis(array, -2, 1), lengths).swapaxes(1, -2) if array.ndim > 3 else turned(array, lengths)
+            )
+
+        return self.tape.steps(self.tape.moved(self.tape.stack(steps), turn, turn))

@@ -1,0 +1,200 @@
+"""A network on a tape: its lanes layer by layer, and the way back; values, or values with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lockstep.harness.arrays import Array
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import has_weight_steps, lanes, name_of, tensors_of
+from lockstep.harness.cases.tensors import Lane as Place
+from lockstep.harness.causes.back import go_back
+from lockstep.harness.causes.edits import Edits
+from lockstep.harness.causes.lane import Lane
+from lockstep.harness.causes.stored import Gradient, Stored, Sums
+from lockstep.harness.causes.tape import Node, Tape, variance_of
+
+Found = dict[str, tuple[Array, Array | None]]  # values and variances, by tensor
+Watch = Callable[[str, Array], None]  # told of each tensor as soon as it is there; raises to end the run
+
+
+def label_of(place: Place) -> str:
+    """How a lane is called in edits."""
+    return f"{place.layer}{'r' if place.reverse else ''}"
+
+
+def stored_of(problem: Problem, tape: Tape) -> Stored:
+    """All weights of a network."""
+    return Stored(
+        {(label_of(place), name): a for place, w in problem.lanes() for name, a in w.arrays().items()}, tape.noise
+    )
+
+
+class NetworkRun:
+    """One run of a problem."""
+
+    def __init__(
+        self, problem: Problem, edits: Edits, tape: Tape, watch: Watch | None = None, wanted: set[str] | None = None
+    ) -> None:  # fmt: skip
+        """Take a problem, what is edited, and where it is recorded; ``wanted`` are the tensors that are asked for."""
+        self.problem, self.edits, self.tape, self.lstm = problem, edits, tape, problem.case.lstm
+        self.watch, self.wanted = watch, wanted or set(tensors_of(problem.case))
+        self.stored = stored_of(problem, tape)
+        self.found: Found = {}
+        self.lanes: dict[Place, Lane] = {}
+        self.results: dict[Place, dict[str, Node]] = {}
+
+    def go(self) -> Found:
+        """Every tensor that is wanted."""
+        with np.errstate(all="ignore"):
+            self._forward()
+            if self.problem.dh is not None and any(name.startswith("d") for name in self.wanted):
+                self._backward()
+        return self.found
+
+    def give(self, name: str, value: Array, variance: Array | None) -> None:
+        """Put a tensor beside the others."""
+        if name not in self.wanted:
+            return
+        if self.watch is not None:
+            self.watch(name, value)
+        self.found[name] = value, variance
+
+    # -- forward -------------------------------------------------------------------------------------------------
+
+    def _inputs(self) -> Array:
+        """Past its end a sequence holds nothing, whatever stands there, unless lengths are what is edited."""
+        x, lengths = self.problem.x, self.problem.lengths
+        edited = any(name.startswith(("lengths", "turn")) for _, name in self.edits.rules)
+        if lengths is None or edited:
+            return x
+        return np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0))
+
+    def _forward(self) -> None:
+        problem, tape, places = self.problem, self.tape, lanes(self.lstm)
+        whole = self.edits.whole
+        self.x = tape.exact(self._inputs())
+        self.h0, self.c0 = (tape.exact(problem.states(name)) for name in ("h0", "c0"))
+        h0, c0 = whole("all h0", self.h0, self), whole("all c0", self.c0, self)
+        starts = [tape.steps(h0), tape.steps(c0)]
+        inputs = tape.steps(whole("all x", self.x, self))
+        count = len(self.lstm.directions)
+        for k, place in enumerate(places):
+            lane = self.lanes[place] = Lane(
+                label_of(place), self.lstm, tape, self.stored, self.edits, place.reverse, problem.lengths,
+                timesteps=problem.case.run.timesteps,
+            )  # fmt: skip
+            results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
+            self._give_lane(place, results)
+            if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
+                inputs = self._joined(places[k + 1 - count : k + 1])
+        self._give_whole()
+
+    def _wants(self, place: Place) -> Callable[[str], bool]:
+        return lambda kind: name_of(kind, place, self.lstm) in self.wanted
+
+    def _joined(self, below: list[Place]) -> list[Node]:
+        """What the next layer takes in: directions side by side, forward first."""
+        parts = [self.results[place]["up"] for place in below]
+        if self.edits.rule("", "joined between layers", "right") == "exchanged":
+            parts = parts[::-1]
+        joined = self.edits.whole(f"between {below[0].layer}", self.tape.join(parts), self)
+        return self.tape.steps(joined)
+
+    def _give_lane(self, place: Place, results: dict[str, Node]) -> None:
+        finals = self.edits.rule("", "finals", None)
+        outputs = self.edits.rule("", "joined", "right")
+        top = place.layer == self.lstm.num_layers - 1
+        for kind, node in results.items():
+            moved = (finals is not None and kind in {"h_n", "c_n"}) or (outputs != "right" and kind == "h" and top)
+            if kind != "up" and not moved:
+                self.give(name_of(kind, place, self.lstm), node.value, node.variance)
+
+    def _give_whole(self) -> None:
+        """What is returned of lanes in another order, where that is edited."""
+        places = lanes(self.lstm)
+        order = self.edits.rule("", "finals", None)
+        if order is not None:
+            for kind in ("c_n", "h_n"):
+                for place, node in zip(places, order(self, kind), strict=True):
+                    self.give(name_of(kind, place, self.lstm), node.value, node.variance)
+        if self.edits.rule("", "joined", "right") == "exchanged":
+            *_, one, other = places
+            for place, source in ((one, other), (other, one)):
+                node = self.results[source]["h"]
+                self.give(name_of("h", place, self.lstm), node.value, node.variance)
+
+    # -- backward ------------------------------------------------------------------------------------------------
+
+    def _backward(self) -> None:
+        problem, tape, whole = self.problem, self.tape, self.edits.whole
+        assert problem.dh is not None
+        top = self.lstm.num_layers - 1
+        dh = whole("all dh", tape.exact(problem.dh), self)
+        dc = whole("all dc", tape.exact(problem.states("dc")), self)
+        widths = np.cumsum([0, *[self.lstm.output_size] * len(self.lstm.directions)])
+        cotangents = []
+        uppers = [place for place in self.results if place.layer == top]
+        for place, a, b in zip(uppers, widths[:-1], widths[1:], strict=True):
+            cotangents.append((self.results[place]["h"], Node(dh.value[..., a:b])))
+        for k, place in enumerate(self.results):
+            cotangents.append((self.results[place]["c_n"], Node(dc.value[k])))
+        gradient = go_back(tape, cotangents)
+        zeros = {"dx": self.x, "dh0": self.h0, "dc0": self.c0}
+        found = {name: gradient(node) or tape.zeros(node) for name, node in zeros.items()}
+        for place in reversed(self.results):
+            self._give_sums(place)
+        self._give_gradient("dx", "", found["dx"].value, variance_of(found["dx"]))
+        for k, place in enumerate(self.results):
+            for kind in ("dh0", "dc0"):
+                node = found[kind]
+                self._give_gradient(
+                    name_of(kind, place, self.lstm), label_of(place), node.value[k], variance_of(node)[k]
+                )
+
+    def _give_gradient(self, name: str, label: str, value: Array, variance: Array | None) -> None:
+        kind = name.split("_l")[0] if not self.lstm.single else name
+        for change in self.edits.returned.get((label, kind), ()):
+            value, variance = change(value), None if variance is None else np.abs(change(variance))
+        self.give(name, value, variance)
+
+    def _give_sums(self, place: Place) -> None:
+        lane, case = self.lanes[place], self.problem.case
+        sums = Sums(self.tape.noise, case.run.timesteps, self.problem.lengths, place.reverse)
+        gradients = gradients_of(lane, sums, self.stored, has_weight_steps(case), self.tape.noisy)
+        for name, gradient in gradients.items():
+            if name == "b" and not self.lstm.bias:
+                continue
+            self._give_gradient(name_of(f"d{name}", place, self.lstm), lane.label, gradient.value, gradient.variance)
+            if gradient.by_timestep is not None:
+                named = name_of(f"d{name}_t", place, self.lstm)
+                self._give_gradient(named, lane.label, gradient.by_timestep, gradient.by_timestep_variance)
+
+
+def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, noisy: bool) -> dict[str, Gradient]:  # noqa: FBT001
+    """The gradients of a lane's weights as they are stored.
+
+    What another lane's reading gives to them is not seen here: ports that share arrays by mistake keep gradients apart.
+    """
+    found: dict[str, Gradient] = {}
+    size = len(stored.flat)
+    for name in lane.names:
+        key, shape, T = (lane.label, name), stored.shapes[lane.label, name], sums.timesteps
+        total = Gradient(*(np.zeros(shape, stored.flat.dtype) for _ in range(2)))
+        if by_timestep:
+            total.by_timestep, total.by_timestep_variance = (np.zeros((T, *shape), stored.flat.dtype) for _ in range(2))
+        for (own, _), leaf in lane.leaves.items():
+            part = sums.of(leaf, noisy=noisy, by_timestep=by_timestep) if own == name else None
+            if part is None:
+                continue
+            for field_, power in (("value", 1), ("variance", 2), ("by_timestep", 1), ("by_timestep_variance", 2)):
+                array = getattr(part, field_)
+                if array is None or getattr(total, field_) is None:
+                    continue
+                if leaf.reading is not None:
+                    array = stored.part(leaf.reading.back(array, size, power), key)
+                setattr(total, field_, getattr(total, field_) + array)
+        found[name] = total
+    return found

@@ -1,0 +1,432 @@
+"""Operations on values, with the variance of their rounding and their gradients where these are asked for.
+
+The rules for variances stand in ``harness.reference.noise``. Arrays are (..., B, n): an axis in front, of candidates or
+of copies, may be there or not; sequences are (T, ..., B, n). Going back, the gradient of each operation is made of
+operations of the same kind, so that gradients have their noise by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lockstep.harness.arrays import Array
+from lockstep.harness.causes.curve import Curve
+from lockstep.harness.causes.stored import Leaf
+from lockstep.harness.reference.activations import NEAR
+from lockstep.harness.reference.noise import SIGMOID_CAP, Noise
+
+Kick = Callable[[Array, Array], Array]  # puts a value off by a rounding of some variance
+Pull = Callable[["Node"], "Node"]  # the gradient of an operand from that of the result
+Slot = tuple[str, int, int]  # "columns" or "rows", which part of a value, of how many
+Source = tuple["Node", Pull, Slot | None]
+
+
+class Node:
+    """A value, the variance of its rounding (None where it is exact or not asked for), and what it was made of."""
+
+    __slots__ = ("complement", "saved", "sources", "uses", "value", "variance")
+
+    def __init__(self, value: Array, variance: Array | None = None, sources: tuple[Source, ...] = ()) -> None:
+        """Take a value; ``sources`` tell how its gradient is handed on."""
+        self.value, self.variance, self.sources = value, variance, sources
+        self.uses: tuple[tuple[Leaf, int, Callable[[Node], tuple[Node, Node | None]]], ...] = ()
+        self.saved: Callable[[], Node] | None = None  # what stands in its place on the way back
+        self.complement: Node | None = None  # 1 - this is the value
+
+    @property
+    def kept(self) -> Node:
+        """The value as it was saved for the way back."""
+        return self if self.saved is None else self.saved()
+
+
+class Tape:
+    """The operations, in order."""
+
+    def __init__(self, noise: Noise, *, noisy: bool, records: bool, kick: Kick | None = None) -> None:
+        """Take the numbers of the rules.
+
+        Args:
+            noise: Of the case's dtype.
+            noisy: Whether values carry variances.
+            records: Whether gradients will be asked for.
+            kick: Puts every result off by a rounding of its own, in the place of variances.
+        """
+        self.noise, self.noisy, self.records, self.kick = noise, noisy, records, kick
+        self.recorded: list[Node] = []
+        self.step = 0  # of the lane that is run, in its own order: where weights are used
+
+    def exact(self, array: Array) -> Node:
+        """An array as it is."""
+        return Node(self.noise.taken(array))
+
+    def zeros(self, like: Node) -> Node:
+        """Zeros of a value's shape."""
+        return Node(np.zeros_like(like.value))
+
+    def _made(
+        self, value: Array, carried: Array | None, own: Array | Any, sources: tuple[Source, ...], cap: float = np.inf
+    ) -> Node:  # fmt: skip
+        """A result of which rounding has its part."""
+        if self.kick is not None:
+            node = Node(self.kick(value, own), None, sources)
+        else:
+            variance = own if carried is None else own + carried
+            # fmin: where infinities meet the variance is NaN, and the cap holds.
+            node = Node(value, np.fmin(variance, cap) if cap < np.inf else variance, sources)
+        if self.records:
+            self.recorded.append(node)
+        return node
+
+    def _moved(self, value: Array, variance: Array | None, *sources: Source) -> Node:
+        """A result that only moved numbers, or one of which no variance is asked for."""
+        node = Node(value, variance, sources if self.records else ())
+        if self.records:
+            self.recorded.append(node)
+        return node
+
+    # -- products with weights -----------------------------------------------------------------------------------
+
+    def dense(self, x: Node, leaf: Leaf, growth: Any = None) -> Node:
+        """Multiply rows (..., B, n) by a weight (m, n); with ``growth``, of a sum that goes on, without its rounding."""
+        value = x.value @ leaf.turned
+        sources = ((x, lambda d: self._through(d, leaf), None),)
+        if not self.noisy:
+            node = self._moved(value, None, *sources)
+        else:
+            own = self.noise.sum_growth(x.value.shape[-1]) if growth is None else growth
+            own = (own * np.square(x.value)) @ leaf.turned_square
+            if growth is None:
+                own = own + self.noise.rounded(value)
+            carried = None if x.variance is None else x.variance @ leaf.turned_square
+            if growth is None or self.kick is None:
+                node = self._made(value, carried, own, sources)
+            else:
+                node = self._moved(value, own, *sources)
+        node.uses = ((leaf, self.step, lambda d: (d, x.kept)),)
+        return node
+
+    def _through(self, d: Node, leaf: Leaf) -> Node:
+        value = d.value @ leaf.value
+        if not self.noisy:
+            return Node(value)
+        own = (self.noise.sum_growth(d.value.shape[-1]) * np.square(d.value)) @ leaf.square
+        own = own + self.noise.rounded(value)
+        return self._made(value, None if d.variance is None else d.variance @ leaf.square, own, ())
+
+    def peephole(self, c: Node, leaf: Leaf, row: int, growth: Any) -> Node:
+        """Multiply by a row of (3, H), as a term of a sum that goes on."""
+        p = leaf.value[..., row : row + 1, :] if leaf.value.ndim > 2 else leaf.value[row]
+        variance = None
+        if self.noisy:
+            variance = np.square(p) * (growth * np.square(c.value) + (0 if c.variance is None else c.variance))
+        weight = Node(p)
+        node = self._moved(p * c.value, variance, (c, lambda d: self.multiply(d, weight), None))
+        node.uses = ((leaf, self.step, lambda d: (self._in_row(self.product(d, c.kept), row), None)),)
+        return node
+
+    def _in_row(self, one: Node, row: int) -> Node:
+        """One row of three."""
+
+        def put(a: Array) -> Array:
+            whole = np.zeros((*a.shape[:-1], 3, a.shape[-1]), a.dtype)
+            whole[..., row, :] = a
+            return whole
+
+        return Node(*both(one, put))
+
+    def product(self, one: Node, other: Node) -> Node:
+        """A product that is summed at once: without its rounding, and not gone back through."""
+        carried = None
+        if self.noisy and self.kick is None:
+            carried = _sum(_scaled(other.value, one.variance), _scaled(one.value, other.variance))
+        return Node(one.value * other.value, carried)
+
+    def total(self, terms: list[Node], bias: Leaf | None, growth: Any) -> Node:
+        """Sum terms and a bias, rounded once."""
+        value = terms[0].value
+        for term in terms[1:]:
+            value = value + term.value
+        if bias is not None:
+            value = value + bias.rows
+        sources = tuple((term, _same, None) for term in terms)
+        if not self.noisy:
+            node = self._moved(value, None, *sources)
+        else:
+            own = self.noise.rounded(value) + (0 if bias is None else growth * np.square(bias.rows))
+            carried = None
+            for term in terms:
+                carried = _sum(carried, term.variance)
+            if self.kick is not None:
+                own, carried = own + (0 if carried is None else carried), None
+            node = self._made(value, carried, own, sources)
+        if bias is not None:
+            node.uses = ((bias, self.step, lambda d: (d, None)),)
+        return node
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------
+
+    def add(self, one: Node, other: Node) -> Node:
+        """Add values."""
+        return self.total([one, other], None, 0)
+
+    def multiply(self, one: Node, other: Node, cap: float = np.inf) -> Node:
+        """Multiply values; ``cap`` bounds the variance of what is bounded itself."""
+        value = one.value * other.value
+        sources: tuple[Source, ...] = ()
+        if self.records:
+            sources = (
+                (one, lambda d: self.multiply(d, other.kept), None),
+                (other, lambda d: self.multiply(d, one.kept), None),
+            )
+        if not self.noisy:
+            return self._moved(value, None, *sources)
+        carried = _sum(_scaled(other.value, one.variance), _scaled(one.value, other.variance))
+        return self._made(value, carried, self.noise.rounded(value), sources, cap)
+
+    def scale(self, one: Node, factor: float, shift: float = 0.0) -> Node:
+        """Multiply by a constant and add another."""
+        number = self.noise.precision(factor)
+        value = one.value * number + self.noise.precision(shift)
+        sources: tuple[Source, ...] = ((one, lambda d: self.scale(d, factor), None),) if self.records else ()
+        if not self.noisy:
+            return self._moved(value, None, *sources)
+        carried = None if one.variance is None else one.variance * number**2
+        return self._made(value, carried, self.noise.rounded(value), sources)
+
+    def complement(self, one: Node) -> Node:
+        """1 - a value within [0, 1]: within u of its range, not of itself."""
+        value = 1 - one.value
+        sources: tuple[Source, ...] = ((one, lambda d: Node(-d.value, d.variance), None),) if self.records else ()
+        if not self.noisy:
+            node = self._moved(value, None, *sources)
+        else:
+            own = self.noise.u2 * (np.square(value) + np.square(one.value))
+            node = self._made(value, one.variance, own, sources)
+        node.complement = one
+        return node
+
+    def memory(self, f: Node, c: Node, i: Node, g: Node) -> Node:
+        """f c + i g."""
+        kept, added = f.value * c.value, i.value * g.value
+        value = kept + added
+        sources: tuple[Source, ...] = ()
+        if self.records:
+            sources = (
+                (f, lambda d: self.multiply(d, c.kept), None),
+                (c, lambda d: self.multiply(d, f.kept), None),
+                (i, lambda d: self.multiply(d, g.kept), None),
+                (g, lambda d: self.multiply(d, i.kept), None),
+            )
+        if not self.noisy:
+            return self._moved(value, None, *sources)
+        carried = _sum(_scaled(f.value, c.variance), _scaled(i.value, g.variance))
+        own = self.noise.u2 * (np.square(kept) + np.square(added) + np.square(value))
+        if f.complement is i and i.variance is not None:
+            # One rounding of i moves both terms.
+            carried = _sum(carried, _scaled(g.value - c.value, i.variance))
+            own = own + self.noise.u2 * np.square(kept)
+        else:
+            carried = _sum(carried, _sum(_scaled(c.value, f.variance), _scaled(g.value, i.variance)))
+        return self._made(value, carried, own, sources)
+
+    def hold(self, one: Node, bound: float) -> Node:
+        """Clip to [-bound, bound]."""
+        limit = self.noise.precision(bound)
+        value = np.clip(one.value, -limit, limit)
+        open_ = np.abs(one.value) < limit
+        sources: tuple[Source, ...] = ((one, lambda d: self._unheld(d, one, open_, limit), None),)
+        if self.kick is not None or one.variance is None:
+            return self._moved(value, one.variance, *sources)
+        # Where it is held it is the bound itself, rounded to the dtype.
+        held = np.abs(one.value) > limit + NEAR * np.sqrt(one.variance)
+        return self._moved(value, np.where(held, self.noise.u2 * (limit * limit), one.variance), *sources)
+
+    def _unheld(self, d: Node, one: Node, open_: Array, limit: Any) -> Node:
+        value = d.value * open_
+        if d.variance is None or one.variance is None:
+            return Node(value, d.variance)
+        # Where rounding decides whether it is held, all of it may come through or nothing.
+        near = np.abs(np.abs(one.value) - limit) <= NEAR * np.sqrt(one.variance)
+        return Node(value, np.where(near, d.variance + np.square(d.value), d.variance * open_))
+
+    def curve(self, one: Node, curve: Curve, slope: Curve | None = None) -> Node:
+        """Apply an activation; ``slope``, if given, is the curve whose slope is taken on the way back."""
+        value = curve.value(one.value)
+        if not self.noisy:
+            result = self._moved(value, None)
+        elif self.kick is not None:
+            result = self._made(value, None, curve.variance(one.value, np.zeros_like(value), value, self.noise), ())
+        else:
+            variance = np.zeros_like(value) if one.variance is None else one.variance
+            result = self._made(value, None, curve.variance(one.value, variance, value, self.noise), ())
+        if self.records:
+            result.sources = ((one, lambda d: self.multiply(d, self._slope(one, result.kept, slope or curve)), None),)
+        return result
+
+    def _slope(self, z: Node, a: Node, curve: Curve) -> Node:
+        """The slope is computed of the rounded output, and rounded twice itself."""
+        value = curve.slope(z.value, a.value)
+        if not self.noisy:
+            return Node(value)
+        variance = np.zeros_like(value) if a.variance is None else a.variance
+        return self._made(
+            value, curve.slope_variance(z.value, a.value, variance, self.noise), 2 * self.noise.rounded(value), ()
+        )
+
+    # -- moving --------------------------------------------------------------------------------------------------
+
+    def split(self, one: Node, count: int) -> list[Node]:
+        """Take columns apart into equal parts."""
+        width = one.value.shape[-1] // count
+        return [
+            self._moved(*both(one, lambda a, k=k: a[..., k * width : (k + 1) * width]), (one, _same, ("columns", k, count)))
+            for k in range(count)
+        ]  # fmt: skip
+
+    def join(self, parts: list[Node]) -> Node:
+        """Put values side by side."""
+        if len(parts) == 1:
+            return parts[0]
+        lead = np.broadcast_shapes(*(part.value.shape[:-1] for part in parts))
+        ends = np.cumsum([0, *(part.value.shape[-1] for part in parts)])
+        return self._moved(
+            _side_by_side([part.value for part in parts], lead),
+            self._joined_variance(parts, lambda arrays: _side_by_side(arrays, lead)),
+            *(
+                (part, lambda d, a=a, b=b: Node(*both(d, lambda x: x[..., a:b])), None)
+                for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
+            ),
+        )
+
+    def stack(self, steps: list[Node]) -> Node:
+        """Put values of timesteps behind each other, time first."""
+        shape = np.broadcast_shapes(*(step.value.shape for step in steps))
+        return self._moved(
+            np.stack([np.broadcast_to(step.value, shape) for step in steps]),
+            self._joined_variance(steps, lambda arrays: np.stack([np.broadcast_to(a, shape) for a in arrays])),
+            *((step, lambda d, t=t: Node(*both(d, lambda x: x[t])), None) for t, step in enumerate(steps)),
+        )
+
+    @staticmethod
+    def _joined_variance(parts: list[Node], join: Callable[[list[Array]], Array]) -> Array | None:
+        if all(part.variance is None for part in parts):
+            return None
+        return join([np.broadcast_to(variance_of(part), part.value.shape) for part in parts])
+
+    def steps(self, sequence: Node) -> list[Node]:
+        """Take a sequence apart into its timesteps."""
+        T = len(sequence.value)
+        return [self._moved(*both(sequence, lambda a, t=t: a[t]), (sequence, _same, ("rows", t, T))) for t in range(T)]
+
+    def moved(self, one: Node, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Node:
+        """Move numbers to other places; ``back`` brings a gradient to where they came from."""
+        return self._moved(*both(one, there), (one, lambda d: Node(*both(d, back)), None))
+
+    def where(self, mask: Array, one: Node, other: Node) -> Node:
+        """Choose element by element."""
+        variance = None
+        if one.variance is not None or other.variance is not None:
+            variance = np.where(mask, variance_of(one), variance_of(other))
+        return self._moved(
+            np.where(mask, one.value, other.value),
+            variance,
+            (one, lambda d: Node(*both(d, lambda a: np.where(mask, a, 0))), None),
+            (other, lambda d: Node(*both(d, lambda a: np.where(mask, 0, a))), None),
+        )
+
+    # -- attention -----------------------------------------------------------------------------------------------
+
+    def matmul(self, one: Node, other: Node, growth: Any = None) -> Node:
+        """Multiply matrices (..., m, k) and (..., k, n)."""
+        value = one.value @ other.value
+        sources: tuple[Source, ...] = ()
+        if self.records:
+            sources = (
+                (one, lambda d: self.matmul(d, turned_over(other.kept)), None),
+                (other, lambda d: self._outer(one.kept, d), None),
+            )
+        if not self.noisy:
+            return self._moved(value, None, *sources)
+        growth = self.noise.sum_growth(one.value.shape[-1]) if growth is None else growth
+        one2, other2 = np.square(one.value), np.square(other.value)
+        carried = _sum(
+            None if one.variance is None else one.variance @ other2,
+            None if other.variance is None else one2 @ other.variance,
+        )
+        return self._made(value, carried, growth * (one2 @ other2) + self.noise.rounded(value), sources)
+
+    def _outer(self, one: Node, d: Node) -> Node:
+        return self.matmul(turned_over(one), d, self.noise.batch_growth(one.value.shape[-2]))
+
+    def softmax(self, one: Node, axis: int = -1, valid: Array | None = None) -> Node:
+        """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
+
+        An exponential is as far off as its argument, which the subtraction rounds, and rounded itself.
+        """
+        z = one.value if valid is None else np.where(valid, one.value, -np.inf)
+        shifted = z - z.max(axis=axis, keepdims=True)
+        raised = np.exp(shifted)
+        a = raised / raised.sum(axis=axis, keepdims=True)
+        if not self.noisy:
+            result = self._moved(a, None)
+        else:
+            argument = np.where(raised > 0, self.noise.u2 * (np.where(raised > 0, shifted, 0) ** 2 + 1), 0)
+            own = _of_exponents(a, argument, axis)
+            own = own + self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
+            carried = None if one.variance is None else _of_exponents(a, one.variance, axis)
+            result = self._made(a, carried, own, (), SIGMOID_CAP)
+        if self.records:
+            result.sources = ((one, lambda d: self._softmax_back(result.kept, d, axis), None),)
+        return result
+
+    def _softmax_back(self, a: Node, d: Node, axis: int) -> Node:
+        total = self._sum_along(self.multiply(a, d), axis)
+        return self.multiply(a, self.add(d, Node(-total.value, total.variance)))
+
+    def _sum_along(self, one: Node, axis: int) -> Node:
+        total = one.value.sum(axis=axis, keepdims=True)
+        if not self.noisy:
+            return Node(total)
+        own = self.noise.sum_growth(one.value.shape[axis]) * np.square(one.value).sum(axis=axis, keepdims=True)
+        carried = None if one.variance is None else one.variance.sum(axis=axis, keepdims=True)
+        return self._made(total, carried, own, ())
+
+
+def _same(d: Node) -> Node:
+    return d
+
+
+def _of_exponents(a: Array, variance: Array, axis: int) -> Array:
+    """Carry variances through da_s = a_s (dz_s - sum_k a_k dz_k)."""
+    a2 = np.square(a)
+    return a2 * (variance * (1 - 2 * a) + (a2 * variance).sum(axis=axis, keepdims=True))
+
+
+def _side_by_side(arrays: list[Array], lead: tuple[int, ...]) -> Array:
+    return np.concatenate([np.broadcast_to(a, (*lead, a.shape[-1])) for a in arrays], axis=-1)
+
+
+def _sum(one: Array | None, other: Array | None) -> Array | None:
+    return other if one is None else one if other is None else one + other
+
+
+def _scaled(factor: Array, variance: Array | None) -> Array | None:
+    return None if variance is None else np.square(factor) * variance
+
+
+def variance_of(node: Node) -> Array:
+    """A value's variance, zeros where it is exact."""
+    return np.zeros_like(node.value) if node.variance is None else node.variance
+
+
+def both(node: Node, function: Callable[[Array], Array]) -> tuple[Array, Array | None]:
+    """A function of the value and of the variance."""
+    return function(node.value), None if node.variance is None else function(node.variance)
+
+
+def turned_over(node: Node) -> Node:
+    """Exchange the last two axes; not gone back through."""
+    return Node(*both(node, lambda a: a.swapaxes(-1, -2)))
