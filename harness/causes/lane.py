@@ -112,8 +112,7 @@ class Lane:
 
     def slope(self, gate: str) -> Curve | None:
         """The curve whose slope is taken on the way back, where that is edited."""
-        name = self.rule(f"slope {gate}", None)
-        return None if name is None else curve_of(str(name))
+        return self.rule(f"slope {gate}", None)
 
     # -- over time -----------------------------------------------------------------------------------------------
 

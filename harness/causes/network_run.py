@@ -8,8 +8,8 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import has_weight_steps, lanes, name_of, tensors_of
 from lockstep.harness.cases.tensors import Lane as Place
+from lockstep.harness.cases.tensors import has_weight_steps, lanes, name_of, tensors_of
 from lockstep.harness.causes.back import go_back
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import Lane
@@ -155,7 +155,7 @@ class NetworkRun:
                 )
 
     def _give_gradient(self, name: str, label: str, value: Array, variance: Array | None) -> None:
-        kind = name.split("_l")[0] if not self.lstm.single else name
+        kind = name.split("_l", maxsplit=1)[0] if not self.lstm.single else name
         for change in self.edits.returned.get((label, kind), ()):
             value, variance = change(value), None if variance is None else np.abs(change(variance))
         self.give(name, value, variance)

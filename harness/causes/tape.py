@@ -209,7 +209,7 @@ class Tape:
         return node
 
     def memory(self, f: Node, c: Node, i: Node, g: Node) -> Node:
-        """f c + i g."""
+        """F c + i g."""
         kept, added = f.value * c.value, i.value * g.value
         value = kept + added
         sources: tuple[Source, ...] = ()
@@ -336,6 +336,10 @@ class Tape:
             (one, lambda d: Node(*both(d, lambda a: np.where(mask, a, 0))), None),
             (other, lambda d: Node(*both(d, lambda a: np.where(mask, 0, a))), None),
         )
+
+    def through(self, one: Node, pull: Pull) -> Node:
+        """The same value, with what becomes of the gradient that arrives."""
+        return self._moved(one.value, one.variance, (one, pull, None))
 
     # -- attention -----------------------------------------------------------------------------------------------
 

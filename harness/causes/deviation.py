@@ -1,0 +1,113 @@
+"""A deviation: an edit at a site in a scope, with a stable name, and how it is put into a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.tensors import lanes
+from lockstep.harness.causes.edits import Edits, Steps, every
+from lockstep.harness.causes.network_run import label_of
+
+FORWARD, BACK = "forward", "back"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where an edit holds: in which lanes, at which timesteps of their own order."""
+
+    name: str  # "" is everywhere
+    lanes: tuple[str, ...]
+    steps: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """What it adds to a name."""
+        return "".join(f"@{part}" for part in (self.name, self.steps) if part)
+
+
+Put = Callable[[Edits, AnyProblem, Scope], None]  # raises NoPlaceError where a problem has no place for it
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One thing done otherwise."""
+
+    site: str
+    edit: str
+    scope: Scope
+    put: Put
+    way: str = FORWARD  # or BACK: what goes forward stays as it is
+
+    @property
+    def name(self) -> str:
+        """Its stable name."""
+        return f"{self.site}:{self.edit}{self.scope.suffix}".replace(" ", "-")
+
+
+def edits_of(deviations: Iterable[Deviation], problem: AnyProblem) -> Edits:
+    """The edits of several deviations at once.
+
+    Raises:
+        NoPlaceError: If the problem has no place for one of them.
+    """
+    edits = Edits()
+    for deviation in deviations:
+        deviation.put(edits, problem, deviation.scope)
+    return edits
+
+
+def scopes_of(problem: AnyProblem) -> list[Scope]:
+    """Sets of lanes, the widest first; of several names for one set the first."""
+    if isinstance(problem, DecoderProblem):
+        return [Scope("", ("decoder",)), *([Scope("encoder", ("encoder",))] if problem.enc is None else [])]
+    places = lanes(problem.case.lstm)
+    named: dict[str, list[str]] = {"": [label_of(place) for place in places]}
+    layers = range(problem.case.lstm.num_layers)
+    top = max(layers)
+    named |= {"upper": [label_of(p) for p in places if p.layer > 0]}
+    named |= {
+        "reverse": [label_of(p) for p in places if p.reverse],
+        "forward": [label_of(p) for p in places if not p.reverse],
+    }
+    named |= {"below the top": [label_of(p) for p in places if p.layer < top]}
+    named |= {f"layer {k}": [label_of(p) for p in places if p.layer == k] for k in layers}
+    named |= {label_of(p): [label_of(p)] for p in places}
+    if problem.case.lstm.single:
+        return [Scope("", tuple(named[""]))]
+    kept: dict[tuple[str, ...], Scope] = {}
+    for name, labels in named.items():
+        # A single lane bears its own label.
+        if labels and (len(labels) > 1 or name == labels[0] or not name):
+            kept.setdefault(tuple(labels), Scope(name, tuple(labels)))
+    return list(kept.values())
+
+
+def steps_of(name: str, timesteps: int) -> Steps:
+    """At which timesteps an edit holds, by name."""
+    rules: dict[str, Steps] = {
+        "": every,
+        "first": lambda t: t == 0,
+        "later": lambda t: t > 0,
+        "last": lambda t: t == timesteps - 1,
+        "earlier": lambda t: t < timesteps - 1,
+    }
+    return rules[name]
+
+
+STEPS = ("first", "later", "last", "earlier")
+
+
+def timesteps_of(problem: AnyProblem) -> int:
+    """How many timesteps its lanes go through."""
+    return problem.case.run.timesteps
+
+
+def spread_over(
+    problem: AnyProblem, site: str, edit: str, put: Put, way: str = FORWARD, steps: Iterable[str] = ("",)
+) -> Iterator[Deviation]:
+    """A deviation in every scope."""
+    for scope in scopes_of(problem):
+        for step in steps:
+            yield Deviation(site, edit, Scope(scope.name, scope.lanes, step), put, way)

@@ -1,0 +1,269 @@
+"""Edits of rules: curves, clips, lengths, turning, order of lanes, masks; and of what belongs to a whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lockstep.harness.arrays import Array
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.causes.curve import Curve, curve_of
+from lockstep.harness.causes.deviation import BACK, Deviation, Put, Scope, spread_over
+from lockstep.harness.causes.edits import Edits, NoPlaceError, every
+from lockstep.harness.causes.tape import Node
+from lockstep.harness.reference.activations import ACTIVATIONS
+from lockstep.harness.reference.curves import CURVES
+
+LENGTHS: dict[str, Callable[[Array, int], Array | None]] = {
+    "ignored": lambda n, T: np.full_like(n, T),
+    "one less": lambda n, T: np.maximum(n - 1, 0),
+    "one more": lambda n, T: np.minimum(n + 1, T),
+    "the longest": lambda n, T: np.full_like(n, n.max()),
+    "the shortest": lambda n, T: np.full_like(n, n.min()),
+    "the first": lambda n, T: np.full_like(n, n[0]),
+    "reversed": lambda n, T: n[::-1],
+}
+
+
+def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+    """Everything that is done by a rule."""
+    for kinds, site in ((("i", "f", "o"), "gates"), *(((k,), k) for k in "ifgou"), (("g", "u"), "g and u")):
+        for name in CURVES:
+            yield from spread_over(problem, f"curve of {site}", name, _rules({f"curve {k}": name for k in kinds}))
+    lstm = problem.case.lstm
+    if lstm.cell_clip is not None:
+        yield from spread_over(problem, "clip", "none", _rules({"clip": None}))
+        for name, factor in (("times 2", 2.0), ("times 1/2", 0.5)):
+            yield from spread_over(problem, "clip", name, _rules({"clip": factor * lstm.cell_clip}))
+    words = "not coupled" if lstm.input_forget else "1 - i"
+    yield from spread_over(problem, "coupling of f", words, _rules({"coupled": not lstm.input_forget}))
+    if problem.lengths is not None:
+        yield from _lengths(problem)
+    if isinstance(problem, DecoderProblem):
+        yield from _decoder(problem)
+    else:
+        yield from _network(problem)
+
+
+def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
+    uses = ("turn", "hold", "cut") if not isinstance(problem, DecoderProblem) else ("mask",)
+    for name, change in LENGTHS.items():
+        for kinds in (uses, *((use,) for use in uses if len(uses) > 1)):
+            site = "lengths" if kinds == uses else f"lengths that {kinds[0]}"
+            rules = {f"lengths {kind}": change for kind in kinds}
+            yield from spread_over(problem, site, name, _rules(rules))
+
+
+def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
+    rules: dict[tuple[str, str], dict[str, Any]] = {
+        ("softmax", "over the batch"): {"softmax": "sequences"},
+        ("softmax", "left out"): {"softmax": "nothing"},
+        ("joined", "exchanged"): {"joined": "exchanged"},
+    }
+    if problem.lengths is not None:
+        rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after")}
+    rules |= {("curve of y", name): {"curve y": name} for name in CURVES if name != "tanh"}
+    for (site, edit), own in rules.items():
+        yield Deviation(site, edit, Scope("", ("decoder",)), _rules(own))
+
+
+def _network(problem: AnyProblem) -> Iterator[Deviation]:
+    everywhere = Scope("", ("",))
+    lstm = problem.case.lstm
+    if lstm.direction != "forward":
+        for turn_in in ("within", "whole", "not"):
+            for turn_out in ("within", "whole", "not"):
+                if (turn_in, turn_out) != ("within", "within"):
+                    site = "turn" if turn_in == turn_out else "turn out" if turn_in == "within" else "turn in"
+                    edit = turn_in if turn_in == turn_out else f"{turn_in} and {turn_out}"
+                    yield from spread_over(problem, site, edit, _rules({"turn in": turn_in, "turn out": turn_out}))
+    if lstm.direction == "bidirectional":
+        yield Deviation(
+            "joined", "exchanged", everywhere, _rules({"joined": "exchanged", "joined between layers": "exchanged"})
+        )
+        yield Deviation(
+            "joined", "exchanged between layers", everywhere, _rules({"joined between layers": "exchanged"})
+        )
+        yield Deviation("joined", "exchanged in what is returned", everywhere, _rules({"joined": "exchanged"}))
+    for edit, order in orders_of(problem).items():
+        for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
+            yield Deviation(site, edit, everywhere, _whole(names, _reordered(order)))
+        yield Deviation("finals", edit, everywhere, _rules({"finals": _finals(order)}))
+    yield Deviation("all h0 and c0", "exchanged", everywhere, _exchanged)
+    for site in ("all h0", "all c0", "all x", *(f"between {k}" for k in range(lstm.num_layers - 1))):
+        for edit, change in _WHOLE.items():
+            yield Deviation(site, edit, everywhere, _whole((site,), change))
+    if lstm.num_layers > 2:
+        names = tuple(f"between {k}" for k in range(lstm.num_layers - 1))
+        for edit, change in _WHOLE.items():
+            yield Deviation("between layers", edit, everywhere, _whole(names, change))
+    for name in CURVES:
+        for k in range(lstm.num_layers - 1):
+            yield Deviation(f"between {k}", f"{name} of it", everywhere, _whole((f"between {k}",), _curved(name)))
+
+
+def orders_of(problem: AnyProblem) -> dict[str, list[int]]:
+    """Orders in which lanes may be taken."""
+    L, D = problem.case.lstm.num_layers, len(problem.case.lstm.directions)
+    count = L * D
+    if count == 1:
+        return {}
+    found = {
+        "reversed": list(range(count))[::-1],
+        "by direction": [layer * D + d for d in range(D) for layer in range(L)],
+        "layers reversed": [layer * D + d for layer in reversed(range(L)) for d in range(D)],
+        "directions exchanged": [layer * D + d for layer in range(L) for d in reversed(range(D))],
+        "rolled": [*range(1, count), 0],
+        "the first for all": [0] * count,
+        "the last for all": [count - 1] * count,
+    }
+    kept: dict[str, list[int]] = {}
+    for name, order in found.items():
+        if order != list(range(count)) and order not in kept.values():
+            kept[name] = order
+    return kept
+
+
+def _flip(axis: int) -> Callable[[Any, Node], Node]:
+    def change(run: Any, node: Node) -> Node:
+        if node.value.shape[axis] < 2:
+            raise NoPlaceError
+        return run.tape.moved(node, lambda a: np.flip(a, axis), lambda a: np.flip(a, axis))
+
+    return change
+
+
+def _rolled(axis: int, by: int) -> Callable[[Any, Node], Node]:
+    return lambda run, node: run.tape.moved(node, lambda a: np.roll(a, by, axis), lambda a: np.roll(a, -by, axis))
+
+
+def _reshaped(run: Any, node: Node) -> Node:
+    """Batch and time exchanged by a reshape."""
+    T, B, n = node.value.shape
+    if min(T, B) < 2:
+        raise NoPlaceError
+
+    def there(a: Array) -> Array:
+        return a.swapaxes(0, 1).reshape(T, B, n)
+
+    return run.tape.moved(node, there, lambda a: a.reshape(B, T, n).swapaxes(0, 1))
+
+
+def _left_half(run: Any, node: Node) -> Node:
+    half = node.value.shape[-1] // 2
+    keep = np.arange(node.value.shape[-1]) < half
+    return run.tape.where(np.broadcast_to(keep, node.value.shape), node, run.tape.zeros(node))
+
+
+_WHOLE: dict[str, Callable[[Any, Node], Node]] = {
+    "zero": lambda run, node: run.tape.zeros(node),
+    "time or lanes flipped": _flip(0),
+    "batch flipped": _flip(-2),
+    "batch rolled": _rolled(-2, 1),
+    "features flipped": _flip(-1),
+    "features rolled": _rolled(-1, 1),
+    "halves exchanged": lambda run, node: _rolled(-1, node.value.shape[-1] // 2)(run, node),
+    "second half left out": _left_half,
+    "batch and time reshaped": _reshaped,
+    "times 2": lambda run, node: run.tape.scale(node, 2.0),
+    "times 1/2": lambda run, node: run.tape.scale(node, 0.5),
+    "times -1": lambda run, node: run.tape.scale(node, -1.0),
+}
+
+
+def _curved(name: str) -> Callable[[Any, Node], Node]:
+    return lambda run, node: run.tape.curve(node, curve_of(name))
+
+
+def _reordered(order: list[int]) -> Callable[[Any, Node], Node]:
+    def back(d: Array) -> Array:
+        found = np.zeros_like(d)
+        np.add.at(found, order, d)
+        return found
+
+    return lambda run, node: run.tape.moved(node, lambda a: a[order], back)
+
+
+def _finals(order: list[int]) -> Callable[[Any, str], list[Node]]:
+    def of(run: Any, kind: str) -> list[Node]:
+        nodes = [results[kind] for results in run.results.values()]
+        return [nodes[k] for k in order]
+
+    return of
+
+
+def _whole(names: tuple[str, ...], change: Callable[[Any, Node], Node]) -> Put:
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        for name in names:
+            edits.changes.setdefault(("", name), []).append((every, lambda run, node, t: change(run, node)))
+
+    return put
+
+
+def _exchanged(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+    if problem.case.lstm.proj_size:
+        raise NoPlaceError
+    for name, other in (("all h0", "c0"), ("all c0", "h0")):
+        edits.changes.setdefault(("", name), []).append((every, lambda run, node, t, other=other: getattr(run, other)))
+
+
+def _rules(rules: dict[str, Any]) -> Put:
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        for label in scope.lanes:
+            for name, value in rules.items():
+                edits.rules[label, name] = value
+
+    return put
+
+
+# -- the way back ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Slope(Curve):
+    """Whose slope is taken by a rule that is not its own."""
+
+    rule: Callable[[Array, Array], Array] = lambda z, a: a
+
+    def slope(self, z: Array, a: Array) -> Array:
+        return self.rule(z, a)
+
+
+def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+    """Other slopes than a curve's own, and what comes back from outside."""
+    sites: dict[str, tuple[str, ...]] = {"gates": ("i", "f", "o"), **{k: (k,) for k in "ifgou"}}
+    if isinstance(problem, DecoderProblem):
+        sites["y"] = ("y",)
+    for site, kinds in sites.items():
+        rules: dict[str, Callable[[Array, Array], Array]] = {"1": lambda z, a: np.ones_like(a), "0": lambda z, a: 0 * a}
+        for name, activation in ACTIVATIONS.items():
+            rules[f"of {name}"] = lambda z, a, slope=activation.slope: slope(a)
+            rules[f"of {name}, of z for a"] = lambda z, a, slope=activation.slope: slope(z)
+        for edit, rule in rules.items():
+            curve = _Slope("slope", np.tanh, None, rule)
+            yield from spread_over(
+                problem, f"slope of {site}", edit, _rules({f"slope {k}": curve for k in kinds}), BACK
+            )
+    names = ("all dy", "all dlogit") if isinstance(problem, DecoderProblem) else ("all dh", "all dc")
+    for name in names:
+        for edit, change in (_WHOLE | _steps_of_cotangents()).items():
+            yield Deviation(name, edit, Scope("", ("",)), _whole((name,), change), BACK)
+
+
+def _steps_of_cotangents() -> dict[str, Callable[[Any, Node], Node]]:
+    def only(rows: slice) -> Callable[[Any, Node], Node]:
+        def change(run: Any, node: Node) -> Node:
+            found = np.zeros_like(node.value)
+            found[rows] = node.value[rows]
+            return Node(found)
+
+        return change
+
+    return {
+        "of the last timestep only": only(slice(-1, None)),
+        "of the first timestep only": only(slice(0, 1)),
+        "without that of the last timestep": only(slice(0, -1)),
+    }
