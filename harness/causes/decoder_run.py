@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ class DecoderRun:
         """A rule of the decoder."""
         return self.cell.rule(name, default)
 
+    watch_step: Callable[[str, int, Array], None] | None = None
+
     # -- forward -------------------------------------------------------------------------------------------------
 
     def _forward(self) -> None:
@@ -80,6 +83,10 @@ class DecoderRun:
             tape.step = t
             step = self._step(state)
             self.steps.append(step)
+            if self.watch_step is not None:
+                for name in ("c", "h", *ATTENTION):
+                    if name in self.wanted and not self.edits.changes.get((DECODER, f"{name}.out")):
+                        self.watch_step(name, t, step[name].value)
             state = {
                 "h": at("h.carry", step["h"]),
                 "c": at("c.carry", step["c"]),

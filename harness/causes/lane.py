@@ -145,6 +145,8 @@ class Lane:
                 rows[kind].append(self.at(f"{kind}.out", out))
             shown = self._shown(t, results["h"])
             rows["h"].append(self.at("h.out", shown))
+            if self.watch is not None:
+                self.watch(t, rows["h"][-1].value)
             rows["up"].append(self.at("h.up", shown))
         finals = {"c_n": self.at("c_n", c), "h_n": self.at("h_n", h)}
         back = self.rule("turn out", "within") if self.reverse else "not"
@@ -175,6 +177,7 @@ class Lane:
         return self.lengths if change is None else change(self.lengths, self.timesteps)  # type: ignore[operator]
 
     timesteps: int = 0
+    watch: Callable[[int, Array], None] | None = None
 
     def turned(self, steps: list[Node], rule: object) -> list[Node]:
         """Turn timesteps round: whole, within lengths, or not."""

@@ -36,9 +36,20 @@ class NetworkRun:
     """One run of a problem."""
 
     def __init__(
-        self, problem: Problem, edits: Edits, tape: Tape, watch: Watch | None = None, wanted: set[str] | None = None
+        self, problem: Problem, edits: Edits, tape: Tape, watch: Watch | None = None, wanted: set[str] | None = None,
+        base: NetworkRun | None = None,
     ) -> None:  # fmt: skip
-        """Take a problem, what is edited, and where it is recorded; ``wanted`` are the tensors that are asked for."""
+        """Take a problem, what is edited, and where it is recorded.
+
+        Args:
+            problem: What is run.
+            edits: What is done otherwise.
+            tape: Where it is recorded.
+            watch: Told of each tensor, as soon as it is there, and of each timestep of h; may end the run.
+            wanted: The tensors that are asked for.
+            base: A run without edits, values alone: lanes that no edit reaches are taken from it.
+        """
+        self.base = base
         self.problem, self.edits, self.tape, self.lstm = problem, edits, tape, problem.case.lstm
         self.watch, self.wanted = watch, wanted or set(tensors_of(problem.case))
         self.stored = stored_of(problem, tape)
@@ -81,11 +92,20 @@ class NetworkRun:
         starts = [tape.steps(h0), tape.steps(c0)]
         inputs = tape.steps(whole("all x", self.x, self))
         count = len(self.lstm.directions)
+        touched = self.edits.touch("")
         for k, place in enumerate(places):
+            touched = touched or self.edits.touch(label_of(place))
+            if self.base is not None and not touched:
+                self.results[place] = self.base.results[place]
+                self._give_lane(place, self.results[place])
+                if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
+                    inputs = self._joined(places[k + 1 - count : k + 1])
+                continue
             lane = self.lanes[place] = Lane(
                 label_of(place), self.lstm, tape, self.stored, self.edits, place.reverse, problem.lengths,
                 timesteps=problem.case.run.timesteps,
             )  # fmt: skip
+            lane.watch = self._step_watch(place)
             results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
             self._give_lane(place, results)
             if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
@@ -94,6 +114,17 @@ class NetworkRun:
 
     def _wants(self, place: Place) -> Callable[[str], bool]:
         return lambda kind: name_of(kind, place, self.lstm) in self.wanted
+
+    def _step_watch(self, place: Place) -> Callable[[int, Array], None] | None:
+        """Tells of h at each timestep, where it is returned as it is computed."""
+        name = name_of("h", place, self.lstm)
+        moved = place.reverse and (self.problem.lengths is not None or self.edits.touch(label_of(place)))
+        if self.watch_step is None or name not in self.wanted or moved or self.edits.touch(""):
+            return None
+        T, watch = self.problem.case.run.timesteps, self.watch_step
+        return lambda t, value: watch(name, T - 1 - t if place.reverse else t, value)
+
+    watch_step: Callable[[str, int, Array], None] | None = None
 
     def _joined(self, below: list[Place]) -> list[Node]:
         """What the next layer takes in: directions side by side, forward first."""

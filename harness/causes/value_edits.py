@@ -61,10 +61,14 @@ def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a value, or one use of it, may be replaced by."""
     decoder = isinstance(problem, DecoderProblem)
     order = DECODER_VALUES if decoder else VALUES
-    sites = [*USES, *STARTS, *TERMS, *order, *(("keys", "values") if decoder else ())]
+    sites = [*_uses(order), *STARTS, *TERMS, *order, *(("keys", "values") if decoder else ())]
     for site in sites:
         for edit, change, steps in _edits(problem, site, order):
             yield from spread_over(problem, site, edit, _put(site, change), steps=steps)
+
+
+def _uses(order: tuple[str, ...]) -> list[str]:
+    return [site for site, value in USES.items() if value in order]
 
 
 def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
@@ -215,7 +219,7 @@ def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that may become of a gradient on its way, and of what is saved for it."""
     decoder = isinstance(problem, DecoderProblem)
     order = DECODER_VALUES if decoder else VALUES
-    sites = [*USES, *STARTS, *TERMS, *order]
+    sites = [*_uses(order), *STARTS, *TERMS, *order]
     for site in sites:
         pulls: dict[str, tuple[Callable[[Lane, Node], Node], tuple[str, ...]]] = {
             "zero": (lambda lane, d: lane.tape.zeros(d), ("", *STEPS)),
