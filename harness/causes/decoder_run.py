@@ -131,8 +131,6 @@ class DecoderRun:
         tape, at, cell = self.tape, self.cell.at, self.cell
         results = cell.step(at("y_in", state["y"]), state["h"], state["c"])
         h, c = results["h"], results["c"]
-        if cell.edited:
-            cell.history.setdefault("h_before", []).append(state["h"])
         scores = at("scores", self._scores(at("query", h)))
         attention = at("attention", self._attention(at("softmax.scores", scores)))
         row = tape.moved(at("context.attention", attention), lambda a: a[..., None, :], lambda a: a[..., 0, :])
@@ -141,7 +139,7 @@ class DecoderRun:
         context = at("context", context)
         parts = [at("join.context", context), at("join.h", h)]
         if self.rule("joined", "right") == "exchanged":
-            parts = parts[::-1]
+            parts.reverse()
         product = at("W_tilde.joined", tape.dense(tape.join(parts), cell.leaf("W_tilde")))
         bare = at("bare", tape.total([product], cell.leaf("b_tilde"), 0))
         y = at("y", tape.curve(bare, curve_of(str(self.rule("curve y", "tanh"))), cell.slope("y")))

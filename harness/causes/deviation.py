@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import lanes
@@ -13,8 +14,7 @@ from lockstep.harness.causes.network_run import label_of
 FORWARD, BACK = "forward", "back"
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """Where an edit holds: in which lanes, at which timesteps of their own order."""
 
     name: str  # "" is everywhere
@@ -30,8 +30,7 @@ class Scope:
 Put = Callable[[Edits, AnyProblem, Scope], None]  # raises NoPlaceError where a problem has no place for it
 
 
-@dataclass(frozen=True)
-class Deviation:
+class Deviation(NamedTuple):
     """One thing done otherwise."""
 
     site: str
@@ -58,6 +57,7 @@ def edits_of(deviations: Iterable[Deviation], problem: AnyProblem) -> Edits:
     return edits
 
 
+@lru_cache(maxsize=32)
 def scopes_of(problem: AnyProblem) -> list[Scope]:
     """Sets of lanes, the widest first; of several names for one set the first."""
     if isinstance(problem, DecoderProblem):
@@ -110,4 +110,4 @@ def spread_over(
     """A deviation in every scope."""
     for scope in scopes_of(problem):
         for step in steps:
-            yield Deviation(site, edit, Scope(scope.name, scope.lanes, step), put, way)
+            yield Deviation(site, edit, scope if not step else Scope(scope.name, scope.lanes, step), put, way)

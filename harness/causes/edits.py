@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.causes.stored import Reading
 from lockstep.harness.causes.tape import Node
 
-if TYPE_CHECKING:
-    from lockstep.harness.causes.lane import Lane
-
 Steps = Callable[[int], bool]  # whether an edit holds at a timestep, in the lane's own order
-Change = Callable[["Lane", Node, int], Node]  # gives what stands in the place of a value
+Change = Callable[[Any, Node, int], Node]  # of a lane, a value, a timestep: what stands in its place
 
 
 class NoPlaceError(Exception):
@@ -39,13 +36,6 @@ class Edits:
     def touch(self, label: str) -> bool:
         """Whether anything in a lane is edited."""
         return any(key[0] == label for table in (self.changes, self.readings, self.rules) for key in table)
-
-    def at(self, lane: Lane, name: str, node: Node, step: int) -> Node:
-        """What arrives over an edge of a lane."""
-        for steps, change in self.changes.get((lane.label, name), ()):
-            if steps(step):
-                node = change(lane, node, step)
-        return node
 
     def whole(self, name: str, node: Node, lane: Any = None) -> Node:
         """What arrives over an edge that belongs to no lane."""

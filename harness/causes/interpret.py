@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
@@ -31,8 +31,8 @@ class Watcher(Protocol):
     def tensor(self, name: str, value: Array) -> None:
         """A whole tensor."""
 
-    def step(self, name: str, t: int, value: Array) -> None:
-        """One timestep of one."""
+    def step(self, name: str, t: Any, value: Array) -> None:
+        """One timestep of one: its rows, or which one of each sequence."""
 
 
 def values_with(

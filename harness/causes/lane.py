@@ -1,7 +1,9 @@
+# ruff: noqa: PLR2004 (numbers of axes)
 """One lane on a tape: a step of its cell with an edge at every use of a value, and its way through time."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,12 +33,15 @@ class Lane:
     reverse: bool = False
     lengths: Array | None = None
     separate: bool = False  # whether products and bias are rounded one by one, as a decoder's are
-    history: dict[str, list[Node]] = field(default_factory=dict)  # what went over each edge, by timestep
+    history: defaultdict[str, list[Node]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # what went over each edge, by timestep
     initial: dict[str, Node] = field(default_factory=dict)
     leaves: dict[tuple[str, int], Leaf] = field(default_factory=dict)  # by name, and which of several readings
 
     def __post_init__(self) -> None:
         self.edited = self.edits.touch(self.label)
+        self.changes = {site: own for (label, site), own in self.edits.changes.items() if label == self.label}
         names = {"W", "R", "b", "P", "p"}
         self.names = [name for label, name in self.stored.shapes if label == self.label and name in names]
         terms = sum(self.stored.shapes[self.label, name][-1] for name in "WR") + self.lstm.peephole
@@ -53,10 +58,13 @@ class Lane:
 
     def at(self, name: str, node: Node) -> Node:
         """What arrives over an edge."""
-        if not self.edited:
+        if not self.changes:
             return node
-        self.history.setdefault(name, []).append(node)
-        return self.edits.at(self, name, node, self.tape.step)
+        self.history[name].append(node)
+        for steps, change in self.changes.get(name, ()):
+            if steps(self.tape.step):
+                node = change(self, node, self.tape.step)
+        return node
 
     def leaf(self, name: str) -> Leaf:
         """A weight, as this timestep reads it."""

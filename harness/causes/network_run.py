@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -118,19 +119,25 @@ class NetworkRun:
     def _step_watch(self, place: Place) -> Callable[[int, Array], None] | None:
         """Tells of h at each timestep, where it is returned as it is computed."""
         name = name_of("h", place, self.lstm)
-        moved = place.reverse and (self.problem.lengths is not None or self.edits.touch(label_of(place)))
-        if self.watch_step is None or name not in self.wanted or moved or self.edits.touch(""):
+        label, lengths = label_of(place), self.problem.lengths
+        turned_otherwise = any(key[0] == label and key[1].startswith(("turn", "lengths")) for key in self.edits.rules)
+        watch, T = self.watch_step, self.problem.case.run.timesteps
+        if watch is None or name not in self.wanted or turned_otherwise or self.edits.touch(""):
             return None
-        T, watch = self.problem.case.run.timesteps, self.watch_step
-        return lambda t, value: watch(name, T - 1 - t if place.reverse else t, value)
+        if not place.reverse:
+            return lambda t, value: watch(name, t, value)
+        if lengths is None:
+            return lambda t, value: watch(name, T - 1 - t, value)
+        sequences = np.arange(len(lengths))
+        return lambda t, value: watch(name, (np.where(t < lengths, lengths - 1 - t, t), sequences), value)
 
-    watch_step: Callable[[str, int, Array], None] | None = None
+    watch_step: Callable[[str, Any, Array], None] | None = None
 
     def _joined(self, below: list[Place]) -> list[Node]:
         """What the next layer takes in: directions side by side, forward first."""
         parts = [self.results[place]["up"] for place in below]
         if self.edits.rule("", "joined between layers", "right") == "exchanged":
-            parts = parts[::-1]
+            parts.reverse()
         joined = self.edits.whole(f"between {below[0].layer}", self.tape.join(parts), self)
         return self.tape.steps(joined)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001, PLR2004 (edits have one signature; shapes)
 """Edits of rules: curves, clips, lengths, turning, order of lanes, masks; and of what belongs to a whole network."""
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.curves import CURVES
 
 LENGTHS: dict[str, Callable[[Array, int], Array | None]] = {
-    "ignored": lambda n, T: np.full_like(n, T),
+    "ignored": np.full_like,
     "one less": lambda n, T: np.maximum(n - 1, 0),
     "one more": lambda n, T: np.minimum(n + 1, T),
     "the longest": lambda n, T: np.full_like(n, n.max()),
@@ -40,12 +41,12 @@ def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             yield from spread_over(problem, "clip", name, _rules({"clip": factor * lstm.cell_clip}))
     words = "not coupled" if lstm.input_forget else "1 - i"
     yield from spread_over(problem, "coupling of f", words, _rules({"coupled": not lstm.input_forget}))
-    if problem.lengths is not None:
-        yield from _lengths(problem)
     if isinstance(problem, DecoderProblem):
         yield from _decoder(problem)
     else:
         yield from _network(problem)
+    if problem.lengths is not None:
+        yield from _lengths(problem)
 
 
 def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
@@ -70,7 +71,7 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
         yield Deviation(site, edit, Scope("", ("decoder",)), _rules(own))
 
 
-def _network(problem: AnyProblem) -> Iterator[Deviation]:
+def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912 (a table)
     everywhere = Scope("", ("",))
     lstm = problem.case.lstm
     if lstm.direction != "forward":
@@ -93,6 +94,8 @@ def _network(problem: AnyProblem) -> Iterator[Deviation]:
             yield Deviation(site, edit, everywhere, _whole(names, _reordered(order)))
         yield Deviation("finals", edit, everywhere, _rules({"finals": _finals(order)}))
     yield Deviation("all h0 and c0", "exchanged", everywhere, _exchanged)
+    for edit, change in _WHOLE.items():
+        yield Deviation("all h0 and c0", edit, everywhere, _whole(("all h0", "all c0"), change))
     for site in ("all h0", "all c0", "all x", *(f"between {k}" for k in range(lstm.num_layers - 1))):
         for edit, change in _WHOLE.items():
             yield Deviation(site, edit, everywhere, _whole((site,), change))

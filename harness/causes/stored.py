@@ -42,7 +42,9 @@ class Reading:
         lead = gradient.shape[: gradient.ndim - self.places.ndim]
         found = np.zeros((*lead, size), gradient.dtype)
         scaled = gradient * np.asarray(self.factor, gradient.dtype) ** power
-        np.add.at(found, (..., self.places.ravel()), scaled.reshape(*lead, -1))
+        rows = found.reshape(-1, size)
+        for row, part in zip(rows, scaled.reshape(len(rows), -1), strict=True):
+            np.add.at(row, self.places.ravel(), part)
         return found
 
 
@@ -148,7 +150,7 @@ class Sums:
     ) -> Gradient:  # fmt: skip
         """Sum over timesteps and sequences, a chunk of timesteps at a time from the last."""
         total = variance = self.noise.precision(0)
-        growth = self.noise.batch_growth(left.shape[2] if left.ndim == 4 and right is None else left.shape[-2])
+        growth = self.noise.batch_growth(left.shape[1])
         for start in reversed(range(0, len(left), CHUNK)):
             rows = slice(start, start + CHUNK)
             a, b = left[rows], None if right is None else right[rows]

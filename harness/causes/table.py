@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.deviation import Deviation
 from lockstep.harness.causes.rule_edits import rule_deviations, slope_deviations
-from lockstep.harness.causes.value_edits import back_deviations, value_deviations
+from lockstep.harness.causes.value_edits import back_deviations, group_deviations, value_deviations
 from lockstep.harness.causes.weight_edits import returned_deviations, weight_deviations
 
 
@@ -15,6 +15,7 @@ def forward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """What is done otherwise going forward; the way back follows it."""
     yield from rule_deviations(problem)
     yield from weight_deviations(problem)
+    yield from group_deviations(problem)
     yield from value_deviations(problem)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: PLR2004 (numbers of axes)
 """Operations on values, with the variance of their rounding and their gradients where these are asked for.
 
 The rules for variances stand in ``harness.reference.noise``. Arrays are (..., B, n): an axis in front, of candidates or
@@ -90,7 +91,7 @@ class Tape:
     # -- products with weights -----------------------------------------------------------------------------------
 
     def dense(self, x: Node, leaf: Leaf, growth: Any = None) -> Node:
-        """Multiply rows (..., B, n) by a weight (m, n); with ``growth``, of a sum that goes on, without its rounding."""
+        """Multiply rows (..., B, n) by a weight (m, n); with ``growth`` as a term of a sum that goes on, not rounded."""
         value = x.value @ leaf.turned
         sources = ((x, lambda d: self._through(d, leaf), None),)
         if not self.noisy:
@@ -282,7 +283,9 @@ class Tape:
         """Take columns apart into equal parts."""
         width = one.value.shape[-1] // count
         return [
-            self._moved(*both(one, lambda a, k=k: a[..., k * width : (k + 1) * width]), (one, _same, ("columns", k, count)))
+            self._moved(
+                *both(one, lambda a, k=k: a[..., k * width : (k + 1) * width]), (one, _same, ("columns", k, count))
+            )
             for k in range(count)
         ]  # fmt: skip
 

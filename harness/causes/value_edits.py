@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001, PLR2004 (edits have one signature; shapes)
 """Edits of values, of what comes back to them, and of what is saved of them: the table by kind of site."""
 
 from __future__ import annotations
@@ -32,15 +33,17 @@ DECODER_VALUES = (
     "logit",
 )
 USES = {  # edges that one use of a value goes over, and of which value
-    "keep.f": "f", "keep.c": "c_in", "add.i": "i", "add.g": "g", "tanh.c": "c", "out.o": "o", "out.u": "u",
-    "peep.i": "c_in", "peep.f": "c_in", "peep.o": "c", "h.carry": "h", "c.carry": "c", "h.up": "h", "h.out": "h",
+    "h.carry": "h", "c.carry": "c", "keep.f": "f", "keep.c": "c_in",
+    "add.i": "i", "add.g": "g", "tanh.c": "c", "out.o": "o", "out.u": "u",
+    "peep.i": "c_in", "peep.f": "c_in", "peep.o": "c", "h.up": "h", "h.out": "h",
     "c.out": "c", "softmax.scores": "scores", "context.attention": "attention", "join.context": "context",
     "join.h": "h", "target.y": "y", "y.fed": "y",
 }  # fmt: skip
 STARTS = ("h0", "c0", "y0", "h_n", "c_n")
 TERMS = ("term.i", "term.f", "term.o")
 CURVES = (
-    "tanh", "sigmoid", "relu", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "hard_tanh", "softsign", "leaky_relu_0.01", "exp",
+    "tanh", "sigmoid", "relu", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "hard_tanh", "softsign", "leaky_relu_0.01",
+    "exp",
 )  # fmt: skip
 FACTORS: dict[str, Callable[[AnyProblem], float]] = {
     "-1": lambda p: -1.0,
@@ -71,7 +74,7 @@ def _uses(order: tuple[str, ...]) -> list[str]:
     return [site for site, value in USES.items() if value in order]
 
 
-def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:  # noqa: C901 (a table)
     yield "zero", lambda lane, node, t: lane.tape.zeros(node), ("", *STEPS)
     yield "one", lambda lane, node, t: Node(np.ones_like(node.value)), ("",)
     for name, factor in FACTORS.items():
@@ -212,13 +215,52 @@ def _initial(lane: Lane, node: Node, t: int, site: str) -> Node:
     return _fit(start, node)
 
 
+GROUPS = {
+    "h.carry and c.carry": ("h.carry", "c.carry"),
+    "h.carry, c.carry and y.fed": ("h.carry", "c.carry", "y.fed"),
+    "h0 and c0": ("h0", "c0"),
+}
+
+
+def _group(sites: tuple[str, ...], changes: list[Change]) -> Put:
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        for site, change in zip(sites, changes, strict=True):
+            _put(site, change)(edits, problem, scope)
+
+    return put
+
+
+def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+    """Edits of several sites at once, where neither alone repairs anything."""
+    for name, sites in _groups_of(problem).items():
+        changes: dict[str, list[Change]] = {
+            "zero": [lambda lane, node, t: lane.tape.zeros(node)] * len(sites),
+            "batch flipped": [partial(_moved, axis=-2)] * len(sites),
+            "first sequence for all": [_first_sequence] * len(sites),
+        }
+        if "carry" in name:
+            changes["initial"] = [partial(_initial, site=site) for site in sites]
+            changes["previous"] = [partial(_other, name=site, at=-1) for site in sites]
+            changes["first held"] = [partial(_held_first, site=site) for site in sites]
+        for edit, own in changes.items():
+            yield from spread_over(problem, name, edit, _group(sites, own), steps=("", *STEPS))
+
+
+def _groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
+    decoder = isinstance(problem, DecoderProblem)
+    return {name: sites for name, sites in GROUPS.items() if decoder or "y.fed" not in sites}
+
+
 # -- the way back ------------------------------------------------------------------------------------------------
 
 
-def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (a table)
     """Everything that may become of a gradient on its way, and of what is saved for it."""
     decoder = isinstance(problem, DecoderProblem)
     order = DECODER_VALUES if decoder else VALUES
+    for name, group in _groups_of(problem).items():
+        changes = [_back(lambda lane, d: lane.tape.zeros(d))] * len(group)
+        yield from spread_over(problem, f"d {name}", "zero", _group(group, changes), BACK, ("", *STEPS))
     sites = [*_uses(order), *STARTS, *TERMS, *order]
     for site in sites:
         pulls: dict[str, tuple[Callable[[Lane, Node], Node], tuple[str, ...]]] = {

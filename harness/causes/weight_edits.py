@@ -1,3 +1,4 @@
+# ruff: noqa: ARG001, PLR2004 (edits have one signature; shapes)
 """Edits of weights as they are read, and of their gradients as they are returned."""
 
 from __future__ import annotations
@@ -61,9 +62,13 @@ def places_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
     return found
 
 
-def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912 (a table)
     """Everything that a weight may be read as."""
-    cell = [group for group in GROUPS]
+    lstm = problem.case.lstm
+    if lstm.forget_bias:
+        for edit, by in (("forget bias left out", -1.0), ("forget bias twice", 1.0)):
+            yield from spread_over(problem, "b.f", edit, _numbers("b", 1.0, by * lstm.forget_bias, "f"))
+    cell = list(GROUPS)
     for group in cell:
         for order in permutations(GATES):
             if order != tuple(GATES):
@@ -91,10 +96,6 @@ def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             if order != tuple("ifo"):
                 move = partial(_rows, order=["ifo".index(gate) for gate in order])
                 yield from spread_over(problem, "p", f"read as {''.join(order)}", _moves(["p"], move))
-    lstm = problem.case.lstm
-    if lstm.forget_bias:
-        for edit, by in (("forget bias left out", -1.0), ("forget bias twice", 1.0)):
-            yield from spread_over(problem, "b.f", edit, _numbers("b", 1.0, by * lstm.forget_bias, "f"))
     yield from _lanes(problem)
 
 
@@ -133,9 +134,13 @@ def _columns(change: Move) -> Move:
     return move
 
 
+def _folded(places: Array) -> Array:
+    return places.reshape(places.shape[::-1]).T
+
+
 _CELL_MOVES: dict[str, Move] = {
     "transposed by gate": _by_gate(_turned),
-    "reshaped, not transposed, by gate": _by_gate(lambda a: _columns(lambda p: p.reshape(p.shape[::-1]).T)(a)),
+    "reshaped, not transposed, by gate": _by_gate(_columns(_folded)),
     "units flipped": _by_gate(lambda a: a[::-1]),
     "units rolled": _by_gate(lambda a: np.roll(a, 1, axis=0)),
     "unit-major": lambda a: np.concatenate([a[k::4] for k in range(4)]),
@@ -143,7 +148,7 @@ _CELL_MOVES: dict[str, Move] = {
 }
 _MOVES: dict[str, Move] = {
     "transposed": _turned,
-    "reshaped, not transposed": _columns(lambda a: a.reshape(a.shape[::-1]).T),
+    "reshaped, not transposed": _columns(_folded),
     "columns flipped": _columns(lambda a: a[:, ::-1]),
     "columns rolled": _columns(lambda a: np.roll(a, 1, axis=1)),
     "column halves exchanged": _columns(lambda a: np.roll(a, a.shape[1] // 2, axis=1)),
@@ -208,6 +213,7 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
         "those of the reverse lane": {label: label.removesuffix("r") + "r" for label in labels},
         "directions exchanged": {k: k[:-1] if k.endswith("r") else k + "r" for k in labels},
         "those of the lower layer": {k: f"{max(int(k.rstrip('r')) - 1, 0)}{'r' * k.endswith('r')}" for k in labels},
+        "those of the first layer that fits": {k: _first_fitting(k, shapes) for k in labels},
         "layers from the top down": {
             k: f"{problem.case.lstm.num_layers - 1 - int(k.rstrip('r'))}{'r' * k.endswith('r')}" for k in labels
         },
@@ -219,6 +225,12 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
                 yield Deviation(
                     f"{group} weights of lanes", edit, scope, partial(_put_lanes, source=source, names=names)
                 )
+
+
+def _first_fitting(label: str, shapes: dict[tuple[str, str], tuple[int, ...]]) -> str:
+    direction = "r" * label.endswith("r")
+    fitting = [k for k in range(int(label.rstrip("r")) + 1) if shapes[f"{k}{direction}", "W"] == shapes[label, "W"]]
+    return f"{fitting[0]}{direction}"
 
 
 def _put_lanes(edits: Edits, problem: AnyProblem, scope: Scope, source: dict[str, str], names: list[str]) -> None:

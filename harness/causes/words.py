@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a table of phrases)
 """Deviations in words: a phrase for each site, a template for each edit, a suffix for each scope; and the fix."""
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ PHRASES: dict[str, str] = {
     "softmax": "the softmax", "curve of gates": "the activation of i, f and o", "curve of u": "the activation of c",
     "curve of y": "the activation of y", "curve of g and u": "the activation of the candidate and of c",
 }  # fmt: skip
+PHRASES |= {
+    "h.carry and c.carry": "the state that is carried to the next step", "h0 and c0": "the initial state",
+    "h.carry, c.carry and y.fed": "the state and what is fed back",
+}  # fmt: skip
 PHRASES |= {f"z.{k}": f"the pre-activation of {words}" for k, words in _GATE.items()}
 PHRASES |= dict(_GATE)
 PHRASES |= {f"curve of {k}": f"the activation of {words}" for k, words in _GATE.items()}
@@ -49,10 +54,7 @@ def message(deviation: Deviation) -> str:
     """What is done otherwise, as a sentence."""
     where = _where(deviation.scope)
     site, edit = deviation.site, deviation.edit
-    if deviation.way == BACK:
-        text = _backward(site, edit)
-    else:
-        text = f"{phrase(site)} {_template(edit)}"
+    text = _backward(site, edit) if deviation.way == BACK else f"{phrase(site)} {_template(edit)}"
     sentence = f"{where}{text}".rstrip(",")
     return f"{sentence[0].upper()}{sentence[1:]}."
 
@@ -71,9 +73,9 @@ def phrase(site: str) -> str:
     if site in PHRASES:
         return PHRASES[site]
     if site.startswith("between "):
-        return f"what layer {int(site.split()[1]) + 1} takes in" if site[8:].isdigit() else "what upper layers take in"
+        return f"what layer {int(site[8:]) + 1} takes in" if site[8:].isdigit() else "what upper layers take in"
     if site.endswith("weights of lanes"):
-        group = site.split()[0]
+        group = site.partition(" ")[0]
         return "the lane's weights" if group == "all" else f"the lane's {_arrays(group)}"
     if site.startswith("curve of "):
         return f"the activation of {site[9:]}"
@@ -86,7 +88,7 @@ def _arrays(group: str) -> str:
     return " and ".join(filter(None, [", ".join(group[:-1]), group[-1]])) if set(group) <= set("WRb") else group
 
 
-def _template(edit: str) -> str:
+def _template(edit: str) -> str:  # noqa: PLR0911 (one for each kind of edit)
     if edit in _PLAIN:
         return _PLAIN[edit]
     if edit.startswith("read as "):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace as changed
@@ -53,7 +54,7 @@ class _Watcher:
         """Compare a whole tensor."""
         self._compare(name, ..., value)
 
-    def step(self, name: str, t: int, value: Array) -> None:
+    def step(self, name: str, t: Any, value: Array) -> None:
         """Compare one timestep."""
         self._compare(name, t, value)
 
@@ -257,7 +258,7 @@ def _told(causes: list[tuple[Cause, float]], search: _Search, *, decoder: bool) 
 
 def _apart(causes: list[tuple[Cause, float]], search: _Search) -> Iterable[tuple[Cause, float]]:
     """The causes without those that are identical to one before: alike for a problem that no search has seen."""
-    if len(causes) < 2:
+    if not causes[1:]:
         return causes
     fresh = _Seen(Observation(fresh_problem(search.first.problem), {}))
     wanted = set(search.first.observation.tensors)
@@ -281,10 +282,14 @@ def _same(one: dict[str, Array], other: dict[str, Array]) -> bool:
 def fresh_problem(problem: AnyProblem) -> AnyProblem:
     """A problem of the same form with other numbers."""
     run = problem.case.run
-    changes = {"seed": run.seed + FRESH}
+    changes: dict[str, Any] = {"seed": run.seed + FRESH}
     kinds = {
         key: "probe"
         for key in ("weights", "inputs", "initial_state")
         if run.values(key).file or run.values(key).kind in {"ones", "zeros"}
     }  # type: ignore[arg-type]
+    if run.lengths is not None:
+        longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps
+        # Longest and shortest are neither first nor equal to what padding leaves alone, where there is room.
+        changes["lengths"] = tuple(max(1, longest - 1 - (k + 1) % 3) for k in range(run.batch))
     return problem_of(changed(problem.case, run=changed(run, **changes, **kinds), expect=None))

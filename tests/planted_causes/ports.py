@@ -1,3 +1,4 @@
+# ruff: noqa: C901, PLR0912, PLR0915, C416 (each slip stands where it strikes)
 """LSTMs by hand, with slips: networks forward, one layer backward, attention decoders. NumPy, float32 at the end."""
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def lane_weights(problem, layer, d, where):
     return arrays
 
 
-def network(problem, slip):  # noqa: C901, PLR0912, PLR0915 (each slip stands where it strikes)
+def network(problem, slip):
     """h, h_n, c_n of a problem; ``slip`` is a dict of what is done otherwise, ``at`` the lanes in which it is."""
     lstm, (T, B, _, _) = problem.case.lstm, problem.case.shape
     D, lengths = len(lstm.directions), problem.lengths
@@ -132,7 +133,7 @@ def network(problem, slip):  # noqa: C901, PLR0912, PLR0915 (each slip stands wh
     return {"h": below, **finals}
 
 
-def backward(problem, s):  # noqa: C901 (each slip stands where it strikes)
+def backward(problem, s):
     """Forward as it should be, and gradients by hand of one plain layer, with slips by name in the set ``s``."""
     T, B, _, H = problem.case.shape
     W, R, b = (a.astype(float) for a in (problem.W, problem.R, problem.b))
@@ -205,7 +206,7 @@ def backward(problem, s):  # noqa: C901 (each slip stands where it strikes)
     }  # fmt: skip
 
 
-def decoder(problem, slip):  # noqa: C901, PLR0912 (each slip stands where it strikes)
+def decoder(problem, slip):
     """y, logit (and h, c) of an attention decoder; ``slip`` is a dict of what is done otherwise."""
     w = {k: v.astype(float) for k, v in problem.weights.arrays().items()}
     for name, change in slip.get("w", {}).items():

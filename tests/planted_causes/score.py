@@ -1,3 +1,4 @@
+# ruff: noqa: T201, FBT002 (a script)
 """What is detected and explained of the planted slips: by kind, and by today's way beside it."""
 
 from __future__ import annotations

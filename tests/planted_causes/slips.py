@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a table)
 """The planted slips: name -> (kind, settings of the case, what is done otherwise, words that a right name holds).
 
 A name is right if it holds, for one of the alternatives, all of its words.

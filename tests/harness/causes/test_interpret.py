@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.case_file import load_case
+from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import shipped
 from lockstep.harness.cases.random_cases import random_case, random_decoder
 from lockstep.harness.causes.edits import Edits
@@ -31,7 +31,7 @@ def agree(case, values=1e-12, noise=0.2):
             assert near.all(), name
             ratio = own.noise / tensor.noise
             fits = (np.abs(np.log(ratio)) < noise) | ~np.isfinite(ratio)
-            assert fits.mean() > 0.9 or case.lstm.input_forget, (name, ratio.min(), ratio.max())
+            assert fits.mean() > 0.85 or case.lstm.input_forget, (name, ratio.min(), ratio.max())
             same = np.isclose(bare[name], own.value, rtol=1e-5, atol=1e-30) | ~np.isfinite(own.value)
             assert same.all(), name
 
