@@ -91,7 +91,7 @@ class Tape:
     # -- products with weights -----------------------------------------------------------------------------------
 
     def dense(self, x: Node, leaf: Leaf, growth: Any = None) -> Node:
-        """Multiply rows (..., B, n) by a weight (m, n); with ``growth`` as a term of a sum that goes on, not rounded."""
+        """Multiply rows (..., B, n) by a weight (m, n); with ``growth`` as a term of a sum, not rounded."""
         value = x.value @ leaf.turned
         sources = ((x, lambda d: self._through(d, leaf), None),)
         if not self.noisy:
