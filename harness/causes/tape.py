@@ -16,7 +16,7 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.causes.curve import Curve
 from lockstep.harness.causes.stored import Leaf
-from lockstep.harness.reference.activations import NEAR
+from lockstep.harness.reference.activations import NEAR_SIGMA
 from lockstep.harness.reference.noise import SIGMOID_CAP, Noise
 
 Kick = Callable[[Array, Array], Array]  # puts a value off by a rounding of some variance
@@ -242,7 +242,7 @@ class Tape:
         if self.kick is not None or one.variance is None:
             return self._moved(value, one.variance, *sources)
         # Where it is held it is the bound itself, rounded to the dtype.
-        held = np.abs(one.value) > limit + NEAR * np.sqrt(one.variance)
+        held = np.abs(one.value) > limit + NEAR_SIGMA * np.sqrt(one.variance)
         return self._moved(value, np.where(held, self.noise.u2 * (limit * limit), one.variance), *sources)
 
     def _unheld(self, d: Node, one: Node, open_: Array, limit: Any) -> Node:
@@ -250,7 +250,7 @@ class Tape:
         if d.variance is None or one.variance is None:
             return Node(value, d.variance)
         # Where rounding decides whether it is held, all of it may come through or nothing.
-        near = np.abs(np.abs(one.value) - limit) <= NEAR * np.sqrt(one.variance)
+        near = np.abs(np.abs(one.value) - limit) <= NEAR_SIGMA * np.sqrt(one.variance)
         return Node(value, np.where(near, d.variance + np.square(d.value), d.variance * open_))
 
     def curve(self, one: Node, curve: Curve, slope: Curve | None = None) -> Node:

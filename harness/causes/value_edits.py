@@ -63,11 +63,19 @@ COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.
 def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a value, or one use of it, may be replaced by."""
     decoder = isinstance(problem, DecoderProblem)
-    order = DECODER_VALUES if decoder else VALUES
+    order = _order(problem)
     sites = [*_uses(order), *STARTS, *TERMS, *order, *(("keys", "values") if decoder else ())]
     for site in sites:
         for edit, change, steps in _edits(problem, site, order):
             yield from spread_over(problem, site, edit, _put(site, change), steps=steps)
+
+
+def _order(problem: AnyProblem) -> tuple[str, ...]:
+    """The values there are: without a clip the new c is no other before it, without a projection h is m."""
+    lstm = problem.case.lstm
+    without = {"raw": lstm.cell_clip is None, "m": not lstm.proj_size}
+    values = DECODER_VALUES if isinstance(problem, DecoderProblem) else VALUES
+    return tuple(name for name in values if not without.get(name))
 
 
 def _uses(order: tuple[str, ...]) -> list[str]:
@@ -256,8 +264,7 @@ def _groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
 
 def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (a table)
     """Everything that may become of a gradient on its way, and of what is saved for it."""
-    decoder = isinstance(problem, DecoderProblem)
-    order = DECODER_VALUES if decoder else VALUES
+    order = _order(problem)
     for name, group in _groups_of(problem).items():
         changes = [_back(lambda lane, d: lane.tape.zeros(d))] * len(group)
         yield from spread_over(problem, f"d {name}", "zero", _group(group, changes), BACK, ("", *STEPS))

@@ -10,6 +10,7 @@ from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.comparison.details import with_counterfactual
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, ONLY_IN, execution_of
+from lockstep.harness.diagnosis.explain_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.faults.decoder_faults import decoder_faults
@@ -50,10 +51,10 @@ def executed(diagnosis: Diagnosis, observation: Observation) -> Expected | None:
     problem = observation.problem
     if isinstance(problem, DecoderProblem):
         faults = (fault for fault in decoder_faults() if fault.name == diagnosis.fault)
-        return next((fault.of(problem) for fault in faults), None)
+        return next((fault.of(problem) for fault in faults), None) or expected_named(diagnosis.fault, problem)
     if not diagnosis.proof:
         named = (variation for variation in variations() if variation.name == diagnosis.fault)
-        return next((variation.of(problem) for variation in named), None)
+        return next((variation.of(problem) for variation in named), None) or expected_named(diagnosis.fault, problem)
     part = observation.plain_part
     elsewhere = problem.case.name not in diagnosis.proof.get(ONLY_IN, [problem.case.name])
     if part is None or elsewhere or MEASURED_MAP in diagnosis.proof:

@@ -30,7 +30,7 @@ from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 SECONDS = 20.0  # for singles
-PAIR_SECONDS = 10.0
+PAIR_SECONDS = 8.0
 FRESH = 77_003  # added to a seed for numbers that no search has seen
 MOST_PARTIAL = 12  # singles that repair part, each tried with all others
 MOST_NAMED = 6
@@ -158,6 +158,29 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
     search = _Search(_Seen.of(wrong[0]), [_Seen.of(o) for o in alike], limit)
     causes = search.singles() or search.pairs()
     return _told(causes, search, decoder=decoder)
+
+
+def expected_named(fault: str, problem: AnyProblem) -> Expected | None:
+    """What comes out of a problem with the deviations of that name; None where it has no place for them."""
+    known = named(problem)
+    try:
+        cause = [known[name] for name in fault.split(JOIN)]
+        return expected_with(problem, edits_of(cause, problem))
+    except (KeyError, NoPlaceError):
+        return None
+
+
+def holding(faults: Iterable[str], observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> set[str]:
+    """Those names whose deviations reproduce every number of every observation."""
+    held = set()
+    for fault in faults:
+        for observation in observations:
+            expected = expected_named(fault, observation.problem) or observation.expected
+            if not observation.distance(expected, None) <= limit:
+                break
+        else:
+            held.add(fault)
+    return held
 
 
 class _Search:

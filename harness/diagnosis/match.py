@@ -1,4 +1,7 @@
-"""Deviations of networks, gradients and decoders, matched with observations."""
+"""Deviations of networks, gradients and decoders, matched with observations.
+
+First those of a few lists, whose names docs and tests know; then all of the algebra (``explain_causes``).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.diagnosis import explain_causes
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.decoder_faults import DecoderFault, decoder_faults
 from lockstep.harness.faults.fault import Variation
@@ -42,6 +46,8 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
         ]
         if all(sigma is not None and sigma <= limit for sigma in others):
             held.append((variation, max([sigma, *filter(None, others)])))
+    if not held:
+        return explain_causes.explain(observations, limit)
     names = [variation.name for variation, _ in held]
     cases = ", ".join(observation.problem.case.name for observation in observations)
     return [
@@ -57,6 +63,15 @@ def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> 
         )
         for variation, sigma in held
     ]
+
+
+def confirmed(faults: set[str], observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> set[str]:
+    """Those of some names that explain these observations too."""
+    listed = {variation.name for variation in (*variations(), *decoder_faults())}
+    found: set[str] = set()
+    if faults & listed:
+        found = {match.fault for match in explain(observations, limit)} & faults
+    return found | explain_causes.holding(faults - listed, observations, limit)
 
 
 def _sigma_of_variation(variation: Variation | DecoderFault, observation: Observation, limit: float) -> float | None:

@@ -31,7 +31,7 @@ from lockstep.harness.diagnosis.diagnose import (
     explain_several,
     most_telling,
 )
-from lockstep.harness.diagnosis.match import explain
+from lockstep.harness.diagnosis.match import confirmed
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
@@ -128,10 +128,11 @@ class Networks:
         again = observed(problems, checking.port.call(problems)) if problems else []
         if not again:
             return causes
-        confirmed = {match.fault for match in explain(again)}
+        faults = {match.fault for case in doubtful for match in causes[case]}
+        held = confirmed(faults, again)
         nothing = unexplained(observations, runs)
         for case in doubtful:
-            causes[case] = [match for match in causes[case] if match.fault in confirmed] or [nothing]
+            causes[case] = [match for match in causes[case] if match.fault in held] or [nothing]
         return causes
 
 
