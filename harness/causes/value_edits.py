@@ -47,14 +47,15 @@ CURVES = (
 )  # fmt: skip
 FACTORS: dict[str, Callable[[AnyProblem], float]] = {
     "-1": lambda p: -1.0,
-    "1/2": lambda p: 0.5,
-    "2": lambda p: 2.0,
     "1/B": lambda p: 1 / p.case.run.batch,
     "1/T": lambda p: 1 / p.case.run.timesteps,
     "1/H": lambda p: 1 / p.case.lstm.hidden_size,
     "1/sqrt(H)": lambda p: p.case.lstm.hidden_size**-0.5,
     "sqrt(H)": lambda p: p.case.lstm.hidden_size**0.5,
     "1/S": lambda p: 1 / p.decoder.source_timesteps if isinstance(p, DecoderProblem) else 1.0,
+    # Behind those that follow a size, of which they may be one by chance.
+    "1/2": lambda p: 0.5,
+    "2": lambda p: 2.0,
 }
 BOUNDS = (0.1, 0.2, 0.5, 1.0, 3.0, 5.0, 10.0, 50.0)
 COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.up": "h"}

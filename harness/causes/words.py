@@ -88,13 +88,22 @@ def _arrays(group: str) -> str:
     return " and ".join(filter(None, [", ".join(group[:-1]), group[-1]])) if set(group) <= set("WRb") else group
 
 
-def _template(edit: str) -> str:  # noqa: PLR0911 (one for each kind of edit)
+def _template(edit: str) -> str:  # noqa: C901, PLR0911, PLR0912 (one for each kind of edit)
     if edit in _PLAIN:
         return _PLAIN[edit]
     if edit.startswith("read as "):
         return f"is read as stacked {', '.join(edit[8:])}"
     if edit.startswith("times ") and edit[6:] not in PHRASES:
         return f"is multiplied by {edit[6:]}"
+    if edit.startswith("block "):
+        _, other, _, gate = edit.split()
+        return f"has {_GATE[other]}'s block in the place of {_GATE[gate]}'s"
+    if edit.startswith("clip "):
+        return f"is held in [-{edit[5:]}, {edit[5:]}]"
+    if edit in {"plus +1", "plus 1", "plus -1", "minus 1"}:
+        return f"has 1 {'subtracted' if '1' in edit and ('-' in edit or edit.startswith('minus')) else 'added'}"
+    if edit.startswith(("those of", "directions ", "layers ")) and "read" not in edit:
+        return f"is taken from another lane: {edit}"
     if edit in CURVES:
         return f"is {CURVES[edit].words}"
     if edit.endswith(" of it"):
@@ -118,6 +127,8 @@ def _backward(site: str, edit: str) -> str:
     if site.startswith("d "):
         what = f"the gradient that arrives at {PHRASES.get(site[2:], site[2:]).rstrip(',')}"
         return f"on the way back {what} {_template(edit)}; going forward is right"
+    if edit.startswith("returned as "):
+        return f"{site} is returned with its blocks stacked {', '.join(edit[12:])}"
     return f"{PHRASES.get(site, site)} {'are' if 'gradients' in site else 'is'} returned otherwise: {edit}"
 
 
@@ -135,4 +146,4 @@ def _lane(name: str) -> str:
         direction = " of the reverse direction" if name.endswith("r") else ""
         return f"in layer {name.rstrip('r')}{direction} (counted from 0)"
     return {"upper": "in the upper layers", "reverse": "in the reverse direction", "forward": "in the forward direction",
-            "encoder": "in the encoder"}.get(name, f"in {name}")  # fmt: skip
+            "encoder": "in the encoder", "below the top": "in every layer but the top one"}.get(name, f"in {name}")  # fmt: skip

@@ -17,7 +17,8 @@ from msgspec.structs import replace as changed
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
-from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of, tensors_of
 from lockstep.harness.causes.deviation import Deviation, edits_of
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.causes.interpret import base_of, expected_with, values_with
@@ -30,9 +31,9 @@ from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 SECONDS = 20.0  # for singles
-PAIR_SECONDS = 8.0
+PAIR_SECONDS = 15.0
 FRESH = 77_003  # added to a seed for numbers that no search has seen
-MOST_PARTIAL = 12  # singles that repair part, each tried with all others
+MOST_PARTIAL = 6  # singles that repair part, each tried with all others
 MOST_NAMED = 6
 JOIN = " + "
 
@@ -49,6 +50,7 @@ class _Watcher:
 
     observation: Observation
     passed: int = 0
+    failed: str = ""  # the tensor in which a number differs first
 
     def tensor(self, name: str, value: Array) -> None:
         """Compare a whole tensor."""
@@ -64,6 +66,7 @@ class _Watcher:
             return
         near = self.observation.near[name]
         if not close(actual[rows], value, near[rows], 1.0):  # type: ignore[index]
+            self.failed = name
             raise _MissError
         self.passed += 1
 
@@ -101,8 +104,8 @@ class _Seen:
         except KeyError:
             raise NoPlaceError from None
 
-    def passes(self, cause: Cause) -> tuple[bool, int]:
-        """Whether values come near, and how many comparisons they passed; first what goes forward, then all."""
+    def passes(self, cause: Cause) -> tuple[bool, _Watcher]:
+        """Whether values come near, and how far they came; first what goes forward is compared, then all."""
         watcher = _Watcher(self.observation)
         edits = edits_of(cause, self.problem)
         forward, all_names = self.forward_names, set(self.observation.tensors)
@@ -113,8 +116,8 @@ class _Seen:
                 if forward != all_names:
                     values_with(self.problem, edits, all_names, watcher)
             except _MissError:
-                return False, watcher.passed
-        return True, watcher.passed
+                return False, watcher
+        return True, watcher
 
     def sigma(self, cause: Cause) -> float:
         """The distance from what a cause gives, with its noise; of the reference, where there is no place for it."""
@@ -188,10 +191,9 @@ class _Search:
 
     def __init__(self, first: _Seen, others: list[_Seen], limit: float) -> None:
         self.first, self.others, self.limit = first, others, limit
-        self.partial: list[tuple[int, Deviation]] = []
-        self.candidates: list[Deviation] = []
+        self.partial: list[tuple[int, str, Deviation]] = []  # comparisons passed, the tensor that failed
         with np.errstate(all="ignore"):
-            self.passed = first.passes(())[1]
+            self.passed = first.passes(())[1].passed
 
     def singles(self) -> list[tuple[Cause, float]]:
         """Single deviations that explain everything; those of the widest scope that does."""
@@ -200,7 +202,6 @@ class _Search:
         # What was found before the narrower scopes come is kept to the widest.
         for group in self._by_scope():
             for deviation in group:
-                self.candidates.append(deviation)
                 self._try((deviation,), found)
                 if time.perf_counter() > end:
                     return found
@@ -226,12 +227,12 @@ class _Search:
 
     def _try(self, cause: Cause, found: list[tuple[Cause, float]]) -> None:
         try:
-            passes, count = self.first.passes(cause)
+            passes, watcher = self.first.passes(cause)
         except NoPlaceError:
             return
         if not passes:
-            if count > self.passed and len(cause) == 1:
-                self.partial.append((count, cause[0]))
+            if watcher.passed > self.passed and len(cause) == 1:
+                self.partial.append((watcher.passed, watcher.failed, cause[0]))
             return
         if not all(self._passes(other, cause) for other in self.others):
             return
@@ -249,15 +250,36 @@ class _Search:
         """Two deviations at once: one that puts off the first number that differs, and any other."""
         end = time.perf_counter() + PAIR_SECONDS
         found: list[tuple[Cause, float]] = []
-        for _, partial in sorted(self.partial, key=lambda item: -item[0])[:MOST_PARTIAL]:
-            for other in self.candidates:
-                if other.site != partial.site or other.scope != partial.scope:
-                    self._try((partial, other), found)
+        # Of those that come equally far, the narrowest: a wider one spoils what is right elsewhere.
+        order = sorted(self.partial, key=lambda item: (-item[0], len(item[2].scope.lanes)))
+        for _, failed, partial in order[:MOST_PARTIAL]:
+            for other in self._partners(partial, failed):
+                self._try((partial, other), found)
                 if time.perf_counter() > end:
                     return found
             if found:
                 return found
         return found
+
+    def _partners(self, partial: Deviation, failed: str) -> Iterator[Deviation]:
+        """Candidates that reach the lane in which a number differs next, and none of those that became right."""
+        problem = self.first.problem
+        backward = kind_of(failed) in BACKWARD
+        several = isinstance(problem, Problem) and not problem.case.lstm.single and not backward
+        for other in (backward_deviations if backward else forward_deviations)(problem):
+            if (other.site, other.scope) == (partial.site, partial.scope):
+                continue
+            if (
+                isinstance(problem, Problem)
+                and not problem.case.lstm.single
+                and not backward
+                and other.scope.lanes != ("",)
+            ):
+                place = tensors_of(problem.case)[failed].lane
+                right = {label_of(before) for before in lanes(problem.case.lstm) if before < place}
+                if label_of(place) not in other.scope.lanes or right & set(other.scope.lanes):
+                    continue
+            yield other
 
 
 def _told(causes: list[tuple[Cause, float]], search: _Search, *, decoder: bool) -> list[Diagnosis]:
@@ -290,7 +312,8 @@ def _apart(causes: list[tuple[Cause, float]], search: _Search) -> Iterable[tuple
     for cause, sigma in causes[:40]:
         try:
             values = values_with(fresh.problem, edits_of(fresh.like(cause), fresh.problem), wanted)
-        except NoPlaceError:
+        except NoPlaceError:  # it needs sizes that are alike
+            kept.append((cause, sigma))
             continue
         if not any(_same(values, other) for other in known):
             kept.append((cause, sigma))
@@ -303,16 +326,18 @@ def _same(one: dict[str, Array], other: dict[str, Array]) -> bool:
 
 
 def fresh_problem(problem: AnyProblem) -> AnyProblem:
-    """A problem of the same form with other numbers."""
-    run = problem.case.run
-    changes: dict[str, Any] = {"seed": run.seed + FRESH}
-    kinds = {
+    """A problem of the same form with other numbers and sizes, so that none of them coincide."""
+    case, run = problem.case, problem.case.run
+    changes: dict[str, Any] = {"seed": run.seed + FRESH, "timesteps": run.timesteps + 1, "batch": run.batch + 1}
+    changes |= {
         key: "probe"
         for key in ("weights", "inputs", "initial_state")
-        if run.values(key).file or run.values(key).kind in {"ones", "zeros"}
-    }  # type: ignore[arg-type]
+        if run.values(key).file or run.values(key).kind in {"ones", "zeros"}  # type: ignore[arg-type]
+    }
     if run.lengths is not None:
-        longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps
-        # Longest and shortest are neither first nor equal to what padding leaves alone, where there is room.
-        changes["lengths"] = tuple(max(1, longest - 1 - (k + 1) % 3) for k in range(run.batch))
-    return problem_of(changed(problem.case, run=changed(run, **changes, **kinds), expect=None))
+        longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps + 1
+        changes["lengths"] = tuple(max(1, longest - 1 - (k + 1) % 3) for k in range(run.batch + 1))
+    lstm = case.lstm
+    if not isinstance(problem, DecoderProblem):
+        lstm = changed(lstm, hidden_size=lstm.hidden_size + 1)
+    return problem_of(changed(case, lstm=lstm, run=changed(run, **changes), expect=None))

@@ -1,4 +1,4 @@
-"""Slips in single lanes, uses and ways back, planted in ports by hand, bear their name; what is right is not accused."""
+"""Slips in single lanes, uses and ways back, planted in ports by hand, bear their names; what is right bears none."""
 
 from __future__ import annotations
 
@@ -76,6 +76,18 @@ def test_a_slip_of_a_decoder_is_named(name, slip):
     slip = slip or {"w": {"R": lambda R: np.concatenate([block.T for block in np.split(R, 4)])}}
     found = explain([seen(make_decoder(seed=7), lambda problem: decoder(problem, slip))])
     assert found[0].fault == name
+
+
+def test_slips_of_two_lanes_are_found_together():
+    slip = {
+        "w": {
+            (0, 0): {"R": lambda R: np.concatenate([block.T for block in np.split(R, 4)])},
+            (1, 0): {"b": lambda b: 2 * b},
+        }
+    }
+    (found, *_) = explain([lstm(slip, num_layers=2)])
+    assert found.fault == "R:transposed-by-gate@0 + b:times-2@1"
+    assert " And: " in found.message
 
 
 def test_what_is_right_is_not_accused():
