@@ -269,12 +269,7 @@ class _Search:
         for other in (backward_deviations if backward else forward_deviations)(problem):
             if (other.site, other.scope) == (partial.site, partial.scope):
                 continue
-            if (
-                isinstance(problem, Problem)
-                and not problem.case.lstm.single
-                and not backward
-                and other.scope.lanes != ("",)
-            ):
+            if several and other.scope.lanes != ("",):
                 place = tensors_of(problem.case)[failed].lane
                 right = {label_of(before) for before in lanes(problem.case.lstm) if before < place}
                 if label_of(place) not in other.scope.lanes or right & set(other.scope.lanes):
