@@ -10,13 +10,11 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
-from lockstep.harness.causes.back import go_back
-from lockstep.harness.causes.curve import curve_of
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.network_run import Found, Watch, gradients_of
+from lockstep.harness.causes.network_run import Found, Watch, go_back, gradients_of
 from lockstep.harness.causes.stored import Stored, Sums
-from lockstep.harness.causes.tape import Node, Tape, variance_of
+from lockstep.harness.causes.tape import Node, Tape, curve_of, variance_of
 
 DECODER, ENCODER = "decoder", "encoder"
 

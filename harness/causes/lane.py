@@ -13,10 +13,9 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.tensors import turned
-from lockstep.harness.causes.curve import Curve, curve_of
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.stored import Leaf, Stored
-from lockstep.harness.causes.tape import Node, Tape
+from lockstep.harness.causes.tape import Curve, Node, Tape, curve_of
 
 GATES = "ifgo"
 

@@ -9,15 +9,61 @@ operations of the same kind, so that gradients have their noise by the same rule
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.causes.curve import Curve
 from lockstep.harness.causes.stored import Leaf
-from lockstep.harness.reference.activations import NEAR_SIGMA
+from lockstep.harness.reference.activations import ACTIVATIONS, NEAR_SIGMA, Activation
+from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.noise import SIGMOID_CAP, Noise
+
+WIDTH = 2.0**-17  # of a central difference: its error and that of rounding are both below 1e-10
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve by its name in ``harness.reference.curves``."""
+
+    name: str
+    value: Callable[[Array], Array]
+    own: Activation | None = None  # the rules of a curve that a case may ask for
+
+    @property
+    def cap(self) -> float:
+        """(range / 2)²: the variance of a bounded value cannot be larger."""
+        return np.inf if self.own is None else self.own.cap
+
+    def slope(self, z: Array, a: Array) -> Array:
+        """The slope, from the output where the curve is one that a case may ask for."""
+        if self.own is not None:
+            return self.own.slope(a)
+        return (self.value(z + WIDTH) - self.value(z - WIDTH)) / (2 * WIDTH)
+
+    def variance(self, z: Array, z_var: Array, a: Array, noise: Noise) -> Array:
+        """Carry the variance of z through."""
+        if self.own is not None:
+            return self.own.variance(z, z_var, a, noise)
+        slope = self.slope(z, a)
+        return slope * slope * z_var + noise.u2 * np.maximum(1, a * a)
+
+    def slope_variance(self, z: Array, a: Array, a_var: Array, noise: Noise) -> Array:
+        """The variance that a rounded output brings to the slope."""
+        if self.own is not None:
+            return self.own.slope_variance(a, a_var, noise)
+        bend = (self.slope(z + 0.01, a) - self.slope(z - 0.01, a)) / 0.02
+        return bend * bend * a_var
+
+
+@cache
+def curve_of(name: str) -> Curve:
+    """The curve of that name."""
+    own = ACTIVATIONS.get(name)
+    return Curve(name, CURVES[name].value if own is None else own.value, own)
+
 
 Kick = Callable[[Array, Array], Array]  # puts a value off by a rounding of some variance
 Pull = Callable[["Node"], "Node"]  # the gradient of an operand from that of the result

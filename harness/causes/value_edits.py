@@ -9,11 +9,10 @@ from functools import partial
 import numpy as np
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.causes.curve import curve_of
 from lockstep.harness.causes.deviation import BACK, STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.tape import Node
+from lockstep.harness.causes.tape import Node, curve_of
 
 # In the order in which a step computes them: what another value may stand in for.
 VALUES = (

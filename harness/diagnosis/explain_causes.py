@@ -30,8 +30,8 @@ from lockstep.harness.diagnosis.observation import Observation, close
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-SECONDS = 20.0  # for singles
-PAIR_SECONDS = 15.0
+SECONDS = 12.0  # for singles
+PAIR_SECONDS = 8.0
 FRESH = 77_003  # added to a seed for numbers that no search has seen
 MOST_PARTIAL = 6  # singles that repair part, each tried with all others
 MOST_NAMED = 6
