@@ -99,19 +99,26 @@ def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901
     yield from _lanes(problem)
 
 
+def _gate_parts(places: Array) -> list[Array]:
+    """The blocks of the four gates, (H, ...) each; peepholes (3, H), which have none, are no place for it."""
+    if len(places) % 4:
+        raise NoPlaceError
+    return np.split(places, 4)
+
+
 def _ordered(places: Array, order: str) -> Array:
-    parts = np.split(places, 4)
+    parts = _gate_parts(places)
     return np.concatenate([parts[order.index(gate)] for gate in GATES])
 
 
 def _block(places: Array, gate: str, other: str) -> Array:
-    parts = dict(zip(GATES, np.split(places, 4), strict=True))
+    parts = dict(zip(GATES, _gate_parts(places), strict=True))
     return np.concatenate([parts[other if name == gate else name] for name in GATES])
 
 
 def _by_gate(change: Move) -> Move:
     def move(places: Array) -> Array:
-        changed = np.concatenate([change(part) for part in np.split(places, 4)])
+        changed = np.concatenate([change(part) for part in _gate_parts(places)])
         if changed.shape != places.shape:
             raise NoPlaceError
         return changed
@@ -144,7 +151,7 @@ _CELL_MOVES: dict[str, Move] = {
     "units flipped": _by_gate(lambda a: a[::-1]),
     "units rolled": _by_gate(lambda a: np.roll(a, 1, axis=0)),
     "unit-major": lambda a: np.concatenate([a[k::4] for k in range(4)]),
-    "gate-major for unit-major": lambda a: np.stack(np.split(a, 4), axis=1).reshape(a.shape),
+    "gate-major for unit-major": lambda a: np.stack(_gate_parts(a), axis=1).reshape(a.shape),
 }
 _MOVES: dict[str, Move] = {
     "transposed": _turned,
