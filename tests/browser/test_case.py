@@ -149,7 +149,7 @@ def test_observed_expected_and_counterfactual_are_drawn_and_told(open_page, few)
             "line expected", "line observed", "line counter",
         ]  # fmt: skip
         expect(values.locator(".band")).to_have_count(1)
-        assert "too thin to be seen" in values.inner_text()
+        assert "too thin to see" in values.inner_text()
         told = [float(text) for text in values.locator("b").all_inner_texts()]
         # The diagnosis' fault gives what was observed, not what was expected.
         assert abs(told[2] - told[1]) < 0.01 * abs(told[1] - told[0])
@@ -173,7 +173,7 @@ def test_the_heat_map_is_told_in_text_and_as_a_table(open_page, few):
     with open_page(few, f"{AT}/30") as report:
         picture = chart(report.page, "All units of c").get_by_role("img")
         assert "time across, 8 units down. Worst:" in picture.get_attribute("aria-label")
-        report.page.get_by_text("The picture of all units as a table").click()
+        report.page.get_by_text("The heat map as a table").click()
         rows = report.page.get_by_role("region", name="Largest sigma of c by time and unit").locator("tbody tr")
         expect(rows).to_have_count(50)
         assert "of 8" in rows.nth(30).inner_text()
@@ -183,7 +183,7 @@ def test_every_number_is_in_a_table(open_page, few):
     with open_page(few, f"{AT}/30") as report:
         page = report.page
         expect(page.get_by_role("region", name="All tensors of this run").locator("tbody tr")).to_have_count(4)
-        page.get_by_text("The chosen place over time").click()
+        page.get_by_text("The selected place over time").click()
         page.get_by_text("The largest of all units over time").click()
         expect(page.get_by_role("region", name="over time").locator("tbody tr")).to_have_count(100)
 
@@ -200,7 +200,7 @@ def test_gradients_stand_beside_values(open_page, few):
 
 def test_backends_agree_pairwise(open_page, few):
     with open_page(few, AT) as report:
-        table = report.page.get_by_role("region", name="Largest difference of every two backends")
+        table = report.page.get_by_role("region", name="Largest difference between each two backends")
         assert table.locator("thead th").all_inner_texts() == ["", "tf_1", "jax_2", "keras_3", "flax_4"]
         assert table.locator("tbody tr").nth(0).locator("td").nth(3).inner_text().startswith("✕")
         assert not table.locator("tbody tr").nth(0).locator("td").nth(1).inner_text().startswith("✕")
@@ -224,9 +224,9 @@ def test_the_diagnosis_is_told_in_words(open_results):
 
 def test_parameters_and_facts_of_the_call_are_told(open_page, few):
     with open_page(few, AT) as report:
-        created = report.page.get_by_role("region", name="Variables that the framework created")
+        created = report.page.get_by_role("region", name="Variables created by the framework")
         expect(created.locator("tbody tr")).to_have_count(4)
-        assert "10 sigma, the usual one" in report.page.locator(".aside").inner_text()
+        assert "10 sigma, the default" in report.page.locator(".aside").inner_text()
 
 
 def test_who_reads_a_parameter_is_told_where_results_know_and_else_how_to_ask(open_results):
