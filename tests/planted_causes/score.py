@@ -14,7 +14,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from decoder_cases import make_decoder  # noqa: E402
 from lstm_cases import make_case  # noqa: E402
-from ports import backward, decoder, network  # noqa: E402
+from slipping_ports import backward, decoder, network  # noqa: E402
 from slips import DECODERS, GRADIENTS, NETWORKS  # noqa: E402
 
 from lockstep.harness.cases.decoder_problem import problem_of  # noqa: E402

@@ -7,7 +7,7 @@ A name is right if it holds, for one of the alternatives, all of its words.
 from __future__ import annotations
 
 import numpy as np
-from ports import per_gate, reorder, sig
+from slipping_ports import per_gate, reorder, sig
 
 BI = {"direction": "bidirectional"}
 BI_LEN = {"direction": "bidirectional", "lengths": (5, 3, 2)}

@@ -18,7 +18,7 @@ from lockstep.harness.diagnosis.explain_causes import expected_named, explain, h
 from lockstep.harness.diagnosis.observation import Observation
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "planted_causes"))
-from ports import backward, decoder, network
+from slipping_ports import backward, decoder, network
 
 TRAINED = {"gradients": True, "timesteps": 4, "batch": 2, "hidden_size": 3}
 
