@@ -16,11 +16,11 @@ from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.match import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
-from lockstep.harness.diagnosis.unexplained import size_of, unexplained
+from lockstep.harness.diagnosis.unexplained import explained_in_part, size_of, unexplained
 from lockstep.harness.faults.execution import AS_INTENDED, Execution
 from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.text import number
+from lockstep.harness.text import names_text, number
 
 MEASURED_MAP = "measured_map"  # a proof that holds for the shape of the measurement only
 # A search looks at a few observations, an explanation is held against all of them.
@@ -54,7 +54,7 @@ def diagnose(
     Returns:
         The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
     """
-    looked_at = most_telling(observations, limit)
+    looked_at, candidates = most_telling(observations, limit), []
     for _ in range(ROUNDS):
         search = Search(looked_at, limit, two_biases=two_biases)
         if not search.wrong:
@@ -70,8 +70,12 @@ def diagnose(
     explanations = _in_some_cases(observations, others, limit, two_biases=two_biases)
     if explanations:
         return explanations
-    nothing = unexplained(looked_at, runs)
-    return [replace(nothing, facts=[*nothing.facts, *_partly(observations, limit, two_biases=two_biases)])]
+    part = _partly(observations, candidates, limit, two_biases=two_biases)
+    if part is None:
+        return [unexplained(observations, runs)]
+    explained, left = part
+    what = f"every case but {names_text([seen.problem.case.name for seen in left], 6)}"
+    return [explained_in_part(unexplained(left, runs), diagnoses_of([explained], [], others)[0], what)]
 
 
 def diagnose_runs(
@@ -103,26 +107,30 @@ def diagnose_runs(
         other_runs = [run for run in runs if run.case not in wrong]
         nothing = unexplained(others or list(observations), other_runs)
         if of_plain and of_plain[0].sigma is not None:
-            fact = f"plain forward layers are explained: {of_plain[0].message} [{of_plain[0].fault}]"
-            nothing = replace(nothing, facts=[*nothing.facts, fact])
+            nothing = explained_in_part(nothing, of_plain[0], "what plain layers give going forward")
         causes = [nothing]
     diverging = [run.case for run in runs if run.status == "diverge"]
     return {case: of_plain if case in wrong else causes for case in diverging}
 
 
-def _partly(observations: Sequence[Observation], limit: float, *, two_biases: bool) -> list[str]:
-    """Which fault explains every case without lengths, where there are others that it does not explain."""
+def _partly(
+    observations: Sequence[Observation], candidates: Sequence[Explanation], limit: float, *, two_biases: bool
+) -> tuple[Explanation, list[Observation]] | None:
+    """What explains most of the cases, and those that it does not; None if it explains no wrong one.
+
+    ``candidates``: what the search found to explain those that it looked at; else those without lengths are asked.
+    """
     plain = [observation for observation in observations if observation.problem.lengths is None]
-    if len(plain) == len(observations) or all(observation.sigma(AS_INTENDED) <= limit for observation in plain):
-        return []
-    candidates = Search(most_telling(plain, limit), limit, two_biases=two_biases).explain(pairs=False)
+    wrong = [observation for observation in plain if not observation.sigma(AS_INTENDED) <= limit]
+    if not candidates and wrong and len(plain) < len(observations):
+        candidates = Search(most_telling(plain, limit), limit, two_biases=two_biases).explain(pairs=False)
+    best: tuple[Explanation, list[Observation]] | None = None
     for explanation in candidates:
-        if confirmed(explanation, plain, limit):
-            unexplained_cases = ", ".join(
-                o.problem.case.name for o in observations if not o.sigma(explanation.execution) <= limit
-            )
-            return [f"explains all but {unexplained_cases}: {explanation.message} [{explanation.name}]"]
-    return []
+        left = [seen for seen in observations if not seen.sigma(explanation.execution) <= limit]
+        helps = any(seen not in left and not seen.sigma(AS_INTENDED) <= limit for seen in observations)
+        if helps and 2 * len(left) < len(observations) and (best is None or len(left) < len(best[1])):
+            best = explanation, left
+    return best
 
 
 def _in_some_cases(

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from lockstep.harness.arrays import Array
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import BACKWARD, FORWARD, Tensor, place_of, tensors_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.reference.curves import sigmoid
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
+from lockstep.harness.text import names_text
 
 UNEXPLAINED = "unexplained"
+MOST_LISTED = 8  # names or places in one line
+MOST_REPLAYED = 3  # timesteps after the first that are tried with other states
 
 
 def size_of(observation: Observation) -> int:
@@ -35,36 +42,39 @@ class Known:
 
     def texts(self) -> list[str]:
         """Where the observation is wrong, and whether its parts fit together: facts of a diagnosis."""
-        name, run = self.observation.problem.case.name, self.run
+        name = self.observation.problem.case.name
         lines = [f'measured in case "{name}"'] if name else []
-        if run is not None and run.first_divergence is not None:
-            lines.append(f"first wrong: {run.first_divergence.tensor} at timestep {run.first_divergence.timestep}")
+        lines += _first_text(self.observation)
         if self.finite_steps is not None:
             lines.append(
                 f"a number is NaN or infinite at timestep {self.finite_steps}; all numbers before it are right"
             )
-        lines += _affected(self.observation)
         if self.narrow is not None:
             lines.append(
                 f"all errors are as small as rounding to {self.narrow} would make them: "
                 "some part may be computed in that precision"
             )
-        return [*lines, *_step_text(run), *_output_text(self.observation)]
+        return [*lines, *_step_text(self.run, self.observation), *_output_text(self.observation)]
 
 
 def known_of(observations: Sequence[Observation], runs: Sequence[RunResult]) -> Known:
     """What is known of observations of which at least one is wrong, and of the results of their comparison."""
     wrong = [seen for seen in observations if not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA] or list(observations)
-    # The case that tells most: several timesteps, sequences and units, and small.
-    telling = max(
-        wrong, key=lambda o: (sum(n > 1 for n in (*o.problem.case.shape[:2], o.problem.case.shape[3])), -size_of(o))
-    )
-    first = next((run for run in runs if run.status == "diverge" and run.first_divergence is not None), None)
-    run = next((run for run in runs if run.case == telling.problem.case.name), first)
+    telling = max(wrong, key=_tells)
+    run = next((run for run in runs if run.case == telling.problem.case.name), None)
     steps = None
     if telling.breaks_off:
         steps = telling.finite.problem.case.run.timesteps if telling.finite.tensors else 0
-    return Known(telling, run, steps, _as_if_narrow(telling))
+    return Known(telling, run, steps, _as_if_narrow(wrong))
+
+
+def _tells(observation: Observation) -> tuple[int, bool, int, bool, int]:
+    """How much a case tells: numbers drawn one by one, none saturated, over several of each axis, and few."""
+    case = observation.problem.case
+    drawn = sum(case.run.values(key).kind not in {"ones", "zeros"} for key in ("weights", "inputs"))
+    T, B, _, H = case.shape
+    several = sum(n > 1 for n in (T, B, H))
+    return drawn, not _saturated(observation), several, case.run.lengths is None, -size_of(observation)
 
 
 def unexplained(observations: Sequence[Observation], runs: Sequence[RunResult]) -> Diagnosis:
@@ -76,7 +86,97 @@ def unexplained(observations: Sequence[Observation], runs: Sequence[RunResult]) 
     )
 
 
-def _step_text(run: RunResult | None) -> list[str]:
+def explained_in_part(nothing: Diagnosis, part: Diagnosis, what: str) -> Diagnosis:
+    """The diagnosis that begins with what explains a part.
+
+    Args:
+        nothing: What is known of the rest.
+        part: What explains that part.
+        what: Which part it is.
+    """
+    message = f"In part: {part.message} [{part.fault}] That explains {what}; for the rest {_lower(nothing.message)}"
+    return replace(nothing, message=message, facts=[f"fix for that part: {part.fix}", *nothing.facts])
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _first_text(observation: Observation) -> list[str]:
+    """Which tensor is wrong first, where in it, and which are right."""
+    tensors = tensors_of(observation.problem.case)
+    wrong = {
+        name: ~(_sigma_of_each(observation, name) <= LIMIT_SIGMA) for name in observation.tensors if name in tensors
+    }
+    places = [
+        (place_of(tensor.kind, tensor.lane, row, len(mask)), row, tensor)
+        for tensor, mask in ((tensors[name], mask) for name, mask in wrong.items())
+        for row in ([int(t) for t in np.flatnonzero(mask.any(axis=(*range(1, mask.ndim),)))] if tensor.timed else [0])
+        if mask.any()
+    ]
+    if not places:
+        return []
+    _, row, first = min(places, key=lambda place: place[0])
+    several = len({tensor.lane for tensor in tensors.values()}) > 1
+    lane = f" of layer {first.lane.layer}{', reverse direction' if first.lane.reverse else ''}" if several else ""
+    back = ", in the backward pass" if first.kind in BACKWARD else ""
+    lines = [f"first wrong: {first.name}{lane}{f' at timestep {row}' if first.timed else ''}{back}"]
+    lines.append(f"wrong in {first.name}: {'; '.join(_places(wrong[first.name], first)) or 'its only number'}")
+    for what, names in (
+        ("also wrong", [name for name, mask in wrong.items() if mask.any() and name != first.name]),
+        ("right", [name for name, mask in wrong.items() if not mask.any()]),
+    ):
+        lines += [f"{what}: {names_text(names, MOST_LISTED)}"] if names else []
+    return lines
+
+
+class _Axis(NamedTuple):
+    """An axis of a tensor: what one place along it is, and the names of the places where they have some."""
+
+    what: str
+    names: str | None = None
+
+
+_LAST = {"scores": "source step", "attention": "source step", "logit": "output", "dx": "input"}
+
+
+def _places(wrong: Array, tensor: Tensor) -> Iterator[str]:
+    """Along each axis, where something is wrong; of a cell's weights the gates apart from their units."""
+    axes = [_Axis("timestep")] if tensor.timed else []
+    kind = tensor.kind.removesuffix("_t").removesuffix("_encoder")
+    if kind in {"dW", "dR", "db"}:
+        start = len(axes)
+        shape = wrong.shape
+        wrong = wrong.reshape(*shape[:start], 4, shape[start] // 4, *shape[start + 1 :])
+        axes += [_Axis("gate", "ifgo"), _Axis("unit")]
+        axes += [] if kind == "db" else [_Axis("input" if kind == "dW" else "column")]
+    elif kind in FORWARD or kind in {"dx", "denc", "dy0", "dh0", "dc0"}:
+        axes += [_Axis("sequence"), _Axis(_LAST.get(kind, "unit"))]
+    else:
+        axes += [_Axis("row"), _Axis("column")][: wrong.ndim - len(axes)]
+    for k, axis in enumerate(axes):
+        if wrong.shape[k] > 1:
+            along = wrong.any(axis=tuple(n for n in range(wrong.ndim) if n != k))
+            yield _listed(np.flatnonzero(along).tolist(), wrong.shape[k], axis)
+
+
+def _listed(places: list[int], count: int, axis: _Axis) -> str:
+    if len(places) == count:
+        return f"all {count} {axis.what}s"
+    names = [axis.names[place] if axis.names else str(place) for place in places]
+    if len(places) == 1:
+        return f"{axis.what} {names[0]} alone"
+    if len(places) > 2 and axis.names is None and places[-1] - places[0] == len(places) - 1:  # noqa: PLR2004
+        return f"{axis.what}s {places[0]} to {places[-1]}{'' if places[-1] == count - 1 else f' of {count}'}"
+    return f"{axis.what}s {names_text(names, MOST_LISTED)} of {count}"
+
+
+def _step_text(run: RunResult | None, observation: Observation) -> list[str]:
+    """Whether single timesteps are right, replayed from the states that were returned."""
+    problem, T = observation.problem, observation.problem.case.run.timesteps
+    if isinstance(problem, Problem) and T > 1 and not any(name.startswith("c") for name in _timed(observation)):
+        what = "c" if problem.case.lstm.single else "c (c_seq)"
+        return [f"return {what} of every timestep: a cause can then usually be found"]
     if run is None or run.local is None:
         return []
     step = run.local.first_divergence
@@ -84,7 +184,51 @@ def _step_text(run: RunResult | None) -> list[str]:
         return [
             "replayed from your own previous state, every single timestep is right: the error accumulates over time"
         ]
-    return [f"replayed from your own previous state, timestep {step} is still wrong"]
+    return [f"replayed from your own previous state, timestep {step} is still wrong{_feed_text(observation, step)}"]
+
+
+def _timed(observation: Observation) -> list[str]:
+    tensors = tensors_of(observation.problem.case)
+    return [name for name in observation.tensors if name in tensors and tensors[name].timed]
+
+
+def _feed_text(observation: Observation, step: int) -> str:
+    """What a plain layer's timesteps seem to be fed, where the first is right and those after it are not."""
+    p = observation.problem
+    if step == 0 or not p.case.plain or not observation.shows_states(AS_INTENDED):
+        return ""
+    h, c = observation.tensors["h"], observation.tensors["c"]
+    zero_h, zero_c = np.zeros_like(p.h0), np.zeros_like(p.c0)
+    last = min(len(h), step + MOST_REPLAYED)
+    feeds = {
+        "zeros in the place of h and c": lambda t: (zero_h, zero_c),
+        "the initial state": lambda t: (p.h0, p.c0),
+        "zeros in the place of h": lambda t: (zero_h, c[t - 1]),
+        "zeros in the place of c": lambda t: (h[t - 1], zero_c),
+        "the initial h": lambda t: (p.h0, c[t - 1]),
+        "the initial c": lambda t: (h[t - 1], p.c0),
+        "the state of two timesteps before": lambda t: (h[t - 2], c[t - 2]) if t > 1 else (p.h0, p.c0),
+        "h and c exchanged": lambda t: (c[t - 1], h[t - 1]),
+        "the state of another sequence": lambda t: (h[t - 1, ::-1], c[t - 1, ::-1]),
+    }
+    for words, feed in feeds.items():
+        if all(_replayed(observation, t, *feed(t)) <= LIMIT_SIGMA for t in range(step, last)):
+            return f", but right from {words}: its feed is wrong, not what it computes"
+    if p.h0.any() and p.c0.any():
+        return (
+            f", and timestep {step - 1} is right: it may be fed another x, h or c, or other weights; "
+            "the equations that were right before it are hardly the cause"
+        )
+    return ""
+
+
+def _replayed(observation: Observation, t: int, h: Array, c: Array) -> float:
+    """How far what was returned at a timestep is from what another state leads to, in sigma."""
+    p = observation.problem
+    case = replace(p.case, run=replace(p.case.run, timesteps=1), expect=None)
+    problem = Problem.plain(case, p.W, p.R, p.b, p.x[t : t + 1], h, c)
+    returned = {name: observation.tensors[name][t : t + 1] for name in ("h", "c")}
+    return Observation(problem, returned).sigma(AS_INTENDED)
 
 
 def _output_text(observation: Observation) -> list[str]:
@@ -92,27 +236,8 @@ def _output_text(observation: Observation) -> list[str]:
     if follows is None:
         return []
     if follows:
-        return ["h = o * tanh(c) holds for the observed c"]
+        return ["h = o * tanh(c) holds for the observed c: what is wrong is c, by i, f or g, or what they are fed"]
     return ["h = o * tanh(c) does not hold for the observed c: the equation of h, or the output gate, is wrong"]
-
-
-def _affected(observation: Observation) -> list[str]:
-    name = "h" if "h" in observation.tensors else next(iter(observation.tensors))
-    wrong = ~(_sigma_of_each(observation, name) <= LIMIT_SIGMA)
-    lines = []
-    for axis, what in zip(range(wrong.ndim)[::-1], ("units", "sequences", "timesteps"), strict=False):
-        others = tuple(k for k in range(wrong.ndim) if k != axis)
-        places = np.flatnonzero(wrong.any(axis=others))
-        count = wrong.shape[axis]
-        lines.append(f"wrong {what} of {name}: {_listed(places, count)}")
-    return lines
-
-
-def _listed(places: Array, count: int) -> str:
-    if len(places) == count:
-        return f"all {count}" if count > 1 else "the only one"
-    shown = ", ".join(str(int(place)) for place in places[:8])
-    return f"{shown}{', ...' if len(places) > 8 else ''} of {count}" if len(places) else "none"  # noqa: PLR2004
 
 
 def _sigma_of_each(observation: Observation, name: str) -> Array:
@@ -121,16 +246,52 @@ def _sigma_of_each(observation: Observation, name: str) -> Array:
         return np.abs((observation.tensors[name] - expected.value) - expected.rest) / expected.noise
 
 
-def _as_if_narrow(observation: Observation) -> str | None:
-    """The narrower format whose rounding would put the numbers as far off as they are; None if none would."""
-    u = roundoff(observation.problem.case.run.dtype)
-    worst = max(
-        float(np.nan_to_num(_sigma_of_each(observation, name), nan=np.inf).max()) for name in observation.tensors
-    )
+# Beyond these a curve is so flat that what goes into it hardly shows.
+_FLAT, _SILENT = 0.95, 1e-3
+# Of all numbers, those that rounding of one part puts off at least.
+_OFTEN = 0.2
+
+
+def _saturated(observation: Observation) -> bool:
+    """Whether most of what is expected of h lies where the curves are flat."""
+    sizes = [
+        np.abs(observation.expected[name].value).ravel()
+        for name in observation.tensors
+        if name.startswith(("h", "y")) and name in observation.expected
+    ]
+    if not sizes:
+        return False
+    together = np.concatenate(sizes)
+    return float(np.mean((together < _FLAT) & (together > _SILENT))) < 0.5  # noqa: PLR2004
+
+
+def _as_if_narrow(wrong: Sequence[Observation]) -> str | None:
+    """The narrower format whose rounding would put all numbers as far off as they are; None if none would."""
+    if all(_saturated(observation) or not _often(observation) for observation in wrong):
+        return None  # such a case is near its numbers whatever the mistake
     for form, unit_roundoff in (("float32", 2.0**-24), ("float16 or tf32", 2.0**-11), ("bfloat16", 2.0**-8)):
-        if unit_roundoff > 4 * u and worst * u / unit_roundoff <= LIMIT_SIGMA:
+        if all(_within(observation, unit_roundoff) for observation in wrong):
             return form
     return None
+
+
+def _often(observation: Observation) -> bool:
+    beyond = [(~(_sigma_of_each(observation, name) <= LIMIT_SIGMA)).ravel() for name in observation.tensors]
+    return float(np.concatenate(beyond).mean()) >= _OFTEN
+
+
+def _within(observation: Observation, unit_roundoff: float) -> bool:
+    """Whether all differences are as small as rounding to a format makes them, by noise and as such."""
+    u = roundoff(observation.problem.case.run.dtype)
+    if unit_roundoff <= 4 * u:
+        return False
+    for name, array in observation.tensors.items():
+        difference = np.abs(array.astype(np.float64) - observation.expected[name].value.astype(np.float64))
+        bound = LIMIT_SIGMA * unit_roundoff * np.maximum(np.abs(array), 1)
+        sigma = _sigma_of_each(observation, name) * (u / unit_roundoff)
+        if not ((sigma <= LIMIT_SIGMA) & (difference <= bound)).all():
+            return False
+    return True
 
 
 def _h_follows_from_c(observation: Observation) -> bool | None:

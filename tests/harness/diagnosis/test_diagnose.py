@@ -64,7 +64,7 @@ def test_nothing_is_claimed_without_proof():
     assert found.fault == UNEXPLAINED
     assert found.sigma is None
     assert found.fix == ""
-    assert any("wrong units of h: all 4" in fact for fact in found.facts)
+    assert any("all 4 units" in fact for fact in found.facts)
     assert any("h = o * tanh(c) does not hold for the observed c" in fact for fact in found.facts)
 
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from lockstep.harness.comparison.results import (
+    Diagnosis,
     Difference,
     First,
     Golden,
@@ -70,6 +71,10 @@ def test_a_step_that_is_wrong_in_itself_is_told_from_one_that_was_handed_a_wrong
     itself = Local({"c": [0.5, 900.0], "h": [0.5, 20.0]}, 1)
     assert "your own previous state, timestep 1 is still wrong (worst of all single steps: 900 sigma)" in text_of(
         a_run(local=itself)
+    )
+    reset = Diagnosis(fault="state-reset", message="h and c are reset.", fix="Feed them.", sigma=1.0, family="state")
+    assert "(worst of all single steps: 900 sigma): its feed is wrong, not what it computes." in text_of(
+        a_run(local=itself, diagnosis=[reset])
     )
     accumulates = Local({"c": [0.5, 0.9], "h": [0.5, 0.7]}, None)
     assert "your own previous state, every single timestep is right: the error accumulates over time." in text_of(
