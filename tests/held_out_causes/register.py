@@ -1,0 +1,148 @@
+"""What a port of the held-out set is: a function, what is wrong with it, and the words of a right answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from decoder_cases import make_decoder
+from lstm_cases import make_case
+
+from lockstep.harness.cases.case import Case
+from lockstep.harness.comparison.results import Diagnosis
+
+Alternatives = Sequence[str]
+
+_SQUARE = {"timesteps": 4, "batch": 4, "input_size": 4, "hidden_size": 4}
+
+
+def _lstm(name: str, **settings: Any) -> Case:
+    sizes = {"timesteps": 7, "batch": 3, "input_size": 4, "hidden_size": 5, "initial_state": "probe"}
+    return make_case(name, **(sizes | settings))
+
+
+# Small cases of each form, of other sizes and numbers; those a port cannot run are reported as unsupported.
+CASES: dict[str, list[Case]] = {
+    "plain": [
+        _lstm("plain-a", seed=811),
+        _lstm("plain-b", seed=812, timesteps=9, batch=2, input_size=3, hidden_size=6),
+        _lstm("plain-lengths", seed=813, batch=4, lengths=(5, 7, 2, 6)),
+    ],
+    "plain square": [_lstm("plain-a", seed=811), _lstm("plain-square", seed=814, **_SQUARE)],
+    "two ways": [
+        _lstm("two-a", seed=821, direction="bidirectional"),
+        _lstm("two-b", seed=822, direction="bidirectional", timesteps=5, batch=4, hidden_size=3),
+        _lstm("two-lengths", seed=823, direction="bidirectional", batch=4, lengths=(5, 7, 2, 6)),
+    ],
+    "reverse": [
+        _lstm("reverse-a", seed=824, direction="reverse"),
+        _lstm("reverse-b", seed=825, direction="reverse", timesteps=5, batch=4, hidden_size=3),
+    ],
+    "stacked": [
+        _lstm("stack-a", seed=831, num_layers=2),
+        _lstm("stack-b", seed=832, num_layers=3, timesteps=5, batch=2, input_size=6, hidden_size=3),
+    ],
+    "stacked alike": [
+        _lstm("alike-a", seed=833, num_layers=2, input_size=5),
+        _lstm("alike-b", seed=834, num_layers=3, timesteps=5, batch=2, input_size=3, hidden_size=3),
+    ],
+    "stacked square": [
+        _lstm("stack-a", seed=831, num_layers=2),
+        _lstm("stack-square", seed=835, num_layers=2, **_SQUARE),
+    ],
+    "stacked two ways": [
+        _lstm("both-a", seed=836, num_layers=2, direction="bidirectional"),
+        _lstm("both-b", seed=837, num_layers=3, direction="bidirectional", timesteps=5, batch=2, hidden_size=3),
+        _lstm("both-lengths", seed=838, num_layers=2, direction="bidirectional", batch=4, lengths=(5, 7, 2, 6)),
+    ],
+    "gradients": [
+        _lstm("back-a", seed=841, gradients=True),
+        _lstm("back-b", seed=842, gradients=True, timesteps=5, batch=4, input_size=6, hidden_size=3),
+    ],
+    "gradients with peepholes": [
+        _lstm("back-peep-a", seed=843, gradients=True, peephole=True),
+        _lstm("back-peep-b", seed=844, gradients=True, peephole=True, timesteps=5, batch=4, hidden_size=3),
+    ],
+    "decoder": [
+        make_decoder("decoder-a", seed=851, hidden_size=5, input_size=4, output_size=2),
+        make_decoder("decoder-b", seed=852, batch=2, hidden_size=3, timesteps=6, source_timesteps=4),
+    ],
+    "decoder lengths": [
+        make_decoder("decoder-a", seed=851, hidden_size=5, input_size=4, output_size=2),
+        make_decoder("decoder-lengths", seed=853, batch=4, hidden_size=3, lengths=(3, 5, 1, 4)),
+    ],
+    "decoder general": [
+        make_decoder("general-a", seed=854, score="general", source_size=3, hidden_size=5),
+        make_decoder("general-square", seed=855, score="general", source_size=4, hidden_size=4, timesteps=5),
+    ],
+    "decoder alike": [
+        make_decoder("alike-a", seed=856, input_size=4, hidden_size=4),
+        make_decoder("alike-b", seed=857, input_size=6, hidden_size=6, batch=2, timesteps=5),
+    ],
+    "peepholes": [
+        _lstm("peep-a", seed=861, peephole=True),
+        _lstm("peep-b", seed=862, peephole=True, timesteps=9, batch=2, hidden_size=3),
+    ],
+    "clip": [
+        _lstm("clip-a", seed=863, cell_clip=0.3),
+        _lstm("clip-b", seed=864, cell_clip=0.5, timesteps=9, batch=2, hidden_size=3),
+    ],
+    "projection": [
+        _lstm("proj-a", seed=865, proj_size=3),
+        _lstm("proj-b", seed=866, proj_size=2, timesteps=9, batch=2, hidden_size=4),
+    ],
+    "projection and clip": [
+        _lstm("proj-clip-a", seed=867, proj_size=3, cell_clip=0.4),
+        _lstm("proj-clip-b", seed=868, proj_size=2, cell_clip=0.5, timesteps=9, batch=2, hidden_size=4),
+    ],
+    "projection and peepholes": [
+        _lstm("proj-peep-a", seed=869, proj_size=3, peephole=True),
+        _lstm("proj-peep-b", seed=870, proj_size=2, peephole=True, timesteps=9, batch=2, hidden_size=4),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A port with one real mistake, or two.
+
+    ``judge`` has one list for each mistake: of the words in it (regular expressions) one must stand in the message or
+    in the name of the fault.
+    """
+
+    port: Callable[..., Any]
+    form: str
+    cases: str
+    wrong: str
+    judge: Sequence[Alternatives]
+    source: str
+    layout: str
+
+    @property
+    def name(self) -> str:
+        """That of the function."""
+        return self.port.__name__
+
+    def told(self, diagnosis: Diagnosis) -> bool:
+        """Whether an explanation names every mistake, in whatever words."""
+        text = f"{diagnosis.message} [{diagnosis.fault}]"
+        return diagnosis.sigma is not None and all(
+            any(re.search(word, text, re.IGNORECASE) for word in alternatives) for alternatives in self.judge
+        )
+
+
+HELD_OUT: list[HeldOut] = []
+
+
+def held_out(
+    form: str, wrong: str, *judge: Alternatives, source: str, cases: str = "", layout: str = "canonical"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Take a port into the set."""
+
+    def take(port: Callable[..., Any]) -> Callable[..., Any]:
+        HELD_OUT.append(HeldOut(port, form, cases or form, wrong, judge, source, layout))
+        return port
+
+    return take

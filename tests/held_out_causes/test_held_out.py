@@ -1,0 +1,49 @@
+"""The held-out set holds what it says: every port runs, and is wrong where it is checked. Causes are not asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from held_out import HELD_OUT
+from register import CASES
+
+from lockstep.harness.cases.decoder_problem import problem_of
+from lockstep.harness.comparison.compare import limit_for
+from lockstep.harness.jobs.judge_run import judge_outcome
+from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.ports.port import LocalPort
+
+
+def statuses(held):
+    problems = Problems()
+    cases = CASES[held.cases]
+    asked = [problem_of(case) for case in cases]
+    for problem in asked:
+        problems.put(problem)
+    with LocalPort(held.port, layout=held.layout) as port:
+        outcomes = port.call(asked)
+    return [
+        judge_outcome(case, held.name, outcome, problems, limit_for(case)).status
+        for case, outcome in zip(cases, outcomes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("held", HELD_OUT, ids=lambda held: held.name)
+def test_every_port_runs_and_is_wrong_in_a_case(held):
+    with np.errstate(over="ignore"):
+        seen = statuses(held)
+    assert "diverge" in seen
+    assert set(seen) <= {"diverge", "agree", "unsupported"}
+
+
+def test_there_are_enough_in_every_form_and_no_name_comes_twice():
+    forms = [held.form for held in HELD_OUT]
+    assert len(HELD_OUT) >= 60
+    least = {"plain": 20, "two ways": 8, "stacked": 8, "gradients": 8, "decoder": 10, "cell": 8}
+    assert {form: forms.count(form) >= number for form, number in least.items()} == dict.fromkeys(least, True)
+    assert len({held.name for held in HELD_OUT}) == len(HELD_OUT)
