@@ -1,11 +1,14 @@
 """Errors a user can cause. Each one is one clear message and an exit status, never a traceback."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
 class LockstepError(Exception):
     """A request that cannot be carried out: its text says what was found and what to do."""
+
+    exit_status = 2
 
 
 class CaseError(LockstepError):
@@ -26,6 +29,29 @@ class ResultsError(LockstepError):
 
 class ConvertError(LockstepError):
     """Weights are not what a dialect stores, or cannot be written as another stores them."""
+
+
+class UserFileError(LockstepError):
+    """Reading a user's file failed, hung, or ended its process, of which the request is not to blame."""
+
+    exit_status = 3
+
+
+def check_positive(how: str, **numbers: object) -> None:
+    """Check that numbers are finite and above 0, where they are given.
+
+    Args:
+        how: How each is written in the message, such as "--{}" or "{}=".
+        numbers: By name; None is not checked.
+
+    Raises:
+        LockstepError: If one is not.
+    """
+    for name, value in numbers.items():
+        if value is None or (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+            continue
+        shown = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
+        raise LockstepError(f"{how.format(name)}{shown}: must be a number above 0.")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

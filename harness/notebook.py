@@ -19,13 +19,13 @@ from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Results, RunResult
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.judge_run import judge_trace
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import environment, run_cases
 from lockstep.harness.jobs.selection import select
 from lockstep.harness.jobs.settings import JOBS, find_settings
-from lockstep.harness.testing import Names, assert_agrees, check_numbers, list_names
+from lockstep.harness.testing import Names, assert_agrees, list_names
 
 
 def run(
@@ -53,7 +53,7 @@ def run(
     Raises:
         LockstepError: If the request is wrong: an unknown case or backend, a limit that is no number.
     """
-    check_numbers(limit=limit, timeout=timeout)
+    check_positive("{}=", limit=limit, timeout=timeout)
     if jobs < 1:
         raise LockstepError(f"jobs={jobs}: must be 1 or above.")
     selection = select(list_names(case, "case"), list_names(backend, "backend"))
@@ -100,7 +100,7 @@ def compare(trace: Trace, problem: AnyProblem, *, limit: float | None = None) ->
     Raises:
         LockstepError: If nothing can be compared, or a limit is no number.
     """
-    check_numbers(limit=limit, timeout=None)
+    check_positive("{}=", limit=limit)
     problems = Problems()
     problems.put(problem)
     return judge_trace(problem.case, "trace", trace, problems, limit_for(problem.case, limit))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,7 +16,7 @@ from msgspec.structs import replace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.results import Results, RunResult
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.check import cases_of, check
 from lockstep.harness.jobs.run import environment
 from lockstep.harness.jobs.settings import Settings, find_settings
@@ -73,8 +72,8 @@ def assert_agrees(
     """
     __tracebackhide__ = True
     try:
-        _check_port(port)
-        check_numbers(limit=limit, timeout=timeout, seed=seed)
+        _check_request(port, seed)
+        check_positive("{}=", limit=limit, timeout=timeout)
         cases = cases_of(list_names(case, "case"), decoder=is_decoder_port(port))
         settings = find_settings(Path.cwd()) if settings is None else settings
         with port_of(port, layout=layout, arrays=arrays, timeout=settings.timeout_or(timeout)) as opened:
@@ -91,23 +90,9 @@ def assert_agrees(
     return results
 
 
-def _check_port(port: object) -> None:
+def _check_request(port: object, seed: int) -> None:
     if not callable(port):
         raise LockstepError(f"{port!r} is not a port: pass the function itself, for example check(port).")
-
-
-def check_numbers(*, limit: float | None, timeout: float | None, seed: int = 0) -> None:
-    """Check what bounds a run.
-
-    Raises:
-        LockstepError: If a limit or time-out is no number above 0, or a seed is below 0.
-    """
-    for name, value in {"limit": limit, "timeout": timeout}.items():
-        if value is None:
-            continue
-        if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-            shown = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
-            raise LockstepError(f"{name}={shown}: must be a number above 0.")
     if seed < 0:
         raise LockstepError(f"seed={seed}: must be 0 or above.")
 

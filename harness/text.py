@@ -45,6 +45,6 @@ def names_text(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def shape_text(shape: Sequence[int | None]) -> str:
-    """Write a shape as it is printed everywhere: (3, 4), (3,), ()."""
+def shape_text(shape: Sequence[int | str | None]) -> str:
+    """Write a shape as it is printed everywhere: (3, 4), (3,), (); a size that nobody knows is "?"."""
     return f"({', '.join('?' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"

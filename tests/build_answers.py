@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockstep.harness.adapters.inventory import inventory_of
 from lockstep.harness.adapters.user_code import Target
-from lockstep.harness.adapters.variables import _environment, _near, read_material
+from lockstep.harness.adapters.variables import _near, build_environment, read_material
 from lockstep.harness.adapters.worker import Process
 
 PLANTED = Path(__file__).parent / "planted_builds"
@@ -19,7 +19,7 @@ class Builds:
     """Asks one process for one target after the other; what is imported once stays."""
 
     def __init__(self, timeout=60):
-        self.process, self.timeout = Process(_environment()), timeout
+        self.process, self.timeout = Process(build_environment()), timeout
 
     def found(self, file, name):
         """Give what the process answers."""

@@ -52,11 +52,8 @@ def reading(*texts: str | Path | tuple[str | Path, str]) -> list[Outcome]:
     pairs = [text if isinstance(text, tuple) else (text, "") for text in texts]
     files = [parse_model(str(text), prefix) for text, prefix in pairs]
     reader = find_readers()[files[0].kind]
-    process = Process(reader.environment)
-    try:
+    with Process(reader.environment) as process:
         found = process.call(read_all, (reader.module, files), timeout=300)
-    finally:
-        process.close()
     assert isinstance(found, list), found
     return found
 

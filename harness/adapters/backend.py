@@ -8,8 +8,8 @@ literals, all of them optional:
     REQUIRES = ("tensorflow", "tf_keras")          what must be importable, first its framework; versions are reported
     INSTALL = "lockstep-rnn[tf]"                   what pip installs to get it
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
-    DIALECT = "tf1"                                how it stores weights (harness.weights.dialect); "canonical" if
-    left out MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); "lstm" if left out
+    DIALECT = "tf1"                                how it stores weights (harness.weights.dialect); else "canonical"
+    MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); else "lstm"
 
 Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 """
@@ -22,12 +22,13 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.errors import BackendError, unknown
 
-GROUP = "lockstep.backends"
+BACKEND_GROUP = "lockstep.backends"
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
@@ -82,7 +83,7 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
         BackendError: If a name is unknown, or two packages offer a backend of one name.
     """
     by_name: dict[str, BackendInfo] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in sorted(entry_points(group=BACKEND_GROUP), key=lambda entry: entry.name):
         info = read_info(entry.name, entry.module)
         # One distribution may be seen twice, as when it is installed for editing.
         if by_name.setdefault(entry.name, info).module != info.module:
@@ -141,16 +142,9 @@ def read_info(name: str, module: str) -> BackendInfo:
         source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
         tree = ast.parse(source or "")
         constants = dict(_literals(tree))
-        return BackendInfo(
-            name,
-            module,
-            summary=(ast.get_docstring(tree) or "").partition("\n")[0],
-            requires=tuple(constants.get("REQUIRES", ())),
-            install=constants.get("INSTALL"),
-            environment=tuple(sorted(constants.get("ENVIRONMENT", {}).items())),
-            dialect=str(constants.get("DIALECT", "canonical")),
-            model=str(constants.get("MODEL", "lstm")),
-        )
+        constants["environment"] = tuple(sorted(constants.get("environment", {}).items()))
+        summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+        return msgspec.convert({"name": name, "module": module, "summary": summary, **constants}, BackendInfo)
     except (ImportError, AttributeError, SyntaxError, ValueError, TypeError):
         # Without its constants a backend gets a worker of its own; importing it there tells what is wrong.
         return BackendInfo(name, module)
@@ -160,9 +154,8 @@ _CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL"
 
 
 def _literals(tree: ast.Module) -> Iterable[tuple[str, Any]]:
+    """The constants of a module by the names of the fields that they become."""
     for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in _CONSTANTS:
-                yield name, ast.literal_eval(value)
-            case _:
-                pass
+                yield name.lower(), ast.literal_eval(value)

@@ -50,18 +50,23 @@ class Read(Struct, frozen=True):
     backward: bool = False
 
 
-class Made(Struct, frozen=True):
-    """A variable as its reader found it."""
+class Named(Struct, frozen=True):
+    """What a variable is, whoever reads it."""
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
-    stack: tuple[str, ...] = ()  # the source lines that made it, outermost first; empty where nobody knows
-    place: str | None = None  # the last of them in the user's own code, "file:line"
+    place: str | None = None  # the last line of the user's own code that made it, "file:line"
     made_by: str | None = None
-    role: str | None = None  # its name with stars for its places in lists, where names are numbered so
     aliases: tuple[str, ...] = ()
     trainable: bool = True
+
+
+class Made(Named, frozen=True):
+    """A variable as its reader found it."""
+
+    stack: tuple[str, ...] = ()  # the source lines that made it, outermost first; empty where nobody knows
+    role: str | None = None  # its name with stars for its places in lists, where names are numbered so
     reads: tuple[Read, ...] = ()
 
 
@@ -86,26 +91,16 @@ class Reader(Struct, frozen=True):
     backward: bool
 
 
-class Variable(Struct, frozen=True):
+class Variable(Named, frozen=True, kw_only=True):
     """A variable, and all that reads it."""
 
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    place: str | None
-    made_by: str | None
-    aliases: tuple[str, ...]
-    trainable: bool
     readers: tuple[Reader, ...]
 
     @property
     def iterations(self) -> tuple[int, ...]:
         """The iterations of the forward pass at which it is read."""
-        return tuple(
-            sorted(
-                {reader.iteration for reader in self.readers if reader.iteration is not None and not reader.backward}
-            )
-        )
+        forward = {reader.iteration for reader in self.readers if not reader.backward}
+        return tuple(sorted(iteration for iteration in forward if iteration is not None))
 
 
 class Group(Struct, frozen=True):
@@ -121,7 +116,7 @@ class Group(Struct, frozen=True):
     fix: str | None
 
 
-class Scope(Struct, frozen=True):
+class EmptyScope(Struct, frozen=True):
     """A scope of operations that looks like a variable's and holds none; which variables its operations read."""
 
     scope: str
@@ -138,7 +133,7 @@ class Inventory(Struct, frozen=True):
     reads_known: bool
     variables: tuple[Variable, ...]
     groups: tuple[Group, ...]
-    scopes: tuple[Scope, ...]
+    scopes: tuple[EmptyScope, ...]
     notes: tuple[str, ...]
 
     def of(self, verdict: Sharing) -> list[Group]:
@@ -270,7 +265,7 @@ def _counted(members: list[Made]) -> list[Variable]:
     return [
         Variable(
             member.name, member.shape, member.dtype, member.place, member.made_by, member.aliases, member.trainable,
-            tuple(map(reader, member.reads)),
+            readers=tuple(map(reader, member.reads)),
         )
         for member in members
     ]  # fmt: skip
@@ -427,7 +422,7 @@ def iterations_text(iterations: Sequence[int]) -> str:
     return f"iteration{'' if len(iterations) == 1 else 's'} {', '.join(parts)}"
 
 
-def scopes_of(made: Iterable[Made]) -> list[Scope]:
+def scopes_of(made: Iterable[Made]) -> list[EmptyScope]:
     """Find scopes of operations that are named as a scope of variables is, with a number, and hold no variable."""
     made = [variable for variable in made if variable.made_by != OPTIMIZER]
     reads = [
@@ -448,7 +443,7 @@ def scopes_of(made: Iterable[Made]) -> list[Scope]:
                 variables_in.setdefault(scope, {})[variable] = None
                 like[scope] = model
                 break
-    return [Scope(scope, like[scope], tuple(variables)) for scope, variables in variables_in.items()]
+    return [EmptyScope(scope, like[scope], tuple(variables)) for scope, variables in variables_in.items()]
 
 
 def _subject(name: str) -> str:

@@ -3,8 +3,9 @@
 A reader is a module that is found by an entry point of the group ``lockstep.inventories``, whose name is the import
 name of the framework that it reads; it is imported only where that framework is. It has
 
-    material(value, built)    harness.adapters.inventory.Material of what a function returned or a name stands for, or
-    None building()                optional: a context in which a user's function is called; what it gives is ``built``
+    material(value, built)    the harness.adapters.inventory.Material of what a function returned or a name stands for,
+                              None of what it does not read
+    building()                optional: a context in which a user's function is called; what it gives is ``built``
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from lockstep.harness.adapters.user_code import Target, UserCodeError, import_fi
 from lockstep.harness.adapters.user_process import check_no_arguments, outcome_of, serve_once
 from lockstep.harness.errors import unknown
 
-GROUP = "lockstep.inventories"
-TAKEN = (
+INVENTORY_GROUP = "lockstep.inventories"
+BUILDS_TAKEN = (
     "Taken are: a function that builds a TF1 graph, or a tf.Graph; a torch.nn.Module, or (module, inputs); a Keras "
     "model or layer; a Flax nnx module, or (linen module, variables); an Equinox module; or a function that returns "
     "one of them."
@@ -78,7 +79,7 @@ def _material(module: ModuleType, target: Target) -> Material:
         if taken is not None:
             return taken
     if not callable(value):
-        raise InventoryError(f"it is {_article(_kind(value))}. {TAKEN}")
+        raise InventoryError(f"it is {_article(_kind(value))}. {BUILDS_TAKEN}")
     check_no_arguments(value, target.function, InventoryError, "build")
     return _built(value, target)
 
@@ -98,7 +99,7 @@ def _built(function: Callable[[], Any], target: Target) -> Material:
         returned = "returned nothing" if called.value is None else f"returned {_article(_kind(called.value))}"
         raise InventoryError(
             f"it {returned}, and built nothing that has variables. If it makes a graph of its own, let it return that."
-            f"{'' if called.value is None else f' {TAKEN}'}"
+            f"{'' if called.value is None else f' {BUILDS_TAKEN}'}"
         )
     return material
 
@@ -158,7 +159,7 @@ def _readers() -> list[Any]:
     """Import the readers of frameworks that are imported by now; those that take whatever was built come last."""
     modules = dict.fromkeys(
         entry.module
-        for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+        for entry in sorted(entry_points(group=INVENTORY_GROUP), key=lambda entry: entry.name)
         if entry.name in sys.modules
     )
     readers = [import_module(module) for module in modules]
@@ -166,11 +167,8 @@ def _readers() -> list[Any]:
 
 
 def _kind(value: Any) -> str:
-    return (
-        f"{type(value).__name__} of {type(value).__module__}"
-        if type(value).__module__ != "builtins"
-        else type(value).__name__
-    )
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__name__} of {kind.__module__}"
 
 
 def _article(kind: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,17 +15,17 @@ from lockstep.harness.adapters.backend import BackendInfo, read_info
 from lockstep.harness.adapters.model_process import serve
 from lockstep.harness.adapters.user_calls import ask_once
 from lockstep.harness.adapters.user_code import parse_target
-from lockstep.harness.adapters.worker import Process
+from lockstep.harness.adapters.worker import Process, quiet_environment
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.weights.model_file import ModelFile, StoredModel
 
-GROUP = "lockstep.models"
+READER_GROUP = "lockstep.models"
 
 
 SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".safetensors": "safetensors"}
 
 
-TAKEN = (
+FILES_TAKEN = (
     "Taken are a .onnx file, a .keras file, FILE.py:FUNCTION that gives an nn.LSTM, the prefix of a TF1 checkpoint, "
     "and a .safetensors file of a torch state dict"
 )
@@ -34,13 +33,13 @@ TAKEN = (
 
 # What is often offered, and how to make of it what is taken.
 HINTS = {
-    ".pt": "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
-    ".pth": "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
-    ".bin": "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
+    **dict.fromkeys(
+        (".pt", ".pth", ".bin"),
+        "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
+    ),
     ".ckpt": "a checkpoint of TF1 is named by what stands before .index; of one of PyTorch save the state dict by "
     "safetensors.torch.save_file",
-    ".h5": "load it in Keras, and save it as .keras",
-    ".hdf5": "load it in Keras, and save it as .keras",
+    **dict.fromkeys((".h5", ".hdf5"), "load it in Keras, and save it as .keras"),
     ".pb": "save the model as .keras, or its variables as a checkpoint",
     ".tflite": "its weights are quantised or fused: take the model that it was made of",
     ".npz": "lockstep convert writes it as .safetensors: --to torch",
@@ -50,13 +49,9 @@ HINTS = {
 CHECKPOINT_PARTS = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
-class ReadError(Exception):
-    """Reading a file failed, hung, or ended its process: one message, without a traceback."""
-
-
 def find_readers() -> dict[str, BackendInfo]:
     """The readers by kind of file."""
-    return {entry.name: read_info(entry.name, entry.module) for entry in entry_points(group=GROUP)}
+    return {entry.name: read_info(entry.name, entry.module) for entry in entry_points(group=READER_GROUP)}
 
 
 def parse_model(text: str, prefix: str) -> ModelFile:
@@ -73,14 +68,14 @@ def parse_model(text: str, prefix: str) -> ModelFile:
     if checkpoint.with_name(f"{checkpoint.name}.index").is_file():
         return ModelFile(checkpoint.name, "tf1", str(checkpoint.absolute()), prefix=prefix)
     if path.is_dir():
-        raise LockstepError(f"{text}: a folder. {TAKEN}.{_checkpoints_in(path)}")
+        raise LockstepError(f"{text}: a folder. {FILES_TAKEN}.{_checkpoints_in(path)}")
     suffix = path.suffix.lower()
     if suffix in SUFFIXES and path.is_file():
         return ModelFile(path.name, SUFFIXES[suffix], str(path.absolute()), prefix=prefix)
     if not path.exists():
-        raise LockstepError(f"{text}: no such file.{_similar(path)}{'' if suffix in SUFFIXES else f' {TAKEN}.'}")
+        raise LockstepError(f"{text}: no such file.{_similar(path)}{'' if suffix in SUFFIXES else f' {FILES_TAKEN}.'}")
     hint = f" Of a {suffix} file: {HINTS[suffix]}." if suffix in HINTS else ""
-    raise LockstepError(f"{text}: not a known kind of model file. {TAKEN}.{hint}")
+    raise LockstepError(f"{text}: not a known kind of model file. {FILES_TAKEN}.{hint}")
 
 
 def _checkpoints_in(folder: Path) -> str:
@@ -112,18 +107,15 @@ def distinct_names(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFi
 
 
 def read_model(file: ModelFile, reader: BackendInfo, timeout: float) -> StoredModel:
-    """Read a file in a process of its own, which has ``timeout`` seconds for it."""
-    wanted = (("TF_CPP_MIN_LOG_LEVEL", "3"), *reader.environment)
-    process = Process(tuple((name, value) for name, value in wanted if name not in os.environ))
-    try:
+    """Read a file in a process of its own, which has ``timeout`` seconds for it.
+
+    Raises:
+        LockstepError: If it is of a kind that is not taken.
+        UserFileError: If reading it fails.
+    """
+    with Process(quiet_environment(*reader.environment)) as process:
         outcome = ask_once(
             process, serve, (file, reader.module), timeout, Path(file.path),
             importing="while its framework was imported: ",
         )  # fmt: skip
-    finally:
-        process.close()
-    if outcome.status == "wrong":
-        raise LockstepError(f"{file.name}: {outcome.message}")
-    if outcome.value is None:
-        raise ReadError(f"{file.name}: {(outcome.message or '').strip().removesuffix(':')}")
-    return outcome.value
+    return outcome.value_read_of(file.name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.errors import LockstepError, UserFileError
 
 TAIL = 4000  # characters of what a process prints that are kept
 
@@ -29,6 +30,19 @@ class Outcome:
     def trace(self) -> Trace | None:
         """The trace of a run; None if it gave none."""
         return self.value if isinstance(self.value, Trace) else None
+
+    def value_read_of(self, name: str) -> Any:
+        """What was read of the user's file ``name``.
+
+        Raises:
+            LockstepError: If it is of a kind that is not taken.
+            UserFileError: If reading it failed.
+        """
+        if self.status == "wrong":
+            raise LockstepError(f"{name}: {self.message}")
+        if self.value is None:
+            raise UserFileError(f"{name}: {(self.message or '').strip().removesuffix(':')}")
+        return self.value
 
     def with_printed(self, text: str) -> Outcome:
         """The same with the end of what was printed before its own stderr."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # What is larger would reach the disk, and copying it takes its time anyway: it goes through the pipe.
-MOST_BYTES = 2**26
+MOST_SHARED_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Parcel:
         buffers: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         arrays = [buffer.raw() for buffer in buffers]
-        if sum(array.nbytes for array in arrays) > MOST_BYTES:
+        if sum(array.nbytes for array in arrays) > MOST_SHARED_BYTES:
             return cls(pickle.dumps(value, protocol=5), path, ())
         # Not truncated: the file keeps its pages, and the copy is all that writing costs.
         with path.open("r+b" if path.exists() else "wb") as file:

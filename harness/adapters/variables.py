@@ -12,12 +12,7 @@ from lockstep.harness.adapters.inventory_process import serve
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_calls import ask_once
 from lockstep.harness.adapters.user_code import Target, parse_target
-from lockstep.harness.adapters.worker import Process
-from lockstep.harness.errors import LockstepError
-
-
-class BuildError(Exception):
-    """The user's code failed, hung, or ended its process: one message, without a traceback."""
+from lockstep.harness.adapters.worker import Process, quiet_environment
 
 
 def variables_of(text: str, timeout: float) -> Inventory:
@@ -25,20 +20,13 @@ def variables_of(text: str, timeout: float) -> Inventory:
 
     Raises:
         LockstepError: If there is no such name, or it is nothing that is taken.
-        BuildError: If the code there fails, or takes more than ``timeout`` seconds.
+        UserFileError: If the code there fails, or takes more than ``timeout`` seconds.
     """
     target = parse_target(f"{text}:build" if text.endswith(".py") else text)
-    process = Process(_environment())
-    try:
+    with Process(build_environment()) as process:
         outcome = read_material(process, target, timeout)
-    finally:
-        process.close()
     name = f"{target.file.name}:{target.function}"
-    if outcome.status == "wrong":
-        raise LockstepError(f"{name}: {outcome.message}")
-    if outcome.value is None:
-        raise BuildError(f"{name}: {(outcome.message or '').strip().removesuffix(':')}")
-    return inventory_of(_near(outcome.value, target), name)
+    return inventory_of(_near(outcome.value_read_of(name), target), name)
 
 
 def read_material(process: Process, target: Target, timeout: float) -> Outcome:
@@ -46,13 +34,9 @@ def read_material(process: Process, target: Target, timeout: float) -> Outcome:
     return ask_once(process, serve, (target,), timeout, target.file)
 
 
-def _environment() -> tuple[tuple[str, str], ...]:
-    """What the process has in its environment, where the user's own does not say otherwise."""
-    wanted = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    # TF 2.16 and later offer the rnn cells through tf-keras only.
-    if importlib.util.find_spec("tf_keras") is not None:
-        wanted["TF_USE_LEGACY_KERAS"] = "1"
-    return tuple((name, value) for name, value in wanted.items() if name not in os.environ)
+def build_environment() -> tuple[tuple[str, str], ...]:
+    """The environment of the process; TF 2.16 and later offer the rnn cells through tf-keras only."""
+    return quiet_environment(legacy_keras=importlib.util.find_spec("tf_keras") is not None)
 
 
 def _near(material: Material, target: Target) -> Material:

@@ -57,7 +57,27 @@ class _Spawn(SpawnContext):
     Process = _WithoutMain  # type: ignore[assignment]
 
 
-class Process:
+def quiet_environment(*wanted: tuple[str, str], legacy_keras: bool = False) -> tuple[tuple[str, str], ...]:
+    """What a process that runs a user's code has in its environment, where the user's own does not say otherwise."""
+    keras = (("TF_USE_LEGACY_KERAS", "1"),) if legacy_keras else ()
+    variables = (("TF_CPP_MIN_LOG_LEVEL", "3"), *keras, *wanted)
+    return tuple((name, value) for name, value in variables if name not in os.environ)
+
+
+class Closing:
+    """What a ``with`` block closes at its end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End nothing, where there is nothing to end."""
+
+
+class Process(Closing):
     """One worker process, started when it is first needed; one that dies or hangs is replaced by a fresh one."""
 
     def __init__(self, environment: tuple[tuple[str, str], ...]) -> None:
@@ -166,7 +186,7 @@ class Process:
             return log.read().decode("utf-8", "replace")
 
 
-class Worker:
+class Worker(Closing):
     """One process that serves the backends of one framework, started when it is first needed.
 
     A process that dies or hangs is replaced; only the run it was at is lost.
@@ -178,12 +198,6 @@ class Worker:
         self._process = Process(environment)
         self._loaded: set[BackendInfo] = set()
         self._sent: tuple[AnyProblem, Parcel] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process, whatever it is at; a run it is at is answered as failed."""

@@ -48,8 +48,7 @@ class Values(Table, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.kind is None) == (self.file is None):
             raise ValueError('give either kind = "..." or file = "..."')
-        if not math.isfinite(self.scale):
-            raise ValueError(f"scale = {self.scale} is not a finite number")
+        _check_finite(scale=self.scale)
         if self.file is not None and self.scale != 1.0:
             raise ValueError("scale goes with kind, not with file: a file's values are taken as they are")
 
@@ -124,8 +123,7 @@ class LSTM(Table, frozen=True, kw_only=True):
                 f"input_forget = true makes the forget gate 1 - i, where forget_bias = {self.forget_bias} has no "
                 "effect: set forget_bias = 0.0"
             )
-        if not math.isfinite(self.forget_bias):
-            raise ValueError(f"forget_bias = {self.forget_bias} is not a finite number")
+        _check_finite(forget_bias=self.forget_bias)
         if not self.bias and self.forget_bias:
             raise ValueError(
                 f"bias = false leaves no place for forget_bias = {self.forget_bias}: set forget_bias = 0.0"
@@ -222,7 +220,7 @@ class Run(Table, frozen=True, kw_only=True):
 
 
 ValuesKey = Literal["weights", "inputs", "initial_state", "cotangents"]
-VALUES: tuple[ValuesKey, ...] = get_args(ValuesKey)
+VALUE_KEYS: tuple[ValuesKey, ...] = get_args(ValuesKey)
 GoldenNumbers = float | tuple[Any, ...]
 
 
@@ -247,8 +245,7 @@ class Expect(Table, frozen=True, kw_only=True):
     source: Annotated[str, Meta(description="Where the values come from.")]
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.atol):
-            raise ValueError("atol must be finite")
+        _check_finite(atol=self.atol)
         if not self.tensors():
             raise ValueError("no golden values: give at least one of h, c, h_n, c_n")
         for name, golden in self.tensors().items():
@@ -267,8 +264,7 @@ class Tolerance(Table, frozen=True, kw_only=True):
     atol: Annotated[float, Meta(ge=0, description="Absolute part.")]
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.rtol) and math.isfinite(self.atol)):
-            raise ValueError("rtol and atol must be finite")
+        _check_finite(rtol=self.rtol, atol=self.atol)
 
 
 class Case(Table, frozen=True, kw_only=True):
@@ -366,6 +362,12 @@ class Case(Table, frozen=True, kw_only=True):
         if name in {"h_n", "c_n", "h0", "c0", "dh0", "dc0"}:
             return (B, width) if self.lstm.single else (self.lstm.num_layers * directions, B, width)
         return T, B, directions * width
+
+
+def _check_finite(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} = {value} is not a finite number")
 
 
 def _check_room(what: str, count: int) -> None:

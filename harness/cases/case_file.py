@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lockstep.harness.cases.case import (
     LSTM,
-    VALUES,
+    VALUE_KEYS,
     ActivationName,
     AttentionDecoder,
     Case,
@@ -76,7 +76,7 @@ def case_schema() -> dict[str, Any]:
 
 def _with_absolute_files(run: Run, path: Path) -> Run:
     changes: dict[str, Values] = {}
-    for key in VALUES:
+    for key in VALUE_KEYS:
         values = run.values(key)
         if values.file is None:
             continue
@@ -117,7 +117,7 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
     if value is not None and not isinstance(value, dict):
         message += f"; found {reprlib.repr(value)}"
         kinds = get_args(ValueKind)
-        if key in VALUES:
+        if key in VALUE_KEYS:
             message += f'. Choose one of: {", ".join(kinds)}, or a table such as {{ file = "values.npz" }}'
         elif key in _CHOICES:
             message += f". Choose one of: {', '.join(get_args(_CHOICES[key]))}"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import AttentionDecoder, Case
-from lockstep.harness.cases.problem import Problem, digest_of, quantised, values_of, with_biases
+from lockstep.harness.cases.problem import Concrete, NamedArrays, Problem, inputs_of, quantised, values_of, with_biases
 from lockstep.harness.cases.tensors import decoder_weight_shapes
 
 
 @dataclass(frozen=True, eq=False)
-class DecoderWeights:
+class DecoderWeights(NamedArrays):
     """Canonical weights of an attention decoder: gates i, f, g, o; ``b`` holds the forget bias."""
 
     W: Array  # (4H, A), of the cell
@@ -29,17 +27,13 @@ class DecoderWeights:
     R_encoder: Array | None = None  # (4E, E)
     b_encoder: Array | None = None  # (4E,)
 
-    def arrays(self) -> Arrays:
-        """Those that are there, by name."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: array for name, array in named.items() if array is not None}
-
 
 @dataclass(frozen=True, eq=False)
-class DecoderProblem:
+class DecoderProblem(Concrete):
     """Weights, source, initial state and first input of a case, in its dtype; all arrays are read-only."""
 
-    case: Case
+    INPUTS = ("enc", "x", "y0", "h0", "c0", "lengths", "dy", "dlogit")
+
     weights: DecoderWeights
     h0: Array  # (B, H)
     c0: Array  # (B, H)
@@ -50,14 +44,6 @@ class DecoderProblem:
     dy: Array | None = None  # (T, B, A), the cotangent of y
     dlogit: Array | None = None  # (T, B, O), that of the logits
 
-    def __post_init__(self) -> None:
-        for array in self.arrays().values():
-            array.setflags(write=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled as constructor arguments: arrays arrive read-only in the worker too.
-        return DecoderProblem, tuple(getattr(self, field.name) for field in fields(self))
-
     @classmethod
     def from_case(cls, case: Case) -> DecoderProblem:
         """Make a case concrete.
@@ -67,17 +53,12 @@ class DecoderProblem:
         """
         decoder = case.attention_decoder
         assert decoder is not None
-        T, B, A, H = case.shape
+        T, B, A, _ = case.shape
         S, E, O = decoder.source_timesteps, decoder.width(case.lstm), decoder.output_size
         source = {"enc": (S, B, E)} if decoder.encoder is None else {"x": (S, B, decoder.encoder.input_size)}
-        arrays = values_of(case, "inputs", {**source, "y0": (B, A)}, 1.0, 1.0)
-        arrays |= values_of(case, "initial_state", {"h0": (B, H), "c0": (B, H)}, 1.0, 1.0)
-        if case.run.gradients:
-            arrays |= values_of(case, "cotangents", {"dy": (T, B, A), "dlogit": (T, B, O)}, 1.0, 1.0)
         weights = {name: quantised(name, array, case) for name, array in _weights(case, decoder).items()}
-        arrays = {name: quantised(name, array, case) for name, array in arrays.items()}
-        lengths = None if case.run.lengths is None else np.array(case.run.lengths, np.int64)
-        return cls(case, DecoderWeights(**weights), **arrays, lengths=lengths)
+        inputs = inputs_of(case, {**source, "y0": (B, A)}, {"dy": (T, B, A), "dlogit": (T, B, O)})
+        return cls(case, DecoderWeights(**weights), **inputs)
 
     @property
     def decoder(self) -> AttentionDecoder:
@@ -92,19 +73,9 @@ class DecoderProblem:
             return None
         return np.arange(self.decoder.source_timesteps) < self.lengths[:, None]
 
-    def arrays(self) -> Arrays:
-        """The arrays by name; what the case does not have is left out."""
-        inputs = {name: getattr(self, name) for name in ("enc", "x", "y0", "h0", "c0", "lengths", "dy", "dlogit")}
-        return {**self.weights.arrays(), **{name: array for name, array in inputs.items() if array is not None}}
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over names, types, shapes and little-endian bytes of all arrays."""
-        return self.fresh_digest()
-
-    def fresh_digest(self) -> str:
-        """``digest`` of what the arrays hold now."""
-        return digest_of(self.arrays())
+    def named_weights(self) -> Arrays:
+        """The weights by name."""
+        return self.weights.arrays()
 
 
 AnyProblem = Problem | DecoderProblem
@@ -123,7 +94,7 @@ def _weights(case: Case, decoder: AttentionDecoder) -> Arrays:
     """Draw or read the weights: each in a range that keeps what it multiplies sensitive."""
     shapes = decoder_weight_shapes(case)
     kind = case.run.values("weights").kind
-    drawn = values_of(case, "weights", shapes, 1.0, 1.0)
+    drawn = values_of(case, "weights", shapes)
     if kind in {"probe", "uniform"}:
         # As for a layer: a bound of 2 / sqrt(terms that are summed), of nn.LSTM's own 1 / sqrt(width) for uniform.
         terms = {name: shape[-1] for name, shape in shapes.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -20,9 +20,21 @@ from lockstep.harness.cases.case import LSTM, Case, Values, ValuesKey
 from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
 from lockstep.harness.errors import CaseError
 
+Shapes = dict[str, tuple[int, ...]]
+
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class NamedArrays:
+    """Arrays by the names of their fields."""
+
+    def arrays(self) -> Arrays:
+        """Those that are there, by name."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in named.items() if array is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Weights(NamedArrays):
     """Canonical weights of one lane: gates i, f, g, o; ``b`` holds the forget bias."""
 
     W: Array  # (4H, I), I that of the layer
@@ -31,27 +43,14 @@ class Weights:
     P: Array | None = None  # (P, H), the projection of the hidden state
     p: Array | None = None  # (3, H), peepholes of i, f, o
 
-    def arrays(self) -> Arrays:
-        """Those that are there, by name."""
-        return {name: getattr(self, name) for name in ("W", "R", "b", "P", "p") if getattr(self, name) is not None}
-
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """Weights, inputs and initial state of a case, in its dtype; all arrays are read-only.
+class Concrete:
+    """A case with all its arrays, which are read-only."""
 
-    Of one layer in one direction states are (B, H), else (layers x directions, B, H), layer-major, forward before
-    reverse. With a projection the width of h is P.
-    """
+    INPUTS: ClassVar[tuple[str, ...]]  # what has values beside the weights, in the order of the digest
 
     case: Case
-    weights: tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
-    x: Array  # (T, B, I)
-    h0: Array  # (B, P), or (layers x directions, B, P)
-    c0: Array  # (B, H), likewise
-    lengths: Array | None = None  # (B,), int64
-    dh: Array | None = None  # (T, B, directions x P), the cotangent of h
-    dc: Array | None = None  # as c0, that of the final cell states
 
     def __post_init__(self) -> None:
         for array in self.arrays().values():
@@ -59,7 +58,44 @@ class Problem:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickled as constructor arguments: arrays arrive read-only in the worker too.
-        return Problem, tuple(getattr(self, field.name) for field in fields(self))
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+
+    def named_weights(self) -> Arrays:
+        """The weights by name."""
+        raise NotImplementedError
+
+    def arrays(self) -> Arrays:
+        """The arrays by name; what the case does not have is left out."""
+        inputs = {name: getattr(self, name) for name in self.INPUTS}
+        return {**self.named_weights(), **{name: array for name, array in inputs.items() if array is not None}}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names, types, shapes and little-endian bytes of all arrays."""
+        return self.fresh_digest()
+
+    def fresh_digest(self) -> str:
+        """``digest`` of what the arrays hold now."""
+        return digest_of(self.arrays())
+
+
+@dataclass(frozen=True, eq=False)
+class Problem(Concrete):
+    """Weights, inputs and initial state of a case, in its dtype; all arrays are read-only.
+
+    Of one layer in one direction states are (B, H), else (layers x directions, B, H), layer-major, forward before
+    reverse. With a projection the width of h is P.
+    """
+
+    INPUTS = ("x", "h0", "c0", "lengths", "dh", "dc")
+
+    weights: tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
+    x: Array  # (T, B, I)
+    h0: Array  # (B, P), or (layers x directions, B, P)
+    c0: Array  # (B, H), likewise
+    lengths: Array | None = None  # (B,), int64
+    dh: Array | None = None  # (T, B, directions x P), the cotangent of h
+    dc: Array | None = None  # as c0, that of the final cell states
 
     @classmethod
     def plain(
@@ -78,24 +114,17 @@ class Problem:
         if case.model != "lstm":
             raise CaseError(f"case {case.name} is an attention decoder, and a network of LSTMs is asked for.")
         T, B, I, _ = case.shape
-        run, lstm = case.run, case.lstm
-        drawn = _network_weights(case)
-        states = {"h0": case.natural_shape("h0"), "c0": case.natural_shape("c0")}
-        arrays = values_of(case, "inputs", {"x": (T, B, I)}, 1.0, 1.0)
-        arrays |= values_of(case, "initial_state", states, 1.0, 1.0)
-        if run.gradients:
-            cotangents = {"dh": case.natural_shape("h"), "dc": case.natural_shape("c_n")}
-            arrays |= values_of(case, "cotangents", cotangents, 1.0, 1.0)
-        drawn = {name: quantised(name, array, case) for name, array in drawn.items()}
-        arrays = {name: quantised(name, array, case) for name, array in arrays.items()}
+        lstm = case.lstm
+        drawn = {name: quantised(name, array, case) for name, array in _network_weights(case).items()}
+        cotangents = {"dh": case.natural_shape("h"), "dc": case.natural_shape("c_n")}
+        inputs = inputs_of(case, {"x": (T, B, I)}, cotangents)
         weights = [
             Weights(**{name: drawn[name_of(name, lane, lstm)] for name in weight_shapes(lstm, lane.layer)})
             for lane in lanes(lstm)
         ]
         count = len(lstm.directions)
         stack = tuple(tuple(weights[k : k + count]) for k in range(0, len(weights), count))
-        lengths = None if run.lengths is None else np.array(run.lengths, np.int64)
-        return cls(case, stack, **arrays, lengths=lengths)
+        return cls(case, stack, **inputs)
 
     @property
     def W(self) -> Array:  # noqa: N802 (the field's name)
@@ -121,24 +150,13 @@ class Problem:
         array = getattr(self, name)
         return array[None] if self.case.lstm.single else array
 
-    def arrays(self) -> Arrays:
-        """The arrays by name; what the case does not have is left out."""
-        named = {
+    def named_weights(self) -> Arrays:
+        """The weights of all lanes by name."""
+        return {
             name_of(name, lane, self.case.lstm): array
             for lane, weights in self.lanes()
             for name, array in weights.arrays().items()
         }
-        inputs = {name: getattr(self, name) for name in ("x", "h0", "c0", "lengths", "dh", "dc")}
-        return {**named, **{name: array for name, array in inputs.items() if array is not None}}
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over names, types, shapes and little-endian bytes of all arrays."""
-        return self.fresh_digest()
-
-    def fresh_digest(self) -> str:
-        """``digest`` of what the arrays hold now."""
-        return digest_of(self.arrays())
 
 
 def digest_of(arrays: Arrays) -> str:
@@ -170,6 +188,20 @@ def quantised(name: str, array: Array, case: Case) -> Array:
             "take a smaller scale, or bfloat16."
         )
     return quantised
+
+
+def inputs_of(case: Case, inputs: Shapes, cotangents: Shapes) -> dict[str, Any]:
+    """What a case has beside its weights, in its dtype: inputs, initial states, cotangents if asked for, and lengths.
+
+    Raises:
+        CaseError: If a file it names is unreadable or holds other names, shapes or types.
+    """
+    states = {"h0": case.natural_shape("h0"), "c0": case.natural_shape("c0")}
+    arrays = values_of(case, "inputs", inputs) | values_of(case, "initial_state", states)
+    if case.run.gradients:
+        arrays |= values_of(case, "cotangents", cotangents)
+    lengths = None if case.run.lengths is None else np.array(case.run.lengths, np.int64)
+    return {name: quantised(name, array, case) for name, array in arrays.items()} | {"lengths": lengths}
 
 
 def _network_weights(case: Case) -> Arrays:
@@ -215,7 +247,7 @@ def bias_of(lstm: LSTM, kind: str, drawn: Array) -> Array:
 
 
 def values_of(
-    case: Case, key: ValuesKey, shapes: dict[str, tuple[int, ...]], probe_bound: float, uniform_bound: float
+    case: Case, key: ValuesKey, shapes: Shapes, probe_bound: float = 1.0, uniform_bound: float = 1.0
 ) -> Arrays:
     """The arrays of one key, (name: shape), drawn together, float64, or read from its file.
 
@@ -245,7 +277,7 @@ def _drawn(
     return kinds[str(values.kind)]()
 
 
-def _from_file(case: Case, key: str, path: Path, shapes: dict[str, tuple[int, ...]]) -> Arrays:
+def _from_file(case: Case, key: str, path: Path, shapes: Shapes) -> Arrays:
     arrays = load_arrays(path)
     where = f"case {case.name}, [run] {key}: {path}"
     missing = [name for name in shapes if name not in arrays]

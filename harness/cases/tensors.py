@@ -10,6 +10,7 @@ An attention decoder is one lane, above that of its encoder where it has one. It
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -166,10 +167,10 @@ def _of_decoder(case: Case, decoder: AttentionDecoder) -> dict[str, Tensor]:
 def has_weight_steps(case: Case) -> bool:
     """Whether weights' gradients by timestep are small enough to be compared."""
     if case.attention_decoder is not None:
-        count = sum(_size(shape) for shape in decoder_weight_shapes(case).values())
+        count = sum(prod(shape) for shape in decoder_weight_shapes(case).values())
     else:
         all_lanes = lanes(case.lstm)
-        count = sum(_size(shape) for lane in all_lanes for shape in weight_shapes(case.lstm, lane.layer).values())
+        count = sum(prod(shape) for lane in all_lanes for shape in weight_shapes(case.lstm, lane.layer).values())
     return case.run.timesteps * count <= MOST_WEIGHT_STEPS
 
 
@@ -222,13 +223,6 @@ def last_timestep(kind: str, lane: Lane, timesteps: int) -> int:
     """The timestep after which a tensor without a time axis is complete."""
     backward = kind in BACKWARD
     return 0 if lane.reverse != backward else timesteps - 1
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    count = 1
-    for n in shape:
-        count *= n
-    return count
 
 
 def turned(array: Array, lengths: Array | None) -> Array:

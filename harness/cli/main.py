@@ -26,7 +26,7 @@ from lockstep.harness.cli.commands.report import report
 from lockstep.harness.cli.commands.run import run
 from lockstep.harness.cli.commands.variables import variables
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.output.console import INTERRUPTED, WRONG_REQUEST, complain, console_beside
+from lockstep.harness.output.console import INTERRUPTED, complain, console_beside
 
 COMMANDS = (
     run, check, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases, schema,
@@ -98,10 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = app.meta(arguments, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         complain(f"{error} See: lockstep --help")
-        status = WRONG_REQUEST
+        status = LockstepError.exit_status
     except LockstepError as error:
         complain(str(error))
-        status = WRONG_REQUEST
+        status = error.exit_status
     except KeyboardInterrupt:
         complain("interrupted.")
         status = INTERRUPTED

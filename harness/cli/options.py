@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import check_positive
 from lockstep.harness.output.console import tell
 
 if TYPE_CHECKING:
@@ -118,21 +117,15 @@ QuietOption = Annotated[
 ]
 
 
-def check_positive(**options: float | None) -> None:
-    """Check that the numbers of options are above 0.
+def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[Limit | None, float]:
+    """Limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is printed.
 
     Raises:
-        LockstepError: If a number is not.
+        LockstepError: If one is no number above 0.
     """
-    for name, value in options.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise LockstepError(f"--{name} {value:g}: must be a number above 0.")
-
-
-def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[Limit | None, float]:
-    """Limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is printed."""
     from lockstep.harness.jobs.settings import find_settings
 
+    check_positive("--{} ", limit=limit, timeout=timeout)
     settings = find_settings(Path.cwd())
     text = settings.without(limit=limit, timeout=timeout).text()
     if text is not None and not quiet:

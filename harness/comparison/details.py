@@ -29,7 +29,7 @@ HEAT_ROWS, HEAT_COLUMNS = 100, 64
 # A heat map's codes: 0 is LOWEST sigma or less, HIGHEST_CODE is HIGHEST or more, in between they go by the logarithm.
 LOWEST, HIGHEST = 1e-2, 1e6
 HIGHEST_CODE, NOT_COMPARABLE = 254, 255
-CHUNK = 2**18  # numbers looked at together
+HEAT_CHUNK = 2**18  # numbers looked at together
 
 _FLOAT32 = np.finfo(np.float32)
 
@@ -169,7 +169,7 @@ def _heat(kind: str, actual: Array, expected: ExpectedTensor) -> tuple[Array, Ar
     columns = np.arange(0, units, -(-units // HEAT_COLUMNS))
     heat = np.empty((len(rows), len(columns)), np.uint8)
     ends = np.append(rows[1:], timesteps)
-    together = max(1, CHUNK // max(actual[: ends[0]].size, 1))
+    together = max(1, HEAT_CHUNK // max(actual[: ends[0]].size, 1))
     for start in range(0, len(rows), together):
         block = slice(start, min(start + together, len(rows)))
         steps = slice(rows[block][0], ends[block][-1])

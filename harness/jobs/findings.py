@@ -19,10 +19,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.cases.find import CASE_GROUP
 from lockstep.harness.errors import LockstepError, unknown
 
-GROUP = "lockstep.cases"
-KINDS = {
+FINDING_KINDS = {
     "bug": "a bug: it contradicts its own specification",
     "documented": "a documented difference: its specification says so",
     "open": "left open: its specification does not say",
@@ -36,7 +36,6 @@ LENGTHS = {
 }
 
 Scalar = str | bool | int | float
-Status = Literal["diverge", "failed", "crashed", "timeout"]
 
 
 class SmallestCase(Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +53,7 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     backends: Annotated[tuple[str, ...], Meta(min_length=1)]
     framework: str  # the distribution whose versions count
     seen: Annotated[tuple[str, ...], Meta(min_length=1)]  # versions in which it was seen
-    status: Status
+    status: Literal["diverge", "failed", "crashed", "timeout"]
     kind: Literal["bug", "documented", "open"]
     what: str  # what the implementation does, and how far it is off
     specification: str  # what its own specification says, with the place
@@ -130,7 +129,7 @@ def findings() -> tuple[Finding, ...]:
         LockstepError: If a file is no finding.
     """
     by_name: dict[str, Finding] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(group=CASE_GROUP):
         spec = importlib.util.find_spec(entry.module)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(Path(folder).glob("findings/*.toml")):
@@ -186,7 +185,7 @@ def finding_text(finding: Finding) -> str:
         f"  Backends: {', '.join(finding.backends)}; seen in {finding.framework} {', '.join(finding.seen)}.",
         f"  {finding.what}",
         f"  Specification: {finding.specification}",
-        f"  That is {KINDS[finding.kind]}.",
+        f"  That is {FINDING_KINDS[finding.kind]}.",
         f"  Comes out as: {finding.status}{_where_text(finding)}.",
         f"  Shown by: python {finding.script}",
     ]
@@ -250,7 +249,7 @@ def as_markdown(findings_shown: Iterable[Finding]) -> str:
             "",
             finding.what,
             "",
-            f"**Specification.** {finding.specification} So this is {KINDS[finding.kind]}.",
+            f"**Specification.** {finding.specification} So this is {FINDING_KINDS[finding.kind]}.",
             "",
             (
                 f"**Where.** {', '.join(finding.backends)}; {_seen(finding)}; "

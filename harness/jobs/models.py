@@ -93,7 +93,7 @@ class Models:
 
         Raises:
             LockstepError: If one is none that is taken, its framework is not installed, or two do not go together.
-            ReadError: If reading one fails.
+            UserFileError: If reading one fails.
         """
         readers = find_readers()
         for file, text in self._asked:

@@ -6,7 +6,7 @@ import threading
 
 from msgspec.structs import replace
 
-from lockstep.harness.cases.case import VALUES, Case
+from lockstep.harness.cases.case import VALUE_KEYS, Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.comparison.compare import check_golden
 from lockstep.harness.reference.expect import expect
@@ -68,7 +68,7 @@ class Problems:
         Raises:
             CaseError: If a file it names cannot be used, or its golden values contradict its numbers.
         """
-        if any(case.run.values(key).file for key in VALUES):
+        if any(case.run.values(key).file for key in VALUE_KEYS):
             self.problem(case)
         if case.expect is not None:
             self.expected(case)

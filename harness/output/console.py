@@ -15,10 +15,7 @@ from rich.text import Text
 from lockstep.harness.text import printable
 
 PIPED_WIDTH = 80
-# Exit statuses of a command that has no results to give one.
-WRONG_REQUEST = 2
-FAILED = 3
-INTERRUPTED = 130
+INTERRUPTED = 130  # the exit status that a shell gives what Ctrl-C ended
 
 
 def console_beside(*files: Path | None) -> Console:

@@ -33,7 +33,7 @@ from lockstep.harness.output.overview import (
 from lockstep.harness.text import counted, printable
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
-MOST_BYTES = 2**20  # of a step's summary; a larger one is refused as a whole
+MOST_SUMMARY_BYTES = 2**20  # of a step's summary; a larger one is refused as a whole
 MOST_ANNOTATIONS = 10  # of one level that are shown of a step
 MOST_ROWS = 100  # of the summary's table: what is longer nobody reads
 MOST_NAME, MOST_TEXT, MOST_MESSAGE = 120, 20_000, 4_000  # characters
@@ -60,12 +60,12 @@ def summary_file() -> Path:
 
 def write_summary(results: Results, file: Path) -> None:
     """Append the summary of results to a file, which other steps of the job may have written to as well."""
-    left = MOST_BYTES - file.stat().st_size
+    left = MOST_SUMMARY_BYTES - file.stat().st_size
     with file.open("ab") as stream:
         stream.write(summary_markdown(results, left).encode())
 
 
-def summary_markdown(results: Results, most: int = MOST_BYTES) -> str:
+def summary_markdown(results: Results, most: int = MOST_SUMMARY_BYTES) -> str:
     """The outcome of a command in Markdown; what does not fit into so many bytes is left out, and counted."""
     note = "\n**{} left out: GitHub shows at most 1 MiB for each step.**\n"
     left = most - len(note.encode()) - 20

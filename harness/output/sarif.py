@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult
-from lockstep.harness.jobs.findings import KINDS, Finding, findings
+from lockstep.harness.jobs.findings import FINDING_KINDS, Finding, findings
 from lockstep.harness.output.location import Place, Places
 from lockstep.harness.output.messages import text_of
 from lockstep.harness.text import printable
@@ -148,7 +148,7 @@ def _rule(run: RunResult, known: Mapping[str, Finding]) -> Json:
 
 def _finding_rule(finding: Finding) -> Json:
     upstream = f" Upstream: {finding.upstream}" if finding.upstream else ""
-    text = f"{finding.specification} That is {KINDS[finding.kind]}.{upstream}"
+    text = f"{finding.specification} That is {FINDING_KINDS[finding.kind]}.{upstream}"
     return _rule_of(finding.name, finding.title, text, f"Details: lockstep findings {finding.name}")
 
 

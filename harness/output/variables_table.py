@@ -13,9 +13,9 @@ from rich.text import Text
 
 from lockstep.harness.adapters.inventory import (
     OWN_WEIGHTS,
+    EmptyScope,
     Group,
     Inventory,
-    Scope,
     listed_names,
     readers_text,
 )
@@ -112,8 +112,8 @@ def _holders(names: Sequence[str]) -> tuple[tuple[str, ...], str]:
     return tuple("".join(parts[: k + 1]).rstrip("/.") for parts in split), "".join(split[0][k + 1 :])
 
 
-def _scope_lines(scopes: Sequence[Scope]) -> list[str]:
-    alike: dict[tuple[object, ...], list[Scope]] = {}
+def _scope_lines(scopes: Sequence[EmptyScope]) -> list[str]:
+    alike: dict[tuple[object, ...], list[EmptyScope]] = {}
     for scope in scopes:
         alike.setdefault((scope.like, scope.reads), []).append(scope)
     lines = []

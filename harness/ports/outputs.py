@@ -19,7 +19,7 @@ from lockstep.harness.ports.shape_errors import Shape, decoder_hint, input_hint,
 from lockstep.harness.ports.signature import results_by_name, results_of
 
 # The tensors of a trace by the names they have in a result; W, R, b, P and p are those of each lane.
-KINDS = {
+TENSOR_OF = {
     "h_seq": "h", "c_seq": "c", "h_n": "h_n", "c_n": "c_n", "x": "dx", "h0": "dh0", "c0": "dc0",
     "W": "dW", "R": "dR", "b": "db", "P": "dP", "p": "dp", "logits": "logit", "h_tilde": "y",
 }  # fmt: skip
@@ -66,7 +66,7 @@ class _Part(NamedTuple):
 def _by_lane(parts: Mapping[str, Any], case: Case) -> Iterator[tuple[str, _Part]]:
     """Go through the arrays of a result; a weight's gradients come one for each lane."""
     for name, value in parts.items():
-        kind = KINDS[name]
+        kind = TENSOR_OF[name]
         if name not in WEIGHTS:
             yield name, _Part(name, value, kind, _wanted(kind, case))
         elif value is not None and (name != "b" or case.lstm.bias):  # whoever has no bias may give its gradient

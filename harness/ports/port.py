@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_calls import ask
 from lockstep.harness.adapters.user_code import Target, _parsed, parse_target
-from lockstep.harness.adapters.worker import Process
+from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.ports.arguments import Form
@@ -36,7 +35,7 @@ def is_decoder_port(port: Target | Callable[..., Any]) -> bool:
     return is_decoder(_parameters_in(port) if isinstance(port, Target) else parameters_of(port))
 
 
-class Port:
+class Port(Closing):
     """A function in a file, in a process of its own, which is started at the first call."""
 
     def __init__(
@@ -49,13 +48,7 @@ class Port:
         """
         self.name = target.function
         self._target, self._form, self._timeout = target, _form(layout, arrays), timeout
-        self._process = Process(_environment(arrays))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._process = Process(quiet_environment(legacy_keras=arrays == "tensorflow"))
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -89,7 +82,7 @@ class Port:
         return ask(self._process, serve, (self._target, self._form, parcel), self._timeout, self._target.file)
 
 
-class LocalPort:
+class LocalPort(Closing):
     """A function that is called here, in this process: one that no other can import, such as a closure."""
 
     def __init__(self, function: Callable[..., Any], *, layout: str = "canonical", arrays: str = "numpy") -> None:
@@ -101,15 +94,6 @@ class LocalPort:
         self.name = getattr(function, "__name__", type(function).__name__)
         code = getattr(inspect.unwrap(function), "__code__", None)
         self._calls = Calls(function, _form(layout, arrays), Path(code.co_filename) if code else None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End nothing: there is no process."""
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call the function for each of several problems, in order."""
@@ -138,14 +122,6 @@ def _form(layout: str, arrays: str) -> Form:
     if arrays not in ARRAYS:
         raise LockstepError(unknown("kind of arrays", arrays, ARRAYS))
     return Form(layout, arrays)
-
-
-def _environment(arrays: str) -> tuple[tuple[str, str], ...]:
-    """What a port's process has in its environment, where the user's own does not say otherwise."""
-    wanted = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    if arrays == "tensorflow":
-        wanted["TF_USE_LEGACY_KERAS"] = "1"
-    return tuple((name, value) for name, value in wanted.items() if name not in os.environ)
 
 
 def _target_of(function: Callable[..., Any]) -> Target | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lockstep.harness.pytest_plugin.marks import marks_of
-from lockstep.harness.pytest_plugin.results import are_written, at_work, settings_of, take
+from lockstep.harness.pytest_plugin.results import are_written, at_work, bounds_of, settings_of, take
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
@@ -150,9 +150,8 @@ def rerun_of(item: pytest.Item) -> str:
     """The command that runs exactly this test again: its id as seen from here, and the options that matter."""
     config = item.config
     words = ["pytest"]
-    for name in ("limit", "timeout"):
-        value = config.getoption(f"lockstep_{name}")
-        words += [] if value is None else [f"--lockstep-{name}", f"{value:g}"]
+    for name, value in bounds_of(config).items():
+        words += [f"--lockstep-{name}", f"{value:g}"]
     # What pytest.ini or pyproject.toml says holds again by itself.
     arguments = [str(argument) for argument in config.invocation_params.args]
     for flag, option in (("-m", "markexpr"), ("-c", "inifilename"), ("--rootdir", "rootdir")):

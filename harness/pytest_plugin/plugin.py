@@ -7,7 +7,6 @@ cases of its model.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import find_settings
 from lockstep.harness.pytest_plugin.cases import CaseFile, end_workers, nodeid_of, rerun_of
 from lockstep.harness.pytest_plugin.marks import described
@@ -26,6 +25,7 @@ from lockstep.harness.pytest_plugin.results import (
     Gatherer,
     are_written,
     at_work,
+    bounds_of,
     hand_over,
     settings_of,
     take,
@@ -51,11 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check options and settings, name the marks, and gather results in the process that writes."""
-    for name in ("limit", "timeout"):
-        value = config.getoption(f"lockstep_{name}")
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise pytest.UsageError(f"--lockstep-{name} {value:g}: must be a number above 0.")
     try:
+        check_positive("--lockstep-{} ", **bounds_of(config))
         config.stash[PROJECT_SETTINGS] = find_settings(config.rootpath)
     except LockstepError as error:
         raise pytest.UsageError(str(error)) from error
@@ -133,10 +130,6 @@ class Lockstep:
         self._checks += 1
         # Ports of many tests are called alike: beside each other they go by their test, and by which check of it.
         place = nodeid_of(self._item) + (f" {self._checks}" if self._checks > 1 else "")
-        for name in ("limit", "timeout"):
-            value = config.getoption(f"lockstep_{name}")
-            if value is not None:
-                options.setdefault(name, value)
         name = getattr(port, "__name__", type(port).__name__)
         with ExitStack() as stack:
 
@@ -146,7 +139,8 @@ class Lockstep:
             try:
                 return assert_agrees(
                     port, settings=settings_of(config), rerun=rerun, on_cases=start,
-                    on_results=lambda results: self._keep(results, place), details=are_written(config), **options,
+                    on_results=lambda results: self._keep(results, place), details=are_written(config),
+                    **{**bounds_of(config), **options},
                 )  # fmt: skip
             except LockstepError as error:
                 error.add_note(f"  Rerun: {rerun}")

@@ -41,6 +41,12 @@ def settings_of(config: pytest.Config) -> Settings:
     return config.stash[PROJECT_SETTINGS]
 
 
+def bounds_of(config: pytest.Config) -> dict[str, float]:
+    """The limit and the time-out of the command line, those that are given."""
+    named = {name: config.getoption(f"lockstep_{name}") for name in ("limit", "timeout")}
+    return {name: value for name, value in named.items() if value is not None}
+
+
 def are_written(config: pytest.Config) -> bool:
     """Whether results go to a file: only there are single numbers shown."""
     return any(config.getoption(f"lockstep_{name}") is not None for name in ("json", "html"))

@@ -27,8 +27,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     # Storing.
     gates: str = GATES  # in the order in which they are stacked
     input_kernel: tuple[str, ...]  # one name, or one for each gate in the order of ``gates``
-    recurrent_kernel: tuple[str, ...]  # likewise; none where the input kernel is fused: that of [x; h]
-    transposed: bool  # kernels are (in, 4H), multiplied from the right
+    recurrent_kernel: tuple[str, ...] = ()  # likewise; none where the input kernel is fused: that of [x; h]
+    transposed: bool = False  # kernels are (in, 4H), multiplied from the right
     directions_axis: bool = False  # a leading axis of length 1, or 2 for both directions
     bias: tuple[str, ...]
     biases: Literal["one", "two", "recurrent"] = "one"  # two are summed; recurrent: on the recurrent side alone
@@ -39,12 +39,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
     peephole_gates: str = "ifo"
     beyond: tuple[tuple[str, str], ...] = ()  # patterns of names that make it more than one plain LSTM, and what
     # Calling.
-    batch_major: bool  # x is (B, T, I) unless asked otherwise
+    batch_major: bool = False  # x is (B, T, I) unless asked otherwise
     state: Literal["h, c", "c, h"] = "h, c"
     gate_activation: str = "sigmoid"
     activation: str = "tanh"
     # What the outputs past a sequence's end are; compute: the recurrence goes on over the padding.
-    after_end: Literal["zero", "repeat", "compute"]
+    after_end: Literal["zero", "repeat", "compute"] = "compute"
 
     @property
     def fused(self) -> bool:

@@ -1,4 +1,4 @@
-"""The dialects of the frameworks, by name."""
+"""The dialects of the frameworks, by name. What a dialect shares with its relative is not told again."""
 
 from __future__ import annotations
 
@@ -6,20 +6,45 @@ from msgspec.structs import replace
 
 from lockstep.harness.weights.dialect import Dialect
 
+CANONICAL = Dialect(
+    name="canonical",
+    title="Lockstep",
+    source="harness/cases/problem.py",
+    input_kernel=("W",),
+    recurrent_kernel=("R",),
+    bias=("b",),
+    projection="P",
+    peepholes=("p",),
+    beyond=(("P", "a projection"), ("p", "peepholes"), ("clip", "clipping")),
+    after_end="zero",
+)
+
 _TORCH_CELL = Dialect(
     name="torch_cell",
     title="PyTorch nn.LSTMCell",
     source="PyTorch 2.13, torch/nn/modules/rnn.py, LSTMCell",
     input_kernel=("weight_ih",),
     recurrent_kernel=("weight_hh",),
-    transposed=False,
     bias=("bias_ih", "bias_hh"),
     biases="two",
     bias_optional=True,
     batch_major=False,  # one timestep a call: the caller loops
-    after_end="compute",
 )
 
+_FURTHER = (("*_l[1-9]*", "a further layer"), ("*_l0_reverse", "the backward direction"))
+
+_TORCH = replace(
+    _TORCH_CELL,
+    name="torch",
+    title="PyTorch nn.LSTM, and cuDNN",
+    source="PyTorch 2.13, torch/nn/modules/rnn.py, LSTM; torch/nn/utils/rnn.py, pad_packed_sequence",
+    input_kernel=("weight_ih_l0",),
+    recurrent_kernel=("weight_hh_l0",),
+    bias=("bias_ih_l0", "bias_hh_l0"),
+    projection="weight_hr_l0",
+    beyond=(*_FURTHER, ("weight_hr_l0", "a projection")),
+    after_end="zero",
+)
 
 _FLAX = Dialect(
     name="flax",
@@ -35,29 +60,38 @@ _FLAX = Dialect(
     after_end="compute",  # seq_lengths choose the final carry; outputs go on
 )
 
+_HAIKU = Dialect(
+    name="haiku",
+    title="Haiku LSTM",
+    source="dm-haiku 0.0.17, haiku/_src/recurrent.py, LSTM, dynamic_unroll",
+    gates="igfo",
+    input_kernel=("w",),
+    transposed=True,
+    bias=("b",),
+    forget_bias=1.0,
+)
 
-_SHIPPED = (
-    Dialect(
-        name="canonical",
-        title="Lockstep",
-        source="harness/cases/problem.py",
-        input_kernel=("W",),
-        recurrent_kernel=("R",),
-        transposed=False,
-        bias=("b",),
-        projection="P",
-        peepholes=("p",),
-        beyond=(("P", "a projection"), ("p", "peepholes"), ("clip", "clipping")),
-        batch_major=False,
-        after_end="zero",
-    ),
+_TF_BLOCK = replace(
+    _HAIKU,
+    name="tf_block",
+    title="TensorFlow raw ops LSTMBlockCell and BlockLSTM",
+    source="TensorFlow 2.21, core/kernels/rnn/lstm_ops.h, gate layout ICFO; tf.raw_ops.BlockLSTM",
+    peepholes=("wci", "wcf", "wco"),
+    beyond=(("wc?", "peepholes"),),
+    state="c, h",
+    after_end="compute",  # all sequences end at seq_len_max
+)
+
+
+# In the order in which messages list them, and in which the first of several that fit equally well is guessed.
+_IN_ORDER = (
+    CANONICAL,
     Dialect(
         name="tf1",
         title="TensorFlow 1 BasicLSTMCell and LSTMCell",
         source="tf_keras 2.21, src/layers/rnn/legacy_cells.py; TensorFlow 2.21, python/ops/rnn.py, dynamic_rnn",
         gates="igfo",
         input_kernel=("kernel",),
-        recurrent_kernel=(),
         transposed=True,
         bias=("bias",),
         forget_bias=1.0,
@@ -80,25 +114,7 @@ _SHIPPED = (
         batch_major=True,
         after_end="repeat",  # unless zero_output_for_mask
     ),
-    Dialect(
-        name="torch",
-        title="PyTorch nn.LSTM, and cuDNN",
-        source="PyTorch 2.13, torch/nn/modules/rnn.py, LSTM; torch/nn/utils/rnn.py, pad_packed_sequence",
-        input_kernel=("weight_ih_l0",),
-        recurrent_kernel=("weight_hh_l0",),
-        transposed=False,
-        bias=("bias_ih_l0", "bias_hh_l0"),
-        biases="two",
-        bias_optional=True,
-        projection="weight_hr_l0",
-        beyond=(
-            ("*_l[1-9]*", "a further layer"),
-            ("*_l0_reverse", "the backward direction"),
-            ("weight_hr_l0", "a projection"),
-        ),
-        batch_major=False,
-        after_end="zero",
-    ),
+    _TORCH,
     _TORCH_CELL,
     Dialect(
         name="onnx",
@@ -107,7 +123,6 @@ _SHIPPED = (
         gates="iofg",
         input_kernel=("W",),
         recurrent_kernel=("R",),
-        transposed=False,
         directions_axis=True,
         bias=("B",),
         biases="two",
@@ -135,75 +150,34 @@ _SHIPPED = (
         recurrent_kernel=("dense_h.kernel",),
         bias=("dense_h.bias",),
     ),
-    Dialect(
+    replace(
+        _TORCH_CELL,
         name="equinox",
         title="Equinox LSTMCell",
         source="Equinox 0.13.8, equinox/nn/_rnn.py, LSTMCell",
-        input_kernel=("weight_ih",),
-        recurrent_kernel=("weight_hh",),
-        transposed=False,
         bias=("bias",),
-        bias_optional=True,
+        biases="one",
         batch_major=False,  # one timestep of one sequence a call: scan and vmap
-        after_end="compute",
     ),
-    Dialect(
-        name="haiku",
-        title="Haiku LSTM",
-        source="dm-haiku 0.0.17, haiku/_src/recurrent.py, LSTM, dynamic_unroll",
-        gates="igfo",
-        input_kernel=("w",),
-        recurrent_kernel=(),
-        transposed=True,
-        bias=("b",),
-        forget_bias=1.0,
-        batch_major=False,
-        after_end="compute",
-    ),
-    Dialect(
-        name="tf_block",
-        title="TensorFlow raw ops LSTMBlockCell and BlockLSTM",
-        source="TensorFlow 2.21, core/kernels/rnn/lstm_ops.h, gate layout ICFO; tf.raw_ops.BlockLSTM",
-        gates="igfo",
-        input_kernel=("w",),
-        recurrent_kernel=(),
-        transposed=True,
-        bias=("b",),
-        forget_bias=1.0,
-        peepholes=("wci", "wcf", "wco"),
-        beyond=(("wc?", "peepholes"),),
-        batch_major=False,
-        state="c, h",
-        after_end="compute",  # all sequences end at seq_len_max
-    ),
-    Dialect(
+    _HAIKU,
+    _TF_BLOCK,
+    replace(
+        _TF_BLOCK,
         name="tf_block_v2",
         title="TensorFlow raw op BlockLSTMV2",
         source="TensorFlow 2.21, core/kernels/rnn/lstm_ops.h, gate layout IFCO; tf.raw_ops.BlockLSTMV2",
-        input_kernel=("w",),
-        recurrent_kernel=(),
-        transposed=True,
-        bias=("b",),
-        peepholes=("wci", "wcf", "wco"),
-        beyond=(("wc?", "peepholes"),),
-        batch_major=False,
-        state="c, h",
-        after_end="compute",
+        gates="ifgo",
+        forget_bias=0.0,
     ),
     # A projection's kernel is weight_ho (H, P), transposed where the others are not: backends.paddle_lstm stores it.
-    Dialect(
+    replace(
+        _TORCH,
         name="paddle",
         title="PaddlePaddle nn.LSTM",
         source="PaddlePaddle 3.3.1, python/paddle/nn/layer/rnn.py, LSTM, LSTMCell",
-        input_kernel=("weight_ih_l0",),
-        recurrent_kernel=("weight_hh_l0",),
-        transposed=False,
-        bias=("bias_ih_l0", "bias_hh_l0"),
-        biases="two",
-        bias_optional=True,
-        beyond=(("*_l[1-9]*", "a further layer"), ("*_l0_reverse", "the backward direction")),
+        projection="",
+        beyond=_FURTHER,
         batch_major=True,
-        after_end="zero",
     ),
     Dialect(
         name="mlx",
@@ -211,20 +185,13 @@ _SHIPPED = (
         source="MLX 0.32.4, mlx/nn/layers/recurrent.py, LSTM",
         input_kernel=("Wx",),
         recurrent_kernel=("Wh",),
-        transposed=False,
         bias=("bias",),
         bias_optional=True,
         batch_major=True,
-        after_end="compute",
     ),
 )
 
-
-DIALECTS = {dialect.name: dialect for dialect in _SHIPPED}
-
-
-CANONICAL = DIALECTS["canonical"]
-
+DIALECTS = {dialect.name: dialect for dialect in _IN_ORDER}
 
 # Layouts that store b as two biases, which a port may add wrongly.
 TWO_BIASES = frozenset({"torch", "onnx"})

@@ -11,6 +11,7 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import GATES, block, reorder
 from lockstep.harness.errors import ConvertError
+from lockstep.harness.text import shape_text
 from lockstep.harness.weights.dialect import FLOATS, Dialect
 from lockstep.harness.weights.dialects import CANONICAL, DIALECTS
 
@@ -85,7 +86,7 @@ def read(arrays: Arrays, dialect: Dialect) -> Arrays:
 def guess(arrays: Arrays) -> Dialect | None:
     """The dialect that arrays look like, by their names and then by their shapes; None if there is none."""
     named = [dialect for dialect in DIALECTS.values() if not _missing(arrays, dialect)]
-    return max(named, key=lambda dialect: (_count(dialect, arrays), _fits(arrays, dialect)), default=None)
+    return max(named, key=lambda dialect: (len(arrays.keys() & dialect.names), _fits(arrays, dialect)), default=None)
 
 
 def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arrays:
@@ -190,10 +191,6 @@ def _has_bias(arrays: Arrays, dialect: Dialect) -> bool:
     return any(name in arrays for name in dialect.bias)
 
 
-def _count(dialect: Dialect, arrays: Arrays) -> int:
-    return sum(name in arrays for name in dialect.names)
-
-
 def _fits(arrays: Arrays, dialect: Dialect) -> bool:
     try:
         unpack(arrays, dialect)
@@ -254,7 +251,9 @@ def _hidden_size(arrays: Arrays, dialect: Dialect) -> int:
     name = dialect.bias[0] if dialect.fused else dialect.recurrent_kernel[0]
     shape = arrays[name].shape[dialect.directions_axis :]
     if len(shape) != (1 if dialect.fused else 2):
-        raise ConvertError(f"{name} has shape {arrays[name].shape}, expected {_text(_shapes(dialect, None)[name])}.")
+        raise ConvertError(
+            f"{name} has shape {arrays[name].shape}, expected {shape_text(_shapes(dialect, None)[name])}."
+        )
     H = shape[0] // 4 if dialect.fused else min(shape)
     if H == 0:
         raise ConvertError(f"{name} has shape {arrays[name].shape}: a hidden size of 0.")
@@ -290,7 +289,7 @@ def _check_shapes(arrays: Arrays, dialect: Dialect, H: int) -> None:
             hint = f" It holds {shape[0]} directions; only one can be read."
         elif len(shape) > 1 and _matches((*shape[:-2], *shape[:-3:-1]), expected, smallest):
             hint = " It looks transposed."
-        raise ConvertError(f"{name} has shape {shape}, and {dialect.name} needs {_text(expected)}, H = {H}.{hint}")
+        raise ConvertError(f"{name} has shape {shape}, and {dialect.name} needs {shape_text(expected)}, H = {H}.{hint}")
     widths = {arrays[name].shape for name in dialect.input_kernel}
     if len(widths) > 1:
         raise ConvertError(f"{', '.join(dialect.input_kernel)} differ in shape: {', '.join(map(str, sorted(widths)))}.")
@@ -301,7 +300,3 @@ def _matches(shape: tuple[int, ...], expected: tuple[int | str, ...], smallest: 
         length >= smallest if isinstance(size, str) else length == size
         for length, size in zip(shape, expected, strict=True)
     )
-
-
-def _text(shape: tuple[int | str, ...]) -> str:
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

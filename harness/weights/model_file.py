@@ -26,6 +26,7 @@ from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
+from lockstep.harness.text import names_text, shape_text
 from lockstep.harness.weights.dialect import FLOATS
 from lockstep.harness.weights.layout import summed, with_forget_bias
 
@@ -204,7 +205,7 @@ def _check_lane(lane: LaneArrays) -> None:
     )
     if not fits:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in there.items())
-        needed = ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in wanted.items())
+        needed = ", ".join(f"{name} {shape_text(shape)}" for name, shape in wanted.items())
         raise ModelError(
             f"{lane.where}shapes do not fit together: {shapes}. With H = {H} an LSTM has {needed}, biases ({4 * H},)."
         )
@@ -312,6 +313,4 @@ MOST_LISTED = 12
 
 def listed(names: Iterable[str]) -> str:
     """Name some things, not hundreds."""
-    names = [name or '""' for name in names]
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(names[:MOST_LISTED]) + more
+    return names_text([name or '""' for name in names], MOST_LISTED)

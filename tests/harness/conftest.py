@@ -29,7 +29,7 @@ def planted(monkeypatch):
     """Offer planted backends only, misbehaving ones and healthy ones."""
 
     def offer(*names):
-        entries = [EntryPoint(name, f"planted.{name}", registry.GROUP) for name in names]
+        entries = [EntryPoint(name, f"planted.{name}", registry.BACKEND_GROUP) for name in names]
         monkeypatch.setattr(registry, "entry_points", lambda group: entries)
 
     return offer

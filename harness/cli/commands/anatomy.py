@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonOption, check_positive, complete_backend
+from lockstep.harness.cli.options import JsonOption, complete_backend
+from lockstep.harness.errors import check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.output.console import console_beside
 
@@ -26,7 +27,7 @@ def anatomy(
     from lockstep.harness.output.terminal import show_anatomy
     from lockstep.harness.output.write_results import check_writable, write_json
 
-    check_positive(timeout=timeout)
+    check_positive("--{} ", timeout=timeout)
     check_writable(json, None)
     measured = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
     show_anatomy(console_beside(json), measured)

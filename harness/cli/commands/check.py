@@ -14,7 +14,6 @@ from lockstep.harness.cli.options import (
     QuietOption,
     SarifOption,
     bounds,
-    check_positive,
     complete_case,
 )
 from lockstep.harness.errors import LockstepError
@@ -75,7 +74,6 @@ def check(
     from lockstep.harness.output.write_results import Outputs, deliver
     from lockstep.harness.ports.port import Port, is_decoder_port
 
-    check_positive(timeout=timeout, limit=limit)
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
     outputs = Outputs(json, html, sarif, github, quiet)

@@ -16,10 +16,9 @@ from lockstep.harness.cli.options import (
     QuietOption,
     SarifOption,
     bounds,
-    check_positive,
 )
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.output.console import WRONG_REQUEST, complain
+from lockstep.harness.output.console import complain
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
@@ -60,7 +59,6 @@ def compare(
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.output.location import places_of_shipped
 
-    check_positive(limit=limit)
     if not file:
         raise LockstepError("nothing to compare: name traces (lockstep record writes them) or results (--json).")
     outputs.check()
@@ -73,7 +71,7 @@ def compare(
     status = deliver_as_table(results, outputs, places) if runs else 0
     for error in errors:
         complain(str(error))
-    return max(status, WRONG_REQUEST) if errors else status
+    return max(status, LockstepError.exit_status) if errors else status
 
 
 def _compare_recordings(
@@ -84,7 +82,6 @@ def _compare_recordings(
     from lockstep.harness.output.versions_table import show_pairs
     from lockstep.harness.output.write_results import write_json
 
-    check_positive(limit=limit)
     if len(files) != 1 or case is not None or outputs.html is not None or outputs.sarif is not None or outputs.github:
         raise LockstepError(
             "--against: needs exactly one trace or folder of traces, without --case, --html, --sarif and --github."
@@ -96,4 +93,4 @@ def _compare_recordings(
         write_json(comparison, outputs.json)
     for error in errors:
         complain(str(error))
-    return WRONG_REQUEST if errors else 0 if comparison.agree else 1
+    return LockstepError.exit_status if errors else 0 if comparison.agree else 1

@@ -13,7 +13,6 @@ from lockstep.harness.cli.options import (
     QuietOption,
     TimeoutOption,
     bounds,
-    check_positive,
     tell_left_out,
 )
 from lockstep.harness.output.console import console_beside, error_console
@@ -44,7 +43,6 @@ def record(
     from lockstep.harness.output.terminal import advance, progress
     from lockstep.harness.output.write_results import check_writable, write_json
 
-    check_positive(timeout=timeout)
     _, seconds = bounds(None, timeout, quiet=quiet)
     selection = select(case, backend)
     if not quiet:

@@ -20,12 +20,11 @@ from lockstep.harness.cli.options import (
     SarifOption,
     TimeoutOption,
     bounds,
-    check_positive,
     tell_left_out,
 )
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import JOBS
-from lockstep.harness.output.console import FAILED, INTERRUPTED, complain, error_console, plain
+from lockstep.harness.output.console import INTERRUPTED, complain, error_console, plain
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit, RunResult
@@ -51,17 +50,16 @@ def run(
     """Run cases through backends and compare each with the reference."""
     from lockstep.harness.output.write_results import Outputs
 
-    check_positive(timeout=timeout, limit=limit, jobs=jobs)
+    check_positive("--{} ", jobs=jobs)
     outputs = Outputs(json, html, sarif, github, quiet, details)
+    asked, seconds = bounds(limit, timeout, quiet=quiet)
     if model:
-        asked, seconds = bounds(limit, timeout, quiet=quiet)
         return _run_models(case, backend, outputs, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import select
 
-    asked, seconds = bounds(limit, timeout, quiet=quiet)
     selection = select(case, backend)
     if not quiet:
         tell_left_out(selection)
@@ -83,7 +81,6 @@ def _run_models(
     prefixes: Sequence[str],
 ) -> int:
     """Run cases with the networks and weights of users' files."""
-    from lockstep.harness.adapters.model_reader import ReadError
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.models import DEFAULT_CASE, Models, forget_bias_of
     from lockstep.harness.jobs.run import environment
@@ -93,11 +90,7 @@ def _run_models(
     with Models(model, prefixes) as models:
         names = None if backend is None else [name for name in backend if name not in models.names()]
         cases = find_cases(case or [DEFAULT_CASE])
-        try:
-            models.read(timeout, forget_bias_of([found_case.case for found_case in cases]))
-        except ReadError as error:
-            complain(str(error))
-            return FAILED
+        models.read(timeout, forget_bias_of([found_case.case for found_case in cases]))
         cases = models.cases(cases, named=bool(case))
         selection = select_beside(models.backends(), cases, names)
         if not outputs.quiet:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonOption, check_positive
+from lockstep.harness.cli.options import JsonOption
+from lockstep.harness.errors import check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
-from lockstep.harness.output.console import FAILED, complain, console_beside
+from lockstep.harness.output.console import console_beside
 
 
 def variables(
@@ -35,17 +36,13 @@ def variables(
     "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared" or "separate", "place",
     "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
     """
-    from lockstep.harness.adapters.variables import BuildError, variables_of
+    from lockstep.harness.adapters.variables import variables_of
     from lockstep.harness.output.variables_table import show_variables
     from lockstep.harness.output.write_results import check_writable, write_json
 
-    check_positive(timeout=timeout)
+    check_positive("--{} ", timeout=timeout)
     check_writable(json, None)
-    try:
-        inventory = variables_of(target, timeout)
-    except BuildError as error:
-        complain(str(error))
-        return FAILED
+    inventory = variables_of(target, timeout)
     show_variables(console_beside(json), inventory)
     if json is not None:
         write_json(inventory, json)

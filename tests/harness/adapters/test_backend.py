@@ -13,7 +13,7 @@ from lockstep.harness.errors import BackendError
 
 
 def entry(name, module):
-    return EntryPoint(name=name, value=module, group=registry.GROUP)
+    return EntryPoint(name=name, value=module, group=registry.BACKEND_GROUP)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_arrays_that_are_not_contiguous_arrive_as_they_were(tmp_path):
 
 
 def test_what_is_too_large_for_the_file_goes_with_the_parcel(tmp_path, monkeypatch):
-    monkeypatch.setattr(parcel, "MOST_BYTES", 100)
+    monkeypatch.setattr(parcel, "MOST_SHARED_BYTES", 100)
     problem = Problem.from_case(make_case())
     packed = Parcel.pack(problem, tmp_path / "p")
     assert not (tmp_path / "p").exists()

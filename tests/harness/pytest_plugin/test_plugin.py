@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lockstep.harness.adapters.backend import GROUP
+from lockstep.harness.adapters.backend import BACKEND_GROUP
 from lockstep.harness.comparison.results import load_results
 from lockstep.harness.jobs.findings import Finding, SmallestCase
 from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
@@ -409,4 +409,4 @@ def test_a_session_without_cases_is_left_alone(pytester):
 def test_offered_backends_are_looked_for_where_the_core_does():
     from lockstep.harness.pytest_plugin.marks import BACKENDS
 
-    assert BACKENDS == GROUP
+    assert BACKENDS == BACKEND_GROUP
