@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -118,6 +118,9 @@ def not_repeatable() -> Diagnosis:
     )
 
 
+_MOST_DEVIATIONS = 4.0  # of the share of zeros from a rate of dropout
+
+
 def dropped(observations: Sequence[Observation]) -> Diagnosis | None:
     """Find dropout that repeats itself, as with a fixed seed: in each wrong observation, at one rate."""
     wrong = [observation for observation in observations if not observation.sigma(AS_INTENDED) <= LIMIT_SIGMA]
@@ -140,6 +143,10 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
     if not near[~zero].all() or factor < 1:
         return None
     rate = 1 - 1 / factor
+    # One mask may serve all timesteps: then as few draws decide how many values are 0.
+    draws = max(zero.size // len(zero), 1)
+    if abs(zero.mean() - rate) > _MOST_DEVIATIONS * np.sqrt(rate * (1 - rate) / draws):
+        return None
     return _found(
         "dropout-active",
         f"Dropout is active on h: {zero.mean():.0%} of its values are 0, the others are {factor:.4g} times too large "
@@ -154,33 +161,90 @@ def _right(problem: Problem, tensors: Arrays, name: str) -> bool:
     return Observation(problem, {name: tensors[name]}).sigma(AS_INTENDED) <= LIMIT_SIGMA
 
 
-def made_anew(timesteps: Sequence[int], of: int) -> Diagnosis:
-    """At which timesteps the given kernel is not in use."""
-    first = timesteps[0]
-    when = (
-        f"from timestep {first} on" if list(timesteps) == list(range(first, of)) else f"at timesteps {list(timesteps)}"
-    )
+def made_anew(unused: Mapping[str, Sequence[int]], of: int) -> Diagnosis | None:
+    """Which of the given W, R and b are not in use, and at which timesteps; None if all always are.
+
+    ``unused``: the timesteps by array; ``of``: how many were measured.
+    """
+    named = {name: steps for name, steps in unused.items() if steps}
+    if not named:
+        return None
+    always = [name for name in unused if name not in named]
+    sentences = [f"{_use(name, steps, of)}{_ELSE[name]}." for name, steps in named.items()]
+    if always:
+        sentences.append(f"{' and '.join(always)} {'are' if len(always) > 1 else 'is'} in use at every timestep.")
     return _found(
         "weights-made-anew",
-        f"The given W is not in use {when}: another kernel is, made anew or kept from elsewhere.",
+        "Measured: " + " ".join(sentences),
         "Use one kernel at every timestep (with tf.Variable in a loop: tf.get_variable under reuse=tf.AUTO_REUSE).",
         None,
-        f"With an input at one timestep only, changing W changes nothing {when}.",
+        f"Measured over {of} timesteps, not proved: where an array is said not to be in use, half of it does the same.",
     )
 
 
-def differs_by_step(scales: Sequence[float]) -> Diagnosis | None:
-    """How often W counts at each timestep, if not once at each."""
-    if max(abs(scale - 1) for scale in scales) < 1e-4:  # noqa: PLR2004
+# What the measurement of each array leaves open.
+_ELSE = {
+    "W": ", another is: made anew or kept from elsewhere",
+    "R": ", another is (made anew or kept from elsewhere), or no h is fed there",
+    "b": ", another is: made anew or kept from elsewhere, or none is added",
+}
+
+
+def _use(name: str, steps: Sequence[int], of: int) -> str:
+    """At which timesteps an array is in use, by those at which it is not."""
+    rest = [t for t in range(of) if t not in steps]
+    if not rest:
+        return f"The given {name} is never in use"
+    where = f"timestep {rest[0]} alone" if len(rest) == 1 else f"timesteps {_steps(rest)}"
+    return f"The given {name} is in use at {where}; at {_steps(steps, 'timestep')} it is not"
+
+
+def _steps(steps: Sequence[int], noun: str = "") -> str:
+    several = len(steps) > 2 and steps[-1] - steps[0] == len(steps) - 1  # noqa: PLR2004
+    listed = f"{steps[0]} to {steps[-1]}" if several else ", ".join(str(t) for t in steps)
+    return f"{noun}{'s' if len(steps) > 1 else ''} {listed}" if noun else listed
+
+
+def differs_by_step(scales: Sequence[float] | None, observations: Sequence[Observation]) -> Diagnosis | None:
+    """How often x counts at each timestep, if not once at each: proved where that reproduces what was returned.
+
+    ``scales``: measured by the product of i and g; ``observations``: those of as many timesteps are the proof.
+    """
+    if scales is None or max(abs(scale - 1) for scale in scales) < 1e-4:  # noqa: PLR2004
         return None
-    listed = ", ".join(f"{scale:.4g}" for scale in scales)
+    listed = ", ".join(f"{scale:.4g}" for scale in scales[:_MOST_SCALES])
+    fault, fix = "weights-differ-per-step", "Use the same kernel and the given x, unscaled, at every timestep."
+    sigma = _scaled(scales, observations)
+    if sigma is None:
+        message = (
+            f"Measured: i * g at the first timesteps is what x counted {listed} times would give: by i, by g, or both."
+        )
+        evidence = "Measured with an input at one timestep only, not proved: no reading of it gives all numbers."
+        return _found(fault, message, fix, None, evidence)
     return _found(
-        "weights-differ-per-step",
-        f"W does not count alike at every timestep: at the first ones it counts {listed} times.",
-        "Use the same kernel, unscaled, at every timestep.",
-        None,
-        "Measured with an input at one timestep only, for each of the first timesteps.",
+        fault,
+        f"W x does not count alike at every timestep: at the first ones it counts {listed} times, by W or by x.",
+        fix,
+        sigma,
+        f"The reference with x multiplied so reproduces every number to {number(sigma)} sigma.",
     )
+
+
+_MOST_SCALES = 8  # that are listed
+
+
+def _scaled(scales: Sequence[float], observations: Sequence[Observation]) -> float | None:
+    """How far observations are from what x multiplied by numbers of each timestep gives; None if that is too far."""
+    worst = 0.0
+    fitting = [seen for seen in observations if seen.problem.case.run.timesteps <= len(scales)]
+    for seen in fitting:
+        x = seen.problem.x
+        factors = np.array(scales[: len(x)])[:, None, None]
+        # The factors were measured in the numbers' own precision: so many digits they have, and no more.
+        multiplied = with_arguments(seen.problem, x=(x * np.round(factors, 4)).astype(x.dtype))
+        worst = max(worst, Observation(multiplied, seen.tensors).sigma(AS_INTENDED))
+    wrong = any(not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA for seen in fitting)
+    return worst if wrong and worst <= LIMIT_SIGMA else None
 
 
 def _found(fault: str, message: str, fix: str, sigma: float | None, evidence: str) -> Diagnosis:

@@ -18,8 +18,8 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured
-from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused_at
+from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured, independent
+from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import behaviour, differs_by_step, dropped, made_anew, not_repeatable
 from lockstep.harness.diagnosis.diagnose import (
@@ -45,6 +45,7 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import TWO_BIASES
 
 SLOW = 0.1  # seconds for a call, beyond which a measurement of a thousand calls is not waited for
+MOST_SCALED = 12  # timesteps of which it is measured how often x counts
 FRESH = ("probe", "batch", "lengths", "one-timestep")  # cases whose fresh numbers an explanation is held against
 Causes = dict[str, list[Diagnosis]]  # by the name of the case
 
@@ -263,6 +264,7 @@ class PlainLayers(Networks):
                 _beside_the_catalogue(port, observations, known)
                 or explain_measured(port, observations, others)
                 or explain_several(observations, others, two_biases=two_biases)
+                or _measured(port, observations)
                 or [_with_facts(unknown, curve_facts(port))]
             )
         provable = causes[0].proof and not causes[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
@@ -281,17 +283,24 @@ class PlainLayers(Networks):
 
 
 def _beside_the_catalogue(port: PortBlackBox, observations: Sequence[Observation], known: Known) -> list[Diagnosis]:
-    """What no execution describes: dropout that repeats itself, weights made anew, a narrower format throughout."""
+    """What no execution describes and numbers prove: dropout that repeats itself, an x scaled by step, few bits."""
     cause = dropped(observations)
     if cause is None:
-        unused = unused_at(port)
-        cause = made_anew(unused, T) if unused and len(unused) < T else None
-    if cause is None:
-        by_step = scales(port)
-        cause = None if by_step is None else differs_by_step(by_step)
+        by_step = differs_by_step(scales(port, MOST_SCALED), observations)
+        cause = by_step if by_step is not None and by_step.sigma is not None else None
     if cause is None and known.narrow is not None:
         wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA}
         cause = narrow(measure_precision(port, "float64" if wrong == {"float64"} else "float32"))
+    return [] if cause is None else [cause]
+
+
+def _measured(port: PortBlackBox, observations: Sequence[Observation]) -> list[Diagnosis]:
+    """What calls with and without a change show of a port that no search explains; told as measured."""
+    batched = independent(port)
+    not_in_use = unused(port, batched=batched)
+    cause = None if not_in_use is None else made_anew(not_in_use, T)
+    if cause is None:
+        cause = differs_by_step(scales(port, MOST_SCALED, batched=batched), observations)
     return [] if cause is None else [cause]
 
 

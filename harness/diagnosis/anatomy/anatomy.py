@@ -39,7 +39,7 @@ from lockstep.harness.diagnosis.anatomy.precision import measure_precision
 from lockstep.harness.diagnosis.anatomy.table import (
     Convention,
     ConventionTable,
-    drawn_curves,
+    described_curves,
     precision_rows,
     repeatability_row,
 )
@@ -195,11 +195,9 @@ def _measured_bases(black_box: BlackBox, *, batched: bool) -> Iterator[Changes]:
 
 
 def curve_facts(black_box: BlackBox) -> list[str]:
-    """A description of the curves of f and o, where no known ones make them."""
+    """What was measured of the curves, where no known ones make them all."""
     reading = next(iter(_curve_readings(black_box, batched=independent(black_box))), None)
-    if reading is None or reading[1]:
-        return []
-    return [f"gate {gate}: {words}" for gate, words in drawn_curves(reading).items() if gate in "fo"]
+    return [] if reading is None or reading[1] else described_curves(reading[0])
 
 
 def _curve_readings(black_box: BlackBox, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:

@@ -60,16 +60,18 @@ def problem_of_sequence(problem: Problem, b: int) -> Problem:
     )
 
 
-def ask_batches(black_box: BlackBox, problems: Sequence[Problem], *, batched: bool) -> list[Arrays] | None:
-    """H and c, (T, B, H), for each problem, all of one batch size; None if any of them lacks its c.
+def ask_batches(
+    black_box: BlackBox, problems: Sequence[Problem], *, batched: bool, names: str = "hc"
+) -> list[Arrays] | None:
+    """H and c, (T, B, H), for each problem, all of one batch size; None if any of them lacks one of ``names``.
 
     Sequences are asked one by one where they are known to mix, which is what ``batched`` denies.
     """
     batch_size = problems[0].x.shape[1]
     asked = problems if batched else [problem_of_sequence(p, b) for p in problems for b in range(batch_size)]
-    answers = [answer for answer in black_box.ask(asked) if answer is not None and "c" in answer]
+    answers = [answer for answer in black_box.ask(asked) if answer is not None and set(names) <= answer.keys()]
     if len(answers) < len(asked):
         return None
     size = 1 if batched else batch_size
     batches = [answers[start : start + size] for start in range(0, len(answers), size)]
-    return [{name: np.concatenate([answer[name] for answer in batch], axis=1) for name in "hc"} for batch in batches]
+    return [{name: np.concatenate([answer[name] for answer in batch], axis=1) for name in names} for batch in batches]

@@ -8,13 +8,15 @@ import numpy as np
 from msgspec import Struct
 
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.diagnosis.anatomy.curves import Reading, Response, describe_curve, sparkline
+from lockstep.harness.diagnosis.anatomy.curves import CURVE_TOLERANCE, Reading, Response, describe_curve, sparkline
 from lockstep.harness.diagnosis.anatomy.kernels import KernelMap, is_regular, misplaced_entries
 from lockstep.harness.diagnosis.anatomy.precision import KeptBits
 from lockstep.harness.diagnosis.anatomy.wiring import Wiring
 from lockstep.harness.faults.execution import AS_INTENDED, Execution
-from lockstep.harness.reference.curves import CURVES
+from lockstep.harness.reference.curves import CURVES, sigmoid
 from lockstep.harness.text import number
+
+SMALL = 1e-2  # a tanh(c) below this tells nothing of what it is multiplied by
 
 
 class Convention(Struct, frozen=True):
@@ -193,6 +195,30 @@ def drawn_curves(reading: tuple[Response, list[Reading]] | None) -> dict[str, st
         gate: f"{names[gate]} {sparkline(curve)}" + (f", {describe_curve(curve, response.z)}" if not readings else "")
         for gate, curve in words.items()
     } | {"cell": f"h(c0) {sparkline(response.sweep_h)}"}
+
+
+_QUOTIENT = "h / tanh(c)"
+
+
+def described_curves(response: Response) -> list[str]:
+    """What a response shows of each curve, in words; all that it leaves open where it shows several in one number."""
+    z, c, h = response.z, response.c[1.0], response.h[1.0]
+    with np.errstate(all="ignore"):
+        o = h / np.tanh(c)
+    seen = (
+        ("f(z)", (c - response.c[-1.0]) / 2, sigmoid(z), ""),
+        ("i(z) g(z)", response.c[0.0], sigmoid(z) * np.tanh(z), ": the curve of i, of g, or both"),
+        (_QUOTIENT, o, sigmoid(z), ": the curve of o, or that of the cell's output"),
+    )
+    lines = []
+    for name, curve, intended, readings in seen:
+        # Where tanh(c) is as small as rounding, its quotient tells nothing.
+        use = np.abs(np.tanh(c)) > SMALL if name == _QUOTIENT else np.ones(z.shape, bool)
+        if np.abs(curve - intended)[use].max(initial=0) <= CURVE_TOLERANCE / SMALL:
+            lines.append(f"measured: {name} is as intended")
+        elif use.any():
+            lines.append(f"measured: {name} is {describe_curve(curve[use], z[use])}{readings}")
+    return lines
 
 
 def precision_rows(kept: list[KeptBits]) -> Iterator[Convention]:

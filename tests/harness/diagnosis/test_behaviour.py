@@ -6,7 +6,12 @@ import numpy as np
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.diagnosis.anatomy.kernel_use import scales, unused
+from lockstep.harness.diagnosis.behaviour import differs_by_step, made_anew
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import check
+from lockstep.harness.jobs.measure import PortBlackBox
 from lockstep.harness.ports.port import LocalPort
 
 right = make_port()
@@ -116,7 +121,73 @@ def test_weights_made_anew_at_a_step_are_found():
 
     found = diagnosed(port)
     assert found.fault == "weights-made-anew"
-    assert "from timestep 2 on" in found.message
+    assert "The given W is in use at timesteps 0, 1; at timesteps 2 to 4 it is not, another is" in found.message
+    assert "R and b are in use at every timestep." in found.message
+    assert "not proved" in found.evidence
+    assert found.sigma is None
+
+
+def step_by_step(weights_at):
+    """A right port whose weights at each step are made by ``weights_at``."""
+
+    def port(x, weights, h0, c0):
+        hs, cs = [], []
+        for t in range(len(x)):
+            h, c = right(x[t : t + 1], weights_at(t, weights), h0, c0)
+            h0, c0 = h[-1], c[-1]
+            hs.append(h0)
+            cs.append(c0)
+        return np.stack(hs), np.stack(cs)
+
+    return port
+
+
+def its_own(t, array):
+    return np.random.default_rng(t + 5).normal(0, 0.3, array.shape).astype(array.dtype)
+
+
+def in_use(weights_at):
+    return unused(PortBlackBox(LocalPort(step_by_step(weights_at))))
+
+
+def test_of_each_array_the_steps_are_found_at_which_another_is_in_use():
+    assert in_use(lambda t, w: w) == {"W": [], "R": [], "b": []}
+    assert in_use(lambda t, w: {**w, "R": its_own(0, w["R"])}) == {"W": [], "R": [0, 1, 2, 3, 4], "b": []}
+    assert in_use(lambda t, w: {**w, "b": its_own(t, w["b"])} if t else w) == {"W": [], "R": [], "b": [1, 2, 3, 4]}
+    found = in_use(lambda t, w: {name: its_own(t, a) for name, a in w.items()} if t == 2 else w)
+    assert found == {"W": [2], "R": [2], "b": [2]}
+
+
+def test_sequences_that_mix_are_asked_one_by_one():
+    def port(x, weights, h0, c0):
+        h, c = step_by_step(lambda t, w: {**w, "W": its_own(t, w["W"])} if t else w)(x, weights, h0, c0)
+        return h + h.mean(axis=1, keepdims=True), c
+
+    assert unused(PortBlackBox(LocalPort(port)), batched=False) == {"W": [1, 2, 3, 4], "R": [], "b": []}
+
+
+def test_the_text_names_each_array_with_the_steps_that_use_the_given_one():
+    message = made_anew({"W": [], "R": [0, 1, 2, 3, 4], "b": [1, 2, 3, 4]}, 5).message
+    assert (
+        "The given R is never in use, another is (made anew or kept from elsewhere), or no h is fed there." in message
+    )
+    assert "The given b is in use at timestep 0 alone; at timesteps 1 to 4 it is not, another is: made" in message
+    assert message.endswith("W is in use at every timestep.")
+
+
+def test_what_the_product_of_i_and_g_does_not_tell_is_told_as_both():
+    def grown(t, w):
+        W = w["W"].copy()
+        W[: len(W) // 4] *= 1 + 0.25 * t
+        return {**w, "W": W}
+
+    port = PortBlackBox(LocalPort(step_by_step(grown)))
+    problem = Problem.from_case(CASES[0])
+    seen = [Observation(problem, answer) for answer in port.ask([problem])]
+    found = differs_by_step(scales(port), seen)
+    assert found.message.endswith("times would give: by i, by g, or both.")
+    assert found.sigma is None
+    assert "not proved" in found.evidence
 
 
 def test_weights_that_grow_from_step_to_step_are_found():
@@ -126,7 +197,8 @@ def test_weights_that_grow_from_step_to_step_are_found():
 
     found = diagnosed(port)
     assert found.fault == "weights-differ-per-step"
-    assert "1, 1.1, 1.2, 1.3, 1.4 times" in found.message
+    assert "1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7 times, by W or by x" in found.message
+    assert found.sigma is not None
 
 
 def test_a_port_that_computes_in_float32_throughout_is_found_by_a_float64_case():

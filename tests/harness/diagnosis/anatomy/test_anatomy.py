@@ -8,7 +8,7 @@ from faulty_lstm import make_port
 
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.worker import Worker
-from lockstep.harness.diagnosis.anatomy.anatomy import anatomy
+from lockstep.harness.diagnosis.anatomy.anatomy import anatomy, curve_facts
 from lockstep.harness.jobs.measure import BackendBlackBox, PortBlackBox
 from lockstep.harness.ports.port import LocalPort
 
@@ -186,3 +186,25 @@ def test_what_remembers_is_seen():
         return h, c
 
     assert rows(measured(port))["the same call twice"].differs
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        (0, "i(z) g(z) is a curve of its own: 0 at 0, slope 0.352"),
+        (1, "f(z) is a curve of its own: 0.406"),
+        (3, "h / tanh(c) is a curve of its own: 0.406"),
+    ],
+)
+def test_a_curve_of_its_own_is_told_with_all_that_may_have_made_it(gate, told):
+    def step(z, c):
+        i, f, o = (sigmoid(z[n]) ** (1.3 if n == gate else 1) for n in (0, 1, 3))
+        c = f * c + i * np.tanh(z[2])
+        return o * np.tanh(c), c
+
+    facts = curve_facts(PortBlackBox(LocalPort(port_of(step))))
+    assert len(facts) == 3
+    (odd,) = [fact for fact in facts if not fact.endswith("is as intended")]
+    assert told in odd
+    readings = {0: "the curve of i, of g, or both", 3: "the curve of o, or that of the cell's output"}
+    assert odd.endswith(readings.get(gate, "over [-9, 9]"))
