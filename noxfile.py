@@ -97,6 +97,12 @@ def proof(session: nox.Session) -> None:
 
 
 @shared
+def causes(session: nox.Session) -> None:
+    """How well causes are found: mistakes drawn over all forms; --runs, --kind, --form; --publish writes the page."""
+    run(session, "python", "tests/proof/causes.py", *session.posargs)
+
+
+@shared
 def lint(session: nox.Session) -> None:
     """Format, style, types, and who imports whom."""
     for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["pyright"], ["lint-imports"]):

@@ -1,4 +1,5 @@
 # ruff: noqa: ARG001, FBT003, N802, RUF059 (code as people write it)
+"""One plain layer, as reported: what somebody wrote in a framework, a converter or a course, here in NumPy."""
 
 from __future__ import annotations
 
