@@ -14,7 +14,7 @@ the first shape and plain values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -47,11 +47,7 @@ def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.Searc
     Raises:
         ValueError: If there is no such feature.
     """
-    wanted = tuple(RANDOM_FEATURES) if features is None else tuple(features)
-    unknown = [name for name in wanted if name not in RANDOM_FEATURES]
-    if unknown:
-        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(RANDOM_FEATURES)}")
-    return _cases(wanted, settings)
+    return _drawn(draw_case, RANDOM_FEATURES if features is None else features, RANDOM_FEATURES, settings)
 
 
 def decoders(*, features: Sequence[str] = RANDOM_DECODER_FEATURES, **settings: Any) -> st.SearchStrategy[Case]:
@@ -64,17 +60,19 @@ def decoders(*, features: Sequence[str] = RANDOM_DECODER_FEATURES, **settings: A
     Raises:
         ValueError: If there is no such feature.
     """
-    unknown = [name for name in features if name not in RANDOM_DECODER_FEATURES]
+    return _drawn(draw_decoder, features, RANDOM_DECODER_FEATURES, settings)
+
+
+def _drawn(
+    make: Callable[..., Case], features: Iterable[str], known: Iterable[str], settings: dict[str, Any]
+) -> st.SearchStrategy[Case]:
+    features, known = tuple(features), tuple(known)
+    unknown = [name for name in features if name not in known]
     if unknown:
-        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(RANDOM_DECODER_FEATURES)}")
-    return _decoders(tuple(features), settings)
+        raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(known)}")
 
+    @st.composite
+    def drawn(draw: st.DrawFn) -> Case:
+        return make(lambda name, options: draw(st.sampled_from(options)), draw(seeds()), settings, features)
 
-@st.composite
-def _decoders(draw: st.DrawFn, features: Sequence[str], settings: dict[str, Any]) -> Case:
-    return draw_decoder(lambda name, options: draw(st.sampled_from(options)), draw(seeds()), settings, features)
-
-
-@st.composite
-def _cases(draw: st.DrawFn, features: Sequence[str], settings: dict[str, Any]) -> Case:
-    return draw_case(lambda name, options: draw(st.sampled_from(options)), draw(seeds()), settings, features)
+    return drawn()

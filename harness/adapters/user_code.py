@@ -145,8 +145,8 @@ def parse_target(text: str) -> Target:
         raise LockstepError(f'"{text}" is not a target: write FILE.py:FUNCTION, for example lstm.py:port.{hint}')
     if not file.is_file():
         raise LockstepError(f"{file}: no such file.{_similar_file(file)}")
-    defined = list(dict.fromkeys(_defined(_parsed(file))))
-    functions = list(dict.fromkeys(name for name, is_function in defined if is_function))
+    defined = list(defined_in(parsed_file(file)))
+    functions = list(dict.fromkeys(name for name, node in defined if isinstance(node, FUNCTIONS)))
     # A star import may define anything.
     if not {function, "*"} & {name for name, _ in defined}:
         hint = f" Name one of them: {file}:{functions[0]}." if text.endswith(".py") and functions else ""
@@ -162,7 +162,12 @@ def cut_stack(printed: str, file: Path) -> tuple[str, str]:
     return (printed[:ours] if ours >= 0 else printed), place
 
 
-def _parsed(file: Path) -> ast.Module:
+def parsed_file(file: Path) -> ast.Module:
+    """A user's file as a tree.
+
+    Raises:
+        LockstepError: If it cannot be read, or is no Python.
+    """
     try:
         return ast.parse(file.read_bytes())
     except SyntaxError as error:
@@ -172,19 +177,22 @@ def _parsed(file: Path) -> ast.Module:
         raise LockstepError(f"{file}: cannot be read: {error}.") from error
 
 
-def _defined(node: ast.AST) -> Iterator[tuple[str, bool]]:
-    """The names that a file's top level binds, and whether each is a function defined there."""
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def defined_in(node: ast.AST) -> Iterator[tuple[str, ast.stmt | ast.expr]]:
+    """The names that a file's top level binds, those in its ``if`` and ``try`` too, and what binds each."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name, not isinstance(node, ast.ClassDef)
+            yield node.name, node
             return
         case ast.Import() | ast.ImportFrom():
             for alias in node.names:
-                yield alias.asname or alias.name.partition(".")[0], False
+                yield alias.asname or alias.name.partition(".")[0], node
         case ast.Name(ctx=ast.Store()):
-            yield node.id, False
+            yield node.id, node
     for child in ast.iter_child_nodes(node):
-        yield from _defined(child)
+        yield from defined_in(child)
 
 
 def _similar_file(file: Path) -> str:

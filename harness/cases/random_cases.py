@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
-import numpy as np
-from msgspec.structs import replace
-
 from lockstep.harness.cases.case import LSTM, ActivationName, AttentionDecoder, Case, Run, Values
 
 # Picks one of several options; the name tells what for.
@@ -40,7 +37,8 @@ RANDOM_FEATURES: dict[str, dict[str, Sequence[Any]]] = {
 }
 
 
-_ALWAYS: dict[str, Sequence[Any]] = {
+# What every network draws.
+ALWAYS: dict[str, Sequence[Any]] = {
     "dtype": DTYPES,
     "weights": WEIGHT_VALUES,
     "inputs": ("probe", "uniform", "ones"),
@@ -64,7 +62,7 @@ def draw_case(
     sizes = choose("shape", SHAPES)
     for name, size in zip(("timesteps", "batch", "input_size", "hidden_size"), sizes, strict=True):
         settings.setdefault(name, size)
-    wanted = [_ALWAYS, *(RANDOM_FEATURES[feature] for feature in features if choose(feature, (False, True)))]
+    wanted = [ALWAYS, *(RANDOM_FEATURES[feature] for feature in features if choose(feature, (False, True)))]
     for group in wanted:
         for name, options in group.items():
             if name not in settings:
@@ -81,9 +79,11 @@ def _consistent(settings: dict[str, Any], choose: Choose) -> Case:
         settings["forget_bias"] = 0.0
     if settings.get("proj_size", 0) >= settings["hidden_size"]:
         settings["proj_size"] = settings["hidden_size"] - 1
-    lstm = {name: value for name, value in settings.items() if name in LSTM.__struct_fields__}
-    run = {name: value for name, value in settings.items() if name in Run.__struct_fields__}
-    return Case(lstm=LSTM(**lstm), run=Run(**run), name="random")
+    return Case(lstm=LSTM(**_fields(LSTM, settings)), run=Run(**_fields(Run, settings)), name="random")
+
+
+def _fields(table: type[LSTM | Run], settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name in table.__struct_fields__}
 
 
 # S, E, A, H, O of attention decoders; with dot scores E is H.
@@ -98,7 +98,7 @@ def draw_decoder(
     settings: dict[str, Any] = {"seed": seed, **fixed}
     S, E, A, H, O = choose("shape", DECODER_SHAPES)
     settings |= {"timesteps": choose("timesteps", (1, 2, 5, 16)), "batch": choose("batch", (1, 3)), **fixed}
-    for name, options in _ALWAYS.items():
+    for name, options in ALWAYS.items():
         if name not in settings:
             settings[name] = choose(name, options)
     has = {feature: choose(feature, (False, True)) for feature in features}
@@ -114,43 +114,6 @@ def draw_decoder(
         score="general" if has.get("general") else "dot",
         encoder=LSTM(input_size=A, hidden_size=E) if has.get("encoder") else None,
     )
-    lstm = {name: value for name, value in settings.items() if name in LSTM.__struct_fields__}
-    run = {name: value for name, value in settings.items() if name in Run.__struct_fields__}
-    cell = LSTM(input_size=A, hidden_size=H, **lstm)
-    run_table = Run(**{"gradients": bool(has.get("gradients")), **run})
-    return Case(lstm=cell, attention_decoder=decoder, run=run_table, name="random")
-
-
-def other_problem(rng: np.random.Generator, case: Case) -> Case:
-    """Draw what a compiled network is run on anew: its seed, weights, inputs, initial states, and lengths if any.
-
-    What compiles it stays: layers, sizes, dtype, activations, the forget bias, and whether there are lengths.
-    """
-    changes = {
-        name: _ALWAYS[name][int(rng.integers(len(_ALWAYS[name])))] for name in ("weights", "inputs", "initial_state")
-    }
-    if case.run.lengths is not None:
-        decoder = case.attention_decoder
-        shortest, longest = (0, case.run.timesteps) if decoder is None else (1, decoder.source_timesteps)
-        changes["lengths"] = tuple(int(n) for n in rng.integers(shortest, longest + 1, case.run.batch))
-    return replace(case, run=replace(case.run, seed=int(rng.integers(MOST_SEED)), **changes))
-
-
-def random_decoder(rng: np.random.Generator, **fixed: Any) -> Case:
-    """Draw an attention decoder; each feature is there in every second one."""
-
-    def choose(_: str, options: Sequence[Any]) -> Any:
-        return options[int(rng.integers(len(options)))]
-
-    return draw_decoder(choose, int(rng.integers(MOST_SEED)), fixed)
-
-
-def random_case(rng: np.random.Generator, features: Sequence[str] = tuple(RANDOM_FEATURES), **fixed: Any) -> Case:
-    """Draw a case; each feature is there in every third one, so that most combinations have few of them."""
-
-    def choose(_: str, options: Sequence[Any]) -> Any:
-        if options == (False, True):
-            return bool(rng.integers(3) == 0)
-        return options[int(rng.integers(len(options)))]
-
-    return draw_case(choose, int(rng.integers(MOST_SEED)), fixed, features)
+    settings.setdefault("gradients", bool(has.get("gradients")))
+    cell = LSTM(input_size=A, hidden_size=H, **_fields(LSTM, settings))
+    return Case(lstm=cell, attention_decoder=decoder, run=Run(**_fields(Run, settings)), name="random")

@@ -110,15 +110,6 @@ def unpacked(text: str, rows: int) -> Array:
     return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(rows, -1)
 
 
-def unpacked_heat(detail: Detail) -> Array:
-    """Read the codes of a heat map: uint8, (rows, columns).
-
-    Raises:
-        ValueError: If they are not so many rows.
-    """
-    return np.frombuffer(base64.b64decode(detail.heat, validate=True), np.uint8).reshape(len(detail.heat_t), -1)
-
-
 def code_of(sigma: Array) -> Array:
     """The codes (uint8) of a heat map for sigma, any shape; NaN is what cannot be compared."""
     with np.errstate(all="ignore"):

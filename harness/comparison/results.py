@@ -172,9 +172,8 @@ class RunResult(Struct, frozen=True, kw_only=True):
     parameters: list[Parameter] = field(default_factory=list)
     device: str | None = None  # where it ran, as the framework calls it
     versions: dict[str, str] = field(default_factory=dict)  # by distribution
-    seconds: dict[str, float] = field(
-        default_factory=dict
-    )  # by part: "import", "build", the "first" run, a "steady" one
+    # By part: "import", "build", the "first" run, a "steady" one.
+    seconds: dict[str, float] = field(default_factory=dict)
     repeatable: bool | None = None  # whether a second call gave the same bits; None if it was called once
     message: str | None = None  # why there is nothing to compare
     stderr: str | None = None  # what a backend that failed wrote there, its end
@@ -230,16 +229,6 @@ def encode_results(results: Results) -> bytes:
 def encode(value: Any) -> bytes:
     """Any plain value as JSON, numbers that are not finite as strings."""
     return msgspec.json.encode(_plain(msgspec.to_builtins(value)))
-
-
-def encode_run(run: RunResult) -> str:
-    """One result as JSON, to be sent from process to process."""
-    return msgspec.json.encode(_plain(msgspec.to_builtins(run))).decode()
-
-
-def decode_run(data: str) -> RunResult:
-    """Read what ``encode_run`` gave."""
-    return msgspec.convert(msgspec.json.decode(data), RunResult, strict=False)
 
 
 def decode_results(data: bytes, source: str) -> Results:

@@ -15,7 +15,7 @@ from typing import Any
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_calls import ask
-from lockstep.harness.adapters.user_code import Target, _parsed, parse_target
+from lockstep.harness.adapters.user_code import FUNCTIONS, Target, parse_target, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError, unknown
@@ -139,12 +139,12 @@ def _target_of(function: Callable[..., Any]) -> Target | None:
 def _parameters_in(target: Target) -> dict[str, Any]:
     """The parameters of a function as its file writes them; none where it is made otherwise, or not to be read."""
     try:
-        tree = _parsed(target.file)
+        tree = parsed_file(target.file)
     except LockstepError:
         return {}
     definitions = [
         node for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == target.function
+        if isinstance(node, FUNCTIONS) and node.name == target.function
     ]  # fmt: skip
     if not definitions:
         return {}

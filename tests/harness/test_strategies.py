@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import find, given, settings
+from random_networks import random_case
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.random_cases import RANDOM_FEATURES, random_case
+from lockstep.harness.cases.random_cases import RANDOM_FEATURES
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.strategies import cases, seeds

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from detection import detection_table
 from msgspec.structs import replace
+from random_networks import random_case, random_decoder
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends, pairs
 from lockstep.harness.adapters.outcome import Outcome
@@ -28,8 +29,6 @@ from lockstep.harness.cases.random_cases import (
     MOST_SEED,
     RANDOM_DECODER_FEATURES,
     RANDOM_FEATURES,
-    random_case,
-    random_decoder,
 )
 from lockstep.harness.cases.tensors import BACKWARD, kind_of
 from lockstep.harness.comparison.compare import limit_for

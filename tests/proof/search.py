@@ -18,11 +18,12 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 from msgspec.structs import replace
+from random_networks import other_problem, random_case, random_decoder
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.random_cases import DTYPES, other_problem, random_case, random_decoder
+from lockstep.harness.cases.random_cases import DTYPES
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.jobs.findings import expected_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from random_networks import other_problem, random_case, random_decoder
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.random_cases import other_problem, random_case, random_decoder
 
 DRAWN = {"seed", "weights", "inputs", "initial_state", "lengths"}
 

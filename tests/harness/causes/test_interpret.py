@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from random_networks import random_case, random_decoder
 
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import shipped
-from lockstep.harness.cases.random_cases import random_case, random_decoder
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.interpret import expected_with, values_with
 from lockstep.harness.reference.expect import expect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 
 import numpy as np
@@ -28,7 +29,6 @@ from lockstep.harness.comparison.details import (
     packed,
     spread_places,
     unpacked,
-    unpacked_heat,
 )
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, decode_results, encode_results
@@ -42,6 +42,11 @@ from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
 from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import ExpectedTensor
+
+
+def unpacked_heat(detail):
+    """The codes of a heat map, (rows, columns), as the report's page reads them."""
+    return np.frombuffer(base64.b64decode(detail.heat, validate=True), np.uint8).reshape(len(detail.heat_t), -1)
 
 
 def judged(case, trace) -> RunResult:
