@@ -40,6 +40,7 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
     result_action="return_value",
+    default_parameter=Parameter(negative=""),  # no --no-quiet and the like
 )
 for command in COMMANDS:
     app.command(command)
@@ -81,7 +82,7 @@ app.meta.suppress_keyboard_interrupt = False
 @app.meta.default
 def with_common_options(
     *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    no_color: Annotated[bool, Parameter(negative="", help="Print without colors, as NO_COLOR=1 does.")] = False,
+    no_color: Annotated[bool, Parameter(help="Print without colors, as NO_COLOR=1 does.")] = False,
 ) -> object:
     """Take what every command takes, and run the command."""
     if no_color:

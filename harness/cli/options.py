@@ -46,8 +46,6 @@ CaseArguments = Annotated[
 BackendOption = Annotated[
     list[str] | None,
     Parameter(
-        name="--backend",
-        negative="",
         completer=complete_backend,
         help="A backend to run; may be repeated. Default: all.",
     ),
@@ -67,8 +65,6 @@ LimitOption = Annotated[
 ModelOption = Annotated[
     list[str] | None,
     Parameter(
-        name="--model",
-        negative="",
         help="Run the LSTM in your own model file, with its weights: .onnx, .keras, FILE.py:FUNCTION that returns an "
         "nn.LSTM, the prefix of a TF1 checkpoint, or .safetensors of a torch state dict. The cases (default: probe) "
         "take its sizes. May be repeated: the other files are compared with the first.",
@@ -77,21 +73,17 @@ ModelOption = Annotated[
 ModelPrefixOption = Annotated[
     list[str] | None,
     Parameter(
-        name="--model-prefix",
-        negative="",
         help="How the name of the LSTM begins, if a --model has several; once for each --model.",
     ),
 ]
 JsonOption = Annotated[
     Path | None,
-    Parameter(name="--json", allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
+    Parameter(allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
 ]
-HtmlOption = Annotated[Path | None, Parameter(name="--html", help="Write an HTML report into this folder.")]
+HtmlOption = Annotated[Path | None, Parameter(help="Write an HTML report into this folder.")]
 DetailsOption = Annotated[
     bool,
     Parameter(
-        name="--details",
-        negative="",
         help="Also write one page for each case, with all its numbers. Useful for large reports, which leave some "
         "numbers out.",
     ),
@@ -99,7 +91,6 @@ DetailsOption = Annotated[
 SarifOption = Annotated[
     Path | None,
     Parameter(
-        name="--sarif",
         allow_leading_hyphen=True,
         help="Write what is wrong as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
     ),
@@ -107,13 +98,11 @@ SarifOption = Annotated[
 GitHubOption = Annotated[
     bool,
     Parameter(
-        name="--github",
-        negative="",
         help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is wrong.",
     ),
 ]
 QuietOption = Annotated[
-    bool, Parameter(name=("--quiet", "-q"), negative="", help="Print only what is wrong; nothing if all is right.")
+    bool, Parameter(name=("--quiet", "-q"), help="Print only what is wrong; nothing if all is right.")
 ]
 
 

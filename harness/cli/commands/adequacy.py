@@ -20,9 +20,7 @@ def adequacy(
         ),
     ],
     json: JsonOption = None,
-    full: Annotated[
-        bool, Parameter(negative="", help="Show every fault, not only those that a case does not detect.")
-    ] = False,
+    full: Annotated[bool, Parameter(help="Show every fault, not only those that a case does not detect.")] = False,
 ) -> int:
     """Compute which known mistakes a case can detect. No framework is needed."""
     from lockstep.harness.cases.find import find_cases

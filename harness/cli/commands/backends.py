@@ -15,20 +15,16 @@ def backends(
     backend: Annotated[
         list[str] | None,
         Parameter(
-            name="--backend",
-            negative="",
             completer=complete_backend,
             help="A backend to show; may be repeated. Default: all.",
         ),
     ] = None,
     matrix: Annotated[
         bool,
-        Parameter(
-            negative="", help="Show a table of features and backends instead; one for each framework if there are many."
-        ),
+        Parameter(help="Show a table of features and backends instead; one for each framework if there are many."),
     ] = False,
     json: JsonOption = None,
-    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the documentation, in Markdown.")] = False,
+    markdown: Annotated[bool, Parameter(help="Print the page of the documentation, in Markdown.")] = False,
 ) -> int:
     """Show backends by framework: versions, what importing them costs here, what each supports, and why not the rest.
 

@@ -26,8 +26,6 @@ def check(
     case: Annotated[
         list[str] | None,
         Parameter(
-            name="--case",
-            negative="",
             completer=complete_case,
             help="A case to check; may be repeated. Default: all built-in cases that fit.",
         ),

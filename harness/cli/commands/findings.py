@@ -16,10 +16,10 @@ def findings(
         Parameter(completer=complete_finding, help="Names of findings to show in full. Default: a table of all."),
     ],
     json: JsonOption = None,
-    markdown: Annotated[bool, Parameter(negative="", help="Print the page of the documentation, in Markdown.")] = False,
+    markdown: Annotated[bool, Parameter(help="Print the page of the documentation, in Markdown.")] = False,
     sarif: Annotated[
         Path | None,
-        Parameter(name="--sarif", allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout."),
+        Parameter(allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout."),
     ] = None,
 ) -> int:
     """List known findings: implementations that differ from their specification, fail or crash."""

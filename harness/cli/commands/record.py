@@ -25,7 +25,6 @@ def record(
     json: Annotated[
         Path | None,
         Parameter(
-            name="--json",
             allow_leading_hyphen=True,
             help="Write the runs that gave no trace as results into this file.",
         ),
