@@ -1,9 +1,13 @@
-"""Text of single values: numbers as people read them, and what is safe to print."""
+"""Text of single values: numbers as people read them, what is safe to print; and what belongs together in a text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
 
 # Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around;
 # half of a surrogate pair has no UTF-8.
@@ -48,3 +52,11 @@ def names_text(names: Sequence[str], most: int) -> str:
 def shape_text(shape: Sequence[int | str | None]) -> str:
     """Write a shape as it is printed everywhere: (3, 4), (3,), (); a size that nobody knows is "?"."""
     return f"({', '.join('?' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Items by what they have in common, groups and members in the order in which they come."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups

@@ -27,6 +27,7 @@ from msgspec import Struct
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.errors import BackendError, unknown
+from lockstep.harness.text import grouped
 
 BACKEND_GROUP = "lockstep.backends"
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
@@ -129,10 +130,7 @@ def pairs(cases: Iterable[Case], backends: Iterable[BackendInfo]) -> list[tuple[
 
 def by_worker(backends: Iterable[BackendInfo]) -> list[list[BackendInfo]]:
     """Group backends that share a worker process; the largest group, which takes longest, comes first."""
-    groups: dict[tuple[Any, ...], list[BackendInfo]] = {}
-    for backend in backends:
-        groups.setdefault(backend.worker, []).append(backend)
-    return sorted(groups.values(), key=len, reverse=True)
+    return sorted(grouped(backends, lambda backend: backend.worker).values(), key=len, reverse=True)
 
 
 def read_info(name: str, module: str) -> BackendInfo:

@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lockstep.harness.errors import LockstepError
+from lockstep.harness.text import grouped
 
 INVENTORY_FORMAT = 1
 
@@ -179,9 +180,7 @@ def _groups(material: Material) -> list[tuple[Sharing, str, list[Made]]]:
     role_of = roles([variable.name for variable in trained], material.numbers) | {
         variable.name: variable.role for variable in trained if variable.role
     }
-    by_role: dict[tuple[object, ...], list[Made]] = {}
-    for variable in trained:
-        by_role.setdefault((role_of[variable.name], variable.shape, variable.dtype), []).append(variable)
+    by_role = grouped(trained, lambda variable: (role_of[variable.name], variable.shape, variable.dtype))
     groups: list[tuple[Sharing, str, list[Made]]] = []
     for (role, *_), members in by_role.items():
         if material.numbers == "from plain":
@@ -193,17 +192,14 @@ def _groups(material: Material) -> list[tuple[Sharing, str, list[Made]]]:
 
 def _by_stack(members: list[Made]) -> list[tuple[Sharing, list[Made]]]:
     """Tell a loop that makes a variable anew from what an author wrote out: by the lines that made it."""
-    anew: dict[object, list[Made]] = {}
-    for member in members:
-        anew.setdefault(member.stack or member.name, []).append(member)
+    anew = grouped(members, lambda member: member.stack or member.name)
     groups: list[tuple[Sharing, list[Made]]] = [("not shared", alike) for alike in anew.values() if len(alike) > 1]
     looped = {variable.name for _, alike in groups for variable in alike}
     # One line reached from several: a function of the user's that makes a variable each time it is called.
-    called: dict[str | None, list[Made]] = {}
-    for member in members:
-        if member.name not in looped and not (member.place is None and _is_slot(member, members)):
-            called.setdefault(member.place, []).append(member)
-    return groups + [("separate", alike) for alike in called.values() if len(alike) > 1]
+    others = [member for member in members if member.name not in looped]
+    called = [member for member in others if member.place is not None or not _is_slot(member, members)]
+    by_place = grouped(called, lambda member: member.place)
+    return groups + [("separate", alike) for alike in by_place.values() if len(alike) > 1]
 
 
 def _is_slot(variable: Made, others: list[Made]) -> bool:
@@ -252,11 +248,9 @@ def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
 
 def _counted(members: list[Made]) -> list[Variable]:
     """Number the reads of variables that stand in one role: at each site, the passes of its loop in order."""
-    sites: dict[tuple[object, ...], list[Read]] = {}
-    for read in (read for member in members for read in member.reads):
-        sites.setdefault((read.type, read.site, read.within, read.backward), []).append(read)
+    all_reads = [read for member in members for read in member.reads]
     number: dict[int, int | None] = {}
-    for reads in sites.values():
+    for reads in grouped(all_reads, lambda read: (read.type, read.site, read.within, read.backward)).values():
         number |= {id(read): k for read, k in zip(reads, _passes(reads), strict=True)}
 
     def reader(read: Read) -> Reader:

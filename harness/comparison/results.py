@@ -182,6 +182,14 @@ class RunResult(Struct, frozen=True, kw_only=True):
     known: str | None = None  # the finding (harness.jobs.findings) that it is, and that was expected
     details: dict[str, Detail] = field(default_factory=dict)  # by timed tensor; only where they were asked for
 
+    @property
+    def worst(self) -> tuple[str, Difference] | None:
+        """The tensor furthest off in sigma, with its largest differences; None where nothing was compared."""
+        if not self.tensors:
+            return None
+        name = max(self.tensors, key=lambda name: self.tensors[name].worst.sigma)
+        return name, self.tensors[name].worst
+
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""
         return _html_of(Results(environment={}, runs=[self]))

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lockstep.harness.adapters.backend import MODELS
 from lockstep.harness.jobs.support import Support
-from lockstep.harness.text import printable
+from lockstep.harness.output.columns import bare_table
+from lockstep.harness.output.console import plain, say, wrapped
+from lockstep.harness.text import grouped
 
 MOST_COLUMNS = 6  # backends of a matrix that fit beside each other
 
 
 def by_framework(supports: Iterable[Support]) -> dict[str, list[Support]]:
     """Part backends by their frameworks."""
-    groups: dict[str, list[Support]] = {}
-    for support in supports:
-        groups.setdefault(support.backend.framework, []).append(support)
-    return dict(sorted(groups.items()))
+    return dict(sorted(grouped(supports, lambda support: support.backend.framework).items()))
 
 
 def show_backends(console: Console, supports: list[Support]) -> None:
     """Print by framework what each backend is, what importing it costs, what it supports and what not, and why."""
     for framework, of_framework in by_framework(supports).items():
-        console.print(Text(printable(framework_line(framework, of_framework)), "bold"), soft_wrap=True)
+        say(console, framework_line(framework, of_framework), "bold")
         for support in of_framework:
             for line in support_lines(support, console.width):
-                console.print(Text(printable(line)), soft_wrap=True)
+                say(console, line)
 
 
 def framework_line(framework: str, supports: Sequence[Support]) -> str:
@@ -46,19 +43,19 @@ def framework_line(framework: str, supports: Sequence[Support]) -> str:
 def support_lines(support: Support, width: int) -> list[str]:
     """What one backend is and costs, what it supports and what not, and why."""
     backend = support.backend
-    lines = _wrapped(f"{backend.name}: {backend.summary}", width, 2)
+    lines = wrapped(f"{backend.name}: {backend.summary}", width, 2)
     if support.problem:
-        return [*lines, *_wrapped(f"not available: {support.problem}", width, 4)]
+        return [*lines, *wrapped(f"not available: {support.problem}", width, 4)]
     on = ", ".join(f"{name} {version}" for name, version in support.versions.items())
     known = (f"stores weights as {backend.dialect}", f"on {on}" if on else "", cost_text(support))
-    lines += _wrapped("; ".join(filter(None, known)), width, 4)
+    lines += wrapped("; ".join(filter(None, known)), width, 4)
     refused = refusals(support)
     # Some features have commas in their names.
     supported = [feature for feature, reason in support.reasons.items() if reason is None]
     all_of_them = f"supports all {len(supported)} features of {MODELS[backend.model]}s"
-    lines += _wrapped(f"supports {'; '.join(supported)}" if refused else all_of_them, width, 4)
+    lines += wrapped(f"supports {'; '.join(supported)}" if refused else all_of_them, width, 4)
     for reason, features in refused.items():
-        lines += _wrapped(f"not {'; '.join(features)}: {reason}", width, 4)
+        lines += wrapped(f"not {'; '.join(features)}: {reason}", width, 4)
     return lines
 
 
@@ -71,11 +68,8 @@ def cost_text(support: Support) -> str:
 
 def refusals(support: Support) -> dict[str, list[str]]:
     """By reason what a backend does not support."""
-    features_by_reason: dict[str, list[str]] = {}
-    for feature, reason in support.reasons.items():
-        if reason is not None:
-            features_by_reason.setdefault(reason, []).append(feature)
-    return features_by_reason
+    refused = {feature: reason for feature, reason in support.reasons.items() if reason is not None}
+    return grouped(refused, refused.__getitem__)
 
 
 def as_json(supports: Sequence[Support]) -> list[dict[str, Any]]:
@@ -125,14 +119,14 @@ def _parts(supports: list[Support]) -> list[list[Support]]:
 def show_matrix(console: Console, supports: list[Support]) -> None:
     """Print features x backends, with the reasons against what a backend does not support below each table."""
     for title, of_model in matrices(supports):
-        console.print(Text(printable(f"{title}:")))
+        console.print(plain(f"{title}:"))
         available = [support for support in of_model if support.problem is None]
         numbers = numbered(available)
         if available:
             console.print(_matrix(available, numbers))
         for note in footnotes(of_model, numbers):
-            for line in _wrapped(note, console.width, 0):
-                console.print(Text(printable(line)), soft_wrap=True)
+            for line in wrapped(note, console.width):
+                say(console, line)
 
 
 def numbered(supports: Sequence[Support]) -> dict[str, int]:
@@ -155,10 +149,10 @@ def footnotes(supports: Sequence[Support], numbers: dict[str, int]) -> list[str]
 
 
 def _matrix(available: Sequence[Support], numbers: dict[str, int]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = bare_table()
     table.add_column("feature", no_wrap=True)
     for support in available:
-        name = Text(printable(support.backend.name.replace("_", "_\n")))
+        name = plain(support.backend.name.replace("_", "_\n"))
         table.add_column(name, overflow="fold", justify="right", min_width=6)
     for feature in available[0].reasons:
         cells = [support.reasons[feature] for support in available]
@@ -208,8 +202,3 @@ def _markdown_table(available: Sequence[Support]) -> list[str]:
         lines.append(f"| {feature} | {' | '.join(marks)} |")
     notes = "\n".join(f"- {note}" for note in footnotes(available, numbers))
     return ["\n".join(lines), *([notes] if notes else [])]
-
-
-def _wrapped(text: str, width: int, indent: int) -> list[str]:
-    first = " " * indent
-    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=first + "  ", break_on_hyphens=False)

@@ -6,7 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
+from rich import box
 from rich.cells import cell_len, chop_cells
+from rich.table import Table
+from rich.text import Text
+
+from lockstep.harness.text import printable
 
 GAP = 2  # between columns: rich's padding, and its divider
 MOST_HEADER = 12  # of a header's part that is not broken further
@@ -81,6 +86,31 @@ def broken(name: str, width: int) -> str:
         *full, last = chop_cells(part, width) if cell_len(part) > width else [part]
         lines[-1:] = [lines[-1] + full[0], *full[1:], last] if full else [lines[-1] + last]
     return "\n".join(lines)
+
+
+def bare_table(gap: int = GAP) -> Table:
+    """A table without edges, to which columns and rows are added."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
+
+
+def table_of(
+    corner: str,
+    names: Sequence[str],
+    columns: Sequence[Column],
+    cells: Iterable[Sequence[Text]],
+    width: int,
+    gap: int = GAP,
+) -> Table:
+    """A table of which nothing is cut: ``corner`` and ``names`` are its first column, ``cells`` the others by row."""
+    names = [printable(name) for name in names]
+    first = first_width([corner, *names], columns, width, gap)
+    table = bare_table(gap)
+    table.add_column(corner, width=first)
+    for column, room in zip(columns, widths(columns, width - first, gap), strict=True):
+        table.add_column(Text(broken(column.header, room)), justify="right", width=room, overflow="fold")
+    for name, row in zip(names, cells, strict=True):
+        table.add_row(Text(broken(name, first)), *row)
+    return table
 
 
 def _parts(name: str) -> list[str]:

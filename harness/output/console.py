@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
@@ -43,16 +44,27 @@ def _console(*, stderr: bool) -> Console:
 
 def complain(message: str) -> None:
     """What is wrong, in red."""
-    text = plain("lockstep: ")
-    text.append(plain(message))
-    error_console().print(text, soft_wrap=True, style="red")
+    say(error_console(), f"lockstep: {message}", "red")
 
 
 def tell(text: str) -> None:
     """Print something by the way, dimmed."""
-    error_console().print(text, markup=False, highlight=False, style="dim", soft_wrap=True)
+    say(error_console(), text, "dim")
 
 
-def plain(text: str) -> Text:
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print text as it is; the terminal breaks its lines, so that what is copied from it is whole."""
+    console.print(plain(text), style=style, soft_wrap=True)
+
+
+def plain(text: str, style: str = "") -> Text:
     """Text as it is: no markup, no control characters."""
-    return Text(printable(text))
+    return Text(printable(text), style)
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
+    """The lines of a paragraph, broken between words, every line but the first indented by two more."""
+    first = " " * indent
+    return textwrap.wrap(
+        printable(text), width, initial_indent=first, subsequent_indent=first + "  ", break_on_hyphens=False
+    )

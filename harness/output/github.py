@@ -10,10 +10,12 @@ import html
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from rich.console import Console
 
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
@@ -30,7 +32,7 @@ from lockstep.harness.output.overview import (
     refusals,
     summary,
 )
-from lockstep.harness.text import counted, printable
+from lockstep.harness.text import counted, grouped, printable
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_SUMMARY_BYTES = 2**20  # of a step's summary; a larger one is refused as a whole
@@ -87,7 +89,8 @@ def _blocks(results: Results) -> Iterator[str]:
     runs = results.runs
     yield f"## Lockstep: {_inline(summary(runs))}\n\n"
     yield f"{TABLE_TITLE}:\n\n"
-    yield from _tables(runs)
+    for names in of_same_cases(runs):
+        yield _table([run for run in runs if run.backend in names], names)
     for same in alike(runs):
         yield _folded(f"{same[0].backend}: {same[0].status} in {_names(same)}", text_of(same[0]))
     known, refused = known_texts(runs), refusals(runs)
@@ -98,16 +101,9 @@ def _blocks(results: Results) -> Iterator[str]:
     yield _folded("Environment", "\n".join(f"{name}: {value}" for name, value in _versions(results).items()))
 
 
-def _tables(runs: Sequence[RunResult]) -> Iterator[str]:
-    for names in of_same_cases(runs):
-        yield _table([run for run in runs if run.backend in names], names)
-
-
 def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> str:
     """A table case x backend; if it is long, cases in which something is wrong come first."""
-    by_case: dict[str, dict[str, RunResult]] = {}
-    for run in runs:
-        by_case.setdefault(run.case, {})[run.backend] = run
+    by_case = {case: {run.backend: run for run in same} for case, same in grouped(runs, lambda run: run.case).items()}
     cases = list(by_case)
     if len(cases) > MOST_ROWS:
         cases.sort(key=lambda case: all(is_right(run) for run in by_case[case].values()))
@@ -148,6 +144,17 @@ def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
     return [*_most(errors, "error"), *_most(warnings, "warning")]
 
 
+def annotate(results: Results, places: Places, console: Console, show: Callable[[Console], None] | None) -> None:
+    """Show results with GitHub's commands stopped, then annotate what is wrong and add to the step's summary."""
+    if show is not None:
+        with commands_stopped(console.file):
+            show(console)
+    # Not through rich, which would wrap a command.
+    for command in annotation_commands(results.runs, places):
+        print(command, file=console.file)
+    write_summary(results, summary_file())
+
+
 @contextmanager
 def commands_stopped(stream: IO[str]) -> Iterator[None]:
     """Print text as text: what a backend printed may look like a workflow command."""
@@ -162,11 +169,8 @@ def commands_stopped(stream: IO[str]) -> Iterator[None]:
 def _command(level: str, title: str, message: str, place: Place | None = None) -> str:
     """A workflow command on one line."""
     path = None if place is None else place.within()
-    properties: Mapping[str, object] = {
-        **({} if place is None or path is None else {"file": path, "line": place.line}),
-        "title": title,
-    }
-    listed = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
+    at = {} if place is None or path is None else {"file": path, "line": str(place.line)}
+    listed = ",".join(f"{name}={_property(value)}" for name, value in {**at, "title": title}.items())
     return f"::{level} {listed}::{_data(message)}"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lockstep.harness.faults.fault import JOIN
-from lockstep.harness.text import counted, names_text, number
+from lockstep.harness.text import counted, grouped, names_text, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lockstep.harness.comparison.results import Diagnosis, Difference, RunResult, TensorResult
+    from lockstep.harness.comparison.results import Diagnosis, Difference, RunResult
     from lockstep.harness.diagnosis.adequacy import Adequacy
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
 
@@ -22,7 +22,8 @@ def headline(run: RunResult) -> str:
     """The outcome of a run, in one line."""
     case = f'case "{run.case}"'
     if run.status == "agree":
-        return f"{run.backend} agrees with the reference in {case}{_worst_of_all(run)}."
+        worst = f": {number(run.worst[1].sigma)} sigma at most, in {run.worst[0]}" if run.worst else ""
+        return f"{run.backend} agrees with the reference in {case}{worst}."
     if run.status == "diverge" and run.first_divergence is not None:
         return f"{run.backend} diverges from the reference in {case} at {_when(run)}."
     if run.status == "diverge" and run.repeatable is False:
@@ -50,9 +51,8 @@ def divergence_text(run: RunResult, title: str | None = None) -> str:
     if first is not None:
         tensor = run.tensors[first.tensor]
         if tensor.first_divergence is not None:
-            lines.append(f"  First: {_place(first.tensor, tensor.first_divergence)}, limit {limit}.")
-        name, worst = _worst_tensor(run)
-        lines.append(f"  Worst: {_place(name, worst.worst)}.{_beyond(worst)}")
+            lines.append(f"  First: {place_text(first.tensor, tensor.first_divergence)}, limit {limit}.")
+        lines.append(f"  Worst: {worst_text(run)}.{_beyond(run)}")
         others = [name for name, tensor in run.tensors.items() if tensor.verdict == "diverge" and name != first.tensor]
         if others:
             lines.append(f"  Also beyond the limit: {', '.join(others)}.")
@@ -129,12 +129,9 @@ def blind_texts(cases: Sequence[str], blind: Mapping[str, Sequence[str]]) -> lis
 
 def failure_texts(runs: Sequence[RunResult]) -> list[str]:
     """Why runs gave no numbers: of those that failed in one way the first in full, and the names of the others."""
-    alike: dict[tuple[str, str | None], list[RunResult]] = {}
-    for run in runs:
-        if run.status not in {"agree", "unsupported", "diverge"}:
-            alike.setdefault((run.status, run.message), []).append(run)
+    failed = [run for run in runs if run.status not in {"agree", "unsupported", "diverge"}]
     texts = []
-    for first, *others in alike.values():
+    for first, *others in grouped(failed, lambda run: (run.status, run.message)).values():
         names = ", ".join(run.case for run in others)
         texts.append(failure_text(first) + (f"\n  The same in: {names}." if others else ""))
     return texts
@@ -145,10 +142,8 @@ _MOST_EXAMPLES, _MOST_UNDETECTED = 8, 30  # names of mistakes in a text
 
 def _spread(names: Sequence[str]) -> list[str]:
     """A few names of different kinds: the first one of each first word."""
-    kinds: dict[str, str] = {}
-    for name in names:
-        kinds.setdefault(name.partition("-")[0], name)
-    return list(kinds.values())[:_MOST_EXAMPLES]
+    by_first_word = grouped(names, lambda name: name.partition("-")[0])
+    return [alike[0] for alike in by_first_word.values()][:_MOST_EXAMPLES]
 
 
 def anatomy_lines(anatomy: Anatomy) -> list[str]:
@@ -219,26 +214,26 @@ def _when(run: RunResult) -> str:
     return f"timestep {first.timestep} of {run.timesteps}{lane}{back}"
 
 
-def _place(name: str, difference: Difference) -> str:
+def place_text(name: str, difference: Difference, observed: str = "", expected: str = "") -> str:
+    """One number against its expected value, which words may tell apart: "with torch 2.0", for example."""
     at = ", ".join(str(index) for index in difference.at)
+    values = (f"{difference.observed:.9g}", f"{difference.expected:.9g}")
+    shown = f"{values[0]} {observed}, {values[1]} {expected}" if expected else f"{values[0]}, expected {values[1]}"
     return (
-        f"{name}[{at}] = {difference.observed:.9g}, expected {difference.expected:.9g}: "
+        f"{name}[{at}] = {shown}: "
         f"{number(difference.sigma)} sigma ({number(difference.ulp)} ULP, {difference.abs:.2g} absolute)"
     )
 
 
-def _worst_tensor(run: RunResult) -> tuple[str, TensorResult]:
-    return max(run.tensors.items(), key=lambda item: item[1].worst.sigma)
+def worst_text(run: RunResult, observed: str = "", expected: str = "") -> str:
+    """The largest difference of a run that was compared; words as of ``place_text``."""
+    assert run.worst is not None
+    return place_text(*run.worst, observed, expected)
 
 
-def _worst_of_all(run: RunResult) -> str:
-    if not run.tensors:
-        return ""
-    name, tensor = _worst_tensor(run)
-    return f": {number(tensor.worst.sigma)} sigma at most, in {name}"
-
-
-def _beyond(tensor: TensorResult) -> str:
+def _beyond(run: RunResult) -> str:
+    assert run.worst is not None
+    tensor = run.tensors[run.worst[0]]
     beyond = tensor.per_timestep.beyond
     if beyond is None:
         return ""

@@ -5,10 +5,11 @@ Pure functions: results in, groups and text out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lockstep.harness.text import counted, names_text, number
+from lockstep.harness.text import counted, grouped, names_text, number
 
 if TYPE_CHECKING:  # tables are printed by commands that need no NumPy
     from lockstep.harness.comparison.results import RunResult
@@ -22,10 +23,8 @@ WIDE_TABLE = 4  # columns: from here on "unsupported" is too long for a cell; th
 def of_same_cases(runs: Sequence[RunResult]) -> list[list[str]]:
     """Group the names of backends by the cases that they ran: those of a group belong into one table."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    cases: dict[str, list[str]] = {}
-    for run in runs:
-        cases.setdefault(run.backend, []).append(run.case)
-    for backend, names in cases.items():
+    for backend, of_backend in grouped(runs, lambda run: run.backend).items():
+        names = [run.case for run in of_backend]
         # An interrupted run leaves backends with fewer cases than others: they belong where their first case does.
         key = next((key for key in groups if set(names) & set(key)), tuple(names))
         groups.setdefault(key, []).append(backend)
@@ -42,48 +41,44 @@ def alike(runs: Iterable[RunResult], places: Places | None = None) -> list[list[
 
     GitHub shows ten annotations: of a backend that fails thirty cases nine of its own must not hide the other backends.
     """
-    groups: dict[tuple[object, ...], list[RunResult]] = {}
-    for run in runs:
-        if not is_right(run):
-            cause = run.diagnosis[0].fault if run.diagnosis else run.message
-            place = None if places is None else places.get(run.case)
-            groups.setdefault((run.backend, run.status, cause, place), []).append(run)
-    turn: dict[str, int] = {}
+
+    def why(run: RunResult) -> tuple[object, ...]:
+        cause = run.diagnosis[0].fault if run.diagnosis else run.message
+        return run.backend, run.status, cause, None if places is None else places.get(run.case)
+
+    groups = grouped((run for run in runs if not is_right(run)), why).values()
+    turn: Counter[str] = Counter()
     order = []
-    for same in groups.values():
-        turn[same[0].backend] = turn.get(same[0].backend, 0) + 1
+    for same in groups:
+        turn[same[0].backend] += 1
         order.append((turn[same[0].backend], same))
     return [same for _, same in sorted(order, key=lambda pair: pair[0])]
 
 
 def summary(runs: Sequence[RunResult]) -> str:
     """The number of runs, in all and by status; known findings are counted apart."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        status = f"{run.status} as known" if run.known else run.status
-        counts[status] = counts.get(status, 0) + 1
+    counts = Counter(f"{run.status} as known" if run.known else run.status for run in runs)
     parts = ", ".join(f"{count} {status}" for status, count in counts.items())
     return f"{counted(len(runs), 'run')}: {parts or 'nothing'}"
 
 
 def cell_text(run: RunResult, *, short: bool = False) -> str:
     """A run in a cell of a table: its status and its worst sigma; ``short`` where there is little room."""
-    if not run.tensors:
+    if run.worst is None:
         return "n/a" if short and run.status == "unsupported" else run.status
-    worst = number(max(tensor.worst.sigma for tensor in run.tensors.values()))
+    worst = number(run.worst[1].sigma)
     return worst if run.status == "agree" else f"{run.status} {worst}"
 
 
 def refusals(runs: Sequence[RunResult]) -> list[str]:
     """A line for each reason why something is unsupported: by which backends, and in which cases."""
-    cases: dict[tuple[str, str | None], list[str]] = {}
-    for run in runs:
-        if run.status == "unsupported":
-            cases.setdefault((run.backend, run.message), []).append(run.case)
-    by_reason: dict[tuple[str | None, str], list[str]] = {}
-    for (backend, reason), names in cases.items():
-        by_reason.setdefault((reason, ", ".join(names)), []).append(backend)
-    return [f"{', '.join(who)}, unsupported: {reason} ({names})" for (reason, names), who in by_reason.items()]
+    unsupported = [run for run in runs if run.status == "unsupported"]
+    alike = grouped(unsupported, lambda run: (run.backend, run.message)).values()
+    by_reason = grouped(alike, lambda same: (same[0].message, ", ".join(run.case for run in same)))
+    return [
+        f"{', '.join(same[0].backend for same in groups)}, unsupported: {reason} ({names})"
+        for (reason, names), groups in by_reason.items()
+    ]
 
 
 def known_texts(runs: Sequence[RunResult]) -> list[str]:
@@ -93,12 +88,11 @@ def known_texts(runs: Sequence[RunResult]) -> list[str]:
     if all(run.known is None for run in runs):
         return []
     titles = {finding.name: f"{finding.title} ({finding.kind})" for finding in findings()}
-    by_finding: dict[str, dict[str, list[str]]] = {}
-    for run in runs:
-        if run.known is not None:
-            by_finding.setdefault(run.known, {}).setdefault(run.backend, []).append(run.case)
     lines = []
-    for name, by_backend in by_finding.items():
-        where = "; ".join(f"{backend} in {names_text(cases, MOST_CASE_NAMES)}" for backend, cases in by_backend.items())
+    for name, of_finding in grouped((run for run in runs if run.known), lambda run: run.known or "").items():
+        where = "; ".join(
+            f"{backend} in {names_text([run.case for run in of_backend], MOST_CASE_NAMES)}"
+            for backend, of_backend in grouped(of_finding, lambda run: run.backend).items()
+        )
         lines.append(f"Known: {titles.get(name, name)}: {where}. More: lockstep findings {name}")
     return lines

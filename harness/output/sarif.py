@@ -111,9 +111,9 @@ def _properties(run: RunResult) -> Json:
         "status": run.status,
         "limit": run.limit and str(run.limit),
     }
-    if run.tensors:
-        name, worst = max(run.tensors.items(), key=lambda item: item[1].worst.sigma)
-        properties |= {"sigma": worst.worst.sigma, "ulp": worst.worst.ulp, "worstTensor": name}
+    if run.worst is not None:
+        name, worst = run.worst
+        properties |= {"sigma": worst.sigma, "ulp": worst.ulp, "worstTensor": name}
     if run.first_divergence is not None:
         properties |= {"timestep": run.first_divergence.timestep, "tensor": run.first_divergence.tensor}
     if run.diagnosis:

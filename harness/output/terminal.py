@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
@@ -23,8 +21,8 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, broken, first_width, fitting, widths
-from lockstep.harness.output.console import plain, watched
+from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, bare_table, fitting, table_of
+from lockstep.harness.output.console import plain, say, watched, wrapped
 from lockstep.harness.output.messages import (
     adequacy_lines,
     anatomy_lines,
@@ -44,7 +42,7 @@ from lockstep.harness.output.overview import (
     refusals,
     summary,
 )
-from lockstep.harness.text import counted, names_text, number, printable
+from lockstep.harness.text import counted, grouped, names_text, number, printable
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
@@ -89,28 +87,20 @@ def advance(bar: Progress, run: RunResult) -> None:
 def results_table(runs: list[RunResult], width: int) -> Table:
     """The table case x backend: status, and the worst sigma where there is one."""
     cases = list(dict.fromkeys(run.case for run in runs))
-    by_backend = _columns(runs)
-    first = first_width(map(printable, ["case", *cases]), list(by_backend.values()), width)
-    wide = widths(list(by_backend.values()), width - first)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("case", width=first)
-    for backend, room in zip(by_backend, wide, strict=True):
-        table.add_column(plain(broken(backend, room)), justify="right", width=room, overflow="fold")
-    cells = {(run.case, run.backend): run for run in runs}
-    short = len(by_backend) >= WIDE_TABLE
-    for case in cases:
-        row = [_cell(cells.get((case, backend)), short=short) for backend in by_backend]
-        table.add_row(plain(broken(case, first)), *row)
-    return table
+    columns = _columns(runs)
+    by_place = {(run.case, run.backend): run for run in runs}
+    short = len(columns) >= WIDE_TABLE
+    cells = [[_cell(by_place.get((case, backend)), short=short) for backend in columns] for case in cases]
+    return table_of("case", cases, list(columns.values()), cells, width)
 
 
 def _columns(runs: list[RunResult]) -> dict[str, Column]:
     """The columns of a table by backend, as text."""
     short = len({run.backend for run in runs}) >= WIDE_TABLE
-    cells: dict[str, list[str]] = {}
-    for run in runs:
-        cells.setdefault(run.backend, []).append(cell_text(run, short=short))
-    return {backend: Column(printable(backend), tuple(texts)) for backend, texts in cells.items()}
+    return {
+        backend: Column(printable(backend), tuple(cell_text(run, short=short) for run in of_backend))
+        for backend, of_backend in grouped(runs, lambda run: run.backend).items()
+    }
 
 
 MOST_BACKENDS = 8  # backends beside each other: more are hard to follow, however wide the terminal is
@@ -134,22 +124,27 @@ def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False
 
     ``quiet``: print only what is not right, and nothing if all runs are.
     """
-    nothing = all(run.status == "unsupported" for run in runs)
-    if not quiet:
-        console.print(f"{TABLE_TITLE}:", soft_wrap=True)
-        for group in side_by_side(runs, console.width):
-            console.print(results_table(group, console.width))
-    for text in refusals(runs) if nothing or not quiet else []:
-        console.print(plain(text), style="dim", soft_wrap=True)
+    _show_tables(console, side_by_side(runs, console.width), runs, quiet=quiet)
     for text in [] if quiet else known_texts(runs):
-        console.print(plain(text), style="yellow", soft_wrap=True)
+        say(console, text, "yellow")
     for run in runs:
         if run.status not in {"agree", "unsupported"} and run.known is None:
-            console.print(plain(text_of(run)), soft_wrap=True)
-    if nothing:
+            say(console, text_of(run))
+    if all(run.status == "unsupported" for run in runs):
         console.print("Nothing could be compared.", style="red")
     if not quiet:
         console.print(summary(runs))
+
+
+def _show_tables(console: Console, tables: list[list[RunResult]], runs: list[RunResult], *, quiet: bool) -> None:
+    """Print tables case x backend, and why what is unsupported is; quietly only that, where there is nothing else."""
+    if not quiet:
+        console.print(f"{TABLE_TITLE}:", soft_wrap=True)
+        for table in tables:
+            console.print(results_table(table, console.width))
+    if not quiet or all(run.status == "unsupported" for run in runs):
+        for text in refusals(runs):
+            say(console, text, "dim")
 
 
 def _cell(run: RunResult | None, *, short: bool) -> Text:
@@ -167,28 +162,23 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
     """
     from lockstep.harness.jobs.check import left_out
 
-    nothing = all(run.status == "unsupported" for run in runs)
-    if not quiet:
-        console.print(f"{TABLE_TITLE}:", soft_wrap=True)
-        console.print(results_table(runs, console.width))
-    for text in refusals(runs) if nothing or not quiet else []:
-        console.print(plain(text), style="dim", soft_wrap=True)
+    _show_tables(console, [runs], runs, quiet=quiet)
     diverging = [run for run in runs if run.status == "diverge"]
     if diverging:
         first = first_diverging(diverging)
-        console.print(plain(check_text(first, len(diverging), len(runs))), soft_wrap=True)
+        say(console, check_text(first, len(diverging), len(runs)))
     for text in failure_texts(runs):
-        console.print(plain(text), soft_wrap=True)
+        say(console, text)
     if quiet:
         return
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     for note in notes:
-        console.print(plain(f"Note: {note}."), soft_wrap=True)
+        say(console, f"Note: {note}.")
     if named:
         for text in blind_texts([run.case for run in runs], checked.blind):
-            console.print(plain(text), soft_wrap=True)
+            say(console, text)
     elif names := left_out([run.case for run in runs]):
-        console.print(plain(_left_out_text(names)), soft_wrap=True)
+        say(console, _left_out_text(names))
     console.print(summary(runs))
 
 
@@ -204,7 +194,7 @@ def _left_out_text(names: list[str]) -> str:
 
 def show_anatomy(console: Console, anatomy: Anatomy) -> None:
     """Print the table of conventions, what differs, and the proof."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = bare_table()
     for column in ("convention", "intended", "measured", "evidence"):
         table.add_column(column, overflow="fold", ratio=3 if column == "evidence" else 2)
     marks = {True: ("! ", "bold red"), False: ("", ""), None: ("? ", "yellow")}
@@ -213,7 +203,7 @@ def show_anatomy(console: Console, anatomy: Anatomy) -> None:
         same = "as intended" if row.measured == row.intended else row.measured
         table.add_row(*(plain(cell) for cell in (mark + row.name, row.intended, same, row.evidence)), style=style)
     console.print(table)
-    console.print(plain("\n".join(anatomy_lines(anatomy))), soft_wrap=True)
+    say(console, "\n".join(anatomy_lines(anatomy)))
 
 
 def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
@@ -236,25 +226,14 @@ def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
     gap = 1 if many else GAP
     longest = max(map(cell_len, ["fault", *shown]))
     for part in fitting(columns, console.width - min(longest, NARROW_FIRST), gap=gap):
-        console.print(_adequacy_table(list(shown), [columns[k] for k in part], console.width, gap))
+        of_part = [columns[k] for k in part]
+        rows = zip(*(column.cells for column in of_part), strict=True)
+        cells = [[Text(cell, "bold red" if cell == NOT_DETECTED else "") for cell in row] for row in rows]
+        console.print(table_of("fault", list(shown), of_part, cells, console.width, gap))
     if many:
         console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(adequacy.cases)) + "."))
     for line in adequacy_lines(adequacy):
-        console.print(plain(line), soft_wrap=True)
-
-
-def _adequacy_table(faults: list[str], columns: list[Column], width: int, gap: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
-    first = first_width(["fault", *faults], columns, width, gap)
-    table.add_column("fault", width=first)
-    for column, wide in zip(columns, widths(columns, width - first, gap), strict=True):
-        table.add_column(plain(broken(column.header, wide)), justify="right", width=wide)
-    for k, name in enumerate(faults):
-        cells = (column.cells[k] for column in columns)
-        table.add_row(
-            plain(broken(name, first)), *(Text(cell, "bold red" if cell == NOT_DETECTED else "") for cell in cells)
-        )
-    return table
+        say(console, line)
 
 
 def show_findings(console: Console, findings: Sequence[Finding], *, full: bool) -> None:
@@ -263,27 +242,18 @@ def show_findings(console: Console, findings: Sequence[Finding], *, full: bool) 
 
     if full:
         for finding in findings:
-            console.print(plain(finding_text(finding)), soft_wrap=True)
+            say(console, finding_text(finding))
         return
     for finding in findings:
         versions = f"{finding.framework} {', '.join(finding.seen)}"
-        _print_wrapped(console, f"{finding.name} ({finding.kind}; {versions})", 0, "bold")
-        _print_wrapped(console, f"{finding.title}: {', '.join(finding.backends)}", 2)
+        say(console, "\n".join(wrapped(f"{finding.name} ({finding.kind}; {versions})", console.width)), "bold")
+        say(console, "\n".join(wrapped(f"{finding.title}: {', '.join(finding.backends)}", console.width, 2)))
     console.print(f"{counted(len(findings), 'finding')}. Details of one: lockstep findings NAME", highlight=False)
-
-
-def _print_wrapped(console: Console, text: str, indent: int, style: str = "") -> None:
-    """Print a paragraph, every line but the first indented by two more."""
-    first = " " * indent
-    lines = textwrap.wrap(
-        printable(text), console.width, initial_indent=first, subsequent_indent=first + "  ", break_on_hyphens=False
-    )
-    console.print(Text("\n".join(lines), style), soft_wrap=True)
 
 
 def show_cases(console: Console, cases: Sequence[Case]) -> None:
     """Print the sizes of cases, and what each tries to break."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = bare_table()
     for column in ("case", "T", "B", "I", "H", "what it tries to break"):
         table.add_column(column, justify="right" if len(column) == 1 else "left", overflow="fold")
     for case in cases:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from lockstep.harness.adapters.inventory import (
     OWN_WEIGHTS,
@@ -19,7 +15,9 @@ from lockstep.harness.adapters.inventory import (
     listed_names,
     readers_text,
 )
-from lockstep.harness.text import counted, printable, shape_text
+from lockstep.harness.output.columns import bare_table
+from lockstep.harness.output.console import plain, wrapped
+from lockstep.harness.text import counted, grouped, shape_text
 
 _STYLES = {"shared": "green", "not shared": "bold red", "scope": "dim", "note": "yellow"}
 MOST_CELL = 30  # columns that a cell beside the name may take before it is wrapped
@@ -28,7 +26,7 @@ MOST_SENTENCES = 6  # of one kind; more are told in one
 
 def show_variables(console: Console, inventory: Inventory) -> None:
     """Print an inventory."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = bare_table()
     for column in ("variable", "shape", "dtype", "read by")[: 4 if inventory.reads_known else 3]:
         table.add_column(column, overflow="fold")
     rows = [(shape_text(v.shape), v.dtype, readers_text(v))[: len(table.columns) - 1] for v in inventory.variables]
@@ -37,10 +35,12 @@ def show_variables(console: Console, inventory: Inventory) -> None:
         names = "\n".join(
             _broken(name, console.width - others - 1) for name in (v.name, *(f"= {alias}" for alias in v.aliases))
         )
-        table.add_row(*(Text(printable(cell)) for cell in (names, *row)))
+        table.add_row(*map(plain, (names, *row)))
     console.print(table)
     for kind, line in lines_of(inventory):
-        console.print(Text(_wrapped(printable(line), console.width)), style=_STYLES.get(kind, ""))
+        console.print(
+            "\n".join(wrapped(line, console.width)), style=_STYLES.get(kind, ""), markup=False, highlight=False
+        )
 
 
 def _broken(name: str, width: int) -> str:
@@ -51,11 +51,6 @@ def _broken(name: str, width: int) -> str:
             lines.append("  ")
         lines[-1] += part
     return "\n".join(lines)
-
-
-def _wrapped(line: str, width: int) -> str:
-    """Break a line between words, and indent what follows; a name is broken only where it fits in no line."""
-    return textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def lines_of(inventory: Inventory) -> list[tuple[str, str]]:
@@ -70,12 +65,13 @@ def lines_of(inventory: Inventory) -> list[tuple[str, str]]:
 
 def _shared_lines(groups: list[Group]) -> list[str]:
     """Lines about shared variables, one each; one line for many that are shared in the same way."""
-    alike: dict[str, list[Group]] = {}
-    for group in groups:
+
+    def how_shared(group: Group) -> str:
         _, is_one, how = group.message.partition(" is one variable")
-        alike.setdefault(how if is_one else group.message, []).append(group)
+        return how if is_one else group.message
+
     lines = []
-    for how, same in alike.items():
+    for how, same in grouped(groups, how_shared).items():
         if len(same) > MOST_SENTENCES:
             lines.append(f"{listed_names([group.role for group in same])} are one variable each{how}")
         else:
@@ -85,19 +81,14 @@ def _shared_lines(groups: list[Group]) -> list[str]:
 
 def _separate_lines(groups: list[Group]) -> list[str]:
     """One line for each row of modules with weights of their own, whatever the modules are made of."""
-    alike: dict[tuple[str | None, tuple[str, ...]], list[tuple[str, Group]]] = {}
-    for group in groups:
-        holders, part = _holders(group.variables)
-        alike.setdefault((group.place, holders), []).append((part, group))
     lines = []
-    for (_, holders), same in alike.items():
+    for (_, holders), same in grouped(groups, lambda group: (group.place, _holders(group.variables)[0])).items():
         if len(same) == 1:
-            lines.append(f"{_sentence(same[0][1].message)} {same[0][1].fix}")
+            lines.append(f"{_sentence(same[0].message)} {same[0].fix}")
         else:
-            parts = ", ".join(part for part, _ in same[:MOST_SENTENCES]) + (
-                ", ..." if len(same) > MOST_SENTENCES else ""
-            )
-            lines.append(f"{listed_names(holders)} ({parts}): {OWN_WEIGHTS}. {same[0][1].fix}")
+            parts = [_holders(group.variables)[1] for group in same[:MOST_SENTENCES]]
+            more = ", ..." if len(same) > MOST_SENTENCES else ""
+            lines.append(f"{listed_names(holders)} ({', '.join(parts)}{more}): {OWN_WEIGHTS}. {same[0].fix}")
     return lines
 
 
@@ -113,11 +104,8 @@ def _holders(names: Sequence[str]) -> tuple[tuple[str, ...], str]:
 
 
 def _scope_lines(scopes: Sequence[EmptyScope]) -> list[str]:
-    alike: dict[tuple[object, ...], list[EmptyScope]] = {}
-    for scope in scopes:
-        alike.setdefault((scope.like, scope.reads), []).append(scope)
     lines = []
-    for same in alike.values():
+    for same in grouped(scopes, lambda scope: (scope.like, scope.reads)).values():
         single = len(same) == 1
         is_a = "is only a scope of operations: it holds no variable, and its operations read" if single else (
             "are only scopes of operations: they hold no variable, and their operations read"

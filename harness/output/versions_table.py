@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from lockstep.harness.comparison.results import Difference
 from lockstep.harness.jobs.versions import Pair, Pairs, Versions
-from lockstep.harness.output.messages import headline, text_of
-from lockstep.harness.text import counted, names_text, number, printable
+from lockstep.harness.output.columns import bare_table
+from lockstep.harness.output.console import plain, say
+from lockstep.harness.output.messages import headline, place_text, text_of, worst_text
+from lockstep.harness.text import counted, grouped, names_text, number
 
 MOST_RUN_NAMES = 6  # of what only one recording has
 
@@ -22,30 +21,25 @@ def show_pairs(console: Console, compared: Pairs, *, quiet: bool = False) -> Non
 
     ``quiet``: print only what diverges.
     """
-    if quiet:
-        for pair in compared.pairs:
-            if pair.verdict == "diverge":
-                _print(console, divergence_text(pair))
-        return
     for pairs in by_framework(compared.pairs):
-        _print(console, versions_line(pairs))
-        console.print(_table(pairs))
+        if not quiet:
+            say(console, versions_line(pairs))
+            console.print(_table(pairs))
         for pair in pairs:
             if pair.verdict == "diverge":
-                _print(console, divergence_text(pair))
-            elif pair.verdict == "wrong alike":
-                _print(console, alike_text(pair))
+                say(console, divergence_text(pair))
+            elif pair.verdict == "wrong alike" and not quiet:
+                say(console, alike_text(pair))
+    if quiet:
+        return
     for which, names in zip(("first", "second"), compared.alone, strict=True):
         if names:
-            _print(console, f"Only the {which} recording has {names_text(names, MOST_RUN_NAMES)}.")
+            say(console, f"Only the {which} recording has {names_text(names, MOST_RUN_NAMES)}.")
 
 
 def by_framework(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Pairs grouped by the framework that was recorded."""
-    groups: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        groups.setdefault(framework_of(pair), []).append(pair)
-    return list(groups.values())
+    return list(grouped(pairs, framework_of).values())
 
 
 def framework_of(pair: Pair) -> str:
@@ -64,15 +58,13 @@ def versions_line(pairs: Sequence[Pair]) -> str:
     ]
     line = _against(framework, news[framework], olds.get(framework, "unknown"))
     beside = f" ({', '.join(others)})" if others else ""
-    by = {
-        verdict: [pair for pair in pairs if pair.verdict == verdict] for verdict in ("diverge", "agree", "wrong alike")
-    }
+    by = grouped(pairs, lambda pair: pair.verdict)
     parts = []
-    if by["diverge"]:
+    if "diverge" in by:
         parts.append(f"{len(by['diverge'])} of {counted(len(pairs), 'run')} differ by more than rounding")
-    if by["agree"]:
+    if "agree" in by:
         parts.append(f"{'the others ' if parts else ''}{_agreement(by['agree'])}")
-    if by["wrong alike"]:
+    if "wrong alike" in by:
         parts.append(f"in {len(by['wrong alike'])} of {counted(len(pairs), 'run')} both are wrong in the same way")
     return f"{line}: {'; '.join(parts)}{beside}."
 
@@ -84,8 +76,7 @@ def alike_text(pair: Pair) -> str:
     first = judged.first_divergence
     assert first is not None
     finding = f" (known: {judged.known})" if judged.known else ""
-    apart = max(tensor.worst.abs for tensor in pair.difference.tensors.values())
-    off = max(tensor.worst.abs for tensor in judged.tensors.values())
+    apart, off = (max(tensor.worst.abs for tensor in run.tensors.values()) for run in (pair.difference, judged))
     return (
         f'{pair.backend}, case "{pair.case}": both diverge from the reference in '
         f"{first.tensor} at timestep {first.timestep}{finding}, by up to {off:.2g}; "
@@ -102,26 +93,18 @@ def divergence_text(pair: Pair) -> str:
     first = run.first_divergence
     assert first is not None
     tensor = run.tensors[first.tensor]
-    worst_name, worst = max(run.tensors.items(), key=lambda item: item[1].worst.sigma)
     back = ", in the backward pass" if first.backward else ""
     when = f"timestep {first.timestep} of {run.timesteps}{back}"
     lines = [f'{pair.backend}, case "{pair.case}": {new} and {old} differ from {when} on.']
     if tensor.first_divergence is not None:
-        lines.append(f"  First: {_place(first.tensor, tensor.first_divergence, new, old)}, limit {run.limit}.")
-    lines.append(f"  Worst: {_place(worst_name, worst.worst, new, old)}.")
+        place = place_text(first.tensor, tensor.first_divergence, f"with {new}", f"with {old}")
+        lines.append(f"  First: {place}, limit {run.limit}.")
+    lines.append(f"  Worst: {worst_text(run, f'with {new}', f'with {old}')}.")
     for version, judged in zip((new, old), pair.reference or (), strict=False):
         text = headline(judged) if judged.status == "agree" or judged.known else text_of(judged)
         known = f" Known: lockstep findings {judged.known}" if judged.known else ""
         lines.append(f"  {version}: " + text.replace("\n", "\n  ") + known)
     return "\n".join(lines)
-
-
-def _place(name: str, difference: Difference, new: str, old: str) -> str:
-    at = ", ".join(str(index) for index in difference.at)
-    return (
-        f"{name}[{at}] = {difference.observed:.9g} with {new}, {difference.expected:.9g} with {old}: "
-        f"{number(difference.sigma)} sigma ({number(difference.ulp)} ULP, {difference.abs:.2g} absolute)"
-    )
 
 
 def _agreement(pairs: Sequence[Pair]) -> str:
@@ -140,23 +123,16 @@ def _merged(versions: Sequence[Versions]) -> Versions:
 
 
 def _table(pairs: Sequence[Pair]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = bare_table()
     table.add_column("backend", overflow="fold")
     for column in ("cases", "same bits", "sigma", "ulp"):
         table.add_column(column, justify="right")
     table.add_column("largest in", overflow="fold")
-    for backend in dict.fromkeys(pair.backend for pair in pairs):
-        of_backend = [pair for pair in pairs if pair.backend == backend]
+    for backend, of_backend in grouped(pairs, lambda pair: pair.backend).items():
         judged = [pair for pair in of_backend if pair.verdict != "wrong alike"] or of_backend
         worst = max(judged, key=lambda pair: pair.sigma)
         cells = (str(len(of_backend)), str(sum(pair.same_bits for pair in of_backend)), number(worst.sigma))
         largest = "" if worst.same_bits else worst.case
         style = "bold red" if any(pair.verdict == "diverge" for pair in of_backend) else ""
-        table.add_row(
-            Text(printable(backend), style), *cells, number(max(pair.ulp for pair in judged)), Text(printable(largest))
-        )
+        table.add_row(plain(backend, style), *cells, number(max(pair.ulp for pair in judged)), plain(largest))
     return table
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(Text(printable(text)), soft_wrap=True)

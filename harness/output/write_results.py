@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.console import Console
 
 from lockstep.harness.comparison.results import Results, encode
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.output.console import console_beside, error_console
+from lockstep.harness.output.console import console_beside, error_console, say
 from lockstep.harness.output.location import Places
 
 RENDERERS = "lockstep.reports"  # the group of entry points under which HTML renderers are found
@@ -74,14 +73,14 @@ def deliver(results: Results, outputs: Outputs, places: Places, show: Callable[[
         from lockstep.harness.output.sarif import results_as_sarif
 
         write_json(results_as_sarif(results, places), outputs.sarif)
-    console = outputs.console
-    if show is not None:
-        with _commands_stopped(outputs, console):
-            show(console)
-    if page is not None and not outputs.quiet:
-        error_console().print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)
     if outputs.github:
-        _annotate_on_github(results, places, console)
+        from lockstep.harness.output.github import annotate
+
+        annotate(results, places, outputs.console, show)
+    elif show is not None:
+        show(outputs.console)
+    if page is not None and not outputs.quiet:
+        say(error_console(), f"Report: {page}")
     return results.exit_status
 
 
@@ -116,13 +115,14 @@ def write_outputs(results: Results, json: Path | None, html: Path | None, *, det
 
     ``details``: whether the report has a page of each case beside it.
     """
-    if json is not None:
-        write_json(results, json)
+    write_json(results, json)
     return write_html(results, html, details=details) if html is not None else None
 
 
-def write_json(value: Any, json: Path) -> None:
-    """Write any plain value as JSON, to a file or with "-" to stdout."""
+def write_json(value: Any, json: Path | None) -> None:
+    """Write any plain value as JSON, to a file or with "-" to stdout; nowhere if no file is asked for."""
+    if json is None:
+        return
     encoded = encode(value)
     if str(json) == "-":
         sys.stdout.buffer.write(encoded + b"\n")
@@ -145,20 +145,3 @@ def write_html(results: Results, folder: Path, *, details: bool = False) -> Path
         raise LockstepError(f"no HTML renderer is installed: the entry point {RENDERERS}, html is missing.")
     check_writable(None, folder)
     return renderers[0].load()(results, folder, details=details)
-
-
-def _commands_stopped(outputs: Outputs, console: Console) -> AbstractContextManager[None]:
-    if not outputs.github:
-        return nullcontext()
-    from lockstep.harness.output.github import commands_stopped
-
-    return commands_stopped(console.file)
-
-
-def _annotate_on_github(results: Results, places: Places, console: Console) -> None:
-    from lockstep.harness.output.github import annotation_commands, summary_file, write_summary
-
-    # Not through rich, which would wrap a command.
-    for command in annotation_commands(results.runs, places):
-        print(command, file=console.file)
-    write_summary(results, summary_file())

@@ -126,8 +126,8 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
     from lockstep.harness.jobs.findings import expected_of
     from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-    worst = max((tensor.worst.sigma for tensor in result.tensors.values()), default=0.0)
-    return expected_of(result.backend, case) if worst <= LIMIT_SIGMA else None
+    exact = result.worst is None or result.worst[1].sigma <= LIMIT_SIGMA
+    return expected_of(result.backend, case) if exact else None
 
 
 def mended_text(result: RunResult, finding: Finding) -> str:

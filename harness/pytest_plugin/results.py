@@ -80,15 +80,14 @@ def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
     from lockstep.harness.text import number, printable
 
     run = min(runs, key=lambda run: (_GRAVEST.index(run.status), run.known is not None))
-    worst = max((tensor.worst.sigma for tensor in run.tensors.values()), default=None)
     first = run.first_divergence
     facts = {
         "status": run.status,
         "case": run.case,
         "backend": run.backend,
-        "sigma": None if worst is None else number(worst),
-        "limit": None if run.limit is None else str(run.limit),
-        "first_divergence": None if first is None else f"{first.tensor}, timestep {first.timestep}",
+        "sigma": run.worst and number(run.worst[1].sigma),
+        "limit": run.limit and str(run.limit),
+        "first_divergence": first and f"{first.tensor}, timestep {first.timestep}",
         "diagnosis": run.diagnosis[0].fault if run.diagnosis else None,
         "fix": run.diagnosis[0].fix if run.diagnosis else None,
         "known": run.known,

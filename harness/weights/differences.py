@@ -12,7 +12,7 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.gates import GATES, block, blocks, reorder
 from lockstep.harness.cases.problem import dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.text import number
+from lockstep.harness.text import grouped, number
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import StoredModel
 
@@ -85,9 +85,7 @@ def difference_lines(
     lines = [f"{setting.name} is {setting.one}, and {setting.other} in {reference}" for setting in settings]
     if not differences:
         return [*lines, f"its weights are those of {reference}, bit for bit"] if not settings else lines
-    alike: dict[str, list[WeightDifference]] = {}
-    for difference in differences:
-        alike.setdefault(difference.explanation or "", []).append(difference)
+    alike = grouped(differences, lambda difference: difference.explanation or "")
     for explanation, group in sorted(alike.items(), key=lambda item: not item[0]):
         names = ", ".join(difference.name for difference in group) if len(group) < max(count, 2) else "all of them"
         if explanation:

@@ -45,6 +45,5 @@ def adequacy(
     for measure, alike in kinds:
         measured = measure(alike)
         show_adequacy(console_beside(json), measured, full=full)
-        if json is not None:
-            write_json(measured, json)
+        write_json(measured, json)
     return 0

@@ -31,6 +31,5 @@ def anatomy(
     check_writable(json, None)
     measured = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
     show_anatomy(console_beside(json), measured)
-    if json is not None:
-        write_json(measured, json)
+    write_json(measured, json)
     return 0 if measured.proved and measured.explanation is None else 1

@@ -44,6 +44,5 @@ def backends(
         print(as_markdown(supported), end="")
     else:
         (show_matrix if matrix else show_backends)(console, supported)
-    if json is not None:
-        write_json(as_json(supported), json)
+    write_json(as_json(supported), json)
     return 0

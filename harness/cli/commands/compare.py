@@ -89,8 +89,7 @@ def _compare_recordings(
     outputs.check()
     comparison, errors = hold_against(files[0], against, limit=bounds(limit, quiet=outputs.quiet)[0])
     show_pairs(outputs.console, comparison, quiet=outputs.quiet)
-    if outputs.json is not None:
-        write_json(comparison, outputs.json)
+    write_json(comparison, outputs.json)
     for error in errors:
         complain(str(error))
     return LockstepError.exit_status if errors else 0 if comparison.agree else 1

@@ -34,8 +34,7 @@ def findings(
         print(as_markdown(listed), end="")
     else:
         show_findings(outputs.console, listed, full=bool(name))
-    if json is not None:
-        write_json(listed, json)
+    write_json(listed, json)
     if sarif is not None:
         from lockstep.harness.output.sarif import findings_as_sarif
 

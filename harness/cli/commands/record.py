@@ -59,8 +59,7 @@ def record(
     for result in runs:
         if not (quiet and result.status == "unsupported"):
             console.print(plain(text_of(result)), soft_wrap=True)
-    if json is not None:
-        write_json(Results(environment=environment(), runs=runs), json)
+    write_json(Results(environment=environment(), runs=runs), json)
     if not quiet:
         text = f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"
         console.print(plain(text), soft_wrap=True)

@@ -44,6 +44,5 @@ def variables(
     check_writable(json, None)
     inventory = variables_of(target, timeout)
     show_variables(console_beside(json), inventory)
-    if json is not None:
-        write_json(inventory, json)
+    write_json(inventory, json)
     return 1 if inventory.of("not shared") else 0
