@@ -193,8 +193,8 @@ def per_gate_fused(x, W, R, b):
 
 def stacked_gates(x, W, R, b):
     """One batched product for the four gates."""
-    H = R.shape[1]
-    W, R, b = W.reshape(4, H, -1), R.reshape(4, H, H), b.reshape(4, 1, H)
+    H = len(b) // 4
+    W, R, b = W.reshape(4, H, -1), R.reshape(4, H, -1), b.reshape(4, 1, H)
 
     def z(t, h):
         return np.concatenate(list(x[t] @ W.swapaxes(1, 2) + h @ R.swapaxes(1, 2) + b), axis=1)

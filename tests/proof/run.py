@@ -1,9 +1,9 @@
 """Prove the limit: ``python tests/proof/run.py [--structures N] [--seeds N] [--write docs/proof.md]``.
 
 Random networks over the whole space of ``harness.cases.random_cases``, each with several seeds, through every
-backend; for each
-feature and dtype the root mean square and the largest sigma, forward and backward, and the false alarms. Then the other
-side: the smallest change of one weight, one state, one activation that is seen.
+backend; for each feature and dtype the root mean square and the largest sigma, forward and backward, and the false
+alarms. Then healthy styles of decoders and networks (``styles``), and the other side: the smallest change of one
+weight, one state, one activation that is seen.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from detection import detection_table
 from msgspec.structs import replace
 from random_networks import random_case, random_decoder
+from styles import Styles
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends, pairs
 from lockstep.harness.adapters.outcome import Outcome
@@ -78,6 +79,8 @@ def main() -> int:
     backends = find_backends(options.backend or None)
     started = time.perf_counter()
     rows, alarms, configurations = prove(options.structures, options.seeds, options.seed, backends)
+    styles = Styles()
+    styles.add_all()
     own = {(name, ""): row for (kind, name), row in rows.items() if kind == "backend"}
     numbers = sum(sum(row.count.values()) for row in own.values())
     told = (
@@ -91,15 +94,17 @@ def main() -> int:
         "",
         *_table("Backend", own),
         "",
+        *styles.table(),
+        "",
         *detection_table(),
     ]
     sys.stdout.write("\n".join(lines) + "\n\n")
-    for alarm in alarms:
+    for alarm in (*alarms, *styles.alarms):
         sys.stdout.write(f"ALARM {alarm}\n")
     sys.stdout.write(f"{time.perf_counter() - started:.0f} s\n")
     if options.write:
         _write(options.write, lines)
-    return int(not all(row.sound for row in rows.values()))
+    return int(bool(styles.alarms) or not all(row.sound for row in rows.values()))
 
 
 def prove(
