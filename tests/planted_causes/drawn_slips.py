@@ -144,8 +144,6 @@ def states() -> Named:
             yield f"{name} carried {words}", "states", {f"{name} carried": always(change)}
         yield f"{name} reset", "states", {f"{name} carried": lambda a, s, name=name: s[f"{name}0"]}
         yield f"{name} carried clipped", "states", {f"{name} carried": always(lambda a: a.clamp(-0.5, 0.5))}
-        for words, change in SIMPLE.items():
-            yield f"start {name} {words}", "states", {f"start {name}": always(change)}
     yield "h fed ungated", "states", {"h carried": other("u")}
     yield "h carried is c", "states", {"h carried": other("c")}
     yield "Rh not at first", "states", {"Rh": lambda a, s: a * (s["t"] > 0)}
@@ -153,6 +151,13 @@ def states() -> Named:
     yield "reset every second", "states", {
         "h carried": lambda a, s: a * (s["t"] % 2 == 0), "c carried": lambda a, s: a * (s["t"] % 2 == 0),
     }  # fmt: skip
+
+
+def starts() -> Named:
+    """What a lane starts from."""
+    for name in "hc":
+        for words, change in SIMPLE.items():
+            yield f"start {name} {words}", "states", {f"start {name}": always(change)}
 
 
 def _late(a: Any) -> Any:
@@ -184,7 +189,7 @@ def lengths() -> Named:
     """Lengths, and what is past them."""
     rules: dict[str, Edit] = {
         "ignored": lambda n, around: torch.full_like(n, around["T"]),
-        "one less": lambda n, around: (n - 1).clamp(min=1) if (n < around["T"]).any() else n,
+        "one less": lambda n, around: (n - 1).clamp(min=0) if around["given"] else n,
         "one more": lambda n, around: (n + 1).clamp(max=around["T"]),
         "those of the longest": lambda n, around: n.max().expand_as(n),
         "those of the shortest": lambda n, around: n.min().expand_as(n),
@@ -420,6 +425,26 @@ def general() -> Named:
     yield "W_a reshaped", "weights", {"W_a": always(lambda a: a.T.reshape(a.shape))}
     yield "W_a flipped", "weights", {"W_a": always(lambda a: a.flip(0))}
     yield "W_a not used", "attention", {"W_a": always(lambda a: torch.eye(*a.shape, dtype=a.dtype))}
+
+
+STEPS: dict[str, Callable[[int, int], bool]] = {
+    "at the first step": lambda t, T: t == 0,
+    "after the first step": lambda t, T: t > 0,
+    "at the last step": lambda t, T: t == T - 1,
+    "from the third step on": lambda t, T: t > 1,
+}
+
+
+def in_some_steps(*families: Named) -> Named:
+    """Slips of steps, made in some of them."""
+    for family in families:
+        for name, _, edits in family:
+            for words, when in STEPS.items():
+                yield f"{name} {words}", "some steps", {place: _when(edit, when) for place, edit in edits.items()}
+
+
+def _when(edit: Edit, when: Callable[[int, int], bool]) -> Edit:
+    return lambda value, s: edit(value, s) if when(s["t"], s["T"]) else value
 
 
 def slips_of(*families: Named, lanes: frozenset[int] | None = None) -> list[Slip]:

@@ -118,7 +118,9 @@ def _of_lanes(count: int, families: Callable[[], list[Any]]) -> list[Slip]:
 
 
 def _lane_families() -> list[Any]:
-    return [drawn.weights(), drawn.curves(), drawn.operands(), drawn.states(), drawn.sequences("x", "x")]
+    of_steps = [drawn.curves(), drawn.operands(), drawn.states()]
+    of_some = drawn.in_some_steps(drawn.curves(), drawn.operands(), drawn.states())
+    return [drawn.weights(), drawn.starts(), drawn.sequences("x", "x"), *of_steps, of_some]
 
 
 def _whole() -> list[Any]:
@@ -128,11 +130,11 @@ def _whole() -> list[Any]:
 def _decoders(name: str, slips: list[Slip], number: int, **settings: Any) -> Form:
     sizes = [
         {"input_size": 4, "hidden_size": 5, "output_size": 2},
-        {"input_size": 3, "hidden_size": 4, "batch": 4, "timesteps": 5, "lengths": (3, 5, 1, 4)},
+        {"input_size": 3, "hidden_size": 4, "batch": 4, "timesteps": 5, "lengths": (3, 5, 2, 4)},
     ]
     other_sizes = [
         {"input_size": 3, "hidden_size": 6, "batch": 2, "timesteps": 5},
-        {"input_size": 5, "hidden_size": 3, "batch": 5, "source_timesteps": 6, "lengths": (6, 3, 1, 4, 5)},
+        {"input_size": 5, "hidden_size": 3, "batch": 5, "source_timesteps": 6, "lengths": (6, 3, 2, 4, 5)},
     ]
     checked, fresh = (
         [
@@ -166,7 +168,7 @@ def forms() -> list[Form]:
     """All forms."""
     two, four = range(2), range(4)
     directional = [drawn.directions, drawn.lanes_of_states]
-    attention = [drawn.attention(), drawn.weights(), drawn.curves(), drawn.operands(), drawn.lengths()]
+    attention = [drawn.attention(), drawn.weights(), drawn.curves(), drawn.operands(), drawn.lengths(), drawn.starts()]
     carried = [family for family in slips_of(drawn.states()) if "Rh" not in family.name]
     decoder = [*slips_of(*attention), *carried]
     return [

@@ -244,7 +244,7 @@ def run_network(
     """h_seq, c_seq (of the last lane), h_n and c_n, of weights[layer][direction]."""
     T, B, D = len(x), x.shape[1], len(lstm.directions)
     ends = torch.full((B,), T) if lengths is None else torch.as_tensor(lengths)
-    whole = {"T": T, "B": B, "D": D, "L": len(weights), "clip": clip}
+    whole = {"T": T, "B": B, "D": D, "L": len(weights), "clip": clip, "given": lengths is not None}
     ends = touch("lengths", ends, whole)
     h0, c0 = touch("h0", h0, whole | {"c0": c0}), touch("c0", c0, whole | {"h0": h0})
     below, h_n, c_n, cs = touch("x of all", x, whole | {"ends": ends}), [], [], None
@@ -274,7 +274,7 @@ def run_decoder(touch: Touch, w: dict[str, Any], enc: Any, h: Any, c: Any, y: An
     S, B, E = enc.shape
     ends = torch.full((B,), S) if lengths is None else torch.as_tensor(lengths)
     whole = {"S": S, "B": B, "E": E, "H": h.shape[1], "h0": h, "c0": c, "y0": y, "enc": enc, "w": w}
-    ends = touch("lengths", ends, whole | {"T": S})
+    ends = touch("lengths", ends, whole | {"T": S, "given": lengths is not None})
     w = {name: touch(name, array, whole) for name, array in w.items()}
     enc, y = touch("enc", enc, whole), touch("y0", y, whole)
     h, c = touch("start h", h, whole), touch("start c", c, whole)

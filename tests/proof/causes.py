@@ -28,7 +28,8 @@ from lockstep.harness.cases.case import Case  # noqa: E402
 from lockstep.harness.cases.decoder_problem import problem_of  # noqa: E402
 from lockstep.harness.comparison.results import Diagnosis, RunResult  # noqa: E402
 from lockstep.harness.diagnosis.diagnose import execution_of  # noqa: E402
-from lockstep.harness.diagnosis.explain_causes import expected_named  # noqa: E402
+from lockstep.harness.diagnosis.explain_causes import JOIN, expected_named  # noqa: E402
+from lockstep.harness.diagnosis.match import confirmed  # noqa: E402
 from lockstep.harness.diagnosis.observation import Observation  # noqa: E402
 from lockstep.harness.jobs.check import check  # noqa: E402
 from lockstep.harness.ports.port import LocalPort  # noqa: E402
@@ -153,13 +154,23 @@ def predicts(cause: Diagnosis, seen: Observation) -> bool:
     """Whether the reference with a cause gives what the port gave for numbers and sizes that no search has seen."""
     expected = expected_named(cause.fault, seen.problem)
     if expected is not None:
-        return bool(seen.distance(expected, None) <= LIMIT_SIGMA)
+        return bool(seen.distance(expected, None) <= LIMIT_SIGMA) and not _says_too_much(cause.fault, seen)
+    if cause.fault in confirmed({cause.fault}, [seen]):
+        return True
     if not cause.proof:
         return False
     try:
         return bool(seen.sigma(execution_of(cause)) <= LIMIT_SIGMA)
     except TypeError:  # what was measured is proved for the sizes that were measured
         return False
+
+
+def _says_too_much(fault: str, seen: Observation) -> bool:
+    """Whether what is named together gives the same without one of its parts: that one accuses what is right."""
+    parts = fault.split(JOIN)
+    fewer = [JOIN.join(parts[:k] + parts[k + 1 :]) for k in range(len(parts))] if len(parts) > 1 else []
+    predicted = [expected_named(left, seen.problem) for left in fewer]
+    return any(expected is not None and seen.distance(expected, None) <= LIMIT_SIGMA for expected in predicted)
 
 
 def _of_all(verdicts: list[str]) -> str:
