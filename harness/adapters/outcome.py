@@ -23,6 +23,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     repeatable: bool | None = None
+    overwrites: tuple[str, ...] = ()  # arguments that it changed, where the next call with them gives other numbers
     megabytes: float | None = None  # that importing a backend added to the process
     exited: bool = False  # whether its process ended by itself, with an exit status
 

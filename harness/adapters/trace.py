@@ -189,3 +189,18 @@ def check_same_problem(recorded: Recorded, problem: AnyProblem, path: Path) -> N
             f"{path}: recorded from another case: its problem is {recorded.problem[:12]}, and case "
             f'"{problem.case.name}" makes {problem.digest[:12]}. Record it again, or name its own case.'
         )
+
+
+def same(first: Arrays, second: Arrays) -> bool:
+    """Whether two sets of tensors have the same names and the same numbers."""
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name], equal_nan=True) for name in first
+    )
+
+
+def close(first: Arrays, second: Arrays) -> bool:
+    """Whether two sets of tensors differ by no more than rounding may."""
+    return first.keys() == second.keys() and all(
+        np.allclose(array.astype(np.float64), second[name].astype(np.float64), rtol=1e-4, atol=1e-5, equal_nan=True)
+        for name, array in first.items()
+    )

@@ -3,90 +3,133 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.trace import same
 from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import name_of
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.faults.fault import FAMILIES
+from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 
 _FAMILY = "behaviour"
-_ARGUMENTS = ("W", "R", "b", "x", "h0", "c0")
+_MOST_SUBSETS = 6  # arguments of which every subset is tried
 
 
-def behaviour(problem: Problem, again: Sequence[Outcome], before: Problem, last: Outcome) -> Diagnosis | None:
-    """Explain why calls with the same arguments gave other numbers; None if they gave the same.
+class Repeats(NamedTuple):
+    """Calls that show what is kept from one to the next: one problem three times, with others in between."""
+
+    problem: AnyProblem
+    replies: tuple[Arrays | None, ...]  # to it: first, after the stranger, after all others
+    stranger: AnyProblem  # of the same shapes, with other numbers
+    of_stranger: Arrays | None
+
+    @property
+    def alike(self) -> bool:
+        """Whether the three replies are the same."""
+        first, *later = self.replies
+        return first is not None and all(reply is not None and same(first, reply) for reply in later)
+
+
+def behaviour(calls: Repeats, right: Sequence[bool]) -> Diagnosis | None:
+    """Explain why calls depend on what was called before, or on chance; None if they do not.
 
     Args:
-        problem: What was asked three times: first, at once again, and when all others were through.
-        again: The three replies.
-        before: The problem that was asked before the third time.
-        last: The reply to that.
+        calls: What was asked.
+        right: Which of the three replies are.
     """
-    tensors = [reply.trace.tensors() for reply in again if reply.trace is not None]
-    if len(tensors) < 3 or all(_same(tensors[0], tensors_again) for tensors_again in tensors[1:]):  # noqa: PLR2004
+    first, second, third = calls.replies
+    if first is None or second is None or third is None:
         return None
-    right = [Observation(problem, tensors_of_call).sigma(AS_INTENDED) <= LIMIT_SIGMA for tensors_of_call in tensors]
-    if all(right):
-        return None  # rounding differs from call to call, as with threads: no fault
-    return (
-        _kept_state(problem, tensors[0], tensors[1])
-        or (last.trace is not None and _kept_arguments(problem, tensors[2], before))
-        or _dropout(problem, tensors[0])
-        or not_repeatable()
-    )
+    problem, stranger, of_stranger = calls.problem, calls.stranger, calls.of_stranger
+    repeats = calls.alike or all(right)  # rounding may differ from call to call, as with threads
+    if of_stranger is not None and not _right(stranger, of_stranger):
+        when = "the first call" if calls.alike else "the call before"
+        cause = _kept_state(stranger, of_stranger, problem, first) or _kept_arguments(
+            stranger, of_stranger, problem, when
+        )
+        if cause is not None:
+            return cause
+    if repeats:
+        return None
+    if of_stranger is not None and not right[1]:
+        cause = _kept_state(problem, second, stranger, of_stranger) or _kept_arguments(
+            problem, second, stranger, "the call before"
+        )
+        if cause is not None:
+            return cause
+    dropout = _dropout(problem, first) if isinstance(problem, Problem) and problem.case.plain else None
+    return dropout or not_repeatable()
 
 
-def _same(first: Arrays, second: Arrays) -> bool:
-    return first.keys() == second.keys() and all(np.array_equal(first[n], second[n], equal_nan=True) for n in first)
-
-
-def with_arguments(problem: Problem, **arrays: Array) -> Problem:
-    """The problem with some arguments replaced."""
-    given_arguments = {name: getattr(problem, name) for name in _ARGUMENTS}
-    return Problem.plain(problem.case, **{**given_arguments, **arrays}, lengths=problem.lengths)
-
-
-def _kept_state(problem: Problem, first: Arrays, second: Arrays) -> Diagnosis | None:
-    """Try whether the second call went on from where the first had ended."""
-    final = {name: first[name][-1] for name in ("h", "c") if name in first}
-    for kept in ("hc", "h", "c"):
-        if not set(kept) <= final.keys():
-            continue
+def _kept_state(problem: AnyProblem, reply: Arrays, before: AnyProblem, its_reply: Arrays) -> Diagnosis | None:
+    """Try whether a call went on from where the one before it had ended."""
+    final = {name: _final(before, its_reply, name).astype(before.h0.dtype) for name in ("h", "c")}
+    for names in ("hc", "h", "c"):
         for how, words in (("instead of", "in the place of"), ("added to", "on top of")):
-            replaced = {
-                f"{name}0": final[name] + (getattr(problem, f"{name}0") if how == "added to" else 0) for name in kept
+            started = {
+                f"{name}0": final[name] + (getattr(problem, f"{name}0") if how == "added to" else 0) for name in names
             }
-            sigma = Observation(with_arguments(problem, **replaced), second).sigma(AS_INTENDED)
+            sigma = Observation(replace(problem, **started), reply).sigma(AS_INTENDED)
             if sigma <= LIMIT_SIGMA:
-                state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[kept]
+                state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[names]
                 return _found(
                     "state-kept-between-calls",
                     f"The final {state} of a call is kept, and the next call starts from it {words} the given one.",
                     "Start every call from the h0 and c0 that it is given (Keras: stateful=False, or reset_states()).",
                     sigma,
-                    f"The second of two equal calls is reproduced to {number(sigma)} sigma by starting it from the "
-                    "final state of the first.",
+                    f"The second of two calls is reproduced to {number(sigma)} sigma by starting it from the final "
+                    "state of the first.",
                 )
     return None
 
 
-def _kept_arguments(problem: Problem, third: Arrays, before: Problem) -> Diagnosis | None:
-    """Try whether a call used arguments of the one before it, where shapes allow that."""
-    fitting = [name for name in _ARGUMENTS if getattr(problem, name).shape == getattr(before, name).shape]
-    for names in _subsets(fitting):
-        replaced = with_arguments(problem, **{name: getattr(before, name) for name in names})
-        sigma = Observation(replaced, third).sigma(AS_INTENDED)
+def _final(problem: AnyProblem, reply: Arrays, name: str) -> Array:
+    """The final h or c of a call, of all lanes: as it was returned, else as it should be."""
+    if problem.case.plain and problem.lengths is None and name in reply:
+        return reply[name][-1]
+    expected = expect(problem)
+    if isinstance(problem, DecoderProblem):
+        return expected[name].value[-1]
+    states = [expected[name_of(f"{name}_n", lane, problem.case.lstm)].value for lane, _ in problem.lanes()]
+    return states[0] if problem.case.lstm.single else np.stack(states)
+
+
+def _kept_arguments(problem: AnyProblem, reply: Arrays, before: AnyProblem, when: str) -> Diagnosis | None:
+    """Try whether a call used arguments of the one before it, which has the same shapes."""
+    for names in _subsets(problem):
+        sigma = Observation(_with_those_of(problem, before, names), reply).sigma(AS_INTENDED)
         if sigma <= LIMIT_SIGMA:
-            return kept(names, sigma, "the call before")
+            return kept(names, sigma, when)
     return None
+
+
+def _with_those_of(problem: AnyProblem, donor: AnyProblem, names: Sequence[str]) -> AnyProblem:
+    """A problem with some arguments of another, weights by their names in each lane."""
+    inputs = {name: getattr(donor, name) for name in names if name in problem.INPUTS}
+    of_weights = [name for name in names if name not in problem.INPUTS]
+
+    def mixed(weights: Any, others: Any) -> Any:
+        return replace(weights, **{name: getattr(others, name) for name in of_weights})
+
+    if isinstance(problem, DecoderProblem):
+        return replace(problem, weights=mixed(problem.weights, donor.weights), **inputs)
+    assert isinstance(donor, Problem)
+    stack = tuple(
+        tuple(mixed(weights, others) for weights, others in zip(layer, of_donor, strict=True))
+        for layer, of_donor in zip(problem.weights, donor.weights, strict=True)
+    )
+    return replace(problem, weights=stack, **inputs)
 
 
 def kept(names: Sequence[str], sigma: float, when: str) -> Diagnosis:
@@ -101,9 +144,31 @@ def kept(names: Sequence[str], sigma: float, when: str) -> Diagnosis:
     )
 
 
-def _subsets(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for size in range(1, len(names) + 1):
+def _subsets(problem: AnyProblem) -> Iterator[tuple[str, ...]]:
+    """Arguments that may be kept together, the fewest first; of many not every subset."""
+    of_weights = problem.weights if isinstance(problem, DecoderProblem) else problem.weights[0][0]
+    weights = tuple(of_weights.arrays())
+    inputs = tuple(name for name in problem.INPUTS if name != "lengths" and getattr(problem, name) is not None)
+    names = (*weights, *inputs)
+    few = len(names) <= _MOST_SUBSETS
+    for size in range(1, len(names) + 1 if few else 3):
         yield from combinations(names, size)
+    if not few:
+        yield from (weights, inputs, names)
+        yield from ((*weights, name) for name in inputs)
+
+
+def overwritten(names: Sequence[str]) -> Diagnosis:
+    """The cause that a second call with the same arrays gives other numbers, because the first changed them."""
+    what = ", ".join(names)
+    return _found(
+        "arguments-overwritten",
+        f"It changes its argument{'s' if len(names) > 1 else ''} {what} in place: whoever calls it again with the same "
+        "arrays gets other numbers.",
+        "Work on copies: h = h0.copy() (torch: h0.clone()), no `+=`, `*=`, `[...] =` or `.pop` on what is given.",
+        None,
+        "Compared after the call, and called once more with the same arrays: the numbers are others.",
+    )
 
 
 def not_repeatable() -> Diagnosis:
@@ -134,7 +199,7 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
     expected = Observation(problem, first).expected["h"]
     h = first["h"].astype(np.float64)
     zero = (h == 0) & (np.abs(expected.value) > LIMIT_SIGMA * expected.noise)
-    if not zero.any() or zero.all() or ("c" in first and not _right(problem, first, "c")):
+    if not zero.any() or zero.all() or ("c" in first and not _right(problem, {"c": first["c"]})):
         return None
     with np.errstate(all="ignore"):
         present = ~zero & (np.abs(expected.value) > LIMIT_SIGMA * expected.noise)
@@ -157,8 +222,8 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
     )
 
 
-def _right(problem: Problem, tensors: Arrays, name: str) -> bool:
-    return Observation(problem, {name: tensors[name]}).sigma(AS_INTENDED) <= LIMIT_SIGMA
+def _right(problem: AnyProblem, tensors: Arrays) -> bool:
+    return Observation(problem, tensors).sigma(AS_INTENDED) <= LIMIT_SIGMA
 
 
 def made_anew(unused: Mapping[str, Sequence[int]], of: int) -> Diagnosis | None:
@@ -241,7 +306,7 @@ def _scaled(scales: Sequence[float], observations: Sequence[Observation]) -> flo
         x = seen.problem.x
         factors = np.array(scales[: len(x)])[:, None, None]
         # The factors were measured in the numbers' own precision: so many digits they have, and no more.
-        multiplied = with_arguments(seen.problem, x=(x * np.round(factors, 4)).astype(x.dtype))
+        multiplied = replace(seen.problem, x=(x * np.round(factors, 4)).astype(x.dtype))
         worst = max(worst, Observation(multiplied, seen.tensors).sigma(AS_INTENDED))
     wrong = any(not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA for seen in fitting)
     return worst if wrong and worst <= LIMIT_SIGMA else None

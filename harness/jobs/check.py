@@ -18,7 +18,9 @@ from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.adequacy import adequacy
+from lockstep.harness.diagnosis.behaviour import overwritten
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
+from lockstep.harness.diagnosis.sharing import Unshared
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.forms import FORMS, Checking, Networks
 from lockstep.harness.jobs.judge_run import judge_outcome
@@ -94,32 +96,49 @@ def check(
 
 def _check_form(request: Request, cases: Sequence[Case], form: Networks) -> list[RunResult]:
     """Check a port over cases of one form; see the module's first lines."""
-    checking = _asked(request, [form.problem(case) for case in cases])
+    checking = _asked(request, [form.problem(case) for case in cases], form)
     checking, unrepeatable = _repeated(checking, form)
     not_shared = form.not_shared(checking)
     if not_shared:
         runs = [replace(run, status="diverge") if run.status == "agree" else run for run in checking.runs]
         checking = checking.with_runs(runs)
-    for run in checking.runs:
-        request.on_result(run)
-    if all(run.status != "diverge" for run in checking.runs):
-        return checking.runs
+    spoilt = _overwriting(checking)
+    for k, run in enumerate(checking.runs):
+        request.on_result(replace(run, status="diverge") if k in spoilt else run)
     if unrepeatable is not None:
         return [_with(run, [unrepeatable]) for run in checking.runs]
+    runs = checking.runs
+    if any(run.status == "diverge" for run in runs):
+        runs = _explained(checking, form, not_shared)
+    return [spoilt.get(k, run) for k, run in enumerate(runs)]
+
+
+def _explained(checking: Checking, form: Networks, not_shared: list[Unshared]) -> list[RunResult]:
+    """The results with the causes of those that diverge, and the curves that these predict."""
     causes = form.explain(checking, not_shared)
     runs = [_with(run, causes.get(run.case, [])) for run in checking.runs]
     return with_counterfactuals(runs, checking.observations)
 
 
-def _asked(request: Request, asked: list[AnyProblem]) -> Checking:
+def _overwriting(checking: Checking) -> dict[int, RunResult]:
+    """The first result whose numbers are right but whose arguments were changed so that a second call's are not."""
+    for k, (run, outcome) in enumerate(zip(checking.runs, checking.outcomes, strict=True)):
+        if outcome.overwrites and run.status == "agree":
+            return {k: replace(run, status="diverge", diagnosis=[overwritten(outcome.overwrites)])}
+    return {}
+
+
+def _asked(request: Request, asked: list[AnyProblem], form: Networks) -> Checking:
     """Have a port answer problems, and judge what it gives."""
     problems = Problems()
     for problem in asked:
         problems.put(problem)
-    # The first problem comes again at once, and once more when all others are through: what is remembered shows.
-    outcomes = request.port.call([asked[0], *asked, asked[0]])
-    repeated = [outcomes[0], outcomes[1], outcomes[-1]]
-    outcomes = [outcomes[0], *outcomes[2:-1]]
+    # The first problem comes again after one of other numbers, and once more when all others are through: what is
+    # remembered shows.
+    stranger = form.stranger(asked[0])
+    outcomes = request.port.call([asked[0], stranger, *asked, asked[0]])
+    repeated = [outcomes[0], outcomes[2], outcomes[-1]]
+    of_stranger, outcomes = outcomes[1], [outcomes[0], *outcomes[3:-1]]
 
     def judged(problem: AnyProblem, outcome: Outcome) -> RunResult:
         case = problem.case
@@ -128,7 +147,9 @@ def _asked(request: Request, asked: list[AnyProblem]) -> Checking:
 
     runs = [judged(problem, outcome) for problem, outcome in zip(asked, outcomes, strict=True)]
     again = [runs[0], *(judged(asked[0], outcome) for outcome in repeated[1:])]
-    return Checking(request.port, asked, outcomes, repeated, runs, again, request.layout, request.measure)
+    return Checking(
+        request.port, asked, outcomes, repeated, (stranger, of_stranger), runs, again, request.layout, request.measure
+    )
 
 
 def _repeated(checking: Checking, form: Networks) -> tuple[Checking, Diagnosis | None]:
@@ -138,7 +159,8 @@ def _repeated(checking: Checking, form: Networks) -> tuple[Checking, Diagnosis |
         return checking, None
     cause = form.remembered(checking)
     status = first.status if cause is None or form.repeats_closely(checking, cause) else "diverge"
-    first = replace(first, status=status, repeatable=cause is None)
+    # What it keeps may be what its first call was given: then that one repeats.
+    first = replace(first, status=status, repeatable=cause is None or checking.repeats.alike)
     return checking.with_runs([first, *checking.runs[1:]]), cause
 
 

@@ -13,15 +13,16 @@ import msgspec
 import numpy as np
 
 from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.trace import close
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured, independent
 from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
-from lockstep.harness.diagnosis.behaviour import behaviour, differs_by_step, dropped, made_anew, not_repeatable
+from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
 from lockstep.harness.diagnosis.diagnose import (
     MEASURED_MAP,
     ONLY_IN,
@@ -57,7 +58,8 @@ class Checking:
     port: Port | LocalPort
     problems: list[AnyProblem]
     outcomes: list[Outcome]  # one for each problem
-    repeated: list[Outcome]  # of the first problem: asked first, at once again, and when all others were through
+    repeated: list[Outcome]  # of the first problem: asked first, after a stranger, and when all others were through
+    stranger: tuple[AnyProblem, Outcome]  # of other numbers in the same shapes, asked after the first
     runs: list[RunResult]  # one for each problem
     again: list[RunResult]  # one for each repeated call
     layout: str
@@ -73,9 +75,20 @@ class Checking:
         return observed(self.problems, self.outcomes)
 
     @property
+    def repeats(self) -> Repeats:
+        """The calls that show what is kept from one to the next."""
+        problem, (other_problem, other_outcome) = self.problems[0], self.stranger
+        replies = tuple(_tensors(outcome, problem) for outcome in self.repeated)
+        return Repeats(problem, replies, other_problem, _tensors(other_outcome, other_problem))
+
+    @property
     def seconds(self) -> float:
         """The median of what a call takes."""
         return float(np.median([outcome.seconds.get("run", 0.0) for outcome in self.outcomes]))
+
+
+def _tensors(outcome: Outcome, problem: AnyProblem) -> Arrays | None:
+    return None if outcome.trace is None else outcome.trace.tensors(problem.case)
 
 
 def observed(problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]) -> list[Observation]:
@@ -102,11 +115,18 @@ class Networks:
         """A problem of the same form with numbers that no search has seen."""
         return Problem.from_case(reseeded(problem.case, FRESH_SEED))
 
+    def stranger(self, problem: AnyProblem) -> AnyProblem:
+        """A problem of the same shapes with other numbers throughout: what is kept of the call before shows in it."""
+        run = problem.case.run
+        changes: dict[str, Any] = {"seed": run.seed + FRESH_SEED}
+        changes |= dict.fromkeys(("weights", "inputs", "initial_state"), "probe")
+        return problem_of(
+            msgspec.structs.replace(problem.case, run=msgspec.structs.replace(run, **changes), expect=None)
+        )
+
     def remembered(self, checking: Checking) -> Diagnosis | None:
-        """Why calls with the same arguments gave other numbers; None where these are alike, or all right."""
-        traces = [outcome.trace.tensors() for outcome in checking.repeated if outcome.trace is not None]
-        alike = all(_same(traces[0], tensors) for tensors in traces[1:])
-        return None if alike or all(run.status != "diverge" for run in checking.again) else not_repeatable()
+        """What a port keeps from call to call, or that it is random; None where its calls are alike, or all right."""
+        return behaviour(checking.repeats, [run.status != "diverge" for run in checking.again])
 
     def repeats_closely(self, checking: Checking, cause: Diagnosis) -> bool:
         """Whether repeated calls differ by no more than rounding could, though not by rounding alone."""
@@ -135,19 +155,6 @@ class Networks:
         for case in doubtful:
             causes[case] = [match for match in causes[case] if match.fault in held] or [nothing]
         return causes
-
-
-def _same(first: Arrays, second: Arrays) -> bool:
-    return first.keys() == second.keys() and all(
-        np.array_equal(first[name], second[name], equal_nan=True) for name in first
-    )
-
-
-def _close(first: Arrays, second: Arrays) -> bool:
-    return all(
-        name in second and np.allclose(array, second[name], rtol=1e-4, atol=1e-5, equal_nan=True)
-        for name, array in first.items()
-    )
 
 
 _MATCHED = {"attention", "network"}  # families of what ``harness.diagnosis.match`` explains
@@ -223,20 +230,13 @@ class PlainLayers(Networks):
         """Whether a case is of this form."""
         return case.plain
 
-    def remembered(self, checking: Checking) -> Diagnosis | None:
-        """What a port keeps from call to call, or that it is random; None where its calls are alike, or all right."""
-        first, last = checking.problems[0], checking.problems[-1]
-        assert isinstance(first, Problem)
-        assert isinstance(last, Problem)
-        return behaviour(first, checking.repeated, last, checking.outcomes[-1])
-
     def repeats_closely(self, checking: Checking, cause: Diagnosis) -> bool:
         """Whether repeated calls differ by no more than rounding could, though not by rounding alone."""
         traces = [outcome.trace for outcome in checking.repeated]
         if cause.sigma is not None or traces[0] is None:
             return False
         first = traces[0].tensors()
-        return all(trace is not None and _close(first, trace.tensors()) for trace in traces[1:])
+        return all(trace is not None and close(first, trace.tensors()) for trace in traces[1:])
 
     def explain(self, checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
         """The causes of what diverges, the same for all cases; a port whose calls take long is not measured."""

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
 
 
+# What is wrong where the numbers are right, by the cause's family.
+_RIGHT_BUT = {"sharing": "would give wrong ones for other weights", "behaviour": "not when it is called again"}
+
+
 def headline(run: RunResult) -> str:
     """The outcome of a run, in one line."""
     case = f'case "{run.case}"'
@@ -28,10 +32,11 @@ def headline(run: RunResult) -> str:
         return f"{run.backend} diverges from the reference in {case} at {_when(run)}."
     if run.status == "diverge" and run.repeatable is False:
         return f"{run.backend} gives different numbers for {case} when it is called a second time."
-    if run.status == "diverge" and run.diagnosis and run.diagnosis[0].family == "sharing":
-        return f"{run.backend} gives the right numbers for {case}, but would give wrong ones for other weights."
     if run.status == "diverge":
-        return f"{run.backend} misses the golden values of {case}."
+        but = _RIGHT_BUT.get(run.diagnosis[0].family if run.diagnosis else "")
+        if but is None:
+            return f"{run.backend} misses the golden values of {case}."
+        return f"{run.backend} gives the right numbers for {case}, but {but}."
     reason = run.message or "no reason given"
     return f"{run.backend}, {case}: {run.status}: {reason}{'' if reason.endswith(('.', '?', '!')) else '.'}"
 

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.adapters.trace import Trace, close
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, raised, text_of
 from lockstep.harness.adapters.user_process import serve_questions
@@ -40,6 +40,7 @@ class Calls:
         """Look at what parameters the function has; ``file`` is where it stands, if that is known."""
         self._function, self._form, self._file, self._caught = function, form, file, caught
         self._parameters = parameters_of(function)
+        self._overwrites = False
 
     def __call__(self, problem: AnyProblem) -> Outcome:
         """Call the function for one problem; every way to fail is a reply, none an exception."""
@@ -51,11 +52,26 @@ class Calls:
             positional, by_name = arguments_of(self._parameters, arguments.values, problem.case)
             started = perf_counter()
             value = self._value(positional, by_name, problem)
-            notes = tuple(f"it changed its argument {name} in place" for name in arguments.changed())
+            changed = arguments.changed()
+            notes = tuple(f"it changed its argument {name} in place" for name in changed)
             trace, more = self._read(value, problem)
         except UserCodeError as error:
             return replace(error.outcome, notes=notes, seconds=_since(started))
-        return Outcome("ran", trace, notes=(*notes, *more), seconds=_since(started))
+        seconds = _since(started)
+        overwrites = () if not changed or self._same_again(positional, by_name, problem, trace) else tuple(changed)
+        return Outcome("ran", trace, notes=(*notes, *more), seconds=seconds, overwrites=overwrites)
+
+    def _same_again(self, positional: list[Any], by_name: dict[str, Any], problem: AnyProblem, expected: Trace) -> bool:
+        """Whether another call with the changed arguments gives the same; after one that did not, none is made."""
+        if self._overwrites:
+            return True
+        try:
+            again, _ = self._read(self._value(positional, by_name, problem), problem)
+            same = close(expected.tensors(), again.tensors())
+        except UserCodeError:
+            same = False
+        self._overwrites = not same
+        return same
 
     def _value(self, positional: list[Any], by_name: dict[str, Any], problem: AnyProblem) -> Any:
         try:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from decoder_cases import make_decoder
+from faulty_decoder import decoder
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
@@ -12,6 +15,7 @@ from lockstep.harness.diagnosis.behaviour import differs_by_step, made_anew
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import check
 from lockstep.harness.jobs.measure import PortBlackBox
+from lockstep.harness.output.messages import headline
 from lockstep.harness.ports.port import LocalPort
 
 right = make_port()
@@ -210,3 +214,106 @@ def test_a_port_that_computes_in_float32_throughout_is_found_by_a_float64_case()
     checked = check(LocalPort(port), [CASES[0], make_case("wide", dtype="float64", timesteps=5, initial_state="probe")])
     assert [run.status for run in checked.runs] == ["agree", "diverge"]
     assert checked.diagnosis[0].fault == "computed-in-float32"
+
+
+def keeps_first_weights():
+    kept = {}
+
+    def port(x, weights, h0, c0):
+        return right(x, kept.setdefault("weights", weights), h0, c0)
+
+    return port
+
+
+def test_weights_of_the_first_call_are_found_where_one_case_alone_is_asked_for():
+    checked = check(LocalPort(keeps_first_weights()), CASES[:1])
+    (run,) = checked.runs
+    assert (run.status, run.repeatable) == ("diverge", True)
+    assert run.diagnosis[0].fault == "arguments-kept-between-calls"
+    assert run.diagnosis[0].message.startswith("W, R, b of the first call are used")
+    assert headline(run).endswith('gives the right numbers for case "first", but not when it is called again.')
+
+
+def network(x, weights, h0, c0):
+    """Two plain layers."""
+    h, finals = x, []
+    for (layer,), h_start, c_start in zip(weights, h0, c0, strict=True):
+        h, c = right(h, layer, h_start, c_start)
+        finals.append((h[-1], c[-1]))
+    h_n, c_n = (np.stack(parts) for parts in zip(*finals, strict=True))
+    return h, h_n, c_n
+
+
+LAYERS = [make_case("layers", num_layers=2, timesteps=4, batch=3, initial_state="probe")]
+
+
+def test_what_a_network_or_a_decoder_keeps_is_found_alike():
+    kept = {}
+
+    def stale(x, weights, h0, c0):
+        return network(x, kept.setdefault("weights", weights), h0, c0)
+
+    def stateful(x, weights, h0, c0):
+        h, *state = network(x, weights, *kept.get("state", (h0, c0)))
+        kept["state"] = state
+        return h, *state
+
+    def stale_decoder(enc, weights, h0, c0, y0, steps, lengths=None):
+        weights = {**weights, "W_tilde": kept.setdefault("W_tilde", weights["W_tilde"])}
+        return decoder()(enc, weights, h0, c0, y0, steps, lengths)
+
+    for port, cases, message in (
+        (stale, LAYERS, "W, R, b of the first call are used"),
+        (stateful, LAYERS, "The final state (h and c) of a call is kept"),
+        (stale_decoder, [make_decoder("d")], "W_tilde of the first call is used"),
+    ):
+        (run,) = check(LocalPort(port), cases).runs
+        assert run.status == "diverge"
+        assert run.diagnosis[0].message.startswith(message)
+
+
+def add_in_place(array):
+    array += 1
+
+
+@pytest.mark.parametrize(
+    ("cases", "right_port", "spoil", "names"),
+    [
+        (CASES[:1], right, lambda given: add_in_place(given[2]), "h0"),
+        (CASES[:1], right, lambda given: given[1].pop("b"), "weights (b)"),
+        (LAYERS, network, lambda given: add_in_place(given[1][1][0]["R"]), "weights[1][0] (R)"),
+        ([make_decoder("d")], decoder(), lambda given: add_in_place(given[0]), "enc"),
+    ],
+    ids=["state", "dict", "network", "decoder"],
+)
+def test_arguments_that_are_overwritten_are_told_where_the_next_call_gives_other_numbers(
+    cases, right_port, spoil, names
+):
+    def port(*given):
+        results = right_port(*given)
+        spoil(given)
+        return results
+
+    def plain(x, weights, h0, c0):
+        return port(x, weights, h0, c0)
+
+    def decoding(enc, weights, h0, c0, y0, steps):
+        return port(enc, weights, h0, c0, y0, steps)
+
+    (run,) = check(LocalPort(decoding if cases[0].model == "attention_decoder" else plain), cases).runs
+    assert run.status == "diverge"
+    assert run.first_divergence is None
+    assert run.diagnosis[0].fault == "arguments-overwritten"
+    assert f"changes its argument {names} in place" in run.diagnosis[0].message
+    assert any(f"it changed its argument {names} in place" in note for note in run.notes)
+
+
+def test_a_change_that_no_result_depends_on_is_a_note():
+    def port(x, weights, h0, c0):
+        results = right(x, weights, h0, c0)
+        weights["seen"] = True
+        return results
+
+    (run,) = check(LocalPort(port), CASES[:1]).runs
+    assert run.status == "agree"
+    assert run.notes == ["it changed its argument weights (seen) in place"]
