@@ -66,8 +66,10 @@ def _walk(node: Any, path: tuple[Any, ...], role: tuple[Any, ...], around: set[i
 
 def _children(node: Any) -> list[tuple[Any, Any]]:
     if isinstance(node, nnx.Module):
-        found = list(vars(node).items())
-        return list(enumerate(node)) if isinstance(node, nnx.List) else [pair for pair in found if pair[0][0] != "_"]
+        attributes = list(vars(node).items())
+        return (
+            list(enumerate(node)) if isinstance(node, nnx.List) else [pair for pair in attributes if pair[0][0] != "_"]
+        )
     if isinstance(node, dict):
         return list(node.items())
     return list(enumerate(node)) if isinstance(node, list | tuple) else []

@@ -28,11 +28,11 @@ def material(value: Any, built: Any) -> Material | None:
         )
     reads = _reads(value, keras)
     trainable = {id(weight) for weight in value.trainable_weights}
-    found: dict[str, Made] = {}
+    made_by_name: dict[str, Made] = {}
     for weight in {id(weight): weight for weight in value.weights}.values():
-        name = _unique(str(getattr(weight, "path", weight.name)).partition(":")[0], found)
+        name = _unique(str(getattr(weight, "path", weight.name)).partition(":")[0], made_by_name)
         dtype = getattr(weight.dtype, "name", weight.dtype)
-        found[name] = Made(
+        made_by_name[name] = Made(
             name,
             tuple(weight.shape),
             str(dtype),
@@ -41,7 +41,7 @@ def material(value: Any, built: Any) -> Material | None:
             reads=tuple(reads.get(id(weight), ())),
         )
     return Material(
-        f"{keras.__name__} {_kind(value, keras)}", tuple(found.values()), "by type", reads_known=bool(reads)
+        f"{keras.__name__} {_kind(value, keras)}", tuple(made_by_name.values()), "by type", reads_known=bool(reads)
     )
 
 
@@ -65,7 +65,7 @@ def _unique(name: str, names: dict[str, Made]) -> str:
 
 def _reads(value: Any, keras: Any) -> dict[int, list[Read]]:
     """By the id of a weight, the calls of the layers that hold it, as far as nodes of a functional model tell."""
-    found: dict[int, list[Read]] = {}
+    reads_of_weight: dict[int, list[Read]] = {}
     for layer in getattr(value, "layers", ()):
         if isinstance(layer, keras.layers.InputLayer):
             continue
@@ -74,5 +74,5 @@ def _reads(value: Any, keras: Any) -> dict[int, list[Read]]:
         for k in range(len(getattr(layer, "_inbound_nodes", ()))):
             for weight in layer.weights:
                 read = Read(f"{layer.name}/call_{k}", "call", (layer.name,), within=within)
-                found.setdefault(id(weight), []).append(read)
-    return found
+                reads_of_weight.setdefault(id(weight), []).append(read)
+    return reads_of_weight

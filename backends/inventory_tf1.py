@@ -104,7 +104,7 @@ def _variables(graph: Any) -> list[Any]:
 def _made(operation: Any, turns: _Turns) -> Made:
     lines = _lines(operation)
     known = not any(line.file.endswith(_IMPORTS) for line in lines)
-    own = _last_own(lines)
+    last_of_user = _last_own(lines)
     shape = tf.TensorShape(operation.get_attr("shape"))
     trainable = {v.op.name for v in operation.graph.get_collection("trainable_variables") if hasattr(v, "op")}
     return Made(
@@ -112,8 +112,10 @@ def _made(operation: Any, turns: _Turns) -> Made:
         tuple(shape.as_list()) if shape.rank is not None else (),
         tf.as_dtype(operation.get_attr("dtype")).base_dtype.name,
         stack=tuple(f"{line.file}:{line.number}" for line in lines if _counts(line)) if known else (),
-        place=f"{lines[own].file}:{lines[own].number}" if known and own is not None else None,
-        made_by=_made_by(lines[(own or 0) + 1 :]) if known else None,
+        place=f"{lines[last_of_user].file}:{lines[last_of_user].number}"
+        if known and last_of_user is not None
+        else None,
+        made_by=_made_by(lines[(last_of_user or 0) + 1 :]) if known else None,
         trainable=operation.name in trainable,
         reads=tuple(_reads(operation, turns)),
     )
@@ -140,8 +142,8 @@ def _lines(operation: Any) -> list[_Line]:
 
 def _last_own(lines: list[_Line]) -> int | None:
     """Find the last line of the user's code, if possible in none of the packages that are installed."""
-    own = [k for k, line in enumerate(lines) if not line.file.startswith((*_LIBRARIES, "<"))]
-    nearest = [k for k in own if "site-packages" not in lines[k].file] or own
+    of_user = [k for k, line in enumerate(lines) if not line.file.startswith((*_LIBRARIES, "<"))]
+    nearest = [k for k in of_user if "site-packages" not in lines[k].file] or of_user
     return nearest[-1] if nearest else None
 
 
@@ -209,7 +211,7 @@ class _Call(NamedTuple):
 
 def _reads(variable: Any, turns: _Turns) -> list[Read]:
     """What takes a variable's value, each operation once, in the order in which they were made."""
-    found: dict[str, tuple[tuple[int, ...], Read]] = {}
+    by_operation: dict[str, tuple[tuple[int, ...], Read]] = {}
     for operation, call in _takers(variable.outputs[0], _Call(), set()):
         if operation.type in _NO_READERS or _writes(operation) or _initialises(operation):
             continue
@@ -220,29 +222,31 @@ def _reads(variable: Any, turns: _Turns) -> list[Read]:
             call.name(operation),
             operation.type,
             site=tuple(f"{line.file}:{line.number}" for line in lines if _counts(line)),
-            turn=tuple(turns(one).turn for one in path),
+            turn=tuple(turns(step).turn for step in path),
             within=" ".join(dict.fromkeys(around)) or None,
             backward=any(line.file.endswith(_GRADIENTS) for line in lines),
         )
-        found.setdefault(read.operation, (tuple(turns(one).position for one in path), read))
-    return [read for _, read in sorted(found.values(), key=lambda pair: pair[0])]
+        by_operation.setdefault(read.operation, (tuple(turns(step).position for step in path), read))
+    return [read for _, read in sorted(by_operation.values(), key=lambda pair: pair[0])]
 
 
-def _takers(tensor: Any, call: _Call, seen: set[tuple[Any, ...]]) -> Iterator[tuple[Any, _Call]]:
+def _takers(tensor: Any, call: _Call, visited: set[tuple[Any, ...]]) -> Iterator[tuple[Any, _Call]]:
     for operation in tensor.consumers():
-        key = (*call.operations, operation, *(k for k, one in enumerate(operation.inputs) if one is tensor))
-        if key in seen:
+        key = (*call.operations, operation, *(k for k, operand in enumerate(operation.inputs) if operand is tensor))
+        if key in visited:
             continue
-        seen.add(key)
+        visited.add(key)
         if operation.type in _THROUGH:
-            yield from chain.from_iterable(_takers(output, call, seen) for output in operation.outputs)
+            yield from chain.from_iterable(_takers(output, call, visited) for output in operation.outputs)
         elif operation.type in _CALLS:
-            yield from _takers_inside(operation, tensor, call, seen)
+            yield from _takers_inside(operation, tensor, call, visited)
         else:
             yield operation, call
 
 
-def _takers_inside(operation: Any, tensor: Any, call: _Call, seen: set[tuple[Any, ...]]) -> Iterator[tuple[Any, _Call]]:
+def _takers_inside(
+    operation: Any, tensor: Any, call: _Call, visited: set[tuple[Any, ...]]
+) -> Iterator[tuple[Any, _Call]]:
     """Follow a tensor into the functions that an operation calls."""
     attributes, first, within = _CALLS[operation.type]
     inner = _Call(
@@ -250,12 +254,12 @@ def _takers_inside(operation: Any, tensor: Any, call: _Call, seen: set[tuple[Any
     )
     for function in chain.from_iterable(_functions(operation, attribute) for attribute in attributes):
         graph = operation.graph._get_function(function.name).graph  # noqa: SLF001 (nothing public gives it)
-        for k, given in enumerate(operation.inputs):
-            if given is tensor and k >= first:
-                yield from _takers(graph.inputs[k - first], inner, seen)
+        for k, operand in enumerate(operation.inputs):
+            if operand is tensor and k >= first:
+                yield from _takers(graph.inputs[k - first], inner, visited)
                 # A loop gives back what it was given where its body does, and gradients take it from there.
                 if "body" in attributes and len(graph.outputs) > k and _source(graph.outputs[k]) is graph.inputs[k]:
-                    yield from _takers(operation.outputs[k], call, seen)
+                    yield from _takers(operation.outputs[k], call, visited)
 
 
 def _source(tensor: Any) -> Any:
@@ -265,8 +269,8 @@ def _source(tensor: Any) -> Any:
 
 
 def _functions(operation: Any, attribute: str) -> list[Any]:
-    found = operation.get_attr(attribute)
-    return list(found) if isinstance(found, (list, tuple)) else [found]
+    functions = operation.get_attr(attribute)
+    return list(functions) if isinstance(functions, (list, tuple)) else [functions]
 
 
 def _writes(operation: Any) -> bool:

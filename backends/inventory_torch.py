@@ -43,7 +43,9 @@ def material(value: Any, built: Any) -> Material | None:
         names.setdefault(id(tensor), []).append(name)
         tensors[id(tensor)] = tensor
     lists = {
-        name for name, one in module.named_modules() if isinstance(one, torch.nn.ModuleList | torch.nn.ParameterList)
+        name
+        for name, submodule in module.named_modules()
+        if isinstance(submodule, torch.nn.ModuleList | torch.nn.ParameterList)
     }
     made = tuple(
         Made(
@@ -83,7 +85,7 @@ class _Watch(TorchFunctionMode):
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
         self.reads: dict[int, list[Read]] = {}
-        self._modules = {id(one): name for name, one in module.named_modules()}
+        self._modules = {id(submodule): name for name, submodule in module.named_modules()}
         self._held = {id(tensor) for _, tensor in _held(module)}
         self._calls: list[str] = []
         self._loose: dict[str, None] = {}
@@ -112,11 +114,11 @@ class _Watch(TorchFunctionMode):
         )
 
     def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
-        given = func(*args, **(kwargs or {}))
-        if not any(isinstance(one, torch.Tensor) for one in tree_leaves(given)):
-            return given  # it asked for a shape or the like
+        result = func(*args, **(kwargs or {}))
+        if not any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(result)):
+            return result  # it asked for a shape or the like
         name = _name(func)
-        taken = {id(one): one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)}
+        taken = {id(leaf): leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
         operation = f"{self._calls[-1] or 'forward'}/{name}" if self._calls else name
         for key, tensor in taken.items():
             if key in self._held:
@@ -125,7 +127,7 @@ class _Watch(TorchFunctionMode):
                 self.reads.setdefault(key, []).append(read)
             elif isinstance(tensor, torch.nn.Parameter) and not name.endswith("_") and not _initialises():
                 self._loose[operation] = None
-        return given
+        return result
 
     def _enter(self, module: torch.nn.Module, _inputs: Any) -> None:
         self._calls.append(self._modules.get(id(module), type(module).__name__))

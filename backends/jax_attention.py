@@ -43,19 +43,19 @@ def run(problem: DecoderProblem) -> Trace:
     # Forget biases stand in b: decoders alike but for them share what is compiled.
     encoder = None if encoder is None else replace(encoder, forget_bias=0.0)
     weights = p.weights.arrays()
-    own = {name: array for name, array in weights.items() if not name.endswith("_encoder")}
-    below = {name.removesuffix("_encoder"): array for name, array in weights.items() if name not in own}
+    of_decoder = {name: array for name, array in weights.items() if not name.endswith("_encoder")}
+    below = {name.removesuffix("_encoder"): array for name, array in weights.items() if name not in of_decoder}
     inputs = {"h0": p.h0, "c0": p.c0, "y0": p.y0, **({"x": p.x} if p.enc is None else {"enc": p.enc})}
     stopwatch = Stopwatch()
     with stopwatch("run"):
         if p.dy is None:
-            found = _decode(encoder, p.case.run.timesteps, own, below, inputs, p.lengths)
+            tensors = _decode(encoder, p.case.run.timesteps, of_decoder, below, inputs, p.lengths)
         else:
-            found = _gradients(
-                encoder, p.case.run.timesteps, own, below, inputs, p.lengths, (p.dy, p.dlogit),
+            tensors = _gradients(
+                encoder, p.case.run.timesteps, of_decoder, below, inputs, p.lengths, (p.dy, p.dlogit),
                 by_timestep=has_weight_steps(p.case),
             )  # fmt: skip
-        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in found.items()}
+        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in tensors.items()}
     if not p.case.lstm.bias:
         arrays = {name: array for name, array in arrays.items() if name not in {"db", "db_t"}}
     if encoder is not None and not encoder.bias:
@@ -64,33 +64,33 @@ def run(problem: DecoderProblem) -> Trace:
 
 
 @partial(jax.jit, static_argnames=("encoder", "steps"))
-def _decode(encoder: LSTM | None, steps: int, own: Tensors, below: Tensors, inputs: Tensors, lengths) -> Tensors:
-    return _network(encoder, steps, own, below, inputs, lengths)[1]
+def _decode(encoder: LSTM | None, steps: int, of_decoder: Tensors, below: Tensors, inputs: Tensors, lengths) -> Tensors:
+    return _network(encoder, steps, of_decoder, below, inputs, lengths)[1]
 
 
 @partial(jax.jit, static_argnames=("encoder", "steps", "by_timestep"))
 def _gradients(
-    encoder: LSTM | None, steps: int, own: Tensors, below: Tensors, inputs: Tensors, lengths, cotangents,
+    encoder: LSTM | None, steps: int, of_decoder: Tensors, below: Tensors, inputs: Tensors, lengths, cotangents,
     *, by_timestep: bool,
 ) -> Tensors:  # fmt: skip
-    def network(own: Tensors, below: Tensors, inputs: Tensors):
-        return _network(encoder, steps, own, below, inputs, lengths, by_timestep=by_timestep)
+    def network(of_decoder: Tensors, below: Tensors, inputs: Tensors):
+        return _network(encoder, steps, of_decoder, below, inputs, lengths, by_timestep=by_timestep)
 
     if by_timestep:
-        own = jax.tree.map(lambda w: jnp.broadcast_to(w, (steps, *w.shape)), own)
-    _, back, found = jax.vjp(network, own, below, inputs, has_aux=True)
+        of_decoder = jax.tree.map(lambda w: jnp.broadcast_to(w, (steps, *w.shape)), of_decoder)
+    _, back, tensors = jax.vjp(network, of_decoder, below, inputs, has_aux=True)
     d_own, d_below, d_inputs = back(cotangents)
     if by_timestep:
-        found |= {f"d{name}_t": d for name, d in d_own.items()}
+        tensors |= {f"d{name}_t": d for name, d in d_own.items()}
         d_own = {name: d.sum(axis=0) for name, d in d_own.items()}
-    found |= {f"d{name}": d for name, d in {**d_own, **d_inputs}.items()}
-    return found | {f"d{name}_encoder": d for name, d in d_below.items()}
+    tensors |= {f"d{name}": d for name, d in {**d_own, **d_inputs}.items()}
+    return tensors | {f"d{name}_encoder": d for name, d in d_below.items()}
 
 
 def _network(
     encoder: LSTM | None,
     steps: int,
-    own: Tensors,
+    of_decoder: Tensors,
     below: Tensors,
     inputs: Tensors,
     lengths,
@@ -103,24 +103,24 @@ def _network(
         What a loss sees, y and logit; and every tensor by its name in a trace.
     """
     if encoder is None:
-        enc, found = inputs["enc"], {}
+        enc, of_encoder = inputs["enc"], {}
     else:
         zero = jnp.zeros((inputs["x"].shape[1], encoder.hidden_size), inputs["x"].dtype)
         enc = run_lane(encoder, below, Lane(0, reverse=False), inputs["x"], (zero, zero), lengths)["h"]
-        found = {"enc": enc}
+        of_encoder = {"enc": enc}
     valid = None if lengths is None else jnp.arange(len(enc)) < lengths[:, None]
     if valid is not None:
         # What is not attended to has weight 0, and 0 times NaN would be NaN.
         enc = jnp.where(valid.T[..., None], enc, 0)
 
-    def step(state, given: Tensors | None):
-        w = own if given is None else given
+    def step(state, of_step: Tensors | None):
+        w = of_decoder if of_step is None else of_step
         now = _step(w, enc, valid, *state)
         return (now["h"], now["c"], now["y"]), now
 
     first = (inputs["h0"], inputs["c0"], inputs["y0"])
-    _, of_steps = jax.lax.scan(step, first, own if by_timestep else None, length=steps)
-    return (of_steps["y"], of_steps["logit"]), {**found, **of_steps}
+    _, of_steps = jax.lax.scan(step, first, of_decoder if by_timestep else None, length=steps)
+    return (of_steps["y"], of_steps["logit"]), {**of_encoder, **of_steps}
 
 
 def _step(w: Tensors, enc, valid, h, c, y) -> Tensors:

@@ -44,7 +44,7 @@ DIALECT = "keras"
 
 ENGINES = ("tensorflow", "torch", "jax")
 if "KERAS_BACKEND" not in os.environ:
-    os.environ["KERAS_BACKEND"] = next((one for one in ENGINES if importlib.util.find_spec(one)), "tensorflow")
+    os.environ["KERAS_BACKEND"] = next((engine for engine in ENGINES if importlib.util.find_spec(engine)), "tensorflow")
 
 import keras  # noqa: E402 (it chooses its engine when it is imported)
 
@@ -95,7 +95,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     lstm, stack = network(rows, names=[layer.name for layer in layers], **settings[0])
     kept = {layer.whole for layer in layers}
     left = sorted(
-        {type(one).__name__ for one in _flat(model) if one not in kept and not isinstance(one, BETWEEN)}
+        {type(layer).__name__ for layer in _flat(model) if layer not in kept and not isinstance(layer, BETWEEN)}
         - {"InputLayer"}
     )
     notes = [f"not run, since no part of the LSTM: its {listed(left)}"] if left else []
@@ -103,7 +103,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
         notes.append(
             f"{layers[-1].name} has return_sequences = False: of the file itself only the last output is compared"
         )
-    policies = {one.compute_dtype for layer in layers for one in layer.directions}
+    policies = {direction.compute_dtype for layer in layers for direction in layer.directions}
     mixed = policies != {rows[0][0].W.dtype.name}
     return StoredModel(
         lstm, stack, f"{_what(layers)} of Keras {keras.__version__} on {keras.backend.backend()}", gates=GATE_ORDER,
@@ -141,38 +141,38 @@ def run(problem: Problem) -> Trace:
         D = len(p.case.lstm.directions)
         states: list[list[Any]] = []
         for k, layer in enumerate(layers):
-            own = slice(k * D, (k + 1) * D)
+            rows = slice(k * D, (k + 1) * D)
             first = [
                 keras.ops.convert_to_tensor(state)
-                for pair in zip(p.states("h0")[own], p.states("c0")[own], strict=True) for state in pair
+                for pair in zip(p.states("h0")[rows], p.states("c0")[rows], strict=True) for state in pair
             ]  # fmt: skip
             result = layer.whole(x, initial_state=first, mask=mask)
-            x, *rest = result if isinstance(result, (list, tuple)) else [result]
+            x, *finals = result if isinstance(result, (list, tuple)) else [result]
             if layer.backwards and layer.directions[0].return_sequences:
                 x = keras.ops.flip(x, 1)
-            states.append(rest)
-        found = _traced(problem, layers, x, states)
-    return Trace(device=str(getattr(x, "device", "cpu")), seconds=stopwatch.seconds, **found)
+            states.append(finals)
+        arrays = _traced(problem, layers, x, states)
+    return Trace(device=str(getattr(x, "device", "cpu")), seconds=stopwatch.seconds, **arrays)
 
 
 def _traced(problem: Problem, layers: list[Layer], x: Any, states: list[list[Any]]) -> dict[str, Any]:
-    lstm, found = problem.case.lstm, dict[str, Any]()
+    lstm, arrays = problem.case.lstm, dict[str, Any]()
     D, H = len(lstm.directions), lstm.hidden_size
     if layers[-1].directions[0].return_sequences:
-        found["h"] = np.ascontiguousarray(_array(x).swapaxes(0, 1))
+        arrays["h"] = np.ascontiguousarray(_array(x).swapaxes(0, 1))
     names = ("h_n", "c_n")
     if all(states):
         for k, name in enumerate(names):
-            own = np.stack([_array(state) for rest in states for state in rest[k::2]])
-            found[name] = own[0] if lstm.single else own
-    elif "h" not in found:
+            final = np.stack([_array(state) for of_layer in states for state in of_layer[k::2]])
+            arrays[name] = final[0] if lstm.single else final
+    elif "h" not in arrays:
         last = _array(x)
         for d, reverse in enumerate(lstm.directions):
-            own = np.ascontiguousarray(last[:, d * H : (d + 1) * H])
+            final = np.ascontiguousarray(last[:, d * H : (d + 1) * H])
             suffix = "" if lstm.single else f"_l{lstm.num_layers - 1}{'_reverse' if reverse else ''}"
-            found[f"h_n{suffix}"] = own
+            arrays[f"h_n{suffix}"] = final
         assert last.shape[1] == D * H
-    return found
+    return arrays
 
 
 def _array(tensor: Any) -> Array:
@@ -181,10 +181,10 @@ def _array(tensor: Any) -> Array:
 
 def _flat(model: Any) -> list[Any]:
     """All layers, those inside of models too, in the order in which the file has them."""
-    found = []
+    layers = []
     for layer in getattr(model, "layers", [model]):
-        found += _flat(layer) if isinstance(layer, keras.Model) else [layer]
-    return found
+        layers += _flat(layer) if isinstance(layer, keras.Model) else [layer]
+    return layers
 
 
 def _stack(model: Any, prefix: str) -> list[Layer]:
@@ -197,17 +197,17 @@ def _stack(model: Any, prefix: str) -> list[Layer]:
     return [lstms[name] for name in from_first_up(names, below)]
 
 
-def _layer(one: Any) -> Layer | None:
-    if isinstance(one, keras.layers.LSTM):
-        return Layer(one, (one,))
-    if not isinstance(one, keras.layers.Bidirectional) or not isinstance(one.forward_layer, keras.layers.LSTM):
+def _layer(layer: Any) -> Layer | None:
+    if isinstance(layer, keras.layers.LSTM):
+        return Layer(layer, (layer,))
+    if not isinstance(layer, keras.layers.Bidirectional) or not isinstance(layer.forward_layer, keras.layers.LSTM):
         return None
-    if not isinstance(one.backward_layer, keras.layers.LSTM):
-        raise ModelError(f"{one.name} has an LSTM forward, and a {type(one.backward_layer).__name__} backward.")
-    return Layer(one, (one.forward_layer, one.backward_layer))
+    if not isinstance(layer.backward_layer, keras.layers.LSTM):
+        raise ModelError(f"{layer.name} has an LSTM forward, and a {type(layer.backward_layer).__name__} backward.")
+    return Layer(layer, (layer.forward_layer, layer.backward_layer))
 
 
-def _below(layer: Any, found: dict[str, Layer]) -> str:
+def _below(layer: Any, lstms: dict[str, Layer]) -> str:
     """The name of the LSTM whose output a layer takes; nothing if it takes none."""
     while True:
         nodes = getattr(layer, "_inbound_nodes", ())
@@ -215,7 +215,7 @@ def _below(layer: Any, found: dict[str, Layer]) -> str:
         if not parents:
             return ""
         layer = parents[0].operation
-        if layer.name in found:
+        if layer.name in lstms:
             return layer.name
         if not isinstance(layer, BETWEEN):
             return ""
@@ -223,12 +223,12 @@ def _below(layer: Any, found: dict[str, Layer]) -> str:
 
 def _settings(layer: Layer) -> dict[str, Any]:
     """What a layer asks for, as fields of a case's network."""
-    one, *others = layer.directions
-    own = {
-        "direction": "bidirectional" if others else "reverse" if one.go_backwards else "forward",
-        "activation": _activation(one.activation, layer.name, "activation"),
-        "recurrent_activation": _activation(one.recurrent_activation, layer.name, "recurrent_activation"),
-        "bias": bool(one.use_bias),
+    first, *others = layer.directions
+    settings = {
+        "direction": "bidirectional" if others else "reverse" if first.go_backwards else "forward",
+        "activation": _activation(first.activation, layer.name, "activation"),
+        "recurrent_activation": _activation(first.recurrent_activation, layer.name, "recurrent_activation"),
+        "bias": bool(first.use_bias),
     }
     if others:
         if layer.whole.merge_mode != "concat":
@@ -236,15 +236,19 @@ def _settings(layer: Layer) -> dict[str, Any]:
                 f'{layer.name} has merge_mode = "{layer.whole.merge_mode}": a case has both directions side by side '
                 '("concat").'
             )
-        if one.go_backwards or not others[0].go_backwards:
+        if first.go_backwards or not others[0].go_backwards:
             raise ModelError(f"{layer.name}: its forward layer goes backward, or its backward layer does not.")
-        names = {_activation(other.activation, layer.name, "activation") for other in others}
-        gates = {_activation(other.recurrent_activation, layer.name, "recurrent_activation") for other in others}
-        if (names, gates) != ({own["activation"]}, {own["recurrent_activation"]}) or others[0].use_bias != one.use_bias:
+        names = {_activation(direction.activation, layer.name, "activation") for direction in others}
+        gates = {
+            _activation(direction.recurrent_activation, layer.name, "recurrent_activation") for direction in others
+        }
+        if (names, gates) != ({settings["activation"]}, {settings["recurrent_activation"]}) or others[
+            0
+        ].use_bias != first.use_bias:
             raise ModelError(
                 f"{layer.name} has other activations or biases backward than forward: a case has one for both."
             )
-    return {**own, "cell_activation": own["activation"]}
+    return {**settings, "cell_activation": settings["activation"]}
 
 
 def _activation(function: Any, layer: str, key: str) -> str:

@@ -94,10 +94,10 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     rows, biases = read_lanes([[_lane(node, arrays, k) for k in directions] for node in stack], GATE_ORDER)
     has_bias = any(_input(node, B) for node in stack)
     lstm, weights = network(rows, bias=has_bias, names=[node.name for node in stack], **settings[0])
-    outer = {one.name for one in model.graph.input}
+    outer = {graph_input.name for graph_input in model.graph.input}
     graph = _graph(model, stack, weights[0][0].W.dtype)
     timesteps, batch = _fixed(graph)
-    opset = next((one.version for one in model.opset_import if one.domain in {"", "ai.onnx"}), 0)
+    opset = next((imported.version for imported in model.opset_import if imported.domain in {"", "ai.onnx"}), 0)
     count = f"{len(stack)} LSTM nodes" if len(stack) > 1 else "one LSTM node"
     return StoredModel(
         lstm, weights, f"{count} of ONNX opset {opset}, run by onnxruntime {onnxruntime.__version__}", gates=GATE_ORDER,
@@ -123,21 +123,21 @@ def run(problem: Problem) -> Trace:
     graph: Graph = model.more
     with stopwatch("build"):
         session = _session()
-        fed = _fed(graph, problem, {one.name: len(one.shape) for one in session.get_inputs()})
+        fed = _fed(graph, problem, {expected.name: len(expected.shape) for expected in session.get_inputs()})
     with stopwatch("run"):
         wanted = [output.name for output in graph.model.graph.output]
-        found: Arrays = dict(zip(wanted, session.run(None, fed), strict=True))
+        arrays: Arrays = dict(zip(wanted, session.run(None, fed), strict=True))
     for name in graph.own_states:
-        if np.any(found[name]):
+        if np.any(arrays[name]):
             raise RuntimeError(f"it starts from a state of its own, {name}, which is not zero, and takes no other")
     L, D = model.lstm.num_layers, len(model.lstm.directions)
     Y, states = (
-        found[f"Y_{L - 1}"],
-        [np.concatenate([found[f"{name}_{k}"] for k in range(L)]) for name in ("Y_h", "Y_c")],
+        arrays[f"Y_{L - 1}"],
+        [np.concatenate([arrays[f"{name}_{k}"] for k in range(L)]) for name in ("Y_h", "Y_c")],
     )
     T, _, size, H = Y.shape
     h = np.ascontiguousarray(Y.transpose(0, 2, 1, 3)).reshape(T, size, D * H)
-    h_n, c_n = (own[0] if model.lstm.single else own for own in states)
+    h_n, c_n = (state[0] if model.lstm.single else state for state in states)
     return Trace(h=h, h_n=h_n, c_n=c_n, seconds=stopwatch.seconds)
 
 
@@ -151,10 +151,10 @@ def _fed(graph: Graph, problem: Problem, ranks: dict[str, int]) -> Arrays:
     D = len(problem.case.lstm.directions)
     fed = {graph.entry: np.ascontiguousarray(problem.x.swapaxes(0, 1)) if graph.turned else problem.x}
     for name, inputs in zip(("h0", "c0"), graph.states, strict=True):
-        for layer, one in enumerate(inputs):
-            own = problem.states(name)
-            own = own if len(set(inputs)) == 1 else own[layer * D : (layer + 1) * D]
-            fed[one] = own[0] if ranks[one] == 2 else own  # noqa: PLR2004 (B, H)
+        for layer, entry in enumerate(inputs):
+            state = problem.states(name)
+            state = state if len(set(inputs)) == 1 else state[layer * D : (layer + 1) * D]
+            fed[entry] = state[0] if ranks[entry] == 2 else state  # noqa: PLR2004 (B, H)
     if graph.lengths:
         T, size = problem.case.run.timesteps, problem.case.run.batch
         fed[graph.lengths] = problem.lengths if problem.lengths is not None else np.full(size, T)
@@ -220,32 +220,39 @@ _SETTINGS_TAKEN = {"affine": 2, "leakyrelu": 1, "thresholdedrelu": 1, "scaledtan
 
 def _activations(node: onnx.NodeProto, directions: int) -> list[str]:
     """The case's names of a node's activations: gates, candidate, cell state, of each direction."""
-    given = [one.decode() for one in _attribute(node, "activations", [])] or ["Sigmoid", "Tanh", "Tanh"] * directions
+    operators = [word.decode() for word in _attribute(node, "activations", [])] or [
+        "Sigmoid",
+        "Tanh",
+        "Tanh",
+    ] * directions
     alpha, beta = (list(_attribute(node, f"activation_{name}", [])) for name in ("alpha", "beta"))
-    known = {(operator.lower(), tuple(round(v, 6) for v in own)): name for name, (operator, own) in ACTIVATIONS.items()}
-    found = []
-    for one in given:
-        kind = one.lower()
+    known = {
+        (operator.lower(), tuple(round(v, 6) for v in settings_of_known)): name
+        for name, (operator, settings_of_known) in ACTIVATIONS.items()
+    }
+    names = []
+    for activation in operators:
+        kind = activation.lower()
         defaults = _DEFAULTS.get(kind, ())
-        own: list[float] = []
+        settings: list[float] = []
         if _SETTINGS_TAKEN.get(kind, 0) >= 1:
-            own.append(alpha.pop(0) if alpha else (defaults or (1.0,))[0])
+            settings.append(alpha.pop(0) if alpha else (defaults or (1.0,))[0])
         if _SETTINGS_TAKEN.get(kind, 0) > 1:
-            own.append(beta.pop(0) if beta else (defaults or (1.0, 1.0))[1])
-        name = known.get((kind, tuple(round(v, 6) for v in own)))
+            settings.append(beta.pop(0) if beta else (defaults or (1.0, 1.0))[1])
+        name = known.get((kind, tuple(round(v, 6) for v in settings)))
         if name is None:
-            with_ = f" with {', '.join(f'{v:g}' for v in own)}" if own else ""
+            with_ = f" with {', '.join(f'{v:g}' for v in settings)}" if settings else ""
             raise ModelError(
-                f"{node.name} asks for the activation {one}{with_}, for which a case has no setting. It has: "
+                f"{node.name} asks for the activation {activation}{with_}, for which a case has no setting. It has: "
                 f"{', '.join(ACTIVATIONS)}."
             )
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    found = [helper.get_attribute_value(one) for one in node.attribute if one.name == name]
-    return found[0] if found else default
+    values = [helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name]
+    return values[0] if values else default
 
 
 def _input(node: onnx.NodeProto, k: int) -> str:
@@ -254,8 +261,8 @@ def _input(node: onnx.NodeProto, k: int) -> str:
 
 def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> LaneArrays:
     """The weights of one direction."""
-    own = {key: arrays[_input(node, key)] for key in (W, R, B, P) if _input(node, key)}
-    for key, array in own.items():
+    by_input = {key: arrays[_input(node, key)] for key in (W, R, B, P) if _input(node, key)}
+    for key, array in by_input.items():
         wanted = 3 if key in {W, R} else 2
         count = len(DIRECTIONS[_attribute(node, "direction", b"forward").decode()])
         if array.ndim != wanted or len(array) != count:
@@ -263,24 +270,24 @@ def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> LaneArrays:
                 f"{node.name}: shapes do not fit together: {'WRB...P'[key - 1]} has shape {array.shape}, and with "
                 f"{count} direction{'s' * (count > 1)} it has {wanted} axes, the first of length {count}."
             )
-    biases = tuple(np.split(own[B][k], 2)) if B in own and own[B].shape[1] % 2 == 0 else ()
+    biases = tuple(np.split(by_input[B][k], 2)) if B in by_input and by_input[B].shape[1] % 2 == 0 else ()
     peepholes = None
-    if P in own and own[P].shape[1] % 3 == 0:
-        i, o, f = own[P][k].reshape(3, -1)  # the order of the operator's text: P[iof]
+    if P in by_input and by_input[P].shape[1] % 3 == 0:
+        i, o, f = by_input[P][k].reshape(3, -1)  # the order of the operator's text: P[iof]
         peepholes = np.stack([i, f, o])
     where = f"{node.name}: "
-    return LaneArrays(own[W][k], own[R][k], biases, p=peepholes, names=("W", "R", "B"), where=where)
+    return LaneArrays(by_input[W][k], by_input[R][k], biases, p=peepholes, names=("W", "R", "B"), where=where)
 
 
 def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
     """The values of tensors that do not hang on the graph's inputs."""
     names = [name for name in dict.fromkeys(names) if name]
-    held = {one.name: one for one in model.graph.initializer}
-    found = {name: numpy_helper.to_array(held[name]) for name in names if name in held}
-    rest = [name for name in names if name not in held]
-    if not rest:
-        return found
-    part = _cut(model, rest)
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    arrays = {name: numpy_helper.to_array(held[name]) for name in names if name in held}
+    computed = [name for name in names if name not in held]
+    if not computed:
+        return arrays
+    part = _cut(model, computed)
     for node in part.graph.node:
         if node.op_type in QUANTISED:
             raise ModelError(
@@ -289,11 +296,11 @@ def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
             )
     if part.graph.input:
         raise ModelError(
-            f"its weights are no constants: {listed(rest)} {'is' if len(rest) == 1 else 'are'} computed from the "
-            f"graph's input {part.graph.input[0].name}."
+            f"its weights are no constants: {listed(computed)} {'is' if len(computed) == 1 else 'are'} computed from "
+            f"the graph's input {part.graph.input[0].name}."
         )
     values = session_of(part.SerializeToString(), silent=True).run(None, {})
-    return found | dict(zip(rest, values, strict=True))
+    return arrays | dict(zip(computed, values, strict=True))
 
 
 def _cut(model: onnx.ModelProto, outputs: list[str], entry: onnx.ValueInfoProto | None = None) -> onnx.ModelProto:
@@ -314,9 +321,11 @@ def _cut(model: onnx.ModelProto, outputs: list[str], entry: onnx.ValueInfoProto 
         if name in made and name != fed:
             wanted += made[name].input
     nodes = [node for node in model.graph.node if any(name in needed and name != fed for name in node.output)]
-    held = [one for one in model.graph.initializer if one.name in needed]
-    names = {one.name for one in held}
-    inputs = [one for one in model.graph.input if one.name in needed and one.name not in names]
+    held = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    names = {tensor.name for tensor in held}
+    inputs = [
+        graph_input for graph_input in model.graph.input if graph_input.name in needed and graph_input.name not in names
+    ]
     inputs += [] if entry is None else [entry]
     wanted_outputs = [helper.make_empty_tensor_value_info(name) for name in outputs]
     graph = helper.make_graph(nodes, "lstm", inputs, wanted_outputs, held)
@@ -327,7 +336,7 @@ def _graph(model: onnx.ModelProto, stack: list[onnx.NodeProto], dtype: Any) -> G
     """Find how the network is fed, and cut the graph to it."""
     made, outer = (
         _makers(model),
-        {one.name for one in model.graph.input} - {one.name for one in model.graph.initializer},
+        {graph_input.name for graph_input in model.graph.input} - {tensor.name for tensor in model.graph.initializer},
     )
     entry, turned = _entry(stack[0].input[X], made, outer)
     states: list[tuple[str, ...]] = []
@@ -356,15 +365,15 @@ def _graph(model: onnx.ModelProto, stack: list[onnx.NodeProto], dtype: Any) -> G
 def _info(model: onnx.ModelProto, name: str, dtype: Any) -> onnx.ValueInfoProto:
     """Describe a tensor between nodes, as an input: (T, B, I), sizes as far as they can be inferred."""
     inferred = shape_inference.infer_shapes(model).graph.value_info
-    found = next((one for one in inferred if one.name == name), None)
-    sizes = [dim.dim_value or None for dim in found.type.tensor_type.shape.dim] if found is not None else []
+    described = next((info for info in inferred if info.name == name), None)
+    sizes = [dim.dim_value or None for dim in described.type.tensor_type.shape.dim] if described is not None else []
     sizes = sizes if len(sizes) == 3 else [None] * 3  # noqa: PLR2004 (T, B, I)
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes)
 
 
 def _entry(name: str, made: dict[str, onnx.NodeProto], outer: set[str]) -> tuple[str, bool]:
     """Where x is fed: the graph's input behind exchanges of batch and time, or else the node's."""
-    own, turned = name, False
+    fed, turned = name, False
     while name in made:
         node = made[name]
         if node.op_type == "Transpose" and list(_attribute(node, "perm", [])) == [1, 0, 2]:
@@ -372,7 +381,7 @@ def _entry(name: str, made: dict[str, onnx.NodeProto], outer: set[str]) -> tuple
         elif node.op_type not in {"Identity", "Dropout"}:
             break
         name = node.input[0]
-    return (name, turned) if name in outer else (own, False)
+    return (name, turned) if name in outer else (fed, False)
 
 
 def _root(name: str, made: dict[str, onnx.NodeProto]) -> str:
@@ -383,37 +392,39 @@ def _root(name: str, made: dict[str, onnx.NodeProto]) -> str:
 
 def _name_outputs(model: onnx.ModelProto, node: onnx.NodeProto, layer: int) -> list[str]:
     """A node's three outputs names of ours, through Identity nodes where the graph uses them."""
-    found = []
+    names = []
     while len(node.output) < 3:  # noqa: PLR2004 (Y, Y_h, Y_c)
         node.output.append("")
     for k, name in enumerate(("Y", "Y_h", "Y_c")):
-        own = f"{name}_{layer}"
+        our_name = f"{name}_{layer}"
         if not node.output[k]:
-            node.output[k] = own
-        elif node.output[k] != own:
-            model.graph.node.append(helper.make_node("Identity", [node.output[k]], [own], name=f"lockstep_{own}"))
-        found.append(own)
-    return found
+            node.output[k] = our_name
+        elif node.output[k] != our_name:
+            model.graph.node.append(
+                helper.make_node("Identity", [node.output[k]], [our_name], name=f"lockstep_{our_name}")
+            )
+        names.append(our_name)
+    return names
 
 
 def _fixed(graph: Graph) -> tuple[int | None, int | None]:
     """The numbers of timesteps and sequences that the graph's input is written for, None where any will do."""
-    info = next(one for one in graph.model.graph.input if one.name == graph.entry)
+    info = next(graph_input for graph_input in graph.model.graph.input if graph_input.name == graph.entry)
     sizes = [dim.dim_value or None for dim in info.type.tensor_type.shape.dim][:2]
     timesteps, batch = (sizes if len(sizes) == 2 else [None, None])[:: -1 if graph.turned else 1]  # noqa: PLR2004
     return timesteps, batch
 
 
 def _type_of(model: onnx.ModelProto, name: str) -> Any:
-    info = next(one for one in model.graph.input if one.name == name)
+    info = next(graph_input for graph_input in model.graph.input if graph_input.name == name)
     return helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
 
 
 def _notes(graph: Graph, nodes: list[onnx.NodeProto], *, inside: bool) -> tuple[str, ...]:
     kept = {node.name for node in graph.model.graph.node}
     left = sorted({node.op_type for node in nodes if node.name not in kept} - LAYOUT - {"Constant", "Concat", "Shape"})
-    found = [f"it is fed at {graph.entry}, inside its graph"] if inside else []
-    return (*found, *([f"not run, since no part of the LSTM: its {listed(left)}"] if left else []))
+    notes = [f"it is fed at {graph.entry}, inside its graph"] if inside else []
+    return (*notes, *([f"not run, since no part of the LSTM: its {listed(left)}"] if left else []))
 
 
 def _unrunnable(model: onnx.ModelProto, stack: list[onnx.NodeProto], graph: Graph) -> str:
@@ -432,10 +443,10 @@ def _unrunnable(model: onnx.ModelProto, stack: list[onnx.NodeProto], graph: Grap
 
 def _no_lstm(model: onnx.ModelProto) -> str:
     kinds = {node.op_type: node.name for node in _all_nodes(model.graph)}
-    for other in ("GRU", "RNN"):
-        if other in kinds:
+    for kind in ("GRU", "RNN"):
+        if kind in kinds:
             return (
-                f"{kinds[other]} is {'a GRU' if other == 'GRU' else 'a plain RNN'}: it cannot be compared with an LSTM."
+                f"{kinds[kind]} is {'a GRU' if kind == 'GRU' else 'a plain RNN'}: it cannot be compared with an LSTM."
             )
     if "DynamicQuantizeLSTM" in kinds:
         return (

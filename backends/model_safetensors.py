@@ -52,13 +52,13 @@ def read(file: ModelFile, value: Any) -> StoredModel:
         arrays, metadata = load_safetensors(Path(file.path), ConvertError)
     except ConvertError as error:
         raise ModelError(str(error).removeprefix(f"{file.path}: ")) from error
-    found = _prefixes(arrays)
-    lstms = [prefix for prefix in found if _gates(arrays, prefix) == 4]  # noqa: PLR2004
+    prefixes = _prefixes(arrays)
+    lstms = [prefix for prefix in prefixes if _gates(arrays, prefix) == 4]  # noqa: PLR2004
     names = names_under(lstms, file.prefix)
     if len(names) > 1:
         raise too_many(names)
     if not names:
-        raise ModelError(_no_lstm(arrays, found, metadata))
+        raise ModelError(_no_lstm(arrays, prefixes, metadata))
     prefix = names[0]
     cell = f"{prefix}weight_ih_l0" not in arrays
     lanes = [Lane(0, reverse=False)] if cell else _lanes(arrays, prefix)
@@ -89,8 +89,8 @@ def run(problem: Problem) -> Trace:
 
 def _prefixes(arrays: Arrays) -> list[str]:
     """What the names of each recurrent module begin with."""
-    layers = [found["prefix"] for name in arrays if (found := _LAYER.fullmatch(name))]
-    cells = [found["prefix"] for name in arrays if (found := _CELL.fullmatch(name))]
+    layers = [match["prefix"] for name in arrays if (match := _LAYER.fullmatch(name))]
+    cells = [match["prefix"] for name in arrays if (match := _CELL.fullmatch(name))]
     return sorted({*layers, *cells})
 
 
@@ -105,8 +105,8 @@ def _gates(arrays: Arrays, prefix: str) -> int:
 
 def _lanes(arrays: Arrays, prefix: str) -> list[Lane]:
     pattern = re.compile(re.escape(prefix) + r"weight_ih_l(?P<layer>\d+)(?P<reverse>_reverse)?")
-    found = (pattern.fullmatch(name) for name in arrays)
-    return sorted(Lane(int(one["layer"]), one["reverse"] is not None) for one in found if one)
+    matches = (pattern.fullmatch(name) for name in arrays)
+    return sorted(Lane(int(match["layer"]), match["reverse"] is not None) for match in matches if match)
 
 
 def _arrays(arrays: Arrays, prefix: str, suffix: str) -> LaneArrays:

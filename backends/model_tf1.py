@@ -120,8 +120,8 @@ def _may_be_lstm(kernel: list[int], bias: list[int], shapes: dict[str, list[int]
     if "lstm" in scope.lower():
         return True  # what does not fit is told
     width = shapes.get(f"{scope}projection/kernel", [0, bias[0] // 4 if bias else 0])[1]
-    two, one = len(kernel) == 2, len(bias) == 1  # noqa: PLR2004
-    return two and one and bias[0] > 0 and bias[0] % 4 == 0 and kernel[1] == bias[0] and kernel[0] > width
+    two, is_vector = len(kernel) == 2, len(bias) == 1  # noqa: PLR2004
+    return two and is_vector and bias[0] > 0 and bias[0] % 4 == 0 and kernel[1] == bias[0] and kernel[0] > width
 
 
 def _no_lstm(shapes: dict[str, list[int]]) -> str:

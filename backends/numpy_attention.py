@@ -54,7 +54,7 @@ def run(problem: DecoderProblem) -> Trace:
     """
     p = problem
     stopwatch = Stopwatch()
-    found: Arrays = {}
+    arrays: Arrays = {}
     with stopwatch("run"), np.errstate(over="ignore", invalid="ignore"):
         encoder = _encode(p) if p.enc is None else None
         enc = p.enc if encoder is None else encoder[1]
@@ -65,14 +65,14 @@ def run(problem: DecoderProblem) -> Trace:
             source = np.where(p.valid[..., None], source, source.dtype.type(0))
         steps = _decode(p, source)
         if encoder is not None:
-            found["enc"] = enc
-        found |= {
+            arrays["enc"] = enc
+        arrays |= {
             name: np.stack([getattr(step, name) for step in steps])
             for name in ("c", "h", "scores", "attention", "context", "y", "logit")
         }
         if p.dy is not None:
-            found |= _gradients(p, source, steps, None if encoder is None else encoder[0])
-    return Trace(seconds=stopwatch.seconds, **found)  # type: ignore[arg-type]
+            arrays |= _gradients(p, source, steps, None if encoder is None else encoder[0])
+    return Trace(seconds=stopwatch.seconds, **arrays)  # type: ignore[arg-type]
 
 
 def _encode(p: DecoderProblem) -> tuple[numpy_backward.Walk, Array]:
@@ -85,8 +85,8 @@ def _encode(p: DecoderProblem) -> tuple[numpy_backward.Walk, Array]:
     assert w.b_encoder is not None
     weights = Weights(w.W_encoder, w.R_encoder, w.b_encoder)
     zero = np.zeros((p.x.shape[1], lstm.hidden_size), p.x.dtype)
-    steps, found = numpy_loop.run_lane(lstm, weights, p.x, zero, zero, p.lengths, reverse=False)
-    return numpy_backward.Walk(Lane(0, reverse=False), weights, p.x, steps), found["h"]
+    steps, tensors = numpy_loop.run_lane(lstm, weights, p.x, zero, zero, p.lengths, reverse=False)
+    return numpy_backward.Walk(Lane(0, reverse=False), weights, p.x, steps), tensors["h"]
 
 
 def _decode(p: DecoderProblem, source: Array) -> list[Step]:
@@ -138,18 +138,22 @@ def _gradients(p: DecoderProblem, source: Array, steps: list[Step], encoder: num
             if name in sums:
                 sums[name] += array
                 parts[name].append(array)
-    found = {f"d{name}": total.astype(dtype) for name, total in sums.items()}
+    named_gradients = {f"d{name}": total.astype(dtype) for name, total in sums.items()}
     if has_weight_steps(p.case):
-        found |= {f"d{name}_t": np.stack(of_steps[::-1]) for name, of_steps in parts.items()}
-    found |= {"dy0": dy_after, "dh0": dh, "dc0": dc}
+        named_gradients |= {f"d{name}_t": np.stack(of_steps[::-1]) for name, of_steps in parts.items()}
+    named_gradients |= {"dy0": dy_after, "dh0": dh, "dc0": dc}
     denc = np.ascontiguousarray(d_source.astype(dtype).swapaxes(0, 1))
     if encoder is None:
-        return {**found, "denc": denc}
+        return {**named_gradients, "denc": denc}
     lstm = p.decoder.encoder
     assert lstm is not None
     zero = np.zeros((denc.shape[1], lstm.hidden_size), dtype)
-    own = numpy_backward.lane_gradients(lstm, encoder, denc, zero, p.lengths, steps_too=False)
-    return {**found, "dx": own["dx"], **{f"d{name}_encoder": own[f"d{name}"] for name in "WRb" if f"d{name}" in own}}
+    of_encoder = numpy_backward.lane_gradients(lstm, encoder, denc, zero, p.lengths, steps_too=False)
+    return {
+        **named_gradients,
+        "dx": of_encoder["dx"],
+        **{f"d{name}_encoder": of_encoder[f"d{name}"] for name in "WRb" if f"d{name}" in of_encoder},
+    }
 
 
 def _step(

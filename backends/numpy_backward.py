@@ -30,19 +30,19 @@ def gradients(problem: Problem, walks: list[Walk]) -> Arrays:
     """The gradients of sum(dh * h) + sum(dc * c_n), by their names in a trace."""
     lstm, directions = problem.case.lstm, len(problem.case.lstm.directions)
     steps_too = has_weight_steps(problem.case)
-    found: Arrays = {}
+    by_name: Arrays = {}
     dh = problem.dh
     assert dh is not None
     for layer in reversed(range(lstm.num_layers)):
-        own = slice(layer * directions, (layer + 1) * directions)
-        dh_own, dc = np.split(dh, directions, axis=-1), problem.states("dc")[own]
+        lanes_of_layer = slice(layer * directions, (layer + 1) * directions)
+        dh_own, dc = np.split(dh, directions, axis=-1), problem.states("dc")[lanes_of_layer]
         below = []
-        for walk, dh_lane, dc_lane in zip(walks[own], dh_own, dc, strict=True):
+        for walk, dh_lane, dc_lane in zip(walks[lanes_of_layer], dh_own, dc, strict=True):
             arrays = lane_gradients(lstm, walk, dh_lane, dc_lane, problem.lengths, steps_too=steps_too)
             below.append(arrays.pop("dx"))
-            found |= {name_of(kind, walk.lane, lstm): array for kind, array in arrays.items()}
+            by_name |= {name_of(kind, walk.lane, lstm): array for kind, array in arrays.items()}
         dh = sum(below[1:], start=below[0])  # both directions took in the same
-    return {**found, "dx": dh}
+    return {**by_name, "dx": dh}
 
 
 def lane_gradients(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array | None, *, steps_too: bool) -> Arrays:
@@ -79,8 +79,10 @@ def lane_gradients(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array 
             if name in by_timestep:
                 by_timestep[name][t] = added
         dh_after, dc = keep(valid, matmul(dz, walk.weights.R), dh_after), keep(valid, dc_before, dc)
-    found = {f"d{name}": array.astype(dtype, copy=False) for name, array in sums.items()}
-    return found | {f"d{name}_t": array for name, array in by_timestep.items()} | {"dx": dx, "dh0": dh_after, "dc0": dc}
+    summed = {f"d{name}": array.astype(dtype, copy=False) for name, array in sums.items()}
+    return (
+        summed | {f"d{name}_t": array for name, array in by_timestep.items()} | {"dx": dx, "dh0": dh_after, "dc0": dc}
+    )
 
 
 def _step(lstm: LSTM, weights: Weights, step: Step, u: Array, dh: Array, dc: Array) -> tuple[Array, Array]:

@@ -34,20 +34,20 @@ def run(problem: Problem) -> Trace:
     p, lstm = problem, problem.case.lstm
     stopwatch = Stopwatch()
     walks: list[numpy_backward.Walk] = []
-    found: Arrays = {}
+    by_name: Arrays = {}
     # Where exp overflows the gate is 0; an unbounded activation may lead to infinity, and on to NaN.
     with stopwatch("run"), np.errstate(over="ignore", invalid="ignore"):
         below, above = _padding_zeroed(p.x, p.lengths), []
         for (lane, weights), h0, c0 in zip(p.lanes(), p.states("h0"), p.states("c0"), strict=True):
             steps, arrays = run_lane(lstm, weights, below, h0, c0, p.lengths, reverse=lane.reverse)
             walks.append(numpy_backward.Walk(lane, weights, below, steps))
-            found |= {name_of(kind, lane, lstm): array for kind, array in arrays.items()}
+            by_name |= {name_of(kind, lane, lstm): array for kind, array in arrays.items()}
             above.append(arrays["h"])
             if len(above) == len(lstm.directions):
                 below, above = above[0] if len(above) == 1 else np.concatenate(above, axis=-1), []
         if p.dh is not None:
-            found |= numpy_backward.gradients(p, walks)
-    return Trace(seconds=stopwatch.seconds, **found)  # type: ignore[arg-type]
+            by_name |= numpy_backward.gradients(p, walks)
+    return Trace(seconds=stopwatch.seconds, **by_name)  # type: ignore[arg-type]
 
 
 def _padding_zeroed(x: Array, lengths: Array | None) -> Array:
@@ -93,10 +93,10 @@ def run_lane(
         h, c = keep(valid, h_new, h), keep(valid, c_new, c)
     if reverse:
         steps.reverse()
-    found = {name: _stacked([getattr(step, name) for step in steps], h if name == "h" else c) for name in "ifgoch"}
+    tensors = {name: _stacked([getattr(step, name) for step in steps], h if name == "h" else c) for name in "ifgoch"}
     if lengths is not None:
         valid = np.arange(T)[:, None, None] < lengths[:, None]
-        found = {
-            name: np.where(valid, array, c if name == "c" else np.zeros_like(array)) for name, array in found.items()
+        tensors = {
+            name: np.where(valid, array, c if name == "c" else np.zeros_like(array)) for name, array in tensors.items()
         }
-    return steps, {**found, "h_n": h, "c_n": c}
+    return steps, {**tensors, "h_n": h, "c_n": c}

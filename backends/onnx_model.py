@@ -66,18 +66,18 @@ def model_of(problem: Problem) -> onnx.ModelProto:
     T, B, _, H = case.shape
     D, nodes, weights, below = len(lstm.directions), [], [], "X"
     for k in range(lstm.num_layers):
-        own = _stored(problem, k)
-        weights += [numpy_helper.from_array(array, f"{name}_{k}") for name, array in own.items()]
-        inputs = [below, f"W_{k}", f"R_{k}", f"B_{k}" if "B" in own else ""]
+        of_layer = _stored(problem, k)
+        weights += [numpy_helper.from_array(array, f"{name}_{k}") for name, array in of_layer.items()]
+        inputs = [below, f"W_{k}", f"R_{k}", f"B_{k}" if "B" in of_layer else ""]
         inputs += ["sequence_lens" if problem.lengths is not None else "", f"initial_h_{k}", f"initial_c_{k}"]
-        inputs += [f"P_{k}"] if "P" in own else []
+        inputs += [f"P_{k}"] if "P" in of_layer else []
         nodes.append(helper.make_node("LSTM", inputs, [f"Y_{k}", f"Y_h_{k}", f"Y_c_{k}"], **_attributes(lstm)))
         nodes.append(helper.make_node("Transpose", [f"Y_{k}"], [f"by_batch_{k}"], perm=[0, 2, 1, 3]))
         nodes.append(helper.make_node("Reshape", [f"by_batch_{k}", "shape"], [f"h_{k}"]))
         below = f"h_{k}"
     weights.append(numpy_helper.from_array(np.array([T, B, D * H], np.int64), "shape"))
     kind = helper.np_dtype_to_tensor_dtype(dtype_of(case.run.dtype))
-    given = [
+    fed = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
         for name, array in inputs_of(problem).items()
     ]
@@ -87,7 +87,7 @@ def model_of(problem: Problem) -> onnx.ModelProto:
         for k in range(lstm.num_layers)
         for name in ("Y_h", "Y_c")
     ]
-    graph = helper.make_graph(nodes, "lstm", given, wanted, weights)
+    graph = helper.make_graph(nodes, "lstm", fed, wanted, weights)
     opset, ir = OPSETS.get(case.run.dtype, OPSET)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
     onnx.checker.check_model(model)
@@ -101,8 +101,11 @@ def inputs_of(problem: Problem) -> Arrays:
     if problem.lengths is not None:
         fed["sequence_lens"] = problem.lengths.astype(np.int32)
     for k in range(problem.case.lstm.num_layers):
-        own = slice(k * D, (k + 1) * D)
-        fed |= {f"initial_h_{k}": problem.states("h0")[own], f"initial_c_{k}": problem.states("c0")[own]}
+        lanes_of_layer = slice(k * D, (k + 1) * D)
+        fed |= {
+            f"initial_h_{k}": problem.states("h0")[lanes_of_layer],
+            f"initial_c_{k}": problem.states("c0")[lanes_of_layer],
+        }
     return fed
 
 
@@ -110,15 +113,15 @@ def traced(problem: Problem, outputs: Any) -> dict[str, Any]:
     """A trace's arrays of the model's outputs: h, and Y_h and Y_c of each layer."""
     h, *states = (np.asarray(output) for output in outputs)
     h_n, c_n = np.concatenate(states[::2]), np.concatenate(states[1::2])
-    one = problem.case.lstm.single
-    return {"h": h, "h_n": h_n[0] if one else h_n, "c_n": c_n[0] if one else c_n}
+    single = problem.case.lstm.single
+    return {"h": h, "h_n": h_n[0] if single else h_n, "c_n": c_n[0] if single else c_n}
 
 
 def _stored(problem: Problem, layer: int) -> Arrays:
     """A layer's weights, both directions in one array."""
     stored = [store_cell(weights.arrays(), ONNX) for weights in problem.weights[layer]]
     names = [name for name in stored[0] if name != "B" or problem.case.lstm.bias]
-    return {name: np.concatenate([own[name] for own in stored]) for name in names}
+    return {name: np.concatenate([of_direction[name] for of_direction in stored]) for name in names}
 
 
 def _attributes(lstm: LSTM) -> dict[str, Any]:
@@ -126,14 +129,14 @@ def _attributes(lstm: LSTM) -> dict[str, Any]:
 
     alpha and beta are "consumed in the order of activation functions": those that have none take none.
     """
-    found: dict[str, Any] = {"hidden_size": lstm.hidden_size, "direction": lstm.direction}
+    attributes: dict[str, Any] = {"hidden_size": lstm.hidden_size, "direction": lstm.direction}
     if lstm.input_forget:
-        found["input_forget"] = 1
+        attributes["input_forget"] = 1
     names = (lstm.recurrent_activation, lstm.activation, lstm.cell_activation)
     if names != ("sigmoid", "tanh", "tanh"):
         all_of_them = [ACTIVATIONS[name] for name in names] * len(lstm.directions)
-        found["activations"] = [operator for operator, _ in all_of_them]
-        settings = [own for _, own in all_of_them if own]
+        attributes["activations"] = [operator for operator, _ in all_of_them]
+        settings = [setting for _, setting in all_of_them if setting]
         if settings:
-            found["activation_alpha"], found["activation_beta"] = map(list, zip(*settings, strict=True))
-    return found
+            attributes["activation_alpha"], attributes["activation_beta"] = map(list, zip(*settings, strict=True))
+    return attributes

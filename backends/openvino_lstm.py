@@ -48,7 +48,7 @@ def run(problem: Problem) -> Trace:
         model = core.read_model(onnx_model.model_of(problem).SerializeToString())
         compiled = core.compile_model(model, "CPU", SETTINGS)
     with stopwatch("run"):
-        found = compiled(onnx_model.inputs_of(problem))
+        by_output = compiled(onnx_model.inputs_of(problem))
         # bfloat16 comes as bits, in arrays that say float16.
-        outputs = [found[output].copy().view(problem.x.dtype) for output in compiled.outputs]
+        outputs = [by_output[output].copy().view(problem.x.dtype) for output in compiled.outputs]
     return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))

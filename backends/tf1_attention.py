@@ -67,10 +67,10 @@ def run(problem: DecoderProblem, make_parts: MakeParts) -> Trace:
         graph = _graph(make_parts, _shape_of(p.case))
     with stopwatch("run"):
         graph.run(graph.assign, _stored(p))
-        found, gradients = graph.run((graph.fetches, graph.gradients), p.arrays())
+        tensors, gradients = graph.run((graph.fetches, graph.gradients), p.arrays())
     for timed, of_variables in gradients.items():
-        found |= _canonical(of_variables, p.case, timed)
-    return Trace(**found, parameters=graph.variables, device=graph.fetches["y"].device or "/device:CPU:0",
+        tensors |= _canonical(of_variables, p.case, timed)
+    return Trace(**tensors, parameters=graph.variables, device=graph.fetches["y"].device or "/device:CPU:0",
                  seconds=stopwatch.seconds)  # fmt: skip
 
 
@@ -78,8 +78,8 @@ def _shape_of(case: Case) -> Case:
     """What decides a case's graph, as a case."""
     run = case.run
     lengths = None if run.lengths is None else (1,) * run.batch
-    own = Run(timesteps=run.timesteps, batch=run.batch, dtype=run.dtype, lengths=lengths, gradients=run.gradients)
-    return Case(lstm=case.lstm, attention_decoder=case.attention_decoder, run=own)
+    shape = Run(timesteps=run.timesteps, batch=run.batch, dtype=run.dtype, lengths=lengths, gradients=run.gradients)
+    return Case(lstm=case.lstm, attention_decoder=case.attention_decoder, run=shape)
 
 
 @lru_cache(maxsize=16)
@@ -198,16 +198,16 @@ def _canonical(gradients: Arrays, case: Case, timed: str) -> Arrays:
     """The gradients of the graph's variables by the names they have in a trace."""
     decoder = case.attention_decoder
     assert decoder is not None
-    found: dict[str, Array] = {}
+    canonical: dict[str, Array] = {}
     cells = [("decoder/lstm_cell", case.lstm, "")]
     cells += [("encoder/rnn/basic_lstm_cell", decoder.encoder, "_encoder")] if decoder.encoder else []
     for scope, lstm, suffix in cells:
-        own = {name.removeprefix(f"{scope}/"): a for name, a in gradients.items() if name.startswith(scope)}
-        if own:
-            found |= {f"{name}{timed}{suffix}": a for name, a in tf_cells.canonical(own, lstm, 0).items()}
-    found |= {
+        of_cell = {name.removeprefix(f"{scope}/"): a for name, a in gradients.items() if name.startswith(scope)}
+        if of_cell:
+            canonical |= {f"{name}{timed}{suffix}": a for name, a in tf_cells.canonical(of_cell, lstm, 0).items()}
+    canonical |= {
         f"d{name.removeprefix('decoder/')}{timed}": array
         for name, array in gradients.items()
         if name.startswith("decoder/") and not name.startswith("decoder/lstm_cell")
     }
-    return found
+    return canonical

@@ -82,12 +82,12 @@ def run(problem: Problem, unroll: Unroll) -> Trace:
                 for name, array in tf_cells.stored(weights, lstm).items()
             }
             graph.run(graph.assign, stored)
-        found, gradients = graph.run((graph.fetches, graph.gradients), p.arrays())
+        tensors, gradients = graph.run((graph.fetches, graph.gradients), p.arrays())
     for (lane, timed), of_variables in gradients.items():
         for name, array in tf_cells.canonical(of_variables, lstm, lane.layer).items():
-            found[name_of(name + timed, lane, lstm)] = array
+            tensors[name_of(name + timed, lane, lstm)] = array
     device = graph.fetches["h_n"].device or "/device:CPU:0"
-    return Trace(**found, parameters=graph.variables, device=device, seconds=stopwatch.seconds)
+    return Trace(**tensors, parameters=graph.variables, device=device, seconds=stopwatch.seconds)
 
 
 def shape_of(case: Case) -> Case:
@@ -122,13 +122,13 @@ def _graph(unroll: Unroll, case: Case) -> Graph:
             "h_n": _joined([unrolled.final[lane].h for lane in cells]),
             **unrolled.exposed,
         }
-        own = {lane: tf_cells.variables_of(cell) for lane, cell in cells.items()}
+        by_lane = {lane: tf_cells.variables_of(cell) for lane, cell in cells.items()}
         gradients: dict[tuple[Lane, str], Any] = {}
         if case.run.gradients:
-            reads = _reads(own) if unrolled.reads_each_step and has_weight_steps(case) else {}
-            of_inputs, gradients = _gradients(inputs, fetches, own, reads)
+            reads = _reads(by_lane) if unrolled.reads_each_step and has_weight_steps(case) else {}
+            of_inputs, gradients = _gradients(inputs, fetches, by_lane, reads)
             fetches |= of_inputs
-        assign = None if ones else _assign(inputs, own, lstm)
+        assign = None if ones else _assign(inputs, by_lane, lstm)
         variables = parameters_of(tf1.global_variables())
         initialise = tf1.global_variables_initializer()
     session = tf1.Session(graph=graph)
@@ -161,38 +161,38 @@ def _joined(of_lanes: list[Any]) -> Any:
 
 def reads_of(variables: list[Any]) -> dict[str, list[Any]]:
     """What was read of each variable in the graph so far, in order, by its name."""
-    found: dict[str, list[Any]] = {}
+    by_handle: dict[str, list[Any]] = {}
     for operation in tf1.get_default_graph().get_operations():
         # A variable is read once more where it is made, for nobody.
         if operation.type == "ReadVariableOp" and operation.outputs[0].consumers():
-            found.setdefault(operation.inputs[0].name, []).append(operation.outputs[0])
-    return {v.op.name: found[v.handle.name] for v in variables if v.handle.name in found}
+            by_handle.setdefault(operation.inputs[0].name, []).append(operation.outputs[0])
+    return {v.op.name: by_handle[v.handle.name] for v in variables if v.handle.name in by_handle}
 
 
 def parameters_of(variables: list[Any]) -> tuple[Parameter, ...]:
     """A graph's variables as a trace names them, with what reads each in it so far."""
-    found = inventory_tf1.material(variables, None)
-    read_by = {} if found is None else {v.name: readers_text(v) for v in inventory_of(found, "").variables}
+    material = inventory_tf1.material(variables, None)
+    read_by = {} if material is None else {v.name: readers_text(v) for v in inventory_of(material, "").variables}
     return tuple(Parameter(v.name, tuple(v.shape.as_list()), read_by.get(v.op.name)) for v in variables)
 
 
-def _reads(own: dict[Lane, dict[str, Any]]) -> dict[Lane, dict[str, list[Any]]]:
+def _reads(by_lane: dict[Lane, dict[str, Any]]) -> dict[Lane, dict[str, list[Any]]]:
     """What each timestep has read, in order of time, by lane and variable."""
-    found = reads_of([variable for variables in own.values() for variable in variables.values()])
+    by_variable = reads_of([variable for variables in by_lane.values() for variable in variables.values()])
     return {
-        lane: {name: found[v.op.name][:: -1 if lane.reverse else 1] for name, v in variables.items()}
-        for lane, variables in own.items()
+        lane: {name: by_variable[v.op.name][:: -1 if lane.reverse else 1] for name, v in variables.items()}
+        for lane, variables in by_lane.items()
     }
 
 
 def _gradients(
     inputs: dict[str, Any],
     fetches: dict[str, Any],
-    own: dict[Lane, dict[str, Any]],
+    by_lane: dict[Lane, dict[str, Any]],
     reads: dict[Lane, dict[str, list[Any]]],
 ) -> tuple[dict[str, Any], dict[tuple[Lane, str], Any]]:
     """The gradients of sum(dh * h) + sum(dc * c_n): dx, dh0, dc0, and those of lanes' variables."""
-    sources = ({f"d{name}": inputs[name] for name in ("x", "h0", "c0")}, own, reads)
+    sources = ({f"d{name}": inputs[name] for name in ("x", "h0", "c0")}, by_lane, reads)
     loss = [fetches["h"], fetches["c_n"]]
     flat = tf1.gradients(loss, tf.nest.flatten(sources), grad_ys=[inputs["dh"], inputs["dc"]])
     of_inputs, summed, by_timestep = tf.nest.pack_sequence_as(sources, flat)
@@ -202,10 +202,10 @@ def _gradients(
     return of_inputs, of_lanes
 
 
-def _assign(inputs: dict[str, Any], own: dict[Lane, dict[str, Any]], lstm: LSTM) -> Any:
+def _assign(inputs: dict[str, Any], by_lane: dict[Lane, dict[str, Any]], lstm: LSTM) -> Any:
     """Make one input for each variable, and the operation that sets them all."""
     assigned = []
-    for lane, variables in own.items():
+    for lane, variables in by_lane.items():
         for name, variable in variables.items():
             key = name_of(name, lane, lstm)
             inputs[key] = tf1.placeholder(variable.dtype.base_dtype, variable.shape, key)

@@ -46,9 +46,9 @@ def _parts(lstm: LSTM, shapes: dict[str, tuple[int, ...]], dtype: Any) -> tf1_at
         one_step = tf1.nn.rnn_cell.LSTMCell(
             lstm.hidden_size, forget_bias=lstm.forget_bias, reuse=tf1.AUTO_REUSE, dtype=dtype, name="lstm_cell"
         )
-        with tf1.variable_scope("decoder", **scope) as own:
+        with tf1.variable_scope("decoder", **scope) as decoder_scope:
             # Its own scope is where static_rnn makes the cell's variables; a name of its own would come between.
-            outputs, state = tf1.nn.static_rnn(one_step, [y], initial_state=state, scope=own)
+            outputs, state = tf1.nn.static_rnn(one_step, [y], initial_state=state, scope=decoder_scope)
         return outputs[0], state
 
     def projections() -> dict[str, Any]:

@@ -54,16 +54,16 @@ def unsupported(case: Case) -> str | None:
 
 def cell_of(lstm: LSTM, dtype: Any) -> Any:
     """Make the cell of one lane; its variables come with its first call."""
-    H, given = lstm.hidden_size, {"forget_bias": lstm.forget_bias, "activation": ACTIVATIONS[lstm.activation]}
+    H, settings = lstm.hidden_size, {"forget_bias": lstm.forget_bias, "activation": ACTIVATIONS[lstm.activation]}
     if not (lstm.peephole or lstm.proj_size or lstm.cell_clip is not None):
-        return tf1.nn.rnn_cell.BasicLSTMCell(H, dtype=dtype, **given)
+        return tf1.nn.rnn_cell.BasicLSTMCell(H, dtype=dtype, **settings)
     return tf1.nn.rnn_cell.LSTMCell(
         H,
         use_peepholes=lstm.peephole,
         cell_clip=lstm.cell_clip,
         num_proj=lstm.proj_size or None,
         dtype=dtype,
-        **given,
+        **settings,
     )
 
 
@@ -84,14 +84,14 @@ def canonical(gradients: Arrays, lstm: LSTM, layer: int) -> Arrays:
     """
     kernel = np.swapaxes(_in_order(gradients["kernel"]), -1, -2)
     I = lstm.input_size_of(layer)
-    found = {"dW": kernel[..., :I], "dR": kernel[..., I:]}
+    canonical_gradients = {"dW": kernel[..., :I], "dR": kernel[..., I:]}
     if lstm.bias:
-        found["db"] = _in_order(gradients["bias"])
+        canonical_gradients["db"] = _in_order(gradients["bias"])
     if lstm.proj_size:
-        found["dP"] = np.swapaxes(gradients[TF1.projection], -1, -2)
+        canonical_gradients["dP"] = np.swapaxes(gradients[TF1.projection], -1, -2)
     if lstm.peephole:
-        found["dp"] = np.stack([gradients[name] for name in TF1.peepholes], axis=-2)
-    return {name: np.ascontiguousarray(array) for name, array in found.items()}
+        canonical_gradients["dp"] = np.stack([gradients[name] for name in TF1.peepholes], axis=-2)
+    return {name: np.ascontiguousarray(array) for name, array in canonical_gradients.items()}
 
 
 def _in_order(array: Array) -> Array:

@@ -55,16 +55,16 @@ class _Lane(NamedTuple):
 
 def _unroll(network: tf1_graph.Network) -> tf1_graph.Unrolled:
     n, lstm = network, network.lstm
-    below, found = tf.unstack(n.x), {}
+    below, unrolled = tf.unstack(n.x), {}
     for layer in n.layers():
         for lane in layer:
             with tf1.variable_scope(name_of("for_loop", lane, lstm)):
-                found[lane] = _lane(n.cells[lane], below, n.states[lane], n.lengths, reverse=lane.reverse)
-        below = [tf.concat(parts, 1) for parts in zip(*(found[lane].h for lane in layer), strict=True)]
-    exposed = {name_of("c", lane, lstm): tf.stack(one.c) for lane, one in found.items()}
-    below_top = [lane for lane in found if lane.layer < lstm.num_layers - 1]
-    exposed |= {name_of("h", lane, lstm): tf.stack(found[lane].h) for lane in below_top}
-    final = {lane: one.final for lane, one in found.items()}
+                unrolled[lane] = _lane(n.cells[lane], below, n.states[lane], n.lengths, reverse=lane.reverse)
+        below = [tf.concat(parts, 1) for parts in zip(*(unrolled[lane].h for lane in layer), strict=True)]
+    exposed = {name_of("c", lane, lstm): tf.stack(of_lane.c) for lane, of_lane in unrolled.items()}
+    below_top = [lane for lane in unrolled if lane.layer < lstm.num_layers - 1]
+    exposed |= {name_of("h", lane, lstm): tf.stack(unrolled[lane].h) for lane in below_top}
+    final = {lane: of_lane.final for lane, of_lane in unrolled.items()}
     return tf1_graph.Unrolled(tf.stack(below), final, exposed, reads_each_step=True)
 
 

@@ -93,10 +93,10 @@ def run(problem: Problem) -> Trace:
                 where=Tensor.where, zeros_like=Tensor.zeros_like, stack=_stack,
             )  # fmt: skip
 
-        (h, c_n), found = lanes.network(
+        (h, c_n), tensors = lanes.network(
             lstm, run_lane, x, h0, c0, concatenate=lambda parts: parts[0].cat(*parts[1:], dim=-1), stack=_stack
         )
-        arrays: dict[str, Any] = {name: _array(tensor) for name, tensor in found.items()}
+        arrays: dict[str, Any] = {name: _array(tensor) for name, tensor in tensors.items()}
         if p.dh is not None:
             loss = (h * _tensor(p.dh)).sum() + (c_n * _tensor(p.states("dc"))).sum()
             dx, dh0, dc0, *flat = map(_array, loss.gradient(x, h0, c0, *leaves))

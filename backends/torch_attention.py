@@ -35,8 +35,8 @@ class Decoder(nn.Module):
         self.attend = nn.Linear(H, E, bias=False, dtype=dtype) if decoder.score == "general" else None
         self.combine = nn.Linear(E + H, A, dtype=dtype)
         self.project = nn.Linear(A, decoder.output_size, bias=False, dtype=dtype)
-        own = decoder.encoder
-        self.encoder = None if own is None else nn.LSTM(own.input_size, E, bias=own.bias, dtype=dtype)
+        encoder = decoder.encoder
+        self.encoder = None if encoder is None else nn.LSTM(encoder.input_size, E, bias=encoder.bias, dtype=dtype)
 
     def forward(self, enc, h, c, y, steps: int, valid) -> dict[str, torch.Tensor]:
         """Decode: of each step c, h, scores, attention, context, y, logit, time first."""
@@ -82,23 +82,25 @@ def run(problem: DecoderProblem) -> Trace:
         with torch.no_grad():
             for name, parameter in decoder.named_parameters():
                 parameter.copy_(tensor_of(weights[name][1])) if name in weights else parameter.zero_()
-        given = {"h0": p.h0, "c0": p.c0, "y0": p.y0, **({"x": p.x} if p.enc is None else {"enc": p.enc})}
+        inputs_and_states = {"h0": p.h0, "c0": p.c0, "y0": p.y0, **({"x": p.x} if p.enc is None else {"enc": p.enc})}
         inputs = {
-            name: tensor_of(array).requires_grad_(gradients) for name, array in given.items() if array is not None
+            name: tensor_of(array).requires_grad_(gradients)
+            for name, array in inputs_and_states.items()
+            if array is not None
         }
         lengths = None if p.lengths is None else torch.tensor(p.lengths)
         enc = inputs["enc"] if decoder.encoder is None else _encode(decoder.encoder, inputs["x"], lengths)
         valid = None if p.valid is None else torch.tensor(p.valid)
-        found = decoder(enc, inputs["h0"], inputs["c0"], inputs["y0"], p.case.run.timesteps, valid)
+        tensors = decoder(enc, inputs["h0"], inputs["c0"], inputs["y0"], p.case.run.timesteps, valid)
         if p.dy is not None and p.dlogit is not None:
             parameters = dict(decoder.named_parameters())
             wanted = inputs | {kind: parameters[name] for name, (kind, _) in weights.items() if _wanted(kind, p)}
             cotangents = tensor_of(p.dy), tensor_of(p.dlogit)
-            of = torch.autograd.grad((found["y"], found["logit"]), list(wanted.values()), cotangents)
-            found |= {f"d{name}": gradient for name, gradient in zip(wanted, of, strict=True)}
+            of = torch.autograd.grad((tensors["y"], tensors["logit"]), list(wanted.values()), cotangents)
+            tensors |= {f"d{name}": gradient for name, gradient in zip(wanted, of, strict=True)}
         if decoder.encoder is not None:
-            found["enc"] = enc
-        arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in found.items()}
+            tensors["enc"] = enc
+        arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in tensors.items()}
     return Trace(
         parameters=tuple(Parameter(name, tuple(value.shape)) for name, value in decoder.named_parameters()),
         device=str(decoder.combine.weight.device),
@@ -126,8 +128,8 @@ def _weights(p: DecoderProblem, decoder: Decoder) -> dict[str, tuple[str, Any]]:
         "combine.weight": "W_tilde", "combine.bias": "b_tilde", "project.weight": "W_target", "attend.weight": "W_a",
         "encoder.weight_ih_l0": "W_encoder", "encoder.weight_hh_l0": "R_encoder", "encoder.bias_ih_l0": "b_encoder",
     }  # fmt: skip
-    own = {name for name, _ in decoder.named_parameters()}
-    return {name: (kind, w.arrays()[kind]) for name, kind in named.items() if name in own}
+    in_decoder = {name for name, _ in decoder.named_parameters()}
+    return {name: (kind, w.arrays()[kind]) for name, kind in named.items() if name in in_decoder}
 
 
 def _wanted(kind: str, p: DecoderProblem) -> bool:

@@ -93,9 +93,9 @@ def check(
             on_result=lambda result: advance(bar, result),
             details=outputs.numbers,
         )
-    given = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
+    asked_for = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
     plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
-    options = {name: value for name, value in given.items() if value != plain[name]}
+    options = {name: value for name, value in asked_for.items() if value != plain[name]}
     runs = [rerun_of(result, target, options) for result in checked.runs]
     results = Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
     return deliver(
