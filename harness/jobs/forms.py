@@ -43,9 +43,11 @@ from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.attention import expect_decoder
 from lockstep.harness.reference.noise import LIMIT_SIGMA
+from lockstep.harness.text import counted, number
 from lockstep.harness.weights.dialects import TWO_BIASES
 
-SLOW = 0.1  # seconds for a call, beyond which a measurement of a thousand calls is not waited for
+MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
+LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
 MOST_SCALED = 12  # timesteps of which it is measured how often x counts
 FRESH = ("probe", "batch", "lengths", "one-timestep")  # cases whose fresh numbers an explanation is held against
 Causes = dict[str, list[Diagnosis]]  # by the name of the case
@@ -239,19 +241,15 @@ class PlainLayers(Networks):
         return all(trace is not None and close(first, trace.tensors()) for trace in traces[1:])
 
     def explain(self, checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
-        """The causes of what diverges, the same for all cases; a port whose calls take long is not measured."""
+        """The causes of what diverges, the same for all cases."""
         del not_shared
-        slow = checking.seconds >= SLOW
-        diagnosis = self._explain(checking, measure=checking.measure and not slow)
-        if checking.measure and slow and diagnosis and diagnosis[0].fault == UNEXPLAINED:
-            seconds = f"{checking.seconds:.2g}"
-            fact = f"it was not measured: a call takes {seconds} s; lockstep anatomy does it all the same"
-            diagnosis = [_with_facts(diagnosis[0], [fact])]
+        diagnosis = self._explain(checking)
         return {run.case: diagnosis for run in checking.runs}
 
-    def _explain(self, checking: Checking, *, measure: bool) -> list[Diagnosis]:
+    def _explain(self, checking: Checking) -> list[Diagnosis]:
         """Explain what was seen, and hold the explanation against numbers that no search has seen."""
-        observations, two_biases = checking.observations, checking.layout in TWO_BIASES
+        observations, measure = checking.observations, checking.measure
+        two_biases = checking.layout in TWO_BIASES
         others = _shipped_problems()
         causes = diagnose(observations, checking.runs, others=others, pairs=not measure, two_biases=two_biases)
         if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
@@ -259,7 +257,8 @@ class PlainLayers(Networks):
         unknown = causes[0]
         known = known_of(most_telling(observations, LIMIT_SIGMA), checking.runs)
         if measure and unknown.fault == UNEXPLAINED and known.finite_steps is None:
-            port = PortBlackBox(checking.port, two_biases=two_biases)
+            calls = max(LEAST_CALLS, int(MEASURING_SECONDS / max(checking.seconds, 1e-6)))
+            port = PortBlackBox(checking.port, two_biases=two_biases, calls=calls)
             causes = (
                 _beside_the_catalogue(port, observations, known)
                 or explain_measured(port, observations, others)
@@ -267,6 +266,8 @@ class PlainLayers(Networks):
                 or _measured(port, observations)
                 or [_with_facts(unknown, curve_facts(port))]
             )
+            if port.refused and causes[0].fault == UNEXPLAINED:
+                causes = [_with_facts(causes[0], [_refused(port, calls, checking.seconds)])]
         provable = causes[0].proof and not causes[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
         if not provable:
             return causes
@@ -302,6 +303,13 @@ def _measured(port: PortBlackBox, observations: Sequence[Observation]) -> list[D
     if cause is None:
         cause = differs_by_step(scales(port, MOST_SCALED, batched=batched), observations)
     return [] if cause is None else [cause]
+
+
+def _refused(port: PortBlackBox, calls: int, seconds: float) -> str:
+    return (
+        f"a call takes {number(seconds)} s, so {calls} were made at most: {counted(len(port.refused), 'question')} "
+        "(where each weight goes, how many bits are kept) had no room; lockstep anatomy asks all"
+    )
 
 
 def _with_facts(diagnosis: Diagnosis, facts: Sequence[str]) -> Diagnosis:

@@ -53,14 +53,33 @@ def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
 class PortBlackBox:
     """A user's port."""
 
-    def __init__(self, port: Port | LocalPort, *, two_biases: bool = False) -> None:
-        """Ask this port."""
+    def __init__(self, port: Port | LocalPort, *, two_biases: bool = False, calls: int | None = None) -> None:
+        """Ask this port.
+
+        Args:
+            port: Which.
+            two_biases: Whether it is handed b as two biases.
+            calls: How many are made at most, none twice for one question; None: one for each question.
+        """
         self.name, self.two_biases = port.name, two_biases
-        self._port = port
+        self._port, self._left = port, calls
+        self._known: dict[str, Arrays | None] = {}
+        self.refused: set[str] = set()  # questions, by digest, that were more than the calls that were left
         self.last: list[Outcome] = []
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
-        """Call the port once for each problem."""
+        """Call the port once for each problem; questions that are too many together have no answer."""
+        if self._left is None:
+            return self._called(problems)
+        new = {problem.digest: problem for problem in problems if problem.digest not in self._known}
+        if len(new) > self._left:
+            self.refused |= new.keys()
+            return [None] * len(problems)
+        self._left -= len(new)
+        self._known |= dict(zip(new, self._called(list(new.values())), strict=True))
+        return [self._known[problem.digest] for problem in problems]
+
+    def _called(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         self.last = self._port.call(problems)
         return [None if outcome.trace is None else outcome.trace.tensors() for outcome in self.last]
 

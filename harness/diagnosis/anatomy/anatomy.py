@@ -190,8 +190,13 @@ def independent(black_box: BlackBox) -> bool:
 def _measured_bases(black_box: BlackBox, *, batched: bool) -> Iterator[Changes]:
     """What one timestep shows, the plainest reading first."""
     for _, readings in _curve_readings(black_box, batched=batched):
+        read = False
         for reading in readings:
-            yield from _kernel_readings(black_box, reading, batched=batched)
+            for changes in _kernel_readings(black_box, reading, batched=batched):
+                read = True
+                yield changes
+        if not read:  # the curves alone are a base too, where the kernels take more calls than there are
+            yield from (reading.changes for reading in readings)
 
 
 def curve_facts(black_box: BlackBox) -> list[str]:

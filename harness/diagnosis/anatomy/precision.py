@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lockstep.harness.arrays import Array
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
 from lockstep.harness.faults.fault import FAMILIES
@@ -83,20 +83,37 @@ PROBES: dict[str, Callable[[float], dict[str, Array]]] = {
 def measure_precision(black_box: BlackBox, dtype: str = "float32") -> list[KeptBits]:
     """Measure the bits that W, R, b, x, h and the carried c keep of what they are given in a dtype."""
     depths = DEPTHS[dtype]
-    probes = [probe(2.0**-k) for probe in PROBES.values() for k in depths]
+    probes = [*PROBES.values(), _of_c]
+    deepest = [-1] * len(probes)  # by part, the index of the deepest k that was seen
+    # What is seen at one depth is seen at all before it: the deepest is found by halving.
+    bounds = [(0, len(depths) - 1) for _ in probes]
+    while True:
+        asked = [n for n, (low, high) in enumerate(bounds) if low <= high]
+        if not asked:
+            break
+        tried = {n: 0 if deepest[n] < 0 and bounds[n][0] == 0 else sum(bounds[n]) // 2 for n in asked}
+        problems = [problem_from_arrays(**probes[n](2.0 ** -depths[k]), dtype=dtype) for n, k in tried.items()]
+        for (n, k), answer in zip(tried.items(), black_box.ask(problems), strict=True):
+            if _noticed(answer, at_rest=0.5 if probes[n] is _of_c else 0.0):
+                deepest[n], bounds[n] = k, (k + 1, bounds[n][1])
+            else:
+                bounds[n] = (bounds[n][0], k - 1) if k else (1, 0)
+    return [
+        _kept_bits(part, depths[k] if k >= 0 else None, how, depths)
+        for part, k, how in zip((*PROBES, "c"), deepest, [*[_SUM] * len(PROBES), _HALF], strict=True)
+    ]
+
+
+_SUM, _HALF = "2^-k beside 1 in a sum that cancels", "c0 = 1 + 2^-k through f = 1/2"
+
+
+def _of_c(small: float) -> dict[str, Array]:
     # c goes through f = sigmoid(0) = 1/2 exactly: what is lost of it is lost in storing.
-    probes += [_arrays(c0=np.full((1, H), 1 + 2.0**-k)) for k in depths]
-    answers = black_box.ask([problem_from_arrays(**arrays, dtype=dtype) for arrays in probes])
-    kept = []
-    for n, part in enumerate([*PROBES, "c"]):
-        of_depths = answers[n * len(depths) : (n + 1) * len(depths)]
-        at_rest = 0.5 if part == "c" else 0.0
-        noticed = [
-            answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != at_rest)) for answer in of_depths
-        ]
-        how = "c0 = 1 + 2^-k through f = 1/2" if part == "c" else "2^-k beside 1 in a sum that cancels"
-        kept.append(_kept_bits(part, noticed, how, depths))
-    return kept
+    return _arrays(c0=np.full((1, H), 1 + small))
+
+
+def _noticed(answer: Arrays | None, *, at_rest: float) -> bool:
+    return answer is not None and "c" in answer and bool(np.any(answer["c"][0, 0] != at_rest))
 
 
 def narrow(kept: Sequence[KeptBits]) -> Diagnosis | None:
@@ -118,9 +135,8 @@ def narrow(kept: Sequence[KeptBits]) -> Diagnosis | None:
     )
 
 
-def _kept_bits(part: str, noticed: list[bool], how: str, depths: Sequence[int]) -> KeptBits:
-    deepest = max((k for k, there in zip(depths, noticed, strict=True) if there), default=None)
+def _kept_bits(part: str, deepest: int | None, how: str, depths: Sequence[int]) -> KeptBits:
     intended = depths[-1] + 1
-    if deepest is None or not noticed[0]:
+    if deepest is None:
         return KeptBits(part, None, intended, f"{how}: no answer to any k")
     return KeptBits(part, deepest + 1, intended, f"{how}: seen down to k = {deepest}")

@@ -210,15 +210,20 @@ def described_curves(response: Response) -> list[str]:
         ("i(z) g(z)", response.c[0.0], sigmoid(z) * np.tanh(z), ": the curve of i, of g, or both"),
         (_QUOTIENT, o, sigmoid(z), ": the curve of o, or that of the cell's output"),
     )
-    lines = []
+    lines, odd = [], 0
     for name, curve, intended, readings in seen:
         # Where tanh(c) is as small as rounding, its quotient tells nothing.
         use = np.abs(np.tanh(c)) > SMALL if name == _QUOTIENT else np.ones(z.shape, bool)
         if np.abs(curve - intended)[use].max(initial=0) <= CURVE_TOLERANCE / SMALL:
             lines.append(f"measured: {name} is as intended")
         elif use.any():
+            odd += 1
             lines.append(f"measured: {name} is {describe_curve(curve[use], z[use])}{readings}")
-    return lines
+    return (
+        [*lines, "all three differ: rather than the curves, W or x may be read otherwise"]
+        if odd == len(seen)
+        else lines
+    )
 
 
 def precision_rows(kept: list[KeptBits]) -> Iterator[Convention]:

@@ -1,0 +1,86 @@
+"""Measuring ports whose calls take long: few questions, well chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lstm_cases import make_case
+
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.jobs import forms
+from lockstep.harness.jobs.check import check
+from lockstep.harness.jobs.measure import PortBlackBox
+from lockstep.harness.ports.port import LocalPort
+
+CASES = [make_case(f"case {seed}", timesteps=6, batch=3, initial_state="probe", seed=seed) for seed in (0, 1)]
+# The first problem comes three times, with one of other numbers; what is found is held against one fresh problem.
+CALLS_OF_A_CHECK = len(CASES) + 3 + 1
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def port_with(i=sigmoid, f=sigmoid, g=np.tanh, W=lambda W: W):
+    """A port with curves of its own, and the list of its calls."""
+    calls = []
+
+    def port(x, weights, h0, c0):
+        calls.append(x.shape)
+        h, c, hs, cs = h0, c0, [], []
+        for x_t in x:
+            z_i, z_f, z_g, z_o = np.split(x_t @ W(weights["W"]).T + h @ weights["R"].T + weights["b"], 4, axis=1)
+            c = f(z_f) * c + i(z_i) * g(z_g)
+            h = sigmoid(z_o) * np.tanh(c)
+            hs.append(h)
+            cs.append(c)
+        return np.stack(hs).astype(x.dtype), np.stack(cs).astype(x.dtype)
+
+    return port, calls
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Calls that take so long that no more than the fewest are made."""
+    monkeypatch.setattr(forms, "MEASURING_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_numbers_in_two_curves_are_measured_with_few_calls():
+    port, calls = port_with(f=lambda z: sigmoid(z + 0.3), g=lambda z: np.tanh(1.37 * z))
+    (cause,) = check(LocalPort(port), CASES).diagnosis
+    assert cause.sigma is not None
+    assert "pre-activation-scaled-g" in cause.fault
+    assert "constant-added-to-f" in cause.fault
+    assert len(calls) <= forms.LEAST_CALLS + CALLS_OF_A_CHECK
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_stays_unexplained_says_what_was_measured_and_what_there_was_no_room_for():
+    port, calls = port_with(i=lambda z: sigmoid(z) ** 1.3)
+    (cause,) = check(LocalPort(port), CASES).diagnosis
+    assert cause.fault == "unexplained"
+    assert "measured: f(z) is as intended" in cause.facts
+    assert any("the curve of i, of g, or both" in fact for fact in cause.facts)
+    assert len(calls) <= forms.LEAST_CALLS + CALLS_OF_A_CHECK
+
+
+@pytest.mark.usefixtures("slow")
+def test_questions_that_had_no_room_are_counted():
+    port, _ = port_with(W=lambda W: (3 * W + np.roll(W, 1, axis=1)) / np.float32(4))
+    (cause,) = check(LocalPort(port), CASES).diagnosis
+    assert cause.fault == "unexplained"
+    assert any("were made at most: 181 questions (where each weight goes" in fact for fact in cause.facts)
+
+
+def test_nothing_is_asked_twice_and_more_than_there_is_room_for_not_at_all():
+    port, calls = port_with()
+    black_box = PortBlackBox(LocalPort(port), calls=2)
+    first, second = (Problem.from_case(case) for case in CASES)
+    answers = black_box.ask([first, second, first])
+    assert len(calls) == 2
+    assert np.array_equal(answers[0]["h"], answers[2]["h"])
+    third = Problem.from_case(make_case("third", seed=9))
+    assert black_box.ask([first, third]) == [None, None]
+    assert (len(calls), len(black_box.refused)) == (2, 1)
+    assert black_box.ask([second])[0] is not None
