@@ -12,11 +12,15 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "planted_causes")]
 
@@ -51,7 +55,8 @@ class Planted:
 
     form: str
     kind: str
-    slips: Sequence[Slip]
+    slips: str  # their names
+    of_kind: str  # what is planted first
     verdict: str
     named: list[str]
     alternatives: bool
@@ -60,9 +65,8 @@ class Planted:
     @property
     def line(self) -> str:
         """What was planted and what was named, in a line."""
-        slips = " + ".join(slip.name for slip in self.slips)
         named = "; ".join(dict.fromkeys(self.named)) or "nothing"
-        return f"{self.form} | {self.kind} | {slips} | {self.verdict} | {named} | {self.seconds:.1f} s"
+        return f"{self.form} | {self.kind} | {self.slips} | {self.verdict} | {named} | {self.seconds:.1f} s"
 
 
 @dataclass
@@ -123,7 +127,8 @@ def check_drawn(form: Form, kind: str, slips: list[Slip]) -> Planted:
         runs = check(port, form.checked).runs
         seconds = time.perf_counter() - start
     verdict, named, alternatives = judge(form, slips, runs)
-    return Planted(form.name, kind, slips, verdict, named, alternatives, seconds)
+    names = " + ".join(slip.name for slip in slips)
+    return Planted(form.name, kind, names, slips[0].kind, verdict, named, alternatives, seconds)
 
 
 def judge(form: Form, slips: list[Slip], runs: Sequence[RunResult]) -> tuple[str, list[str], bool]:
@@ -160,10 +165,16 @@ def predicts(cause: Diagnosis, seen: Observation) -> bool:
         return bool(seen.distance(expected, None) <= LIMIT_SIGMA) and not _says_too_much(cause.fault, seen)
     if cause.fault in confirmed({cause.fault}, [seen]):
         return True
-    if not cause.proof:
+    if not _reproduces(cause, seen):
         return False
+    fewer = [{name: v for name, v in cause.proof.items() if name != left_out} for left_out in cause.proof]
+    return JOIN not in cause.fault or not any(_reproduces(replace(cause, proof=proof), seen) for proof in fewer)
+
+
+def _reproduces(cause: Diagnosis, seen: Observation) -> bool:
+    """Whether what a cause of a plain layer is proved by holds for other numbers and sizes."""
     try:
-        return bool(seen.sigma(execution_of(cause)) <= LIMIT_SIGMA)
+        return bool(cause.proof) and bool(seen.sigma(execution_of(cause)) <= LIMIT_SIGMA)
     except TypeError:  # what was measured is proved for the sizes that were measured
         return False
 
@@ -186,28 +197,42 @@ def _of_all(verdicts: list[str]) -> str:
     return "among several" if kinds == {"right", "among several"} else "in part"
 
 
-def draw(options: argparse.Namespace) -> Iterator[Planted]:
-    """Draw slips over forms in turn, and check them."""
-    rng = np.random.default_rng(options.seed)
-    chosen = [form for form in forms() if options.form is None or form.name.startswith(options.form)]
-    if not chosen:
-        raise SystemExit(f"no form begins with {options.form!r}; there are: {', '.join(f.name for f in forms())}")
+def planted_in(options: argparse.Namespace) -> Iterator[Planted]:
+    """Draw slips over forms in turn, and check them, several processes at once."""
     if options.slips:
-        by_name = {slip.name: slip for slip in chosen[0].slips}
+        form = chosen_forms(options.form)[0]
+        by_name = {slip.name: slip for slip in form.slips}
         slips = [by_name[name] for name in options.slips.split(" + ")]
-        yield check_drawn(chosen[0], list(KINDS)[len(slips) - 1], slips)
+        yield check_drawn(form, list(KINDS)[len(slips) - 1], slips)
         return
-    drawn = [Drawn(form, rng) for form in chosen]
+    numbers = range(options.runs)
+    if options.jobs == 1:
+        results = map(partial(nth, options), numbers)
+    else:
+        pool = ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"))
+        results = pool.map(partial(nth, options), numbers)
+    yield from (one for one in results if one is not None)
+
+
+def nth(options: argparse.Namespace, number: int) -> Planted | None:
+    """The port of a number, which draws by itself; None where nothing is met that can be seen."""
+    chosen = chosen_forms(options.form)
+    rng = np.random.default_rng([options.seed, number])
     kinds = [kind for kind, share in SHARES.items() for _ in range(share)]
-    end = time.perf_counter() + options.minutes * 60
-    for k in range(options.runs):
-        source = drawn[k % len(drawn)]
-        kind = options.kind or kinds[int(rng.integers(len(kinds)))]
-        slips = source.slips(KINDS[kind])
-        if slips is not None:
-            yield check_drawn(source.form, kind, slips)
-        if time.perf_counter() > end:
-            return
+    form = chosen[number % len(chosen)]
+    kind = options.kind or kinds[int(rng.integers(len(kinds)))]
+    slips = Drawn(form, rng).slips(KINDS[kind])
+    return None if slips is None else check_drawn(form, kind, slips)
+
+
+@cache
+def chosen_forms(beginning: str | None) -> list[Form]:
+    """The forms whose name begins so, or all."""
+    everything = forms()
+    chosen = [form for form in everything if beginning is None or form.name.startswith(beginning)]
+    if not chosen:
+        raise SystemExit(f"no form begins with {beginning!r}; there are: {', '.join(form.name for form in everything)}")
+    return chosen
 
 
 def tables(planted: Sequence[Planted], seed: int) -> list[str]:
@@ -218,7 +243,7 @@ def tables(planted: Sequence[Planted], seed: int) -> list[str]:
         of_kind = [one for one in planted if one.kind == kind]
         if of_kind:
             lines += ["", f"**{kind.capitalize()}s**, by what was planted first:", ""]
-            lines += _table("Planted", of_kind, lambda one: one.slips[0].kind)
+            lines += _table("Planted", of_kind, lambda one: one.of_kind)
     return lines
 
 
@@ -263,7 +288,7 @@ def main() -> int:
     """Draw, check, print; 1 if anything is named wrong, or too few singles are right."""
     options = _options()
     planted = []
-    for one in draw(options):
+    for one in planted_in(options):
         planted.append(one)
         if options.all or one.verdict != "right":
             print(one.line, flush=True)
@@ -279,7 +304,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=240, help="ports, over the forms in turn")
-    parser.add_argument("--minutes", type=float, default=1e9, help="no further port after computing so many")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of slips")
     parser.add_argument("--kind", choices=list(KINDS), help="so many slips at once; all three if left out")
     parser.add_argument("--form", help="forms whose name begins so")
