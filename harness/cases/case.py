@@ -35,6 +35,10 @@ class Values(Table, frozen=True, kw_only=True):
         ),
     ] = None
     scale: Annotated[float, Meta(description="Factor on every value of the kind.")] = 1.0
+    zero_timesteps: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], ...],
+        Meta(description="Of inputs: timesteps of x (of enc, in an attention decoder) at which all is 0."),
+    ] = ()
     file: Annotated[
         str | None,
         Meta(
@@ -49,8 +53,9 @@ class Values(Table, frozen=True, kw_only=True):
         if (self.kind is None) == (self.file is None):
             raise ValueError('give either kind = "..." or file = "..."')
         _check_finite(scale=self.scale)
-        if self.file is not None and self.scale != 1.0:
-            raise ValueError("scale goes with kind, not with file: a file's values are taken as they are")
+        for name, given in (("scale", self.scale != 1.0), ("zero_timesteps", bool(self.zero_timesteps))):
+            if self.file is not None and given:
+                raise ValueError(f"{name} goes with kind, not with file: a file's values are taken as they are")
 
 
 class LSTM(Table, frozen=True, kw_only=True):
@@ -208,6 +213,9 @@ class Run(Table, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.cotangents is not None and not self.gradients:
             raise ValueError("cotangents are given and gradients = false leaves them unused: set gradients = true")
+        for key in VALUE_KEYS:
+            if key != "inputs" and self.values(key).zero_timesteps:
+                raise ValueError(f"zero_timesteps belongs to inputs: remove it from {key}")
         if self.lengths is None:
             return
         if len(self.lengths) != self.batch:

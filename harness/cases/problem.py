@@ -252,7 +252,7 @@ def values_of(
     """The arrays of one key, (name: shape), drawn together, float64, or read from its file.
 
     Raises:
-        CaseError: If the file lacks one, or holds it in another shape or dtype.
+        CaseError: If the file lacks one, or holds it in another shape or dtype; if zeros are asked for past the end.
     """
     values = case.run.values(key)
     if values.file is not None:
@@ -261,7 +261,17 @@ def values_of(
     flat = _drawn(values, case.run.seed, key, count, probe_bound, uniform_bound) * values.scale
     splits = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1]
     parts = np.split(flat, splits)
-    return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    arrays = {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    for name in arrays.keys() & {"x", "enc"}:
+        _set_to_zero(arrays[name], values.zero_timesteps, f"case {case.name}, [run] {key}: zero_timesteps")
+    return arrays
+
+
+def _set_to_zero(array: NDArray[np.float64], timesteps: tuple[int, ...], where: str) -> None:
+    for t in timesteps:
+        if t >= len(array):
+            raise CaseError(f"{where} has {t}, beyond the last timestep: allowed are 0 to {len(array) - 1}.")
+        array[t] = 0
 
 
 def _drawn(

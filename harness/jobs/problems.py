@@ -66,9 +66,10 @@ class Problems:
         """Check, before anything runs, what only the numbers of a case can show.
 
         Raises:
-            CaseError: If a file it names cannot be used, or its golden values contradict its numbers.
+            CaseError: If a file it names cannot be used, zeros are asked for past the end, or its golden values
+                contradict its numbers.
         """
-        if any(case.run.values(key).file for key in VALUE_KEYS):
+        if any(case.run.values(key).file or case.run.values(key).zero_timesteps for key in VALUE_KEYS):
             self.problem(case)
         if case.expect is not None:
             self.expected(case)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from decoder_cases import make_decoder
 from hypothesis import given
 from lstm_cases import cases, make_case
 from safetensors.numpy import save
@@ -22,6 +23,8 @@ from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.errors import CaseError
+from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import forward
 
 SHIPPED = sorted(Path(str(files("lockstep.cases"))).glob("*.toml"))
@@ -102,6 +105,31 @@ def test_the_tiny_case_holds_subnormal_numbers():
     problem = Problem.from_case(load_case(Path(str(files("lockstep.cases"))) / "tiny.toml"))
     assert 0 < np.abs(problem.x).min() < np.finfo(np.float32).smallest_normal
     assert np.abs(forward(problem)["c"]).max() < 2e-38
+
+
+def test_inputs_are_zero_at_the_timesteps_that_are_named_and_as_drawn_elsewhere():
+    drawn = Problem.from_case(make_case(timesteps=4))
+    problem = Problem.from_case(make_case(timesteps=4, inputs=Values(kind="probe", zero_timesteps=(1, 3))))
+    assert not problem.x[[1, 3]].any()
+    np.testing.assert_array_equal(problem.x[[0, 2]], drawn.x[[0, 2]])
+    np.testing.assert_array_equal(problem.W, drawn.W)
+    decoder = make_decoder(source_timesteps=3, inputs=Values(kind="ones", zero_timesteps=(2,)))
+    problem = problem_of(decoder)
+    assert (problem.enc[:2] == 1).all()
+    assert (problem.enc[2] == 0).all()
+    assert (problem.y0 == 1).all()
+
+
+def test_zeros_past_the_last_timestep_are_refused_before_anything_runs():
+    case = make_case("zeros", timesteps=4, inputs=Values(kind="probe", zero_timesteps=(1, 4)))
+    with pytest.raises(CaseError, match=r"case zeros, \[run\] inputs: zero_timesteps has 4.*allowed are 0 to 3"):
+        Problems().check(case)
+
+
+def test_the_overflow_case_has_scores_that_overflow_a_softmax_without_its_maximum():
+    case = load_case(Path(str(files("lockstep.cases"))) / "attention-overflow.toml")
+    scores, room = expect(problem_of(case))["scores"].value, np.log(np.finfo(np.float32).max)
+    assert (scores.max(axis=-1) > room).any(axis=0).sum() == 4  # of five sequences; one source has a single timestep
 
 
 def test_numbers_beyond_half_precision_are_refused():
