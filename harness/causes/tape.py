@@ -417,17 +417,19 @@ class Tape:
     def softmax(self, one: Node, axis: int = -1, valid: Array | None = None) -> Node:
         """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
 
-        An exponential is as far off as its argument, which the subtraction rounds, and rounded itself.
+        An exponential is as far off as its argument, which the subtraction rounds and a factor of log2(e) before it
+        may, and rounded itself; z - log(sum(exp(z))) is rounded at the size of the largest z.
         """
         z = one.value if valid is None else np.where(valid, one.value, -np.inf)
-        shifted = z - z.max(axis=axis, keepdims=True)
+        largest = z.max(axis=axis, keepdims=True)
+        shifted = z - largest
         raised = np.exp(shifted)
         a = raised / raised.sum(axis=axis, keepdims=True)
         if not self.noisy:
             result = self._moved(a, None)
         else:
-            argument = np.where(raised > 0, self.noise.u2 * (np.where(raised > 0, shifted, 0) ** 2 + 1), 0)
-            own = _of_exponents(a, argument, axis)
+            argument = np.where(raised > 0, self.noise.u2 * (shifted**2 + z**2 + 1), 0)
+            own = _of_exponents(a, argument, axis) + self.noise.u2 * np.square(a * largest)
             own = own + self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
             carried = None if one.variance is None else _of_exponents(a, one.variance, axis)
             result = self._made(a, carried, own, (), SIGMOID_CAP)

@@ -221,14 +221,17 @@ class Tape:
     def softmax(self, operand: Noisy, axis: int = -1, valid: Array | None = None) -> Noisy:
         """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
 
-        An exponential is as far off as its argument, which the subtraction rounds, and rounded itself.
+        An exponential is as far off as its argument, which the subtraction rounds and a factor of log2(e) before it
+        may, and rounded itself. Who takes it of z - log(sum(exp(z))) has rounded that logarithm, which is as large as
+        the largest z, and nothing takes this out again.
         """
         z = operand.value if valid is None else np.where(valid, operand.value, -np.inf)
-        shifted = z - z.max(axis=axis, keepdims=True)
+        largest = z.max(axis=axis, keepdims=True)
+        shifted = z - largest
         raised = np.exp(shifted)
         a = raised / raised.sum(axis=axis, keepdims=True)
-        argument = np.where(raised > 0, self.noise.u2 * (np.where(raised > 0, shifted, 0) ** 2 + 1), 0)
-        variance = self._of_exponents(a, argument, axis)
+        argument = np.where(raised > 0, self.noise.u2 * (shifted**2 + z**2 + 1), 0)
+        variance = self._of_exponents(a, argument, axis) + self.noise.u2 * np.square(a * largest)
         variance += self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
         carried = None if operand.variance is None else self._of_exponents(a, operand.variance, axis)
         result = self._made(a, carried, variance, cap=SIGMOID_CAP)
