@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.case_file import load_case
+from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import shipped
-from lockstep.harness.diagnosis.adequacy import Adequacy, adequacy, detected, network_adequacy
+from lockstep.harness.causes.deviation import Deviation
+from lockstep.harness.causes.table import named
+from lockstep.harness.causes.value_edits import DECODER_VALUES
+from lockstep.harness.causes.words import message
+from lockstep.harness.diagnosis.adequacy import adequacy, detected
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.decoder_faults import decoder_faults
-from lockstep.harness.faults.fault import FAMILIES
-from lockstep.harness.faults.network_faults import variations
+from lockstep.harness.faults.fault import FAMILIES, Fault
+from lockstep.harness.reference.curves import CURVES
 
 INTRODUCTION = """# Catalogue of faults
 
@@ -22,6 +25,12 @@ is proved: the reference, run with that fault, reproduces the numbers that were 
 
 Not all is in the catalogue: `lockstep anatomy` measures what a port does otherwise (a constant, a curve, an order), and
 checks see what no equation describes (randomness, memory between calls, weights made anew at each step).
+
+What goes wrong in networks, gradients and attention decoders is told as an *edit* at a *site* in a *scope*, and bears a
+name made of them: `b:zero@1r` is "the bias is zero, in layer 1 of the reverse direction". The tables have each edit
+once, with an example; it is looked for at every site of its table. Without a scope it holds in every lane and at every
+timestep. Scopes are lanes (`@0`, `@1r`, `@layer-1`, `@forward`, `@reverse`, `@upper`, `@below-the-top`, `@encoder`) and
+timesteps (`@first`, `@later`: all but the first, `@last`, `@earlier`: all but the last), or both: `@1@first`.
 
 **Not seen by** names the shipped cases of that kind whose numbers a fault does not change beyond the limit; `lockstep
 adequacy CASE` computes it for any case.
@@ -37,41 +46,86 @@ def catalogue_page(*, seen: bool = True) -> str:
     cases = [load_case(path) for path in shipped().values()]
     parts = [INTRODUCTION, "\n## One plain layer\n"]
     faults = catalogue().values()
-    plain = _blind(adequacy, [case for case in cases if case.plain], seen=seen, two_biases=True)
+    blind = _blind([case for case in cases if case.plain]) if seen else {}
     for name, family in FAMILIES.items():
-        own = [one for one in faults if one.family == name]
-        if own:
+        of_family = [fault for fault in faults if fault.family == name]
+        if of_family:
             parts.append(f"\n### {family.title}\n\n{_sentence(family.fix)} Met: {family.met}\n")
-            parts.append(_table(own, plain, family.fix))
-    networks = [case for case in cases if not case.plain and case.model == "lstm"]
-    decoders = [case for case in cases if case.model == "attention_decoder"]
-    for title, known, own in (
-        ("Networks and gradients", variations(), networks),
-        ("Attention decoders", decoder_faults(), decoders),
-    ):
-        parts += [f"\n## {title}\n", _table(list(known), _blind(network_adequacy, own, seen=seen), None)]
+            parts.append(_table(of_family, blind, family.fix))
+    for title, model in (("Networks and gradients", "lstm"), ("Attention decoders", "attention_decoder")):
+        parts.append(f"\n## {title}\n")
+        parts += _deviations([case for case in cases if case.name in TOLD and case.model == model])
     return "\n".join(parts)
 
 
-def _blind(of: Any, cases: Sequence[Case], *, seen: bool, **options: Any) -> dict[str, list[str]] | None:
+# Shipped cases that together have every site and edit there is.
+TOLD = {
+    "bidirectional-layers-lengths", "cell-clip", "coupled", "layers", "layers-projection", "peepholes",
+    "attention-encoder", "attention-window",
+}  # fmt: skip
+
+
+def _deviations(cases: Sequence[Case]) -> list[str]:
+    """A section for all sites of the same edits: each edit with its first sentence."""
+    by_site: dict[str, dict[str, Deviation]] = {}
+    for case in cases:
+        for deviation in named(problem_of(case)).values():
+            by_site.setdefault(site_of(deviation), {}).setdefault(edit_of(deviation), deviation)
+    sites: dict[tuple[str, ...], list[str]] = {}
+    for site, edits in by_site.items():
+        sites.setdefault(tuple(edits), []).append(site)
+    sections = []
+    for edits, alike in sites.items():
+        sections.append(f"\n### {', '.join(f'`{site}`' for site in alike)}\n\n| Edit | For example |\n| --- | --- |")
+        first = by_site[alike[0]]
+        sections += [f"| `{edit}` | `{first[edit].name}`<br>{_cell(message(first[edit]))} |" for edit in edits]
+    return sections
+
+
+_KINDS: tuple[tuple[str, str], ...] = (
+    (r"^(read|returned) as [ifgo]+$", r"\1 as ORDER"),
+    (r"^block [ifgo] for [ifgo]$", "block GATE for GATE"),
+    (rf"^((of )?)({'|'.join(map(re.escape, CURVES))})(?=$| of it$|, )", r"\1CURVE"),
+    (r"^(times|clip) .*[\dBTHSE].*$", r"\1 NUMBER"),
+    (
+        rf"^((plus |minus |times |saved as )?(previous |next )?)({'|'.join(map(re.escape, DECODER_VALUES))})$",
+        r"\1VALUE",
+    ),
+)
+
+
+def site_of(deviation: Deviation) -> str:
+    """A deviation's site, that between any two layers being one."""
+    return re.sub(r"^between \d+", "between LAYERS", deviation.site)
+
+
+def edit_of(deviation: Deviation) -> str:
+    """A deviation's edit, with what it may be made of in capitals."""
+    if deviation.edit in {"zero", "one"} and not deviation.site.startswith("curve"):
+        return deviation.edit
+    for pattern, kind in _KINDS:
+        edit, found = re.subn(pattern, kind, deviation.edit)
+        if found:
+            return edit
+    return deviation.edit
+
+
+def _blind(cases: Sequence[Case]) -> dict[str, list[str]]:
     """The cases that do not see a fault, by its name."""
-    if not seen:
-        return None
-    found: Adequacy = of(cases, **options)
+    measured = adequacy(cases, two_biases=True)
     return {
-        name: [case for case, sigma in zip(found.cases, row, strict=True) if not detected(sigma, found.limit)]
-        for name, row in found.sigma.items()
+        name: [case for case, sigma in zip(measured.cases, row, strict=True) if not detected(sigma, measured.limit)]
+        for name, row in measured.sigma.items()
     }
 
 
-def _table(faults: Iterable[Any], blind: dict[str, list[str]] | None, fix: str | None) -> str:
-    """A table of faults; one whose family has a fix tells its own only where it has one."""
-    columns: dict[str, list[str]] = {"Fault": [], "Fix, and where it was met": [], "Not seen by": []}
-    for one in faults:
-        met = "" if fix is not None or not one.met else f" Met: {one.met}"
-        columns["Fault"].append(f"`{one.name}`<br>{_cell(one.message)}")
-        columns["Fix, and where it was met"].append(_cell(f"{'' if one.fix == fix else one.fix}{met}"))
-        columns["Not seen by"].append(", ".join((blind or {}).get(one.name, [])))
+def _table(faults: Iterable[Fault], blind: dict[str, list[str]], family_fix: str) -> str:
+    """A table of faults, each with its fix where that is not the family's."""
+    columns: dict[str, list[str]] = {"Fault": [], "Fix": [], "Not seen by": []}
+    for fault in faults:
+        columns["Fault"].append(f"`{fault.name}`<br>{_cell(fault.message)}")
+        columns["Fix"].append(_cell("" if fault.fix == family_fix else fault.fix))
+        columns["Not seen by"].append(", ".join(blind.get(fault.name, [])))
     kept = {head: cells for head, cells in columns.items() if any(cells)}
     lines = ["| " + " | ".join(kept) + " |", "|" + " --- |" * len(kept)]
     lines += ["| " + " | ".join(row) + " |" for row in zip(*kept.values(), strict=True)]

@@ -231,6 +231,9 @@ def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, nois
                 if array is None or getattr(total, field_) is None:
                     continue
                 if leaf.reading is not None:
+                    # What is handed out by timestep is right where it is the sum over them that leaves one out.
+                    if not leaf.reading.adds and not field_.startswith("by_timestep"):
+                        continue
                     array = stored.part(leaf.reading.back(array, size, power), key)
                 setattr(total, field_, getattr(total, field_) + array)
         found[name] = total

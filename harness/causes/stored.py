@@ -32,6 +32,7 @@ class Reading:
     places: Array  # int, of the weight's shape; an axis of candidates may stand in front
     factor: Array | float = 1.0
     constant: Array | float = 0.0
+    adds: bool = True  # whether the gradient of what is read adds to that of what is stored
 
     def of(self, flat: Array) -> Array:
         """What is read."""

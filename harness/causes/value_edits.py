@@ -38,16 +38,28 @@ USES = {  # edges that one use of a value goes over, and of which value
     "c.out": "c", "softmax.scores": "scores", "context.attention": "attention", "join.context": "context",
     "join.h": "h", "target.y": "y", "y.fed": "y",
 }  # fmt: skip
+SAVED = ("h_in", "keep.f", "keep.c", "add.i", "add.g", "out.o", "out.u", "x", "peep.i", "peep.f", "peep.o")
 STARTS = ("h0", "c0", "y0", "h_n", "c_n")
 TERMS = ("term.i", "term.f", "term.o")
 CURVES = (
     "tanh", "sigmoid", "relu", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "hard_tanh", "softsign", "leaky_relu_0.01",
     "exp",
 )  # fmt: skip
+
+
+def _width(problem: AnyProblem) -> int:
+    """The width of a decoder's source; 1 of a network, which has none."""
+    return problem.decoder.width(problem.case.lstm) if isinstance(problem, DecoderProblem) else 1
+
+
 FACTORS: dict[str, Callable[[AnyProblem], float]] = {
     "-1": lambda p: -1.0,
     "1/B": lambda p: 1 / p.case.run.batch,
     "1/T": lambda p: 1 / p.case.run.timesteps,
+    # Before H, which it often is.
+    "1/E": lambda p: 1 / _width(p),
+    "1/sqrt(E)": lambda p: _width(p) ** -0.5,
+    "sqrt(E)": lambda p: _width(p) ** 0.5,
     "1/H": lambda p: 1 / p.case.lstm.hidden_size,
     "1/sqrt(H)": lambda p: p.case.lstm.hidden_size**-0.5,
     "sqrt(H)": lambda p: p.case.lstm.hidden_size**0.5,
@@ -64,7 +76,7 @@ def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a value, or one use of it, may be replaced by."""
     decoder = isinstance(problem, DecoderProblem)
     order = _order(problem)
-    sites = [*_uses(order), *STARTS, *TERMS, *order, *(("keys", "values") if decoder else ())]
+    sites = [*_sites(problem, order), *(("keys", "values") if decoder else ())]
     for site in sites:
         for edit, change, steps in _edits(problem, site, order):
             yield from spread_over(problem, site, edit, _put(site, change), steps=steps)
@@ -78,11 +90,19 @@ def _order(problem: AnyProblem) -> tuple[str, ...]:
     return tuple(name for name in values if not without.get(name))
 
 
-def _uses(order: tuple[str, ...]) -> list[str]:
-    return [site for site, value in USES.items() if value in order]
+def _sites(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
+    """The edges and values that a form has, uses of values first."""
+    lstm, decoder = problem.case.lstm, isinstance(problem, DecoderProblem)
+    missing = {"h_n", "c_n"} if decoder else {"y0"}
+    if decoder or lstm.num_layers == 1:
+        missing.add("h.up")
+    for site in (*USES, *STARTS, *TERMS, *order):
+        no_peephole = site.startswith(("peep.", "term.")) and not lstm.peephole
+        if not no_peephole and site not in missing and USES.get(site, order[0]) in order:
+            yield site
 
 
-def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:  # noqa: C901 (a table)
+def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:  # noqa: C901, PLR0912 (a table)
     yield "zero", lambda lane, node, t: lane.tape.zeros(node), ("", *STEPS)
     yield "one", lambda lane, node, t: Node(np.ones_like(node.value)), ("",)
     for name, factor in FACTORS.items():
@@ -101,6 +121,11 @@ def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[t
     if site in {"keys", "values"}:
         yield "source flipped", partial(_moved, axis=-2), ("",)
         return
+    if site == "query":
+        yield "one call further", _called_again, ("",)
+    if site in {"h_n", "c_n"}:
+        for words, at in (("last", -1), ("first", 0)):
+            yield f"output of the {words} timestep", partial(_output, site=site, at=at), ("",)
     if site not in STARTS:
         yield "previous", partial(_other, name=site, at=-1), ("",)
         yield "first held", partial(_held_first, site=site), ("",)
@@ -211,6 +236,25 @@ def _first_sequence(lane: Lane, node: Node, t: int) -> Node:
     return lane.tape.moved(node, lambda a: np.broadcast_to(a[..., :1, :], a.shape), back)
 
 
+def _output(lane: Lane, node: Node, t: int, site: str, at: int) -> Node:
+    """What a lane gave at a place in the order of time: past the end of a sequence h is 0, and c stays."""
+    turns = lane.rule("turn out", "within") if lane.reverse else "not"
+    return lane.turned(lane.history["h.out" if site == "h_n" else "c.carry"], turns)[at]
+
+
+def _called_again(lane: Lane, node: Node, t: int) -> Node:
+    """The h of one call of the cell more, as a cell gives that is called for its output and again for its state."""
+    before = {name: len(nodes) for name, nodes in lane.history.items()}
+    found = lane.step(lane.history["x"][t], lane.history["h"][t], lane.history["c"][t])["h"]
+    for name, nodes in lane.history.items():
+        del nodes[before.get(name, 0) :]
+    return found
+
+
+def _of_start(lane: Lane, node: Node, t: int, name: str) -> Node:
+    return _fit(lane.initial[name], node)
+
+
 def _held_first(lane: Lane, node: Node, t: int, site: str) -> Node:
     return lane.history[site][0]
 
@@ -246,6 +290,8 @@ def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             "batch flipped": [partial(_moved, axis=-2)] * len(sites),
             "first sequence for all": [_first_sequence] * len(sites),
         }
+        if name == "h0 and c0":
+            changes["exchanged"] = [partial(_of_start, name="c"), partial(_of_start, name="h")]
         if "carry" in name:
             changes["initial"] = [partial(_initial, site=site) for site in sites]
             changes["previous"] = [partial(_other, name=site, at=-1) for site in sites]
@@ -268,8 +314,7 @@ def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (
     for name, group in _groups_of(problem).items():
         changes = [_back(lambda lane, d: lane.tape.zeros(d))] * len(group)
         yield from spread_over(problem, f"d {name}", "zero", _group(group, changes), BACK, ("", *STEPS))
-    sites = [*_uses(order), *STARTS, *TERMS, *order]
-    for site in sites:
+    for site in _sites(problem, order):
         pulls: dict[str, tuple[Callable[[Lane, Node], Node], tuple[str, ...]]] = {
             "zero": (lambda lane, d: lane.tape.zeros(d), ("", *STEPS)),
         }
@@ -281,7 +326,7 @@ def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (
             pulls[f"clip {bound:g}"] = (partial(_back_held, bound=bound), ("",))
         for edit, (pull, steps) in pulls.items():
             yield from spread_over(problem, f"d {site}", edit, _put(site, _back(pull)), BACK, steps)
-    for site in ("h_in", "keep.f", "keep.c", "add.i", "add.g", "out.o", "out.u", "x", "peep.i", "peep.f", "peep.o"):
+    for site in [site for site in SAVED if site in set(_sites(problem, order))]:
         for name in order:
             for at, words in ((0, ""), (-1, "previous "), (1, "next ")):
                 if not (name == USES.get(site, site) and at == 0):

@@ -96,7 +96,33 @@ def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901
             if order != tuple("ifo"):
                 move = partial(_rows, order=["ifo".index(gate) for gate in order])
                 yield from spread_over(problem, "p", f"read as {''.join(order)}", _moves(["p"], move))
+    if isinstance(problem, DecoderProblem):
+        yield from _made_anew(problem)
     yield from _lanes(problem)
+
+
+# Groups of a decoder's weights that are made anew at every step but the first where none is shared.
+_ANEW = (
+    ("W_tilde", "b_tilde"), ("W_target", "W_tilde", "b_tilde"), ("W_target", "W_tilde", "b_tilde", "W_a"),
+    ("W", "R", "b"), ("W", "R", "b", "W_target", "W_tilde", "b_tilde"),
+)  # fmt: skip
+
+
+def _made_anew(problem: DecoderProblem) -> Iterator[Deviation]:
+    for site, names in _anew(problem).items():
+        put = partial(_put_anew, names=names)
+        yield Deviation(site, "made anew as ones", Scope("", ("decoder",), "later"), put)
+
+
+def _anew(problem: DecoderProblem) -> dict[str, tuple[str, ...]]:
+    there = problem.weights.arrays().keys()
+    return {f"{', '.join(names[:-1])} and {names[-1]}": names for names in _ANEW if there >= set(names)}
+
+
+def _put_anew(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple[str, ...]) -> None:
+    for name in names:
+        # Biases start at 0 wherever kernels start at 1.
+        _numbers([name], 0.0, 0.0 if name.startswith("b") else 1.0)(edits, problem, scope)
 
 
 def _gate_parts(places: Array) -> list[Array]:
@@ -256,6 +282,29 @@ def _put_lanes(edits: Edits, problem: AnyProblem, scope: Scope, source: dict[str
 
 
 # -- gradients that are returned ---------------------------------------------------------------------------------
+
+
+# By the steps whose uses of a weight add nothing to its gradient.
+_SUMS = {"of the first step only": "later", "of the last step only": "earlier", "without the first step": "first",
+         "without the last step": "last"}  # fmt: skip
+
+
+def summed_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+    """Gradients of weights that are not summed over all steps, as of weights that no two steps share."""
+    weights = names_of(problem)
+    groups = {f"d{name}": (name,) for name in weights} | {"gradients of weights": tuple(weights)}
+    if isinstance(problem, DecoderProblem):
+        groups |= {f"gradients of {site}": names for site, names in _anew(problem).items()}
+    for site, names in groups.items():
+        for edit, steps in _SUMS.items():
+            yield from spread_over(problem, site, edit, partial(_put_sum, names=names, steps=steps), BACK)
+
+
+def _put_sum(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple[str, ...], steps: str) -> None:
+    places = places_of(problem)
+    for key in [(label, name) for label in scope.lanes for name in names if (label, name) in places]:
+        reading = Reading(places[key], adds=False)
+        edits.readings.setdefault(key, []).append((steps_of(steps, timesteps_of(problem)), reading))
 
 
 def returned_deviations(problem: AnyProblem) -> Iterator[Deviation]:

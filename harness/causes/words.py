@@ -127,6 +127,9 @@ def _backward(site: str, edit: str) -> str:
     if site.startswith("d "):
         what = f"the gradient that arrives at {PHRASES.get(site[2:], site[2:]).rstrip(',')}"
         return f"on the way back {what} {_template(edit)}; going forward is right"
+    if edit.endswith((" step", " step only")):
+        what = f"the {site} are those" if " " in site else f"the gradient of {site[1:]} is that"
+        return f"on the way back {what} {edit}; going forward is right"
     if edit.startswith("returned as "):
         return f"{site} is returned with its blocks stacked {', '.join(edit[12:])}"
     return f"{PHRASES.get(site, site)} {'are' if 'gradients' in site else 'is'} returned otherwise: {edit}"

@@ -141,10 +141,14 @@ class First(Struct, frozen=True):
 class Diagnosis(Struct, frozen=True, kw_only=True):
     """One explanation of a divergence, proved by running the reference with it; or that none was found.
 
-    ``fault`` is a stable name of the catalogue, several joined by " + ", or "unexplained".
+    ``fault`` is a stable name, several joined by " + ", or "unexplained". Where it is a deviation of
+    ``harness.causes`` it is made of ``site``, ``edit`` and ``scope``, which are joined alike.
     """
 
     fault: str
+    site: str = ""  # what is done otherwise there: a value, one use of it, a weight or a rule
+    edit: str = ""  # what stands in its place
+    scope: str = ""  # in which lanes and at which timesteps: "everywhere", "0r", "0r@later"
     message: str  # what is done otherwise
     fix: str = ""  # what to do
     sigma: float | None = None  # how far the reference with this fault is from what was returned; None if unexplained
@@ -152,6 +156,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     indistinguishable_from: list[str] = field(default_factory=list)  # other explanations of the same numbers
     told_apart_by: str | None = None  # a case under which these explanations differ
     family: str = ""  # of the catalogue
+    elsewhere: Literal["", "other weights", "another call"] = ""  # where it shows though a case's numbers may be right
     met: str = ""  # where it was met outside
     facts: list[str] = field(default_factory=list)  # what is known where nothing explains
     proof: dict[str, Any] = field(default_factory=dict)  # what the reference did otherwise: fields of an execution

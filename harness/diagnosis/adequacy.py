@@ -1,8 +1,9 @@
-"""How strong a case is: which faults of the catalogue change its expected numbers; no framework runs."""
+"""How strong a case is: which faults and deviations change its expected numbers; no framework runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,16 @@ from msgspec import Struct
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.decoder_problem import problem_of
+from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.causes.deviation import Deviation, edits_of
+from lockstep.harness.causes.edits import NoPlaceError
+from lockstep.harness.causes.interpret import values_with
+from lockstep.harness.causes.table import named
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.execution import Execution
 from lockstep.harness.faults.fault import Fault
 from lockstep.harness.faults.interpret import interpret_values, returns_as_computed
-from lockstep.harness.faults.network_faults import variations
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -72,32 +75,51 @@ def adequacy(
 
 
 def network_adequacy(cases: Sequence[Case], limit: float = LIMIT_SIGMA) -> Adequacy:
-    """Compute which variations of networks, or faults of attention decoders, change any expected number of which cases.
+    """Compute which deviations change any expected number of which networks, or of which attention decoders.
 
-    All cases are of one model. A variation that a case has no place for, such as reversed layers of a single one, is
-    not seen by it.
+    Deviations hold in every lane and at every timestep: those of some alone are told by the same numbers. All cases
+    are of one model. What no case has a place for, such as reversed layers of a single one, is left out.
     """
-    problems = [problem_of(case) for case in cases]
-    expected = [expect(problem) for problem in problems]
-    decoders = any(case.model == "attention_decoder" for case in cases)
-    known: list[Any] = list(decoder_faults() if decoders else variations())
-    rows = {
-        fault.name: [_apart(fault.of(problem), right) for problem, right in zip(problems, expected, strict=True)]
-        for fault in known
-    }
+    columns: list[dict[str, float]] = []
+    for problem in map(problem_of, cases):
+        expected, column = expect(problem), {}
+        for name, deviation in named(problem).items():
+            if not deviation.scope.suffix:
+                with suppress(NoPlaceError):
+                    column[name] = _apart(problem, expected, deviation)
+        columns.append(column)
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = {name: [column.get(name, 0.0) for column in columns] for name in names}
     return Adequacy([case.name for case in cases], limit, rows)
 
 
-def _apart(deviating: Expected | None, expected: Expected) -> float:
-    """The largest sigma between what a variation gives and what is expected."""
-    if deviating is None:
-        return 0.0
-    if deviating.keys() != expected.keys():
-        return np.inf
-    return max(
-        _largest_sigma(tensor, deviating[name].value.astype(np.longdouble) + deviating[name].rest, ...)
-        for name, tensor in expected.items()
-    )  # fmt: skip
+class _PlainError(Exception):
+    """Nobody asks how far."""
+
+
+class _Farthest:
+    """Watches a run for the largest sigma, and ends it beyond ``PLAIN``."""
+
+    def __init__(self, expected: Expected) -> None:
+        self.expected, self.sigma = expected, 0.0
+
+    def tensor(self, name: str, value: Array) -> None:
+        """Look at a whole tensor."""
+        self.step(name, ..., value)
+
+    def step(self, name: str, t: Any, value: Array) -> None:
+        """Look at one timestep."""
+        self.sigma = max(self.sigma, _largest_sigma(self.expected[name], value, t))
+        if not self.sigma <= PLAIN:
+            raise _PlainError
+
+
+def _apart(problem: AnyProblem, expected: Expected, deviation: Deviation) -> float:
+    """The largest sigma between what a deviation gives and what is expected; beyond ``PLAIN`` any that was met."""
+    farthest = _Farthest(expected)
+    with suppress(_PlainError), np.errstate(all="ignore"):
+        values_with(problem, edits_of([deviation], problem), watcher=farthest)
+    return farthest.sigma
 
 
 def _column(problem: Problem, faults: Sequence[Fault]) -> list[float]:

@@ -314,5 +314,12 @@ def _scaled(scales: Sequence[float], observations: Sequence[Observation]) -> flo
 
 def _found(fault: str, message: str, fix: str, sigma: float | None, evidence: str) -> Diagnosis:
     return Diagnosis(
-        fault=fault, message=message, fix=fix, sigma=sigma, evidence=evidence, family=_FAMILY, met=FAMILIES[_FAMILY].met
+        fault=fault,
+        message=message,
+        fix=fix,
+        sigma=sigma,
+        evidence=evidence,
+        family=_FAMILY,
+        met=FAMILIES[_FAMILY].met,
+        elsewhere="another call",
     )

@@ -13,9 +13,7 @@ from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, ONLY_IN, execution
 from lockstep.harness.diagnosis.explain_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.interpret import interpret
-from lockstep.harness.faults.network_faults import variations
 from lockstep.harness.reference.expected import Expected
 
 
@@ -49,12 +47,8 @@ def _with_curves(run: RunResult, observation: Observation) -> RunResult:
 def executed(diagnosis: Diagnosis, observation: Observation) -> Expected | None:
     """Carry a diagnosis out on the problem that was observed; None where it names nothing that could be."""
     problem = observation.problem
-    if isinstance(problem, DecoderProblem):
-        faults = (fault for fault in decoder_faults() if fault.name == diagnosis.fault)
-        return next((fault.of(problem) for fault in faults), None) or expected_named(diagnosis.fault, problem)
-    if not diagnosis.proof:
-        named = (variation for variation in variations() if variation.name == diagnosis.fault)
-        return next((variation.of(problem) for variation in named), None) or expected_named(diagnosis.fault, problem)
+    if isinstance(problem, DecoderProblem) or not diagnosis.proof:
+        return expected_named(diagnosis.fault, problem)
     part = observation.plain_part
     elsewhere = problem.case.name not in diagnosis.proof.get(ONLY_IN, [problem.case.name])
     if part is None or elsewhere or MEASURED_MAP in diagnosis.proof:

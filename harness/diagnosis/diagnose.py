@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.diagnosis.match import explain
+from lockstep.harness.diagnosis.explain_causes import explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.search import Explanation, Search
 from lockstep.harness.diagnosis.unexplained import explained_in_part, size_of, unexplained
@@ -91,7 +91,7 @@ def diagnose_runs(
 
     Returns:
         The explanations by case, for each that diverges. What plain layers do going forward is held against the
-        faults of the catalogue, everything else against ``harness.faults.network_faults``.
+        faults of the catalogue, everything else against ``harness.causes``.
     """
     parts = {observation.problem.case.name: observation.plain_part for observation in observations}
     plain = [part for part in parts.values() if part is not None]

@@ -285,6 +285,9 @@ def _told(causes: list[tuple[Cause, float]], search: _Search, *, decoder: bool) 
     return [
         Diagnosis(
             fault=name,
+            site=JOIN.join(deviation.site for deviation in cause),
+            edit=JOIN.join(deviation.edit for deviation in cause),
+            scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in cause),
             message=" And: ".join(message(deviation) for deviation in cause),
             fix=" ".join(dict.fromkeys(fix(deviation) for deviation in cause)),
             sigma=sigma,

@@ -19,9 +19,12 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.faults.decoder_faults import QUESTION, sharing_fix
+from lockstep.harness.diagnosis.explain_causes import JOIN, expected_named
+from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.ports.port import LocalPort, Port
+from lockstep.harness.reference.noise import LIMIT_SIGMA
 
+QUESTION = "Stack Overflow, of an attention decoder whose weights were not shared: the second question behind Lockstep."
 TOLD_STEPS = 4  # as many as tell "not at the first" from "not at any other"
 SHUT = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32
 NEAR = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}  # of what should not differ
@@ -78,8 +81,29 @@ def unshared(port: Port | LocalPort, problem: DecoderProblem) -> list[Unshared]:
 _ORDER = ("W_target", "W_tilde", "b_tilde", "W_a", "W", "R", "b")
 
 
-def diagnosis_of(unshared: Unshared, by_numbers: Diagnosis | None = None) -> Diagnosis:
-    """Put it into words; ``by_numbers``, if there is one, reproduces what was returned."""
+class Values(NamedTuple):
+    """What a new variable starts with, where that reproduces every number, to so many sigma."""
+
+    names: str
+    words: str
+    sigma: float
+
+
+def values_of(names: Sequence[str], observations: Sequence[Observation]) -> Values | None:
+    """What weights hold that are made anew at every step but the first; None where neither ones nor zeros fit."""
+    for words, value in (("ones (biases with zeros)", "one"), ("zeros", "zero")):
+        fault = JOIN.join(f"{name}:{'zero' if name.startswith('b') else value}@later" for name in names)
+        sigma = max(
+            observation.distance(expected_named(fault, observation.problem) or observation.expected, None)
+            for observation in observations
+        )
+        if sigma <= LIMIT_SIGMA:
+            return Values(", ".join(names), words, sigma)
+    return None
+
+
+def diagnosis_of(unshared: Unshared, values: Values | None = None) -> Diagnosis:
+    """Put it into words; ``values``, if there are any, reproduce what was returned."""
     names, steps = ", ".join(unshared.names), ", ".join(str(t) for t in unshared.steps)
     several = len(unshared.names) > 1
     everywhere_else = unshared.steps == tuple(range(1, unshared.of))
@@ -94,14 +118,29 @@ def diagnosis_of(unshared: Unshared, by_numbers: Diagnosis | None = None) -> Dia
         f"{'steps' if len(unshared.steps) > 1 else 'step'} {steps} of {unshared.of} still "
         f"{'do' if len(unshared.steps) > 1 else 'does'}."
     )
+    if values is not None:
+        shown += (
+            f" With {values.names} made anew at every other step, with {values.words}, the reference reproduces every "
+            f"number to {values.sigma:.2g} sigma."
+        )
     return Diagnosis(
         fault=f"{'+'.join(unshared.names)}-not-shared",
         message=f"The given {names} {'are' if several else 'is'} in use {when}: {how}, or kept from elsewhere.",
         fix=sharing_fix(unshared.names),
-        sigma=None if by_numbers is None else by_numbers.sigma,
-        evidence=shown if by_numbers is None else f"{shown} {by_numbers.message} {by_numbers.evidence}",
+        sigma=None if values is None else values.sigma,
+        evidence=shown,
         family="sharing",
+        elsewhere="other weights",
         met=QUESTION,
+    )
+
+
+def sharing_fix(names: tuple[str, ...]) -> str:
+    """How weights come to be shared by the steps of a loop."""
+    what = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return (
+        f"Make {what} once, before the loop. In TF1 tf.Variable never reuses: tf.get_variable under "
+        "variable_scope(..., reuse=tf.AUTO_REUSE) does."
     )
 
 

@@ -6,17 +6,12 @@ stable: scripts may rely on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
 
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.cases.problem import Problem
 from lockstep.harness.faults.execution import Changes, Execution, merged
-from lockstep.harness.reference.expected import Expected
-from lockstep.harness.reference.network import RIGHT, Way, expect_network
 
 
 class Family(Struct, frozen=True):
@@ -146,37 +141,6 @@ def of_gate(gate: str, value: float, numbers: tuple[float, ...]) -> tuple[float,
 
 
 JOIN = " And: "  # between the messages of faults that hold together
-
-
-# From a problem to the changed one; None where it has no place for the change.
-Change = Callable[[Problem], Problem | None]
-
-
-Returned = Callable[[Expected, Problem], Expected]
-
-
-@dataclass(frozen=True)
-class Variation:
-    """One thing done otherwise."""
-
-    name: str
-    message: str
-    fix: str
-    change: Change = lambda problem: problem
-    way: Way = RIGHT
-    returned: Returned = lambda expected, problem: expected
-    met: str = ""
-
-    def of(self, problem: Problem) -> Expected | None:
-        """What comes out of a problem; None where it has no place for this."""
-        changed = self.change(problem)
-        return None if changed is None else self.returned(expect_network(changed, self.way), problem)
-
-
-def only_if(condition: Callable[[Problem], bool]) -> Change:
-    """The change that changes nothing, for problems that meet a condition."""
-    return lambda problem: problem if condition(problem) else None
-
 
 GATE_NAMES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
 

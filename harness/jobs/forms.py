@@ -32,11 +32,10 @@ from lockstep.harness.diagnosis.diagnose import (
     explain_several,
     most_telling,
 )
-from lockstep.harness.diagnosis.match import confirmed
+from lockstep.harness.diagnosis.explain_causes import holding
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared
+from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared, values_of
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
-from lockstep.harness.faults.decoder_faults import decoder_faults
 from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.jobs.measure import PortBlackBox
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
@@ -146,20 +145,17 @@ class Networks:
         runs, observations = checking.runs, checking.observations
         causes = diagnose_runs(observations, runs)
         # What the reference reproduces was found among many candidates: it must hold for other numbers too.
-        doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].family in _MATCHED}
+        doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
         problems = [self.fresh(seen.problem) for seen in observations if seen.problem.case.name in doubtful]
         again = observed(problems, checking.port.call(problems)) if problems else []
         if not again:
             return causes
         faults = {match.fault for case in doubtful for match in causes[case]}
-        held = confirmed(faults, again)
+        held = holding(faults, again)
         nothing = unexplained(observations, runs)
         for case in doubtful:
             causes[case] = [match for match in causes[case] if match.fault in held] or [nothing]
         return causes
-
-
-_MATCHED = {"attention", "network"}  # families of what ``harness.diagnosis.match`` explains
 
 
 class Decoders(Networks):
@@ -195,18 +191,14 @@ class Decoders(Networks):
 
     def explain(self, checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
         """As of networks; weights that are not shared are the cause of all that diverges, where there are any."""
-        causes = super().explain(checking, not_shared)
         if not not_shared:
-            return causes
-        anew = {fault.name: fault.anew for fault in decoder_faults() if fault.anew}
-        by_numbers = [cause for diagnosis in causes.values() for cause in diagnosis if cause.fault in anew]
-
-        def of_same(names: Sequence[str]) -> Diagnosis | None:
-            """The cause, known by its numbers, that is about the same weights."""
-            return next((cause for cause in by_numbers if {*anew[cause.fault]} - {"W_a"} == {*names}), None)
-
-        causes_of_all = [diagnosis_of(weights, of_same(weights.names)) for weights in not_shared]
-        return {run.case: causes_of_all for run in checking.runs}
+            return super().explain(checking, not_shared)
+        # All of them at once: each alone reproduces nothing where there are others.
+        values = None
+        if any(run.first_divergence is not None for run in checking.runs):
+            values = values_of([name for weights in not_shared for name in weights.names], checking.observations)
+        causes = [diagnosis_of(weights, values) for weights in not_shared]
+        return {run.case: causes for run in checking.runs}
 
 
 def as_given(problem: DecoderProblem) -> DecoderProblem:

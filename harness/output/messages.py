@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
 
 
-# What is wrong where the numbers are right, by the cause's family.
-_RIGHT_BUT = {"sharing": "would give wrong ones for other weights", "behaviour": "not when it is called again"}
+# What is wrong where the numbers are right, by where the cause shows.
+_RIGHT_BUT = {"other weights": "would give wrong ones for other weights", "another call": "not when it is called again"}
 
 
 def headline(run: RunResult) -> str:
@@ -33,7 +33,7 @@ def headline(run: RunResult) -> str:
     if run.status == "diverge" and run.repeatable is False:
         return f"{run.backend} gives different numbers for {case} when it is called a second time."
     if run.status == "diverge":
-        but = _RIGHT_BUT.get(run.diagnosis[0].family if run.diagnosis else "")
+        but = _RIGHT_BUT.get(run.diagnosis[0].elsewhere if run.diagnosis else "")
         if but is None:
             return f"{run.backend} misses the golden values of {case}."
         return f"{run.backend} gives the right numbers for {case}, but {but}."

@@ -17,9 +17,7 @@ The rules for variances stand in ``harness.reference.noise``; ``harness.referenc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -33,32 +31,7 @@ from lockstep.harness.reference.tape import Kick, Noisy, Tape, variance_of
 SHARED = (*PROJECTIONS, "W", "R", "b")  # what every step uses
 
 
-@dataclass(frozen=True)
-class DecoderWay:
-    """How a decoder is run: what is right, and ways in which it goes wrong (``harness.faults.decoder_faults``)."""
-
-    softmax_over: Literal["source", "sequences", "nothing"] = "source"
-    masked: Literal["before", "after", "zero score", "not"] = "before"  # where lengths are seen: before the softmax
-    attends_with: Literal["h", "h before", "h after", "c"] = "h"
-    scaled: float = 1.0  # factor on the scores
-    context_of: Literal["this step", "the step before", "the first step"] = "this step"
-    exchanged: bool = False  # W_tilde multiplies [h; context]
-    fed_back: Literal["y", "before tanh", "y0", "zeros", "context"] = "y"
-    without_tanh: bool = False
-    target_of: Literal["y", "before tanh"] = "y"
-    state: Literal["carried", "reset", "h reset", "c reset"] = "carried"  # reset: the step starts from h0, c0
-    # Weights that are one variable at the first step only: those of later steps are made anew, and these values
-    # stand in their place; the gradient is that of one step.
-    anew: tuple[str, ...] = ()
-    initialised: Literal["given", "ones", "zeros"] = "given"
-    gradient_of: Literal["all steps", "the first step", "the last step"] = "all steps"
-    detached: tuple[str, ...] = ()  # of h, c and y: through which no gradient passes from a step to the one before
-
-
-RIGHT_DECODER = DecoderWay()
-
-
-def expect_decoder(problem: DecoderProblem, way: DecoderWay = RIGHT_DECODER) -> Expected:
+def expect_decoder(problem: DecoderProblem) -> Expected:
     """Compute every value, and gradients if they are asked for, with the noise that rounding can give it.
 
     Returns:
@@ -66,11 +39,11 @@ def expect_decoder(problem: DecoderProblem, way: DecoderWay = RIGHT_DECODER) -> 
     """
     noise = Noise.of(problem.case.run.dtype)
     with np.errstate(all="ignore"):
-        values = Decoder(problem, Tape(noise), way).run()
+        values = Decoder(problem, Tape(noise)).run()
         return {name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in values.items()}
 
 
-def decoder_values(problem: DecoderProblem, copies: int, kick: Kick, way: DecoderWay = RIGHT_DECODER) -> Arrays:
+def decoder_values(problem: DecoderProblem, copies: int, kick: Kick) -> Arrays:
     """Compute copies in which each operation is put off by a rounding, in the reference's precision.
 
     Returns:
@@ -78,7 +51,7 @@ def decoder_values(problem: DecoderProblem, copies: int, kick: Kick, way: Decode
     """
     with np.errstate(all="ignore"):
         tape = Tape(Noise.of(problem.case.run.dtype), copies, kick)
-        return {name: noisy.value for name, noisy in Decoder(problem, tape, way).run().items()}
+        return {name: noisy.value for name, noisy in Decoder(problem, tape).run().items()}
 
 
 def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
@@ -97,47 +70,30 @@ def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
         for name, first in (("h", problem.h0), ("c", problem.c0), ("y", problem.y0))
     }
     with np.errstate(all="ignore"):
-        decoder = Decoder(problem, Tape(noise), RIGHT_DECODER)
+        decoder = Decoder(problem, Tape(noise))
         source = problem.enc if problem.enc is not None else observed["enc"]
         state = {name: decoder.tape.exact(array) for name, array in before.items()}
-        step = decoder.step(decoder.tape.exact(decoder.given_source(source)), decoder.weights(), state, {})
-        return {
-            name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in step.compared.items()
-        }
-
-
-@dataclass
-class DecoderStep:
-    """What one step gives: what is compared, and what the next one takes in."""
-
-    compared: dict[str, Noisy]
-    state: dict[str, Noisy]  # h, c, y
-    inner: dict[str, Noisy] = field(default_factory=dict)  # what faults of the next step look at
+        step = decoder.step(decoder.tape.exact(decoder.given_source(source)), decoder.weights(), state)
+        return {name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in step.items()}
 
 
 class Decoder:
     """A problem on a tape."""
 
-    def __init__(self, problem: DecoderProblem, tape: Tape, way: DecoderWay) -> None:
-        """Take a problem, where it is recorded, and how it is run."""
-        self.problem, self.tape, self.way = problem, tape, way
+    def __init__(self, problem: DecoderProblem, tape: Tape) -> None:
+        """Take a problem, and where it is recorded."""
+        self.problem, self.tape = problem, tape
         self.valid = problem.valid
         self._uses: list[dict[str, Noisy]] = []  # of each step, its own view of the weights
         self._start: dict[str, Noisy] = {}
-        self._results: list[DecoderStep] = []
+        self._results: list[dict[str, Noisy]] = []
         self._encoder_weights: list[dict[str, Noisy]] = []
         self._inputs: list[Noisy] = []
 
-    def weights(self, t: int = 0) -> dict[str, Noisy]:
+    def weights(self) -> dict[str, Noisy]:
         """A step's own view of the shared weights, so that its part of their gradients can be told."""
-        arrays, way = self.problem.weights.arrays(), self.way
-        kept = {name: arrays[name] for name in SHARED if name in arrays}
-        if t > 0 and way.initialised != "given":
-            # Biases start at 0 wherever kernels start at 1.
-            ones = {name for name in way.anew if way.initialised == "ones" and not name.startswith("b")}
-            fresh = {name: np.ones_like(kept[name]) if name in ones else np.zeros_like(kept[name]) for name in kept}
-            kept |= {name: array for name, array in fresh.items() if name in way.anew}
-        return {name: self.tape.weight(array) for name, array in kept.items()}
+        arrays = self.problem.weights.arrays()
+        return {name: self.tape.weight(arrays[name]) for name in SHARED if name in arrays}
 
     def run(self) -> dict[str, Noisy]:
         """Every tensor of the case by name, in the order in which they are computed."""
@@ -160,81 +116,44 @@ class Decoder:
             source = tape.exact(self.given_source(p.enc))
         self._source = source
         self._start = {"h": tape.exact(p.h0), "c": tape.exact(p.c0), "y": tape.exact(p.y0)}
-        state, before = self._start, {}
-        for t in range(p.case.run.timesteps):
-            self._uses.append(self.weights(t))
-            step = self.step(source, self._uses[-1], state, before)
-            self._results.append(step)
-            state, before = self._carried(step), step.inner | {"first context": self._results[0].inner["context"]}
+        state = self._start
+        for _ in range(p.case.run.timesteps):
+            self._uses.append(self.weights())
+            state = self.step(source, self._uses[-1], state)
+            self._results.append(state)
         for name in ("c", "h", *ATTENTION):
-            values[name] = _over_time([step.compared[name] for step in self._results])
+            values[name] = _over_time([step[name] for step in self._results])
         return values
 
     def given_source(self, enc: Array) -> Array:
         """The encoder outputs (S, B, E) batch first; past its end a source holds nothing, whatever stands there.
 
-        It is not attended to, and 0 times NaN would be NaN. Ways that read the padding are given it as it is.
+        It is not attended to, and 0 times NaN would be NaN.
         """
         source = enc.swapaxes(0, 1)
-        if self.valid is None or self.way.masked != "before":
+        if self.valid is None:
             return source
         return np.where(self.valid[..., None], source, source.dtype.type(0))
 
-    def _carried(self, step: DecoderStep) -> dict[str, Noisy]:
-        """What the next step starts from."""
-        start, way = self._start, self.way
-        state = dict(step.state)
-        for name in ("h", "c"):
-            if way.state in {"reset", f"{name} reset"}:
-                state[name] = start[name]
-        # A value without its history hands no gradient on.
-        return {
-            name: Noisy(value.value, value.variance) if name in way.detached else value for name, value in state.items()
-        }
-
-    def step(
-        self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy], before: dict[str, Noisy]
-    ) -> DecoderStep:  # fmt: skip
-        """Go one step.
+    def step(self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy]) -> dict[str, Noisy]:
+        """Go one step: what is compared, of which the next step takes in h, c and y.
 
         Args:
             source: The encoder outputs, (B, S, E).
             w: The weights.
             state: h, c, y of the step before, (..., B, ·).
-            before: What else the step before gave (``DecoderStep.inner``), for the ways that look at it.
         """
-        tape, way = self.tape, self.way
+        tape, valid = self.tape, self.valid
         h, c = lstm_step(tape, w, state["y"], state["h"], state["c"])
-        queries: dict[str, Callable[[], Noisy]] = {
-            "h": lambda: h,
-            "h before": lambda: state["h"],
-            "h after": lambda: lstm_step(tape, w, state["y"], h, c)[0],
-            "c": lambda: c,
-        }
-        scores = self._scores(source, w, queries[way.attends_with]())
-        attention = self._attention(scores)
+        scores = self._scores(source, w, h)
+        attention = tape.softmax(scores, -1, None if valid is None else np.broadcast_to(valid, scores.value.shape))
         row = tape.reshape(attention, lambda a: a[..., None, :], lambda a: a[..., 0, :])
         context = tape.matmul(row, source)
         context = tape.reshape(context, lambda a: a[..., 0, :], lambda a: a[..., None, :])
-        read = context
-        if way.context_of == "the step before":
-            read = before.get("context") or tape.zeros(context)
-        elif way.context_of == "the first step":
-            read = before.get("first context") or context
-        joined = tape.join(h, read) if way.exchanged else tape.join(read, h)
-        bare = tape.add_bias(_dense(tape, joined, w["W_tilde"]), w["b_tilde"])
-        y = bare if way.without_tanh else tape.tanh(bare)
-        logit = _dense(tape, bare if way.target_of == "before tanh" else y, w["W_target"])
-        fed: dict[str, Callable[[], Noisy]] = {
-            "y": lambda: y,
-            "before tanh": lambda: bare,
-            "y0": lambda: self._start["y"],
-            "zeros": lambda: tape.zeros(y),
-            "context": lambda: context,
-        }
-        shown = scores if self.valid is None else Noisy(*_masked(scores, self.valid))
-        compared = {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit}
-        return DecoderStep(compared, {"h": h, "c": c, "y": fed[way.fed_back]()}, {"context": context})
+        y = tape.tanh(tape.add_bias(_dense(tape, tape.join(context, h), w["W_tilde"]), w["b_tilde"]))
+        logit = _dense(tape, y, w["W_target"])
+        shown = scores if valid is None else Noisy(*_masked(scores, valid))
+        return {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit}
 
     def _scores(self, source: Noisy, w: dict[str, Noisy], query: Noisy) -> Noisy:
         tape = self.tape
@@ -242,22 +161,7 @@ class Decoder:
             query = _dense(tape, query, w["W_a"])
         column = tape.reshape(query, lambda a: a[..., None], lambda a: a[..., 0])
         scores = tape.matmul(source, column)
-        scores = tape.reshape(scores, lambda a: a[..., 0], lambda a: a[..., None])
-        return scores if self.way.scaled == 1 else tape.scale(scores, self.way.scaled)
-
-    def _attention(self, scores: Noisy) -> Noisy:
-        tape, way, valid = self.tape, self.way, self.valid
-        if way.softmax_over == "nothing":
-            return scores
-        axis = -1 if way.softmax_over == "source" else -2
-        if valid is None or way.masked == "not":
-            return tape.softmax(scores, axis)
-        zero = tape.zeros(scores)
-        if way.masked == "before":
-            return tape.softmax(scores, axis, np.broadcast_to(valid, scores.value.shape))
-        if way.masked == "zero score":
-            return tape.softmax(tape.where(valid, scores, zero), axis)
-        return tape.where(valid, tape.softmax(scores, axis), zero)
+        return tape.reshape(scores, lambda a: a[..., 0], lambda a: a[..., None])
 
     def _encoder(self) -> Iterator[Noisy]:
         """Run the encoder from zeros: its outputs (B, E), 0 past a source's length."""
@@ -288,7 +192,7 @@ class Decoder:
         assert p.dlogit is not None
         cotangents = []
         for t, step in enumerate(self._results):
-            cotangents += [(step.compared["y"], tape.exact(p.dy[t])), (step.compared["logit"], tape.exact(p.dlogit[t]))]
+            cotangents += [(step["y"], tape.exact(p.dy[t])), (step["logit"], tape.exact(p.dlogit[t]))]
         gradient = tape.gradients(cotangents)
 
         def of(value: Noisy) -> Noisy:
@@ -299,7 +203,7 @@ class Decoder:
             parts = [of(use[name]) for use in self._uses]
             if has_weight_steps(p.case):
                 gradients[f"d{name}_t"] = _over_time(parts)
-            gradients[f"d{name}"] = self._summed(parts, name)
+            gradients[f"d{name}"] = self._sum(parts)
         if p.enc is not None:
             denc = of(self._source)
             gradients["denc"] = Noisy(np.moveaxis(denc.value, -2, 0), np.moveaxis(variance_of(denc), -2, 0))
@@ -310,14 +214,8 @@ class Decoder:
                 gradients[f"d{name}_encoder"] = self._sum(parts)
         return gradients
 
-    def _summed(self, parts: list[Noisy], name: str) -> Noisy:
-        """Sum a weight's gradient over the steps that share it."""
-        if name in self.way.anew and self.way.gradient_of != "all steps":
-            return parts[0] if self.way.gradient_of == "the first step" else parts[-1]
-        return self._sum(parts)
-
     def _sum(self, parts: list[Noisy]) -> Noisy:
-        """Add up, as a running sum from the last step to the first does."""
+        """Add up over the steps that share a weight, as a running sum from the last to the first does."""
         total = parts[-1]
         for part in parts[-2::-1]:
             total = self.tape.add(total, part)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,19 +18,6 @@ from lockstep.harness.reference.walk import Inputs, Kicks, Walk
 from lockstep.harness.reference.weight_gradients import Operands
 
 LaneTensor = TypeVar("LaneTensor", Array, ExpectedTensor)
-
-
-@dataclass(frozen=True)
-class Way:
-    """How lanes are gone through: what is right, and ways in which it goes wrong (``faults.network_faults``)."""
-
-    turn_in: Turn = "within lengths"  # how the reverse direction's inputs are turned round
-    turn_out: Turn = "within lengths"  # and its results
-    detached: str = ""  # of h and c: through which no gradient passes from a step to the one before
-
-
-Turn = Literal["within lengths", "whole", "not"]
-RIGHT = Way()
 
 
 def forward(problem: Problem) -> Arrays:
@@ -49,17 +35,13 @@ def backward(problem: Problem) -> Arrays:
         return network.in_order(network.backward_values(values))
 
 
-def expect_network(problem: Problem, way: Way = RIGHT) -> Expected:
+def expect_network(problem: Problem) -> Expected:
     """Compute every value with the noise that rounding in the case's dtype can give it.
-
-    Args:
-        problem: What is run.
-        way: How lanes are gone through.
 
     Returns:
         Every tensor of ``harness.cases.tensors.tensors_of`` by name, in that order.
     """
-    network = Network(problem, way=way)
+    network = Network(problem)
     with np.errstate(all="ignore"):
         expected = network.forward_expected()
         gradients = network.backward_expected(expected) if problem.dh is not None else {}
@@ -71,7 +53,7 @@ def expect_network(problem: Problem, way: Way = RIGHT) -> Expected:
                     tensor = network.turned_out(tensor)
                 named[name_of(kind, lane, problem.case.lstm)] = tensor
         named |= gradients
-        if way == RIGHT and exact.wanted(problem.case):
+        if exact.wanted(problem.case):
             named = exact.refined(named, exactly(problem))
         return {name: named[name] for name in tensors_of(problem.case)}
 
@@ -106,11 +88,9 @@ def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | 
 class Network:
     """A problem's lanes, each a walk."""
 
-    def __init__(
-        self, problem: Problem, kicks: Kicks | None = None, way: Way = RIGHT, noise: Noise | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, kicks: Kicks | None = None, noise: Noise | None = None) -> None:
         """Take a problem; with ``kicks`` its batch holds copies that are put off by rounding."""
-        self.kicks, self.way = kicks, way
+        self.kicks = kicks
         self.problem, self.lstm = problem, problem.case.lstm
         self.noise = noise or Noise.of(problem.case.run.dtype)
         self.lanes = [lane for lane, _ in problem.lanes()]
@@ -119,10 +99,10 @@ class Network:
     def inputs(self) -> Inputs:
         """What the first layer takes in: past its end a sequence holds nothing, whatever stands there.
 
-        Its gradient is 0 there, and 0 times NaN would be NaN. Ways that read the padding are given it as it is.
+        Its gradient is 0 there, and 0 times NaN would be NaN.
         """
         x, lengths = self.problem.x, self.problem.lengths
-        if lengths is None or self.way.turn_in != "within lengths":
+        if lengths is None:
             return Inputs(x)
         return Inputs(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
 
@@ -131,23 +111,21 @@ class Network:
         k = self.lanes.index(lane)
         cell = Cell(self.lstm, self.problem.weights[lane.layer][k % len(self.lstm.directions)], self.noise)
         if lane.reverse:
-            inputs = inputs.each(lambda array: self.turn(array, self.way.turn_in))
+            inputs = inputs.each(self.turn)
         h0, c0 = self.problem.states("h0")[k], self.problem.states("c0")[k]
-        return Walk(cell, inputs, h0, c0, self.problem.lengths, self.kicks, self.way.detached)
+        return Walk(cell, inputs, h0, c0, self.problem.lengths, self.kicks)
 
-    def turn(self, array: Array, rule: Turn) -> Array:
-        """Turn (T, B, n) round by one of several rules; each undoes itself."""
-        if rule == "not":
-            return array
-        return turned(array, self.problem.lengths if rule == "within lengths" else None)
+    def turn(self, array: Array) -> Array:
+        """Turn (T, B, n) round within lengths; done twice it undoes itself."""
+        return turned(array, self.problem.lengths)
 
     def turned_out(self, tensor: ExpectedTensor) -> ExpectedTensor:
         """Bring what a reverse lane gave into the order of time."""
-        return tensor.each(lambda array: np.ascontiguousarray(self.turn(array, self.way.turn_out)))
+        return tensor.each(lambda array: np.ascontiguousarray(self.turn(array)))
 
     def right_way(self, array: Array, kind: str, lane: Lane) -> Array:
         """Bring what a lane gave in its own order into the order of time."""
-        return self.turn(array, self.way.turn_out) if lane.reverse and kind in TIMED else array
+        return self.turn(array) if lane.reverse and kind in TIMED else array
 
     def named_values(self, values: dict[Lane, Arrays]) -> Arrays:
         """What lanes gave, by the names of tensors, in the order of time."""
@@ -206,7 +184,7 @@ class Network:
             below = []
             for lane, dh_of_lane in zip(layer, self._apart(dh), strict=True):
                 dc = self.problem.states("dc")[self.lanes.index(lane)]
-                cotangent = turned(dh_of_lane, self.problem.lengths) if lane.reverse else dh_of_lane
+                cotangent = self.turn(dh_of_lane) if lane.reverse else dh_of_lane
                 kept = None if operands is None else operands.setdefault(lane, [])
                 gradients = self.walks[lane].gradient_values(values[lane], cotangent, dc, kept)
                 below.append(self.right_way(gradients.pop("dx"), "dx", lane))
@@ -227,10 +205,10 @@ class Network:
                 dc = self.problem.states("dc")[self.lanes.index(lane)]
                 cotangent = Inputs(*parts_of_lane)  # type: ignore[arg-type]
                 if lane.reverse:
-                    cotangent = cotangent.each(lambda array: self.turn(array, self.way.turn_out))
+                    cotangent = cotangent.each(self.turn)
                 gradients, contributions = self.walks[lane].gradients(expected[lane], cotangent, dc, by_timestep=steps)
                 if lane.reverse:
-                    gradients["dx"] = gradients["dx"].each(lambda array: self.turn(array, self.way.turn_in))
+                    gradients["dx"] = gradients["dx"].each(self.turn)
                 if contributions is not None:
                     in_time = contributions.turned(self.problem.lengths) if lane.reverse else contributions
                     gradients |= in_time.expected()

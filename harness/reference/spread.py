@@ -24,7 +24,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of, turned
-from lockstep.harness.reference.attention import RIGHT_DECODER, DecoderWay, decoder_values
+from lockstep.harness.reference.attention import decoder_values
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.network import Network
 from lockstep.harness.reference.undetermined import Masks, mark, onward
@@ -39,9 +39,7 @@ MOST_COPIED_NUMBERS = 2**27  # of all copies: 1 GB
 APART = 0.1
 
 
-def widened(
-    problem: AnyProblem, expected: Expected, way: DecoderWay = RIGHT_DECODER, *, lost: bool = False
-) -> Expected:
+def widened(problem: AnyProblem, expected: Expected, *, lost: bool = False) -> Expected:
     """Expected values with noise that covers the spread of perturbed copies.
 
     Where even a few copies would not fit into memory the noise stays as it is.
@@ -49,7 +47,6 @@ def widened(
     Args:
         problem: What is run.
         expected: What the reference makes of it.
-        way: How a decoder was run.
         lost: Whether noise is infinite where rounding alone decides. Not for what is to be proved: it fits anything.
     """
     copies = min(COPIES, MOST_COPIED_NUMBERS // _numbers(problem) - 1)
@@ -58,7 +55,7 @@ def widened(
     wider = dict(expected)
     with np.errstate(all="ignore"):
         decoder = isinstance(problem, DecoderProblem)
-        spreads = _decoder_spreads(problem, copies, way) if decoder else _spreads(problem, copies, lost=lost)
+        spreads = _decoder_spreads(problem, copies) if decoder else _spreads(problem, copies, lost=lost)
         for name, spread in spreads.items():
             tensor = expected[name]
             noise = np.fmax(tensor.noise, spread.astype(tensor.noise.dtype))
@@ -150,7 +147,7 @@ def _size(problem: DecoderProblem) -> int:
     return sum(array.size for array in problem.weights.arrays().values())
 
 
-def _decoder_spreads(problem: DecoderProblem, copies: int, way: DecoderWay) -> Arrays:
+def _decoder_spreads(problem: DecoderProblem, copies: int) -> Arrays:
     """The spread of a decoder's copies, which go along a leading axis of their own."""
     count = copies + 1
     rng = np.random.Generator(np.random.Philox(0))
@@ -169,7 +166,7 @@ def _decoder_spreads(problem: DecoderProblem, copies: int, way: DecoderWay) -> A
     # Time comes first where there is time, else copies do.
     return {
         name: _spread(np.moveaxis(array, 1, 0) if known[name].timed else array)
-        for name, array in decoder_values(problem, count, kick, way).items()
+        for name, array in decoder_values(problem, count, kick).items()
     }
 
 

@@ -110,12 +110,6 @@ class Tape:
             (left, lambda d: self.multiply(d, right)), (right, lambda d: self.multiply(d, left)), cap=cap,
         )  # fmt: skip
 
-    def scale(self, operand: Noisy, factor: float) -> Noisy:
-        """Multiply by a constant."""
-        scaled = operand.value * self.noise.precision(factor)
-        carried = None if operand.variance is None else operand.variance * self.noise.precision(factor) ** 2
-        return self._made(scaled, carried, self.noise.rounded(scaled), (operand, lambda d: self.scale(d, factor)))
-
     def matmul(self, left: Noisy, right: Noisy) -> Noisy:
         """Multiply matrices (..., m, k) and (..., k, n)."""
         return self._product(

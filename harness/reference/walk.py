@@ -75,15 +75,13 @@ class Walk:
         c0: Array,
         lengths: Array | None,
         kicks: Kicks | None = None,
-        detached: str = "",
     ) -> None:
         """Take what it starts from: ``h0`` (B, P), ``c0`` (B, H), ``lengths`` (B,).
 
-        With ``kicks`` the batch holds copies of the sequences, and every step is off by a rounding. Through what is
-        ``detached``, h or c, no gradient passes to the step before.
+        With ``kicks`` the batch holds copies of the sequences, and every step is off by a rounding.
         """
         self.cell, self.inputs, self.noise, self.lengths = cell, inputs, cell.noise, lengths
-        self.kicks, self.detached = kicks, detached
+        self.kicks = kicks
         self.h0, self.c0 = self.noise.taken(h0), self.noise.taken(c0)
         self.T, self.B = inputs.value.shape[:2]
 
@@ -230,11 +228,6 @@ class Walk:
                 operands.append(chunk)
         return {"dx": dx, "dh0": dh_state, "dc0": dc, **sums.values}
 
-    def _cut(self, back: Back) -> Back:
-        """Pass nothing on through what is detached."""
-        cut = {f"d{name}_before": np.zeros_like(getattr(back, f"d{name}_before")) for name in self.detached}
-        return back._replace(**cut)
-
     def _exact_variances(self, saved: Saved, slopes: Slopes) -> SlopeVariances:
         """The variances of slopes that rounding adds to them alone."""
         return self.cell.slope_variances(saved, Saved(*(np.zeros_like(array) for array in saved)), slopes)
@@ -323,8 +316,6 @@ class Walk:
                 dh_var += dh[1][k]
             back = cell.back(_at(slopes, k), dh_k, carried.dc)
             var = cell.back_variances(_at(slope_vars, k), back, dh_var, carried.dc_var)
-            if self.detached and steps[k] > 0:  # the first step takes what was given
-                back, var = self._cut(back), self._cut(var)
             operands.dz[k], operands.dh[k] = _masked(valid, back.dz), _masked(valid, back.dh)
             variances.dz[k], variances.dh[k] = _masked(valid, var.dz), _masked(valid, var.dh)
             before = Carried(back.dh_before, back.dc_before, var.dh_before, var.dc_before)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from case_page import case_page, meaning
-from catalogue_page import catalogue_page
+from catalogue_page import catalogue_page, edit_of, site_of
 from commands_page import commands_page
 from links import broken_links
 from make_site import assemble, leave_out_pictures, render
@@ -17,10 +17,11 @@ from running import ROOT
 
 import lockstep
 from lockstep.harness.cases.case_file import case_schema
+from lockstep.harness.cases.decoder_problem import problem_of
+from lockstep.harness.cases.find import find_cases
+from lockstep.harness.causes.table import named
 from lockstep.harness.cli.main import app
 from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.decoder_faults import decoder_faults
-from lockstep.harness.faults.network_faults import variations
 
 CONFIGURATION = ROOT / "mkdocs.yml"
 
@@ -114,8 +115,27 @@ def test_every_field_of_results_is_explained():
 
 def test_every_fault_is_in_the_catalogue():
     text = catalogue_page(seen=False)
-    names = [*catalogue(), *(one.name for one in variations()), *(one.name for one in decoder_faults())]
-    assert [name for name in names if f"| `{name}`<br>" not in text] == []
+    assert [name for name in catalogue() if f"| `{name}`<br>" not in text] == []
+
+
+def test_every_site_and_edit_is_in_the_catalogue():
+    sections = catalogue_page(seen=False).split("\n### ")
+    missing = set()
+    # Of each kind of case one, other than those that the page is made of.
+    for case in (
+        "reverse-lengths",
+        "bidirectional",
+        "gradients",
+        "hard-sigmoid",
+        "attention-probe",
+        "attention-float64",
+    ):
+        (found,) = find_cases([case])
+        for deviation in named(problem_of(found.case)).values():
+            site, edit = f"`{site_of(deviation)}`", f"\n| `{edit_of(deviation)}` |"
+            if not any(site in section.partition("\n")[0] and edit in section for section in sections):
+                missing.add((site, edit))
+    assert missing == set()
 
 
 @pytest.mark.slow

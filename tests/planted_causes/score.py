@@ -1,5 +1,5 @@
 # ruff: noqa: T201, FBT002 (a script)
-"""What is detected and explained of the planted slips: by kind, and by today's way beside it."""
+"""What is detected and explained of the planted slips: by kind."""
 
 from __future__ import annotations
 
@@ -87,8 +87,6 @@ def score(explain, only=None, verbose=True):
 
 
 if __name__ == "__main__":
-    if "--today" in sys.argv:
-        from lockstep.harness.diagnosis.match import explain
-    else:
-        from lockstep.harness.diagnosis.explain_causes import explain
+    from lockstep.harness.diagnosis.explain_causes import explain
+
     score(explain)

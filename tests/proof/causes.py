@@ -32,8 +32,7 @@ from lockstep.harness.cases.case import Case  # noqa: E402
 from lockstep.harness.cases.decoder_problem import problem_of  # noqa: E402
 from lockstep.harness.comparison.results import Diagnosis, RunResult  # noqa: E402
 from lockstep.harness.diagnosis.diagnose import execution_of  # noqa: E402
-from lockstep.harness.diagnosis.explain_causes import JOIN, expected_named  # noqa: E402
-from lockstep.harness.diagnosis.match import confirmed  # noqa: E402
+from lockstep.harness.diagnosis.explain_causes import JOIN, expected_named, holding  # noqa: E402
 from lockstep.harness.diagnosis.observation import Observation  # noqa: E402
 from lockstep.harness.jobs.check import check  # noqa: E402
 from lockstep.harness.ports.port import LocalPort  # noqa: E402
@@ -163,7 +162,7 @@ def predicts(cause: Diagnosis, seen: Observation) -> bool:
     expected = expected_named(cause.fault, seen.problem)
     if expected is not None:
         return bool(seen.distance(expected, None) <= LIMIT_SIGMA) and not _says_too_much(cause.fault, seen)
-    if cause.fault in confirmed({cause.fault}, [seen]):
+    if cause.fault in holding({cause.fault}, [seen]):
         return True
     if not _reproduces(cause, seen):
         return False

@@ -99,7 +99,8 @@ def test_recorded_decoders_are_judged_elsewhere(capfd, tmp_path):
 def test_adequacy_knows_the_faults_of_decoders(capfd):
     code, printed = run(capfd, "adequacy", "attention-question")
     assert code == 0
-    assert "W_target-made-anew-ones" in printed.out
+    assert "W_target:one " in printed.out
+    assert "softmax:over-the-batch" not in printed.out
     code, printed = run(capfd, "adequacy", "attention-dot", "ones", "--json", "-")
     assert code == 2
     assert "of two kinds" in printed.err

@@ -183,7 +183,9 @@ def bidirectional(weights, x, h0, c0):
     return below, np.stack([h for h, _ in finals]), np.stack([c for _, c in finals])
 
 
-@pytest.mark.parametrize(("port", "fault"), [(exchanged, "directions-exchanged"), (forgetful, "initial-state-zero")])
+@pytest.mark.parametrize(
+    ("port", "fault"), [(exchanged, "all-weights-of-lanes:directions-exchanged"), (forgetful, "all-h0-and-c0:zero")]
+)
 def test_a_fault_of_a_network_is_named_and_held_against_fresh_numbers(port, fault):
     run = checked(port, make_case("network", **NETWORK))["network"]
     assert run.status == "diverge"

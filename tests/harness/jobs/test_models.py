@@ -132,8 +132,8 @@ def test_wrong_exports_diverge_and_are_named(lockstep, exported, tmp_path):
             "other-weights",
             "the first of the two biases of torch_modules.py:make_torch_lstm alone: the other one",
         ),
-        ("transposed", "recurrent-kernel-transposed", "R_l1_reverse: each gate's block is transposed"),
-        ("gates", "gates-read-igfo", "all of them: gates are stacked i, g, f, o, as tf1 does, and read as i, f, g, o"),
+        ("transposed", "R:transposed-by-gate", "R_l1_reverse: each gate's block is transposed"),
+        ("gates", "WRb:read-as-igfo", "all of them: gates are stacked i, g, f, o, as tf1 does, and read as i, f, g, o"),
     ):
         run = runs[f"{name}.safetensors"]
         assert (run["status"], run["diagnosis"][0]["fault"]) == ("diverge", fault)
@@ -176,7 +176,7 @@ def test_an_export_to_onnx_keeps_its_numbers_and_one_with_gates_in_another_order
     said = " ".join(out.split())
     assert status == 1
     assert "all of them: gates are stacked i, f, g, o, as keras and torch do, and read as i, o, f, g" in said
-    assert "[gates-read-iofg]" in said
+    assert "[WRb:read-as-iofg]" in said
 
 
 @torch

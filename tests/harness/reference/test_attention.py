@@ -8,11 +8,8 @@ from decoder_cases import FORMS, make_decoder
 from lockstep.harness.cases.decoder_problem import DecoderProblem, problem_of
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.reference.attention import (
-    RIGHT_DECODER,
     SHARED,
-    DecoderWay,
     decoder_values,
-    expect_decoder,
     expect_decoder_steps,
 )
 from lockstep.harness.reference.expect import expect
@@ -140,44 +137,3 @@ def test_widened_noise_is_never_smaller_and_values_stay():
     for name, wider in widened(problem, expected).items():
         assert (wider.noise >= expected[name].noise).all(), name
         assert wider.value is expected[name].value
-
-
-@pytest.mark.parametrize(
-    ("way", "first"),
-    [
-        (DecoderWay(state="reset"), "c"),
-        (DecoderWay(attends_with="h before"), "scores"),
-        (DecoderWay(softmax_over="sequences"), "attention"),
-        (DecoderWay(context_of="the step before"), "y"),
-        (DecoderWay(exchanged=True), "y"),
-        (DecoderWay(target_of="before tanh"), "logit"),
-        (DecoderWay(fed_back="zeros"), "c"),
-    ],
-)
-def test_a_way_first_changes_what_it_is_about(way, first):
-    problem = problem_for("dot", gradients=False)
-    right, wrong = expect_decoder(problem, RIGHT_DECODER), expect_decoder(problem, way)
-    places = [
-        (t, PER_STEP.index(name), name)
-        for name in PER_STEP
-        for t in range(4)
-        if not np.allclose(right[name].value[t], wrong[name].value[t])
-    ]
-    assert min(places)[2] == first
-
-
-def test_weights_that_are_all_one_hide_that_they_are_made_anew_but_for_their_gradient():
-    problem = problem_for("dot", weights="ones", dtype="float32")
-    way = DecoderWay(anew=("W_target",), initialised="ones", gradient_of="the first step")
-    right, wrong = expect_decoder(problem), expect_decoder(problem, way)
-    for name in PER_STEP:
-        np.testing.assert_array_equal(right[name].value, wrong[name].value)
-    assert not np.allclose(right["dW_target"].value, wrong["dW_target"].value)
-
-
-def test_a_detached_feedback_changes_gradients_alone():
-    problem = problem_for("dot")
-    right, wrong = expect_decoder(problem), expect_decoder(problem, DecoderWay(detached=("y",)))
-    np.testing.assert_array_equal(right["logit"].value, wrong["logit"].value)
-    assert not np.allclose(right["dW_tilde"].value, wrong["dW_tilde"].value)
-    np.testing.assert_allclose(right["dW_target"].value, wrong["dW_target"].value)
