@@ -42,7 +42,7 @@ class DecoderRun:
         self.watch, self.wanted = watch, wanted or set(tensors_of(problem.case))
         self.stored = stored_of(problem, tape)
         self.found: Found = {}
-        self.cell = Lane(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True)
+        self.cell = Lane(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True, problem=problem)
         self.steps: list[dict[str, Node]] = []
 
     def go(self) -> Found:
@@ -65,6 +65,7 @@ class DecoderRun:
         """A rule of the decoder."""
         return self.cell.rule(name, default)
 
+    observed: Any = None  # a decoder's steps start from no observed states
     watch_step: Callable[[str, int, Array], None] | None = None
 
     # -- forward -------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import lanes
@@ -20,11 +20,13 @@ class Scope(NamedTuple):
     name: str  # "" is everywhere
     lanes: tuple[str, ...]
     steps: str = ""
+    first_sequence: int = 0  # of the batch; those before it are run as they should be
 
     @property
     def suffix(self) -> str:
         """What it adds to a name."""
-        return "".join(f"@{part}" for part in (self.name, self.steps) if part)
+        sequences = f"from sequence {self.first_sequence}" if self.first_sequence else ""
+        return "".join(f"@{part}" for part in (self.name, self.steps, sequences) if part)
 
 
 Put = Callable[[Edits, AnyProblem, Scope], None]  # raises NoPlaceError where a problem has no place for it
@@ -38,11 +40,16 @@ class Deviation(NamedTuple):
     scope: Scope
     put: Put
     way: str = FORWARD  # or BACK: what goes forward stays as it is
+    form: str = ""  # the number format that it rounds to
 
     @property
     def name(self) -> str:
         """Its stable name."""
         return f"{self.site}:{self.edit}{self.scope.suffix}".replace(" ", "-")
+
+    def in_scope(self, **changes: Any) -> Deviation:
+        """The same in another scope."""
+        return self._replace(scope=self.scope._replace(**changes))
 
 
 def edits_of(deviations: Iterable[Deviation], problem: AnyProblem) -> Edits:
@@ -52,8 +59,10 @@ def edits_of(deviations: Iterable[Deviation], problem: AnyProblem) -> Edits:
         NoPlaceError: If the problem has no place for one of them.
     """
     edits = Edits()
-    for deviation in deviations:
+    for turn, deviation in enumerate(deviations, start=1):
+        edits.turn = turn
         deviation.put(edits, problem, deviation.scope)
+        edits.first_sequence = max(edits.first_sequence, deviation.scope.first_sequence)
     return edits
 
 
@@ -84,8 +93,23 @@ def scopes_of(problem: AnyProblem) -> list[Scope]:
     return list(kept.values())
 
 
+def architecture_of(problem: AnyProblem) -> tuple[Any, ...]:
+    """What decides which deviations a problem has a place for; sizes do not, but for a single timestep's."""
+    case, lstm = problem.case, problem.case.lstm
+    back = problem.dlogit if isinstance(problem, DecoderProblem) else problem.dh
+    return (
+        case.model, lstm.num_layers, lstm.direction, bool(lstm.proj_size), lstm.peephole, lstm.cell_clip is None,
+        lstm.input_forget, bool(lstm.forget_bias), problem.lengths is None, case.run.dtype, back is None,
+        isinstance(problem, DecoderProblem) and (problem.enc is None, *problem.weights.arrays()),
+    )  # fmt: skip
+
+
 def steps_of(name: str, timesteps: int) -> Steps:
-    """At which timesteps an edit holds, by name."""
+    """At which timesteps an edit holds, by name: one of ``STEPS``, or "from 3", "at 3", "every 3"."""
+    kind, _, number = name.partition(" ")
+    if number:
+        n = int(number)
+        return {"from": lambda t: t >= n, "at": lambda t: t == n, "every": lambda t: t > 0 and t % n == 0}[kind]
     rules: dict[str, Steps] = {
         "": every,
         "first": lambda t: t == 0,
@@ -105,9 +129,15 @@ def timesteps_of(problem: AnyProblem) -> int:
 
 
 def spread_over(
-    problem: AnyProblem, site: str, edit: str, put: Put, way: str = FORWARD, steps: Iterable[str] = ("",)
+    problem: AnyProblem,
+    site: str,
+    edit: str,
+    put: Put,
+    way: str = FORWARD,
+    steps: Iterable[str] = ("",),
+    form: str = "",
 ) -> Iterator[Deviation]:
     """A deviation in every scope."""
     for scope in scopes_of(problem):
         for step in steps:
-            yield Deviation(site, edit, scope if not step else Scope(scope.name, scope.lanes, step), put, way)
+            yield Deviation(site, edit, scope if not step else Scope(scope.name, scope.lanes, step), put, way, form)

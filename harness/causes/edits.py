@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from lockstep.harness.arrays import Array
 from lockstep.harness.causes.stored import Reading
 from lockstep.harness.causes.tape import Node
 
+Key = tuple[str, str]  # a lane's label and a weight's name
+Joined = tuple[Array, Array, Array]  # places, factors and constants of all stored numbers
 Steps = Callable[[int], bool]  # whether an edit holds at a timestep, in the lane's own order
 Change = Callable[[Any, Node, int], Node]  # of a lane, a value, a timestep: what stands in its place
 
@@ -28,14 +32,19 @@ class Edits:
     """What is edited, by lane ("" is what belongs to no lane) and site."""
 
     changes: dict[tuple[str, str], list[tuple[Steps, Change]]] = field(default_factory=dict)
-    readings: dict[tuple[str, str], list[tuple[Steps, Reading]]] = field(default_factory=dict)
+    readings: dict[Key, list[tuple[int, Steps, Reading]]] = field(default_factory=dict)  # with whose turn it is
     rules: dict[tuple[str, str], Any] = field(default_factory=dict)
+    curves: dict[tuple[str, str], list[tuple[Steps, str]]] = field(default_factory=dict)  # of some timesteps
     # Of gradients that are returned: by tensor's kind and lane.
     returned: dict[tuple[str, str], list[Callable[[Array], Array]]] = field(default_factory=dict)
 
+    first_sequence: int = 0  # sequences of the batch before it are run without edits
+    turn: int = 0  # of the deviation that is put: later ones read what earlier ones left
+    _joined: dict[tuple[int, ...], Joined] = field(default_factory=dict)
+
     def touch(self, label: str) -> bool:
         """Whether anything in a lane is edited."""
-        return any(key[0] == label for table in (self.changes, self.readings, self.rules) for key in table)
+        return any(key[0] == label for table in (self.changes, self.readings, self.rules, self.curves) for key in table)
 
     def whole(self, name: str, node: Node, lane: Any = None) -> Node:
         """What arrives over an edge that belongs to no lane."""
@@ -43,12 +52,43 @@ class Edits:
             node = change(lane, node, 0)
         return node
 
-    def reading(self, label: str, name: str, step: int) -> tuple[int, Reading | None]:
-        """How a timestep reads a weight, and which of several readings that is; 0 is what is right."""
-        for which, (steps, reading) in enumerate(self.readings.get((label, name), ())):
-            if steps(step):
-                return which + 1, reading
-        return 0, None
+    def read(self, key: Key, steps: Steps, reading: Reading) -> None:
+        """Have a weight read otherwise."""
+        self.readings.setdefault(key, []).append((self.turn, steps, reading))
+
+    def reading(self, key: Key, step: int, size: int) -> tuple[tuple[int, ...], Reading | None]:
+        """How a timestep reads a weight, of ``size`` stored numbers in all; and by which turns, none if it is right."""
+        if key not in self.readings:
+            return (), None
+        entries = [entry for of_key in self.readings.values() for entry in of_key]
+        active = tuple(sorted({turn for turn, steps, _ in entries if steps(step)}))
+        own = [reading for turn, steps, reading in self.readings[key] if turn in active and steps(step)]
+        if not own:
+            return (), None
+        if len(active) == 1 and len(own) == 1:
+            return active, own[0]
+        if active not in self._joined:
+            self._joined[active] = self._join(active, step, size)
+        places, factors, constants = self._joined[active]
+        at = own[0].home
+        form = next((reading.form for reading in own if reading.form), "")
+        adds = all(reading.adds for reading in own)
+        return active, Reading(places[at], factors[at], constants[at], adds, form, at)
+
+    def _join(self, active: tuple[int, ...], step: int, size: int) -> Joined:
+        """Where every stored number is taken from when turns follow each other, each of what the one before left."""
+        places, factors, constants = np.arange(size), np.ones(size), np.zeros(size)
+        for turn in active:
+            read = [places.copy(), factors.copy(), constants.copy()]
+            for entries in self.readings.values():
+                for whose, steps, reading in entries:
+                    if whose == turn and steps(step):
+                        taken = reading.places
+                        read[0][reading.home] = places[taken]
+                        read[1][reading.home] = factors[taken] * reading.factor
+                        read[2][reading.home] = constants[taken] * reading.factor + reading.constant
+            places, factors, constants = read
+        return places, factors, constants
 
     def rule(self, label: str, name: str, default: Any) -> Any:
         """A rule, as it is edited or else as it is."""

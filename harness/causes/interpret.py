@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
+
+import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.causes.decoder_run import DecoderRun
-from lockstep.harness.causes.edits import Edits
+from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.network_run import NetworkRun, Watch
 from lockstep.harness.causes.tape import Tape
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
 
 
-def expected_with(problem: AnyProblem, edits: Edits, wanted: set[str] | None = None) -> Expected:
-    """Every wanted tensor with its noise; all of them if none are named."""
+def expected_with(
+    problem: AnyProblem, edits: Edits, wanted: set[str] | None = None, observed: Arrays | None = None
+) -> Expected:
+    """Every wanted tensor with its noise; all of them if none are named.
+
+    ``observed`` has h and c (T, B, H) of a plain layer: then each step starts from these, which count as exact, so that
+    no network amplifies what one step may round.
+    """
     noise = Noise.of(problem.case.run.dtype)
-    found = _run(problem, edits, Tape(noise, noisy=True, records=_goes_back(problem, wanted)), None, wanted).go()
-    return {
+    run = _run(problem, edits, Tape(noise, noisy=True, records=_goes_back(problem, wanted)), None, wanted)
+    run.observed = observed
+    tensors = {
         name: ExpectedTensor.of(value, value * 0 if variance is None else variance, noise)
-        for name, (value, variance) in found.items()
+        for name, (value, variance) in run.go().items()
     }
+    if not edits.first_sequence:
+        return tensors
+    right = expected_with(problem, Edits(), wanted, observed)
+    return {name: _of_rows(right[name], tensor, edits.first_sequence, problem) for name, tensor in tensors.items()}
+
+
+def _of_rows(right: ExpectedTensor, edited: ExpectedTensor, first: int, problem: AnyProblem) -> ExpectedTensor:
+    """The sequences before the first as they should be: none takes part in another's."""
+    parts = (_rows(getattr(right, part), getattr(edited, part), first, problem) for part in ("value", "noise", "rest"))
+    return replace(edited, **dict(zip(("value", "noise", "rest"), parts, strict=True)))
+
+
+def _rows(right: Array, edited: Array, first: int, problem: AnyProblem) -> Array:
+    batch = problem.case.run.batch
+    if edited.ndim < 2 or edited.shape[-2] != batch:  # noqa: PLR2004
+        raise NoPlaceError
+    return np.where((np.arange(batch) >= first)[:, None], edited, right)
 
 
 class Watcher(Protocol):
@@ -41,6 +68,7 @@ def values_with(
     wanted: set[str] | None = None,
     watcher: Watcher | None = None,
     base: NetworkRun | None = None,
+    observed: Arrays | None = None,
 ) -> Arrays:
     """Every wanted tensor, values alone.
 
@@ -50,12 +78,23 @@ def values_with(
         wanted: Names of tensors; all of them if left out.
         watcher: Told of each.
         base: What ``base_of`` gave, for wanted tensors that go forward.
+        observed: As of ``expected_with``.
     """
+    if edits.first_sequence:
+        part = edits.first_sequence
+        edits = replace(edits, first_sequence=0)
+        values, right = (values_with(problem, e, wanted, observed=observed) for e in (edits, Edits()))
+        values = {name: _rows(right[name], value, part, problem) for name, value in values.items()}
+        if watcher is not None:
+            for name, value in values.items():
+                watcher.tensor(name, value)
+        return values
     noise = Noise.of(problem.case.run.dtype)
     tape = Tape(noise, noisy=False, records=_goes_back(problem, wanted))
     watch = None if watcher is None else watcher.tensor
     run = _run(problem, edits, tape, watch, wanted, base)
     run.watch_step = None if watcher is None else watcher.step
+    run.observed = observed
     return {name: value for name, (value, _) in run.go().items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.tensors import turned
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.stored import Leaf, Stored
-from lockstep.harness.causes.tape import Curve, Node, Tape, curve_of
+from lockstep.harness.causes.tape import Curve, Node, Tape, both, curve_of, variance_of
 
 GATES = "ifgo"
 
@@ -36,7 +36,9 @@ class Lane:
         default_factory=lambda: defaultdict(list)
     )  # what went over each edge, by timestep
     initial: dict[str, Node] = field(default_factory=dict)
-    leaves: dict[tuple[str, int], Leaf] = field(default_factory=dict)  # by name, and which of several readings
+    leaves: dict[tuple[str, tuple[int, ...]], Leaf] = field(
+        default_factory=dict
+    )  # by name, and which of several readings
 
     def __post_init__(self) -> None:
         self.edited = self.edits.touch(self.label)
@@ -67,7 +69,10 @@ class Lane:
 
     def leaf(self, name: str) -> Leaf:
         """A weight, as this timestep reads it."""
-        which, reading = self.edits.reading(self.label, name, self.tape.step) if self.edited else (0, None)
+        key = self.label, name
+        which, reading = self.edits.reading(key, self.tape.step, self.stored.size) if self.edited else ((), None)
+        if not which and not self.tape.records:
+            return self.stored.leaf((self.label, name))
         if (name, which) not in self.leaves:
             places = self.stored.places((self.label, name))
             value = self.stored.flat[places] if reading is None else reading.of(self.stored.flat)
@@ -92,8 +97,8 @@ class Lane:
         if self.lstm.peephole:
             term = tape.peephole(at("peep.o", new), self.leaf("p"), 2, self.growth)
             z[3] = tape.total([z[3], at("term.o", term)], None, 0)
-        o = at("o", self._gate("o", z[3]))
-        u = at("u", tape.curve(at("tanh.c", new), self.curves["u"], self.slope("u")))
+        o = at("o", self._gate("o", at("z.o", z[3])))
+        u = at("u", tape.curve(at("tanh.c", new), self.curve("u"), self.slope("u")))
         m = at("m", tape.multiply(at("out.o", o), at("out.u", u), self.cap))
         h = at("h", tape.dense(m, self.leaf("P")) if "P" in self.names else m)
         return {"i": i, "f": f, "g": g, "o": o, "c": new, "h": h}
@@ -112,10 +117,19 @@ class Lane:
             ]
             terms.append(tape.join([*rows, tape.zeros(c), tape.zeros(c)]))
         z = tape.total([tape.total(terms, None, 0)], b, 0) if self.separate else tape.total(terms, b, self.growth)
-        return [at(f"z.{gate}", part) for gate, part in zip(GATES, tape.split(at("z", z), 4), strict=True)]
+        # The output gate's goes on past its edge when the new c, which its peephole sees, is there.
+        parts = tape.split(at("z", z), 4)
+        return [at(f"z.{gate}", part) for gate, part in zip("ifg", parts[:3], strict=True)] + parts[3:]
 
     def _gate(self, gate: str, z: Node) -> Node:
-        return self.tape.curve(z, self.curves[gate], self.slope(gate))
+        return self.tape.curve(z, self.curve(gate), self.slope(gate))
+
+    def curve(self, kind: str) -> Curve:
+        """The activation of a gate, or of c ("u"), at this timestep."""
+        for steps, name in self.edits.curves.get((self.label, f"curve {kind}"), ()) if self.edited else ():
+            if steps(self.tape.step):
+                return curve_of(name)
+        return self.curves[kind]
 
     def slope(self, gate: str) -> Curve | None:
         """The curve whose slope is taken on the way back, where that is edited."""
@@ -136,39 +150,110 @@ class Lane:
             In the order of time: those of i, f, g, o, c that are wanted (T, B, H), h (T, B, P), "up" (what the layer
             above takes in), c_n, h_n.
         """
+        if self.rule("sequences", ""):
+            return self._one_by_one(inputs, h0, c0, wanted)
         tape = self.tape
         self.initial = {"h": h0, "c": c0}
         tape.step = 0
         h, c = self.at("h0", h0), self.at("c0", c0)
+        # What was shown of the state last, which stands past a sequence's end.
+        last = {"h": h, "c": c}
         kinds = [kind for kind in (*GATES, "c") if wanted(kind)]
         rows: dict[str, list[Node]] = {kind: [] for kind in [*kinds, "h", "up"]}
         turns = self.rule("turn in", "within") if self.reverse else "not"
-        for t, x in enumerate(self.turned(inputs, turns)):
+        for t, x in enumerate(self.turned(self._all_steps("x.seq", inputs), turns)):
             tape.step = t
             results = self.step(x, h, c)
+            out = {name: self.at(f"{name}.out", results[name]) for name in "hc"}
+            shown = {name: self._shown(t, name, out[name], last[name]) for name in "hc"}
+            if self.changes:
+                for name in "hc":
+                    self.history[f"{name}.shown"].append(shown[name])
+            up = self.at("h.up", results["h"])
+            rows["up"].append(shown["h"] if up is out["h"] else self._shown(t, "h", up, last["h"]))
             h, c = self._carried(t, results, h, c)
+            last = self._last(t, out, last)
             for kind in kinds:
-                out = c if kind == "c" else self._shown(t, results[kind])
-                rows[kind].append(self.at(f"{kind}.out", out))
-            shown = self._shown(t, results["h"])
-            rows["h"].append(self.at("h.out", shown))
+                rows[kind].append(shown["c"] if kind == "c" else self._cut(t, results[kind]))
+            rows["h"].append(shown["h"])
             if self.watch is not None:
-                self.watch(t, rows["h"][-1].value)
-            rows["up"].append(self.at("h.up", shown))
+                self.watch(t, shown["h"].value)
         finals = {"c_n": self.at("c_n", c), "h_n": self.at("h_n", h)}
         back = self.rule("turn out", "within") if self.reverse else "not"
-        return {kind: tape.stack(self.turned(steps, back)) for kind, steps in rows.items()} | finals
+        return {
+            kind: self.at_whole(f"{kind}.seq", tape.stack(self.turned(steps, back))) for kind, steps in rows.items()
+        } | finals
+
+    def _one_by_one(
+        self, inputs: list[Node], h0: Node, c0: Node, wanted: Callable[[str], bool]
+    ) -> dict[str, Node]:  # fmt: skip
+        """Run each sequence from the end of the one before it; not gone back through."""
+        chained = self.rule("sequences", "")
+        rules = {key: value for key, value in self.edits.rules.items() if key != (self.label, "sequences")}
+        results: list[dict[str, Node]] = []
+        for b in range(h0.value.shape[-2]):
+
+            def row(node: Node, b: int = b) -> Node:
+                return Node(*both(node, lambda a: a[..., b : b + 1, :]))
+
+            starts = {"h": row(h0), "c": row(c0)}
+            if results:
+                starts |= {name: results[-1][f"{name}_n"] for name in chained}
+            lengths = None if self.lengths is None else self.lengths[b : b + 1]
+            alone = Lane(
+                self.label, self.lstm, self.tape, self.stored, replace(self.edits, rules=rules), self.reverse, lengths,
+                self.separate, problem=self.problem, timesteps=self.timesteps,
+            )  # fmt: skip
+            results.append(alone.walk([row(x) for x in inputs], starts["h"], starts["c"], wanted))
+        return {
+            name: Node(
+                np.concatenate([part[name].value for part in results], -2),
+                np.concatenate([variance_of(part[name]) for part in results], -2),
+            )
+            for name in results[0]
+        }
+
+    def _all_steps(self, site: str, steps: list[Node]) -> list[Node]:
+        """Timesteps, as an edit of the whole sequence leaves them."""
+        return self.tape.steps(self.at_whole(site, self.tape.stack(steps))) if site in self.changes else steps
+
+    def at_whole(self, site: str, sequence: Node) -> Node:
+        """What arrives over an edge that a whole sequence (T, B, n) goes over."""
+        for _, change in self.changes.get(site, ()):
+            sequence = change(self, sequence, 0)
+        return sequence
 
     def _carried(self, t: int, results: dict[str, Node], h: Node, c: Node) -> tuple[Node, Node]:
         """What the next step starts from: past a sequence's end the state of its last valid step."""
         valid = self._valid(t, "hold")
-        new_h, new_c = results["h"], results["c"]
+        new = {"h": results["h"], "c": results["c"]}
+        if self.observed is not None:
+            new = {name: self.tape.exact(self.observed[name][t]) for name in "hc"}
         if valid is not None:
-            new_h, new_c = self.tape.where(valid, new_h, h), self.tape.where(valid, new_c, c)
-        return self.at("h.carry", new_h), self.at("c.carry", new_c)
+            runs = self.rule("runs past the end", "")
+            old = {"h": h, "c": c}
+            new = {k: node if k in runs else self.tape.where(valid, node, old[k]) for k, node in new.items()}
+        return self.at("h.carry", new["h"]), self.at("c.carry", new["c"])
 
-    def _shown(self, t: int, node: Node) -> Node:
-        """What is returned of a step: zeros past a sequence's end."""
+    def _last(self, t: int, results: dict[str, Node], last: dict[str, Node]) -> dict[str, Node]:
+        valid = self._valid(t, "hold")
+        if valid is None:
+            return last
+        return {name: self.tape.where(valid, results[name], last[name]) for name in "hc"}
+
+    def _shown(self, t: int, name: str, node: Node, last: Node) -> Node:
+        """What is returned of a state: past a sequence's end h is 0, and c stays as it was."""
+        valid = self._valid(t, "cut" if name == "h" else "hold")
+        if valid is None:
+            return node
+        rule = self.rule(f"past the end {name}", "zero" if name == "h" else "kept")
+        if rule == "computed":
+            return node
+        others = {"zero": lambda: self.tape.zeros(node), "kept": lambda: last, "initial": lambda: self.initial[name]}
+        return self.tape.where(valid, node, others[rule]())
+
+    def _cut(self, t: int, node: Node) -> Node:
+        """A gate, 0 past a sequence's end."""
         valid = self._valid(t, "cut")
         return node if valid is None else self.tape.where(valid, node, self.tape.zeros(node))
 
@@ -183,7 +268,9 @@ class Lane:
         change = self.edits.rule(self.label, f"lengths {rule}", None)
         return self.lengths if change is None else change(self.lengths, self.timesteps)  # type: ignore[operator]
 
+    problem: Any = None  # whose sizes some edits follow
     timesteps: int = 0
+    observed: dict[str, Array] | None = None  # h and c (T, B, H): each step then starts from these
     watch: Callable[[int, Array], None] | None = None
 
     def turned(self, steps: list[Node], rule: object) -> list[Node]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from lockstep.harness.arrays import Array
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane as Place
 from lockstep.harness.cases.tensors import has_weight_steps, lanes, name_of, tensors_of
@@ -15,6 +16,7 @@ from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import Lane
 from lockstep.harness.causes.stored import Gradient, Stored, Sums
 from lockstep.harness.causes.tape import Node, Slot, Tape, variance_of
+from lockstep.harness.reference.noise import Noise
 
 Found = dict[str, tuple[Array, Array | None]]  # values and variances, by tensor
 Watch = Callable[[str, Array], None]  # told of each tensor as soon as it is there; raises to end the run
@@ -25,10 +27,12 @@ def label_of(place: Place) -> str:
     return f"{place.layer}{'r' if place.reverse else ''}"
 
 
-def stored_of(problem: Problem, tape: Tape) -> Stored:
+@lru_cache(maxsize=32)
+def stored_of(problem: Problem) -> Stored:
     """All weights of a network."""
     return Stored(
-        {(label_of(place), name): a for place, w in problem.lanes() for name, a in w.arrays().items()}, tape.noise
+        {(label_of(place), name): a for place, w in problem.lanes() for name, a in w.arrays().items()},
+        Noise.of(problem.case.run.dtype),
     )
 
 
@@ -52,7 +56,7 @@ class NetworkRun:
         self.base = base
         self.problem, self.edits, self.tape, self.lstm = problem, edits, tape, problem.case.lstm
         self.watch, self.wanted = watch, wanted or set(tensors_of(problem.case))
-        self.stored = stored_of(problem, tape)
+        self.stored = stored_of(problem)
         self.found: Found = {}
         self.lanes: dict[Place, Lane] = {}
         self.results: dict[Place, dict[str, Node]] = {}
@@ -76,9 +80,10 @@ class NetworkRun:
     # -- forward -------------------------------------------------------------------------------------------------
 
     def _inputs(self) -> Array:
-        """Past its end a sequence holds nothing, whatever stands there, unless lengths are what is edited."""
+        """Past its end a sequence holds nothing, whatever stands there, unless an edit brings it to light."""
         x, lengths = self.problem.x, self.problem.lengths
-        edited = any(name.startswith(("lengths", "turn")) for _, name in self.edits.rules)
+        edited = any(name.startswith(("lengths", "turn", "runs past")) for _, name in self.edits.rules)
+        edited = edited or any(site in {"x.seq", "all x"} for _, site in self.edits.changes)
         if lengths is None or edited:
             return x
         return np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0))
@@ -103,9 +108,9 @@ class NetworkRun:
                 continue
             lane = self.lanes[place] = Lane(
                 label_of(place), self.lstm, tape, self.stored, self.edits, place.reverse, problem.lengths,
-                timesteps=problem.case.run.timesteps,
+                problem=problem, timesteps=problem.case.run.timesteps,
             )  # fmt: skip
-            lane.watch = self._step_watch(place)
+            lane.watch, lane.observed = self._step_watch(place), self.observed
             results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
             self._give_lane(place, results)
             if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
@@ -119,7 +124,10 @@ class NetworkRun:
         """Tells of h at each timestep, where it is returned as it is computed."""
         name = name_of("h", place, self.lstm)
         label, lengths = label_of(place), self.problem.lengths
-        turned_otherwise = any(key[0] == label and key[1].startswith(("turn", "lengths")) for key in self.edits.rules)
+        turned_otherwise = (label, "h.seq") in self.edits.changes or any(
+            key[0] == label and key[1].startswith(("turn", "lengths", "returned", "sequences"))
+            for key in self.edits.rules
+        )
         watch, T = self.watch_step, self.problem.case.run.timesteps
         if watch is None or name not in self.wanted or turned_otherwise or self.edits.touch(""):
             return None
@@ -130,6 +138,7 @@ class NetworkRun:
         sequences = np.arange(len(lengths))
         return lambda t, value: watch(name, (np.where(t < lengths, lengths - 1 - t, t), sequences), value)
 
+    observed: Arrays | None = None  # of a single lane: what each step starts from
     watch_step: Callable[[str, Any, Array], None] | None = None
 
     def _joined(self, below: list[Place]) -> list[Node]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.causes.deviation import BACK, Deviation, Put, Scope, spread_over
+from lockstep.harness.causes.deviation import BACK, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
 from lockstep.harness.causes.tape import Curve, Node, curve_of
 from lockstep.harness.reference.activations import ACTIVATIONS
@@ -24,22 +25,52 @@ LENGTHS: dict[str, Callable[[Array, int], Array | None]] = {
     "the longest": lambda n, T: np.full_like(n, n.max()),
     "the shortest": lambda n, T: np.full_like(n, n.min()),
     "the first": lambda n, T: np.full_like(n, n[0]),
+    "the last": lambda n, T: np.full_like(n, n[-1]),
+    "sorted, longest first": lambda n, T: np.sort(n)[::-1],
+    "sorted, shortest first": lambda n, T: np.sort(n),
     "reversed": lambda n, T: n[::-1],
+    "rolled": lambda n, T: np.roll(n, 1),
+    "counted from the end": lambda n, T: T - n,
 }
+# Past a sequence's end: what h is there, what c is there, and what of the state goes on being computed.
+PAST_THE_END: dict[str, tuple[str, str, str]] = {
+    "h kept": ("kept", "kept", ""),
+    "h 0, c runs on": ("zero", "computed", "hc"),
+    "h kept, c runs on": ("kept", "computed", "c"),
+    "both 0": ("zero", "zero", ""),
+    "h runs on, c kept": ("computed", "kept", "h"),
+    "both run on, c returned kept": ("computed", "kept", "hc"),
+    "both run on, h returned kept": ("kept", "computed", "hc"),
+    "h kept, c 0": ("kept", "zero", ""),
+    "both run on, c returned 0": ("computed", "zero", "hc"),
+    "both initial": ("initial", "initial", ""),
+    "h 0, c initial": ("zero", "initial", ""),
+}
+
+
+# What stands for the sigmoid, and then for tanh, where a library's approximations stand for both.
+_EVERY_CURVE = {
+    "hard_sigmoid_0.2": "hard_tanh", "pade_sigmoid": "pade_tanh", "softsign_sigmoid": "softsign", "linear": "linear",
+    "relu": "relu",
+}  # fmt: skip
 
 
 def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that is done by a rule."""
-    for kinds, site in ((("i", "f", "o"), "gates"), *(((k,), k) for k in "ifgou"), (("g", "u"), "g and u")):
+    sites = (*(((k,), k) for k in "ifgou"), (("g", "u"), "g and u"), (("i", "f", "g", "o"), "all gates"))
+    for kinds, site in ((("i", "f", "o"), "gates"), *sites):
         for name in CURVES:
-            yield from spread_over(problem, f"curve of {site}", name, _rules({f"curve {k}": name for k in kinds}))
+            yield from spread_over(problem, f"curve of {site}", name, put_rules({f"curve {k}": name for k in kinds}))
+    for sigmoid, tanh in _EVERY_CURVE.items():
+        rules = {f"curve {k}": sigmoid for k in "ifo"} | {f"curve {k}": tanh for k in "gu"}
+        yield from spread_over(problem, "every curve", tanh, put_rules(rules))
     lstm = problem.case.lstm
     if lstm.cell_clip is not None:
-        yield from spread_over(problem, "clip", "none", _rules({"clip": None}))
+        yield from spread_over(problem, "clip", "none", put_rules({"clip": None}))
         for name, factor in (("times 2", 2.0), ("times 1/2", 0.5)):
-            yield from spread_over(problem, "clip", name, _rules({"clip": factor * lstm.cell_clip}))
+            yield from spread_over(problem, "clip", name, partial(_put_clip, factor=factor))
     words = "not coupled" if lstm.input_forget else "1 - i"
-    yield from spread_over(problem, "coupling of f", words, _rules({"coupled": not lstm.input_forget}))
+    yield from spread_over(problem, "coupling of f", words, put_rules({"coupled": not lstm.input_forget}))
     if isinstance(problem, DecoderProblem):
         yield from _decoder(problem)
     else:
@@ -48,13 +79,22 @@ def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         yield from _lengths(problem)
 
 
+def _put_clip(edits: Edits, problem: AnyProblem, scope: Scope, factor: float) -> None:
+    bound = problem.case.lstm.cell_clip
+    put_rules({"clip": None if bound is None else factor * bound})(edits, problem, scope)
+
+
 def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
     uses = ("turn", "hold", "cut") if not isinstance(problem, DecoderProblem) else ("mask",)
     for name, change in LENGTHS.items():
         for kinds in (uses, *((use,) for use in uses if len(uses) > 1)):
             site = "lengths" if kinds == uses else f"lengths that {kinds[0]}"
             rules = {f"lengths {kind}": change for kind in kinds}
-            yield from spread_over(problem, site, name, _rules(rules))
+            yield from spread_over(problem, site, name, put_rules(rules))
+    if not isinstance(problem, DecoderProblem):
+        for name, (of_h, of_c, runs) in PAST_THE_END.items():
+            rules = {"past the end h": of_h, "past the end c": of_c, "runs past the end": runs}
+            yield from spread_over(problem, "past the end", name, put_rules(rules))
 
 
 def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
@@ -67,31 +107,35 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
         rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after")}
     rules |= {("curve of y", name): {"curve y": name} for name in CURVES if name != "tanh"}
     for (site, edit), own in rules.items():
-        yield Deviation(site, edit, Scope("", ("decoder",)), _rules(own))
+        yield Deviation(site, edit, Scope("", ("decoder",)), put_rules(own))
 
 
 def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912 (a table)
     everywhere = Scope("", ("",))
     lstm = problem.case.lstm
+    for site, names in (("h0 and c0", "hc"), ("h0", "h"), ("c0", "c")):
+        yield from spread_over(problem, site, "end of the sequence before", put_rules({"sequences": names}))
     if lstm.direction != "forward":
         for turn_in in ("within", "whole", "not"):
             for turn_out in ("within", "whole", "not"):
                 if (turn_in, turn_out) != ("within", "within"):
                     site = "turn" if turn_in == turn_out else "turn out" if turn_in == "within" else "turn in"
                     edit = turn_in if turn_in == turn_out else f"{turn_in} and {turn_out}"
-                    yield from spread_over(problem, site, edit, _rules({"turn in": turn_in, "turn out": turn_out}))
+                    yield from spread_over(problem, site, edit, put_rules({"turn in": turn_in, "turn out": turn_out}))
     if lstm.direction == "bidirectional":
         yield Deviation(
-            "joined", "exchanged", everywhere, _rules({"joined": "exchanged", "joined between layers": "exchanged"})
+            "joined", "exchanged", everywhere, put_rules({"joined": "exchanged", "joined between layers": "exchanged"})
         )
         yield Deviation(
-            "joined", "exchanged between layers", everywhere, _rules({"joined between layers": "exchanged"})
+            "joined", "exchanged between layers", everywhere, put_rules({"joined between layers": "exchanged"})
         )
-        yield Deviation("joined", "exchanged in what is returned", everywhere, _rules({"joined": "exchanged"}))
+        yield Deviation("joined", "exchanged in what is returned", everywhere, put_rules({"joined": "exchanged"}))
+    if lstm.single:  # what a lane takes in and returns is all there is
+        return
     for edit, order in orders_of(problem).items():
         for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
             yield Deviation(site, edit, everywhere, _whole(names, _reordered(order)))
-        yield Deviation("finals", edit, everywhere, _rules({"finals": _finals(order)}))
+        yield Deviation("finals", edit, everywhere, put_rules({"finals": _finals(order)}))
     yield Deviation("all h0 and c0", "exchanged", everywhere, _exchanged)
     for edit, change in _WHOLE.items():
         yield Deviation("all h0 and c0", edit, everywhere, _whole(("all h0", "all c0"), change))
@@ -212,11 +256,17 @@ def _exchanged(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
         edits.changes.setdefault(("", name), []).append((every, lambda run, node, t, other=other: getattr(run, other)))
 
 
-def _rules(rules: dict[str, Any]) -> Put:
+def put_rules(rules: dict[str, Any]) -> Put:
+    """Set rules of every lane in scope; curves can be set at some timesteps alone."""
+
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        steps = steps_of(scope.steps, timesteps_of(problem)) if scope.steps else None
         for label in scope.lanes:
             for name, value in rules.items():
-                edits.rules[label, name] = value
+                if name.startswith("curve ") and steps is not None:
+                    edits.curves.setdefault((label, name), []).append((steps, value))
+                else:
+                    edits.rules[label, name] = value
 
     return put
 
@@ -247,7 +297,7 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, rule in rules.items():
             curve = _Slope("slope", np.tanh, None, rule)
             yield from spread_over(
-                problem, f"slope of {site}", edit, _rules({f"slope {k}": curve for k in kinds}), BACK
+                problem, f"slope of {site}", edit, put_rules({f"slope {k}": curve for k in kinds}), BACK
             )
     names = ("all dy", "all dlogit") if isinstance(problem, DecoderProblem) else ("all dh", "all dc")
     for name in names:

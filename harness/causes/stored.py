@@ -15,6 +15,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.tensors import turned
+from lockstep.harness.causes.formats import rounded
 from lockstep.harness.reference.noise import Noise
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ class Reading:
     factor: Array | float = 1.0
     constant: Array | float = 0.0
     adds: bool = True  # whether the gradient of what is read adds to that of what is stored
+    form: str = ""  # the number format that it is rounded to
+    home: Array | None = None  # the places of the weight itself
 
     def of(self, flat: Array) -> Array:
         """What is read."""
-        return flat[self.places] * self.factor + self.constant
+        read = flat[self.places] * self.factor + self.constant
+        return rounded(read, self.form) if self.form else read
 
     def back(self, gradient: Array, size: int, power: int = 1) -> Array:
         """Bring a gradient (..., *shape), or with ``power`` 2 a variance, to all stored numbers: (..., size)."""
@@ -56,8 +60,16 @@ class Stored:
         """Take the arrays by lane and name."""
         self.shapes = {key: array.shape for key, array in arrays.items()}
         self.flat = np.concatenate([noise.taken(array).ravel() for array in arrays.values()])
+        self.size = len(self.flat)
+        self._leaves: dict[Key, Leaf] = {}
         starts = np.cumsum([0, *(array.size for array in arrays.values())])
         self._starts = {key: int(start) for key, start in zip(arrays, starts[:-1], strict=True)}
+
+    def leaf(self, key: Key) -> Leaf:
+        """A weight as it is stored, for runs that keep no record of its uses."""
+        if key not in self._leaves:
+            self._leaves[key] = Leaf(key, self.flat[self.places(key)])
+        return self._leaves[key]
 
     def places(self, key: Key) -> Array:
         """Where a weight's numbers stand, in its shape."""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.causes.deviation import Deviation
+from lockstep.harness.causes.deviation import Deviation, architecture_of, edits_of
+from lockstep.harness.causes.edits import NoPlaceError
+from lockstep.harness.causes.moves import MOST_SHIFT
+from lockstep.harness.causes.numbers import numbered
 from lockstep.harness.causes.rule_edits import rule_deviations, slope_deviations
-from lockstep.harness.causes.value_edits import back_deviations, group_deviations, value_deviations
-from lockstep.harness.causes.weight_edits import returned_deviations, summed_deviations, weight_deviations
+from lockstep.harness.causes.sequence_edits import sequence_deviations
+from lockstep.harness.causes.value_edits import back_deviations, format_deviations, group_deviations, value_deviations
+from lockstep.harness.causes.weight_edits import (
+    layout_deviations,
+    returned_deviations,
+    summed_deviations,
+    weight_deviations,
+)  # fmt: skip
 
 
 def forward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
@@ -17,6 +28,9 @@ def forward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     yield from weight_deviations(problem)
     yield from group_deviations(problem)
     yield from value_deviations(problem)
+    yield from format_deviations(problem)
+    if not isinstance(problem, DecoderProblem):
+        yield from sequence_deviations(problem)
 
 
 def backward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
@@ -29,9 +43,72 @@ def backward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         yield from back_deviations(problem)
 
 
+def resets(problem: AnyProblem, timestep: int) -> Iterator[Deviation]:
+    """States that are reset once, or again and again, about the first timestep that differs."""
+    for deviation in forward_deviations(problem) if timestep else ():
+        if deviation.site in RESET and deviation.edit in {"zero", "initial"} and not deviation.scope.steps:
+            for steps in (f"every {timestep}", f"at {timestep}", f"every {timestep + 1}", f"at {timestep + 1}"):
+                yield deviation.in_scope(steps=steps)
+
+
+def in_part(problem: AnyProblem, timestep: int, sequence: int) -> Iterator[Deviation]:
+    """What goes forward wrong in part of the timesteps or of the sequences only, from the first that differs on."""
+    for deviation in forward_deviations(problem):
+        if deviation.scope.steps or deviation.form:
+            continue
+        if _by_timestep(deviation, problem):
+            # What is carried out of a step shows in the next.
+            first = max(timestep - (".carry" in deviation.site), 0)
+            parts = ([f"from {first}"] if first else []) + [f"at {first}"]
+            yield from (deviation.in_scope(steps=steps) for steps in parts)
+        if sequence:
+            yield deviation.in_scope(first_sequence=sequence)
+
+
+RESET = frozenset({"h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.carry and c.carry"})
+
+
+def _by_timestep(deviation: Deviation, problem: AnyProblem) -> bool:
+    """Whether an edit is asked for at each timestep: rules, and edits of whole sequences, hold at all or none."""
+    try:
+        edits = edits_of([deviation], problem)
+    except NoPlaceError:
+        return False
+    return not edits.rules and not any(site.endswith(".seq") or label == "" for label, site in edits.changes)
+
+
+def find(name: str, problem: AnyProblem) -> Deviation | None:
+    """The deviation of that name, in a problem that may have other sizes than the one it was found in."""
+    known = named(problem)
+    if name in known:
+        return known[name]
+    if name.startswith("layout:"):
+        layout = re.split(r"-(?:gates-)?read-as-", name.removeprefix("layout:"))[0]
+        return next((d for d in layout_deviations(problem, layout) if d.name == name), None)
+    whole, _, part = name.rpartition("@")
+    match = re.fullmatch(r"(from|at|every)-(sequence-)?(\d+)", part)
+    if match:
+        deviation = find(whole, problem)
+        kind, sequence, k = match.groups()
+        scope = {"first_sequence": int(k)} if sequence else {"steps": f"{kind} {k}"}
+        return None if deviation is None else deviation.in_scope(**scope)
+    for row in numbered(problem):
+        head, tail = f"{row.site}:{row.edit}{row.scope.suffix}".replace(" ", "-").split("{}")
+        number = name.removeprefix(head).removesuffix(tail)
+        if name == f"{head}{number}{tail}" and re.fullmatch(r"[-+.e\d]+|inf", number):
+            return row.at(float(number))
+    return None
+
+
+_TABLES: dict[tuple[Any, ...], dict[str, Deviation]] = {}
+
+
 def named(problem: AnyProblem) -> dict[str, Deviation]:
-    """All of them by name."""
-    found: dict[str, Deviation] = {}
-    for deviation in (*forward_deviations(problem), *backward_deviations(problem)):
-        found.setdefault(deviation.name, deviation)
-    return found
+    """All of them by name; problems of one architecture share them."""
+    key = (*architecture_of(problem), min(problem.case.run.timesteps, MOST_SHIFT))
+    if key not in _TABLES:
+        table: dict[str, Deviation] = {}
+        for deviation in (*forward_deviations(problem), *backward_deviations(problem)):
+            table.setdefault(deviation.name, deviation)
+        _TABLES[key] = table
+    return _TABLES[key]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.arrays import Array
+from lockstep.harness.causes.formats import rounded
 from lockstep.harness.causes.stored import Leaf
 from lockstep.harness.reference.activations import ACTIVATIONS, NEAR_SIGMA, Activation
 from lockstep.harness.reference.curves import CURVES
@@ -373,6 +374,39 @@ class Tape:
     def moved(self, one: Node, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Node:
         """Move numbers to other places; ``back`` brings a gradient to where they came from."""
         return self._moved(*both(one, there), (one, lambda d: Node(*both(d, back)), None))
+
+    def taken(self, node: Node, places: Array) -> Node:
+        """Take every number from a place of the value written out, counted from 1; 0 where there is none."""
+        kept, size = places > 0, node.value.size
+
+        def there(array: Array) -> Array:
+            return np.where(kept, array.ravel()[places - 1], array.dtype.type(0))
+
+        def back(d: Array) -> Array:
+            spread = np.zeros(size, d.dtype)
+            np.add.at(spread, places[kept] - 1, d[kept])
+            return spread.reshape(node.value.shape)
+
+        return self.moved(node, there, back)
+
+    def mixed(self, node: Node, matrix: Array, axis: int) -> Node:
+        """Weighted sums along an axis: ``matrix`` (n, n) times the values on it."""
+
+        def along(array: Array, by: Array) -> Array:
+            return np.moveaxis(np.tensordot(by.astype(array.dtype), array, axes=(1, axis)), 0, axis)
+
+        value = along(node.value, matrix)
+        sources: tuple[Source, ...] = ((node, lambda d: self.mixed(d, matrix.T, axis), None),)
+        if not self.noisy:
+            return self._moved(value, None, *sources)
+        square = np.square(matrix)
+        own = along(np.square(node.value), square) * self.noise.sum_growth(len(matrix)) + self.noise.rounded(value)
+        carried = None if node.variance is None else along(node.variance, square)
+        return self._made(value, carried, own, sources if self.records else ())
+
+    def cast(self, node: Node, to: str) -> Node:
+        """Round to a shorter format; the flips that its coarse steps bring are let pass by the comparison."""
+        return self._moved(rounded(node.value, to), node.variance, (node, _same, None))
 
     def where(self, mask: Array, one: Node, other: Node) -> Node:
         """Choose element by element."""

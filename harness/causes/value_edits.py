@@ -1,9 +1,9 @@
-# ruff: noqa: ARG001, PLR2004 (edits have one signature; shapes)
+# ruff: noqa: ARG001 (edits have one signature; shapes)
 """Edits of values, of what comes back to them, and of what is saved of them: the table by kind of site."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy as np
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.deviation import BACK, STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
+from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.tape import Node, curve_of
+from lockstep.harness.causes.moves import BATCH_MOVES, UNIT_MOVES, mixed, moved
+from lockstep.harness.causes.tape import Node, Tape, curve_of
 
 # In the order in which a step computes them: what another value may stand in for.
 VALUES = (
@@ -39,6 +41,9 @@ USES = {  # edges that one use of a value goes over, and of which value
     "join.h": "h", "target.y": "y", "y.fed": "y",
 }  # fmt: skip
 SAVED = ("h_in", "keep.f", "keep.c", "add.i", "add.g", "out.o", "out.u", "x", "peep.i", "peep.f", "peep.o")
+STATES = ("h_in", "c_in", "h.carry", "c.carry", "h0", "c0")
+PARTNERS = {"h_in": "c", "c_in": "h", "h.carry": "c", "c.carry": "h", "h0": "c", "c0": "h"}
+SOME_MOVES = ("batch flipped", "units flipped", "first sequence for all")
 STARTS = ("h0", "c0", "y0", "h_n", "c_n")
 TERMS = ("term.i", "term.f", "term.o")
 CURVES = (
@@ -74,12 +79,17 @@ COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.
 
 def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a value, or one use of it, may be replaced by."""
-    decoder = isinstance(problem, DecoderProblem)
     order = _order(problem)
-    sites = [*_sites(problem, order), *(("keys", "values") if decoder else ())]
-    for site in sites:
-        for edit, change, steps in _edits(problem, site, order):
-            yield from spread_over(problem, site, edit, _put(site, change), steps=steps)
+    for site in values_of(problem):
+        for edit, change, steps in _edits(site, order):
+            yield from spread_over(problem, site, edit, put_value(site, change), steps=steps)
+
+
+def values_of(problem: AnyProblem) -> list[str]:
+    """The sites of values that a problem has."""
+    order = _order(problem)
+    attended = ("keys", "values") if isinstance(problem, DecoderProblem) else ()
+    return [*_sites(problem, order), *attended]
 
 
 def _order(problem: AnyProblem) -> tuple[str, ...]:
@@ -102,38 +112,66 @@ def _sites(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
             yield site
 
 
-def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:  # noqa: C901, PLR0912 (a table)
+def _edits(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+    yield from _plain_edits(site)
+    if site not in {"keys", "values"}:
+        yield from _other_values(site, order)
+
+
+def _plain_edits(site: str) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+    """What may become of a value by itself."""
     yield "zero", lambda lane, node, t: lane.tape.zeros(node), ("", *STEPS)
     yield "one", lambda lane, node, t: Node(np.ones_like(node.value)), ("",)
-    for name, factor in FACTORS.items():
-        number = factor(problem)
-        if number != 1:
-            yield f"times {name}", partial(_scaled, factor=number), ("",)
+    for name in FACTORS:
+        yield f"times {name}", partial(_sized, name=name), ("",)
     for shift in (1.0, -1.0):
         yield f"plus {shift:+.0f}", lambda lane, node, t, shift=shift: lane.tape.scale(node, 1.0, shift), ("",)
     for name in CURVES:
         yield f"{name} of it", partial(_curved, name=name), ("",)
+    yield "absolute", _absolute, ("",)
+    yield "times itself", lambda lane, node, t: lane.tape.multiply(node, node), ("",)
     for bound in BOUNDS[1:5]:
-        yield f"clip {bound:g}", partial(_held, bound=bound), ("",)
-    yield "batch flipped", partial(_moved, axis=-2), ("",)
-    yield "units flipped", partial(_moved, axis=-1), ("",)
-    yield "first sequence for all", _first_sequence, ("",)
+        yield f"clip {bound:g}", partial(held, bound=bound), ("",)
+    for edit in (*BATCH_MOVES, *UNIT_MOVES) if site in STATES or site == "x" else SOME_MOVES:
+        yield edit, partial(moved, edit=edit), ("",)
+    if site in STATES:
+        yield "mean over sequences", partial(mixed, edit="mean over sequences"), ("",)
     if site in {"keys", "values"}:
-        yield "source flipped", partial(_moved, axis=-2), ("",)
-        return
+        yield "source flipped", partial(moved, edit="batch flipped"), ("",)
+    elif site not in STARTS:
+        yield "previous", partial(_other, name=site, at=-1), ("",)
+        yield "that of two steps before", partial(_other, name=site, at=-2), ("",)
+        yield "plus the previous", partial(_combined, name=site, sign=1, at=-1), ("",)
+        yield "mean with the previous", partial(_averaged, site=site), ("",)
+        yield "initial", partial(_initial, site=site), ("", "later")
+        yield "first held", partial(_held_first, site=site), ("",)
+
+
+def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:  # noqa: C901 (a table)
+    """Other values in a value's place, or combined with it."""
+    if site in PARTNERS:
+        partner = PARTNERS[site]
+        change = partial(_started, name=partner) if site in STARTS else partial(_carried, name=partner)
+        plus = partial(_plus, change=change)
+        yield f"the {partner} of that place", change, ("",) if site in STARTS else ("", "later")
+        yield f"plus the {partner} of that place", plus, ("",)
     if site == "query":
         yield "one call further", _called_again, ("",)
     if site in {"h_n", "c_n"}:
         for words, at in (("last", -1), ("first", 0)):
             yield f"output of the {words} timestep", partial(_output, site=site, at=at), ("",)
-    if site not in STARTS:
-        yield "previous", partial(_other, name=site, at=-1), ("",)
-        yield "first held", partial(_held_first, site=site), ("",)
-        yield "initial", partial(_initial, site=site), ("", "later")
-    own = USES.get(site, site)
-    place = order.index(COMPUTED_WITH.get(site, own)) if own in order else 0
+    if site in {"h.out", "c.out"}:
+        for name in "hc":
+            yield f"the initial {name}", partial(_started, name=name), ("",)
+            yield (
+                f"tanh of {name}",
+                lambda lane, node, t, name=name: _curved(lane, value_at(lane, name, 0, node), t, "tanh"),
+                ("",),
+            )
+    value = USES.get(site, site)
+    place = order.index(COMPUTED_WITH.get(site, value)) if value in order else 0
     for k, name in enumerate(order):
-        if k < place or (site in USES and k <= _computed_before(site, order) and name != own):
+        if k < place or (site in USES and k <= _computed_before(site, order) and name != value):
             yield name, partial(_other, name=name, at=0), ("",)
             yield f"plus {name}", partial(_combined, name=name, sign=1), ("",)
             yield f"minus {name}", partial(_combined, name=name, sign=-1), ("",)
@@ -142,7 +180,7 @@ def _edits(problem: AnyProblem, site: str, order: tuple[str, ...]) -> Iterator[t
                 yield f"1 - {name}", partial(_complement, name=name), ("",)
         if name != site and site not in STARTS:
             yield f"previous {name}", partial(_other, name=name, at=-1), ("",)
-    if own == "f":  # the output gate without peepholes is computed with the others
+    if value == "f":  # the output gate without peepholes is computed with the others
         yield "1 - o", partial(_early_gate, gate="o", complement=True), ("",)
         yield "o", partial(_early_gate, gate="o", complement=False), ("",)
 
@@ -153,7 +191,9 @@ def _computed_before(site: str, order: tuple[str, ...]) -> int:
     return order.index(last.get(site, order[-1] if site in COMPUTED_WITH or site == "y.fed" else USES[site]))
 
 
-def _put(site: str, change: Change) -> Put:
+def put_value(site: str, change: Change) -> Put:
+    """Put a change at one site of every lane in scope."""
+
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
         steps = steps_of(scope.steps, timesteps_of(problem))
         for label in scope.lanes:
@@ -168,12 +208,15 @@ def _fit(node: Node, like: Node) -> Node:
     return node
 
 
-def _value(lane: Lane, name: str, at: int, like: Node) -> Node:
+STATES_OF_STEPS = {"h", "c", "h_in", "c_in", "h.carry", "c.carry", "raw", "m", "y", "y_in"}
+
+
+def value_at(lane: Lane, name: str, at: int, like: Node) -> Node:
     """What went over an edge at this step or the one before; before the first the initial state, or zeros."""
     history = lane.history.get(name, [])
     k = lane.tape.step + at
     if k < 0:
-        start = lane.initial.get(name[0] if name in {"h", "c", "h_in", "c_in", "raw", "m", "y", "y_in"} else "")
+        start = lane.initial.get(name[0] if name in STATES_OF_STEPS else "")
         return lane.tape.zeros(like) if start is None else _fit(start, like)
     if k >= len(history):
         raise NoPlaceError
@@ -181,20 +224,20 @@ def _value(lane: Lane, name: str, at: int, like: Node) -> Node:
 
 
 def _other(lane: Lane, node: Node, t: int, name: str, at: int) -> Node:
-    return _value(lane, name, at, node)
+    return value_at(lane, name, at, node)
 
 
-def _combined(lane: Lane, node: Node, t: int, name: str, sign: int) -> Node:
-    other = _value(lane, name, 0, node)
+def _combined(lane: Lane, node: Node, t: int, name: str, sign: int, at: int = 0) -> Node:
+    other = value_at(lane, name, at, node)
     return lane.tape.add(node, other if sign > 0 else lane.tape.scale(other, -1.0))
 
 
 def _times(lane: Lane, node: Node, t: int, name: str) -> Node:
-    return lane.tape.multiply(node, _value(lane, name, 0, node))
+    return lane.tape.multiply(node, value_at(lane, name, 0, node))
 
 
 def _complement(lane: Lane, node: Node, t: int, name: str) -> Node:
-    return lane.tape.complement(_value(lane, name, 0, node))
+    return lane.tape.complement(value_at(lane, name, 0, node))
 
 
 def _early_gate(lane: Lane, node: Node, t: int, gate: str, *, complement: bool) -> Node:
@@ -206,53 +249,63 @@ def _early_gate(lane: Lane, node: Node, t: int, gate: str, *, complement: bool) 
     return lane.tape.complement(o) if complement else o
 
 
-def _scaled(lane: Lane, node: Node, t: int, factor: float) -> Node:
+def added(lane: Lane, node: Node, t: int, number: float) -> Node:
+    """A value with a number added."""
+    return lane.tape.scale(node, 1.0, number)
+
+
+def scaled(lane: Lane, node: Node, t: int, factor: float) -> Node:
+    """A value times a number."""
     return lane.tape.scale(node, factor)
+
+
+def _sized(lane: Lane, node: Node, t: int, name: str) -> Node:
+    return lane.tape.scale(node, FACTORS[name](lane.problem))
 
 
 def _curved(lane: Lane, node: Node, t: int, name: str) -> Node:
     return lane.tape.curve(node, curve_of(name))
 
 
-def _held(lane: Lane, node: Node, t: int, bound: float) -> Node:
+def _absolute(lane: Lane, node: Node, t: int) -> Node:
+    return lane.tape.where(node.value >= 0, node, lane.tape.scale(node, -1.0))
+
+
+def held(lane: Lane, node: Node, t: int, bound: float) -> Node:
+    """A value held in [-bound, bound]."""
     return lane.tape.hold(node, bound)
 
 
-def _moved(lane: Lane, node: Node, t: int, axis: int) -> Node:
-    if node.value.shape[axis] < 2:
-        raise NoPlaceError
-    return lane.tape.moved(node, lambda a: np.flip(a, axis), lambda a: np.flip(a, axis))
+def _averaged(lane: Lane, node: Node, t: int, site: str) -> Node:
+    return lane.tape.scale(lane.tape.add(node, value_at(lane, site, -1, node)), 0.5)
 
 
-def _first_sequence(lane: Lane, node: Node, t: int) -> Node:
-    if node.value.ndim < 2 or node.value.shape[-2] < 2:
-        raise NoPlaceError
+def _plus(lane: Lane, node: Node, t: int, change: Change) -> Node:
+    return lane.tape.add(node, change(lane, node, t))
 
-    def back(d: np.ndarray) -> np.ndarray:
-        found = np.zeros_like(d)
-        found[..., 0, :] = d.sum(axis=-2)
-        return found
 
-    return lane.tape.moved(node, lambda a: np.broadcast_to(a[..., :1, :], a.shape), back)
+def _started(lane: Lane, node: Node, t: int, name: str) -> Node:
+    return _fit(lane.initial[name], node)
+
+
+def _carried(lane: Lane, node: Node, t: int, name: str) -> Node:
+    """A state as the step before left it."""
+    return _fit(lane.history[f"{name}.carry"][t - 1] if t else lane.initial[name], node)
 
 
 def _output(lane: Lane, node: Node, t: int, site: str, at: int) -> Node:
     """What a lane gave at a place in the order of time: past the end of a sequence h is 0, and c stays."""
     turns = lane.rule("turn out", "within") if lane.reverse else "not"
-    return lane.turned(lane.history["h.out" if site == "h_n" else "c.carry"], turns)[at]
+    return lane.turned(lane.history[f"{site[0]}.shown"], turns)[at]
 
 
 def _called_again(lane: Lane, node: Node, t: int) -> Node:
     """The h of one call of the cell more, as a cell gives that is called for its output and again for its state."""
     before = {name: len(nodes) for name, nodes in lane.history.items()}
-    found = lane.step(lane.history["x"][t], lane.history["h"][t], lane.history["c"][t])["h"]
+    further = lane.step(lane.history["x"][t], lane.history["h"][t], lane.history["c"][t])["h"]
     for name, nodes in lane.history.items():
         del nodes[before.get(name, 0) :]
-    return found
-
-
-def _of_start(lane: Lane, node: Node, t: int, name: str) -> Node:
-    return _fit(lane.initial[name], node)
+    return further
 
 
 def _held_first(lane: Lane, node: Node, t: int, site: str) -> Node:
@@ -260,24 +313,29 @@ def _held_first(lane: Lane, node: Node, t: int, site: str) -> Node:
 
 
 def _initial(lane: Lane, node: Node, t: int, site: str) -> Node:
-    own = USES.get(site, site)
-    start = lane.initial.get(own[0]) if own in {"h", "c", "y", "h_in", "c_in", "y_in"} else None
+    value = USES.get(site, site)
+    start = lane.initial.get(value[0]) if value in {"h", "c", "y", "h_in", "c_in", "y_in"} else None
     if start is None:
         raise NoPlaceError
     return _fit(start, node)
 
 
 GROUPS = {
+    "h_in and c_in": ("h_in", "c_in"),
     "h.carry and c.carry": ("h.carry", "c.carry"),
     "h.carry, c.carry and y.fed": ("h.carry", "c.carry", "y.fed"),
     "h0 and c0": ("h0", "c0"),
+    "h.out and c.out": ("h.out", "c.out"),
+    "i, f, g and o": ("i", "f", "g", "o"),
 }
 
 
-def _group(sites: tuple[str, ...], changes: list[Change]) -> Put:
+def put_group(sites: Iterable[str], changes: Iterable[Change]) -> Put:
+    """Put changes at several sites of every lane in scope."""
+
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
         for site, change in zip(sites, changes, strict=True):
-            _put(site, change)(edits, problem, scope)
+            put_value(site, change)(edits, problem, scope)
 
     return put
 
@@ -285,19 +343,65 @@ def _group(sites: tuple[str, ...], changes: list[Change]) -> Put:
 def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Edits of several sites at once, where neither alone repairs anything."""
     for name, sites in _groups_of(problem).items():
-        changes: dict[str, list[Change]] = {
-            "zero": [lambda lane, node, t: lane.tape.zeros(node)] * len(sites),
-            "batch flipped": [partial(_moved, axis=-2)] * len(sites),
-            "first sequence for all": [_first_sequence] * len(sites),
-        }
-        if name == "h0 and c0":
-            changes["exchanged"] = [partial(_of_start, name="c"), partial(_of_start, name="h")]
-        if "carry" in name:
-            changes["initial"] = [partial(_initial, site=site) for site in sites]
-            changes["previous"] = [partial(_other, name=site, at=-1) for site in sites]
-            changes["first held"] = [partial(_held_first, site=site) for site in sites]
-        for edit, own in changes.items():
-            yield from spread_over(problem, name, edit, _group(sites, own), steps=("", *STEPS))
+        tables = [{edit: (change, steps) for edit, change, steps in _plain_edits(site)} for site in sites]
+        for edit in tables[0]:
+            if all(edit in table for table in tables):
+                steps = ("", *STEPS) if edit == "initial" else tables[0][edit][1]
+                yield from spread_over(problem, name, edit, put_group(sites, [t[edit][0] for t in tables]), steps=steps)
+    for name, parts in JOINED.items():
+        changes = [part for _, part in parts]
+        yield from spread_over(problem, name, "at once", put_group(tuple(site for site, _ in parts), changes))
+    for prefix, steps in (("_in", ("", "later")), (".carry", ("", "later")), ("0", ("",))):
+        exchange = [partial(_started if prefix == "0" else _carried, name=name) for name in "ch"]
+        sites = (f"h{prefix}", f"c{prefix}")
+        yield from spread_over(problem, " and ".join(sites), "exchanged", put_group(sites, exchange), steps=steps)
+    yield from _equations(problem)
+
+
+# Several uses of values that go wrong together.
+JOINED: dict[str, list[tuple[str, Change]]] = {
+    "peepholes of weight 1": [(f"z.{k}", partial(_combined, name="c" if k == "o" else "c_in", sign=1)) for k in "ifo"],
+    "c.out is h, h.out is c": [("h.out", partial(_other, name="c", at=0)), ("c.out", partial(_other, name="h", at=0))],
+    "c.out and h.out of the step before": [
+        ("h.out", partial(_other, name="h_in", at=0)), ("c.out", partial(_other, name="c_in", at=0)),
+    ],
+    "i and f left out": [(site, lambda lane, node, t: Node(np.ones_like(node.value))) for site in ("keep.f", "add.i")],
+}  # fmt: skip
+
+
+def _equations(problem: AnyProblem) -> Iterator[Deviation]:
+    """Other equations of c and h: in words, and made of what the step has computed."""
+    for site, equations in (("raw", C_EQUATIONS), ("m", H_EQUATIONS)):
+        for edit, equation in equations.items():
+            change = partial(_computed, equation=equation)
+            yield from spread_over(
+                problem, f"equation of {'c' if site == 'raw' else 'h'}", edit, put_value(site, change)
+            )
+
+
+Equation = Callable[..., Node]
+
+
+def _computed(lane: Lane, node: Node, t: int, equation: Equation) -> Node:
+    names = ("i", "f", "g", "c_in") if "o" not in lane.history or len(lane.history["o"]) <= t else ("o", "c", "u")
+    return equation(lane.tape, *(lane.history[name][t] for name in names))
+
+
+def _maximum(tape: Tape, left: Node, right: Node) -> Node:
+    return tape.where(left.value >= right.value, left, right)
+
+
+C_EQUATIONS: dict[str, Equation] = {
+    "f c i g": lambda T, i, f, g, c: T.multiply(T.multiply(f, c), T.multiply(i, g)),
+    "f + c + i g": lambda T, i, f, g, c: T.add(T.add(f, c), T.multiply(i, g)),
+    "f c + i + g": lambda T, i, f, g, c: T.add(T.multiply(f, c), T.add(i, g)),
+    "(f + c) (i + g)": lambda T, i, f, g, c: T.multiply(T.add(f, c), T.add(i, g)),
+    "max(f c, i g)": lambda T, i, f, g, c: _maximum(T, T.multiply(f, c), T.multiply(i, g)),
+}
+H_EQUATIONS: dict[str, Equation] = {
+    "tanh(o c)": lambda T, o, c, u: T.curve(T.multiply(o, c), curve_of("tanh")),
+    "o + tanh(c)": lambda T, o, c, u: T.add(o, u),
+}
 
 
 def _groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
@@ -305,37 +409,64 @@ def _groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
     return {name: sites for name, sites in GROUPS.items() if decoder or "y.fed" not in sites}
 
 
+# -- number formats ----------------------------------------------------------------------------------------------
+
+# The values that are held in a shorter format together, by the words for them.
+CAST: dict[str, tuple[str, ...]] = {
+    "x": ("x",), "h": ("h", "h0"), "c": ("c", "c0"), "z": ("z",), "gates": ("i", "f", "g", "o"),
+    "h.out and c.out": ("h.out", "c.out"), "h and c": ("h", "h0", "c", "c0"),
+}  # fmt: skip
+
+
+def shorter_formats(problem: AnyProblem) -> list[str]:
+    """The formats with fewer bits than the case's."""
+    return [form for form, bits in FORMATS.items() if bits < FORMATS.get(problem.case.run.dtype, 53)]
+
+
+def format_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+    """Values rounded to a shorter format than the case's."""
+    for form in shorter_formats(problem):
+        for site, sites in CAST.items():
+            put = put_group(sites, [partial(cast, form=form)] * len(sites))
+            yield from spread_over(problem, site, f"in {form}", put, form=form)
+
+
+def cast(lane: Lane, node: Node, t: int, form: str) -> Node:
+    """A value rounded to a shorter format."""
+    return lane.tape.cast(node, form)
+
+
 # -- the way back ------------------------------------------------------------------------------------------------
 
 
-def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (a table)
+def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that may become of a gradient on its way, and of what is saved for it."""
     order = _order(problem)
     for name, group in _groups_of(problem).items():
         changes = [_back(lambda lane, d: lane.tape.zeros(d))] * len(group)
-        yield from spread_over(problem, f"d {name}", "zero", _group(group, changes), BACK, ("", *STEPS))
+        yield from spread_over(problem, f"d {name}", "zero", put_group(group, changes), BACK, ("", *STEPS))
     for site in _sites(problem, order):
         pulls: dict[str, tuple[Callable[[Lane, Node], Node], tuple[str, ...]]] = {
             "zero": (lambda lane, d: lane.tape.zeros(d), ("", *STEPS)),
         }
-        for name, factor in FACTORS.items():
-            number = factor(problem)
-            if number != 1:
-                pulls[f"times {name}"] = (partial(_back_scaled, factor=number), ("",))
+        for name in FACTORS:
+            pulls[f"times {name}"] = (partial(_back_sized, name=name), ("",))
         for bound in BOUNDS:
             pulls[f"clip {bound:g}"] = (partial(_back_held, bound=bound), ("",))
         for edit, (pull, steps) in pulls.items():
-            yield from spread_over(problem, f"d {site}", edit, _put(site, _back(pull)), BACK, steps)
+            yield from spread_over(problem, f"d {site}", edit, put_value(site, _back(pull)), BACK, steps)
     for site in [site for site in SAVED if site in set(_sites(problem, order))]:
         for name in order:
             for at, words in ((0, ""), (-1, "previous "), (1, "next ")):
                 if not (name == USES.get(site, site) and at == 0):
                     edit = f"saved as {words}{name}"
-                    yield from spread_over(problem, site, edit, _put(site, partial(_saved, name=name, at=at)), BACK)
+                    yield from spread_over(
+                        problem, site, edit, put_value(site, partial(_saved, name=name, at=at)), BACK
+                    )
 
 
-def _back_scaled(lane: Lane, d: Node, factor: float) -> Node:
-    return lane.tape.scale(d, factor)
+def _back_sized(lane: Lane, d: Node, name: str) -> Node:
+    return lane.tape.scale(d, FACTORS[name](lane.problem))
 
 
 def _back_held(lane: Lane, d: Node, bound: float) -> Node:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 
@@ -22,9 +23,12 @@ from lockstep.harness.causes.deviation import (
     steps_of,
     timesteps_of,
 )
-from lockstep.harness.causes.edits import Edits, NoPlaceError
+from lockstep.harness.causes.edits import Edits, NoPlaceError, every
 from lockstep.harness.causes.stored import Reading
-from lockstep.harness.causes.value_edits import FACTORS
+from lockstep.harness.causes.value_edits import FACTORS, added, cast, put_value, shorter_formats
+from lockstep.harness.weights.dialect import Dialect
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import uneven
 
 GATES = "ifgo"
 GROUPS = ("WRb", "WR", "Wb", "Rb", "W", "R", "b")
@@ -62,43 +66,77 @@ def places_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
     return found
 
 
-def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912 (a table)
+def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a weight may be read as."""
-    lstm = problem.case.lstm
-    if lstm.forget_bias:
-        for edit, by in (("forget bias left out", -1.0), ("forget bias twice", 1.0)):
-            yield from spread_over(problem, "b.f", edit, _numbers("b", 1.0, by * lstm.forget_bias, "f"))
-    cell = list(GROUPS)
-    for group in cell:
-        for order in permutations(GATES):
-            if order != tuple(GATES):
-                name = "".join(order)
-                yield from spread_over(problem, group, f"read as {name}", _moves(group, partial(_ordered, order=name)))
-        for edit, move in _CELL_MOVES.items():
-            yield from spread_over(problem, group, edit, _moves(group, move))
-        for gate in GATES:
-            for other in GATES:
-                if other != gate:
-                    edit = f"block {other} for {gate}"
-                    yield from spread_over(problem, group, edit, _moves(group, partial(_block, gate=gate, other=other)))
-            for edit, (factor, constant) in _NUMBERS.items():
-                yield from spread_over(problem, f"{group}.{gate}", edit, _numbers(group, factor, constant, gate))
-    names = names_of(problem)
-    for name in [*cell, *(name for name in names if name not in "WRb")]:
-        group = list(name) if name in GROUPS else [name]
-        steps = ("", "later") if isinstance(problem, DecoderProblem) else ("",)
-        for edit, (factor, constant) in _NUMBERS.items():
-            yield from spread_over(problem, name, edit, _numbers(group, factor, constant), steps=steps)
-        for edit, move in _MOVES.items():
-            yield from spread_over(problem, name, edit, _moves(group, move))
-    if "p" in names:
-        for order in permutations("ifo"):
-            if order != tuple("ifo"):
-                move = partial(_rows, order=["ifo".index(gate) for gate in order])
-                yield from spread_over(problem, "p", f"read as {''.join(order)}", _moves(["p"], move))
+    if problem.case.lstm.forget_bias:
+        for edit, by in _FORGET_BIAS.items():
+            yield from spread_over(problem, "b", edit, partial(_put_forget_bias, by=by))
+        yield from spread_over(problem, "b", "forget bias after the sigmoid", _put_after_the_sigmoid)
+    for group in GROUPS:
+        for edit, put in _of_blocks(group):
+            site, _, what = edit.rpartition(": ")
+            yield from spread_over(problem, site or group, what, put)
+    yield from _of_arrays(problem)
+    for edit, join in FUSED.items():
+        yield from spread_over(problem, "[W R]", edit, _fused(join))
+    yield from _of_two_biases(problem)
+    yield from _of_formats(problem)
     if isinstance(problem, DecoderProblem):
         yield from _made_anew(problem)
     yield from _lanes(problem)
+
+
+def _of_blocks(group: str) -> Iterator[tuple[str, Put]]:
+    """Edits of arrays that are made of four blocks, one for each gate; before ": " the site where it is one block."""
+    for letters in permutations(GATES):
+        order = "".join(letters)
+        if order != GATES:
+            yield f"read as {order}", _moves(group, partial(_ordered, order=order))
+    for edit, move in CELL_MOVES.items():
+        if _has_place(edit, group):
+            yield edit, _moves(group, move)
+    for gate, other in permutations(GATES, 2):
+        yield f"block {other} for {gate}", _moves(group, partial(_block, gate=gate, other=other))
+    for gate in GATES:
+        for edit, (factor, constant) in _NUMBERS.items():
+            yield f"{group}.{gate}: {edit}", put_numbers(group, factor, constant, gate)
+        yield f"zero but for {gate}", put_numbers(group, 0.0, 0.0, GATES.replace(gate, ""))
+        if "b" not in group:
+            yield f"{group}.{gate}: transposed", _moves(group, partial(_gate_turned, gate=gate))
+    for edit in PARTS if "b" not in group else ():
+        yield edit, _masked(group, edit)
+    yield "absolute", _absolute(group)
+
+
+def _has_place(edit: str, group: str) -> bool:
+    """Whether a move has a place in each array of a group: a bias has no columns."""
+    return "b" not in group or edit not in OF_COLUMNS
+
+
+def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
+    """Edits of any array, whole."""
+    names = names_of(problem)
+    steps = ("", "later") if isinstance(problem, DecoderProblem) else ("",)
+    for name in [*GROUPS, *(name for name in names if name not in "WRb")]:
+        group = list(name) if name in GROUPS else [name]
+        for edit, (factor, constant) in _NUMBERS.items():
+            yield from spread_over(problem, name, edit, put_numbers(group, factor, constant), steps=steps)
+        for edit, move in MOVES.items():
+            if name not in GROUPS or _has_place(edit, name):
+                yield from spread_over(problem, name, edit, _moves(group, move))
+    for letters in permutations("ifo") if "p" in names else ():
+        if letters != tuple("ifo"):
+            move = partial(_rows, order=["ifo".index(gate) for gate in letters])
+            yield from spread_over(problem, "p", f"read as {''.join(letters)}", _moves(["p"], move))
+
+
+def _of_formats(problem: AnyProblem) -> Iterator[Deviation]:
+    """Weights rounded to a shorter format than the case's, by themselves and as operands of the products."""
+    for form in shorter_formats(problem):
+        for group in ("WRb", "WR", "W", "R", "b"):
+            yield from spread_over(problem, group, f"in {form}", _cast(group, form), form=form)
+        operands = [_cast("WR", form), *(put_value(site, partial(cast, form=form)) for site in ("x", "h_in"))]
+        yield from spread_over(problem, "operands", f"in {form}", _together(*operands), form=form)
 
 
 # Groups of a decoder's weights that are made anew at every step but the first where none is shared.
@@ -122,7 +160,7 @@ def _anew(problem: DecoderProblem) -> dict[str, tuple[str, ...]]:
 def _put_anew(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple[str, ...]) -> None:
     for name in names:
         # Biases start at 0 wherever kernels start at 1.
-        _numbers([name], 0.0, 0.0 if name.startswith("b") else 1.0)(edits, problem, scope)
+        put_numbers([name], 0.0, 0.0 if name.startswith("b") else 1.0)(edits, problem, scope)
 
 
 def _gate_parts(places: Array) -> list[Array]:
@@ -171,15 +209,60 @@ def _folded(places: Array) -> Array:
     return places.reshape(places.shape[::-1]).T
 
 
-_CELL_MOVES: dict[str, Move] = {
+CELL_MOVES: dict[str, Move] = {
     "transposed by gate": _by_gate(_turned),
     "reshaped, not transposed, by gate": _by_gate(_columns(_folded)),
     "units flipped": _by_gate(lambda a: a[::-1]),
     "units rolled": _by_gate(lambda a: np.roll(a, 1, axis=0)),
     "unit-major": lambda a: np.concatenate([a[k::4] for k in range(4)]),
     "gate-major for unit-major": lambda a: np.stack(_gate_parts(a), axis=1).reshape(a.shape),
+    "first unit for all": _by_gate(lambda a: np.repeat(a[:1], len(a), axis=0)),
+    "block i for all": lambda a: np.concatenate([_gate_parts(a)[0]] * 4),
 }
-_MOVES: dict[str, Move] = {
+OF_COLUMNS = frozenset({
+    "transposed by gate", "reshaped, not transposed, by gate", "column-major read as row-major", "transposed",
+    "reshaped, not transposed", "columns flipped", "columns rolled", "column halves exchanged",
+})  # fmt: skip
+# Which numbers of a gate's block, of a row u and a column k of n, are used; the others count as 0.
+PARTS: dict[str, Callable[[Array, Array, int, int], Array]] = {
+    "diagonal only": lambda u, k, H, n: u == k,
+    "all but the diagonal": lambda u, k, H, n: u != k,
+    "lower triangle only": lambda u, k, H, n: u >= k,
+    "upper triangle only": lambda u, k, H, n: u <= k,
+    "first column only": lambda u, k, H, n: k == 0,
+    "all but the first column": lambda u, k, H, n: k > 0,
+    "all but the last column": lambda u, k, H, n: k < n - 1,
+    "first half of the columns": lambda u, k, H, n: k < (n + 1) // 2,
+    "second half of the columns": lambda u, k, H, n: k >= n // 2,
+    "every second column": lambda u, k, H, n: k % 2 == 0,
+    "all but the last unit": lambda u, k, H, n: u < H - 1,
+    "all but the first unit": lambda u, k, H, n: u > 0,
+}
+# Of the places of W (4H, I) and R (4H, H): those that are read for each.
+FUSED: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
+    "h before x": lambda W, R: (np.concatenate([W, R], 1)[:, R.shape[1] :], np.concatenate([W, R], 1)[:, : R.shape[1]]),
+    "stored with h before x": lambda W, R: _split_columns(np.concatenate([R, W], 1), W.shape[1]),
+    "reshaped, not transposed": lambda W, R: _split_columns(_folded(np.concatenate([W, R], 1)), W.shape[1]),
+    "W and R exchanged": lambda W, R: (R, W),
+    "W for both": lambda W, R: (W, W),
+    "R for both": lambda W, R: (R, R),
+}
+
+
+def _split_columns(places: Array, at: int) -> tuple[Array, Array]:
+    return places[:, :at], places[:, at:]
+
+
+# What is added to each gate's bias, in times of the forget bias.
+_FORGET_BIAS: dict[str, dict[str, float]] = {
+    "forget bias left out": {"f": -1.0},
+    "forget bias twice": {"f": 1.0},
+    "forget bias subtracted": {"f": -2.0},
+    **{f"forget bias on {gate} instead": {"f": -1.0, gate: 1.0} for gate in "igo"},
+    **{f"forget bias on {gate} too": {gate: 1.0} for gate in "igo"},
+}
+MOVES: dict[str, Move] = {
+    "column-major read as row-major": _columns(lambda a: np.ravel(a, "F").reshape(a.shape)),
     "transposed": _turned,
     "reshaped, not transposed": _columns(_folded),
     "columns flipped": _columns(lambda a: a[:, ::-1]),
@@ -198,39 +281,191 @@ def _rows(places: Array, order: list[int]) -> Array:
     return places[order]
 
 
-def _moves(group: str | list[str], move: Move) -> Put:
+def _gate_turned(places: Array, gate: str) -> Array:
+    parts = dict(zip(GATES, _gate_parts(places), strict=True))
+    return np.concatenate([_turned(parts[name]) if name == gate else parts[name] for name in GATES])
+
+
+def arrays_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
+    """The weights by lane and name."""
+    if isinstance(problem, DecoderProblem):
+        keys = shapes_of(problem)
+        return dict(zip(keys, problem.weights.arrays().values(), strict=True))
+    return {
+        (f"{place.layer}{'r' if place.reverse else ''}", name): array
+        for place, weights in problem.lanes()
+        for name, array in weights.arrays().items()
+    }
+
+
+def _readings(group: str | list[str], reading: Callable[[Array, Array], Reading]) -> Put:
+    """Read arrays otherwise, by a function of their places and their values."""
+
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
-        places = places_of(problem)
-        moved = {
-            (label, name): move(places[label, name])
-            for label in scope.lanes
-            for name in group
-            if (label, name) in places
-        }
-        if all(np.array_equal(moved[key], places[key]) for key in moved):
-            raise NoPlaceError
-        if any(moved[key].shape != places[key].shape for key in moved):
-            raise NoPlaceError
+        places, arrays = places_of(problem), arrays_of(problem)
         steps = steps_of(scope.steps, timesteps_of(problem))
-        for key, own in moved.items():
-            edits.readings.setdefault(key, []).append((steps, Reading(own)))
+        for key in [(label, name) for label in scope.lanes for name in group if (label, name) in places]:
+            edits.read(key, steps, replace(reading(places[key], arrays[key]), home=places[key]))
 
     return put
 
 
-def _numbers(group: str | list[str], factor: float, constant: float, gate: str = "") -> Put:
+def kept_part(part: str, shape: tuple[int, ...]) -> Array:
+    """1 where a kernel's part is used, 0 elsewhere.
+
+    Raises:
+        NoPlaceError: If an array of that shape has no blocks of gates, or no columns.
+    """
+    if len(shape) < 2 or shape[0] % 4:
+        raise NoPlaceError
+    H, n = shape[0] // 4, shape[1]
+    mask = np.broadcast_to(PARTS[part](np.arange(H)[:, None], np.arange(n)[None, :], H, n), (H, n))
+    return np.tile(mask, (4, 1)).astype(float)
+
+
+def _masked(group: str, part: str) -> Put:
+    return _readings(group, lambda places, array: Reading(places, kept_part(part, places.shape)))
+
+
+def _absolute(group: str) -> Put:
+    return _readings(group, lambda places, array: Reading(places, np.where(array < 0, -1.0, 1.0)))
+
+
+def _cast(group: str, form: str) -> Put:
+    return _readings(group, lambda places, array: Reading(places, form=form))
+
+
+def _shifts(by_gate: dict[str, float]) -> Put:
+    """Add numbers to the bias, by gate."""
+
+    def reading(places: Array, array: Array) -> Reading:
+        return Reading(places, constant=np.repeat([by_gate.get(gate, 0.0) for gate in GATES], len(places) // 4))
+
+    return _readings("b", reading)
+
+
+# -- layouts ------------------------------------------------------------------------------------------------------
+
+
+def layout_deviations(problem: AnyProblem, layout: str) -> Iterator[Deviation]:
+    """Weights handed over in one layout and read as another's, or with its gates in another order."""
+    stored = DIALECTS[layout]
+    for read in DIALECTS.values():
+        if (read.gates, read.forget_bias, read.transposed) != (stored.gates, stored.forget_bias, stored.transposed):
+            put = partial(_put_misread, stored=stored, read=read)
+            yield from spread_over(problem, "layout", f"{layout} read as {read.name}", put)
+    if stored.forget_bias:  # it is added where f is read, whatever stands there
+        for letters in permutations(GATES):
+            order = "".join(letters)
+            put = partial(_put_order, order=order, taken=stored.forget_bias, added=stored.forget_bias)
+            if order != GATES:
+                yield from spread_over(problem, "layout", f"{layout} gates read as {order}", put)
+
+
+def _put_misread(edits: Edits, problem: AnyProblem, scope: Scope, stored: Dialect, read: Dialect) -> None:
+    order = "".join(read.gates[stored.gates.index(gate)] for gate in GATES)
+    move = None
+    if stored.transposed != read.transposed:  # the memory of one, taken for the other's shape
+        move = _columns(lambda a: np.ravel(a, "F").reshape(a.shape)) if stored.transposed else _columns(_folded)
+    _put_order(edits, problem, scope, order, stored.forget_bias, read.forget_bias, move)
+
+
+def _put_order(
+    edits: Edits, problem: AnyProblem, scope: Scope, order: str, taken: float, added: float, move: Move | None = None
+) -> None:
+    """Read blocks in another order, of a bias of which the forget bias was taken out, to which it is added again."""
+    constants = dict.fromkeys(GATES, 0.0)
+    constants[order[GATES.index("f")]] -= taken
+    constants["f"] += added
+    places = places_of(problem)
+    for key in [(label, name) for label in scope.lanes for name in "WRb" if (label, name) in places]:
+        moved = places[key] if move is None or key[1] == "b" else move(places[key])
+        shift = np.repeat([constants[gate] for gate in GATES], len(moved) // 4) if key[1] == "b" else 0.0
+        edits.read(key, every, Reading(_ordered(moved, order), constant=shift, home=places[key]))
+
+
+def _put_forget_bias(edits: Edits, problem: AnyProblem, scope: Scope, by: dict[str, float]) -> None:
+    forget_bias = problem.case.lstm.forget_bias
+    _shifts({gate: times * forget_bias for gate, times in by.items()})(edits, problem, scope)
+
+
+def _put_after_the_sigmoid(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+    forget_bias = problem.case.lstm.forget_bias
+    _shifts({"f": -forget_bias})(edits, problem, scope)
+    put_value("f", partial(added, number=forget_bias))(edits, problem, scope)
+
+
+def _of_two_biases(problem: AnyProblem) -> Iterator[Deviation]:
+    """The two biases into which a layout splits b: each is added so many times."""
+    for which in (0, 1):
+        for edit, times in (("left out", (0.0, 1.0)), ("twice, the other left out", (2.0, 0.0))):
+            first, second = times if which == 0 else times[::-1]
+
+            def reading(places: Array, array: Array, first: float = first, second: float = second) -> Reading:
+                parts = uneven(array)
+                return Reading(places, constant=(first - 1) * parts[0].astype(float) + (second - 1) * parts[1])
+
+            yield from spread_over(problem, ("b_ih", "b_hh")[which], edit, _readings("b", reading))
+
+
+def _fused(join: Callable[[Array, Array], tuple[Array, Array]]) -> Put:
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        places = places_of(problem)
+        for label in scope.lanes:
+            W, R = places[label, "W"], places[label, "R"]
+            for name, right, read in zip("WR", (W, R), join(W, R), strict=True):
+                if read.shape != right.shape:
+                    raise NoPlaceError
+                edits.read((label, name), every, Reading(np.ascontiguousarray(read), home=right))
+
+    return put
+
+
+def _together(*puts: Put) -> Put:
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        for each in puts:
+            each(edits, problem, scope)
+
+    return put
+
+
+def _moved_where_it_fits(places: Array, move: Move) -> Array | None:
+    """Where numbers are taken from; None where the shape has no place for the move, or it changes nothing."""
+    try:
+        changed = move(places)
+    except NoPlaceError:
+        return None
+    return None if changed.shape != places.shape or np.array_equal(changed, places) else changed
+
+
+def _moves(group: str | list[str], move: Move) -> Put:
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        places = places_of(problem)
+        keys = [(label, name) for label in scope.lanes for name in group if (label, name) in places]
+        moved = {key: changed for key in keys if (changed := _moved_where_it_fits(places[key], move)) is not None}
+        if not moved:
+            raise NoPlaceError
+        steps = steps_of(scope.steps, timesteps_of(problem))
+        for key, own in moved.items():
+            edits.read(key, steps, Reading(own, home=places[key]))
+
+    return put
+
+
+def put_numbers(group: str | list[str], factor: float, constant: float, gates: str = "") -> Put:
+    """Read blocks of some gates, or all, times a factor and with a constant added."""
+
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
         places = places_of(problem)
         steps = steps_of(scope.steps, timesteps_of(problem))
         for key in [(label, name) for label in scope.lanes for name in group if (label, name) in places]:
-            own = places[key]
-            factors, constants = np.ones(own.shape), np.zeros(own.shape)
-            rows = slice(None)
-            if gate:
-                H, k = len(own) // 4, GATES.index(gate)
-                rows = slice(k * H, (k + 1) * H)
-            factors[rows], constants[rows] = factor, constant
-            edits.readings.setdefault(key, []).append((steps, Reading(own, factors, constants)))
+            shape = places[key].shape
+            factors, constants = np.ones(shape), np.zeros(shape)
+            for k, name in enumerate(GATES):
+                if name in (gates or GATES):
+                    rows = slice(k * len(factors) // 4, (k + 1) * len(factors) // 4) if gates else slice(None)
+                    factors[rows], constants[rows] = factor, constant
+            edits.read(key, steps, Reading(places[key], factors, constants, home=places[key]))
 
     return put
 
@@ -276,7 +511,7 @@ def _put_lanes(edits: Edits, problem: AnyProblem, scope: Scope, source: dict[str
             if places[other].shape != places[label, name].shape:
                 continue
             changed |= source[label] != label
-            edits.readings.setdefault((label, name), []).append((lambda t: True, Reading(places[other])))
+            edits.read((label, name), every, Reading(places[other], home=places[label, name]))
     if not changed:
         raise NoPlaceError
 
@@ -303,8 +538,8 @@ def summed_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 def _put_sum(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple[str, ...], steps: str) -> None:
     places = places_of(problem)
     for key in [(label, name) for label in scope.lanes for name in names if (label, name) in places]:
-        reading = Reading(places[key], adds=False)
-        edits.readings.setdefault(key, []).append((steps_of(steps, timesteps_of(problem)), reading))
+        reading = Reading(places[key], adds=False, home=places[key])
+        edits.read(key, steps_of(steps, timesteps_of(problem)), reading)
 
 
 def returned_deviations(problem: AnyProblem) -> Iterator[Deviation]:
@@ -315,12 +550,8 @@ def returned_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     groups |= {"gradients of weights": weights, "all gradients": [*weights, *inputs], "dh0 and dc0": ["h0", "c0"]}
     for site, names in groups.items():
         yield from spread_over(problem, site, "zero", _returned(names, lambda a: 0 * a), BACK)
-        for name, factor in FACTORS.items():
-            number = factor(problem)
-            if number != 1:
-                yield from spread_over(
-                    problem, site, f"times {name}", _returned(names, partial(_times, number=number)), BACK
-                )
+        for name in FACTORS:
+            yield from spread_over(problem, site, f"times {name}", partial(_put_sized, names=names, name=name), BACK)
         for bound in (1.0, 5.0):
             yield from spread_over(
                 problem, site, f"clip {bound:g}", _returned(names, partial(_clipped, bound=bound)), BACK
@@ -340,8 +571,12 @@ def returned_deviations(problem: AnyProblem) -> Iterator[Deviation]:
                 yield from spread_over(
                     problem, f"d{site}", f"returned as {label}", _returned(names, partial(_safe, move=move)), BACK
                 )
-        for edit, move in _CELL_MOVES.items():
+        for edit, move in CELL_MOVES.items():
             yield from spread_over(problem, f"d{site}", f"{edit}", _returned(names, partial(_safe, move=move)), BACK)
+
+
+def _put_sized(edits: Edits, problem: AnyProblem, scope: Scope, names: list[str], name: str) -> None:
+    _returned(names, partial(_times, number=FACTORS[name](problem)))(edits, problem, scope)
 
 
 def _times(array: Array, number: float) -> Array:

@@ -1,10 +1,20 @@
-# ruff: noqa: E501 (a table of phrases)
-"""Deviations in words: a phrase for each site, a template for each edit, a suffix for each scope; and the fix."""
+# ruff: noqa: E501 (tables of phrases)
+"""Deviations in words: a phrase for each site, a template for each edit, a suffix for each scope; and the fix.
+
+Names of arrays and orders of gates are those of the layout in which the weights were handed over.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from lockstep.harness.causes.deviation import BACK, Deviation, Scope
+from lockstep.harness.causes.lane import GATES
 from lockstep.harness.reference.curves import CURVES
+from lockstep.harness.weights.dialect import Dialect
+from lockstep.harness.weights.dialects import DIALECTS
 
 _GATE = {"i": "the input gate", "f": "the forget gate", "g": "the candidate", "o": "the output gate"}
 PHRASES: dict[str, str] = {
@@ -29,110 +39,351 @@ PHRASES: dict[str, str] = {
     "all h0 and c0": "the initial states", "all h0": "the initial h", "all c0": "the initial c", "all x": "the input",
     "all dh": "the gradient that arrives at h", "all dc": "the gradient that arrives at the final c",
     "clip": "the clip of c", "coupling of f": "the coupling of the forget gate", "lengths": "lengths", "mask": "the mask of the softmax",
-    "softmax": "the softmax", "curve of gates": "the activation of i, f and o", "curve of u": "the activation of c",
-    "curve of y": "the activation of y", "curve of g and u": "the activation of the candidate and of c",
-}  # fmt: skip
-PHRASES |= {
-    "h.carry and c.carry": "the state that is carried to the next step", "h0 and c0": "the initial state",
-    "h.carry, c.carry and y.fed": "the state and what is fed back",
+    "softmax": "the softmax", "every curve": "every activation", "past the end": "past the end of a sequence",
+    "x.seq": "the input", "h.seq": "the h of all timesteps, as it is returned,", "c.seq": "the c of all timesteps, as it is returned,",
+    "h.seq and c.seq": "what is returned (h and c of all timesteps)", "up.seq": "what the layer above takes in",
+    "order of the run": "the sequence", "returned": "h and c of all timesteps",
+    "h.carry and c.carry": "the state that is carried to the next step (h and c)", "h0 and c0": "the initial state (h0 and c0)",
+    "h.carry, c.carry and y.fed": "the state and what is fed back", "h_in and c_in": "the state that a step starts from (h and c)",
+    "h.out and c.out": "what is returned (h and c)", "i, f, g and o": "every gate", "gates": "every gate",
+    "c.carry and c.out": "the c that is carried and returned", "h and c": "the new state (h and c)",
+    "operands": "the operands of the products (W, R, x and h)", "[W R]": "the kernel of [x, h]", "WRb of i, f and o": "the argument of the sigmoids",
+    "b_ih": "the input bias (bias_ih)", "b_hh": "the recurrent bias (bias_hh)", "layout": "the weights",
+    "i and f left out": "c", "peepholes": "the pre-activations of i, f and o", "peepholes of weight 1": "c",
+    "c.out and h.out of the step before": "the state before each step", "sequences": "the initial state",
 }  # fmt: skip
 PHRASES |= {f"z.{k}": f"the pre-activation of {words}" for k, words in _GATE.items()}
 PHRASES |= dict(_GATE)
-PHRASES |= {f"curve of {k}": f"the activation of {words}" for k, words in _GATE.items()}
+_CURVES_OF = {
+    "gates": "i, f and o",
+    "u": "c",
+    "y": "y",
+    "g and u": "the candidate and of c",
+    "all gates": "all four gates",
+    **_GATE,
+}
+PHRASES |= {f"curve of {kind}": f"the activation of {words}" for kind, words in _CURVES_OF.items()}
 PHRASES |= {f"peep.{k}": f"the c that the peephole of {words} sees" for k, words in _GATE.items()}
 PHRASES |= {f"term.{k}": f"the peephole term of {words}" for k, words in _GATE.items()}
-STEPS = {"first": "at the first step", "later": "at every step but the first", "last": "at the last step",
-         "earlier": "at every step but the last"}  # fmt: skip
+PHRASES |= {f"equation of {state}": f"the new {state}" for state in "ch"}
+_STEPS = {"first": "at the first step", "later": "at every step but the first", "last": "at the last step",
+          "earlier": "at every step but the last", "from": "from timestep {} on", "at": "at timestep {} only", "every": "every {} steps"}  # fmt: skip
+# Whole sentences, by site and edit, where a phrase and a template do not make one.
+SENTENCES: dict[tuple[str, str], str] = {
+    ("i and f left out", "at once"): "the input gate and the forget gate are left out: c = c + g",
+    ("peepholes of weight 1", "at once"): "c is added to the input, forget and output gates: peepholes with weight 1",
+    ("c.out and h.out of the step before", "at once"): "h and c before each step are returned, not those after it",
+    ("returned", "exchanged"): "h_seq and c_seq are returned in each other's place",
+    ("h_in and c_in", "exchanged"): "h and c are exchanged when they are fed to a step",
+    ("h.carry and c.carry", "exchanged"): "h and c are exchanged when they are carried to the next step",
+    ("h0 and c0", "exchanged"): "h0 and c0 are exchanged", ("all h0 and c0", "exchanged"): "h0 and c0 are exchanged",
+    ("h_in and c_in", "initial"): "the state is not carried: every step starts from the initial state (h and c)",
+    ("h_in", "initial"): "h is not carried: every step starts from the initial h", ("c_in", "initial"): "c is not carried: every step starts from the initial c",
+    ("h_in and c_in", "zero"): "the state that a step starts from (h and c) is zero", ("lengths", "ignored"): "lengths are ignored: every sequence runs through all timesteps",
+    ("b", "forget bias left out"): "the forget bias is left out", ("b", "forget bias twice"): "the forget bias is added twice",
+    ("b", "forget bias subtracted"): "the forget bias is subtracted instead of added",
+    ("b", "forget bias after the sigmoid"): "the forget bias is added after the sigmoid of the forget gate, not before it",
+    **{("b", f"forget bias on {g} instead"): f"the forget bias is added to {_GATE[g]} instead of the forget gate" for g in "igo"},
+    **{("b", f"forget bias on {g} too"): f"the forget bias is added to {_GATE[g]} too" for g in "igo"},
+    ("[W R]", "h before x"): "the kernel of [x, h] is multiplied with [h, x]", ("[W R]", "stored with h before x"): "the kernel is made of R above W, and multiplied with [x, h]",
+    ("[W R]", "W and R exchanged"): "W and R are exchanged", ("[W R]", "W for both"): "W is used in the place of R too", ("[W R]", "R for both"): "R is used in the place of W too",
+    **{(which, "left out"): f"{PHRASES[which]} is not added" for which in ("b_ih", "b_hh")},
+    ("b_ih", "twice, the other left out"): "the input bias (bias_ih) is added twice, the recurrent one not at all",
+    ("b_hh", "twice, the other left out"): "the recurrent bias (bias_hh) is added twice, the input one not at all",
+    **{(f"{n}0", "end of the sequence before"): f"the initial {n} is that of the first sequence only: each other sequence starts from the end of the one before it" for n in "hc"},
+    ("h0 and c0", "end of the sequence before"): "the initial state is that of the first sequence only: each other sequence starts from the end of the one before it",
+    ("past the end", "h kept"): "past the end of a sequence h keeps its last value; it must be 0",
+    ("past the end", "h 0, c runs on"): "past the end of a sequence h is 0, but the state runs on through the padding",
+    ("past the end", "h kept, c runs on"): "past the end of a sequence h keeps its last value, as state too, but c runs on through the padding",
+    ("past the end", "both 0"): "past the end of a sequence c is 0; it must keep its last value",
+    ("past the end", "h runs on, c kept"): "past the end of a sequence h is still computed from the padding; only c is kept, as state too",
+    ("past the end", "both run on, c returned kept"): "past the end of a sequence h and c run on through the padding; only the returned c is kept",
+    ("past the end", "both run on, h returned kept"): "past the end of a sequence h and c run on through the padding; only the returned h is kept",
+    ("past the end", "h kept, c 0"): "past the end of a sequence h keeps its last value and c is 0: the other way round",
+    ("past the end", "both run on, c returned 0"): "past the end of a sequence h is still computed from the padding, and c is 0",
+    ("past the end", "both initial"): "past the end of a sequence h and c fall back to the initial state",
+    ("past the end", "h 0, c initial"): "past the end of a sequence c falls back to the initial state",
+    ("coupling of f", "1 - i"): "the forget gate is 1 - i", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
+}  # fmt: skip
 _PLAIN = {
     "zero": "is 0", "one": "is 1", "previous": "is that of the step before", "first held": "is that of the first step at every step",
     "initial": "is the initial one at every step", "batch flipped": "is that of another sequence: the batch is reversed",
-    "first sequence for all": "is that of the first sequence in all", "units flipped": "has its units in reverse order",
+    "first sequence for all": "is that of the first sequence for all", "last sequence for all": "is that of the last sequence for all",
+    "sequence before": "is that of the sequence before in the batch", "next sequence": "is that of the next sequence in the batch",
+    "mean over sequences": "is the mean over the batch", "first sequence only": "is given to the first sequence only; the others have 0",
+    "units flipped": "has its units in reverse order", "units rolled": "is shifted by one unit", "absolute": "enters with its absolute values",
+    "that of two steps before": "is late by two more steps", "plus the previous": "has that of the step before added",
+    "mean with the previous": "is the mean with that of the step before", "times itself": "is squared", "reversed": "is reversed in time",
+    "reversed within lengths": "is reversed in time, each sequence within its length", "times -1": "has the opposite sign", "exchanged": "is exchanged",
+    "transposed": "is transposed", "transposed by gate": "is transposed gate by gate", "reshaped, not transposed": "is reshaped where it must be transposed",
+    "reshaped, not transposed, by gate": "is reshaped gate by gate where it must be transposed", "unit-major": "is read unit by unit, (H, 4) for (4, H)",
+    "gate-major for unit-major": "is stored unit by unit, and read gate by gate", "column-major read as row-major": "is written out in column-major order and read as row-major",
+    "first unit for all": "has each gate's first unit for all units", "block i for all": "has the input gate's block for every gate",
+    "run from the last timestep to the first": "is run from the last timestep to the first, and returned in its own order",
+    "run from the last valid timestep to the first": "is run from each last valid timestep to the first, and returned in its own order",
 }  # fmt: skip
 
 
-def message(deviation: Deviation) -> str:
-    """What is done otherwise, as a sentence."""
-    where = _where(deviation.scope)
+class Family(NamedTuple):
+    """What the deviations of one kind have in common."""
+
+    title: str
+    fix: str
+    met: str  # where they have been seen
+
+
+# Kinds of deviation: their titles, how they are mended where nothing better is known, and where they have been seen.
+FAMILIES: dict[str, Family] = {
+    "gate order": Family("Gates read in another order", "Reorder the unpacking of the gates, or the blocks themselves (`lockstep convert --from ... --to ...`).",
+        "TF1 stores i, g, f, o; PyTorch and Keras i, f, g, o; ONNX i, o, f, g. tensorflow/tensorflow#29308, apple/coremltools#93."),
+    "forget bias": Family("The forget bias left out, doubled or misplaced", "Add the forget bias once, before the sigmoid of the forget gate; canonical b holds it already.",
+        "TF1's BasicLSTMCell adds forget_bias = 1.0 at run time, Keras stores it in the bias. apache/tvm#3410 (after the sigmoid), apple/coremltools#309."),
+    "bias": Family("The bias dropped, doubled or split wrongly", "Add b once to each gate; where a framework stores two biases, add both.",
+        "PyTorch stores bias_ih and bias_hh, ONNX both in B, Keras and TF1 one. keras-team/keras#8307, lisa-lab/DeepLearningTutorials#81 (added twice), ddbourgin/numpy-ml#42."),
+    "kernel": Family("A kernel transposed, reshaped, cut or exchanged", "Check the kernel's shape and orientation: transpose with .T, never with reshape.",
+        "Keras and TF1 store (inputs, 4 units), PyTorch and ONNX (4 units, inputs). keras-team/keras#8720, huggingface/transformers#10712, stanfordnlp/stanza#88 (one gate's kernel for all)."),
+    "activation": Family("An activation replaced or approximated", "Use the sigmoid for i, f and o, and tanh for g and for the cell's output.",
+        "Keras' recurrent activation was hard_sigmoid before 2.3. Stack Overflow 49759614, intel/ipex-llm#1901."),
+    "cell": Family("The equation of the cell changed", "Compute c = f * c + i * g, then h = o * tanh(c), with the new c.",
+        "nicodjimenez/lstm#47 (tanh(c) left out), MartinuzziFrancesco/torchrecurrent#22 (i + g); coupled gates: ONNX' input_forget."),
+    "state": Family("The state not carried as it should be", "Feed h and c of the step before into each step, and the given initial state into the first.",
+        "Stack Overflow, Why build timestep-unfold LSTM manually has different outputs from using static_rnn; ChenRocks/fast_abs_rl#14."),
+    "initial state": Family("Another initial state", "Start from the h0 and c0 that are given, each in its place.",
+        "TF1 cells take (c, h), PyTorch (h, c), Keras [h, c]. microsoft/nni#2842, neulab/xnmt#223."),
+    "time": Family("Time shifted or reversed", "Feed x[t] into step t, and return what step t computed at place t.",
+        "Keras' go_backwards returns its outputs reversed, ONNX' reverse direction does not. microsoft/onnxruntime#4187, qjadud1994/CRNN-Keras#26."),
+    "batch": Family("Batch and time exchanged, sequences mixed", "Take and return time-major arrays (T, B, .): exchange axes with a transposition, never with a reshape.",
+        "PyTorch's default is time-major, Keras' and dynamic_rnn's batch-major. HHTseng/video-classification#42, facebookresearch/fairseq#239 (view for transpose)."),
+    "returned": Family("Something else is returned", "Return h of every step as h_seq, and c of every step as c_seq.",
+        "TF1 cells return (h, (c, h)), PyTorch (output, (h_n, c_n)), Keras h or [h, h, c]. onnx/onnxmltools#98, salesforce/decaNLP#9."),
+    "padding": Family("The end of a sequence ignored, or half ignored", "Past a sequence's length return 0 for h and keep the state of its last valid step.",
+        "PyTorch's packed sequences, dynamic_rnn's sequence_length and Keras' mask each do it another way. microsoft/onnxruntime#1400, NVIDIA/OpenSeq2Seq#69, keitakurita/practical-torchtext#5."),
+    "clip": Family("Values clipped, or peepholes added, where none are asked for", "Remove the clip or the peephole, or set it as the case has it.",
+        "TF1's LSTMCell(cell_clip, use_peepholes), ONNX' clip and P. microsoft/onnxruntime#27224, PaddlePaddle/Paddle#15605."),
+    "precision": Family("Computed in a lower precision", "Keep the case's precision: turn automatic mixed precision, TF32 and casts off.",
+        "microsoft/onnxruntime#20338 and IBM/aihwkit#766 (TF32), pytorch/pytorch#175845 (float16)."),
+    "scale": Family("Numbers scaled", "Remove the factor.", "Normalised inputs, dropout's 1 / (1 - p) left on."),
+    "network": Family("Layers and directions put together otherwise", "Keep the order of layers and directions: forward before reverse, the lowest layer first.",
+        "PyTorch stacks states as layer * directions + direction, Keras keeps a list for each layer."),
+    "attention": Family("The attention computed otherwise", "Follow the equations of the decoder: scores, mask, softmax, context, W_tilde, tanh.",
+        "Luong et al. (2015), Effective Approaches to Attention-based Neural Machine Translation, section 3."),
+    "gradient": Family("The way back computed otherwise", "Follow the chain rule back through the same equations.", ""),
+    "behaviour": Family("Not a function of its arguments", "Make the port a function of its arguments: no state, no random numbers, no weights of its own.",
+        "mlpack/mlpack#2747 (state kept), google/prettytensor#49 (weights anew), monikkinom/ner-lstm#23 (dropout)."),
+}  # fmt: skip
+
+
+def family_of(deviation: Deviation) -> str:  # noqa: C901, PLR0911, PLR0912 (one for each family)
+    """The kind of a deviation, a key of ``FAMILIES``."""
     site, edit = deviation.site, deviation.edit
-    text = _backward(site, edit) if deviation.way == BACK else f"{phrase(site)} {_template(edit)}"
-    sentence = f"{where}{text}".rstrip(",")
-    return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def fix(deviation: Deviation) -> str:
-    """What to do: the sentence turned round."""
-    site = deviation.site.removeprefix("d ")
-    what = phrase(site).rstrip(",")
+    group = site.partition(".")[0]
     if deviation.way == BACK:
-        return f"On the way back, leave {what} as the chain rule has it: undo `{deviation.edit}`."
-    return f"Use {what} as the equations have it: undo `{deviation.edit}`."
+        return "gradient"
+    if deviation.form:
+        return "precision"
+    if "forget bias" in edit:
+        return "forget bias"
+    if site in {"b_ih", "b_hh"} or group == "b":
+        return "bias"
+    if group in {"W", "R", "WR", "WRb", "Wb", "Rb", "layout", "[W R]"}:
+        return "gate order" if edit.startswith(("read as", "block")) else "kernel"
+    if site.endswith("weights of lanes") or site.startswith(("all ", "between", "joined", "finals", "turn", "up.seq")):
+        return "network"
+    if site in _ATTENTION or group.startswith("W_"):
+        return "attention"
+    if site.startswith(("curve", "every curve")):
+        return "activation"
+    if site.startswith(("past the end", "lengths")):
+        return "padding"
+    if (
+        site.startswith("clip")
+        or edit.startswith("clip")
+        or "peephole" in site
+        or "times c" in edit
+        or group in {"peep", "term", "p"}
+    ):
+        return "clip"
+    if site in {"h0", "c0", "h0 and c0"}:
+        return "initial state"
+    if site.startswith(("h_in", "c_in", "h.carry", "c.carry")):
+        return "state"
+    if ".seq" in site or site == "order of the run":
+        return (
+            "time"
+            if "time" in edit or "revers" in edit or "late" in edit or "early" in edit or "so far" in edit
+            else "batch"
+        )
+    if ".out" in site or site in {"returned", "h_n", "c_n"}:
+        return "returned"
+    return "scale" if edit.startswith("times ") and edit[6:] not in PHRASES else "cell"
 
 
-def phrase(site: str) -> str:
-    """A site in words."""
-    if site in PHRASES:
-        return PHRASES[site]
-    if site.startswith("between "):
-        return f"what layer {int(site[8:]) + 1} takes in" if site[8:].isdigit() else "what upper layers take in"
-    if site.endswith("weights of lanes"):
+_ATTENTION = {"query", "scores", "keys", "values", "softmax.scores", "attention", "context.attention", "context", "join.context", "join.h",
+              "bare", "y", "target.y", "y.fed", "logit", "mask", "softmax", "y0", "y_in", "curve of y"}  # fmt: skip
+
+
+class Words:
+    """Sentences in the terms of one layout."""
+
+    def __init__(self, layout: str = "canonical") -> None:
+        """Take the layout in which weights were handed over."""
+        self.dialect: Dialect = DIALECTS.get(layout, DIALECTS["canonical"])
+        self.layout = "" if self.dialect.name == "canonical" else self.dialect.name
+
+    def message(self, deviation: Deviation) -> str:
+        """What is done otherwise, as a sentence."""
+        site, edit = deviation.site, deviation.edit
+        if deviation.way == BACK:
+            text = self._backward(site, edit)
+        else:
+            text = SENTENCES.get((site, edit)) or self._sentence(site, edit)
+        sentence = f"{_where(deviation.scope)}{text}".rstrip(",")
+        return f"{sentence[0].upper()}{sentence[1:]}."
+
+    def fix(self, deviation: Deviation) -> str:
+        """What to do."""
+        if deviation.way == BACK:
+            what = self.phrase(deviation.site.removeprefix("d ")).rstrip(",")
+            return f"On the way back, leave {what} as the chain rule has it: undo `{deviation.edit}`."
+        return FAMILIES[family_of(deviation)].fix
+
+    def phrase(self, site: str) -> str:
+        """A site in words."""
+        if site in PHRASES:
+            return PHRASES[site]
+        if site.startswith("between "):
+            return f"what layer {int(site[8:]) + 1} takes in" if site[8:].isdigit() else "what upper layers take in"
         group = site.partition(" ")[0]
-        return "the lane's weights" if group == "all" else f"the lane's {_arrays(group)}"
-    if site.startswith("curve of "):
-        return f"the activation of {site[9:]}"
-    group, _, gate = site.partition(".")
-    name = _arrays(group)
-    return f"{_GATE[gate]}'s block of {name}" if gate in _GATE else name
+        if site.endswith("weights of lanes"):
+            return "the lane's weights" if group == "all" else f"the lane's {self._arrays(group)}"
+        group, _, gate = site.partition(".")
+        return f"{_GATE[gate]}'s block of {self._arrays(group)}" if gate in _GATE else self._arrays(group)
+
+    def _arrays(self, group: str) -> str:
+        """The arrays of a group, with their names in the layout."""
+        if not set(group) <= set("WRb"):
+            return group
+        return _listed(self._array(name) for name in group)
+
+    def _array(self, name: str) -> str:
+        names = {"W": self.dialect.input_kernel, "R": self.dialect.recurrent_kernel, "b": self.dialect.bias}[name]
+        if not self.layout or not names:
+            return name
+        return f"{name} ({_listed(f'`{n}`' for n in names) if len(names) < len(GATES) else f'`{names[0]}` ...'})"
+
+    def _sentence(self, site: str, edit: str) -> str:
+        if site == "layout":
+            return _misread(edit)
+        if site.startswith("equation of "):
+            state = site[-1]
+            return f"the step computes {state} = {edit}, not {'f c + i g' if state == 'c' else 'o tanh(c)'}"
+        order = re.fullmatch(r"read as ([ifgo]{4})(.*)", edit)
+        if order and site != "p":
+            return self._order(site, order[1]) + order[2]
+        verb = self._template(edit)
+        if site == "[W R]" or (set(site) <= set("WRb") and len(site) > 1):
+            verb = re.sub(
+                r"^(is|has|enters) ", lambda m: {"is": "are", "has": "have", "enters": "enter"}[m[1]] + " ", verb
+            )
+        return f"{self.phrase(site)} {verb}"
+
+    def _order(self, site: str, order: str) -> str:
+        """Blocks read in another order, as the layout stores them."""
+        stored = self.dialect.gates
+        read = ", ".join(order[GATES.index(gate)] for gate in stored)
+        return f"the blocks of {self._arrays(site)} are read as {read}, and stored as {', '.join(stored)}{f' ({self.layout})' if self.layout else ''}"
+
+    def _template(self, edit: str) -> str:  # noqa: C901, PLR0911, PLR0912 (one for each kind of edit)
+        if edit in _PLAIN:
+            return _PLAIN[edit]
+        if edit.startswith("read as "):
+            return f"is read as stacked {', '.join(edit[8:])}"
+        if edit.startswith("times ") and edit[6:] not in PHRASES:
+            return f"is multiplied by {edit[6:]}"
+        if edit.startswith("block "):
+            _, other, _, gate = edit.split()
+            return f"has {_GATE[other]}'s block in the place of {_GATE[gate]}'s"
+        if edit.startswith("clip "):
+            return f"is clipped to ±{edit[5:]}"
+        if edit.startswith("in ") and edit[3:] in {"float16", "bfloat16", "tf32", "float32"}:
+            return f"is rounded to {edit[3:]}"
+        number = re.fullmatch(r"(plus|minus) ([-+]?[\d.e-]+)(.*)", edit)
+        if number:
+            return f"has {_signed(number[1], number[2])}{number[3]} added"
+        if edit.startswith("zero but for "):
+            return f"reaches {_GATE[edit[-1]]} only"
+        if edit.startswith(("those of", "directions ", "layers ")) and "read" not in edit:
+            return f"is taken from another lane: {edit}"
+        if edit in CURVES:
+            return f"is {CURVES[edit].words}"
+        if edit.endswith(" of it"):
+            return f"goes through a further curve, {CURVES[edit[:-6]].words}"
+        if edit.endswith(" of the old kept"):
+            return f"keeps {edit.partition(' ')[0]} of the old one at every step"
+        if edit.endswith(" of that place"):
+            return f"{'has' if edit.startswith('plus') else 'is'} {edit.removeprefix('plus ').removesuffix(' of that place')}{' added' if edit.startswith('plus') else ' in its place'}"
+        for head, words in (
+            ("plus ", "has {} added"),
+            ("minus ", "has {} subtracted"),
+            ("times ", "is multiplied by {}"),
+        ):
+            if edit.startswith(head):
+                return words.format(PHRASES.get(edit.removeprefix(head), edit.removeprefix(head)).rstrip(","))
+        if edit.startswith("previous "):
+            return f"is replaced by {PHRASES.get(edit[9:], edit[9:]).rstrip(',')} of the step before"
+        if edit in PHRASES:
+            return f"is replaced by {PHRASES[edit].rstrip(',')}"
+        if (
+            edit.endswith(" only")
+            or edit.startswith("all but")
+            or "of the columns" in edit
+            or edit == "every second column"
+        ):
+            return f"is used in part: {edit}"
+        return f"is {edit}" if edit.startswith("the ") else f"is taken otherwise: {edit}"
+
+    def _backward(self, site: str, edit: str) -> str:
+        if site.startswith("slope of "):
+            what = PHRASES.get(site[9:], site[9:])
+            return (
+                f"on the way back the slope of {what} is {'left out' if edit == '1' else edit}; going forward is right"
+            )
+        if edit.startswith("saved as "):
+            return f"on the way back {PHRASES[site].rstrip(',')} is taken as {edit[9:]}; going forward is right"
+        if site.startswith("d "):
+            what = f"the gradient that arrives at {PHRASES.get(site[2:], site[2:]).rstrip(',')}"
+            return f"on the way back {what} {self._template(edit)}; going forward is right"
+        if edit.endswith((" step", " step only")):
+            what = f"the {site} are those" if " " in site else f"the gradient of {site[1:]} is that"
+            return f"on the way back {what} {edit}; going forward is right"
+        if edit.startswith("returned as "):
+            return f"{site} is returned with its blocks stacked {', '.join(edit[12:])}"
+        return f"{PHRASES.get(site, site)} {'are' if 'gradients' in site else 'is'} returned otherwise: {edit}"
 
 
-def _arrays(group: str) -> str:
-    return " and ".join(filter(None, [", ".join(group[:-1]), group[-1]])) if set(group) <= set("WRb") else group
+def _misread(edit: str) -> str:
+    stored, kind, read = re.split(r" (gates read|read) as ", edit)
+    dialect = DIALECTS[stored]
+    as_stored = f"{', '.join(dialect.gates)}{_run_time(dialect)}"
+    if kind == "read":
+        other = DIALECTS[read]
+        return f"the weights are stored as {stored} stores them ({as_stored}) and read as {read} ({', '.join(other.gates)}{_run_time(other)})"
+    order = ", ".join(read[GATES.index(gate)] for gate in dialect.gates)
+    return f"the gates are read as {order}, and stored as {', '.join(dialect.gates)} ({stored}); the forget bias of {dialect.forget_bias:g} is added where f is read"
 
 
-def _template(edit: str) -> str:  # noqa: C901, PLR0911, PLR0912 (one for each kind of edit)
-    if edit in _PLAIN:
-        return _PLAIN[edit]
-    if edit.startswith("read as "):
-        return f"is read as stacked {', '.join(edit[8:])}"
-    if edit.startswith("times ") and edit[6:] not in PHRASES:
-        return f"is multiplied by {edit[6:]}"
-    if edit.startswith("block "):
-        _, other, _, gate = edit.split()
-        return f"has {_GATE[other]}'s block in the place of {_GATE[gate]}'s"
-    if edit.startswith("clip "):
-        return f"is held in [-{edit[5:]}, {edit[5:]}]"
-    if edit in {"plus +1", "plus 1", "plus -1", "minus 1"}:
-        return f"has 1 {'subtracted' if '1' in edit and ('-' in edit or edit.startswith('minus')) else 'added'}"
-    if edit.startswith(("those of", "directions ", "layers ")) and "read" not in edit:
-        return f"is taken from another lane: {edit}"
-    if edit in CURVES:
-        return f"is {CURVES[edit].words}"
-    if edit.endswith(" of it"):
-        return f"goes through a further curve, {CURVES[edit[:-6]].words}"
-    for head, words in (("plus ", "has {} added"), ("minus ", "has {} subtracted"), ("times ", "is multiplied by {}")):
-        if edit.startswith(head):
-            return words.format(PHRASES.get(edit.removeprefix(head), edit.removeprefix(head)).rstrip(","))
-    if edit.startswith("previous "):
-        return f"is replaced by {PHRASES.get(edit[9:], edit[9:]).rstrip(',')} of the step before"
-    if edit in PHRASES:
-        return f"is replaced by {PHRASES[edit].rstrip(',')}"
-    return f"is otherwise: {edit}"
+def _run_time(dialect: Dialect) -> str:
+    return f"; forget bias {dialect.forget_bias:g} at run time" if dialect.forget_bias else ""
 
 
-def _backward(site: str, edit: str) -> str:
-    if site.startswith("slope of "):
-        what = PHRASES.get(site[9:], site[9:])
-        return f"on the way back the slope of {what} is {'left out' if edit == '1' else edit}; going forward is right"
-    if edit.startswith("saved as "):
-        return f"on the way back {PHRASES[site].rstrip(',')} is taken as {edit[9:]}; going forward is right"
-    if site.startswith("d "):
-        what = f"the gradient that arrives at {PHRASES.get(site[2:], site[2:]).rstrip(',')}"
-        return f"on the way back {what} {_template(edit)}; going forward is right"
-    if edit.endswith((" step", " step only")):
-        what = f"the {site} are those" if " " in site else f"the gradient of {site[1:]} is that"
-        return f"on the way back {what} {edit}; going forward is right"
-    if edit.startswith("returned as "):
-        return f"{site} is returned with its blocks stacked {', '.join(edit[12:])}"
-    return f"{PHRASES.get(site, site)} {'are' if 'gradients' in site else 'is'} returned otherwise: {edit}"
+def _listed(words: Iterable[str]) -> str:
+    *heads, last = words
+    return f"{', '.join(heads)} and {last}" if heads else last
+
+
+def _signed(verb: str, number: str) -> str:
+    value = float(number) * (-1 if verb == "minus" else 1)
+    return f"{value:.7g}"
 
 
 def _where(scope: Scope) -> str:
@@ -140,7 +391,10 @@ def _where(scope: Scope) -> str:
     if scope.name:
         parts.append(_lane(scope.name))
     if scope.steps:
-        parts.append(STEPS[scope.steps])
+        kind, _, step = scope.steps.partition(" ")
+        parts.append(_STEPS[kind].format(step))
+    if scope.first_sequence:
+        parts.append(f"from sequence {scope.first_sequence} on")
     return f"{', '.join(parts)}, " if parts else ""
 
 

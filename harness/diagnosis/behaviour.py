@@ -14,10 +14,9 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import name_of
+from lockstep.harness.causes.words import FAMILIES
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.execution import AS_INTENDED
-from lockstep.harness.faults.fault import FAMILIES
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
@@ -80,7 +79,7 @@ def _kept_state(problem: AnyProblem, reply: Arrays, before: AnyProblem, its_repl
             started = {
                 f"{name}0": final[name] + (getattr(problem, f"{name}0") if how == "added to" else 0) for name in names
             }
-            sigma = Observation(replace(problem, **started), reply).sigma(AS_INTENDED)
+            sigma = Observation(replace(problem, **started), reply).sigma
             if sigma <= LIMIT_SIGMA:
                 state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[names]
                 return _found(
@@ -108,7 +107,7 @@ def _final(problem: AnyProblem, reply: Arrays, name: str) -> Array:
 def _kept_arguments(problem: AnyProblem, reply: Arrays, before: AnyProblem, when: str) -> Diagnosis | None:
     """Try whether a call used arguments of the one before it, which has the same shapes."""
     for names in _subsets(problem):
-        sigma = Observation(_with_those_of(problem, before, names), reply).sigma(AS_INTENDED)
+        sigma = Observation(_with_those_of(problem, before, names), reply).sigma
         if sigma <= LIMIT_SIGMA:
             return kept(names, sigma, when)
     return None
@@ -188,7 +187,7 @@ _MOST_DEVIATIONS = 4.0  # of the share of zeros from a rate of dropout
 
 def dropped(observations: Sequence[Observation]) -> Diagnosis | None:
     """Find dropout that repeats itself, as with a fixed seed: in each wrong observation, at one rate."""
-    wrong = [observation for observation in observations if not observation.sigma(AS_INTENDED) <= LIMIT_SIGMA]
+    wrong = [observation for observation in observations if not observation.sigma <= LIMIT_SIGMA]
     causes = [_dropout(observation.problem, observation.tensors) for observation in wrong]
     if not causes or any(cause is None for cause in causes):
         return None
@@ -223,7 +222,7 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
 
 
 def _right(problem: AnyProblem, tensors: Arrays) -> bool:
-    return Observation(problem, tensors).sigma(AS_INTENDED) <= LIMIT_SIGMA
+    return Observation(problem, tensors).sigma <= LIMIT_SIGMA
 
 
 def made_anew(unused: Mapping[str, Sequence[int]], of: int) -> Diagnosis | None:
@@ -307,8 +306,8 @@ def _scaled(scales: Sequence[float], observations: Sequence[Observation]) -> flo
         factors = np.array(scales[: len(x)])[:, None, None]
         # The factors were measured in the numbers' own precision: so many digits they have, and no more.
         multiplied = replace(seen.problem, x=(x * np.round(factors, 4)).astype(x.dtype))
-        worst = max(worst, Observation(multiplied, seen.tensors).sigma(AS_INTENDED))
-    wrong = any(not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA for seen in fitting)
+        worst = max(worst, Observation(multiplied, seen.tensors).sigma)
+    wrong = any(not seen.sigma <= LIMIT_SIGMA for seen in fitting)
     return worst if wrong and worst <= LIMIT_SIGMA else None
 
 

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.comparison.details import with_counterfactual
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, ONLY_IN, execution_of
-from lockstep.harness.diagnosis.explain_causes import expected_named
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP
+from lockstep.harness.diagnosis.explain_causes import ONLY_IN, expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.faults.interpret import interpret
 from lockstep.harness.reference.expected import Expected
 
 
@@ -47,10 +45,6 @@ def _with_curves(run: RunResult, observation: Observation) -> RunResult:
 def executed(diagnosis: Diagnosis, observation: Observation) -> Expected | None:
     """Carry a diagnosis out on the problem that was observed; None where it names nothing that could be."""
     problem = observation.problem
-    if isinstance(problem, DecoderProblem) or not diagnosis.proof:
-        return expected_named(diagnosis.fault, problem)
-    part = observation.plain_part
-    elsewhere = problem.case.name not in diagnosis.proof.get(ONLY_IN, [problem.case.name])
-    if part is None or elsewhere or MEASURED_MAP in diagnosis.proof:
+    if MEASURED_MAP in diagnosis.proof or problem.case.name not in diagnosis.proof.get(ONLY_IN, [problem.case.name]):
         return None
-    return interpret(part.problem, execution_of(diagnosis))
+    return expected_named(diagnosis.fault, problem)

@@ -1,16 +1,16 @@
-"""Deviations of networks, gradients and decoders that explain observations: one, or two at once.
+"""Deviations that explain observations of any form: one, one with a number or in part of a run, or several at once.
 
 Evidence first: what goes forward wrong is not looked for on the way back, and lanes that agree are not looked into.
 Candidates run with values alone and end at the first number that differs; those that are left are held against every
-observation, with noise. Two at once are found by those that put off the first number that differs.
+observation, with noise. Several at once are found by those that repair part of what differs.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace as changed
@@ -18,158 +18,74 @@ from msgspec.structs import replace as changed
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of, tensors_of
-from lockstep.harness.causes.deviation import Deviation, edits_of
+from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, tensors_of
+from lockstep.harness.causes.deviation import Deviation, architecture_of, edits_of
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.causes.interpret import base_of, expected_with, values_with
-from lockstep.harness.causes.network_run import NetworkRun, label_of
-from lockstep.harness.causes.table import backward_deviations, forward_deviations, named
-from lockstep.harness.causes.words import fix, message
+from lockstep.harness.causes.interpret import expected_with, values_with
+from lockstep.harness.causes.network_run import label_of
+from lockstep.harness.causes.numbers import Numbered, numbered
+from lockstep.harness.causes.table import backward_deviations, find, forward_deviations, in_part, resets
+from lockstep.harness.causes.weight_edits import layout_deviations
+from lockstep.harness.causes.words import FAMILIES, Words, family_of
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.observation import Observation, close
+from lockstep.harness.diagnosis.fit import plain_values, solve
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.seen import Cause, Seen
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
+from lockstep.harness.text import number
+from lockstep.harness.weights.dialects import TWO_BIASES
 
-SECONDS = 12.0  # for singles
-PAIR_SECONDS = 8.0
+SECONDS = {"singles": 12.0, "numbers": 4.0, "in part": 4.0, "pairs": 10.0}
 FRESH = 77_003  # added to a seed for numbers that no search has seen
-MOST_PARTIAL = 6  # singles that repair part, each tried with all others
+MOST_PARTIAL = 8  # singles that repair part, each tried with all others
+MOST_FOUND = 40  # causes that are told apart by a fresh problem
 MOST_NAMED = 6
-JOIN = " + "
-
-Cause = tuple[Deviation, ...]
-
-
-class _MissError(Exception):
-    """A number differs."""
+MOST_KINDS = 4  # of cases, in each of which one of two deviations may show alone
+LARGE = 5_000  # numbers returned, above which an observation only confirms
+JOIN = " + "  # between the names of deviations that hold together
+AND = " And: "  # between their sentences
+ONLY_IN = "only_in"  # the cases that a proof is about, where it is not about all
 
 
-@dataclass
-class _Watcher:
-    """Ends a run at the first number that differs, and counts how far it came."""
+class Found(NamedTuple):
+    """A cause that reproduces everything, and how well."""
 
-    observation: Observation
-    passed: int = 0
-    failed: str = ""  # the tensor in which a number differs first
-
-    def tensor(self, name: str, value: Array) -> None:
-        """Compare a whole tensor."""
-        self._compare(name, ..., value)
-
-    def step(self, name: str, t: Any, value: Array) -> None:
-        """Compare one timestep."""
-        self._compare(name, t, value)
-
-    def _compare(self, name: str, rows: object, value: Array) -> None:
-        actual = self.observation.values.get(name)
-        if actual is None:
-            return
-        near = self.observation.near[name]
-        if not close(actual[rows], value, near[rows], 1.0):  # type: ignore[index]
-            self.failed = name
-            raise _MissError
-        self.passed += 1
-
-
-@dataclass
-class _Seen:
-    """An observation with what is known of it before the search."""
-
-    observation: Observation
-    base: NetworkRun | None = None
-    known: dict[str, Deviation] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, observation: Observation) -> _Seen:
-        return cls(observation, base_of(observation.problem))
+    cause: Cause
+    sigma: float
+    only_in: tuple[str, ...] = ()  # the cases that it is about, where it is not about all
 
     @property
-    def problem(self) -> AnyProblem:
-        return self.observation.problem
-
-    @property
-    def forward_names(self) -> set[str]:
-        return {name for name in self.observation.tensors if kind_of(name) not in BACKWARD}
-
-    def like(self, cause: Cause) -> Cause:
-        """The same deviations of this problem.
-
-        Raises:
-            NoPlaceError: If it has no place for one.
-        """
-        if not self.known:
-            self.known = named(self.problem)
-        try:
-            return tuple(self.known[deviation.name] for deviation in cause)
-        except KeyError:
-            raise NoPlaceError from None
-
-    def passes(self, cause: Cause) -> tuple[bool, _Watcher]:
-        """Whether values come near, and how far they came; first what goes forward is compared, then all."""
-        watcher = _Watcher(self.observation)
-        edits = edits_of(cause, self.problem)
-        forward, all_names = self.forward_names, set(self.observation.tensors)
-        with np.errstate(all="ignore"):
-            try:
-                if all(deviation.way == "forward" for deviation in cause):
-                    values_with(self.problem, edits, forward, watcher, self.base)
-                if forward != all_names:
-                    values_with(self.problem, edits, all_names, watcher)
-            except _MissError:
-                return False, watcher
-        return True, watcher
-
-    def sigma(self, cause: Cause) -> float:
-        """The distance from what a cause gives, with its noise; of the reference, where there is no place for it."""
-        try:
-            found = self.expected(cause)
-        except NoPlaceError:
-            return self.observation.distance(self.observation.expected, None)
-        return self.observation.distance(found, None)
-
-    def expected(self, cause: Cause) -> Expected:
-        return expected_with(self.problem, edits_of(self.like(cause), self.problem), set(self.observation.tensors))
-
-    def first_wrong_lane(self, limit: float) -> str | None:
-        """The label of the first lane, in order of computation, of which a tensor going forward is wrong."""
-        if isinstance(self.problem, DecoderProblem):
-            return None
-        lstm, observation = self.problem.case.lstm, self.observation
-        for place in lanes(lstm):
-            names = [
-                name
-                for name in (name_of(kind, place, lstm) for kind in ("h", "c", "h_n", "c_n"))
-                if name in observation.tensors
-            ]
-            parts = Observation(self.problem, {name: observation.tensors[name] for name in names})
-            if names and not parts.distance(observation.expected, None) <= limit:
-                return label_of(place)
-        return None
+    def name(self) -> str:
+        """Its stable name."""
+        return JOIN.join(deviation.name for deviation in self.cause)
 
 
-def explain(observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> list[Diagnosis]:
+def explain(
+    observations: Sequence[Observation], limit: float = LIMIT_SIGMA, *, layout: str = "canonical", several: bool = True
+) -> list[Diagnosis]:
     """The deviations under which every number of every observation is reproduced; the plainest first.
 
-    Observations in which something diverges decide; those that agree must be reproduced too.
+    Args:
+        observations: Those in which something diverges decide; those that agree must be reproduced too.
+        limit: In sigma.
+        layout: In which the weights were handed over: what is read as another's comes first, and the words are its.
+        several: Whether several deviations at once are looked for, which takes longer.
     """
-    wrong = [o for o in observations if not o.distance(o.expected, None) <= limit]
-    if not wrong:
-        return []
-    wrong.sort(key=lambda o: sum(array.size for array in o.tensors.values()))
-    decoder = isinstance(wrong[0].problem, DecoderProblem)
-    alike = [o for o in observations if isinstance(o.problem, DecoderProblem) == decoder and o is not wrong[0]]
-    search = _Search(_Seen.of(wrong[0]), [_Seen.of(o) for o in alike], limit)
-    causes = search.singles() or search.pairs()
-    return _told(causes, search, decoder=decoder)
+    search = Search.of(observations, limit, layout=layout)
+    return [] if search is None else told(search.causes(several=several), search)
 
 
 def expected_named(fault: str, problem: AnyProblem) -> Expected | None:
     """What comes out of a problem with the deviations of that name; None where it has no place for them."""
-    known = named(problem)
+    deviations = [find(name, problem) for name in fault.split(JOIN)]
     try:
-        cause = [known[name] for name in fault.split(JOIN)]
-        return expected_with(problem, edits_of(cause, problem))
-    except (KeyError, NoPlaceError):
+        return (
+            expected_with(problem, edits_of([d for d in deviations if d is not None], problem))
+            if all(deviations)
+            else None
+        )
+    except NoPlaceError:
         return None
 
 
@@ -178,96 +94,271 @@ def holding(faults: Iterable[str], observations: Sequence[Observation], limit: f
     held = set()
     for fault in faults:
         for observation in observations:
-            expected = expected_named(fault, observation.problem) or observation.expected
-            if not observation.distance(expected, None) <= limit:
+            seen = Seen.of(observation)
+            deviations = tuple(find(name, observation.problem) for name in fault.split(JOIN))
+            cause = tuple(d for d in deviations if d is not None)
+            sigma = seen.sigma(cause) if len(cause) == len(deviations) else seen.sigma(())
+            if not sigma <= limit:
                 break
         else:
             held.add(fault)
     return held
 
 
-class _Search:
-    """The search over one set of observations."""
+class Search:
+    """The search over one set of observations of one form."""
 
-    def __init__(self, first: _Seen, others: list[_Seen], limit: float) -> None:
-        self.first, self.others, self.limit = first, others, limit
+    def __init__(self, first: Seen, others: list[Seen], limit: float, *, layout: str = "canonical") -> None:
+        """Take what decides first, and what else must be reproduced, the quickest first."""
+        self.first, self.limit, self.layout = first, limit, layout
+        # Large ones only confirm.
+        self.others = [seen for seen in others if _size(seen) <= LARGE]
+        self.large = [seen for seen in others if _size(seen) > LARGE]
+        architecture = architecture_of(first.problem)
+        for seen in (first, *others):
+            seen.alike = _shapeless(architecture_of(seen.problem)) == _shapeless(architecture)
         self.partial: list[tuple[int, str, Deviation]] = []  # comparisons passed, the tensor that failed
+        self.halves: list[Deviation] = []  # of the first alone
         with np.errstate(all="ignore"):
             self.passed = first.passes(())[1].passed
 
-    def singles(self) -> list[tuple[Cause, float]]:
-        """Single deviations that explain everything; those of the widest scope that does."""
-        end = time.perf_counter() + SECONDS
-        found: list[tuple[Cause, float]] = []
-        # What was found before the narrower scopes come is kept to the widest.
-        for group in self._by_scope():
-            for deviation in group:
-                self._try((deviation,), found)
-                if time.perf_counter() > end:
-                    return found
+    @classmethod
+    def of(cls, observations: Sequence[Observation], limit: float, *, layout: str = "canonical") -> Search | None:
+        """A search; None where nothing diverges, or all is right until it overflows."""
+        all_seen = sorted((Seen.of(o) for o in observations), key=_size)
+        wrong = [seen for seen in all_seen if not seen.distance <= limit]
+        if not wrong:  # where a number overflows, all before it may be right
+            return None
+        decoder = isinstance(wrong[0].problem, DecoderProblem)
+        right = [seen for seen in all_seen if seen not in wrong]
+        alike = [s for s in (*wrong[1:], *right) if isinstance(s.problem, DecoderProblem) == decoder]
+        return cls(wrong[0], alike, limit, layout=layout)
+
+    def causes(self, *, several: bool = True) -> list[Found]:
+        """Every cause of the simplest kind that explains."""
+        kinds = [self.singles, self.resets, self.with_numbers, self.in_part, *([self.pairs] if several else [])]
+        for kind in kinds:
+            found = self.confirmed(kind())
             if found:
                 return found
+        return []
+
+    def confirmed(self, found: list[Found]) -> list[Found]:
+        """Of those that are not identical, those that reproduce every observation, the largest too."""
+        confirmed = []
+        for cause in [each.cause for each in _apart(found, self)][:MOST_NAMED]:
+            sigma = 0.0
+            for seen in (self.first, *self.others, *self.large):
+                sigma = max(sigma, seen.sigma(cause))
+                if not sigma <= self.limit:
+                    break
+            else:
+                confirmed.append(Found(cause, sigma))
+        return confirmed
+
+    def in_some_cases(self) -> list[Found]:
+        """What explains all that is wrong, though it would show in cases that are right."""
+        wrong = [seen for seen in (self.first, *self.others, *self.large) if not seen.distance <= self.limit]
+        for half in self.halves:
+            sigma = max(seen.sigma((half,)) for seen in wrong)
+            if sigma <= self.limit:
+                return [Found((half,), sigma, tuple(seen.problem.case.name for seen in wrong))]
+        return []
+
+    def explaining_most(self) -> tuple[Found, list[Observation]] | None:
+        """What explains most of the cases, and those that it does not; None if it explains few."""
+        every = [self.first, *self.others, *self.large]
+        best: tuple[Found, list[Observation]] | None = None
+        for half in self.halves[:MOST_FOUND]:
+            sigmas = [seen.sigma((half,)) for seen in every]
+            left = [seen.observation for seen, sigma in zip(every, sigmas, strict=True) if not sigma <= self.limit]
+            if 2 * len(left) < len(every) and (best is None or len(left) < len(best[1])):
+                best = Found((half,), max(sigma for sigma in sigmas if sigma <= self.limit)), left
+        return best
+
+    # -- one -----------------------------------------------------------------------------------------------------
+
+    def singles(self) -> list[Found]:
+        """Single deviations that explain everything; those of the widest scope that does."""
+        whole, parts = [], []
+        for deviation in self._candidates():
+            (parts if deviation.scope.name or deviation.scope.steps else whole).append(deviation)
+        # What was found before the narrower scopes come is kept to the widest.
+        clock = _Clock("singles")
+        return self._explaining(whole, clock) or self._explaining(parts, clock)
+
+    def upon(self, base: Cause, until: float) -> list[Found]:
+        """What on top of measured deviations explains everything: nothing, one, one with a number."""
+        found: list[Found] = []
+        self._try(base, found)
+        clock = _Clock("in part", until)
+        found = self.confirmed(found) or self.confirmed(self._explaining(self._candidates(), clock, base))
+        return found or (self.confirmed(self.with_numbers(base)) if not clock.is_over else [])
+
+    def _explaining(self, deviations: Iterable[Deviation], clock: _Clock, base: Cause = ()) -> list[Found]:
+        found: list[Found] = []
+        for deviation in deviations:
+            self._try((*base, deviation), found)
+            if clock.is_over or len(found) >= MOST_FOUND:
+                break
         return found
 
-    def _by_scope(self) -> Iterator[list[Deviation]]:
-        """Candidates that may reach what differs first, everywhere before in part."""
+    @property
+    def _forward_is_wrong(self) -> bool:
         observation = self.first.observation
         forward = Observation(observation.problem, {n: observation.tensors[n] for n in self.first.forward_names})
-        wrong = bool(forward.tensors) and not forward.distance(observation.expected, None) <= self.limit
-        table = list(forward_deviations(self.first.problem)) if wrong else list(backward_deviations(self.first.problem))
-        label = self.first.first_wrong_lane(self.limit) if wrong else None
-        whole, parts = [], []
-        for deviation in table:
-            scope = deviation.scope
-            if label is not None and scope.lanes != ("",) and label not in scope.lanes:
-                continue
-            (parts if scope.name or scope.steps else whole).append(deviation)
-        yield whole
-        yield parts
+        return bool(forward.tensors) and not forward.distance(observation.expected, None) <= self.limit
 
-    def _try(self, cause: Cause, found: list[tuple[Cause, float]]) -> None:
+    def _candidates(self) -> Iterator[Deviation]:
+        """Those that may reach what differs first."""
+        wrong = self._forward_is_wrong
+        if wrong and self.layout != "canonical":
+            yield from layout_deviations(self.first.problem, self.layout)
+        label = self.first.first_wrong_lane(self.limit) if wrong else None
+        for deviation in forward_deviations(self.first.problem) if wrong else backward_deviations(self.first.problem):
+            if self._reaches(deviation, label):
+                yield deviation
+
+    def _reaches(self, deviation: Deviation | Numbered, label: str | None) -> bool:
+        if deviation.site in OF_TWO_BIASES and self.layout not in TWO_BIASES:
+            return False
+        lanes_of = deviation.scope.lanes
+        return label is None or lanes_of == ("",) or label in lanes_of
+
+    def _try(self, cause: Cause, found: list[Found], target: Seen | None = None) -> None:
+        """Put a cause beside those found, if every observation agrees with it; ``target`` is asked first."""
+        first = target or self.first
         try:
-            passes, watcher = self.first.passes(cause)
+            passes, watcher = first.passes(first.like(cause))
         except NoPlaceError:
             return
         if not passes:
-            if watcher.passed > self.passed and len(cause) == 1:
+            if target is None and watcher.passed > self.passed and len(cause) == 1:
                 self.partial.append((watcher.passed, watcher.failed, cause[0]))
             return
-        if not all(self._passes(other, cause) for other in self.others):
+        if not all(other.agrees_with(cause) for other in (self.first, *self.others) if other is not first):
+            if target is None and len(cause) == 1:
+                self.halves.append(cause[0])
             return
-        sigma = max(seen.sigma(cause) for seen in (self.first, *self.others))
+        sigma = first.sigma(cause)
         if sigma <= self.limit:
-            found.append((cause, sigma))
+            found.append(Found(cause, sigma))
 
-    def _passes(self, seen: _Seen, cause: Cause) -> bool:
-        try:
-            return seen.passes(seen.like(cause))[0]
-        except NoPlaceError:
-            return seen.observation.distance(seen.observation.expected, None) <= self.limit
+    def with_numbers(self, before: Cause = ()) -> list[Found]:
+        """Edits with a number that is solved for, and a plain number near it where that explains as well."""
+        if not self._forward_is_wrong:
+            return []
+        clock, found = _Clock("numbers"), []
+        label = self.first.first_wrong_lane(self.limit)
+        for row in numbered(self.first.problem):
+            if self._reaches(row, label):
+                found += self._solved(row, before)
+            if clock.is_over:
+                break
+        return found
 
-    def pairs(self) -> list[tuple[Cause, float]]:
-        """Two deviations at once: one that puts off the first number that differs, and any other."""
-        end = time.perf_counter() + PAIR_SECONDS
-        found: list[tuple[Cause, float]] = []
+    def _solved(self, row: Numbered, before: Cause) -> list[Found]:
+        target = self.first
+
+        def residual(number: float) -> Array | None:
+            try:
+                return target.misses((*before, row.at(number)))
+            except NoPlaceError:
+                return None
+
+        found: list[Found] = []
+        for start in row.starts:
+            fitted = solve(residual, start)
+            if fitted is None or not math.isfinite(fitted):
+                continue
+            for plain in plain_values(fitted):
+                self._try((*before, row.at(plain)), found)
+                if found:
+                    return found
+        return found
+
+    def resets(self) -> list[Found]:
+        """States that are reset about the first timestep that differs."""
+        parts = resets(self.first.problem, self.first.first_wrong_place(self.limit)[0])
+        return self._explaining(parts, _Clock("in part"))
+
+    def in_part(self) -> list[Found]:
+        """Deviations at some timesteps, or in some sequences, that the first difference points to."""
+        if not self._forward_is_wrong:
+            return []
+        label = self.first.first_wrong_lane(self.limit)
+        parts = in_part(self.first.problem, *self.first.first_wrong_place(self.limit))
+        return self._explaining((d for d in parts if self._reaches(d, label)), _Clock("in part"))
+
+    # -- several -------------------------------------------------------------------------------------------------
+
+    def pairs(self) -> list[Found]:
+        """Two deviations at once: one that explains some cases or repairs part of one, and any other."""
+        clock = _Clock("pairs")
+        for half, target, failed in self._halves():
+            found: list[Found] = []
+            for other in self._partners(half, failed):
+                self._try((half, other), found, target)
+                if clock.is_over or len(found) >= MOST_FOUND:
+                    break
+            if found or clock.is_over:
+                return found
+        return []
+
+    def _halves(self) -> Iterator[tuple[Deviation, Seen, str]]:
+        """What explains a case alone, puts off the first number that differs, or gives more of the numbers.
+
+        Each with the observation that it leaves to explain, and the tensor that differs there first, if known.
+        """
+        for seen in (None, *self._of_other_kinds()):
+            halves = self.halves if seen is None else self._explaining_alone(seen)
+            for found in list(_apart([Found((half,), 0.0) for half in halves[:MOST_FOUND]], self))[:MOST_PARTIAL]:
+                left = next((s for s in (self.first, *self.others) if not s.agrees_with(found.cause)), None)
+                if left is not None:
+                    yield found.cause[0], left, ""
         # Of those that come equally far, the narrowest: a wider one spoils what is right elsewhere.
         order = sorted(self.partial, key=lambda item: (-item[0], len(item[2].scope.lanes)))
-        for _, failed, partial in order[:MOST_PARTIAL]:
-            for other in self._partners(partial, failed):
-                self._try((partial, other), found)
-                if time.perf_counter() > end:
-                    return found
-            if found:
-                return found
-        return found
+        for _, failed, half in order[:MOST_PARTIAL]:
+            yield half, self.first, failed
+        if self.first.problem.case.plain:
+            for half in self._giving_more():
+                yield half, self.first, ""
+
+    def _of_other_kinds(self) -> list[Seen]:
+        """Wrong observations, small ones of other kinds than the first: what one deviation leaves alone in some."""
+        kinds = {_kind(self.first): self.first}
+        for seen in self.others:
+            if seen.alike and not seen.is_right:
+                kinds.setdefault(_kind(seen), seen)
+        return list(kinds.values())[1 : MOST_KINDS + 1]
+
+    def _explaining_alone(self, seen: Seen) -> list[Deviation]:
+        """Single deviations that explain one observation."""
+        alone = Search(seen, [], self.limit, layout=self.layout)
+        return [found.cause[0] for found in alone.singles()]
+
+    def _giving_more(self) -> list[Deviation]:
+        gains = []
+        before = self.first.repaired(())
+        for deviation in self._candidates():
+            if deviation.form or deviation.scope.steps:
+                continue
+            try:
+                gain = self.first.repaired((deviation,)) - before
+            except NoPlaceError:
+                continue
+            if gain > 0:
+                gains.append((gain, deviation))
+        gains.sort(key=lambda item: -item[0])
+        return [deviation for _, deviation in gains[: 2 * MOST_PARTIAL]]
 
     def _partners(self, partial: Deviation, failed: str) -> Iterator[Deviation]:
         """Candidates that reach the lane in which a number differs next, and none of those that became right."""
         problem = self.first.problem
-        backward = kind_of(failed) in BACKWARD
-        several = isinstance(problem, Problem) and not problem.case.lstm.single and not backward
+        backward = bool(failed) and kind_of(failed) in BACKWARD
+        several = isinstance(problem, Problem) and not problem.case.lstm.single and not backward and failed
         for other in (backward_deviations if backward else forward_deviations)(problem):
-            if (other.site, other.scope) == (partial.site, partial.scope):
+            if (other.site, other.scope) == (partial.site, partial.scope) or not self._reaches(other, None):
                 continue
             if several and other.scope.lanes != ("",):
                 place = tensors_of(problem.case)[failed].lane
@@ -277,44 +368,121 @@ class _Search:
             yield other
 
 
-def _told(causes: list[tuple[Cause, float]], search: _Search, *, decoder: bool) -> list[Diagnosis]:
-    """Put causes into words; what gives other numbers than the first for a fresh problem is named beside it."""
-    kept = list(_apart(causes, search))[:MOST_NAMED]
-    names = [JOIN.join(deviation.name for deviation in cause) for cause, _ in kept]
-    cases = ", ".join(seen.problem.case.name for seen in (search.first, *search.others))
-    return [
-        Diagnosis(
-            fault=name,
-            site=JOIN.join(deviation.site for deviation in cause),
-            edit=JOIN.join(deviation.edit for deviation in cause),
-            scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in cause),
-            message=" And: ".join(message(deviation) for deviation in cause),
-            fix=" ".join(dict.fromkeys(fix(deviation) for deviation in cause)),
-            sigma=sigma,
-            evidence=f"Run that way, every number of {cases} is reproduced to {sigma:.2g} sigma.",
-            indistinguishable_from=[other for other in names if other != name],
-            family="attention" if decoder else "network",
+def _shapeless(architecture: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What of an architecture scopes and orders depend on."""
+    return architecture[:3]
+
+
+def _kind(seen: Seen) -> tuple[bool, ...]:
+    """What decides whether a deviation shows at all: lengths, and what there are several of."""
+    T, B, I, H = seen.problem.case.shape
+    return seen.problem.lengths is not None, T > 1, B > 1, H > 1, I == H
+
+
+OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})
+
+
+class _Clock:
+    """The time that one kind of search may take."""
+
+    def __init__(self, kind: str, until: float = math.inf) -> None:
+        """Start; ``until`` is on the clock of ``time.process_time``: that of a busy machine is no measure."""
+        self.end = min(time.process_time() + SECONDS[kind], until)
+
+    @property
+    def is_over(self) -> bool:
+        return time.process_time() > self.end
+
+
+def _size(seen: Seen) -> int:
+    return sum(array.size for array in seen.observation.tensors.values())
+
+
+def told(causes: list[Found], search: Search, others: Sequence[AnyProblem] = ()) -> list[Diagnosis]:
+    """Put causes into words; what gives other numbers than the first for a fresh problem is named beside it.
+
+    ``others`` are problems by which causes of the same numbers might be told apart.
+    """
+    words, names = Words(search.layout), [found.name for found in causes]
+    apart = _telling_problem(causes, others) if causes[1:] else None
+    diagnoses = []
+    for found in causes:
+        families = [family_of(deviation) for deviation in found.cause]
+        diagnoses.append(
+            Diagnosis(
+                fault=found.name,
+                site=JOIN.join(deviation.site for deviation in found.cause),
+                edit=JOIN.join(deviation.edit for deviation in found.cause),
+                scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in found.cause),
+                message=AND.join(words.message(deviation) for deviation in found.cause) + _only_in(found, search),
+                fix=" ".join(dict.fromkeys(words.fix(deviation) for deviation in found.cause)),
+                sigma=found.sigma,
+                evidence=_evidence(found.sigma, 1 + len(search.others) + len(search.large)),
+                indistinguishable_from=[name for name in names if name != found.name],
+                told_apart_by=apart,
+                family=families[0],
+                met=FAMILIES[families[0]].met,
+                proof={"deviations": found.name.split(JOIN)} | ({ONLY_IN: [*found.only_in]} if found.only_in else {}),
+            )
         )
-        for name, (cause, sigma) in zip(names, kept, strict=True)
-    ]
+    return diagnoses
 
 
-def _apart(causes: list[tuple[Cause, float]], search: _Search) -> Iterable[tuple[Cause, float]]:
+def _only_in(found: Found, search: Search) -> str:
+    """In which cases it holds, where others are right."""
+    if not found.only_in:
+        return ""
+    every = (search.first, *search.others, *search.large)
+    right = [seen.problem.case.name for seen in every if seen.problem.case.name not in found.only_in]
+    return f" In {', '.join(found.only_in)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
+
+
+def _evidence(sigma: float, problems: int) -> str:
+    """What the proof came to."""
+    over = "" if problems == 1 else f" of {problems} problems"
+    how = f"to {number(sigma)} sigma" if sigma else "exactly"
+    return f"The reference with this mistake reproduces every number{over} {how}."
+
+
+def _telling_problem(causes: list[Found], others: Sequence[AnyProblem]) -> str | None:
+    """The name of a problem for which the first cause gives other numbers than another."""
+    for problem in others:
+        first, *alternatives = (expected_named(found.name, problem) for found in causes)
+        for alternative in alternatives:
+            if first is not None and alternative is not None and _differ(first, alternative):
+                return problem.case.name
+    return None
+
+
+def _differ(first: Expected, second: Expected) -> bool:
+    """Whether two causes give h or c further apart than rounding could."""
+    with np.errstate(all="ignore"):
+        for name in first.keys() & {"h", "c"}:
+            a, b = first[name], second[name]
+            near = np.abs(a.value - b.value) <= LIMIT_SIGMA * (a.noise + b.noise)
+            same = (np.isnan(a.value) & np.isnan(b.value)) | (a.value == b.value)
+            if not (near | same).all():
+                return True
+    return False
+
+
+def _apart(causes: list[Found], search: Search) -> Iterable[Found]:
     """The causes without those that are identical to one before: alike for a problem that no search has seen."""
     if not causes[1:]:
         return causes
-    fresh = _Seen(Observation(fresh_problem(search.first.problem), {}))
+    fresh = Seen(Observation(fresh_problem(search.first.problem), {}))
     wanted = set(search.first.observation.tensors)
-    kept: list[tuple[Cause, float]] = []
+    kept: list[Found] = []
     known: list[dict[str, Array]] = []
-    for cause, sigma in causes[:40]:
+    for found in causes[:MOST_FOUND]:
+        cause = found.cause
         try:
             values = values_with(fresh.problem, edits_of(fresh.like(cause), fresh.problem), wanted)
         except NoPlaceError:  # it needs sizes that are alike
-            kept.append((cause, sigma))
+            kept.append(found)
             continue
         if not any(_same(values, other) for other in known):
-            kept.append((cause, sigma))
+            kept.append(found)
             known.append(values)
     return kept or causes[:1]
 

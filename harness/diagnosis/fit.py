@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.diagnosis.observation import Observation, misses
-from lockstep.harness.faults.execution import AS_INTENDED, Changes, merged
+from lockstep.harness.diagnosis.anatomy.conventions import INTENDED, Changes
 
 FIT_STEPS = 6
-OF = 2  # observations that are fitted
 
 
-def refined(base: Changes, observations: Sequence[Observation]) -> Changes | None:
-    """Fit the numbers of an execution, by Gauss-Newton, to what was returned; None if there are none, or it fails.
+def refined(base: Changes, miss: Callable[[Changes], Array | None]) -> Changes | None:
+    """Fit the numbers of a reading, by Gauss-Newton, to what was returned; None if there are none, or it fails.
 
-    Equal numbers stay equal: they are one.
+    Equal numbers stay equal: they are one. ``miss`` gives the differences that a reading leaves, in noise.
     """
     numbers = sorted(_numbers(base))
     if not numbers:
         return None
     values = np.array(numbers)
+
+    def miss_at(at: Array) -> Array | None:
+        return miss(_with(base, dict(zip(numbers, (float(v) for v in at), strict=True))))
+
     for _ in range(FIT_STEPS):
-        now = _miss(base, numbers, values, observations)
+        now = miss_at(values)
         if now is None:
             return None
         slopes = []
         for k in range(len(values)):
             beside = values.copy()
             beside[k] += 1e-5
-            moved = _miss(base, numbers, beside, observations)
-            if moved is None:
+            shifted = miss_at(beside)
+            if shifted is None:
                 return None
-            slopes.append((moved - now) / 1e-5)
+            slopes.append((shifted - now) / 1e-5)
         step = np.linalg.lstsq(np.stack(slopes, axis=1), -now, rcond=None)[0]
         if np.abs(step).max() > 1e-2:  # noqa: PLR2004
             return None  # they were no measurement of these numbers
@@ -50,7 +52,7 @@ def _numbers(base: Changes) -> set[float]:
     """The numbers that are not neutral."""
     numbers: set[float] = set()
     for name, value in base.items():
-        neutral = getattr(AS_INTENDED, name)
+        neutral = INTENDED[name]
         if isinstance(value, float):
             numbers.add(value)
         elif isinstance(value, tuple) and all(isinstance(part, float) for part in value):
@@ -65,18 +67,11 @@ def _with(base: Changes, values: dict[float, float]) -> Changes:
         if isinstance(value, float):
             changes[name] = values[value]
         elif isinstance(value, tuple) and all(isinstance(part, float) for part in value):
-            neutral = getattr(AS_INTENDED, name)
+            neutral = INTENDED[name]
             changes[name] = tuple(
                 part if part == plain else values[part] for part, plain in zip(value, neutral, strict=True)
             )
     return changes
-
-
-def _miss(base: Changes, numbers: Sequence[float], values: Array, observations: Sequence[Observation]) -> Array | None:
-    execution = merged(_with(base, dict(zip(numbers, (float(v) for v in values), strict=True))), {})
-    parts = [misses(observation, execution) for observation in observations[:OF]]
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if known and len(known) == len(parts) else None
 
 
 def solve(residual: Callable[[float], Array | None], start: float, steps: int = 12) -> float | None:

@@ -13,9 +13,7 @@ from msgspec.structs import replace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import FORWARD, KINDS, kind_of
-from lockstep.harness.faults.execution import AS_INTENDED, Execution
-from lockstep.harness.faults.interpret import interpret, interpret_values, returns_as_computed
-from lockstep.harness.faults.rules import FORMATS
+from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
@@ -70,28 +68,21 @@ class Observation:
             for name, array in self.values.items()
         }
 
-    def sigma(self, execution: Execution) -> float:
-        """The largest distance from what an execution gives, in sigma of its rounding."""
-        if execution == AS_INTENDED:
-            return self.distance(self.expected, None)
-        if self.finite is not self:
-            return math.inf if self.breaks_off else self.finite.sigma(execution)
-        form = format_of(execution)
-        sigma = self.distance(interpret(self.problem, execution), form)
-        if not sigma <= LIMIT_SIGMA and self.shows_states(execution):
-            # Amplified on the way, or wrong? Each step from the state that was observed tells.
-            sigma = min(sigma, self.distance(interpret(self.problem, execution, self.tensors), form, ("h", "c")))
-        return sigma
+    @property
+    def sigma(self) -> float:
+        """How far it is from what it should be, in sigma."""
+        return self.distance(self.expected, None)
 
-    def shows_states(self, execution: Execution) -> bool:
-        """Whether the h and c that were returned are the states that each step started from."""
-        return {"h", "c"} <= self.tensors.keys() and self.problem.lengths is None and returns_as_computed(execution)
+    @property
+    def shows_states(self) -> bool:
+        """Whether the h and c that were returned are the states that each step started from, were it right."""
+        return {"h", "c"} <= self.tensors.keys() and self.problem.lengths is None
 
     @property
     def breaks_off(self) -> bool:
         """Whether it is right until it is not finite: then nothing that was computed tells why."""
         finite = self.finite
-        return finite is not self and (not finite.tensors or finite.sigma(AS_INTENDED) <= LIMIT_SIGMA)
+        return finite is not self and (not finite.tensors or finite.sigma <= LIMIT_SIGMA)
 
     @cached_property
     def finite(self) -> Observation:
@@ -116,12 +107,6 @@ class Observation:
 
 def _precision(problem: Problem) -> Any:
     return np.longdouble if problem.case.run.dtype == "float64" else np.float64
-
-
-def format_of(execution: Execution) -> str | None:
-    """The coarsest number format that an execution rounds to; None if it rounds nothing."""
-    formats = [value for name, value in execution.changes().items() if name.endswith("_format")]
-    return min(formats, key=lambda name: FORMATS[name]) if formats else None
 
 
 def _distance(actual: Array, computed: ExpectedTensor, form: str | None) -> float:
@@ -152,27 +137,6 @@ def prefix(observation: Observation, timesteps: int) -> Observation:
     )
 
 
-def comes_near(observation: Observation, execution: Execution, slack: float = 1.0) -> bool:
-    """Tell whether an execution comes near an observation; most that do not are found out at the first timestep."""
-    observation = observation.finite
-    if not observation.tensors:
-        return True
-    if not observation.shows_states(execution):
-        computed = interpret_values(observation.problem, execution)
-    else:
-        h, c, near = observation.values["h"], observation.values["c"], observation.near
-
-        def watch(t: int, new_h: Array, new_c: Array) -> bool:
-            return close(h[t], new_h, near["h"][t], slack) and close(c[t], new_c, near["c"][t], slack)
-
-        # Each step from the states that were observed: no network amplifies what one step may round.
-        computed = interpret_values(observation.problem, execution, watch, observation.tensors)
-        return computed is not None
-    return computed is not None and all(
-        close(array, computed[name], observation.near[name], slack) for name, array in observation.values.items()
-    )
-
-
 def close(actual: Array, computed: Array, near: Array, slack: float) -> bool:
     """Whether all values lie within ``slack`` times ``near`` of each other, or are the same."""
     within = np.abs(actual - computed) <= slack * near
@@ -180,16 +144,3 @@ def close(actual: Array, computed: Array, near: Array, slack: float) -> bool:
         return True
     same = (actual == computed) | (np.isnan(actual) & np.isnan(computed))
     return bool((within | same).all())
-
-
-def misses(observation: Observation, execution: Execution | None) -> Array | None:
-    """All differences from what an execution computes, in noise, as one vector; None if one is not finite."""
-    if execution is None:
-        return None
-    computed = interpret_values(observation.problem, execution)
-    assert computed is not None
-    vector = np.concatenate([
-        np.asarray((observation.values[name] - computed[name]) / observation.expected[name].noise, np.float64).ravel()
-        for name in observation.values
-    ])  # fmt: skip
-    return vector if np.isfinite(vector).all() else None

@@ -14,7 +14,6 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import BACKWARD, FORWARD, Tensor, place_of, tensors_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.reference.curves import sigmoid
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
 from lockstep.harness.text import names_text
@@ -59,7 +58,7 @@ class Known:
 
 def known_of(observations: Sequence[Observation], runs: Sequence[RunResult]) -> Known:
     """What is known of observations of which at least one is wrong, and of the results of their comparison."""
-    wrong = [seen for seen in observations if not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA] or list(observations)
+    wrong = [seen for seen in observations if not seen.sigma <= LIMIT_SIGMA] or list(observations)
     telling = max(wrong, key=_tells)
     run = next((run for run in runs if run.case == telling.problem.case.name), None)
     steps = None
@@ -195,7 +194,7 @@ def _timed(observation: Observation) -> list[str]:
 def _feed_text(observation: Observation, step: int) -> str:
     """What a plain layer's timesteps seem to be fed, where the first is right and those after it are not."""
     p = observation.problem
-    if step == 0 or not p.case.plain or not observation.shows_states(AS_INTENDED):
+    if step == 0 or not p.case.plain or not observation.shows_states:
         return ""
     h, c = observation.tensors["h"], observation.tensors["c"]
     zero_h, zero_c = np.zeros_like(p.h0), np.zeros_like(p.c0)
@@ -228,7 +227,7 @@ def _replayed(observation: Observation, t: int, h: Array, c: Array) -> float:
     case = replace(p.case, run=replace(p.case.run, timesteps=1), expect=None)
     problem = Problem.plain(case, p.W, p.R, p.b, p.x[t : t + 1], h, c)
     returned = {name: observation.tensors[name][t : t + 1] for name in ("h", "c")}
-    return Observation(problem, returned).sigma(AS_INTENDED)
+    return Observation(problem, returned).sigma
 
 
 def _output_text(observation: Observation) -> list[str]:

@@ -25,25 +25,20 @@ from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narr
 from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
 from lockstep.harness.diagnosis.diagnose import (
     MEASURED_MAP,
-    ONLY_IN,
     diagnose,
     diagnose_runs,
-    execution_of,
     explain_several,
-    most_telling,
 )
-from lockstep.harness.diagnosis.explain_causes import holding
+from lockstep.harness.diagnosis.explain_causes import ONLY_IN, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared, values_of
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
-from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.jobs.measure import PortBlackBox
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.attention import expect_decoder
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import counted, number
-from lockstep.harness.weights.dialects import TWO_BIASES
 
 MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
 LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
@@ -240,21 +235,20 @@ class PlainLayers(Networks):
 
     def _explain(self, checking: Checking) -> list[Diagnosis]:
         """Explain what was seen, and hold the explanation against numbers that no search has seen."""
-        observations, measure = checking.observations, checking.measure
-        two_biases = checking.layout in TWO_BIASES
+        observations, measure, layout = checking.observations, checking.measure, checking.layout
         others = _shipped_problems()
-        causes = diagnose(observations, checking.runs, others=others, pairs=not measure, two_biases=two_biases)
+        causes = diagnose(observations, checking.runs, others=others, pairs=not measure, layout=layout)
         if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
             return []
         unknown = causes[0]
-        known = known_of(most_telling(observations, LIMIT_SIGMA), checking.runs)
+        known = known_of(observations, checking.runs)
         if measure and unknown.fault == UNEXPLAINED and known.finite_steps is None:
             calls = max(LEAST_CALLS, int(MEASURING_SECONDS / max(checking.seconds, 1e-6)))
-            port = PortBlackBox(checking.port, two_biases=two_biases, calls=calls)
+            port = PortBlackBox(checking.port, layout=layout, calls=calls)
             causes = (
-                _beside_the_catalogue(port, observations, known)
+                _beside_the_algebra(port, observations, known)
                 or explain_measured(port, observations, others)
-                or explain_several(observations, others, two_biases=two_biases)
+                or explain_several(observations, others, layout=layout)
                 or _measured(port, observations)
                 or [_with_facts(unknown, curve_facts(port))]
             )
@@ -269,20 +263,18 @@ class PlainLayers(Networks):
         """Those causes that also reproduce fresh numbers."""
         named = [problem for problem in checking.problems if problem.case.name in FRESH]
         fresh = [self.fresh(problem) for problem in named or checking.problems[:1]]
-        observations = observed(fresh, checking.port.call(fresh))
-        return [
-            cause for cause in causes if all(seen.sigma(execution_of(cause)) <= LIMIT_SIGMA for seen in observations)
-        ]
+        held = holding({cause.fault for cause in causes}, observed(fresh, checking.port.call(fresh)))
+        return [cause for cause in causes if cause.fault in held]
 
 
-def _beside_the_catalogue(port: PortBlackBox, observations: Sequence[Observation], known: Known) -> list[Diagnosis]:
+def _beside_the_algebra(port: PortBlackBox, observations: Sequence[Observation], known: Known) -> list[Diagnosis]:
     """What no execution describes and numbers prove: dropout that repeats itself, an x scaled by step, few bits."""
     cause = dropped(observations)
     if cause is None:
         by_step = differs_by_step(scales(port, MOST_SCALED), observations)
         cause = by_step if by_step is not None and by_step.sigma is not None else None
     if cause is None and known.narrow is not None:
-        wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma(AS_INTENDED) <= LIMIT_SIGMA}
+        wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma <= LIMIT_SIGMA}
         cause = narrow(measure_precision(port, "float64" if wrong == {"float64"} else "float32"))
     return [] if cause is None else [cause]
 

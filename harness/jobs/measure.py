@@ -14,7 +14,6 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.ports.port import LocalPort, Port
-from lockstep.harness.weights.dialects import TWO_BIASES
 
 
 def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anatomy:
@@ -25,7 +24,7 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     """
     if ".py" in target or ":" in target or "/" in target:
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
-            black_box = PortBlackBox(port, two_biases=layout in TWO_BIASES)
+            black_box = PortBlackBox(port, layout=layout)
             return _measured(black_box)
     backends = {backend.name: backend for backend in find_backends()}
     if target not in backends:
@@ -53,15 +52,15 @@ def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
 class PortBlackBox:
     """A user's port."""
 
-    def __init__(self, port: Port | LocalPort, *, two_biases: bool = False, calls: int | None = None) -> None:
+    def __init__(self, port: Port | LocalPort, *, layout: str = "canonical", calls: int | None = None) -> None:
         """Ask this port.
 
         Args:
             port: Which.
-            two_biases: Whether it is handed b as two biases.
+            layout: In which it is handed its weights.
             calls: How many are made at most, none twice for one question; None: one for each question.
         """
-        self.name, self.two_biases = port.name, two_biases
+        self.name, self.layout = port.name, layout
         self._port, self._left = port, calls
         self._known: dict[str, Arrays | None] = {}
         self.refused: set[str] = set()  # questions, by digest, that were more than the calls that were left
@@ -89,7 +88,7 @@ class BackendBlackBox:
 
     def __init__(self, backend: BackendInfo, worker: Worker) -> None:
         """Ask this backend, which the worker serves."""
-        self.name, self.two_biases = backend.name, False
+        self.name, self.layout = backend.name, "canonical"
         self._backend, self._worker = backend, worker
         self.last: list[Outcome] = []
 

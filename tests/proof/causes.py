@@ -31,7 +31,6 @@ from lockstep.harness.arrays import Arrays  # noqa: E402
 from lockstep.harness.cases.case import Case  # noqa: E402
 from lockstep.harness.cases.decoder_problem import problem_of  # noqa: E402
 from lockstep.harness.comparison.results import Diagnosis, RunResult  # noqa: E402
-from lockstep.harness.diagnosis.diagnose import execution_of  # noqa: E402
 from lockstep.harness.diagnosis.explain_causes import JOIN, expected_named, holding  # noqa: E402
 from lockstep.harness.diagnosis.observation import Observation  # noqa: E402
 from lockstep.harness.jobs.check import check  # noqa: E402
@@ -159,23 +158,9 @@ def _verdict(diagnosis: Sequence[Diagnosis], seen: Observation) -> str:
 
 def predicts(cause: Diagnosis, seen: Observation) -> bool:
     """Whether the reference with a cause gives what the port gave for numbers and sizes that no search has seen."""
-    expected = expected_named(cause.fault, seen.problem)
-    if expected is not None:
-        return bool(seen.distance(expected, None) <= LIMIT_SIGMA) and not _says_too_much(cause.fault, seen)
-    if cause.fault in holding({cause.fault}, [seen]):
-        return True
-    if not _reproduces(cause, seen):
+    if cause.fault not in holding([cause.fault], [seen]):
         return False
-    fewer = [{name: v for name, v in cause.proof.items() if name != left_out} for left_out in cause.proof]
-    return JOIN not in cause.fault or not any(_reproduces(replace(cause, proof=proof), seen) for proof in fewer)
-
-
-def _reproduces(cause: Diagnosis, seen: Observation) -> bool:
-    """Whether what a cause of a plain layer is proved by holds for other numbers and sizes."""
-    try:
-        return bool(cause.proof) and bool(seen.sigma(execution_of(cause)) <= LIMIT_SIGMA)
-    except TypeError:  # what was measured is proved for the sizes that were measured
-        return False
+    return not _says_too_much(cause.fault, seen)
 
 
 def _says_too_much(fault: str, seen: Observation) -> bool:

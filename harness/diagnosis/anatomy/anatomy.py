@@ -17,8 +17,11 @@ from msgspec import Struct
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.causes.edits import NoPlaceError
+from lockstep.harness.causes.words import FAMILIES, Words
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays, problem_of_sequence
+from lockstep.harness.diagnosis.anatomy.conventions import Changes, deviations_of, merged
 from lockstep.harness.diagnosis.anatomy.curves import (
     Reading,
     Response,
@@ -44,12 +47,11 @@ from lockstep.harness.diagnosis.anatomy.table import (
     repeatability_row,
 )
 from lockstep.harness.diagnosis.anatomy.wiring import measure_wiring
-from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, confirmed, diagnoses_of, most_telling
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP
+from lockstep.harness.diagnosis.explain_causes import AND, JOIN, Found, Search, told
 from lockstep.harness.diagnosis.fit import refined
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.search import Explanation, Search
-from lockstep.harness.faults.execution import AS_INTENDED, Changes, Execution, merged
-from lockstep.harness.faults.fault import FAMILIES
+from lockstep.harness.diagnosis.seen import Cause, Seen
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 
@@ -73,7 +75,7 @@ class _CallCounter:
     """Counts the calls of a black box."""
 
     def __init__(self, black_box: BlackBox) -> None:
-        self.name, self.two_biases = black_box.name, black_box.two_biases
+        self.name, self.layout = black_box.name, black_box.layout
         self._black_box, self.calls = black_box, 0
 
     def ask(self, problems: Sequence[Problem]) -> list[Any]:
@@ -85,48 +87,40 @@ def explain_measured(
     black_box: BlackBox, observations: Sequence[Observation], others: Sequence[Problem]
 ) -> list[Diagnosis]:
     """What measuring a black box finds to explain all observations; empty if nothing does."""
-    explanations = _explanations(black_box, observations, MOST_SECONDS)
-    if explanations:
-        return _diagnoses(explanations, observations, others)
+    search = Search.of(observations, LIMIT_SIGMA, layout=black_box.layout)
+    found = [] if search is None else _upon_measured(black_box, search, MOST_SECONDS)
+    if search is not None and found:
+        return told(found, search, others)
     misplaced = _misplaced_entries(black_box)
     return [] if misplaced is None else [misplaced[0]]
 
 
-def _diagnoses(
-    explanations: list[Explanation], observations: Sequence[Observation], others: Sequence[Problem]
-) -> list[Diagnosis]:
-    if not explanations:
-        return []
-    return diagnoses_of(explanations, [observation.problem for observation in observations], others)
+def _upon_measured(black_box: BlackBox, search: Search, seconds: float) -> list[Found]:
+    """What explains everything on top of what was measured, by as few deviations as possible."""
+    until = time.process_time() + seconds
+    problem = search.first.problem
 
+    def miss(changes: Changes) -> Array | None:
+        try:
+            return search.first.misses(deviations_of(changes, problem))
+        except NoPlaceError:
+            return None
 
-def _one_per_name(explanations: list[Explanation]) -> list[Explanation]:
-    names: set[str] = set()
-    return [
-        explanation for explanation in explanations if not (explanation.name in names or names.add(explanation.name))
-    ]
-
-
-def _explanations(black_box: BlackBox, observations: Sequence[Observation], seconds: float) -> list[Explanation]:
-    search = Search(most_telling(observations, LIMIT_SIGMA), two_biases=black_box.two_biases)
-    until = time.monotonic() + seconds
     for base in islice(_measured_bases(black_box, batched=independent(black_box)), MOST_BASES):
-        if time.monotonic() > until:
-            break
-        for changes in (base, refined(base, search.wrong)):
-            explanations = [] if changes is None else search.explain_from(changes, until)
-            explanations = [
-                explanation for explanation in explanations if confirmed(explanation, observations, LIMIT_SIGMA)
-            ]
-            if explanations:
+        for changes in (base, refined(base, miss)):
+            if time.process_time() > until or changes is None:
                 break
-        if explanations:
-            fewest = min(len(explanation.faults) for explanation in explanations)
-            return _one_per_name([explanation for explanation in explanations if len(explanation.faults) == fewest])
+            try:
+                found = search.upon(deviations_of(changes, problem), until)
+            except NoPlaceError:
+                continue
+            if found:
+                fewest = min(len(cause) for cause, *_ in found)
+                return [each for each in found if len(each.cause) == fewest]
     return []
 
 
-def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Execution, KernelMap] | None:
+def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Cause, KernelMap] | None:
     """Where entries are misplaced by no known rule: their measured table, if it reproduces fresh numbers."""
     batched = independent(black_box)
     for _, readings in _curve_readings(black_box, batched=batched):
@@ -141,10 +135,19 @@ def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Execution, Kerne
                 Observation(_as_read(observation.problem, measured), observation.tensors)
                 for observation in observations
             ]
-            explanations = Search(read).explain_from(reading.changes, time.monotonic() + QUICK_SECONDS)
-            if observations and explanations:
-                return _misplaced_diagnosis(measured, explanations[0]), explanations[0].execution, measured
+            found = _of_read(read, reading.changes)
+            if found is not None:
+                return _misplaced_diagnosis(measured, found, Words(black_box.layout)), found.cause, measured
     return None
+
+
+def _of_read(observations: list[Observation], changes: Changes) -> Found | None:
+    """What explains observations of weights as they are in effect: what was measured beside, or that and one more."""
+    search = Search.of(observations, LIMIT_SIGMA)
+    if search is None:
+        return Found((), max(seen.sigma for seen in observations)) if observations and not changes else None
+    base = deviations_of(changes, search.first.problem)
+    return next(iter(search.upon(base, time.process_time() + QUICK_SECONDS)), None)
 
 
 def _as_read(problem: Problem, measured: KernelMap) -> Problem:
@@ -153,11 +156,11 @@ def _as_read(problem: Problem, measured: KernelMap) -> Problem:
     return problem_from_arrays(W, R, b, problem.x, problem.h0, problem.c0)
 
 
-def _misplaced_diagnosis(measured: KernelMap, explanation: Explanation) -> Diagnosis:
+def _misplaced_diagnosis(measured: KernelMap, explanation: Found, words: Words) -> Diagnosis:
     entries = misplaced_entries(measured)
-    also = "".join(f" And: {fault.message}" for fault in explanation.faults)
+    also = "".join(f"{AND}{words.message(deviation)}" for deviation in explanation.cause)
     return Diagnosis(
-        fault=" + ".join(["weights-misplaced", *(fault.name for fault in explanation.faults)]),
+        fault=JOIN.join(["weights-misplaced", *(deviation.name for deviation in explanation.cause)]),
         message="Entries of the weights drive other gates, units or inputs than theirs "
         f"(measured at I = {I}, H = {H}): "
         f"{entries}.{also}",
@@ -213,7 +216,7 @@ def _curve_readings(black_box: BlackBox, *, batched: bool) -> Iterator[tuple[Res
             return
 
 
-_INITIALS = (("given", "given"), ("exchanged", "exchanged"), ("exchanged", "given"), ("given", "exchanged"))
+_INITIALS = (("", ""), ("exchanged", "exchanged"), ("exchanged", ""), ("", "exchanged"))
 
 
 def _kernel_readings(black_box: BlackBox, reading: Reading, *, batched: bool) -> Iterator[Changes]:
@@ -221,11 +224,11 @@ def _kernel_readings(black_box: BlackBox, reading: Reading, *, batched: bool) ->
         measured = measure_kernels(black_box, reading.changes, batched=batched, initial=(h0, c0))
         if measured is None or measured.undecided:
             continue
-        start = {name: value for name, value in (("h0", h0), ("c0", c0)) if value != "given"}
+        start = {name: value for name, value in (("h0", h0), ("c0", c0)) if value}
         read = [
             merged(reading.changes, {**rule, **start}) for rule in kernel_rules(measured, unused_gates(reading.changes))
         ]
-        readings = [changes.changes() for changes in read if changes is not None]
+        readings = [changes for changes in read if changes is not None]
         # What drives nothing at the first timestep may do so later: that comes before the less plain rules.
         yield from readings[:1]
         yield from _without_h0(reading, measured, start)
@@ -245,7 +248,7 @@ def _without_h0(reading: Reading, measured: KernelMap, start: Changes) -> Iterat
         for alike in (like_w, like_b, {}):
             changes = merged(reading.changes, {**fields, **alike, **start, "h0": "zero"})
             if changes is not None:
-                yield changes.changes()
+                yield changes
 
 
 def _without_x(reading: Reading, measured: KernelMap, start: Changes) -> Iterator[Changes]:
@@ -255,9 +258,9 @@ def _without_x(reading: Reading, measured: KernelMap, start: Changes) -> Iterato
     for rule in kernel_rules(measured, unused_gates(reading.changes)):
         alike = {name.replace("R_", "W_"): value for name, value in rule.items() if name.startswith("R_")}
         fields = {name: value for name, value in rule.items() if not name.startswith("W_")}
-        changes = merged(reading.changes, {**fields, **alike, **start, "x_time": "one late, zero first"})
+        changes = merged(reading.changes, {**fields, **alike, **start, "x_time": "1 late, zero there"})
         if changes is not None:
-            yield changes.changes()
+            yield changes
 
 
 def _random_problem(
@@ -296,7 +299,7 @@ def observe(black_box: BlackBox, seed: int, shapes: Iterable[dict[str, Any]] = F
 class _Proof(NamedTuple):
     """What explains a black box, and how well that reproduces fresh problems."""
 
-    execution: Execution | None  # None: nothing reproduces it
+    cause: Cause | None  # of no deviation where it does as intended; None: nothing reproduces it
     explanation: Diagnosis | None
     sigma: float | None
     kernel_map: KernelMap | None = None  # of entries misplaced by no known rule
@@ -310,13 +313,13 @@ def anatomy(black_box: BlackBox) -> Anatomy:
     curves = next(iter(_curve_readings(counted, batched=batched)), None)
     kernel_map = _first_map(counted, curves, batched=batched)
     proof = _proof(counted)
-    table = ConventionTable(proof.execution, sigma=proof.sigma)
+    table = ConventionTable(proof.cause, sigma=proof.sigma)
     conventions = [
         *table.weights(proof.kernel_map or kernel_map), *table.curves(curves), *table.cell(), *table.state(wiring),
         *table.data(wiring), *table.padding(wiring), *table.returned(), *precision_rows(measure_precision(counted)),
         repeatability_row(wiring),
     ]  # fmt: skip
-    proved = proof.execution is not None
+    proved = proof.cause is not None
     return Anatomy(black_box.name, conventions, proof.explanation, proved, proof.sigma, counted.calls)
 
 
@@ -337,20 +340,19 @@ def _proof(black_box: BlackBox) -> _Proof:
     observations, held = observe(black_box, seed=100), observe(black_box, seed=900)
     if not observations or not held:
         return _Proof(None, None, None)
-    search = Search(observations, two_biases=black_box.two_biases)
-    if not search.wrong:
-        sigma = max(observation.sigma(AS_INTENDED) for observation in held)
-        return _Proof(AS_INTENDED if sigma <= LIMIT_SIGMA else None, None, sigma)
-    started = time.monotonic()
-    explanations = search.explain(pairs=False) or _explanations(black_box, observations, QUICK_SECONDS)
-    if not explanations:
+    search = Search.of(observations, LIMIT_SIGMA, layout=black_box.layout)
+    if search is None:
+        sigma = max(observation.sigma for observation in held)
+        return _Proof(() if sigma <= LIMIT_SIGMA else None, None, sigma)
+    found = search.causes(several=False) or _upon_measured(black_box, search, QUICK_SECONDS)
+    if not found:
         misplaced = _misplaced_entries(black_box)
         if misplaced is not None:
-            explanation, execution, kernel_map = misplaced
-            return _Proof(execution, explanation, explanation.sigma, kernel_map)
-        explanations = search.explain_from({}, started + 2 * QUICK_SECONDS)
-    for cause, explanation in zip(explanations, _diagnoses(explanations, observations, []), strict=False):
-        sigma = max(observation.sigma(cause.execution) for observation in held)
+            explanation, cause, kernel_map = misplaced
+            return _Proof(cause, explanation, explanation.sigma, kernel_map)
+        found = search.confirmed(search.pairs())
+    for (cause, *_), explanation in zip(found, told(found, search), strict=True):
+        sigma = max(Seen.of(observation).sigma(cause) for observation in held)
         if sigma <= LIMIT_SIGMA:
-            return _Proof(cause.execution, explanation, sigma)
+            return _Proof(cause, explanation, sigma)
     return _Proof(None, None, None)

@@ -18,7 +18,7 @@ class BlackBox(Protocol):
     """An implementation that answers problems."""
 
     name: str
-    two_biases: bool  # whether it is handed b as two biases
+    layout: str  # in which it is handed its weights
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """The h, and c where it is returned, for each problem; None where it gave nothing."""

@@ -15,11 +15,10 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.causes.numbers import shown
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.conventions import CELLS, HIDDEN, INTENDED, Changes
 from lockstep.harness.diagnosis.fit import plain_values
-from lockstep.harness.faults.execution import AS_INTENDED, Changes
-from lockstep.harness.faults.free_numbers import shown
-from lockstep.harness.faults.rules import CELLS, HIDDEN
 from lockstep.harness.reference.curves import CURVES
 
 H, I = 4, 4  # equal rows and columns: 1/4 is exact, and no layout can change the matrix
@@ -127,8 +126,8 @@ def _joined(equations: Changes, gates: dict[str, Changes]) -> Changes:
     """Changes of the equations, with what was measured of each gate put into fields of four."""
     changes = dict(equations)
     for name, neutral in (
-        ("curves", AS_INTENDED.curves), ("constant", AS_INTENDED.constant), ("gain", AS_INTENDED.gain),
-        ("offset", AS_INTENDED.offset), ("slope", (1.0,) * 4),
+        ("curves", INTENDED["curves"]), ("constant", INTENDED["constant"]), ("gain", INTENDED["gain"]),
+        ("offset", INTENDED["offset"]), ("slope", (1.0,) * 4),
     ):  # fmt: skip
         values = tuple(gates.get(gate, {}).get(name, neutral[GATES.index(gate)]) for gate in GATES)
         if values != neutral:
@@ -142,15 +141,15 @@ def _joined(equations: Changes, gates: dict[str, Changes]) -> Changes:
 def _cell_equations(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
     """The cells, with curves for i, f and g, that give the c that was seen."""
     named = _cells_with_curves(response, "sigmoid", "tanh")
-    for cell in sorted(named, key=lambda cell: cell != AS_INTENDED.cell):
-        yield ({} if cell == AS_INTENDED.cell else {"cell": cell}), {}
+    for cell in sorted(named, key=lambda cell: cell != INTENDED["cell"]):
+        yield ({} if cell == INTENDED["cell"] else {"cell": cell}), {}
     yield from _linear_cells(response)
     for gates, candidate in product(_GATE_CURVES, _CANDIDATE_CURVES):
         if (gates, candidate) != ("sigmoid", "tanh"):
             changes_of: dict[str, Changes] = {gate: {"curves": gates} for gate in "if" if gates != "sigmoid"}
             changes_of |= {"g": {"curves": candidate}} if candidate != "tanh" else {}
             for cell in _cells_with_curves(response, gates, candidate):
-                if cell != AS_INTENDED.cell:
+                if cell != INTENDED["cell"]:
                     yield {"cell": cell}, changes_of
 
 
@@ -178,7 +177,7 @@ def _cells_with_curves(response: Response, gates: str, candidate: str) -> list[s
     pairs.append((response.sweep_c, at, response.sweep))
     with np.errstate(all="ignore"):
         values = [(curve(z), of_g(z), c0, c) for c, z, c0 in pairs]
-        for name, cell in CELLS.items():
+        for name, (cell, _) in CELLS.items():
             if all(np.abs(cell(gate, gate, g, c0) - c).max() < CELL_TOLERANCE for gate, g, c0, c in values):
                 fitting.append(name)
     return fitting
@@ -326,7 +325,7 @@ def root(residual: Callable[[float], Array], start: float, steps: int) -> float:
 
 def _output_of_sweep(form: str, curve: str, c: Array, h: Array, before: Array) -> float | None:
     """Find the o for which a form gives h over the sweep."""
-    hidden, phi = HIDDEN[form], CURVES[curve].value
+    hidden, phi = HIDDEN[form][0], CURVES[curve].value
 
     def residual(o: float) -> Array:
         return hidden(np.full_like(c, o), c, before, phi) - h
@@ -341,7 +340,7 @@ def _output_of_sweep(form: str, curve: str, c: Array, h: Array, before: Array) -
 
 def _output_curves(response: Response, changes: Changes) -> Iterator[Changes]:
     """The curves of o that turn the c that was seen into the h that was seen, over all z."""
-    hidden, phi = HIDDEN[changes.get("hidden", "o tanh(c)")], CURVES[changes.get("cell_curve", "tanh")].value
+    hidden, phi = HIDDEN[changes.get("hidden", "o tanh(c)")][0], CURVES[changes.get("cell_curve", "tanh")].value
     c, h, before = response.c[1.0], response.h[1.0], np.ones_like(response.z)
 
     def gives(o: Array) -> bool:

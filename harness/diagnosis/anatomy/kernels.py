@@ -17,10 +17,22 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.causes.edits import NoPlaceError
+from lockstep.harness.causes.weight_edits import FUSED
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.conventions import (
+    CELLS,
+    HIDDEN,
+    INITIAL,
+    INTENDED,
+    KERNEL_PARTS,
+    LAYOUTS,
+    ONCE,
+    Changes,
+    moved,
+    part_of,
+)  # fmt: skip
 from lockstep.harness.diagnosis.anatomy.curves import root
-from lockstep.harness.faults.execution import AS_INTENDED, Changes, merged
-from lockstep.harness.faults.rules import CELLS, HIDDEN, INITIAL, KERNEL_PARTS, KERNELS, LAYOUTS
 from lockstep.harness.reference.curves import CURVES
 
 I, H, B = 3, 5, 6  # H is not 4: reading (H, 4) for (4, H) shows
@@ -74,22 +86,20 @@ class _Unit:
     """c and h of one unit for given pre-activations, under the curves that were measured."""
 
     def __init__(self, changes: Changes) -> None:
-        e = merged(changes, {})
-        assert e is not None
-        self.e = e
-        self.cell, hidden = CELLS[e.cell], HIDDEN[e.hidden]
-        curve = CURVES[e.cell_curve].value
+        self.fields = {**INTENDED, **changes}
+        self.cell, hidden = CELLS[self.fields["cell"]][0], HIDDEN[self.fields["hidden"]][0]
+        curve = CURVES[self.fields["cell_curve"]].value
         self.hidden = lambda o, c, before: hidden(o, c, before, curve)
-        self.slope = e.b_gain
 
     def __call__(self, z: Array, c0: Array) -> tuple[Array, Array]:
         """From z (..., 4) and c0 (...) give c and h."""
-        e = self.e
+        names = ("gain", "curves", "b_gain", "constant", "offset")
+        of_gates = zip(*(self.fields[name] for name in names), strict=True)
         a = [
-            e.gain[k] * CURVES[e.curves[k]].value(self.slope[k] * z[..., k] + e.constant[k]) + e.offset[k]
-            for k in range(4)
+            gain * CURVES[curve].value(slope * z[..., k] + constant) + offset
+            for k, (gain, curve, slope, constant, offset) in enumerate(of_gates)
         ]
-        c = np.clip(self.cell(a[0], a[1], a[2], c0), -e.c_clip, e.c_clip)
+        c = self.cell(a[0], a[1], a[2], c0)
         return c, self.hidden(a[3], c, c0)
 
 
@@ -102,7 +112,7 @@ def _batch(rng: np.random.Generator) -> tuple[Array, Array, Array]:
 
 
 def measure_kernels(
-    black_box: BlackBox, changes: Changes, *, batched: bool, initial: tuple[str, str] = ("given", "given")
+    black_box: BlackBox, changes: Changes, *, batched: bool, initial: tuple[str, str] = ("", "")
 ) -> KernelMap | None:
     """Measure the map of all entries under the given curves; None if rest itself is not understood."""
     rng = np.random.default_rng(7)
@@ -276,14 +286,14 @@ def kernel_rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -
     rules_of_b = list(islice(_array_rules("b", b, new_b, unused), 3))
     if not rules_of_b:
         return
-    for kernels, read in KERNELS.items():
+    for kernels, read in {"": lambda W, R: (W, R), **FUSED}.items():
         first, second = read(W, R)
         if first.shape != W.shape or second.shape != R.shape:
             continue
         for of_W in islice(_array_rules("W", first, new_W, unused), 3):
             for of_R in islice(_array_rules("R", second, new_R, unused), 3):
                 for of_b in rules_of_b:
-                    yield {**({"kernels": kernels} if kernels != "[x, h]" else {}), **of_W, **of_R, **of_b}
+                    yield {**({"kernels": kernels} if kernels else {}), **of_W, **of_R, **of_b}
 
 
 def is_regular(measured: KernelMap) -> bool:
@@ -294,39 +304,30 @@ def is_regular(measured: KernelMap) -> bool:
 def _array_rules(array: str, stored: Array, effective: Array, unused: tuple[bool, ...]) -> Iterator[Changes]:
     """The ways to read one array: order, layout, part, gain."""
     orders = ["".join(letters) for letters in permutations(GATES)]
-    # A gain of -1 says what "negated" says, and a vector has no columns.
-    layouts = [name for name in LAYOUTS if name != "negated" and (array != "b" or name in _OF_VECTORS)]
-    parts = [*KERNEL_PARTS] if array != "b" else ["all"]
-    tried = [(order, layout, "all") for layout in layouts for order in orders]
-    tried += [(GATES, "given", part) for part in parts if part != "all"]
+    tried = [(order, layout, "") for layout in LAYOUTS for order in orders]
+    tried += [(GATES, "", part) for part in KERNEL_PARTS if array != "b"]
     shared = [GATES.replace(gate, source) for gate, source in permutations(GATES, 2)]
     if not np.any(effective):
         yield {f"{array}_gain": (0.0,) * 4}
         return
     for blocks in shared:
         M = reorder(stored, GATES, blocks)
-        gain = _gain(M, effective, unused)
-        if gain == AS_INTENDED.W_gain:
+        if _gain(M, effective, unused) == ONCE:
             yield {f"{array}_blocks": blocks}
             break
     for order, layout, part in tried:
-        M = LAYOUTS[layout](stored)
-        if array != "b":
-            M = KERNEL_PARTS[part](M)
+        try:
+            M = part_of(moved(stored, layout), part)
+        except NoPlaceError:  # a vector has no columns
+            continue
         gain = _gain(reorder(M, order), effective, unused)
         if gain is not None:
             yield {
                 **({f"{array}_gates": order} if order != GATES else {}),
-                **({f"{array}_layout": layout} if layout != "given" else {}),
-                **({f"{array}_part": part} if part != "all" else {}),
-                **({f"{array}_gain": gain} if gain != AS_INTENDED.W_gain else {}),
+                **({f"{array}_layout": layout} if layout else {}),
+                **({f"{array}_part": part} if part else {}),
+                **({f"{array}_gain": gain} if gain != ONCE else {}),
             }
-
-
-_OF_VECTORS = frozenset({
-    "given", "interleaved", "unit by unit", "units reversed", "rows rolled", "absolute", "first row for all",
-    "first gate for all",
-})  # fmt: skip
 
 
 def _gain(M: Array, effective: Array, unused: tuple[bool, ...]) -> tuple[float, float, float, float] | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from msgspec import Struct
 
 from lockstep.harness.cases.gates import GATES
+from lockstep.harness.causes.deviation import Deviation
+from lockstep.harness.causes.moves import BATCH_MOVES
+from lockstep.harness.causes.table import RESET
+from lockstep.harness.causes.words import Words, family_of
 from lockstep.harness.diagnosis.anatomy.curves import CURVE_TOLERANCE, Reading, Response, describe_curve, sparkline
 from lockstep.harness.diagnosis.anatomy.kernels import KernelMap, is_regular, misplaced_entries
 from lockstep.harness.diagnosis.anatomy.precision import KeptBits
 from lockstep.harness.diagnosis.anatomy.wiring import Wiring
-from lockstep.harness.faults.execution import AS_INTENDED, Execution
+from lockstep.harness.diagnosis.seen import Cause
 from lockstep.harness.reference.curves import CURVES, sigmoid
 from lockstep.harness.text import number
 
@@ -30,18 +34,23 @@ class Convention(Struct, frozen=True):
 
 
 class ConventionTable:
-    """Rows of the table from a measured execution and from what the experiments saw."""
+    """Rows of the table from proved deviations and from what the experiments saw."""
 
-    def __init__(self, execution: Execution | None, *, sigma: float | None) -> None:
-        """A table of the execution that is proved to that many sigma; of nothing proved if it is None."""
-        self.execution = execution or AS_INTENDED
-        self.known = execution is not None
+    def __init__(self, cause: Cause | None, *, sigma: float | None) -> None:
+        """A table of what is proved to that many sigma; of nothing proved if it is None."""
+        self.cause = cause or ()
+        self.known = cause is not None
         self.proof = f"proof: {number(sigma)} sigma" if self.known and sigma is not None else ""
+        self.words = Words()
 
-    def row(self, name: str, intended: str, measured: str, evidence: str = "", *fields: str) -> Convention:
-        """The row of some fields of the execution; it differs where one of them does."""
-        differs = any(getattr(self.execution, field) != getattr(AS_INTENDED, field) for field in fields)
-        return self._convention(name, intended, measured, evidence, differs=differs)
+    def row(self, name: str, intended: str, sites: Iterable[str], evidence: str = "") -> Convention:
+        """The row of some sites; it differs where a deviation is at one of them."""
+        wanted = set(sites)
+        return self._of(name, intended, [d for d in self.cause if d.site in wanted], evidence)
+
+    def _of(self, name: str, intended: str, deviations: Sequence[Deviation], evidence: str = "") -> Convention:
+        measured = "; ".join(self.words.message(deviation).removesuffix(".") for deviation in deviations)
+        return self._convention(name, intended, measured or intended, evidence, differs=bool(deviations))
 
     def _convention(self, name: str, intended: str, measured: str, evidence: str, *, differs: bool) -> Convention:
         # Without a proof the intended value may only be what was never measured otherwise.
@@ -52,116 +61,105 @@ class ConventionTable:
 
     def weights(self, kernel_map: KernelMap | None) -> Iterator[Convention]:
         """Order, layout and share of W, R and b."""
-        e = self.execution
         for array, what in (("W", "x"), ("R", "h"), ("b", "1")):
-            order = getattr(e, f"{array}_gates")
             evidence = "" if kernel_map is None else _kernel_evidence(kernel_map, array)
-            yield self.row(f"gate order in {array}", "i, f, g, o", ", ".join(order), evidence, f"{array}_gates")
+            of_array = [d for d in self.cause if _is_of(d.site, array)]
+            orders = [d for d in of_array if d.edit.startswith(("read as ", "block "))]
+            read = next((d.edit.removeprefix("read as ") for d in orders if d.edit.startswith("read")), GATES)
+            order = "; ".join([", ".join(read), *(d.edit for d in orders if d.edit.startswith("block"))])
+            yield self._convention(f"gate order in {array}", "i, f, g, o", order, evidence, differs=bool(orders))
+            name = f"{array} as it drives the gates from {what}"
             misplaced = "" if kernel_map is None or is_regular(kernel_map) else misplaced_entries(kernel_map, array)
             if misplaced:
-                yield Convention(
-                    f"{array} as it drives the gates from {what}", "as given", misplaced, evidence, differs=True
-                )
+                yield Convention(name, "as given", misplaced, evidence, differs=True)
                 continue
-            layout, gain = getattr(e, f"{array}_layout"), getattr(e, f"{array}_gain")
-            part = getattr(e, f"{array}_part", "all")
-            words = [layout] if layout != "given" else []
-            words += [f"only {part}"] if part != "all" else []
-            words += [f"times {_gains_words(gain)}"] if gain != AS_INTENDED.W_gain else []
-            yield self.row(
-                f"{array} as it drives the gates from {what}", "as given", "; ".join(words) or "as given", evidence,
-                f"{array}_layout", f"{array}_gain", *([f"{array}_part"] if array != "b" else []),
-            )  # fmt: skip
-        kernels = _rule_words(e.kernels, "W times x, R times h", plain="[x, h]")
-        yield self.row("kernels", "W times x, R times h", kernels, "", "kernels")
+            others = [d for d in of_array if d not in orders and not _is_constant(d)]
+            yield self._of(name, "as given", others, evidence)
+        yield self.row("kernels", "W times x, R times h", ["[W R]"])
 
     def curves(self, reading: tuple[Response, list[Reading]] | None) -> Iterator[Convention]:
         """Each activation, and the constants of each gate."""
-        e = self.execution
         drawn = drawn_curves(reading)
-        for k, gate in enumerate(GATES):
-            words = CURVES[e.curves[k]].words
-            if e.gain[k] != 1 or e.offset[k]:
-                words = f"{e.gain[k]:g} times {words} + {e.offset[k]:g}"
-            intended = CURVES[AS_INTENDED.curves[k]].words
-            differs = (e.curves[k], e.gain[k], e.offset[k]) != (AS_INTENDED.curves[k], 1.0, 0.0)
-            yield self._convention(f"activation of {gate}", intended, words, drawn.get(gate, ""), differs=differs)
-        for k, gate in enumerate(GATES):
-            added = e.constant[k] + ((e.forget_bias - 1.0) if gate == "f" else 0.0)
-            yield self._convention(
-                f"constant added to {gate}", "0", f"{added:g}", self.proof, differs=bool(added),
-            )  # fmt: skip
-        yield self.row(
-            "curve of the cell's output", "tanh", CURVES[e.cell_curve].words, drawn.get("cell", ""), "cell_curve"
-        )
+        for gate in GATES:
+            alike = ["all gates", *(["gates"] if gate != "g" else ["g and u"])]
+            sites = [*(f"curve of {kind}" for kind in (gate, *alike)), "every curve", gate, "i, f, g and o"]
+            intended = CURVES["tanh" if gate == "g" else "sigmoid"].words
+            yield self.row(f"activation of {gate}", intended, sites, drawn.get(gate, ""))
+        for gate in GATES:
+            added = [d for d in self.cause if _is_constant(d) and d.site in {"b", f"b.{gate}"}]
+            yield self._of(f"constant added to {gate}", "0", added)
+        sites = ["curve of u", "curve of g and u", "every curve"]
+        yield self.row("curve of the cell's output", CURVES["tanh"].words, sites, drawn.get("cell", ""))
 
     def cell(self) -> Iterator[Convention]:
         """The equations."""
-        e = self.execution
-        yield self.row("update of c", "c = f c + i g", f"c = {e.cell}", "", "cell")
-        yield self.row("update of h", "h = o tanh(c)", f"h = {e.hidden}", "", "hidden")
-        clips = [
-            f"{name} at ±{value:g}"
-            for name, value in (("z", e.z_clip), ("c", e.c_clip), ("h", e.h_clip))
-            if value < np.inf
-        ]
-        yield self.row("clips", "none", ", ".join(clips) or "none", "", "z_clip", "c_clip", "h_clip")
-        peeps = [f"{w:g} c to {gate}" for w, gate in zip(e.peephole, "ifo", strict=True) if w]
-        yield self.row("peepholes", "none", ", ".join(peeps) or "none", "", "peephole")
+        clips = [d for d in self.cause if d.edit.startswith("clip ")]
+        peepholes = [d for d in self.cause if "peephole" in d.site or "times c" in d.edit or "the old c" in d.edit]
+        rest = [d for d in self.cause if d not in clips and d not in peepholes]
+        yield self._of("update of c", "c = f c + i g", [d for d in rest if d.site in _UPDATE_OF_C])
+        yield self._of("update of h", "h = o tanh(c)", [d for d in rest if d.site in _UPDATE_OF_H])
+        yield self._of("clips", "none", clips)
+        yield self._of("peepholes", "none", peepholes)
 
     def state(self, wiring: Wiring) -> Iterator[Convention]:
         """Which state goes where."""
-        e = self.execution
-        yield self.row("initial h", "h0", _rule_words(e.h0, "h0"), wiring.h0, "h0")
-        yield self.row("initial c", "c0", _rule_words(e.c0, "c0"), wiring.c0, "c0")
+        yield self.row("initial h", "h0", ["h0", "h0 and c0"], wiring.h0)
+        yield self.row("initial c", "c0", ["c0", "h0 and c0"], wiring.c0)
+        resets = [d for d in self.cause if d.scope.steps and d.site in RESET]
         for name in "hc":
-            source, keep = getattr(e, f"{name}_source"), getattr(e, f"{name}_keep")
-            words = ("" if keep == 1 else f"{keep:g} times ") + source
-            yield self.row(
-                f"{name} that reaches the next step",
-                "previous",
-                words,
-                getattr(wiring, name),
-                f"{name}_source",
-                f"{name}_keep",
-            )
-        resets = [f"before timestep {t}" for t in e.reset_at] + (
-            [f"every {e.reset_every} steps"] if e.reset_every else []
-        )
-        yield self.row("resets of the state", "none", ", ".join(resets) or "none", "", "reset_at", "reset_every")
+            sites = {f"{name}_in", f"{name}.carry", "h_in and c_in", "h.carry and c.carry"}
+            carried = [d for d in self.cause if d.site in sites and d not in resets]
+            yield self._of(f"{name} that reaches the next step", "previous", carried, getattr(wiring, name))
+        yield self._of("resets of the state", "none", resets)
 
     def data(self, wiring: Wiring) -> Iterator[Convention]:
         """Time, batch and features of the input."""
-        e = self.execution
-        time, batch = _rule_words(e.x_time, "x[t] into step t"), _rule_words(e.x_batch, "sequences apart")
-        yield self.row("input over time", "x[t] into step t", time, wiring.time, "x_time")
-        yield self.row("input over the batch", "sequences apart", batch, wiring.batch, "x_batch")
-        words = _rule_words(e.x_features, "as given") + ("" if e.x_gain == 1 else f", times {e.x_gain:g}")
-        yield self.row("features of the input", "as given", words, "", "x_features", "x_gain")
+        taken = [d for d in self.cause if d.site in {"x", "x.seq", "order of the run"}]
+        time = [d for d in taken if family_of(d) == "time"]
+        batch = [
+            d for d in taken if d not in time and (d.edit in BATCH_MOVES or "B" in d.edit or "sequences" in d.edit)
+        ]
+        yield self._of("input over time", "x[t] into step t", time, wiring.time)
+        yield self._of("input over the batch", "sequences apart", batch, wiring.batch)
+        features = [d for d in taken if d not in time and d not in batch]
+        yield self._of("features of the input", "as given", features)
 
     def padding(self, wiring: Wiring) -> Iterator[Convention]:
         """The end of a sequence."""
-        e = self.execution
+        name = "past the end of a sequence"
         if wiring.padding is None:
-            yield Convention(
-                "past the end of a sequence", "h is 0, c is kept", "takes no lengths", "it was not asked", None
-            )
+            yield Convention(name, "h is 0, c is kept", "takes no lengths", "it was not asked", None)
             return
-        measured = "h is 0, c is kept" if e.padding == "masked" else e.padding
-        yield self.row("past the end of a sequence", "h is 0, c is kept", measured, wiring.padding, "padding")
-        lengths = _rule_words(e.lengths, "each sequence's own")
-        yield self.row("lengths", "each sequence's own", lengths, "", "lengths")
+        lengths = [d for d in self.cause if d.site.startswith("lengths")]
+        ignored = [d for d in lengths if d.edit == "ignored"]
+        past = [*(d for d in self.cause if d.site == name.removesuffix(" of a sequence")), *ignored]
+        yield self._of(name, "h is 0, c is kept", past, wiring.padding)
+        yield self._of("lengths", "each sequence's own", [d for d in lengths if d not in ignored])
 
     def returned(self) -> Iterator[Convention]:
         """What is handed back."""
-        e = self.execution
         for state in "hc":
-            what, order, batch = (getattr(e, f"{state}_{name}") for name in ("returned", "order", "batch"))
-            words = [f"{what} of every step"] + [rule for rule in (order, batch) if rule != "given"]
-            if state == "h" and e.h_gain != 1:
-                words.append(f"times {e.h_gain:g}")
-            fields = [f"{state}_returned", f"{state}_order", f"{state}_batch", *(["h_gain"] if state == "h" else [])]
-            yield self.row(f"returned as {state}_seq", f"{state} of every step", ", ".join(words), "", *fields)
+            both = ["h.seq and c.seq", "h.out and c.out", "returned", "c.out and h.out of the step before"]
+            sites = [f"{state}.out", f"{state}.seq", *both]
+            yield self.row(f"returned as {state}_seq", f"{state} of every step", sites)
+
+
+_UPDATE_OF_C = frozenset({
+    "keep.f", "keep.c", "add.i", "add.g", "coupling of f", "equation of c", "c", "raw", "i and f left out",
+})  # fmt: skip
+_UPDATE_OF_H = frozenset({"tanh.c", "out.o", "out.u", "equation of h", "u", "m", "h"})
+
+
+def _is_of(site: str, array: str) -> bool:
+    """Whether a site is an array, or a group or block with it."""
+    group = site.partition(".")[0]
+    return array in group and set(group) <= set("WRb")
+
+
+def _is_constant(deviation: Deviation) -> bool:
+    """Whether a number is added to the bias."""
+    added = deviation.edit.startswith(("plus ", "minus ", "forget bias"))
+    return added and deviation.site.partition(".")[0] == "b"
 
 
 def _kernel_evidence(measured: KernelMap, array: str) -> str:
@@ -171,15 +169,6 @@ def _kernel_evidence(measured: KernelMap, array: str) -> str:
     if measured.undecided:
         return f"{text}; {measured.undecided} effects fit nothing"
     return text if is_regular(measured) else f"{text}, by no known rule"
-
-
-def _rule_words(rule: str, words: str, plain: str = "given") -> str:
-    """The name of a rule; of the plain one, what it comes to."""
-    return words if rule == plain else rule
-
-
-def _gains_words(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values) if len(set(values)) > 1 else f"{values[0]:g}"
 
 
 def drawn_curves(reading: tuple[Response, list[Reading]] | None) -> dict[str, str]:

@@ -1,0 +1,70 @@
+"""Edits of whole sequences: what a lane takes in and what it returns, over time, sequences and features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.causes.deviation import Deviation, Put, Scope, spread_over
+from lockstep.harness.causes.edits import Change, Edits, every
+from lockstep.harness.causes.moves import (
+    BATCH_MOVES,
+    MIXTURES,
+    TIME_MOVES,
+    UNIT_MOVES,
+    largest_so_far,
+    long_shifts,
+    mixed,
+    moved,
+    within,
+)  # fmt: skip
+
+SEQUENCES: dict[str, tuple[str, ...]] = {
+    "x.seq": ("x.seq",),
+    "h.seq": ("h.seq",),
+    "c.seq": ("c.seq",),
+    "h.seq and c.seq": ("h.seq", "c.seq"),
+    "up.seq": ("up.seq",),
+}
+# There on the way in, back on the way out: what is run in another order and returned in its own.
+BOTH_WAYS: dict[str, tuple[Change, Change]] = {
+    "run from the last timestep to the first": (partial(moved, edit="reversed"), partial(moved, edit="reversed")),
+    "run from the last valid timestep to the first": (within, within),
+    "(B, T) read as (T, B) and back": (
+        partial(moved, edit="(B, T) read as (T, B)"), partial(moved, edit="(T, B) read as (B, T)"),
+    ),
+    "(T, B) read as (B, T) and back": (
+        partial(moved, edit="(T, B) read as (B, T)"), partial(moved, edit="(B, T) read as (T, B)"),
+    ),
+}  # fmt: skip
+
+
+def sequence_deviations(problem: Problem) -> Iterator[Deviation]:
+    """Everything that may become of the order of a sequence."""
+    changes: dict[str, Change] = {
+        edit: partial(moved, edit=edit) for edit in (*TIME_MOVES, *BATCH_MOVES, *UNIT_MOVES) if edit[0] != "("
+    }
+    changes |= {edit: partial(moved, edit=edit) for edit in ("(B, T) read as (T, B)", "(T, B) read as (B, T)")}
+    changes |= {edit: partial(mixed, edit=edit) for edit in MIXTURES}
+    changes |= {shift: partial(moved, edit=shift) for shift in long_shifts(problem.case.run.timesteps)}
+    changes |= {"reversed within lengths": within, "largest so far": largest_so_far}
+    single = problem.case.lstm.single
+    for site, sites in SEQUENCES.items():
+        if site == "up.seq" and single:
+            continue
+        for edit, change in changes.items():
+            yield from spread_over(problem, site, edit, _put(dict.fromkeys(sites, change)))
+    for edit, (there, back) in BOTH_WAYS.items():
+        put = _put({"x.seq": there, "h.seq": back, "up.seq": back, "c.seq": back})
+        yield from spread_over(problem, "order of the run", edit, put)
+
+
+def _put(changes: dict[str, Change]) -> Put:
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:  # noqa: ARG001
+        for label in scope.lanes:
+            for site, change in changes.items():
+                edits.changes.setdefault((label, site), []).append((every, change))
+
+    return put

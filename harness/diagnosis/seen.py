@@ -1,0 +1,228 @@
+"""An observation as the search for causes sees it: what a cause gives there, how far that is, how much it repairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of
+from lockstep.harness.causes.deviation import Deviation, edits_of
+from lockstep.harness.causes.edits import Edits, NoPlaceError
+from lockstep.harness.causes.formats import FORMATS
+from lockstep.harness.causes.interpret import base_of, expected_with, values_with
+from lockstep.harness.causes.network_run import NetworkRun, label_of
+from lockstep.harness.causes.table import find
+from lockstep.harness.diagnosis.observation import FLIP_SIZE, Observation, close
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.noise import LIMIT_SIGMA
+
+Cause = tuple[Deviation, ...]
+
+
+class MissError(Exception):
+    """A number differs."""
+
+
+@dataclass
+class Watcher:
+    """Ends a run at the first number that differs, and counts how far it came."""
+
+    observation: Observation
+    flip: float = 0.0  # by how much, of values of 1 and more, rounding to a shorter format may put off
+    passed: int = 0
+    failed: str = ""  # the tensor in which a number differs first
+
+    def tensor(self, name: str, value: Array) -> None:
+        """Compare a whole tensor."""
+        self._compare(name, ..., value)
+
+    def step(self, name: str, t: Any, value: Array) -> None:
+        """Compare one timestep."""
+        self._compare(name, t, value)
+
+    def _compare(self, name: str, rows: Any, value: Array) -> None:
+        actual = self.observation.values.get(name)
+        if actual is None:
+            return
+        near = self.observation.near[name][rows]
+        if self.flip:
+            near = np.maximum(near, self.flip * np.maximum(np.abs(actual[rows]), 1))
+        if not close(actual[rows], value, near, 1.0):
+            self.failed = name
+            raise MissError
+        self.passed += 1
+
+
+@dataclass
+class Seen:
+    """An observation with what is known of it before the search."""
+
+    observation: Observation
+    base: NetworkRun | None = None  # a run without edits, of which lanes that no edit reaches are taken
+    alike: bool = False  # whether its problem has the architecture of the one for which causes are made
+
+    @classmethod
+    def of(cls, observation: Observation) -> Seen:
+        """What was returned before anything overflowed."""
+        return cls(observation.finite, base_of(observation.finite.problem))
+
+    @property
+    def problem(self) -> AnyProblem:
+        """What was run."""
+        return self.observation.problem
+
+    @cached_property
+    def forward_names(self) -> set[str]:
+        """The tensors that go forward."""
+        return {name for name in self.observation.tensors if kind_of(name) not in BACKWARD}
+
+    def like(self, cause: Cause) -> Cause:
+        """The same deviations of this problem.
+
+        Raises:
+            NoPlaceError: If it has no place for one.
+        """
+        if self.alike:
+            return cause
+        # Scopes are sets of lanes, orders lists of them: another architecture has others.
+        deviations = tuple(find(deviation.name, self.problem) for deviation in cause)
+        if None in deviations:
+            raise NoPlaceError
+        return deviations  # type: ignore[return-value]
+
+    def states_for(self, edits: Edits) -> Arrays | None:
+        """The h and c that were returned, where they are the states that each step started from under these edits."""
+        problem = self.problem
+        if isinstance(problem, DecoderProblem) or not problem.case.lstm.single or problem.lengths is not None:
+            return None
+        if not {"h", "c"} <= self.observation.tensors.keys() or problem.case.lstm.direction != "forward":
+            return None
+        outside = any(site in _AFTER_THE_STATE for _, site in (*edits.changes, *edits.rules))
+        return None if outside else self.observation.values
+
+    def passes(self, cause: Cause) -> tuple[bool, Watcher]:
+        """Whether values come near, and how far they came; first what goes forward is compared, then all."""
+        form = form_of(cause)
+        watcher = Watcher(self.observation, 0.0 if form is None else FLIP_SIZE * 2.0 ** -FORMATS[form])
+        if not self.observation.tensors:
+            return True, watcher
+        edits = edits_of(cause, self.problem)
+        forward, all_names = self.forward_names, set(self.observation.tensors)
+        with np.errstate(all="ignore"):
+            try:
+                if forward and all(deviation.way == "forward" for deviation in cause):
+                    states = self.states_for(edits)
+                    values_with(self.problem, edits, forward, watcher, None if states else self.base, states)
+                if forward != all_names:
+                    values_with(self.problem, edits, all_names, watcher)
+            except MissError:
+                return False, watcher
+        return True, watcher
+
+    def sigma(self, cause: Cause) -> float:
+        """The distance from what a cause gives, with its noise; of the reference, where there is no place for it."""
+        observation = self.observation
+        if not observation.tensors:
+            return 0.0
+        try:
+            cause = self.like(cause)
+            edits = edits_of(cause, self.problem)
+            names = set(observation.tensors)
+            with np.errstate(all="ignore"):
+                sigma = observation.distance(expected_with(self.problem, edits, names), form_of(cause))
+                states = self.states_for(edits)
+                if not sigma <= LIMIT_SIGMA and states and names <= {"h", "c"}:
+                    # Amplified on the way, or wrong? Each step from the state that was observed tells.
+                    stepwise = expected_with(self.problem, edits, names, states)
+                    sigma = min(sigma, observation.distance(stepwise, form_of(cause)))
+        except NoPlaceError:
+            return observation.distance(observation.expected, None)
+        return sigma if math.isfinite(sigma) else math.inf
+
+    def agrees_with(self, cause: Cause) -> bool:
+        """Whether values come near, or as near as noise lets them; where it has no place, whether all is right."""
+        try:
+            return self.passes(self.like(cause))[0] or self.sigma(cause) <= LIMIT_SIGMA
+        except NoPlaceError:
+            return self.is_right
+
+    @cached_property
+    def distance(self) -> float:
+        """How far it is from what it should be, in sigma."""
+        return self.observation.distance(self.observation.expected, None) if self.observation.tensors else 0.0
+
+    @property
+    def is_right(self) -> bool:
+        """Whether what was returned is right."""
+        return self.distance <= LIMIT_SIGMA
+
+    def expected(self, cause: Cause) -> Expected:
+        """What a cause gives, with its noise."""
+        return expected_with(self.problem, edits_of(self.like(cause), self.problem), set(self.observation.tensors))
+
+    def repaired(self, cause: Cause) -> int:
+        """How many numbers a cause gives as they were returned."""
+        edits = edits_of(cause, self.problem)
+        with np.errstate(all="ignore"):
+            values = values_with(self.problem, edits, self.forward_names, None, None, self.states_for(edits))
+            return sum(
+                int((np.abs(self.observation.values[name] - value) <= self.observation.near[name]).sum())
+                for name, value in values.items()
+            )
+
+    def misses(self, cause: Cause) -> Array | None:
+        """All differences from what a cause gives, in noise, as one vector; None if one is not finite."""
+        observation = self.observation
+        edits = edits_of(cause, self.problem)
+        with np.errstate(all="ignore"):
+            values = values_with(self.problem, edits, self.forward_names, None, None, self.states_for(edits))
+            parts = [
+                ((observation.values[name] - value) / observation.expected[name].noise).astype(np.float64).ravel()
+                for name, value in values.items()
+            ]
+        vector = np.concatenate(parts) if parts else np.zeros(0)
+        return vector if vector.size and np.isfinite(vector).all() else None
+
+    def first_wrong_lane(self, limit: float) -> str | None:
+        """The label of the first lane, in order of computation, of which a tensor going forward is wrong."""
+        if isinstance(self.problem, DecoderProblem):
+            return None
+        lstm, observation = self.problem.case.lstm, self.observation
+        for place in lanes(lstm):
+            names = [
+                name
+                for name in (name_of(kind, place, lstm) for kind in ("h", "c", "h_n", "c_n"))
+                if name in observation.tensors
+            ]
+            parts = Observation(self.problem, {name: observation.tensors[name] for name in names})
+            if names and not parts.distance(observation.expected, None) <= limit:
+                return label_of(place)
+        return None
+
+    def first_wrong_place(self, limit: float) -> tuple[int, int]:
+        """The first timestep and the first sequence that are wrong, of tensors (T, B, n) that go forward."""
+        places = []
+        for name in self.forward_names:
+            expected, actual = self.observation.expected[name], self.observation.tensors[name]
+            if actual.ndim == 3:  # noqa: PLR2004
+                with np.errstate(all="ignore"):
+                    wrong = ~(np.abs(actual - expected.value) <= limit * expected.noise)
+                places += [tuple(int(axis.min()) for axis in wrong.nonzero()[:2])] if wrong.any() else []
+        return min(t for t, _ in places) if places else 0, min(b for _, b in places) if places else 0
+
+
+# Edges that what is returned goes over after the state was taken: what comes out is no state then.
+_AFTER_THE_STATE = frozenset({"h.out", "c.out", "h.seq", "c.seq", "returned"})
+
+
+def form_of(cause: Sequence[Deviation]) -> str | None:
+    """The coarsest number format that a cause rounds to; None if it rounds nothing."""
+    forms = [deviation.form for deviation in cause if deviation.form]
+    return min(forms, key=lambda form: FORMATS[form]) if forms else None
