@@ -1,1 +1,1 @@
-"""One algebra of causes: takes a problem and deviations, edits at sites in scopes, gives what comes out with them."""
+"""The interpreter of deviations: takes a problem and edits, gives what comes out of it, with noise and gradients."""

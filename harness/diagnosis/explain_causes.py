@@ -19,18 +19,18 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, tensors_of
-from lockstep.harness.causes.deviation import Deviation, architecture_of, edits_of
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.causes.interpret import expected_with, values_with
 from lockstep.harness.causes.network_run import label_of
-from lockstep.harness.causes.numbers import Numbered, numbered
-from lockstep.harness.causes.table import backward_deviations, find, forward_deviations, in_part, resets
-from lockstep.harness.causes.weight_edits import layout_deviations
-from lockstep.harness.causes.words import FAMILIES, Words, family_of
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.fit import plain_values, solve
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.seen import Cause, Seen
+from lockstep.harness.faults.deviation import Deviation, architecture_of, edits_of
+from lockstep.harness.faults.numbers import Numbered, numbered
+from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part, resets
+from lockstep.harness.faults.weight_edits import layout_deviations
+from lockstep.harness.faults.words import AND, FAMILIES, Words, family_of
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
@@ -44,7 +44,6 @@ MOST_NAMED = 6
 MOST_KINDS = 4  # of cases, in each of which one of two deviations may show alone
 LARGE = 5_000  # numbers returned, above which an observation only confirms
 JOIN = " + "  # between the names of deviations that hold together
-AND = " And: "  # between their sentences
 ONLY_IN = "only_in"  # the cases that a proof is about, where it is not about all
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of
-from lockstep.harness.causes.deviation import Deviation, edits_of
 from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.interpret import base_of, expected_with, values_with
 from lockstep.harness.causes.network_run import NetworkRun, label_of
-from lockstep.harness.causes.table import find
 from lockstep.harness.diagnosis.observation import FLIP_SIZE, Observation, close
+from lockstep.harness.faults.deviation import Deviation, edits_of
+from lockstep.harness.faults.table import find
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 

@@ -1,1 +1,1 @@
-"""Deviations: takes a problem and what is done otherwise, gives what an implementation would return."""
+"""The table of deviations: takes a problem, gives everything that may be done otherwise, by name and in words."""

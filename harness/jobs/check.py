@@ -26,7 +26,6 @@ from lockstep.harness.jobs.forms import FORMS, Checking, Networks
 from lockstep.harness.jobs.judge_run import judge_outcome
 from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
-from lockstep.harness.weights.dialects import TWO_BIASES
 
 COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 
@@ -171,7 +170,7 @@ def _with(run: RunResult, diagnosis: list[Diagnosis]) -> RunResult:
 def _blind(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
     """By case, the faults that it cannot see; of plain layers alone, whose faults the catalogue has."""
     plain = [case for case in cases if case.plain]
-    strength = adequacy(plain, two_biases=layout in TWO_BIASES)
+    strength = adequacy(plain, layout=layout)
     return {case.name: strength.blind(case.name) for case in plain}
 
 

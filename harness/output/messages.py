@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep.harness.faults.fault import JOIN
+from lockstep.harness.faults.words import AND
 from lockstep.harness.text import counted, grouped, names_text, number
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def diagnosis_lines(explanations: Sequence[Diagnosis]) -> list[str]:
     if first.sigma is None and not first.fix:
         known = [f"     {fact}" for fact in first.facts]
         return [f"Why: {first.fault}. {first.message}", *(["     What is known:", *known] if known else [])]
-    messages = first.message.split(JOIN)
+    messages = first.message.split(AND)
     lines = [f"Why: {messages[0]}", *(f"     {message}" for message in messages[1:])]
     lines[-1] += f" [{first.fault}]"
     if first.evidence:

@@ -24,26 +24,26 @@ def adequacy(
 ) -> int:
     """Compute which known mistakes a case can detect. No framework is needed."""
     from lockstep.harness.cases.find import find_cases
-    from lockstep.harness.diagnosis.adequacy import adequacy, network_adequacy
+    from lockstep.harness.diagnosis.adequacy import adequacy as adequacy_of
     from lockstep.harness.output.terminal import show_adequacy
     from lockstep.harness.output.write_results import check_writable, write_json
 
     check_writable(json, None)
     cases = [found_case.case for found_case in find_cases(case) if case or found_case.case.plain]
     kinds = (
-        (adequacy, [case for case in cases if case.plain]),
-        (network_adequacy, [case for case in cases if not case.plain and case.model == "lstm"]),
-        (network_adequacy, [case for case in cases if case.model == "attention_decoder"]),
+        [case for case in cases if case.plain],
+        [case for case in cases if not case.plain and case.model == "lstm"],
+        [case for case in cases if case.model == "attention_decoder"],
     )
-    kinds = [(measure, alike) for measure, alike in kinds if alike]
+    kinds = [alike for alike in kinds if alike]
     if len(kinds) > 1 and json is not None:
-        (_, (first, *_)), (_, (second, *_)), *_ = kinds
+        (first, *_), (second, *_), *_ = kinds
         raise LockstepError(
             f"--json: {first.name} and {second.name} are of two kinds (plain layers, networks, attention decoders), "
             "and each kind has its own faults: ask for one kind at a time."
         )
-    for measure, alike in kinds:
-        measured = measure(alike)
+    for alike in kinds:
+        measured = adequacy_of(alike)
         show_adequacy(console_beside(json), measured, full=full)
         write_json(measured, json)
     return 0

@@ -18,7 +18,6 @@ from msgspec import Struct
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.causes.words import FAMILIES, Words
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays, problem_of_sequence
 from lockstep.harness.diagnosis.anatomy.conventions import Changes, deviations_of, merged
@@ -48,10 +47,11 @@ from lockstep.harness.diagnosis.anatomy.table import (
 )
 from lockstep.harness.diagnosis.anatomy.wiring import measure_wiring
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP
-from lockstep.harness.diagnosis.explain_causes import AND, JOIN, Found, Search, told
+from lockstep.harness.diagnosis.explain_causes import JOIN, Found, Search, told
 from lockstep.harness.diagnosis.fit import refined
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.seen import Cause, Seen
+from lockstep.harness.faults.words import AND, FAMILIES, Words
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 

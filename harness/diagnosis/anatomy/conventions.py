@@ -13,10 +13,10 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.causes.deviation import Deviation
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.causes.table import find
-from lockstep.harness.causes.weight_edits import CELL_MOVES, GROUPS, MOVES, PARTS, kept_part
+from lockstep.harness.faults.deviation import Deviation
+from lockstep.harness.faults.table import find
+from lockstep.harness.faults.weight_edits import CELL_MOVES, GROUPS, MOVES, PARTS, kept_part
 
 Changes = dict[str, Any]
 ONCE = (1.0, 1.0, 1.0, 1.0)
@@ -24,7 +24,7 @@ NONE = (0.0, 0.0, 0.0, 0.0)
 INTENDED: Changes = {
     **{f"{array}_gates": GATES for array in "WRb"},  # the order in which blocks are taken for gates
     **{f"{array}_blocks": GATES for array in "WRb"},  # whose block each gate reads, after that
-    **{f"{array}_layout": "" for array in "WRb"},  # moves of ``harness.causes.weight_edits``
+    **{f"{array}_layout": "" for array in "WRb"},  # moves of ``harness.faults.weight_edits``
     **{f"{array}_part": "" for array in "WR"},
     **{f"{array}_gain": ONCE for array in "WRb"},
     "kernels": "", "constant": NONE, "curves": ("sigmoid", "sigmoid", "tanh", "sigmoid"), "gain": ONCE, "offset": NONE,

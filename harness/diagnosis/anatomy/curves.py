@@ -15,10 +15,10 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.causes.numbers import shown
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
 from lockstep.harness.diagnosis.anatomy.conventions import CELLS, HIDDEN, INTENDED, Changes
 from lockstep.harness.diagnosis.fit import plain_values
+from lockstep.harness.faults.numbers import shown
 from lockstep.harness.reference.curves import CURVES
 
 H, I = 4, 4  # equal rows and columns: 1/4 is exact, and no layout can change the matrix

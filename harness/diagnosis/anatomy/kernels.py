@@ -18,7 +18,6 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.causes.weight_edits import FUSED
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
 from lockstep.harness.diagnosis.anatomy.conventions import (
     CELLS,
@@ -33,6 +32,7 @@ from lockstep.harness.diagnosis.anatomy.conventions import (
     part_of,
 )  # fmt: skip
 from lockstep.harness.diagnosis.anatomy.curves import root
+from lockstep.harness.faults.weight_edits import FUSED
 from lockstep.harness.reference.curves import CURVES
 
 I, H, B = 3, 5, 6  # H is not 4: reading (H, 4) for (4, H) shows

@@ -8,15 +8,15 @@ import numpy as np
 from msgspec import Struct
 
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.causes.deviation import Deviation
-from lockstep.harness.causes.moves import BATCH_MOVES
-from lockstep.harness.causes.table import RESET
-from lockstep.harness.causes.words import Words, family_of
 from lockstep.harness.diagnosis.anatomy.curves import CURVE_TOLERANCE, Reading, Response, describe_curve, sparkline
 from lockstep.harness.diagnosis.anatomy.kernels import KernelMap, is_regular, misplaced_entries
 from lockstep.harness.diagnosis.anatomy.precision import KeptBits
 from lockstep.harness.diagnosis.anatomy.wiring import Wiring
 from lockstep.harness.diagnosis.seen import Cause
+from lockstep.harness.faults.deviation import Deviation
+from lockstep.harness.faults.moves import BATCH_MOVES
+from lockstep.harness.faults.table import RESET
+from lockstep.harness.faults.words import Words, family_of
 from lockstep.harness.reference.curves import CURVES, sigmoid
 from lockstep.harness.text import number
 

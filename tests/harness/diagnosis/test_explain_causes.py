@@ -12,8 +12,8 @@ from lstm_cases import make_case
 
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.tensors import split
-from lockstep.harness.causes.table import named
-from lockstep.harness.causes.words import fix, message
+from lockstep.harness.faults.table import named
+from lockstep.harness.faults.words import fix, message
 from lockstep.harness.diagnosis.explain_causes import expected_named, explain, holding
 from lockstep.harness.diagnosis.observation import Observation
 

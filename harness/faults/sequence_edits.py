@@ -7,9 +7,9 @@ from functools import partial
 
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.causes.deviation import Deviation, Put, Scope, spread_over
 from lockstep.harness.causes.edits import Change, Edits, every
-from lockstep.harness.causes.moves import (
+from lockstep.harness.faults.deviation import Deviation, Put, Scope, spread_over
+from lockstep.harness.faults.moves import (
     BATCH_MOVES,
     MIXTURES,
     TIME_MOVES,

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.causes.deviation import Deviation, architecture_of, edits_of
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.causes.moves import MOST_SHIFT
-from lockstep.harness.causes.numbers import numbered
-from lockstep.harness.causes.rule_edits import rule_deviations, slope_deviations
-from lockstep.harness.causes.sequence_edits import sequence_deviations
-from lockstep.harness.causes.value_edits import back_deviations, format_deviations, group_deviations, value_deviations
-from lockstep.harness.causes.weight_edits import (
+from lockstep.harness.faults.deviation import Deviation, architecture_of, edits_of
+from lockstep.harness.faults.moves import MOST_SHIFT
+from lockstep.harness.faults.numbers import numbered
+from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
+from lockstep.harness.faults.sequence_edits import sequence_deviations
+from lockstep.harness.faults.value_edits import back_deviations, format_deviations, group_deviations, value_deviations
+from lockstep.harness.faults.weight_edits import (
     layout_deviations,
     returned_deviations,
     summed_deviations,

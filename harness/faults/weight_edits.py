@@ -13,7 +13,9 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import weight_shapes
-from lockstep.harness.causes.deviation import (
+from lockstep.harness.causes.edits import Edits, NoPlaceError, every
+from lockstep.harness.causes.stored import Reading
+from lockstep.harness.faults.deviation import (
     BACK,
     Deviation,
     Put,
@@ -23,9 +25,7 @@ from lockstep.harness.causes.deviation import (
     steps_of,
     timesteps_of,
 )
-from lockstep.harness.causes.edits import Edits, NoPlaceError, every
-from lockstep.harness.causes.stored import Reading
-from lockstep.harness.causes.value_edits import FACTORS, added, cast, put_value, shorter_formats
+from lockstep.harness.faults.value_edits import FACTORS, added, cast, put_value, shorter_formats
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import uneven

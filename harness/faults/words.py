@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lockstep.harness.causes.deviation import BACK, Deviation, Scope
 from lockstep.harness.causes.lane import GATES
+from lockstep.harness.faults.deviation import BACK, Deviation, Scope
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 
+AND = " And: "  # between the sentences of deviations that hold together
 _GATE = {"i": "the input gate", "f": "the forget gate", "g": "the candidate", "o": "the output gate"}
 PHRASES: dict[str, str] = {
     "x": "x[t], as the cell takes it in,", "h_in": "the h that a step starts from", "c_in": "the c that a step starts from",

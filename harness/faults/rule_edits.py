@@ -12,9 +12,9 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.causes.deviation import BACK, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
 from lockstep.harness.causes.tape import Curve, Node, curve_of
+from lockstep.harness.faults.deviation import BACK, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.curves import CURVES
 

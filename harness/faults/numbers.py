@@ -8,13 +8,13 @@ from functools import partial
 from typing import NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.causes.deviation import Deviation, Put, Scope, scopes_of
 from lockstep.harness.causes.edits import Change
 from lockstep.harness.causes.lane import GATES, Lane
-from lockstep.harness.causes.rule_edits import put_rules
 from lockstep.harness.causes.tape import Node
-from lockstep.harness.causes.value_edits import added, held, put_group, put_value, scaled, value_at, values_of
-from lockstep.harness.causes.weight_edits import put_numbers
+from lockstep.harness.faults.deviation import Deviation, Put, Scope, scopes_of
+from lockstep.harness.faults.rule_edits import put_rules
+from lockstep.harness.faults.value_edits import added, held, put_group, put_value, scaled, value_at, values_of
+from lockstep.harness.faults.weight_edits import put_numbers
 
 AROUND_0 = (1.0, -1.0, 0.1)
 AROUND_1 = (1.1, 2.0, 0.5, -1.0, 0.0)

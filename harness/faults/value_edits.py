@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.causes.deviation import BACK, STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.moves import BATCH_MOVES, UNIT_MOVES, mixed, moved
 from lockstep.harness.causes.tape import Node, Tape, curve_of
+from lockstep.harness.faults.deviation import BACK, STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
+from lockstep.harness.faults.moves import BATCH_MOVES, UNIT_MOVES, mixed, moved
 
 # In the order in which a step computes them: what another value may stand in for.
 VALUES = (
