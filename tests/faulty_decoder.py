@@ -66,8 +66,10 @@ def _cell(w, y, h, c):
 
 def _attention(scores, valid, fault):
     if fault == "softmax over batch":
-        raised = np.exp(scores - scores.max(axis=0)) if valid.all() else np.exp(np.where(valid, scores, -np.inf))
-        return np.nan_to_num(raised / raised.sum(axis=0))
+        masked = np.where(valid, scores, -np.inf)
+        largest = masked.max(axis=0)  # -inf where no source is that long
+        raised = np.exp(masked - np.where(np.isfinite(largest), largest, 0))
+        return np.nan_to_num(raised / np.maximum(raised.sum(axis=0), np.finfo(scores.dtype).tiny))
     if fault == "not masked":
         valid = np.ones_like(valid)
     if fault == "masked by zero":
