@@ -38,7 +38,7 @@ INSTALL = "lockstep-rnn[torch]"
 DIALECT = "torch"
 
 GATE_ORDER = DIALECTS["torch"].gates
-TAKEN = "Taken is an nn.LSTM, an nn.Module that has one, or a function that returns one of them"
+TAKEN = "Lockstep takes an nn.LSTM, an nn.Module that has one, or a function that returns one of them"
 
 
 def read(file: ModelFile, value: Any) -> StoredModel:

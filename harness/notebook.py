@@ -16,13 +16,12 @@ from typing import Any
 
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.judge_run import judge_trace
 from lockstep.harness.jobs.problems import Problems
-from lockstep.harness.jobs.run import environment, run_cases
+from lockstep.harness.jobs.run import results_of, run_cases
 from lockstep.harness.jobs.selection import select
 from lockstep.harness.jobs.settings import JOBS, find_settings
 from lockstep.harness.testing import Names, assert_agrees, list_names
@@ -63,7 +62,7 @@ def run(
         cases, selection.backends,
         timeout=settings.timeout_or(timeout), limit=settings.limit_or(limit), jobs=jobs, on_result=on_result,
     )  # fmt: skip
-    return Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
+    return results_of(cases, runs)
 
 
 def check(port: Callable[..., Any], **options: Any) -> Results:

@@ -14,11 +14,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.check import cases_of, check
-from lockstep.harness.jobs.run import environment
+from lockstep.harness.jobs.run import results_of
 from lockstep.harness.jobs.settings import Settings, find_settings
 from lockstep.harness.output.messages import check_text, first_diverging, text_of
 from lockstep.harness.ports.port import is_decoder_port, port_of
@@ -82,7 +81,7 @@ def assert_agrees(
     except LockstepError as error:
         raise error.with_traceback(None) from None  # our own frames tell a caller nothing
     runs = [replace(run, rerun=rerun) for run in checked.runs]
-    results = Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
+    results = results_of(cases, runs)
     on_results(results)
     text = complaint(runs)
     if text is not None:

@@ -28,21 +28,14 @@ from lockstep.harness.errors import unknown
 
 INVENTORY_GROUP = "lockstep.inventories"
 BUILDS_TAKEN = (
-    "Taken are: a function that builds a TF1 graph, or a tf.Graph; a torch.nn.Module, or (module, inputs); a Keras "
+    "Lockstep takes a function that builds a TF1 graph, or a tf.Graph; a torch.nn.Module, or (module, inputs); a Keras "
     "model or layer; a Flax nnx module, or (linen module, variables); an Equinox module; or a function that returns "
     "one of them."
 )
 
 
 def serve(target: Target, timeout: float, replies: Path, log: Path) -> None:
-    """Import a file and read what it builds.
-
-    Args:
-        target: Which name of which file.
-        timeout: Seconds that building may take; then its stack is written down, and the parent ends this.
-        replies: Gets, pickled one after the other: this process' id, "imported" once the file is, and the Outcome.
-        log: Where everything that is printed goes.
-    """
+    """Import a file and read what a target in it builds; the rest as of ``user_process.serve_questions``."""
     serve_once(lambda: _loaded(target), lambda module: find(module, target), timeout, replies, log)
 
 

@@ -25,15 +25,7 @@ SEED = 0
 
 
 def serve(file: ModelFile, module: str, timeout: float, replies: Path, log: Path) -> None:
-    """Read a file.
-
-    Args:
-        file: Which.
-        module: Of its reader.
-        timeout: Seconds that reading may take; then the stack is written down, and the parent ends this.
-        replies: Gets, pickled one after the other: this process' id, "imported" once the reader is, and the Outcome.
-        log: Where everything that is printed goes.
-    """
+    """Read a file by the reader in a module; the rest as of ``user_process.serve_questions``."""
     serve_once(lambda: _reader(module), lambda reader: find(reader, file), timeout, replies, log)
 
 

@@ -26,7 +26,7 @@ SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".safetensors": "safetensors"}
 
 
 FILES_TAKEN = (
-    "Taken are a .onnx file, a .keras file, FILE.py:FUNCTION that gives an nn.LSTM, the prefix of a TF1 checkpoint, "
+    "Lockstep takes a .onnx file, a .keras file, FILE.py:FUNCTION that returns an nn.LSTM, the prefix of a TF1 checkpoint, "
     "and a .safetensors file of a torch state dict"
 )
 

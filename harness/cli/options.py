@@ -40,7 +40,7 @@ CaseArguments = Annotated[
     str,
     Parameter(
         completer=complete_case,
-        help="Names of built-in cases, case files, or folders of case files. Default: all built-in cases.",
+        help="Names of shipped cases, case files, or folders of case files. Default: all shipped cases.",
     ),
 ]
 BackendOption = Annotated[

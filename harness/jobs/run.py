@@ -7,7 +7,7 @@ import os
 import platform
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from queue import SimpleQueue
 from typing import Any
@@ -20,7 +20,8 @@ from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
-from lockstep.harness.comparison.results import Limit, RunResult
+from lockstep.harness.cases.info import case_info
+from lockstep.harness.comparison.results import Limit, Results, RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.judge_run import Judge, measurable
 from lockstep.harness.jobs.problems import Problems
@@ -118,6 +119,12 @@ def run_cases(
     listed = {backend.name for backend in backends if backend.listed}
     runs = judge.explain([results[key] for key in wanted if key in results])
     return [measurable(run) if run.backend in listed else run for run in runs]
+
+
+def results_of(cases: Iterable[Case], runs: list[RunResult], **facts: Any) -> Results:
+    """The runs of cases, with what a report says of these and where they ran; ``facts``: what else to tell of that."""
+    infos = {case.name: case_info(case) for case in cases}
+    return Results(environment={**environment(), **facts}, runs=runs, cases=infos)
 
 
 def environment() -> dict[str, Any]:

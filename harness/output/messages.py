@@ -99,7 +99,7 @@ def diagnosis_lines(explanations: Sequence[Diagnosis]) -> list[str]:
         apart = (
             f'Case "{first.told_apart_by}" tells some of them apart.'
             if first.told_apart_by
-            else "No built-in case tells them apart."
+            else "No shipped case tells them apart."
         )
         lines.append(f"Fits these numbers equally well: {names_text(others, _MOST_OTHERS)}. {apart}")
     return lines

@@ -157,7 +157,7 @@ def _cell(run: RunResult | None, *, short: bool) -> Text:
 def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool, quiet: bool = False) -> None:
     """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
-    ``named``: whether the user named the cases; if not, the built-in cases that were left out are listed. ``quiet``:
+    ``named``: whether the user named the cases; if not, the shipped cases that were left out are listed. ``quiet``:
     print only what is not right, and nothing if all runs are.
     """
     from lockstep.harness.jobs.check import left_out
@@ -183,10 +183,10 @@ def show_check(console: Console, runs: list[RunResult], checked: Checked, *, nam
 
 
 def _left_out_text(names: list[str]) -> str:
-    """Which built-in cases a check without names does not run, and how to run them."""
+    """Which shipped cases a check without names does not run, and how to run them."""
     need = "that needs" if len(names) == 1 else "that need"
     return (
-        f"Not run: {counted(len(names), 'built-in case')} {need} more than one plain layer "
+        f"Not run: {counted(len(names), 'shipped case')} {need} more than one plain layer "
         f"({names_text(names, MOST_CASE_NAMES)}). "
         f"If your port supports one, name it: --case {names[0]}. List all cases: lockstep cases"
     )

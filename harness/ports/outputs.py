@@ -17,6 +17,7 @@ from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
 from lockstep.harness.ports.framework_arrays import SLIPS, as_array
 from lockstep.harness.ports.shape_errors import Shape, decoder_hint, input_hint, shape_hint, state_hint, weight_hint
 from lockstep.harness.ports.signature import results_by_name, results_of
+from lockstep.harness.text import counted
 
 # The tensors of a trace by the names they have in a result; W, R, b, P and p are those of each lane.
 TENSOR_OF = {
@@ -91,13 +92,10 @@ def _list_of(place: str, value: Any, count: int, what: str) -> Sequence[Any]:
     form = "a list over layers of a list over directions, as weights has them"
     if not isinstance(value, (list, tuple)):
         shape = f" of shape {_shape(value)}" if _shape(value) else ""
-        expected = f"{count} {what}{'s' if count > 1 else ''}"
-        raise UserCodeError(
-            f"{place} is a {type(value).__name__}{shape}, expected a list over {expected}: gradients are {form}"
-        )
+        came = f"{place} is a {type(value).__name__}{shape}"
+        raise UserCodeError(f"{came}, expected a list over {counted(count, what)}: gradients are {form}")
     if len(value) != count:
-        what_came = f"{len(value)} {what}{'' if len(value) == 1 else 's'}"
-        raise UserCodeError(f"{place} holds {what_came}, expected {count}: gradients are {form}")
+        raise UserCodeError(f"{place} holds {counted(len(value), what)}, expected {count}: gradients are {form}")
     return value
 
 

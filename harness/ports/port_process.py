@@ -89,17 +89,7 @@ class Calls:
 
 
 def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies: Path, log: Path) -> None:
-    """Answer each of a list of problems, one after the other.
-
-    Args:
-        target: The function.
-        form: How it gets its arguments.
-        problems: The list.
-        timeout: Seconds one call may take; then its stack is written down, and the parent ends this.
-        replies: Gets, pickled one after the other: this process' id, "imported" once the file is,
-            and each Outcome as soon as it is there.
-        log: Where everything that is printed goes.
-    """
+    """Answer each of a list of problems, one after the other; the rest as of ``user_process.serve_questions``."""
     serve_questions(lambda: _loaded(target, form), _call, problems.unpack, timeout, replies, log)
 
 

@@ -140,7 +140,7 @@ def mended_text(result: RunResult, finding: Finding) -> str:
             f"[XPASS(strict)] the known finding {finding.name} did not show: {headline(result)}",
             f"  It is: {finding.title} ({finding.kind}; it comes out as {finding.status}).",
             f"  Seen in {finding.framework} {', '.join(finding.seen)}; here are {here}.",
-            f"  More: lockstep findings {finding.name}. Where a version has mended it, the finding is to be narrowed.",
+            f"  More: lockstep findings {finding.name}. If a newer version fixed it, narrow the finding.",
             f"  Rerun: {result.rerun}",
         ]
     )

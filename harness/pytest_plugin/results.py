@@ -184,7 +184,7 @@ class Gatherer:
         from msgspec.structs import replace
 
         worker = report.node.gateway.id
-        message = f"the pytest process that was at it, xdist worker {worker}, died; what it printed is in the terminal"
+        message = f"the pytest process that ran it, xdist worker {worker}, died; its output is in the terminal"
         runs = [replace(run, message=message) for run in crashed.runs]
         others = ", ".join(run.case for run in runs[1:])
         lines = [
@@ -213,6 +213,7 @@ class Gatherer:
         from lockstep.harness.comparison.results import Results
         from lockstep.harness.jobs.run import environment
         from lockstep.harness.output.write_results import write_outputs
+        from lockstep.harness.text import counted
 
         runs = [self._runs[key] for key in sorted(self._runs)]
         cases = {name: self._cases[name] for name in sorted(self._cases)}
@@ -223,7 +224,7 @@ class Gatherer:
             self._summary = f"lockstep: results could not be written: {error}", False
             return
         written = [str(path) for path in (self._json, page) if path is not None]
-        self._summary = f"lockstep: {len(runs)} results in {' and '.join(written)}", True
+        self._summary = f"lockstep: {counted(len(runs), 'result')} in {' and '.join(written)}", True
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print where results are."""

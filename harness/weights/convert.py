@@ -57,7 +57,7 @@ def convert(arrays: Arrays, source: Dialect, target: Dialect) -> tuple[Arrays, l
         biases = (biases[0], np.zeros_like(biases[0]))
     others = sorted(set(arrays) - set(source.names))
     if others:
-        notes.append(f"not taken along, since no part of the LSTM: {', '.join(others)}.")
+        notes.append(f"left out, because not part of the LSTM: {', '.join(others)}.")
     return pack(W, R, biases, target), notes
 
 
@@ -88,7 +88,7 @@ def convert_file(path: Path, source: Dialect, target: Dialect, out: Path, prefix
         raise ConvertError(f"{path}{under}: {error}") from error
     others = sorted(name for name in arrays if not name.startswith(prefix))
     if others:
-        notes.append(f"not taken along, since not under {prefix!r}: {', '.join(others)}.")
+        notes.append(f"left out, because not under {prefix!r}: {', '.join(others)}.")
     _save(out, converted, target)
     return converted, notes
 

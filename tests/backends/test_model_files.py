@@ -50,8 +50,8 @@ def test_python_files_give_their_lstm_or_say_why_they_have_none():
     assert said(found["cell"]).startswith(
         "it is an LSTMCell: it is one step of an LSTM: load its weights into an nn.LSTM"
     )
-    assert said(found["linear"]).startswith("it is a Linear without an nn.LSTM. Taken is an nn.LSTM")
-    assert said(found["nothing"]).startswith("it gives nothing. Taken is")
+    assert said(found["linear"]).startswith("it is a Linear without an nn.LSTM. Lockstep takes an nn.LSTM")
+    assert said(found["nothing"]).startswith("it gives nothing. Lockstep takes")
     assert "needs needs arguments (path), and is called without any" in said(found["needs"])
     assert (found["raises"].status, found["raises"].message) == (
         "failed", f"it raised ValueError in torch_modules.py, line {line_of('raise ValueError')}: no weights here"

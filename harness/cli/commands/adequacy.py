@@ -16,7 +16,7 @@ def adequacy(
         str,
         Parameter(
             completer=complete_case,
-            help="Names of built-in cases, case files, or folders. Default: all built-in cases of a plain layer.",
+            help="Names of shipped cases, case files, or folders. Default: all shipped cases of a plain layer.",
         ),
     ],
     json: JsonOption = None,

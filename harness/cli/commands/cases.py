@@ -6,7 +6,7 @@ from lockstep.harness.output.console import console_beside
 
 
 def cases() -> int:
-    """List the built-in cases."""
+    """List the shipped cases."""
     from lockstep.harness.cases.case_file import load_case
     from lockstep.harness.cases.find import shipped
     from lockstep.harness.output.terminal import show_cases

@@ -27,7 +27,7 @@ def check(
         list[str] | None,
         Parameter(
             completer=complete_case,
-            help="A case to check; may be repeated. Default: all built-in cases that fit.",
+            help="A case to check; may be repeated. Default: all shipped cases that fit.",
         ),
     ] = None,
     layout: Annotated[
@@ -63,10 +63,8 @@ def check(
     W_tilde, b_tilde and W_target too, and W_a where scores are general.
     """
     from lockstep.harness.adapters.user_code import parse_target
-    from lockstep.harness.cases.info import case_info
-    from lockstep.harness.comparison.results import Results
     from lockstep.harness.jobs.check import cases_of, check, rerun_of
-    from lockstep.harness.jobs.run import environment
+    from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import place_of_function
     from lockstep.harness.output.terminal import advance, progress, show_check
     from lockstep.harness.output.write_results import Outputs, deliver
@@ -97,7 +95,7 @@ def check(
     plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
     options = {name: value for name, value in asked_for.items() if value != plain[name]}
     runs = [rerun_of(result, target, options) for result in checked.runs]
-    results = Results(environment=environment(), runs=runs, cases={case.name: case_info(case) for case in cases})
+    results = results_of(cases, runs)
     return deliver(
         results, outputs, dict.fromkeys((run.case for run in runs), place_of_function(parsed.file, parsed.function)),
         lambda console: show_check(console, runs, checked, named=bool(case), quiet=quiet),

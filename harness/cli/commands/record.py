@@ -41,6 +41,7 @@ def record(
     from lockstep.harness.output.messages import text_of
     from lockstep.harness.output.terminal import advance, progress
     from lockstep.harness.output.write_results import check_writable, write_json
+    from lockstep.harness.text import counted
 
     _, seconds = bounds(None, timeout, quiet=quiet)
     selection = select(case, backend)
@@ -61,6 +62,6 @@ def record(
             console.print(plain(text_of(result)), soft_wrap=True)
     write_json(Results(environment=environment(), runs=runs), json)
     if not quiet:
-        text = f"{len(recorded)} traces in {out}. Compare them with: lockstep compare {out}"
+        text = f"{counted(len(recorded), 'trace')} in {out}. Compare them with: lockstep compare {out}"
         console.print(plain(text), soft_wrap=True)
     return max((exit_status(result.status) for result in runs), default=0)

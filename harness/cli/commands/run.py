@@ -57,7 +57,6 @@ def run(
         return _run_models(case, backend, outputs, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
-    from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import select
 
     selection = select(case, backend)
@@ -67,7 +66,7 @@ def run(
     runs = _watched(selection, outputs, timeout=seconds, limit=asked, jobs=jobs)
     arguments = selection.arguments
     runs = [_with_rerun(result, arguments[result.case], limit=limit, timeout=timeout) for result in runs]
-    return _conclude(environment(), runs, selection, outputs)
+    return _conclude(runs, selection, outputs)
 
 
 def _run_models(
@@ -83,7 +82,6 @@ def _run_models(
     """Run cases with the networks and weights of users' files."""
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.models import DEFAULT_CASE, Models, forget_bias_of
-    from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import select_beside
 
     outputs.check()
@@ -101,7 +99,7 @@ def _run_models(
         runs = models.explain(runs, cases, timeout)
         arguments = selection.arguments if case else {}
         runs = [models.with_rerun(result, arguments.get(result.case)) for result in runs]
-        return _conclude({**environment(), "models": models.facts()}, runs, selection, outputs)
+        return _conclude(runs, selection, outputs, models=models.facts())
 
 
 def _watched(selection: Selection, outputs: Outputs, **bounds: Any) -> list[RunResult]:
@@ -116,18 +114,15 @@ def _watched(selection: Selection, outputs: Outputs, **bounds: Any) -> list[RunR
         )  # fmt: skip
 
 
-def _conclude(environment: dict[str, Any], runs: list[RunResult], selection: Selection, outputs: Outputs) -> int:
+def _conclude(runs: list[RunResult], selection: Selection, outputs: Outputs, **facts: Any) -> int:
     """Write and show what ran; where it is less than what was to run, somebody interrupted it."""
-    from lockstep.harness.cases.info import case_info
-    from lockstep.harness.comparison.results import Results
+    from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import Place
     from lockstep.harness.output.write_results import deliver_as_table
 
-    infos = {found_case.case.name: case_info(found_case.case) for found_case in selection.cases}
-    results = Results(environment=environment, runs=runs, cases=infos)
-    status = deliver_as_table(
-        results, outputs, {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
-    )
+    results = results_of([found_case.case for found_case in selection.cases], runs, **facts)
+    places = {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
+    status = deliver_as_table(results, outputs, places)
     if len(runs) < selection.count:
         complain("interrupted: results up to this point are shown, and written to the files that you asked for.")
         return INTERRUPTED

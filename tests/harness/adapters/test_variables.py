@@ -154,7 +154,7 @@ def test_a_build_that_fails_exits_3_with_one_message(lockstep, name, words):
         ("def biuld(): pass\n", 2, 'no function is called "build". Did you mean "biuld"?'),
         ("def build(x): pass\n", 2, "model.py:build: build needs arguments (x), and is called without any"),
         ("def build(): pass\n", 2, "model.py:build: it returned nothing, and built nothing that has variables."),
-        ("build = {'a': 1}\n", 2, "model.py:build: it is a dict. Taken are: a function that builds a TF1 graph"),
+        ("build = {'a': 1}\n", 2, "model.py:build: it is a dict. Lockstep takes a function that builds a TF1 graph"),
         ("def build(): return 'w'\n", 2, "it returned a str, and built nothing that has variables."),
         ("from collections import OrderedDict as build\n", 2, "it returned an OrderedDict of collections, and built"),
     ],

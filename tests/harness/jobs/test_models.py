@@ -265,9 +265,9 @@ def test_files_of_other_sizes_do_not_go_together(lockstep):
     ("name", "text"),
     [
         ("nowhere.onnx", "no such file. Did you mean"),
-        ("weights.pt", "not a known kind of model file. Taken are a .onnx file"),
+        ("weights.pt", "not a known kind of model file. Lockstep takes a .onnx file"),
         ("weights.pt", "Of a .pt file: save its state dict by safetensors.torch.save_file"),
-        ("", "a folder. Taken are"),
+        ("", "a folder. Lockstep takes"),
         ("file.py", 'no function is called "model". There are: build'),
         ("file.py:biuld", 'no function is called "biuld". Did you mean "build"?'),
     ],

@@ -123,7 +123,7 @@ def test_a_bias_that_is_not_there_is_told():
 
 def test_other_arrays_are_told():
     notes = notes_of("torch", "equinox", **{"fc.weight": np.zeros(3), "fc.bias": np.zeros(1)})
-    assert notes == ["not taken along, since no part of the LSTM: fc.bias, fc.weight."]
+    assert notes == ["left out, because not part of the LSTM: fc.bias, fc.weight."]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_arrays_under_a_prefix_are_converted_and_the_others_told(lockstep, tmp_p
     assert not out.exists()
     status, text, _ = lockstep("convert", path, "--from", "torch", "--to", "keras", out, "--prefix", "encoder.")
     assert status == 0
-    assert "not taken along, since not under 'encoder.': fc.weight." in text
+    assert "left out, because not under 'encoder.': fc.weight." in text
     assert set(load(out)) == {"kernel", "recurrent_kernel", "bias"}
 
 

@@ -187,7 +187,7 @@ def test_a_healthy_port_agrees_with_every_shipped_case_of_one_plain_layer(check)
 def test_what_of_the_suite_was_not_run_is_told_in_one_line_unless_cases_were_named(check):
     _, out, _ = check("port", cases=())
     (line,) = [line for line in out.splitlines() if line.startswith("Not run: ")]
-    assert line.startswith(f"Not run: {len(left_out())} built-in cases that need more than one plain layer (")
+    assert line.startswith(f"Not run: {len(left_out())} shipped cases that need more than one plain layer (")
     assert f"--case {left_out()[0]}" in line
     assert "lockstep cases" in line
     _, out, _ = check("port", cases=("square",))
