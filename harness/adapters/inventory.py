@@ -278,8 +278,8 @@ def _passes(reads: list[Read]) -> list[int | None]:
 # Judgement, in words.
 
 EAGER_FIX = (
-    "Make variables inside the function, by tf.compat.v1: it is called in a fresh tf.Graph. For a Keras model or layer, "
-    "return the object itself."
+    "Make variables inside the function, by tf.compat.v1: it is called in a fresh tf.Graph. For a Keras model or "
+    "layer, return the object itself."
 )
 OPTIMIZER = "an optimizer"
 TF_VARIABLE = "tf.Variable"

@@ -26,8 +26,8 @@ SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".safetensors": "safetensors"}
 
 
 FILES_TAKEN = (
-    "Lockstep takes a .onnx file, a .keras file, FILE.py:FUNCTION that returns an nn.LSTM, the prefix of a TF1 checkpoint, "
-    "and a .safetensors file of a torch state dict"
+    "Lockstep takes a .onnx file, a .keras file, FILE.py:FUNCTION that returns an nn.LSTM, the prefix of a TF1 "
+    "checkpoint, and a .safetensors file of a torch state dict"
 )
 
 

@@ -337,7 +337,7 @@ def test_an_xdist_worker_that_dies_leaves_a_result_and_says_what_it_was_at(proje
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines([
         "worker 'gw0' crashed while running 'test_ports.py::test_dies'",
-        '<lambda> (test_ports.py::test_dies), case "ones": crashed: the pytest process that was at it, * died; *',
+        '<lambda> (test_ports.py::test_dies), case "ones": crashed: the pytest process that ran it, * died; *',
         "  Rerun: pytest test_ports.py::test_dies",
     ])  # fmt: skip
     found = results(made)["ones", "<lambda> (test_ports.py::test_dies)"]
