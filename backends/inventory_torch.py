@@ -63,6 +63,7 @@ def material(value: Any, built: Any) -> Material | None:
 
 
 def _held(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    # Duplicates are what is looked for.
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
 
@@ -103,7 +104,6 @@ class _Watch(TorchFunctionMode):
         finally:
             before.remove()
             after.remove()
-        self._held |= {id(tensor) for _, tensor in _held(module)}
 
     def notes(self) -> tuple[str, ...]:
         """Tell of parameters that no module holds."""

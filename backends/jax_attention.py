@@ -77,6 +77,7 @@ def _gradients(
         return _network(encoder, steps, of_decoder, below, inputs, lengths, by_timestep=by_timestep)
 
     if by_timestep:
+        # Each step gets a copy of its own, whose gradient is what that step adds.
         of_decoder = jax.tree.map(lambda w: jnp.broadcast_to(w, (steps, *w.shape)), of_decoder)
     _, back, tensors = jax.vjp(network, of_decoder, below, inputs, has_aux=True)
     d_own, d_below, d_inputs = back(cotangents)

@@ -67,6 +67,7 @@ def layers_of(keras: Any, activations: dict[str, Any], lstm: LSTM, dtype: str) -
             dtype=dtype,
         )
         whole = keras.layers.Bidirectional(single, dtype=dtype) if lstm.direction == "bidirectional" else single
+        # Built here, so that weights can be set before the first call.
         whole.build((None, None, lstm.input_size_of(layer)))
         made.append(whole)
     return made
@@ -105,6 +106,7 @@ def forward(
     for layer in range(lstm.num_layers):
         first = [state for k in range(layer * D, (layer + 1) * D) for state in (h0[k], c0[k])]
         x, *states = call(layer, x, first, mask)
+        # go_backwards leaves the outputs in the order in which they were computed.
         if lstm.direction == "reverse":
             x = flip(x)
         h_n += states[::2]

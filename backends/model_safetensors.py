@@ -100,6 +100,7 @@ def _gates(arrays: Arrays, prefix: str) -> int:
     W, R, P = (arrays.get(f"{prefix}weight_{name}{ending}") for name in ("ih", "hh", "hr"))
     if W is None or R is None or P is not None or W.ndim != 2 or R.ndim != 2 or not R.shape[1]:  # noqa: PLR2004
         return 4
+    # Three gates are those of a GRU, one is a plain RNN.
     return {3: 3, 1: 1}.get(len(R) / R.shape[1], 4)  # type: ignore[call-overload]
 
 

@@ -78,6 +78,7 @@ def run(problem: Problem) -> Trace:
     stopwatch = Stopwatch()
     with stopwatch("build"):
         lstm = given_model(read, value_of).more
+        # A function may return frozen weights, of which torch would give no gradient.
         for parameter in lstm.parameters():
             parameter.requires_grad_(problem.dh is not None)
     return torch_lstm.trace_of(lstm, problem, stopwatch)
@@ -124,6 +125,7 @@ def _is_quantised(module: torch.nn.Module) -> bool:
 
 def _arrays(lstm: torch.nn.LSTM, lane: Lane) -> LaneArrays:
     def array(name: str) -> Any:
+        # In one piece: bfloat16 is read as bits, which a view with gaps cannot be.
         return torch_lstm.array_of(getattr(lstm, name + lane.suffix).cpu().contiguous())
 
     return LaneArrays(

@@ -96,6 +96,7 @@ def run_lane(
     tensors = {name: _stacked([getattr(step, name) for step in steps], h if name == "h" else c) for name in "ifgoch"}
     if lengths is not None:
         valid = np.arange(T)[:, None, None] < lengths[:, None]
+        # A trace has 0 past a sequence's end, but for c, which stays what it was.
         tensors = {
             name: np.where(valid, array, c if name == "c" else np.zeros_like(array)) for name, array in tensors.items()
         }

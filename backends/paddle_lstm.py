@@ -60,6 +60,7 @@ def run(problem: Problem) -> Trace:
     p, lstm, wanted = problem, problem.case.lstm, problem.dh is not None
     stopwatch = Stopwatch()
     with stopwatch("build"):
+        # Forget biases stand in b: networks alike but for them share a module.
         network = _network(replace(lstm, forget_bias=0.0), p.case.run.dtype)
         weights = network.weights()
         for (_, of_problem), of_lane in zip(p.lanes(), weights, strict=True):

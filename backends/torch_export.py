@@ -24,7 +24,7 @@ def unsupported(case: Case, *, dynamo: bool) -> str | None:
     """Why ``case`` cannot be run faithfully through one of the exporters; None if it can."""
     lstm = case.lstm
     reasons = {
-        **torch_lstm.lacking(lstm),
+        **refusals.plain_cell(lstm, "nn.LSTM", projection=True),
         "nn.LSTM has no direction that is the reverse one alone": lstm.direction == "reverse",
         "pack_padded_sequence takes no sequence of length 0": 0 in (case.run.lengths or ()),
         "nn.LSTM says: Expected sequence length to be larger than 0 in RNN": case.run.timesteps == 0,

@@ -37,7 +37,7 @@ def unsupported(case: Case) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
     lstm = case.lstm
     reasons = {
-        **lacking(lstm),
+        **refusals.plain_cell(lstm, "nn.LSTM", projection=True),
         f"nn.LSTM takes a proj_size below hidden_size, and {lstm.proj_size} is not below {lstm.hidden_size}": (
             lstm.proj_size >= lstm.hidden_size
         ),
@@ -45,18 +45,6 @@ def unsupported(case: Case) -> str | None:
         "nn.LSTM says: Expected sequence length to be larger than 0 in RNN": case.run.timesteps == 0,
     }
     return refusals.of(reasons)
-
-
-def lacking(lstm: LSTM) -> dict[str, bool]:
-    """What a network may ask for that ``nn.LSTM`` does not have."""
-    return {
-        "nn.LSTM has no peepholes": lstm.peephole,
-        "nn.LSTM does not clip the cell state": lstm.cell_clip is not None,
-        "nn.LSTM does not couple its input gate to its forget gate": lstm.input_forget,
-        "nn.LSTM has sigmoid gates, and tanh for the candidate and the cell state": (
-            not refusals.standard_activations(lstm)
-        ),
-    }
 
 
 def run(problem: Problem) -> Trace:
@@ -80,6 +68,7 @@ def load(lstm: torch.nn.LSTM, problem: Problem) -> None:
         for lane, weights in problem.lanes()
         for name, array in store_cell(weights.arrays(), TORCH).items()
     }
+    # Without bias the module has none to load, and ``stored`` has zeros.
     lstm.load_state_dict({name: stored[name] for name in lstm.state_dict()})
 
 
@@ -94,6 +83,7 @@ def trace_of(lstm: torch.nn.LSTM, problem: Problem, stopwatch: Stopwatch) -> Tra
             inputs = {"dx": x, "dh0": h0, "dc0": c0, **_weights(lstm, p.case.lstm)}
             cotangents = (tensor_of(p.dh), tensor_of(p.states("dc")))
             tensors |= zip(inputs, torch.autograd.grad((h, c_n), list(inputs.values()), cotangents), strict=True)
+    # torch keeps the axis of lanes also where there is one lane.
     if p.case.lstm.single:
         tensors |= {name: tensors[name][0] for name in ("h_n", "c_n", "dh0", "dc0") if name in tensors}
     arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in tensors.items()}
@@ -118,6 +108,7 @@ def module_of(lstm: LSTM, dtype: str) -> torch.nn.LSTM:
     )
 
 
+# Kept by size: making a module takes longer than loading weights into it.
 _lstm = lru_cache(maxsize=8)(module_of)
 
 
@@ -138,6 +129,7 @@ def run_lstm(lstm: torch.nn.LSTM, x, h0, c0, lengths: torch.Tensor | None) -> tu
         h, (h_n, c_n) = lstm(x, (h0, c0))
     else:
         packed, (h_n, c_n) = lstm(pack_padded_sequence(x, lengths, enforce_sorted=False), (h0, c0))
+        # Without total_length the output would end with the longest sequence.
         h, _ = pad_packed_sequence(packed, total_length=len(x))
     return h, h_n, c_n
 
@@ -154,6 +146,7 @@ def _weights(lstm: torch.nn.LSTM, network: LSTM) -> dict[str, torch.Tensor]:
     """nn.LSTM's own weights by the names of their gradients in a trace."""
     names = {"dW": TORCH.input_kernel[0], "dR": TORCH.recurrent_kernel[0]}
     if network.bias:
+        # Of its two biases, which are summed, either has the gradient of the sum.
         names["db"] = TORCH.bias[0]
     if network.proj_size:
         names["dP"] = TORCH.projection

@@ -40,8 +40,10 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(THREADS)))
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_ONE_THREAD}".strip()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    # Descriptors, not sys.stdout: what frameworks print from C++ goes to the log too.
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    # A segmentation fault leaves its stack in the log.
     faulthandler.enable()
     # Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,6 +101,7 @@ def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: fl
         if reason is not None:
             return Outcome("unsupported", message=reason)
         new = _is_new(module, problem.case)
+        # Once for each graph: a backend that writes into its inputs does so every time.
         before = problem.digest if new else None
         trace = _checked(backend.run(problem), problem)
         seconds, repeatable = _first_seconds(trace), None
@@ -177,6 +180,7 @@ def _checked(trace: Any, problem: AnyProblem) -> Trace:
 
 def _same_bits(first: Trace, second: Trace) -> bool:
     a, b = first.tensors(), second.tensors()
+    # Bytes, not ==: NaN equals no NaN, and 0.0 equals -0.0.
     return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 

@@ -156,6 +156,7 @@ def inventory_of(material: Material, target: str) -> Inventory:
     groups_found += [group for v in in_order if v.name not in anew and (group := _shared(v, material)) is not None]
     first = {v.name: k for k, v in enumerate(in_order)}
     groups_found.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
+    # Only TF1 opens scopes for operations that are named as those of variables are.
     scopes = tuple(scopes_of(material.made)) if material.numbers == "from plain" else ()
     return Inventory(
         INVENTORY_FORMAT,
@@ -249,6 +250,7 @@ def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
 def _counted(members: list[Made]) -> list[Variable]:
     """Number the reads of variables that stand in one role: at each site, the passes of its loop in order."""
     all_reads = [read for member in members for read in member.reads]
+    # By identity: two reads may be equal in all that is known of them.
     number: dict[int, int | None] = {}
     for reads in grouped(all_reads, lambda read: (read.type, read.site, read.within, read.backward)).values():
         number |= {id(read): k for read, k in zip(reads, _passes(reads), strict=True)}

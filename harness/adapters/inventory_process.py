@@ -67,6 +67,7 @@ def _material(module: ModuleType, target: Target) -> Material:
     if not hasattr(module, target.function):
         raise InventoryError(unknown("function", target.function, [name for name in vars(module) if name[0] != "_"]))
     value = getattr(module, target.function)
+    # A module may be callable: what it is counts before what a call of it would give.
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         taken = _read(value, None)
         if taken is not None:

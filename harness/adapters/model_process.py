@@ -61,6 +61,7 @@ def value_of(file: ModelFile) -> Any:
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return value
     check_no_arguments(value, file.function, ModelError, "model")
+    # Once more: the file has perhaps imported its framework only now, or drawn numbers of its own.
     seed()
     try:
         return value()

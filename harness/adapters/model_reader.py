@@ -64,6 +64,7 @@ def parse_model(text: str, prefix: str) -> ModelFile:
         target = parse_target(text if ":" in text else f"{text}:model")
         return ModelFile(f"{target.file.name}:{target.function}", "python", str(target.file), target.function, prefix)
     path = Path(text)
+    # A shell completes the name to that of one of the checkpoint's files: any of them will do.
     checkpoint = Path(CHECKPOINT_PARTS.sub("", text))
     if checkpoint.with_name(f"{checkpoint.name}.index").is_file():
         return ModelFile(checkpoint.name, "tf1", str(checkpoint.absolute()), prefix=prefix)

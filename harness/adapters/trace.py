@@ -64,6 +64,7 @@ class Trace:
         """An array by its name, None where it is not exposed."""
         if name.startswith("_") or kind_of(name) not in KINDS:
             raise AttributeError(f"a trace has no {name!r}")
+        # Not self.arrays: while a trace is unpickled there is none, and asking for it would end here again.
         return self.__dict__.get("arrays", {}).get(name)
 
     def tensors(self, case: Case | None = None) -> Arrays:

@@ -32,6 +32,7 @@ START_TIMEOUT = 60.0  # for the process itself, on top
 GRACE = 1.0
 POLL = 0.1  # seconds between two looks at a call that is watched
 
+# One at a time: what ``_Popen`` patches is shared by all threads.
 _SPAWNING = threading.Lock()
 
 
@@ -113,6 +114,7 @@ class Process(Closing):
             What the function gave, parcels unpacked; or an Outcome: "failed", "timeout", "crashed".
         """
         if self.log.exists():
+            # Cut, not removed: the process has it open as its stdout.
             os.truncate(self.log, 0)
         try:
             answer = self._result(function, arguments, timeout + grace, watch)
@@ -249,6 +251,7 @@ class Worker(Closing):
         self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, grace: float = GRACE
     ) -> Any:
         answer = self._process.call(function, arguments, timeout, grace=grace)
+        # A fresh process has imported nothing yet.
         if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed"}:
             self._loaded.clear()
         return answer

@@ -115,6 +115,7 @@ class LSTM(Table, frozen=True, kw_only=True):
     @property
     def plain(self) -> bool:
         """Whether it is one forward layer of the standard cell."""
+        # Equal to one of its sizes: a setting that is added later counts without being named here.
         standard = LSTM(
             input_size=self.input_size, hidden_size=self.hidden_size, bias=self.bias, forget_bias=self.forget_bias
         )
@@ -257,6 +258,7 @@ class Expect(Table, frozen=True, kw_only=True):
         if not self.tensors():
             raise ValueError("no golden values: give at least one of h, c, h_n, c_n")
         for name, golden in self.tensors().items():
+            # Inner lists become tuples too: a case is to be hashable.
             force_setattr(self, name, _frozen_numbers(name, golden))
 
     def tensors(self) -> dict[str, GoldenNumbers]:
@@ -291,6 +293,7 @@ class Case(Table, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         T, B = self.run.timesteps, self.run.batch
         lstm, lanes = self.lstm, self.lstm.num_layers * len(self.lstm.directions)
+        # The wider of the first layer and the others.
         I, H, P = max(lstm.input_size_of(0), lstm.input_size_of(1)), lstm.hidden_size, lstm.output_size
         if self.attention_decoder is not None:
             self._check_decoder(self.attention_decoder)

@@ -42,6 +42,7 @@ def load_case(path: Path) -> Case:
         data = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise CaseError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    # Before ValueError, of which it is a kind.
     except UnicodeDecodeError as error:
         raise CaseError(f"{path}: not a text file (byte {error.start} is not UTF-8). A case is a TOML file.") from error
     except (tomllib.TOMLDecodeError, ValueError) as error:
@@ -60,6 +61,7 @@ def case_from_data(data: dict[str, Any], path: Path) -> Case:
     try:
         case = msgspec.convert(data, Case)
         if not case.name:
+            # Converted anew: a file's name has to match the pattern of names too.
             case = msgspec.convert({**data, "name": path.stem}, Case)
     except msgspec.ValidationError as error:
         raise CaseError(_explain(str(error), data, path)) from error

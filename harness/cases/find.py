@@ -34,6 +34,7 @@ def shipped() -> dict[str, Path]:
         spec = importlib.util.find_spec(entry.module)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(Path(folder).glob("*.toml")):
+                # One distribution may be seen twice, as when it is installed for editing.
                 files.setdefault(path.stem, path)
     return files
 

@@ -77,6 +77,7 @@ _NAME = re.compile(r"(?P<kind>[a-zA-Z0-9]+(?:_[nt])?)(?:_l(?P<layer>\d+)(?P<reve
 
 def kind_of(name: str) -> str:
     """The kind of a tensor by its name."""
+    # First of all: dW_target and c_n have underscores of their own.
     if name in KINDS:
         return name
     match = _NAME.fullmatch(name)
@@ -105,6 +106,7 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
         names += [(kind, lane, (T, B, P if kind == "h" else H)) for kind in PER_TIMESTEP]
         names += [("c_n", lane, (B, H)), ("h_n", lane, (B, P))]
     if case.run.gradients:
+        # The way back begins at the top layer.
         for lane in sorted(lanes(lstm), key=lambda lane: -lane.layer):
             shapes = weight_shapes(lstm, lane.layer)
             wanted = {name: shape for name, shape in shapes.items() if name != "b" or lstm.bias}
@@ -112,6 +114,7 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
                 names += [
                     (f"d{name}_t", lane, (T, *wanted[name])) for name in ("p", "P", "W", "R", "b") if name in wanted
                 ]
+            # x belongs to no lane: it stands with the first one, which takes it in.
             if lane == lanes(lstm)[0]:
                 names.append(("dx", lane, (T, B, I)))
             names += [("dh0", lane, (B, P)), ("dc0", lane, (B, H))]

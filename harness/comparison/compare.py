@@ -89,11 +89,13 @@ def compare_steps(trace: Trace, problem: AnyProblem, limit: Limit) -> Local | No
                 parts.append(_by_sequence(names_of_lane[kind][steps], one_step[kind], limit, apart=lane.reverse))
         for kind, name in names.items():
             by_sequence = np.concatenate(by_kind[kind])  # (T, B), or (T, 1) where time is the same for all
+            # Turned round, a row holds another timestep of each sequence: they go back to their own.
             if lane.reverse:
                 by_sequence = turned(by_sequence, problem.lengths)
             sigma[name] = by_sequence.max(axis=1).tolist()
     if not sigma:
         return None
+    # Single timesteps are judged by rounding also where the case has a tolerance.
     return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA, reverse=lstm.direction == "reverse"))
 
 
@@ -137,6 +139,7 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
     """
     rows, row_shape = len(actual), actual.shape[1:]
     actual = np.ascontiguousarray(actual).reshape(rows, -1)
+    # Half precisions are measured in the dtype of what is expected, which holds them exactly.
     narrow = actual if actual.dtype != expected.value.dtype else None
     if narrow is not None:
         actual = narrow.astype(expected.value.dtype)
@@ -208,6 +211,7 @@ def _measure_block(
     actual, value = observed[block], expected.value[block]
     distance, ratio, bits, every = (buffer[: len(actual)] for buffer in buffers)
     np.subtract(actual, value, out=distance)
+    # Two near numbers differ by a float, without rounding; value + rest would round the rest away.
     np.subtract(distance, expected.rest[block], out=distance)
     np.abs(distance, out=distance)
     np.divide(distance, expected.noise[block], out=ratio)
@@ -224,6 +228,7 @@ def _measure_block(
     measured.place[block], measured.sigma[block] = place, largest
     measured.abs[block] = distance.max(axis=1)
     measured.ulp[block] = ulp_largest(actual, value, bits)
+    # ``peak`` is not finite where anything was settled above: then numbers are counted as well.
     if limit.sigma is not None and not peak <= limit.sigma:
         measured.beyond[block] = np.count_nonzero(ratio > limit.sigma, axis=1)
     if measured.excess is not None:

@@ -62,6 +62,7 @@ def _judge_tensor(name: str, tensor: TensorResult, limit: Limit, *, same: bool) 
         tensor,
         verdict="diverge" if first is not None or golden_missed else "agree",
         first_divergence=None if first is None else difference_at(name, steps, first, tensor.worst.timestep),
+        # A row keeps its largest number alone: it does not say how many are beyond another limit.
         per_timestep=steps if same else msgspec.structs.replace(steps, beyond=None),
     )
 

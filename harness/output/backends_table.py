@@ -152,6 +152,7 @@ def _matrix(available: Sequence[Support], numbers: dict[str, int]) -> Table:
     table = bare_table()
     table.add_column("feature", no_wrap=True)
     for support in available:
+        # Broken after each underscore: whole names would make the table wider than a terminal.
         name = plain(support.backend.name.replace("_", "_\n"))
         table.add_column(name, overflow="fold", justify="right", min_width=6)
     for feature in available[0].reasons:

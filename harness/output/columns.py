@@ -41,6 +41,7 @@ def fitting(columns: Sequence[Column], width: int, *, most: int = 1000, gap: int
     """Part columns, by index, into groups of about one size, at most so many each, that fit beside each other."""
     filled = _filled(columns, width, most, gap)
     even = -(-len(columns) // len(filled))
+    # Three and three columns are easier to read than five and one.
     balanced = _filled(columns, width, min(even, most), gap)
     return balanced if len(balanced) == len(filled) else filled
 

@@ -70,6 +70,7 @@ def write_summary(results: Results, file: Path) -> None:
 def summary_markdown(results: Results, most: int = MOST_SUMMARY_BYTES) -> str:
     """The outcome of a command in Markdown; what does not fit into so many bytes is left out, and counted."""
     note = "\n**{} left out: GitHub shows at most 1 MiB for each step.**\n"
+    # The note grows by the digits of its number.
     left = most - len(note.encode()) - 20
     kept: list[str] = []
     blocks = list(_blocks(results))

@@ -100,6 +100,7 @@ def check_writable(json: Path | None, html: Path | None) -> None:
     try:
         if json is not None and str(json) != "-":
             json.parent.mkdir(parents=True, exist_ok=True)
+            # Nothing is appended: what the file holds stays until there are new results.
             with json.open("ab"):
                 pass
         if html is not None:

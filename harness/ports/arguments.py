@@ -75,6 +75,7 @@ class Given:
                 values = {name: make(array) for name, array in originals.items()}
                 if case.lstm.cell_clip is not None:
                     values["clip"] = case.lstm.cell_clip
+                # The port gets a dict of its own: compared with ours it shows what was put into it, or taken out.
                 place = "" if case.lstm.single else f"[{layer}][{direction}]"
                 self._lanes.append(_Lane(place, dict(values), values, originals))
         count = len(case.lstm.directions)

@@ -100,6 +100,7 @@ def _from_torch(value: Any) -> Array:
     tensor = value.detach().cpu()
     if str(tensor.dtype) == "torch.bfloat16":  # NumPy has none; every one of its values is a float32
         return tensor.float().numpy().astype(ml_dtypes.bfloat16)
+    # torch keeps conjugates and negatives as views with a mark, which NumPy does not know.
     return tensor.resolve_conj().resolve_neg().numpy()
 
 

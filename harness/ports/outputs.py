@@ -43,6 +43,7 @@ def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
         if part.value is None and (name not in {"h_seq", "logits"} or case.run.gradients):
             continue
         array = reader(part)
+        # For c_seq the final state may come instead: it is compared as what it is.
         tensors[part.tensor if array.ndim == len(part.wanted.shape) else "c_n"] = array
     return Trace(**tensors), [*reader.notes(), *_missing(parts, tensors, case)]
 
@@ -205,6 +206,7 @@ def _listed(value: Sequence[Any], case: Case) -> dict[str, Any]:
     match value:
         case [h]:
             return {"h_seq": h}
+        # As torch's nn.LSTM returns it.
         case [h, [h_n, c_n]] if shapes[1] != full:
             return {"h_seq": h, "h_n": h_n, "c_n": c_n}
         case [h, c] if case.lstm.single:
@@ -248,6 +250,7 @@ class _Reader:
         self._check_dtype(part, array, dtype)
         array = self._shaped(part, array)
         with np.errstate(all="ignore"):  # also where a port made NumPy raise
+            # A copy: the port may write into the same buffer at its next call.
             converted = np.array(array, dtype=self._dtype, order="C")
             finite = np.isfinite(converted)
         if dtype != self._dtype.name:

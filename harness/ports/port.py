@@ -69,6 +69,7 @@ class Port(Closing):
             if lost is None or len(replies) == len(problems):
                 break
             deaths += 1
+            # "failed" is about sending: it would fail for all the others too.
             given_up = deaths == MOST_DEATHS or lost.status == "failed"
             replies += [lost] * (len(problems) - len(replies) if given_up else 1)
         return replies

@@ -50,6 +50,7 @@ class Calls:
             check_fit(self._parameters, problem.case)
             arguments = Given(problem, self._form)
             positional, by_name = arguments_of(self._parameters, arguments.values, problem.case)
+            # Once more: making the arguments is no part of the call.
             started = perf_counter()
             value = self._value(positional, by_name, problem)
             changed = arguments.changed()

@@ -107,5 +107,6 @@ def _hint(shape: Shape, looks: Looks) -> str:
 def _order(shape: Shape, axes: dict[str, int]) -> str:
     """In which order axes seem to be, if that is another than time first or batch first."""
     orders = [order for order in permutations(axes) if tuple(axes[name] for name in order) == shape]
+    # Batch first has a hint of its own.
     others = [order for order in orders if order[:2] != ("B", "T")]
     return f"axes in the order ({', '.join(others[0])})?" if others else ""

@@ -88,6 +88,7 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
     if len(first) < len(arguments) and not _has(parameters, Parameter.VAR_POSITIONAL):
         number = {4: "four", 6: "six"}[len(arguments)]
         raise UserCodeError(f"{called}: it takes {len(first)} of the {number} arguments {', '.join(arguments)}")
+    # They are passed by position: in another order x would be taken for the weights.
     if set(first) == set(arguments) and first != list(arguments):
         raise UserCodeError(f"{called}: put them in that order")
     unmet = [name for name in parameters if name not in {*first, *_KNOWN} and _insists_on(parameters, name)]

@@ -153,6 +153,7 @@ def _candidates(name: str, model: StoredModel, reference: StoredModel) -> Iterat
             yield f"that is {another} of {{other}}: lanes are exchanged", _wide(arrays[another])
     if kind not in {"W", "R", "b"}:
         return
+    # Last, since there are many of them: 24 orders, of each form that the array may have been turned into.
     for array, how in _turned(kind, plain):
         for order in permutations(GATES):
             if order == tuple(GATES) and not how:

@@ -111,6 +111,7 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
         kernel, R = kernel[:, :-width], kernel[:, -width:]
     gradients = {"dW": reorder(kernel, dialect.gates), "dR": reorder(R, dialect.gates)}
     if bias and _has_bias(arrays, dialect):
+        # The first of two biases stands for both.
         names = dialect.bias[: len(dialect.bias) // (2 if dialect.biases == "two" else 1)] or dialect.bias
         gradients["db"] = reorder(_joined(arrays, names, dialect)[: len(kernel)], dialect.gates)
     if P is not None:

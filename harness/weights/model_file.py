@@ -117,6 +117,7 @@ def check_same(model: StoredModel, file: ModelFile) -> None:
 def unfit_reason(model: StoredModel, case: Case) -> str | None:
     """Why a model cannot be run with a case's data as it is; None if it can."""
     T, B, _, _ = case.shape
+    # Zeros may be written as another kind, scaled by 0.
     state = case.run.values("initial_state")
     from_zeros = state.kind == "zeros" or state.scale == 0
     reasons = {

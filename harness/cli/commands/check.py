@@ -93,6 +93,7 @@ def check(
         )
     asked_for = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
     plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
+    # The command to run again has only what differs from the defaults.
     options = {name: value for name, value in asked_for.items() if value != plain[name]}
     runs = [rerun_of(result, target, options) for result in checked.runs]
     results = results_of(cases, runs)

@@ -123,6 +123,7 @@ def _conclude(runs: list[RunResult], selection: Selection, outputs: Outputs, **f
     results = results_of([found_case.case for found_case in selection.cases], runs, **facts)
     places = {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
     status = deliver_as_table(results, outputs, places)
+    # ``run_cases`` gives what there is when somebody presses Ctrl-C.
     if len(runs) < selection.count:
         complain("interrupted: results up to this point are shown, and written to the files that you asked for.")
         return INTERRUPTED
