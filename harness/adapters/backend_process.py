@@ -104,7 +104,8 @@ def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: fl
         # Once for each graph: a backend that writes into its inputs does so every time.
         before = problem.digest if new else None
         trace = _checked(backend.run(problem), problem)
-        seconds, repeatable = _first_seconds(trace), None
+        seconds, repeatable = dict(trace.seconds), None
+        seconds["first"] = seconds.pop("run", 0.0)
         if new:
             if before != problem.fresh_digest():
                 return Outcome("failed", message="it changed its inputs")
@@ -128,10 +129,7 @@ def _versions(requires: tuple[str, ...]) -> dict[str, str]:
 
 def _version(name: str) -> str:
     """The version of a module that is imported, or of the distribution that brings it."""
-    installed = getattr(sys.modules.get(name), "__version__", None)
-    if installed is not None:
-        return str(installed)
-    return _distributed(name)
+    return str(getattr(sys.modules.get(name), "__version__", None) or _distributed(name))
 
 
 @cache
@@ -147,24 +145,11 @@ _seen: set[Any] = set()
 
 def _is_new(module: str, case: Case) -> bool:
     """Whether this worker sees such a graph for the first time: from then on a run is a steady one."""
-    key = (
-        module,
-        case.shape,
-        case.lstm,
-        case.attention_decoder,
-        case.run.dtype,
-        case.run.lengths is None,
-        case.run.gradients,
-    )
+    run = case.run
+    key = (module, case.shape, case.lstm, case.attention_decoder, run.dtype, run.lengths is None, run.gradients)
     new = key not in _seen
     _seen.add(key)
     return new
-
-
-def _first_seconds(trace: Trace) -> dict[str, float]:
-    seconds = dict(trace.seconds)
-    seconds["first"] = seconds.pop("run", 0.0)
-    return seconds
 
 
 def _backend(module: str) -> Backend:

@@ -397,13 +397,11 @@ def _within(reads: Iterable[Reader]) -> list[str]:
     kinds: dict[str, dict[str, None]] = {}
     for kind, _, name in (read.within.rpartition(" ") for read in reads if read.within):
         kinds.setdefault(kind, {})[name] = None
-    return [
-        f"{kind if len(names) == 1 else _plural(kind)} {listed_names(list(names))}" for kind, names in kinds.items()
-    ]
-
-
-def _plural(kind: str) -> str:
-    return kind.replace(" loop", " loops").replace(" condition", " conditions")
+    lines = []
+    for kind, names in kinds.items():
+        plural = kind.replace(" loop", " loops").replace(" condition", " conditions")
+        lines.append(f"{kind if len(names) == 1 else plural} {listed_names(list(names))}")
+    return lines
 
 
 def iterations_text(iterations: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.arrays import Array
@@ -144,7 +145,7 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
     if narrow is not None:
         actual = narrow.astype(expected.value.dtype)
     expected = expected.reshaped(actual.shape)
-    measures = _Found.empty(rows, excess=limit.rtol is not None)
+    measures = _Measured.empty(rows, excess=limit.rtol is not None)
     buffers = _Buffers.of(actual)
     with np.errstate(all="ignore"):
         for block in _blocks(rows, actual.shape[1]):
@@ -171,7 +172,7 @@ def _narrow_ulp(actual: Array, expected: ExpectedTensor, wide: Array) -> Array:
     return np.where(np.isinf(wide), wide, counted)
 
 
-class _Found(NamedTuple):
+class _Measured(NamedTuple):
     """What is measured of each row."""
 
     sigma: Array
@@ -183,7 +184,7 @@ class _Found(NamedTuple):
     excess: Array | None
 
     @classmethod
-    def empty(cls, rows: int, *, excess: bool) -> _Found:
+    def empty(cls, rows: int, *, excess: bool) -> _Measured:
         sigma, ulp, largest_abs, rel = np.empty((4, rows))
         beyond, place = np.zeros((2, rows), np.int64)
         return cls(sigma, ulp, largest_abs, rel, beyond, place, np.empty(rows) if excess else None)
@@ -206,7 +207,7 @@ class _Buffers(NamedTuple):
 
 
 def _measure_block(
-    observed: Array, expected: ExpectedTensor, limit: Limit, buffers: _Buffers, measured: _Found, block: slice
+    observed: Array, expected: ExpectedTensor, limit: Limit, buffers: _Buffers, measured: _Measured, block: slice
 ) -> None:
     actual, value = observed[block], expected.value[block]
     distance, ratio, bits, every = (buffer[: len(actual)] for buffer in buffers)
@@ -286,10 +287,8 @@ def _measure_tensor(
 def _worst(name: str, steps: PerTimestep, final_timestep: int) -> Difference:
     """The largest value of each measure, at the place of the largest sigma."""
     row = max(range(len(steps.sigma)), key=steps.sigma.__getitem__)
-    at_largest = difference_at(name, steps, row, final_timestep)
-    return Difference(
-        at=at_largest.at, observed=at_largest.observed, expected=at_largest.expected, timestep=at_largest.timestep,
-        sigma=at_largest.sigma, ulp=max(steps.ulp), abs=max(steps.abs), rel=max(steps.rel),
+    return replace(
+        difference_at(name, steps, row, final_timestep), ulp=max(steps.ulp), abs=max(steps.abs), rel=max(steps.rel),
         excess=None if steps.excess is None else max(steps.excess),
     )  # fmt: skip
 

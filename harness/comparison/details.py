@@ -166,11 +166,8 @@ def _heat(kind: str, actual: Array, expected: ExpectedTensor) -> tuple[Array, Ar
         steps = slice(rows[block][0], ends[block][-1])
         size = np.abs(_error(actual[steps], expected.at(steps)))
         # (timesteps, units): of a weight's gradient units come first, else last.
-        size = size.reshape(len(size), units, -1).max(axis=2) if kind in WEIGHT_STEPS else _over_sequences(size)
+        shape, across = ((units, -1), 2) if kind in WEIGHT_STEPS else ((-1, units), 1)
+        size = size.reshape(len(size), *shape).max(axis=across)
         size = np.maximum.reduceat(size, columns, axis=1)
         heat[block] = code_of(np.maximum.reduceat(size, rows[block] - rows[block][0], axis=0))
     return rows, heat
-
-
-def _over_sequences(size: Array) -> Array:
-    return size.reshape(len(size), -1, size.shape[-1]).max(axis=1)

@@ -174,7 +174,10 @@ def as_markdown(supports: Sequence[Support]) -> str:
         ).items():
             blocks.append(f"## {framework_line(framework, of_framework)}: {name}s")
             blocks.append(
-                "\n".join(f"- `{support.backend.name}`: {_marked(support.backend.summary)}" for support in of_framework)
+                "\n".join(
+                    f"- `{support.backend.name}`: {support.backend.summary.replace('``', '`')}"
+                    for support in of_framework
+                )
             )
             available = [support for support in of_framework if support.problem is None]
             blocks += [block for part in _parts(available) for block in _markdown_table(part)]
@@ -184,11 +187,6 @@ def as_markdown(supports: Sequence[Support]) -> str:
                 if support.problem
             ]
     return "\n\n".join(blocks) + "\n"
-
-
-def _marked(text: str) -> str:
-    """Turn a docstring's code into that of Markdown."""
-    return text.replace("``", "`")
 
 
 def _markdown_table(available: Sequence[Support]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from lockstep.harness.jobs.versions import Pair, Pairs, Versions
+from lockstep.harness.jobs.versions import Pair, Pairs
 from lockstep.harness.output.columns import bare_table
 from lockstep.harness.output.console import plain, say
 from lockstep.harness.output.messages import headline, place_text, text_of, worst_text
@@ -50,7 +50,7 @@ def framework_of(pair: Pair) -> str:
 def versions_line(pairs: Sequence[Pair]) -> str:
     """How far two versions are apart, in one line: "onnxruntime 1.31.1 against 1.17.3: agree to 1.1 sigma ..."."""
     framework = framework_of(pairs[0])
-    news, olds = (_merged([pair.versions[side] for pair in pairs]) for side in (0, 1))
+    news, olds = (dict(item for pair in pairs for item in pair.versions[side].items()) for side in (0, 1))
     others = [
         _against(name, news[name], olds[name])
         for name in news
@@ -116,10 +116,6 @@ def _agreement(pairs: Sequence[Pair]) -> str:
 
 def _against(name: str, new: str, old: str) -> str:
     return f"{name} {new} against {old}" if new != old else f"{name} {new} against itself"
-
-
-def _merged(versions: Sequence[Versions]) -> Versions:
-    return {name: version for part in versions for name, version in part.items()}
 
 
 def _table(pairs: Sequence[Pair]) -> Table:

@@ -40,7 +40,11 @@ def maker(arrays: str) -> Callable[[Array], Any]:
         framework = importlib.import_module("jax.numpy" if arrays == "jax" else arrays)
     except ImportError as error:
         raise UserCodeError(f"{arrays} arrays are asked for, and {arrays} cannot be imported: {error}") from error
-    make = {"torch": _torch_tensor, "jax": _jax_array, "tensorflow": _tensorflow_tensor}[arrays]
+    make = {
+        "torch": _torch_tensor,
+        "jax": _jax_array,
+        "tensorflow": lambda tensorflow, array: tensorflow.constant(array),
+    }[arrays]
     return lambda array: make(framework, array)
 
 
@@ -90,10 +94,6 @@ def _jax_array(jnp: ModuleType, array: Array) -> Any:
     if array.dtype == "float64" and made.dtype != array.dtype:
         raise UserCodeError("JAX would narrow float64 to float32: start Python with JAX_ENABLE_X64=1")
     return made
-
-
-def _tensorflow_tensor(tensorflow: ModuleType, array: Array) -> Any:
-    return tensorflow.constant(array)
 
 
 def _from_torch(value: Any) -> Array:

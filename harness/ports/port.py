@@ -15,7 +15,7 @@ from typing import Any
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_calls import ask
-from lockstep.harness.adapters.user_code import FUNCTIONS, Target, parse_target, parsed_file
+from lockstep.harness.adapters.user_code import FUNCTIONS, Target, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError, unknown
@@ -24,8 +24,6 @@ from lockstep.harness.ports.framework_arrays import ARRAYS
 from lockstep.harness.ports.port_process import Calls, serve
 from lockstep.harness.ports.signature import is_decoder, parameters_of
 from lockstep.harness.weights.dialects import DIALECTS
-
-__all__ = ["ARRAYS", "LocalPort", "Port", "Target", "is_decoder_port", "parse_target", "port_of"]
 
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
 

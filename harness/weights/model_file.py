@@ -309,9 +309,9 @@ def too_many(names: Sequence[str], what: str = "LSTMs") -> ModelError:
     )
 
 
-MOST_LISTED = 12
+MOST_NAMED = 12
 
 
 def listed(names: Iterable[str]) -> str:
     """Name some things, not hundreds."""
-    return names_text([name or '""' for name in names], MOST_LISTED)
+    return names_text([name or '""' for name in names], MOST_NAMED)

@@ -18,13 +18,13 @@ from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lockstep.harness.adapters import user_calls
-from lockstep.harness.adapters.user_code import parse_target
+from lockstep.harness.adapters.user_code import Target, parse_target
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.compare import compare, limit_for
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.ports.port import LocalPort, Port, Target, port_of
+from lockstep.harness.ports.port import LocalPort, Port, port_of
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import forward
 
