@@ -3,7 +3,7 @@
 function diagnosisOf(data, one, run) {
   const [why, ...others] = run.status === "diverge" || run.known ? run.diagnosis ?? [] : [];
   const elsewhere = why?.told_apart_by && data.cases.some((other) => other.name === why.told_apart_by);
-  const apart = !why?.told_apart_by ? "No built-in case tells them apart." : [
+  const apart = !why?.told_apart_by ? "No shipped case tells them apart." : [
     "Case ", elsewhere ? el("a", { href: address(why.told_apart_by) }, why.told_apart_by) : `“${why.told_apart_by}”`, " tells some of them apart."];
   return terms([
     ["Why", why && [el("span", { class: "because" }, why.message), " ", el("span", { class: "fault" }, why.fault)]],
