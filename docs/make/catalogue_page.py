@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from lockstep.harness.faults.catalogue import catalogue
+from lockstep.harness.faults.fault import FAMILIES, Fault
+
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import shipped
+from lockstep.harness.diagnosis.adequacy import adequacy, detected
 from lockstep.harness.faults.deviation import Deviation
 from lockstep.harness.faults.table import named
 from lockstep.harness.faults.value_edits import DECODER_VALUES
 from lockstep.harness.faults.words import message
-from lockstep.harness.diagnosis.adequacy import adequacy, detected
-from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.fault import FAMILIES, Fault
 from lockstep.harness.reference.curves import CURVES
 
 INTRODUCTION = """# Catalogue of faults

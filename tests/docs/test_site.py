@@ -10,6 +10,7 @@ from case_page import case_page, meaning
 from catalogue_page import catalogue_page, edit_of, site_of
 from commands_page import commands_page
 from links import broken_links
+from lockstep.harness.faults.catalogue import catalogue
 from make_site import assemble, leave_out_pictures, render
 from results_page import meaning as meaning_of_field
 from results_page import results_page, structs
@@ -19,9 +20,8 @@ import lockstep
 from lockstep.harness.cases.case_file import case_schema
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import find_cases
-from lockstep.harness.faults.table import named
 from lockstep.harness.cli.main import app
-from lockstep.harness.faults.catalogue import catalogue
+from lockstep.harness.faults.table import named
 
 CONFIGURATION = ROOT / "mkdocs.yml"
 

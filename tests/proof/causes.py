@@ -20,7 +20,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from msgspec.structs import replace
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "planted_causes")]
 

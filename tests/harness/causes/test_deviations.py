@@ -8,8 +8,8 @@ from decoder_cases import make_decoder
 from lstm_cases import make_case
 
 from lockstep.harness.cases.decoder_problem import problem_of
-from lockstep.harness.faults.table import named
 from lockstep.harness.diagnosis.explain_causes import expected_named
+from lockstep.harness.faults.table import named
 from lockstep.harness.reference.expect import expect
 
 PER_STEP = ("c", "h", "scores", "attention", "context", "y", "logit")

@@ -12,10 +12,10 @@ from lstm_cases import make_case
 
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.tensors import split
-from lockstep.harness.faults.table import named
-from lockstep.harness.faults.words import fix, message
 from lockstep.harness.diagnosis.explain_causes import expected_named, explain, holding
 from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.faults.table import named
+from lockstep.harness.faults.words import fix, message
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "planted_causes"))
 from slipping_ports import backward, decoder, network
