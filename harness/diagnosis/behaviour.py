@@ -240,17 +240,17 @@ def made_anew(unused: Mapping[str, Sequence[int]], of: int) -> Diagnosis | None:
     return _found(
         "weights-made-anew",
         "Measured: " + " ".join(sentences),
-        "Use one kernel at every timestep (with tf.Variable in a loop: tf.get_variable under reuse=tf.AUTO_REUSE).",
+        "Use the given W, R and b at every timestep (in TensorFlow 1: tf.get_variable under reuse=tf.AUTO_REUSE).",
         None,
-        f"Measured over {of} timesteps, not proved: where an array is said not to be in use, half of it does the same.",
+        f"Measured over {of} timesteps, not proved: halving an array changes nothing where it is not in use.",
     )
 
 
 # What the measurement of each array leaves open.
 _ELSE = {
-    "W": ", another is: made anew or kept from elsewhere",
-    "R": ", another is (made anew or kept from elsewhere), or no h is fed there",
-    "b": ", another is: made anew or kept from elsewhere, or none is added",
+    "W": " is in use (made anew, or kept from elsewhere)",
+    "R": " is in use (made anew, or kept from elsewhere), or no h is fed",
+    "b": " is in use (made anew, or kept from elsewhere), or none is added",
 }
 
 
@@ -258,9 +258,9 @@ def _use(name: str, steps: Sequence[int], of: int) -> str:
     """At which timesteps an array is in use, by those at which it is not."""
     rest = [t for t in range(of) if t not in steps]
     if not rest:
-        return f"The given {name} is never in use"
+        return f"The given {name} is never in use: another one"
     where = f"timestep {rest[0]} alone" if len(rest) == 1 else f"timesteps {_steps(rest)}"
-    return f"The given {name} is in use at {where}; at {_steps(steps, 'timestep')} it is not"
+    return f"The given {name} is in use at {where}; at {_steps(steps, 'timestep')} another one"
 
 
 def _steps(steps: Sequence[int], noun: str = "") -> str:
@@ -287,7 +287,7 @@ def differs_by_step(scales: Sequence[float] | None, observations: Sequence[Obser
         return _found(fault, message, fix, None, evidence)
     return _found(
         fault,
-        f"W x does not count alike at every timestep: at the first ones it counts {listed} times, by W or by x.",
+        f"W x does not count alike at every timestep: {listed} times at timesteps 0, 1, ...; W or x is scaled.",
         fix,
         sigma,
         f"The reference with x multiplied so reproduces every number to {number(sigma)} sigma.",

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.diagnosis.explain_causes import Search, told
+from lockstep.harness.diagnosis.explain_causes import Search, expected_named, told
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.unexplained import explained_in_part, unexplained
+from lockstep.harness.diagnosis.unexplained import explained_in_part, first_wrong_text, known_of, unexplained
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import names_text
 
@@ -53,7 +53,11 @@ def diagnose(
         return [unexplained(observations, runs)]
     explained, left = most
     what = f"every case but {names_text([seen.problem.case.name for seen in left], 6)}"
-    return [explained_in_part(unexplained(left, runs), told([explained], search)[0], what)]
+    part = told([explained], search)[0]
+    telling = known_of(left, runs).observation
+    computed = expected_named(part.fault, telling.problem)
+    rest = [] if computed is None else first_wrong_text(telling, computed)
+    return [explained_in_part(unexplained(left, runs), part, what, rest)]
 
 
 def explain_several(

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import BACKWARD, FORWARD, Tensor, place_of, tensors_of
+from lockstep.harness.cases.tensors import BACKWARD, FORWARD, Tensor, kind_of, place_of, tensors_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.reference.curves import sigmoid
+from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
 from lockstep.harness.text import names_text
 
@@ -41,9 +42,7 @@ class Known:
 
     def texts(self) -> list[str]:
         """Where the observation is wrong, and whether its parts fit together: facts of a diagnosis."""
-        name = self.observation.problem.case.name
-        lines = [f'measured in case "{name}"'] if name else []
-        lines += _first_text(self.observation)
+        lines = first_wrong_text(self.observation, self.observation.expected)
         if self.finite_steps is not None:
             lines.append(
                 f"a number is NaN or infinite at timestep {self.finite_steps}; all numbers before it are right"
@@ -53,6 +52,9 @@ class Known:
                 f"all errors are as small as rounding to {self.narrow} would make them: "
                 "some part may be computed in that precision"
             )
+        forward = {name: array for name, array in self.observation.tensors.items() if kind_of(name) in FORWARD}
+        if not forward or Observation(self.observation.problem, forward).sigma <= LIMIT_SIGMA:
+            return lines  # of timesteps going forward there is nothing to tell
         return [*lines, *_step_text(self.run, self.observation), *_output_text(self.observation)]
 
 
@@ -85,48 +87,61 @@ def unexplained(observations: Sequence[Observation], runs: Sequence[RunResult]) 
     )
 
 
-def explained_in_part(nothing: Diagnosis, part: Diagnosis, what: str) -> Diagnosis:
+def explained_in_part(nothing: Diagnosis, part: Diagnosis, what: str, left: Sequence[str] = ()) -> Diagnosis:
     """The diagnosis that begins with what explains a part.
 
     Args:
         nothing: What is known of the rest.
         part: What explains that part.
         what: Which part it is.
+        left: Where the rest differs from that explanation: facts in the place of those against the reference.
     """
     message = f"In part: {part.message} [{part.fault}] That explains {what}; for the rest {_lower(nothing.message)}"
-    return replace(nothing, message=message, facts=[f"fix for that part: {part.fix}", *nothing.facts])
+    return replace(nothing, message=message, facts=[f"fix for that part: {part.fix}", *(left or nothing.facts)])
 
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _first_text(observation: Observation) -> list[str]:
-    """Which tensor is wrong first, where in it, and which are right."""
-    tensors = tensors_of(observation.problem.case)
+def first_wrong_text(observation: Observation, expected: Expected) -> list[str]:
+    """Which tensor is first not as expected, where in it, and which tensors are right."""
+    name, tensors = observation.problem.case.name, tensors_of(observation.problem.case)
+    lines = [f'measured in case "{name}"'] if name else []
     wrong = {
-        name: ~(_sigma_of_each(observation, name) <= LIMIT_SIGMA) for name in observation.tensors if name in tensors
+        name: ~(_sigma_of_each(observation, name, expected) <= LIMIT_SIGMA)
+        for name in observation.tensors
+        if name in tensors
     }
     places = [
         (place_of(tensor.kind, tensor.lane, row, len(mask)), row, tensor)
         for tensor, mask in ((tensors[name], mask) for name, mask in wrong.items())
-        for row in ([int(t) for t in np.flatnonzero(mask.any(axis=(*range(1, mask.ndim),)))] if tensor.timed else [0])
+        for row in (_rows(mask) if tensor.timed else [0])
         if mask.any()
     ]
     if not places:
-        return []
+        return lines
     _, row, first = min(places, key=lambda place: place[0])
     several = len({tensor.lane for tensor in tensors.values()}) > 1
     lane = f" of layer {first.lane.layer}{', reverse direction' if first.lane.reverse else ''}" if several else ""
     back = ", in the backward pass" if first.kind in BACKWARD else ""
-    lines = [f"first wrong: {first.name}{lane}{f' at timestep {row}' if first.timed else ''}{back}"]
-    lines.append(f"wrong in {first.name}: {'; '.join(_places(wrong[first.name], first)) or 'its only number'}")
+    mask = wrong[first.name]
+    there = ""
+    if first.timed and len(_rows(mask)) > 1:  # what follows from it hides where it began
+        there = f": {'; '.join(_places(mask[row : row + 1], first))}"
+    lines.append(f"first wrong: {first.name}{lane}{f' at timestep {row}' if first.timed else ''}{back}{there}")
+    lines.append(f"wrong in {first.name}: {'; '.join(_places(mask, first)) or 'its only number'}")
     for what, names in (
         ("also wrong", [name for name, mask in wrong.items() if mask.any() and name != first.name]),
         ("right", [name for name, mask in wrong.items() if not mask.any()]),
     ):
         lines += [f"{what}: {names_text(names, MOST_LISTED)}"] if names else []
     return lines
+
+
+def _rows(mask: Array) -> list[int]:
+    """The rows in which anything is wrong."""
+    return np.flatnonzero(mask.any(axis=(*range(1, mask.ndim),))).tolist()
 
 
 class _Axis(NamedTuple):
@@ -172,23 +187,22 @@ def _listed(places: list[int], count: int, axis: _Axis) -> str:
 
 def _step_text(run: RunResult | None, observation: Observation) -> list[str]:
     """Whether single timesteps are right, replayed from the states that were returned."""
-    problem, T = observation.problem, observation.problem.case.run.timesteps
-    if isinstance(problem, Problem) and T > 1 and not any(name.startswith("c") for name in _timed(observation)):
-        what = "c" if problem.case.lstm.single else "c (c_seq)"
-        return [f"return {what} of every timestep: a cause can then usually be found"]
+    case, T = observation.problem.case, observation.problem.case.run.timesteps
+    returns_c = case.model == "lstm" and case.lstm.single and not case.run.gradients  # where a port may
+    if returns_c and T > 1 and "c" not in observation.tensors:
+        return ["return c of every timestep: a cause can then usually be found"]
     if run is None or run.local is None:
         return []
-    step = run.local.first_divergence
+    replayed, step = "replayed from your own previous state", run.local.first_divergence
     if step is None:
+        return [f"{replayed}, every single timestep is right: the error accumulates over time"]
+    by_step = [max(sigmas) for sigmas in zip(*run.local.sigma.values(), strict=True)]
+    wrong = [t for t, sigma in enumerate(by_step) if not sigma <= LIMIT_SIGMA]
+    if any(sigma <= LIMIT_SIGMA for sigma in by_step[step:]):
         return [
-            "replayed from your own previous state, every single timestep is right: the error accumulates over time"
+            f"{replayed}, {_listed(wrong, T, _Axis('timestep'))} still wrong; the others, from the same code, right"
         ]
-    return [f"replayed from your own previous state, timestep {step} is still wrong{_feed_text(observation, step)}"]
-
-
-def _timed(observation: Observation) -> list[str]:
-    tensors = tensors_of(observation.problem.case)
-    return [name for name in observation.tensors if name in tensors and tensors[name].timed]
+    return [f"{replayed}, timestep {step} is still wrong{_feed_text(observation, step)}"]
 
 
 def _feed_text(observation: Observation, step: int) -> str:
@@ -236,11 +250,11 @@ def _output_text(observation: Observation) -> list[str]:
         return []
     if follows:
         return ["h = o * tanh(c) holds for the observed c: what is wrong is c, by i, f or g, or what they are fed"]
-    return ["h = o * tanh(c) does not hold for the observed c: the equation of h, or the output gate, is wrong"]
+    return ["h = o * tanh(c) does not hold for the observed c: wrong is the equation of h, o, or what o is fed"]
 
 
-def _sigma_of_each(observation: Observation, name: str) -> Array:
-    expected = observation.expected[name]
+def _sigma_of_each(observation: Observation, name: str, computed: Expected | None = None) -> Array:
+    expected = (computed or observation.expected)[name]
     with np.errstate(all="ignore"):
         return np.abs((observation.tensors[name] - expected.value) - expected.rest) / expected.noise
 

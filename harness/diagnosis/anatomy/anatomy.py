@@ -203,9 +203,11 @@ def _measured_bases(black_box: BlackBox, *, batched: bool) -> Iterator[Changes]:
 
 
 def curve_facts(black_box: BlackBox) -> list[str]:
-    """What was measured of the curves, where no known ones make them all."""
-    reading = next(iter(_curve_readings(black_box, batched=independent(black_box))), None)
-    return [] if reading is None or reading[1] else described_curves(reading[0])
+    """What was measured of the batch, and of the curves where no known ones make them all."""
+    batched = independent(black_box)
+    mixed = [] if batched else ["measured: what a sequence gives depends on the others of its batch"]
+    reading = next(iter(_curve_readings(black_box, batched=batched)), None)
+    return [*mixed, *([] if reading is None or reading[1] else described_curves(reading[0]))]
 
 
 def _curve_readings(black_box: BlackBox, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:

@@ -125,7 +125,10 @@ def test_weights_made_anew_at_a_step_are_found():
 
     found = diagnosed(port)
     assert found.fault == "weights-made-anew"
-    assert "The given W is in use at timesteps 0, 1; at timesteps 2 to 4 it is not, another is" in found.message
+    assert (
+        "The given W is in use at timesteps 0, 1; at timesteps 2 to 4 another one is in use (made anew,"
+        in found.message
+    )
     assert "R and b are in use at every timestep." in found.message
     assert "not proved" in found.evidence
     assert found.sigma is None
@@ -173,9 +176,10 @@ def test_sequences_that_mix_are_asked_one_by_one():
 def test_the_text_names_each_array_with_the_steps_that_use_the_given_one():
     message = made_anew({"W": [], "R": [0, 1, 2, 3, 4], "b": [1, 2, 3, 4]}, 5).message
     assert (
-        "The given R is never in use, another is (made anew or kept from elsewhere), or no h is fed there." in message
+        "The given R is never in use: another one is in use (made anew, or kept from elsewhere), or no h is fed."
+        in message
     )
-    assert "The given b is in use at timestep 0 alone; at timesteps 1 to 4 it is not, another is: made" in message
+    assert "The given b is in use at timestep 0 alone; at timesteps 1 to 4 another one is in use" in message
     assert message.endswith("W is in use at every timestep.")
 
 
@@ -201,7 +205,7 @@ def test_weights_that_grow_from_step_to_step_are_found():
 
     found = diagnosed(port)
     assert found.fault == "weights-differ-per-step"
-    assert "1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7 times, by W or by x" in found.message
+    assert "1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7 times at timesteps 0, 1, ...; W or x" in found.message
     assert found.sigma is not None
 
 

@@ -47,11 +47,11 @@ def added(name, place, amount=0.3):
 
 def test_a_gradient_is_pointed_to_with_its_gate_and_unit_where_h_and_c_are_right():
     H = SIZES["hidden_size"]
-    told = facts(observed(make_case("g", gradients=True, **SIZES), added("dR", np.s_[H : H + 1])))
+    told = facts_with_step(observed(make_case("g", gradients=True, **SIZES), added("dR", np.s_[H : H + 1])), None)
     assert "first wrong: dR, in the backward pass" in told
     assert "wrong in dR: gate f alone; unit 0 alone; all 7 columns" in told
     assert any(line.startswith("right: ") and "c, h" in line for line in told)
-    assert not any("in h:" in line for line in told)
+    assert not any("in h:" in line or "replayed" in line for line in told)
 
 
 def test_an_upper_layer_is_pointed_to_with_its_direction():
@@ -63,13 +63,26 @@ def test_an_upper_layer_is_pointed_to_with_its_direction():
 
 def test_places_are_named_one_by_one():
     told = facts(observed(make_case("p", **SIZES), added("c", np.s_[2:4, 1, 0])))
-    assert "first wrong: c at timestep 2" in told
+    assert "first wrong: c at timestep 2: sequence 1 alone; unit 0 alone" in told
     assert "wrong in c: timesteps 2, 3 of 6; sequence 1 alone; unit 0 alone" in told
+
+
+def test_where_it_begins_is_told_apart_from_what_follows():
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = make_port()(x[:1], weights, h0, c0, lengths)
+        h[0, :, 2] += np.float32(0.5)
+        later_h, later_c = make_port()(x[1:], weights, h[-1], c[-1], lengths)
+        return np.concatenate([h, later_h]), np.concatenate([c, later_c])
+
+    told = facts(plain("begins", port))
+    assert "first wrong: h at timestep 0: all 3 sequences; unit 2 alone" in told
+    assert "wrong in h: all 6 timesteps; all 3 sequences; all 7 units" in told
 
 
 def test_a_decoder_is_pointed_to_by_its_own_tensors():
     told = facts(observed(make_decoder("d"), added("scores", np.s_[1, :, 2])))
     assert "first wrong: scores at timestep 1" in told
+    assert not any(line.startswith("replayed") for line in told)
     assert any("source step 2 alone" in line for line in told)
 
 
@@ -121,9 +134,12 @@ def test_what_explains_a_part_comes_first():
     (found,) = diagnose(cases, pairs=False)
     assert found.fault == "unexplained"
     assert found.message.startswith("In part: ")
-    assert "[gates-exchanged-f-g] That explains every case but ragged; for the rest no known mistake" in found.message
+    assert "[WRb:read-as-igfo] That explains every case but ragged; for the rest no known mistake" in found.message
     assert found.facts[0].startswith("fix for that part: ")
     assert 'measured in case "ragged"' in found.facts
+    # Against the reference with that part, c is right.
+    assert "first wrong: h at timestep 0: all 3 sequences; all 7 units" in found.facts
+    assert "right: c" in found.facts
 
 
 def test_a_state_fault_is_said_to_be_one_of_the_feed():
@@ -134,7 +150,17 @@ def test_a_state_fault_is_said_to_be_one_of_the_feed():
     assert not any("its feed" in line for line in facts_with_step(noisy))
 
 
-def facts_with_step(observation):
-    local = Local({"c": [0.0, 900.0], "h": [0.0, 900.0]}, 1)
+def test_timesteps_that_are_wrong_now_and_then_are_listed():
+    every_third = plain("now and then")
+    tensors = {name: array.copy() for name, array in every_third.tensors.items()}
+    tensors["c"][[0, 3]] += np.float32(0.1)
+    local = Local({"c": [900.0, 0.5, 1.0, 700.0, 0.0, 0.0], "h": [0.0] * 6}, 0)
+    run = RunResult(case="now and then", backend="port", status="diverge", local=local)
+    told = unexplained([Observation(every_third.problem, tensors)], [run]).facts
+    assert any("timesteps 0, 3 of 6 still wrong; the others, from the same code, right" in line for line in told)
+
+
+def facts_with_step(observation, step=1):
+    local = Local({"c": [0.0, *[900.0] * 5], "h": [0.0, *[900.0] * 5]}, step)
     run = RunResult(case=observation.problem.case.name, backend="port", status="diverge", local=local)
     return unexplained([observation], [run]).facts

@@ -208,3 +208,13 @@ def test_a_curve_of_its_own_is_told_with_all_that_may_have_made_it(gate, told):
     assert told in odd
     readings = {0: "the curve of i, of g, or both", 3: "the curve of o, or that of the cell's output"}
     assert odd.endswith(readings.get(gate, "over [-9, 9]"))
+
+
+def test_sequences_that_depend_on_each_other_are_told():
+    def step(z, c):
+        i, f, o = (sigmoid(z[n]) for n in (0, 1, 3))
+        c = f * (c + c.mean(axis=0) / 10) + i * np.tanh(z[2])
+        return o * np.tanh(c), c
+
+    facts = curve_facts(PortBlackBox(LocalPort(port_of(step))))
+    assert facts[0] == "measured: what a sequence gives depends on the others of its batch"
