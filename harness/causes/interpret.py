@@ -16,6 +16,7 @@ from lockstep.harness.causes.network_run import NetworkRun, Watch
 from lockstep.harness.causes.tape import Tape
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
+from lockstep.harness.reference.spread import COMMON, copies_of, covering
 
 
 def expected_with(
@@ -50,6 +51,45 @@ def _rows(right: Array, edited: Array, first: int, problem: AnyProblem) -> Array
     if edited.ndim < 2 or edited.shape[-2] != batch:  # noqa: PLR2004
         raise NoPlaceError
     return np.where((np.arange(batch) >= first)[:, None], edited, right)
+
+
+def widened_with(problem: AnyProblem, edits: Edits, expected: Expected) -> Expected:
+    """What ``expected_with`` gave, with noise that covers the spread of perturbed copies, as the reference has it.
+
+    Copies are run one by one, each put off throughout: an edit then meets the shapes that it is written for.
+    """
+    noise, names = Noise.of(problem.case.run.dtype), set(expected)
+    count = copies_of(problem)
+    if not count:
+        return expected
+    if edits.first_sequence:
+        right = widened_with(problem, Edits(), expected)
+        edited = widened_with(problem, replace(edits, first_sequence=0), expected)
+        return {name: _of_rows(right[name], edited[name], edits.first_sequence, problem) for name in expected}
+    exact = values_with(problem, edits, names)
+    squares = {name: np.zeros_like(value) for name, value in exact.items()}
+    rng = np.random.Generator(np.random.Philox(0))
+    for _ in range(count):
+        tape = Tape(noise, noisy=True, records=_goes_back(problem, names), kick=Kicks(rng))
+        for name, (value, _) in _run(problem, edits, tape, None, names).go().items():
+            squares[name] += np.square(value - exact[name])
+    return {name: covering(tensor, np.sqrt(squares[name] / count)) for name, tensor in expected.items()}
+
+
+class Kicks:
+    """Puts the values of one copy off by roundings, part of which is the same throughout."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        """Take where random numbers come from."""
+        self._rng = rng
+        self._fixed: dict[tuple[int, ...], float] = {}
+
+    def __call__(self, value: Array, variance: Array) -> Array:
+        """A value put off by a rounding of that variance."""
+        if value.shape not in self._fixed:
+            self._fixed[value.shape] = float(self._rng.standard_normal())
+        fresh = self._rng.standard_normal(value.shape)
+        return value + (np.sqrt(COMMON) * self._fixed[value.shape] + np.sqrt(1 - COMMON) * fresh) * np.sqrt(variance)
 
 
 class Watcher(Protocol):

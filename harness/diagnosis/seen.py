@@ -15,13 +15,15 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of
 from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
-from lockstep.harness.causes.interpret import base_of, expected_with, values_with
+from lockstep.harness.causes.interpret import base_of, expected_with, values_with, widened_with
 from lockstep.harness.causes.network_run import NetworkRun, label_of
 from lockstep.harness.diagnosis.observation import FLIP_SIZE, Observation, close
 from lockstep.harness.faults.deviation import Deviation, edits_of
 from lockstep.harness.faults.table import find
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
+
+AMPLIFIED = 10  # times the limit: up to there it is looked whether rounding is amplified
 
 Cause = tuple[Deviation, ...]
 
@@ -136,12 +138,16 @@ class Seen:
             edits = edits_of(cause, self.problem)
             names = set(observation.tensors)
             with np.errstate(all="ignore"):
-                sigma = observation.distance(expected_with(self.problem, edits, names), form_of(cause))
+                expected = expected_with(self.problem, edits, names)
+                sigma = observation.distance(expected, form_of(cause))
                 states = self.states_for(edits)
                 if not sigma <= LIMIT_SIGMA and states and names <= {"h", "c"}:
                     # Amplified on the way, or wrong? Each step from the state that was observed tells.
                     stepwise = expected_with(self.problem, edits, names, states)
                     sigma = min(sigma, observation.distance(stepwise, form_of(cause)))
+                # What is run so may amplify rounding beyond its first order, as the reference may.
+                if LIMIT_SIGMA < sigma <= AMPLIFIED * LIMIT_SIGMA:
+                    sigma = observation.distance(widened_with(self.problem, edits, expected), form_of(cause))
         except NoPlaceError:
             return observation.distance(observation.expected, None)
         return sigma if math.isfinite(sigma) else math.inf

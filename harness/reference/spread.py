@@ -49,18 +49,24 @@ def widened(problem: AnyProblem, expected: Expected, *, lost: bool = False) -> E
         expected: What the reference makes of it.
         lost: Whether noise is infinite where rounding alone decides. Not for what is to be proved: it fits anything.
     """
-    copies = min(COPIES, MOST_COPIED_NUMBERS // _numbers(problem) - 1)
-    if copies < FEWEST:
+    copies = copies_of(problem)
+    if not copies:
         return expected
-    wider = dict(expected)
     with np.errstate(all="ignore"):
         decoder = isinstance(problem, DecoderProblem)
         spreads = _decoder_spreads(problem, copies) if decoder else _spreads(problem, copies, lost=lost)
-        for name, spread in spreads.items():
-            tensor = expected[name]
-            noise = np.fmax(tensor.noise, spread.astype(tensor.noise.dtype))
-            wider[name] = ExpectedTensor(tensor.value, tensor.rest, noise)
-    return wider
+        return expected | {name: covering(expected[name], spread) for name, spread in spreads.items()}
+
+
+def covering(tensor: ExpectedTensor, spread: Array) -> ExpectedTensor:
+    """A tensor whose noise is at least the spread of its copies."""
+    return ExpectedTensor(tensor.value, tensor.rest, np.fmax(tensor.noise, spread.astype(tensor.noise.dtype)))
+
+
+def copies_of(problem: AnyProblem) -> int:
+    """How many copies are run of a problem; none where even a few would not fit into memory."""
+    copies = min(COPIES, MOST_COPIED_NUMBERS // _numbers(problem) - 1)
+    return copies if copies >= FEWEST else 0
 
 
 def _numbers(problem: AnyProblem) -> int:
