@@ -1,86 +1,97 @@
-"""The page of the catalogue: every fault that Lockstep names, from the code that plants and recognises it."""
+"""The page of the catalogue: every fault that Lockstep names, from the table that a search for causes goes through."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 
-from lockstep.harness.faults.catalogue import catalogue
-from lockstep.harness.faults.fault import FAMILIES, Fault
-
-from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import shipped
-from lockstep.harness.diagnosis.adequacy import adequacy, detected
 from lockstep.harness.faults.deviation import Deviation
 from lockstep.harness.faults.table import named
 from lockstep.harness.faults.value_edits import DECODER_VALUES
-from lockstep.harness.faults.words import message
+from lockstep.harness.faults.words import FAMILIES, Family, Words, family_of
 from lockstep.harness.reference.curves import CURVES
 
 INTRODUCTION = """# Catalogue of faults
 
-Every deviation that Lockstep names. A diagnosis bears such a name, in brackets; several at once are joined by `+`. Each
-is proved: the reference, run with that fault, reproduces the numbers that were observed. Names are stable.
+Every deviation that Lockstep names, in one table for all forms: plain layers, networks, gradients, attention decoders.
+A fault is an *edit* at a *site* in a *scope*, and its name is made of them: `b:zero@1r` is "the bias is 0, in layer 1
+of the reverse direction". Results have the three parts as `site`, `edit` and `scope`, too. Spaces are hyphens in names.
 
-Not all is in the catalogue: `lockstep anatomy` measures what a port does otherwise (a constant, a curve, an order), and
-checks see what no equation describes (randomness, memory between calls, weights made anew at each step).
+- A **site** is a value, or one use of it: `tanh.c` is the c of which tanh is taken, `c.carry` the c that is carried.
+- An **edit** is what is done there instead. In capitals is what it may be made of: `read as ORDER` for each order.
+- A **scope** is where it holds; without one everywhere. Lanes: `@0` (layer 0), `@1r` (layer 1, reverse), `@layer-1`,
+  `@forward`, `@reverse`, `@upper`, `@below-the-top`, `@encoder`. Timesteps: `@first`, `@later` (all but the first),
+  `@last`, `@earlier` (all but the last), `@at-3`, `@from-3`, `@every-3`. Sequences: `@from-sequence-1`. Or several:
+  `@1@first`.
 
-What goes wrong in networks, gradients and attention decoders is told as an *edit* at a *site* in a *scope*, and bears a
-name made of them: `b:zero@1r` is "the bias is zero, in layer 1 of the reverse direction". The tables have each edit
-once, with an example; it is looked for at every site of its table. Without a scope it holds in every lane and at every
-timestep. Scopes are lanes (`@0`, `@1r`, `@layer-1`, `@forward`, `@reverse`, `@upper`, `@below-the-top`, `@encoder`) and
-timesteps (`@first`, `@later`: all but the first, `@last`, `@earlier`: all but the last), or both: `@1@first`.
+Several faults at once are joined by `+`. A diagnosis is proved: the reference, run with that fault, reproduces every
+number that was observed. `lockstep adequacy CASE` computes which faults the numbers of a case show.
 
-**Not seen by** names the shipped cases of that kind whose numbers a fault does not change beyond the limit; `lockstep
-adequacy CASE` computes it for any case.
+Weights of one framework that are taken for another's are `layout:tf1-read-as-torch`, for any two layouts.
+
+Not all is in the catalogue. A constant, gain or bound that is none of these (`b.f:plus-0.3`) is found from the numbers;
+`lockstep anatomy` measures what a port does otherwise (a curve, an order); and checks see what no equation describes
+(randomness, memory between calls, weights made anew at each step).
 """
 
-
-def catalogue_page(*, seen: bool = True) -> str:
-    """The page.
-
-    Args:
-        seen: Whether to compute which shipped cases do not see a fault.
-    """
-    cases = [load_case(path) for path in shipped().values()]
-    parts = [INTRODUCTION, "\n## One plain layer\n"]
-    faults = catalogue().values()
-    blind = _blind([case for case in cases if case.plain]) if seen else {}
-    for name, family in FAMILIES.items():
-        of_family = [fault for fault in faults if fault.family == name]
-        if of_family:
-            parts.append(f"\n### {family.title}\n\n{_sentence(family.fix)} Met: {family.met}\n")
-            parts.append(_table(of_family, blind, family.fix))
-    for title, model in (("Networks and gradients", "lstm"), ("Attention decoders", "attention_decoder")):
-        parts.append(f"\n## {title}\n")
-        parts += _deviations([case for case in cases if case.name in TOLD and case.model == model])
-    return "\n".join(parts)
+# Shipped cases that together have every site and edit there is, by the form that a reader knows them by.
+FORMS = {
+    "": ("probe", "lengths", "float64"),
+    "networks": ("bidirectional-layers-lengths", "cell-clip", "coupled", "gradients", "layers-projection", "peepholes"),
+    "decoders": ("attention-encoder", "attention-window"),
+}
+Edits = dict[str, Deviation]  # an example of each edit
 
 
-# Shipped cases that together have every site and edit there is.
-TOLD = {
-    "bidirectional-layers-lengths", "cell-clip", "coupled", "layers", "layers-projection", "peepholes",
-    "attention-encoder", "attention-window",
-}  # fmt: skip
+def catalogue_page() -> str:
+    """The page."""
+    by_family: dict[str, dict[str, Edits]] = {name: {} for name in FAMILIES}
+    forms: dict[str, str] = {}
+    for form, deviation in _deviations():
+        site = site_of(deviation)
+        forms.setdefault(site, form)
+        by_family[family_of(deviation)].setdefault(site, {}).setdefault(edit_of(deviation), deviation)
+    sections = [_section(FAMILIES[name], sites, forms) for name, sites in by_family.items() if sites]
+    return "\n".join([INTRODUCTION, *sections])
 
 
-def _deviations(cases: Sequence[Case]) -> list[str]:
-    """A section for all sites of the same edits: each edit with its first sentence."""
-    by_site: dict[str, dict[str, Deviation]] = {}
-    for case in cases:
-        for deviation in named(problem_of(case)).values():
-            by_site.setdefault(site_of(deviation), {}).setdefault(edit_of(deviation), deviation)
-    sites: dict[tuple[str, ...], list[str]] = {}
+def _deviations() -> Iterator[tuple[str, Deviation]]:
+    """Those of all lanes, with their form; where an edit holds at every timestep too, that comes first."""
+    paths = {case.name: case for case in map(load_case, shipped().values())}
+    for form, cases in FORMS.items():
+        for case in cases:
+            for deviation in named(problem_of(paths[case])).values():
+                if not deviation.scope.name:
+                    yield form, deviation
+
+
+def _section(family: Family, by_site: dict[str, Edits], forms: dict[str, str]) -> str:
+    """A family: its fix, and a table for all sites that have the same edits."""
+    alike: dict[tuple[str, ...], list[str]] = {}
     for site, edits in by_site.items():
-        sites.setdefault(tuple(edits), []).append(site)
-    sections = []
-    for edits, alike in sites.items():
-        sections.append(f"\n### {', '.join(f'`{site}`' for site in alike)}\n\n| Edit | For example |\n| --- | --- |")
-        first = by_site[alike[0]]
-        sections += [f"| `{edit}` | `{first[edit].name}`<br>{_cell(message(first[edit]))} |" for edit in edits]
-    return sections
+        alike.setdefault(tuple(edits), []).append(site)
+    met = f" Seen in: {family.met}" if family.met else ""
+    parts = [f"## {family.title}\n\n{family.fix}{met}"]
+    for edits, sites in alike.items():
+        examples = by_site[sites[0]]
+        parts.append("\n".join(_site(site, by_site[site], forms[site]) for site in sites))
+        rows = (f"| `{edit}` | `{examples[edit].name}`<br>{_cell(_WORDS.message(examples[edit]))} |" for edit in edits)
+        parts.append("\n".join(["| Edit | For example |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+_WORDS = Words()
+
+
+def _site(site: str, edits: Edits, form: str) -> str:
+    """A site of a list: its name, in words, and the form that has it where not all have."""
+    deviation = next(iter(edits.values()))
+    phrase = _WORDS.phrase(deviation.site).rstrip(",")
+    words = "" if phrase == deviation.site else f": {_cell(phrase)}"
+    return f"- `{site}`{words}{f' ({form} only)' if form else ''}"
 
 
 _KINDS: tuple[tuple[str, str], ...] = (
@@ -88,6 +99,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (r"^block [ifgo] for [ifgo]$", "block GATE for GATE"),
     (rf"^((of )?)({'|'.join(map(re.escape, CURVES))})(?=$| of it$|, )", r"\1CURVE"),
     (r"^(times|clip) .*[\dBTHSE].*$", r"\1 NUMBER"),
+    (r"^\d+ (late|early), ", r"NUMBER \1, "),
     (
         rf"^((plus |minus |times |saved as )?(previous |next )?)({'|'.join(map(re.escape, DECODER_VALUES))})$",
         r"\1VALUE",
@@ -105,39 +117,13 @@ def edit_of(deviation: Deviation) -> str:
     if deviation.edit in {"zero", "one"} and not deviation.site.startswith("curve"):
         return deviation.edit
     for pattern, kind in _KINDS:
-        edit, found = re.subn(pattern, kind, deviation.edit)
-        if found:
+        edit, replaced = re.subn(pattern, kind, deviation.edit)
+        if replaced:
             return edit
     return deviation.edit
-
-
-def _blind(cases: Sequence[Case]) -> dict[str, list[str]]:
-    """The cases that do not see a fault, by its name."""
-    measured = adequacy(cases, two_biases=True)
-    return {
-        name: [case for case, sigma in zip(measured.cases, row, strict=True) if not detected(sigma, measured.limit)]
-        for name, row in measured.sigma.items()
-    }
-
-
-def _table(faults: Iterable[Fault], blind: dict[str, list[str]], family_fix: str) -> str:
-    """A table of faults, each with its fix where that is not the family's."""
-    columns: dict[str, list[str]] = {"Fault": [], "Fix": [], "Not seen by": []}
-    for fault in faults:
-        columns["Fault"].append(f"`{fault.name}`<br>{_cell(fault.message)}")
-        columns["Fix"].append(_cell("" if fault.fix == family_fix else fault.fix))
-        columns["Not seen by"].append(", ".join(blind.get(fault.name, [])))
-    kept = {head: cells for head, cells in columns.items() if any(cells)}
-    lines = ["| " + " | ".join(kept) + " |", "|" + " --- |" * len(kept)]
-    lines += ["| " + " | ".join(row) + " |" for row in zip(*kept.values(), strict=True)]
-    return "\n".join(lines) + "\n"
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
 
 
 def _cell(text: str) -> str:
     """Text that stands for itself in a cell: parts between backticks are code already."""
     parts = text.strip().replace("|", "\\|").split("`")
-    return "`".join(re.sub(r"([_*<])", r"\\\1", part) if k % 2 == 0 else part for k, part in enumerate(parts))
+    return "`".join(re.sub(r"([_*<\[])", r"\\\1", part) if k % 2 == 0 else part for k, part in enumerate(parts))

@@ -24,6 +24,7 @@ from screenshots import PICTURES, take_screenshots
 ROOT = Path(__file__).resolve().parents[2]
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "catalogue.md": catalogue_page,
     "reference/commands.md": commands_page,
     "reference/case-files.md": case_page,
     "reference/results.md": results_page,
@@ -33,11 +34,11 @@ GENERATED: dict[str, Callable[[], str]] = {
 def main() -> int:
     """Build the site; 0 if it is whole."""
     parser = argparse.ArgumentParser(description="Build the documentation site into build/site.")
-    parser.add_argument("--quick", action="store_true", help="no pictures, and not which cases see which faults")
+    parser.add_argument("--quick", action="store_true", help="no pictures")
     parser.add_argument("--out", type=Path, default=ROOT / "build", help="folder for docs/ and site/")
     options = parser.parse_args()
     pages, site = options.out / "docs", options.out / "site"
-    assemble(ROOT / "docs", pages, quick=options.quick)
+    assemble(ROOT / "docs", pages)
     missing = None if options.quick else take_screenshots(pages / "pictures")
     if options.quick or missing:
         leave_out_pictures(pages)
@@ -51,13 +52,12 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def assemble(source: Path, pages: Path, *, quick: bool) -> None:
+def assemble(source: Path, pages: Path) -> None:
     """Copy the written pages, and make the generated ones.
 
     Args:
         source: The folder with the written pages.
         pages: Where all of them go; emptied first.
-        quick: Whether the catalogue leaves out which cases see a fault, which takes half a minute.
     """
     shutil.rmtree(pages, ignore_errors=True)
     shutil.copytree(source, pages, ignore=lambda folder, names: {"make"} if Path(folder) == source else set())
@@ -67,7 +67,6 @@ def assemble(source: Path, pages: Path, *, quick: bool) -> None:
             raise FileExistsError(f"docs/{name} is generated, and a written page has its place")
         path.parent.mkdir(exist_ok=True)
         path.write_text(make(), encoding="utf-8")
-    (pages / "catalogue.md").write_text(catalogue_page(seen=not quick), encoding="utf-8")
 
 
 def leave_out_pictures(pages: Path) -> None:
