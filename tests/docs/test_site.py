@@ -11,7 +11,6 @@ from case_page import case_page, meaning
 from catalogue_page import catalogue_page, edit_of, site_of
 from commands_page import commands_page
 from links import broken_links
-from lockstep.harness.faults.catalogue import catalogue
 from make_site import assemble, leave_out_pictures, render
 from results_page import meaning as meaning_of_field
 from results_page import results_page, structs
