@@ -30,10 +30,11 @@ def expected_with(
     noise = Noise.of(problem.case.run.dtype)
     run = _run(problem, edits, Tape(noise, noisy=True, records=_goes_back(problem, wanted)), None, wanted)
     run.observed = observed
-    tensors = {
-        name: ExpectedTensor.of(value, value * 0 if variance is None else variance, noise)
-        for name, (value, variance) in run.go().items()
-    }
+    with np.errstate(all="ignore"):
+        tensors = {
+            name: ExpectedTensor.of(value, value * 0 if variance is None else variance, noise)
+            for name, (value, variance) in run.go().items()
+        }
     if not edits.first_sequence:
         return tensors
     right = expected_with(problem, Edits(), wanted, observed)

@@ -13,7 +13,7 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.tensors import turned
-from lockstep.harness.causes.edits import Edits
+from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.stored import Leaf, Stored
 from lockstep.harness.causes.tape import Curve, Node, Tape, both, curve_of, variance_of
 
@@ -180,9 +180,14 @@ class Lane:
                 self.watch(t, shown["h"].value)
         finals = {"c_n": self.at("c_n", c), "h_n": self.at("h_n", h)}
         back = self.rule("turn out", "within") if self.reverse else "not"
-        return {
+        whole = {
             kind: self.at_whole(f"{kind}.seq", tape.stack(self.turned(steps, back))) for kind, steps in rows.items()
-        } | finals
+        }
+        if self.rule("returned", "") == "exchanged":
+            if "c" not in whole or whole["c"].value.shape != whole["h"].value.shape:
+                raise NoPlaceError
+            whole["h"], whole["c"] = whole["c"], whole["h"]
+        return whole | finals
 
     def _one_by_one(
         self, inputs: list[Node], h0: Node, c0: Node, wanted: Callable[[str], bool]

@@ -146,14 +146,23 @@ class Search:
         """Of those that are not identical, those that reproduce every observation, the largest too."""
         confirmed = []
         for cause in [each.cause for each in _apart(found, self)][:MOST_NAMED]:
-            sigma = 0.0
-            for seen in (self.first, *self.others, *self.large):
-                sigma = max(sigma, seen.sigma(cause))
-                if not sigma <= self.limit:
+            # A part that explains all by itself needs no company.
+            parts = ((deviation,) for deviation in cause) if len(cause) > 1 else ()
+            for explaining in (*parts, cause):
+                sigma = self._sigma(explaining)
+                if sigma <= self.limit:
+                    confirmed.append(Found(explaining, sigma))
                     break
-            else:
-                confirmed.append(Found(cause, sigma))
         return confirmed
+
+    def _sigma(self, cause: Cause) -> float:
+        """The largest distance over all observations, infinite as soon as it is beyond the limit."""
+        worst = 0.0
+        for seen in (self.first, *self.others, *self.large):
+            worst = max(worst, seen.sigma(cause))
+            if not worst <= self.limit:
+                return math.inf
+        return worst
 
     def in_some_cases(self) -> list[Found]:
         """What explains all that is wrong, though it would show in cases that are right."""

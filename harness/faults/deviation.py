@@ -99,7 +99,8 @@ def architecture_of(problem: AnyProblem) -> tuple[Any, ...]:
     back = problem.dlogit if isinstance(problem, DecoderProblem) else problem.dh
     return (
         case.model, lstm.num_layers, lstm.direction, bool(lstm.proj_size), lstm.peephole, lstm.cell_clip is None,
-        lstm.input_forget, bool(lstm.forget_bias), problem.lengths is None, case.run.dtype, back is None,
+        lstm.input_forget, lstm.activation, lstm.recurrent_activation, lstm.cell_activation,
+        bool(lstm.forget_bias), problem.lengths is None, case.run.dtype, back is None,
         isinstance(problem, DecoderProblem) and (problem.enc is None, *problem.weights.arrays()),
     )  # fmt: skip
 

@@ -57,10 +57,15 @@ _EVERY_CURVE = {
 
 def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that is done by a rule."""
+    lstm = problem.case.lstm
+    gate = lstm.recurrent_activation
+    own = {"i": gate, "f": gate, "g": lstm.activation, "o": gate, "u": lstm.cell_activation}
     sites = (*(((k,), k) for k in "ifgou"), (("g", "u"), "g and u"), (("i", "f", "g", "o"), "all gates"))
     for kinds, site in ((("i", "f", "o"), "gates"), *sites):
         for name in CURVES:
-            yield from spread_over(problem, f"curve of {site}", name, put_rules({f"curve {k}": name for k in kinds}))
+            if all(own[kind] != name for kind in kinds):
+                rules = {f"curve {kind}": name for kind in kinds}
+                yield from spread_over(problem, f"curve of {site}", name, put_rules(rules))
     for sigmoid, tanh in _EVERY_CURVE.items():
         rules = {f"curve {k}": sigmoid for k in "ifo"} | {f"curve {k}": tanh for k in "gu"}
         yield from spread_over(problem, "every curve", tanh, put_rules(rules))
@@ -113,6 +118,7 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
 def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912 (a table)
     everywhere = Scope("", ("",))
     lstm = problem.case.lstm
+    yield from spread_over(problem, "returned", "exchanged", put_rules({"returned": "exchanged"}))
     for site, names in (("h0 and c0", "hc"), ("h0", "h"), ("c0", "c")):
         yield from spread_over(problem, site, "end of the sequence before", put_rules({"sequences": names}))
     if lstm.direction != "forward":

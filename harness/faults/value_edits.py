@@ -361,7 +361,6 @@ def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 # Several uses of values that go wrong together.
 JOINED: dict[str, list[tuple[str, Change]]] = {
     "peepholes of weight 1": [(f"z.{k}", partial(_combined, name="c" if k == "o" else "c_in", sign=1)) for k in "ifo"],
-    "c.out is h, h.out is c": [("h.out", partial(_other, name="c", at=0)), ("c.out", partial(_other, name="h", at=0))],
     "c.out and h.out of the step before": [
         ("h.out", partial(_other, name="h_in", at=0)), ("c.out", partial(_other, name="c_in", at=0)),
     ],
@@ -439,7 +438,7 @@ def cast(lane: Lane, node: Node, t: int, form: str) -> Node:
 # -- the way back ------------------------------------------------------------------------------------------------
 
 
-def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (a table)
     """Everything that may become of a gradient on its way, and of what is saved for it."""
     order = _order(problem)
     for name, group in _groups_of(problem).items():
@@ -463,6 +462,9 @@ def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:
                     yield from spread_over(
                         problem, site, edit, put_value(site, partial(_saved, name=name, at=at)), BACK
                     )
+            if name in STATES_OF_STEPS:
+                put = put_value(site, partial(_saved, name=name, at=-1, started=False))
+                yield from spread_over(problem, site, f"saved as previous {name}, 0 at first", put, BACK)
 
 
 def _back_sized(lane: Lane, d: Node, name: str) -> Node:
@@ -477,13 +479,14 @@ def _back(pull: Callable[[Lane, Node], Node]) -> Change:
     return lambda lane, node, t: lane.tape.through(node, lambda d: pull(lane, d))
 
 
-def _saved(lane: Lane, node: Node, t: int, name: str, at: int) -> Node:
+def _saved(lane: Lane, node: Node, t: int, name: str, at: int, *, started: bool = True) -> Node:
     passed = lane.tape.through(node, lambda d: d)
 
     def kept() -> Node:
         history = lane.history.get(name, [])
         if t + at < 0:
-            return _fit(lane.initial.get(name[0], lane.tape.zeros(node)), node)
+            zeros = lane.tape.zeros(node)
+            return _fit(lane.initial.get(name[0], zeros), node) if started else zeros
         if t + at >= len(history):
             return lane.tape.zeros(node) if history else _no_place()
         return _fit(history[t + at], node)

@@ -10,10 +10,10 @@ from lstm_cases import make_case
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Results, decode_results, encode_results
-from lockstep.harness.diagnosis.diagnose import ONLY_IN, diagnose, execution_of
+from lockstep.harness.diagnosis.diagnose import diagnose
+from lockstep.harness.diagnosis.explain_causes import ONLY_IN
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
-from lockstep.harness.faults.catalogue import catalogue
 from lockstep.harness.jobs.run import run_cases
 
 
@@ -36,13 +36,13 @@ def test_what_agrees_needs_no_diagnosis():
 
 def test_an_explanation_comes_with_proof_fix_and_where_it_was_met():
     (found,) = diagnose(seen(make_port("gates-exchanged-f-g")))
-    assert found.fault == "gates-exchanged-f-g"
+    assert found.fault == "WRb:read-as-igfo"
     assert found.fix
     assert "tensorflow" in found.met
     assert found.sigma is not None
     assert found.sigma < 5
     assert found.evidence.startswith("The reference with this mistake reproduces every number")
-    assert execution_of(found) == catalogue()["gates-exchanged-f-g"].execution
+    assert found.proof == {"deviations": ["WRb:read-as-igfo"]}
 
 
 def test_explanations_of_the_same_numbers_name_each_other_and_what_tells_them_apart():
@@ -50,7 +50,7 @@ def test_explanations_of_the_same_numbers_name_each_other_and_what_tells_them_ap
     other = problem_of("started")
     found = diagnose(seen(make_port("state-reset"), quiet), others=[quiet, other])
     names = {one.fault for one in found}
-    assert {"state-reset", "state-not-carried"} <= names
+    assert {"h_in-and-c_in:initial", "h_in-and-c_in:zero"} <= names
     for one in found:
         assert set(one.indistinguishable_from) == names - {one.fault}
         assert one.told_apart_by == "started"
@@ -84,7 +84,7 @@ def test_a_fault_that_shows_in_some_cases_only_is_said_to():
         return (wrong if h0.shape[1] > 6 else right)(x, weights, h0, c0, lengths)
 
     found = diagnose(seen(port, problem_of("narrow"), problem_of("wide", hidden_size=9)), pairs=False)
-    assert found[0].fault == "R-twice"
+    assert found[0].fault == "R:times-2"
     assert "In wide only: narrow agrees." in found[0].message
     assert found[0].proof[ONLY_IN] == ["wide"]
 
@@ -93,7 +93,7 @@ def test_a_fault_that_shows_in_some_cases_only_is_said_to():
 def test_one_tensor_is_enough(names):
     full = seen(make_port("gates-exchanged-f-g"))
     found = diagnose([Observation(one.problem, {name: one.tensors[name] for name in names}) for one in full])
-    assert "gates-exchanged-f-g" in {one.fault for one in found}
+    assert "WRb:read-as-igfo" in {one.fault for one in found}
 
 
 def test_a_backend_that_diverges_is_diagnosed_and_the_results_survive_json():
@@ -101,7 +101,7 @@ def test_a_backend_that_diverges_is_diagnosed_and_the_results_survive_json():
     runs = run_cases(cases, [BackendInfo("resets_state", "planted.resets_state")])
     first, second = runs
     assert first.status == "diverge"
-    assert first.diagnosis[0].fault == "state-reset"
+    assert first.diagnosis[0].fault == "h_in-and-c_in:initial"
     assert second.diagnosis == []
     results = Results(environment={}, runs=runs)
     assert decode_results(encode_results(results), "here") == results

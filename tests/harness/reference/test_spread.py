@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from faulty_lstm import make_port
+from lockstep.harness.faults.execution import AS_INTENDED
 from lstm_cases import make_case
 
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.execution import AS_INTENDED
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.reference.spread import widened
