@@ -78,8 +78,8 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("h_in and c_in", "exchanged"): "h and c are exchanged when they are fed to a step",
     ("h.carry and c.carry", "exchanged"): "h and c are exchanged when they are carried to the next step",
     ("h0 and c0", "exchanged"): "h0 and c0 are exchanged", ("all h0 and c0", "exchanged"): "h0 and c0 are exchanged",
-    ("h_in and c_in", "initial"): "the state is not carried: every step starts from the initial state (h and c)",
-    ("h_in", "initial"): "h is not carried: every step starts from the initial h", ("c_in", "initial"): "c is not carried: every step starts from the initial c",
+    ("h_in and c_in", "initial"): "the state is not carried: every step is fed the initial state (h and c) in the place of the last step's",
+    ("h_in", "initial"): "the hidden state h is not carried: every step is fed the initial h", ("c_in", "initial"): "the cell state c is not carried: every step is fed the initial c",
     ("h_in and c_in", "zero"): "the state that a step starts from (h and c) is zero", ("lengths", "ignored"): "lengths are ignored: every sequence runs through all timesteps",
     ("b", "forget bias left out"): "the forget bias is left out", ("b", "forget bias twice"): "the forget bias is added twice",
     ("b", "forget bias subtracted"): "the forget bias is subtracted instead of added",
@@ -105,6 +105,19 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("past the end", "both initial"): "past the end of a sequence h and c fall back to the initial state",
     ("past the end", "h 0, c initial"): "past the end of a sequence c falls back to the initial state",
     ("coupling of f", "1 - i"): "the forget gate is 1 - i", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
+}  # fmt: skip
+# What to do, where a family's fix says too little.
+FIXES: dict[tuple[str, str], str] = {
+    ("h_in and c_in", "initial"): "Feed the state that a step returns into the next step.",
+    ("h_in", "initial"): "Feed the h that a step returns into the next step.", ("c_in", "initial"): "Feed the c that a step returns into the next step.",
+    ("b", "forget bias left out"): "Add the forget bias to the forget gate before its sigmoid (with --layout tf1: 1.0, at run time).",
+    ("b", "forget bias twice"): "b holds the forget bias: do not add it again.", ("b", "forget bias subtracted"): "b holds the forget bias: do not subtract it.",
+    ("b_ih", "left out"): "Add both: bias_ih + bias_hh.", ("b_hh", "left out"): "Add both: bias_ih + bias_hh.",
+    ("b_ih", "twice, the other left out"): "Add both: bias_ih + bias_hh.", ("b_hh", "twice, the other left out"): "Add both: bias_ih + bias_hh.",
+    ("[W R]", "h before x"): "Concatenate x first, then h.", ("[W R]", "stored with h before x"): "Stack W first, then R.",
+    ("returned", "exchanged"): "Return (h_seq, c_seq), in this order.", ("h0 and c0", "exchanged"): "Give h0 as the hidden and c0 as the cell state.",
+    ("order of the run", "run from the last timestep to the first"): "Run forward: from timestep 0 on.",
+    ("x", "times 2"): "Feed x as it is given.", ("x", "times 1/2"): "Feed x as it is given.",
 }  # fmt: skip
 _PLAIN = {
     "zero": "is 0", "one": "is 1", "previous": "is that of the step before", "first held": "is that of the first step at every step",
@@ -246,7 +259,7 @@ class Words:
         if deviation.way == BACK:
             what = self.phrase(deviation.site.removeprefix("d ")).rstrip(",")
             return f"On the way back, leave {what} as the chain rule has it: undo `{deviation.edit}`."
-        return FAMILIES[family_of(deviation)].fix
+        return FIXES.get((deviation.site, deviation.edit)) or FAMILIES[family_of(deviation)].fix
 
     def phrase(self, site: str) -> str:
         """A site in words."""

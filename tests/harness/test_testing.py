@@ -83,7 +83,7 @@ def test_a_port_that_resets_its_state_is_told_so(run_tests):
         ">*lockstep.check(ports.resets)",
         "E * AssertionError: resets diverges at timestep 1 of * in case * (* of * cases diverge).",
         "E *  First: c[[]1, 0, 0[]] = *, expected *: * sigma *, limit 10 sigma.",
-        "E *  Why: The state is not carried: *initial state*[[]state-reset[]]",
+        "E *  Why: The state is not carried: *initial state*[[]h_in-and-c_in:initial[]]",
         "E *  Fix: Feed the state that a step returns into the next step.",
         "FAILED test_ports.py::test_0 - AssertionError: resets diverges at timestep 1*",
     ])  # fmt: skip
@@ -203,8 +203,8 @@ def test_results_of_checks_join_the_report(run_tests, pytester, workers):
     assert resets["rerun"] == "pytest test_ports.py::test_1"
     for test in ("test_0", "test_1"):
         result.stdout.fnmatch_lines([f"E *  Rerun: pytest test_ports.py::{test}"])
-    assert resets["diagnosis"][0]["fault"] == "state-reset"
-    assert "state-reset" in pytester.path.joinpath("out", "index.html").read_text()
+    assert resets["diagnosis"][0]["fault"] == "h_in-and-c_in:initial"
+    assert "h_in-and-c_in:initial" in pytester.path.joinpath("out", "index.html").read_text()
 
 
 def test_the_command_lines_limit_holds_unless_a_check_has_its_own(run_tests):

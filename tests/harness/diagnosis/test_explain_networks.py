@@ -265,4 +265,4 @@ def test_a_forward_fault_of_a_plain_layer_is_explained_by_the_catalogue_though_g
     tensors = {"h": found["h"], "h_n": found["h_n"][0], "c_n": found["c_n"][0]}
     one = Observation(problem, {name: array.real.astype(np.float32) for name, array in tensors.items()})
     run = RunResult(case="trained", backend="b", status="diverge", timesteps=4, first_divergence=First("h", 0))
-    assert diagnose_runs([one], [run])["trained"][0].fault == "gates-exchanged-f-g"
+    assert diagnose_runs([one], [run])["trained"][0].fault == "WRb:read-as-igfo"

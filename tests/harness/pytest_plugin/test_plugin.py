@@ -80,7 +80,7 @@ def test_a_failure_tells_first_and_worst_place_why_and_what_to_do(project, monke
         headline,
         "  First: i[[]1, 1, 1[]] = *, expected *: * sigma (* ULP, *), limit 10 sigma.",
         "  Worst: *",
-        "  Why: The state is not carried: *[[]state-reset[]]",
+        "  Why: The state is not carried: *[[]h_in-and-c_in:initial[]]",
         "  Fix: Feed the state that a step returns into the next step.",
         "  Rerun: pytest cases/plain.toml::resets_state",
         f"FAILED cases/plain.toml::resets_state - {headline}",
@@ -160,7 +160,7 @@ def test_results_of_all_workers_end_in_one_file(project, workers):
     found = results(made, "out/r.json")
     assert len(found) == 8
     assert found["plain", "dies"].status == "crashed"
-    assert found["other", "resets_state"].diagnosis[0].fault == "state-reset"
+    assert found["other", "resets_state"].diagnosis[0].fault == "h_in-and-c_in:initial"
     assert found["other", "resets_state"].details["c"].counterfactual
     assert found["other", "resets_state"].rerun == "pytest cases/other.toml::resets_state"
     cases = json.loads((made.path / "out" / "r.json").read_text())["cases"]
@@ -180,7 +180,7 @@ def _assert_junit_tells_results(path):
     assert float(told["lockstep_sigma"]) > 1e5
     assert told["lockstep_limit"] == "10 sigma"
     assert told["lockstep_first_divergence"] == "i, timestep 1"
-    assert told["lockstep_diagnosis"] == "state-reset"
+    assert told["lockstep_diagnosis"] == "h_in-and-c_in:initial"
     assert told["lockstep_rerun"] == "pytest cases/other.toml::resets_state"
     failure = tests["resets_state"].find("failure")
     assert failure.get("message") == 'resets_state diverges from the reference in case "other" at timestep 1 of 4.'

@@ -257,8 +257,8 @@ def test_a_diverging_port_is_told_where_and_why_and_what_to_do(check):
         assert run["rerun"].endswith(f"lstm.py:gates_ifog --case {run['case']}")
         found = run["diagnosis"][0]
         assert {"fault", "message", "fix", "sigma", "indistinguishable_from"} <= found.keys()
-        assert found["fault"] == "gates-exchanged-g-o"
-        assert f"Why: {found['message']} [gates-exchanged-g-o]" in out
+        assert found["fault"] == "WRb:read-as-ifog"
+        assert f"Why: {found['message']} [WRb:read-as-ifog]" in out
         assert f"Fix: {found['fix']}" in out
         assert found["sigma"] < 10
         assert found["indistinguishable_from"] == []
@@ -435,7 +435,7 @@ def test_the_anatomy_of_a_healthy_port_is_canonical(lockstep, ports):
 def test_the_anatomy_of_a_port_with_a_fault_names_it(lockstep, ports, tmp_path):
     status, out, _ = lockstep("anatomy", f"{ports}:gates_ifog", "--json", tmp_path / "a.json")
     assert status == 1
-    assert "[gates-exchanged-g-o]" in out
+    assert "[WRb:read-as-ifog]" in out
     found = json.loads((tmp_path / "a.json").read_text())
     rows = {row["name"]: row for row in found["conventions"]}
     assert rows["gate order in W"]["differs"] is True
@@ -464,8 +464,8 @@ def test_adequacy_counts_the_faults_that_cases_see(lockstep, tmp_path):
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["cases"] == ["ones", "square"]
     visible = {name: [float(sigma) > found["limit"] for sigma in row] for name, row in found["sigma"].items()}
-    assert visible["gates-exchanged-g-o"] == [False, True]
-    assert visible["state-reset"] == [True, True]
+    assert visible["WRb:read-as-ifog"] == [False, True]
+    assert visible["h_in-and-c_in:initial"] == [True, True]
     for k, case in enumerate(found["cases"]):
         assert f"{case} detects {sum(row[k] for row in visible.values())} of {len(visible)} faults" in out
 

@@ -16,7 +16,7 @@ right = make_port()
 
 
 def measured(port, **options):
-    return anatomy(PortBlackBox(LocalPort(port, **options), two_biases="layout" in options))
+    return anatomy(PortBlackBox(LocalPort(port, **options), layout=options.get("layout", "canonical")))
 
 
 def rows(anatomy_of_port):
@@ -55,7 +55,7 @@ BACKENDS = [
 
 
 # What is told of a backend that has a finding (onnx-reference-ignores): the fault, and the convention that differs.
-KNOWN = {"onnx_reference": ("padding-ignored", ["past the end of a sequence"])}
+KNOWN = {"onnx_reference": ("lengths:ignored", ["past the end of a sequence"])}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -111,13 +111,13 @@ def test_several_deviations_are_measured_apart_and_proved_together():
     assert result.proved
     assert result.explanation is not None
     assert set(result.explanation.fault.split(" + ")) == {
-        "gates-exchanged-f-g", "gates-hard-sigmoid-0.2", "R-reshaped", "constant-added-to-f",
+        "WRb:read-as-igfo", "curve-of-gates:hard_sigmoid_0.2", "R:reshaped,-not-transposed", "b.f:plus-0.3",
     }  # fmt: skip
     table = rows(result)
     assert table["gate order in W"].measured == "i, g, f, o"
-    assert table["R as it drives the gates from h"].measured == "reshaped"
+    assert table["R as it drives the gates from h"].measured == "R is reshaped where it must be transposed"
     assert "0.2 z + 0.5" in table["activation of o"].measured
-    assert table["constant added to f"].measured == "0.3"
+    assert "0.3 added" in table["constant added to f"].measured
     assert table["update of c"].differs is False
 
 
@@ -163,7 +163,7 @@ def test_a_port_without_c_is_still_proved():
         lambda x, weights, h0, c0, lengths=None: (make_port("state-reset")(x, weights, h0, c0, lengths)[0], None)
     )
     assert result.explanation is not None
-    assert result.explanation.fault == "state-reset"
+    assert result.explanation.fault == "h_in-and-c_in:initial"
 
 
 def test_what_takes_no_lengths_is_said():
