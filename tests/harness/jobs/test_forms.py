@@ -50,8 +50,8 @@ def test_numbers_in_two_curves_are_measured_with_few_calls():
     port, calls = port_with(f=lambda z: sigmoid(z + 0.3), g=lambda z: np.tanh(1.37 * z))
     (cause,) = check(LocalPort(port), CASES).diagnosis
     assert cause.sigma is not None
-    assert "pre-activation-scaled-g" in cause.fault
-    assert "constant-added-to-f" in cause.fault
+    assert "WRb.g:times-1.37" in cause.fault
+    assert "b.f:plus-0.3" in cause.fault
     assert len(calls) <= forms.LEAST_CALLS + CALLS_OF_A_CHECK
 
 
