@@ -222,7 +222,7 @@ def without(**changes):
 
 
 BACKWARD = {
-    "d-h.carry-and-c.carry:zero@earlier": {"detached": "hc"},
+    "d-h_in-and-c_in:zero@later": {"detached": "hc"},
     "d-h.carry:zero": {"detached": "h"},
     "d-c.carry:zero@earlier": {"detached": "c"},
     "all-dc:zero": {"changed": without(dc=lambda dc: 0 * dc)},
