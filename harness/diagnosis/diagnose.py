@@ -41,7 +41,18 @@ def diagnose(
     Returns:
         The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
     """
-    search = Search.of(observations, limit, layout=layout)
+    return diagnose_found(Search.of(observations, limit, layout=layout), observations, runs, others=others, pairs=pairs)
+
+
+def diagnose_found(
+    search: Search | None,
+    observations: Sequence[Observation],
+    runs: Sequence[RunResult] = (),
+    *,
+    others: Sequence[AnyProblem] = (),
+    pairs: bool = True,
+) -> list[Diagnosis]:
+    """As ``diagnose``, with a search that is gone on with afterwards."""
     if search is None:
         overflows = any(seen.finite is not seen for seen in observations)
         return [unexplained(observations, runs)] if overflows else []
@@ -58,21 +69,6 @@ def diagnose(
     computed = expected_named(part.fault, telling.problem)
     rest = [] if computed is None else first_wrong_text(telling, computed)
     return [explained_in_part(unexplained(left, runs), part, what, rest)]
-
-
-def explain_several(
-    observations: Sequence[Observation],
-    others: Sequence[AnyProblem] = (),
-    *,
-    layout: str = "canonical",
-    limit: float = LIMIT_SIGMA,
-) -> list[Diagnosis]:
-    """Several deviations at once, where no single one explains what was returned; empty if there are none."""
-    search = Search.of(observations, limit, layout=layout)
-    if search is None:
-        return []
-    search.singles()  # which tells what repairs part
-    return told(search.confirmed(search.pairs()), search, others)
 
 
 def diagnose_runs(

@@ -36,7 +36,7 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 from lockstep.harness.weights.dialects import TWO_BIASES
 
-SECONDS = {"singles": 12.0, "numbers": 4.0, "in part": 4.0, "pairs": 10.0}
+SECONDS = {"singles": 10.0, "numbers": 3.0, "in part": 3.0, "pairs": 8.0}  # of the processor
 FRESH = 77_003  # added to a seed for numbers that no search has seen
 MOST_PARTIAL = 8  # singles that repair part, each tried with all others
 MOST_FOUND = 40  # causes that are told apart by a fresh problem
@@ -118,6 +118,7 @@ class Search:
             seen.alike = _shapeless(architecture_of(seen.problem)) == _shapeless(architecture)
         self.partial: list[tuple[int, str, Deviation]] = []  # comparisons passed, the tensor that failed
         self.halves: list[Deviation] = []  # of the first alone
+        self.until = math.inf  # on the clock of ``time.process_time``
         with np.errstate(all="ignore"):
             self.passed = first.passes(())[1].passed
 
@@ -192,7 +193,7 @@ class Search:
         for deviation in self._candidates():
             (parts if deviation.scope.name or deviation.scope.steps else whole).append(deviation)
         # What was found before the narrower scopes come is kept to the widest.
-        clock = _Clock("singles")
+        clock = _Clock("singles", self.until)
         return self._explaining(whole, clock) or self._explaining(parts, clock)
 
     def upon(self, base: Cause, until: float) -> list[Found]:
@@ -256,7 +257,7 @@ class Search:
         """Edits with a number that is solved for, and a plain number near it where that explains as well."""
         if not self._forward_is_wrong:
             return []
-        clock, found = _Clock("numbers"), []
+        clock, found = _Clock("numbers", self.until), []
         label = self.first.first_wrong_lane(self.limit)
         for row in numbered(self.first.problem):
             if self._reaches(row, label):
@@ -288,7 +289,7 @@ class Search:
     def resets(self) -> list[Found]:
         """States that are reset about the first timestep that differs."""
         parts = resets(self.first.problem, self.first.first_wrong_place(self.limit)[0])
-        return self._explaining(parts, _Clock("in part"))
+        return self._explaining(parts, _Clock("in part", self.until))
 
     def in_part(self) -> list[Found]:
         """Deviations at some timesteps, or in some sequences, that the first difference points to."""
@@ -296,14 +297,14 @@ class Search:
             return []
         label = self.first.first_wrong_lane(self.limit)
         parts = in_part(self.first.problem, *self.first.first_wrong_place(self.limit))
-        return self._explaining((d for d in parts if self._reaches(d, label)), _Clock("in part"))
+        return self._explaining((d for d in parts if self._reaches(d, label)), _Clock("in part", self.until))
 
     # -- several -------------------------------------------------------------------------------------------------
 
     def pairs(self) -> list[Found]:
         """Two deviations at once: one that explains some cases or repairs part of one, and any other."""
         clock = _Clock("pairs")
-        for half, target, failed in self._halves():
+        for half, target, failed in self._halves(clock):
             found: list[Found] = []
             for other in self._partners(half, failed):
                 self._try((half, other), found, target)
@@ -313,13 +314,13 @@ class Search:
                 return found
         return []
 
-    def _halves(self) -> Iterator[tuple[Deviation, Seen, str]]:
+    def _halves(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen, str]]:
         """What explains a case alone, puts off the first number that differs, or gives more of the numbers.
 
         Each with the observation that it leaves to explain, and the tensor that differs there first, if known.
         """
         for seen in (None, *self._of_other_kinds()):
-            halves = self.halves if seen is None else self._explaining_alone(seen)
+            halves = self.halves if seen is None else self._explaining_alone(seen, clock)
             for found in list(_apart([Found((half,), 0.0) for half in halves[:MOST_FOUND]], self))[:MOST_PARTIAL]:
                 left = next((s for s in (self.first, *self.others) if not s.agrees_with(found.cause)), None)
                 if left is not None:
@@ -340,9 +341,10 @@ class Search:
                 kinds.setdefault(_kind(seen), seen)
         return list(kinds.values())[1 : MOST_KINDS + 1]
 
-    def _explaining_alone(self, seen: Seen) -> list[Deviation]:
+    def _explaining_alone(self, seen: Seen, clock: _Clock) -> list[Deviation]:
         """Single deviations that explain one observation."""
         alone = Search(seen, [], self.limit, layout=self.layout)
+        alone.until = clock.end
         return [found.cause[0] for found in alone.singles()]
 
     def _giving_more(self) -> list[Deviation]:

@@ -25,11 +25,10 @@ from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narr
 from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
 from lockstep.harness.diagnosis.diagnose import (
     MEASURED_MAP,
-    diagnose,
+    diagnose_found,
     diagnose_runs,
-    explain_several,
 )
-from lockstep.harness.diagnosis.explain_causes import ONLY_IN, holding
+from lockstep.harness.diagnosis.explain_causes import ONLY_IN, Search, holding, told
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared, values_of
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
@@ -237,7 +236,8 @@ class PlainLayers(Networks):
         """Explain what was seen, and hold the explanation against numbers that no search has seen."""
         observations, measure, layout = checking.observations, checking.measure, checking.layout
         others = _shipped_problems()
-        causes = diagnose(observations, checking.runs, others=others, pairs=not measure, layout=layout)
+        search = Search.of(observations, LIMIT_SIGMA, layout=layout)
+        causes = diagnose_found(search, observations, checking.runs, others=others, pairs=not measure)
         if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
             return []
         unknown = causes[0]
@@ -248,7 +248,7 @@ class PlainLayers(Networks):
             causes = (
                 _beside_the_algebra(port, observations, known)
                 or explain_measured(port, observations, others)
-                or explain_several(observations, others, layout=layout)
+                or (told(search.confirmed(search.pairs()), search, others) if search is not None else [])
                 or _measured(port, observations)
                 or [_with_facts(unknown, curve_facts(port))]
             )
