@@ -256,7 +256,7 @@ def peepholes_detached(x, weights, h0, c0, dh, dc):
 @held_out(
     "gradients",
     "The recurrent kernel's gradient is taken with the step's own h in the place of the one before.",
-    [r"\bdR\b", r"\bR\b", r"recurrent", r"Rh"],
+    [r"\bdR\b", r"\bR\b", r"recurrent", r"Rh", r"h that a step starts from"],
     [r"h\[t\]", r"\bh\b", r"saved"],
     source="https://community.deeplearning.ai/t/c5w1a1-wrong-results-of-lstm-backward/8480",
 )

@@ -86,7 +86,14 @@ def gate_added(x, weights, h0, c0):
 @held_out(
     "plain",
     "The candidate is multiplied by the forget gate instead of the input gate.",
-    [r"forget gate.*(candidate|\bg\b)", r"\bf\b.*(place|instead|for) .*\bi\b", r"f \* g", r"add\.i:f", r"\bi\b.*\bf\b"],
+    [
+        r"forget gate's block.*input gate",
+        r"forget gate.*(candidate|\bg\b)",
+        r"\bf\b.*(place|instead|for) .*\bi\b",
+        r"f \* g",
+        r"add\.i:f",
+        r"\bi\b.*\bf\b",
+    ],
     source="https://github.com/ARM-software/CMSIS-NN/pull/181",
 )
 def forget_gate_twice(x, weights, h0, c0, lengths=None):
@@ -336,7 +343,7 @@ def view_for_transpose(x, weights, h0, c0):
 @held_out(
     "plain",
     "The cell state starts as h0 instead of c0.",
-    [r"c0.*h0", r"initial.*cell.*(hidden|h0|\bh\b)", r"h0.*c0"],
+    [r"c0.*h0", r"initial.*(cell|\bc\b).*(hidden|h0|\bh\b)", r"h0.*c0"],
     source="https://github.com/onnx/onnx-tensorflow/issues/408",
     layout="onnx",
 )
