@@ -329,8 +329,8 @@ class Search:
         order = sorted(self.partial, key=lambda item: (-item[0], len(item[2].scope.lanes)))
         for _, failed, half in order[:MOST_PARTIAL]:
             yield half, self.first, failed
-        if self.first.problem.case.plain:
-            for half in self._giving_more():
+        if isinstance(self.first.problem, Problem) and self.first.problem.case.lstm.single and self._forward_is_wrong:
+            for half in self._giving_more(clock):
                 yield half, self.first, ""
 
     def _of_other_kinds(self) -> list[Seen]:
@@ -347,10 +347,13 @@ class Search:
         alone.until = clock.end
         return [found.cause[0] for found in alone.singles()]
 
-    def _giving_more(self) -> list[Deviation]:
+    def _giving_more(self, clock: _Clock) -> list[Deviation]:
+        """Those that give more of the numbers than what is right does, the best first."""
         gains = []
         before = self.first.repaired(())
         for deviation in self._candidates():
+            if clock.is_over:
+                break
             if deviation.form or deviation.scope.steps:
                 continue
             try:

@@ -126,12 +126,12 @@ def _plain_edits(site: str) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
         yield f"times {name}", partial(_sized, name=name), ("",)
     for shift in (1.0, -1.0):
         yield f"plus {shift:+.0f}", lambda lane, node, t, shift=shift: lane.tape.scale(node, 1.0, shift), ("",)
+    for bound in BOUNDS[1:5]:
+        yield f"clip {bound:g}", partial(held, bound=bound), ("",)
     for name in CURVES:
         yield f"{name} of it", partial(_curved, name=name), ("",)
     yield "absolute", _absolute, ("",)
     yield "times itself", lambda lane, node, t: lane.tape.multiply(node, node), ("",)
-    for bound in BOUNDS[1:5]:
-        yield f"clip {bound:g}", partial(held, bound=bound), ("",)
     for edit in (*BATCH_MOVES, *UNIT_MOVES) if site in STATES or site == "x" else SOME_MOVES:
         yield edit, partial(moved, edit=edit), ("",)
     if site in STATES:
