@@ -125,7 +125,8 @@ class Search:
     @classmethod
     def of(cls, observations: Sequence[Observation], limit: float, *, layout: str = "canonical") -> Search | None:
         """A search; None where nothing diverges, or all is right until it overflows."""
-        all_seen = sorted((Seen.of(o) for o in observations), key=_size)
+        # The deepest first: what holds in its layers has a name in a shallower one, and not the other way round.
+        all_seen = sorted((Seen.of(o) for o in observations), key=lambda seen: (-_depth(seen), _size(seen)))
         wrong = [seen for seen in all_seen if not seen.distance <= limit]
         if not wrong:  # where a number overflows, all before it may be right
             return None
@@ -405,6 +406,10 @@ class _Clock:
     @property
     def is_over(self) -> bool:
         return time.process_time() > self.end
+
+
+def _depth(seen: Seen) -> int:
+    return seen.problem.case.lstm.num_layers
 
 
 def _size(seen: Seen) -> int:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.tensors import Lane as Place
 from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.causes.edits import Edits, Steps, every
 from lockstep.harness.causes.network_run import label_of
@@ -69,28 +70,42 @@ def edits_of(deviations: Iterable[Deviation], problem: AnyProblem) -> Edits:
 @lru_cache(maxsize=32)
 def scopes_of(problem: AnyProblem) -> list[Scope]:
     """Sets of lanes, the widest first; of several names for one set the first."""
+    kept: dict[tuple[str, ...], Scope] = {}
+    top_of_many: list[Scope] = []
+    for name, labels in _named_lanes(problem).items():
+        if name == "top" and problem.case.lstm.num_layers > 2:  # in a stack of two it is another than the last's label
+            top_of_many = [Scope(name, labels)]
+        # A single lane bears its own label.
+        elif labels and (len(labels) > 1 or name == labels[0] or not name):
+            kept.setdefault(labels, Scope(name, labels))
+    return [*kept.values(), *top_of_many]
+
+
+def scope_named(name: str, problem: AnyProblem) -> Scope | None:
+    """The lanes of a name, which in a network of another depth may bear another."""
+    labels = _named_lanes(problem).get(name)
+    return Scope(name, labels) if labels else None
+
+
+def _named_lanes(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
     if isinstance(problem, DecoderProblem):
-        return [Scope("", ("decoder",)), *([Scope("encoder", ("encoder",))] if problem.enc is None else [])]
+        return {"": ("decoder",)} | ({"encoder": ("encoder",)} if problem.enc is None else {})
     places = lanes(problem.case.lstm)
-    named: dict[str, list[str]] = {"": [label_of(place) for place in places]}
+    whole = tuple(label_of(place) for place in places)
+    if problem.case.lstm.single:
+        return {"": whole}
     layers = range(problem.case.lstm.num_layers)
     top = max(layers)
-    named |= {"upper": [label_of(p) for p in places if p.layer > 0]}
-    named |= {
-        "reverse": [label_of(p) for p in places if p.reverse],
-        "forward": [label_of(p) for p in places if not p.reverse],
+    sets: dict[str, list[Place]] = {
+        "upper": [p for p in places if p.layer > 0],
+        "reverse": [p for p in places if p.reverse],
+        "forward": [p for p in places if not p.reverse],
+        "below the top": [p for p in places if p.layer < top],
+        **{f"layer {k}": [p for p in places if p.layer == k] for k in layers},
+        "top": [p for p in places if p.layer == top],
+        **{label_of(p): [p] for p in places},
     }
-    named |= {"below the top": [label_of(p) for p in places if p.layer < top]}
-    named |= {f"layer {k}": [label_of(p) for p in places if p.layer == k] for k in layers}
-    named |= {label_of(p): [label_of(p)] for p in places}
-    if problem.case.lstm.single:
-        return [Scope("", tuple(named[""]))]
-    kept: dict[tuple[str, ...], Scope] = {}
-    for name, labels in named.items():
-        # A single lane bears its own label.
-        if labels and (len(labels) > 1 or name == labels[0] or not name):
-            kept.setdefault(tuple(labels), Scope(name, tuple(labels)))
-    return list(kept.values())
+    return {"": whole} | {name: tuple(label_of(p) for p in of_name) for name, of_name in sets.items()}
 
 
 def architecture_of(problem: AnyProblem) -> tuple[Any, ...]:

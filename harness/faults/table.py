@@ -8,7 +8,7 @@ from typing import Any
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.faults.deviation import Deviation, architecture_of, edits_of
+from lockstep.harness.faults.deviation import STEPS, Deviation, architecture_of, edits_of, scope_named
 from lockstep.harness.faults.moves import MOST_SHIFT
 from lockstep.harness.faults.numbers import numbered
 from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
@@ -86,18 +86,27 @@ def find(name: str, problem: AnyProblem) -> Deviation | None:
         layout = re.split(r"-(?:gates-)?read-as-", name.removeprefix("layout:"))[0]
         return next((d for d in layout_deviations(problem, layout) if d.name == name), None)
     whole, _, part = name.rpartition("@")
-    match = re.fullmatch(r"(from|at|every)-(sequence-)?(\d+)", part)
-    if match:
-        deviation = find(whole, problem)
-        kind, sequence, k = match.groups()
-        scope = {"first_sequence": int(k)} if sequence else {"steps": f"{kind} {k}"}
-        return None if deviation is None else deviation.in_scope(**scope)
+    deviation = find(whole, problem) if whole else None
+    if deviation is not None:
+        return _in_scope(deviation, part, problem)
     for row in numbered(problem):
         head, tail = f"{row.site}:{row.edit}{row.scope.suffix}".replace(" ", "-").split("{}")
         number = name.removeprefix(head).removesuffix(tail)
         if name == f"{head}{number}{tail}" and re.fullmatch(r"[-+.e\d]+|inf", number):
             return row.at(float(number))
     return None
+
+
+def _in_scope(deviation: Deviation, part: str, problem: AnyProblem) -> Deviation | None:
+    """The same in the part of lanes, timesteps or sequences that bears a name."""
+    words = part.replace("-", " ")
+    kind, _, number = words.rpartition(" ")
+    if kind == "from sequence":
+        return deviation.in_scope(first_sequence=int(number))
+    if words in STEPS or kind in {"from", "at", "every"}:
+        return deviation.in_scope(steps=words)
+    scope = scope_named(words, problem)
+    return None if scope is None else deviation.in_scope(name=scope.name, lanes=scope.lanes)
 
 
 _TABLES: dict[tuple[Any, ...], dict[str, Deviation]] = {}

@@ -417,4 +417,4 @@ def _lane(name: str) -> str:
         direction = " of the reverse direction" if name.endswith("r") else ""
         return f"in layer {name.rstrip('r')}{direction} (counted from 0)"
     return {"upper": "in the upper layers", "reverse": "in the reverse direction", "forward": "in the forward direction",
-            "encoder": "in the encoder", "below the top": "in every layer but the top one"}.get(name, f"in {name}")  # fmt: skip
+            "encoder": "in the encoder", "below the top": "in every layer but the top one", "top": "in the top layer"}.get(name, f"in {name}")  # fmt: skip
