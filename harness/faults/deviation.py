@@ -73,10 +73,10 @@ def scopes_of(problem: AnyProblem) -> list[Scope]:
     kept: dict[tuple[str, ...], Scope] = {}
     top_of_many: list[Scope] = []
     for name, labels in _named_lanes(problem).items():
-        if name == "top" and problem.case.lstm.num_layers > 2:  # in a stack of two it is another than the last's label
+        if name == "top" and problem.case.lstm.num_layers > 2:  # noqa: PLR2004 (in two layers it is the last's label)
             top_of_many = [Scope(name, labels)]
         # A single lane bears its own label.
-        elif labels and (len(labels) > 1 or name == labels[0] or not name):
+        elif labels and (len(labels) > 1 or name in labels or not name):
             kept.setdefault(labels, Scope(name, labels))
     return [*kept.values(), *top_of_many]
 

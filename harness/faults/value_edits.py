@@ -103,7 +103,7 @@ def _order(problem: AnyProblem) -> tuple[str, ...]:
 def _sites(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
     """The edges and values that a form has, uses of values first."""
     lstm, decoder = problem.case.lstm, isinstance(problem, DecoderProblem)
-    missing = {"h_n", "c_n"} if decoder else {"y0"}
+    missing = {"h_n", "c_n"} if decoder else {"y0", "join.h"}
     if decoder or lstm.num_layers == 1:
         missing.add("h.up")
     for site in (*USES, *STARTS, *TERMS, *order):
@@ -120,6 +120,8 @@ def _edits(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tup
 
 def _plain_edits(site: str) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
     """What may become of a value by itself."""
+    if site not in {"keys", "values", *STARTS}:
+        yield "initial", partial(_initial, site=site), ("", "later")
     yield "zero", lambda lane, node, t: lane.tape.zeros(node), ("", *STEPS)
     yield "one", lambda lane, node, t: Node(np.ones_like(node.value)), ("",)
     for name in FACTORS:
@@ -143,7 +145,6 @@ def _plain_edits(site: str) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
         yield "that of two steps before", partial(_other, name=site, at=-2), ("",)
         yield "plus the previous", partial(_combined, name=site, sign=1, at=-1), ("",)
         yield "mean with the previous", partial(_averaged, site=site), ("",)
-        yield "initial", partial(_initial, site=site), ("", "later")
         yield "first held", partial(_held_first, site=site), ("",)
 
 

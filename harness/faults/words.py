@@ -16,6 +16,11 @@ from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 
+_PLURAL = frozenset({
+    "lengths that turn", "lengths that hold", "lengths that cut",
+    "[W R]", "lengths", "all h0 and c0", "scores", "keys", "values", "softmax.scores", "attention", "context.attention", "logit",
+    "peepholes", "operands", "layout", "z", "returned", "joined",
+})  # fmt: skip
 AND = " And: "  # between the sentences of deviations that hold together
 _GATE = {"i": "the input gate", "f": "the forget gate", "g": "the candidate", "o": "the output gate"}
 PHRASES: dict[str, str] = {
@@ -53,6 +58,11 @@ PHRASES: dict[str, str] = {
     "i and f left out": "c", "peepholes": "the pre-activations of i, f and o", "peepholes of weight 1": "c",
     "c.out and h.out of the step before": "the state before each step", "sequences": "the initial state",
 }  # fmt: skip
+PHRASES |= {
+    "lengths that turn": "the lengths by which the reverse direction turns", "lengths that hold": "the lengths by which states are held",
+    "lengths that cut": "the lengths by which outputs are cut",
+}  # fmt: skip
+_TURNS = {"within": "within lengths", "whole": "whole, padding too", "not": "not at all"}
 PHRASES |= {f"z.{k}": f"the pre-activation of {words}" for k, words in _GATE.items()}
 PHRASES |= dict(_GATE)
 _CURVES_OF = {
@@ -106,6 +116,22 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("past the end", "h 0, c initial"): "past the end of a sequence c falls back to the initial state",
     ("coupling of f", "1 - i"): "the forget gate is 1 - i", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
 }  # fmt: skip
+# Rules: of lengths, turns, masks and the softmax; and orders of lanes.
+_OTHERS = {
+    "one less": "are taken one too short", "one more": "are taken one too long", "the longest": "are taken as the longest for all",
+    "the shortest": "are taken as the shortest for all", "the first": "are taken as the first for all", "the last": "are taken as the last for all",
+    "sorted, longest first": "are sorted, the longest first, and the sequences are not", "sorted, shortest first": "are sorted, the shortest first, and the sequences are not",
+    "rolled": "is shifted round by one", "counted from the end": "are counted from the end",
+    "over the batch": "is taken over the batch", "left out": "is left out", "not": "is left out", "zero score": "sets scores to 0, not to minus infinity",
+    "after": "is applied after the softmax, without scaling again", "whole": "turns the whole sequence, padding too", "made anew as ones": "are made anew at each of these steps, as ones",
+    "by direction": "is by direction first, then by layer", "layers reversed": "has the layers in reverse", "directions exchanged": "has the directions exchanged",
+    "the first for all": "is the first lane's for all", "the last for all": "is the last lane's for all", "time or lanes flipped": "is reversed along time or lanes",
+    "batch rolled": "has the batch shifted round by one", "features flipped": "has its features in reverse", "features rolled": "has its features shifted round by one",
+    "halves exchanged": "has its two halves exchanged", "second half left out": "has its second half left out", "batch and time reshaped": "has batch and time reshaped where they must be transposed",
+    "time and batch exchanged": "has time and batch exchanged", "(B, T) read as (T, B)": "is reshaped from (B, T) to (T, B) where it must be transposed",
+    "(T, B) read as (B, T)": "is reshaped from (T, B) to (B, T) where it must be transposed", "one call further": "is that of one call of the cell more",
+    "exchanged between layers": "is exchanged between layers", "exchanged in what is returned": "is exchanged in what is returned",
+}  # fmt: skip
 # What to do, where a family's fix says too little.
 FIXES: dict[tuple[str, str], str] = {
     ("h_in and c_in", "initial"): "Feed the state that a step returns into the next step.",
@@ -120,6 +146,8 @@ FIXES: dict[tuple[str, str], str] = {
     ("x", "times 2"): "Feed x as it is given.", ("x", "times 1/2"): "Feed x as it is given.",
 }  # fmt: skip
 _PLAIN = {
+    "columns flipped": "has its columns in reverse", "columns rolled": "has its columns shifted by one", "rows flipped": "has its rows in reverse",
+    "column halves exchanged": "has the two halves of its columns exchanged", "rows rolled": "has its rows shifted by one", "ignored": "is ignored",
     "zero": "is 0", "one": "is 1", "previous": "is that of the step before", "first held": "is that of the first step at every step",
     "initial": "is the initial one at every step", "batch flipped": "is that of another sequence: the batch is reversed",
     "first sequence for all": "is that of the first sequence for all", "last sequence for all": "is that of the last sequence for all",
@@ -252,7 +280,8 @@ class Words:
         else:
             text = SENTENCES.get((site, edit)) or self._sentence(site, edit)
         sentence = f"{_where(deviation.scope)}{text}".rstrip(",")
-        return f"{sentence[0].upper()}{sentence[1:]}."
+        # Names of arrays keep their letters.
+        return f"{sentence if _NAME.match(sentence) else sentence[0].upper() + sentence[1:]}."
 
     def fix(self, deviation: Deviation) -> str:
         """What to do."""
@@ -288,6 +317,11 @@ class Words:
     def _sentence(self, site: str, edit: str) -> str:
         if site == "layout":
             return _misread(edit)
+        if site in {"turn", "turn in", "turn out"}:
+            there, _, back = edit.partition(" and ")
+            return (
+                f"the reverse direction's inputs are turned round {_TURNS[there]}, its outputs {_TURNS[back or there]}"
+            )
         if site.startswith("equation of "):
             state = site[-1]
             return f"the step computes {state} = {edit}, not {'f c + i g' if state == 'c' else 'o tanh(c)'}"
@@ -295,7 +329,7 @@ class Words:
         if order and site != "p":
             return self._order(site, order[1]) + order[2]
         verb = self._template(edit)
-        if site == "[W R]" or (set(site) <= set("WRb") and len(site) > 1):
+        if site in _PLURAL or (set(site) <= set("WRb") and len(site) > 1):
             verb = re.sub(
                 r"^(is|has|enters) ", lambda m: {"is": "are", "has": "have", "enters": "enter"}[m[1]] + " ", verb
             )
@@ -354,6 +388,21 @@ class Words:
             or edit == "every second column"
         ):
             return f"is used in part: {edit}"
+        shift = re.fullmatch(r"(\d+) (late|early), (.*)", edit)
+        if shift:
+            by, side = int(shift[1]), shift[2]
+            filled = {
+                "zero there": "with 0 where nothing is left",
+                "the end twice": "with its end repeated",
+                "rolled": "rolled round",
+            }[shift[3]]
+            return f"stands {by} step{'s' * (by > 1)} too {side}, {filled}"
+        if edit.startswith("output of the "):
+            return f"is the {edit}"
+        if edit.startswith("1 - "):
+            return f"is replaced by 1 - {PHRASES.get(edit[4:], edit[4:]).rstrip(',')}"
+        if edit in _OTHERS:
+            return _OTHERS[edit]
         return f"is {edit}" if edit.startswith("the ") else f"is taken otherwise: {edit}"
 
     def _backward(self, site: str, edit: str) -> str:
@@ -388,6 +437,9 @@ def _misread(edit: str) -> str:
 
 def _run_time(dialect: Dialect) -> str:
     return f"; forget bias {dialect.forget_bias:g} at run time" if dialect.forget_bias else ""
+
+
+_NAME = re.compile(r"([bxhcyz]|h0|c0|d[a-zA-Z]\w*)\b[^a-z]")
 
 
 def _listed(words: Iterable[str]) -> str:
