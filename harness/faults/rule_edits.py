@@ -296,7 +296,10 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     if isinstance(problem, DecoderProblem):
         sites["y"] = ("y",)
     for site, kinds in sites.items():
-        rules: dict[str, Callable[[Array, Array], Array]] = {"1": lambda z, a: np.ones_like(a), "0": lambda z, a: 0 * a}
+        rules: dict[str, Callable[[Array, Array], Array]] = {
+            "1": lambda z, a: np.ones_like(a), "0": lambda z, a: 0 * a, "the value itself": lambda z, a: a,
+            "1 - the value": lambda z, a: 1 - a, "the argument itself": lambda z, a: z,
+        }  # fmt: skip
         for name, activation in ACTIVATIONS.items():
             rules[f"of {name}"] = lambda z, a, slope=activation.slope: slope(a)
             rules[f"of {name}, of z for a"] = lambda z, a, slope=activation.slope: slope(z)

@@ -126,7 +126,7 @@ def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
                 yield from spread_over(problem, name, edit, _moves(group, move))
     for letters in permutations("ifo") if "p" in names else ():
         if letters != tuple("ifo"):
-            move = partial(_rows, order=["ifo".index(gate) for gate in letters])
+            move = partial(_rows, order=[letters.index(gate) for gate in "ifo"])
             yield from spread_over(problem, "p", f"read as {''.join(letters)}", _moves(["p"], move))
 
 

@@ -328,6 +328,10 @@ class Words:
         order = re.fullmatch(r"read as ([ifgo]{4})(.*)", edit)
         if order and site != "p":
             return self._order(site, order[1]) + order[2]
+        if site == "p" and edit.startswith("read as "):
+            stored = self.dialect.peephole_gates
+            read = ", ".join(edit[8:]["ifo".index(gate)] for gate in stored)
+            return f"the peepholes are read as {read}, and stored as {', '.join(stored)}{f' ({self.layout})' if self.layout else ''}"
         verb = self._template(edit)
         if site in _PLURAL or (set(site) <= set("WRb") and len(site) > 1):
             verb = re.sub(
