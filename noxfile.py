@@ -93,7 +93,7 @@ def slow(session: nox.Session) -> None:
 def proof(session: nox.Session) -> None:
     """The proof of the limit: 5,000 random networks through every backend; --write docs/noise.md keeps the tables."""
     backends = [word for name in MAIN for word in ("--backend", name)]
-    run(session, "python", "tests/proof/run.py", *backends, *session.posargs)
+    run(session, "python", "tests/proof/agreement.py", *backends, *session.posargs)
 
 
 @shared

@@ -97,7 +97,7 @@ FAULTS = {
     "not fed back": "y.fed:initial",
     "zeros fed back": "y.fed:zero",
     "target before tanh": "target.y:bare",
-    "state reset": "h.carry-and-c.carry:initial",
+    "state reset": "h_in-and-c_in:initial",
     "h reset": "h.carry:initial",
     "c reset": "c.carry:initial",
     "target unshared": "W_target-not-shared",

@@ -105,7 +105,7 @@ def test_pytest_passes_with_our_plugin_and_writes_its_report(python, project):
     done = run(python, project, "-m", "pytest", "-p", "no:cacheprovider", "--lockstep-html", "report")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
-    assert "lockstep: 1 results in" in done.stdout
+    assert "lockstep: 1 result in" in done.stdout
     assert "ones" in project.joinpath("report", "index.html").read_text()
 
 

@@ -90,7 +90,8 @@ def _put_clip(edits: Edits, problem: AnyProblem, scope: Scope, factor: float) ->
 
 
 def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
-    uses = ("turn", "hold", "cut") if not isinstance(problem, DecoderProblem) else ("mask",)
+    turns = problem.case.lstm.direction != "forward"
+    uses = ("mask",) if isinstance(problem, DecoderProblem) else (*(("turn",) if turns else ()), "hold", "cut")
     for name, change in LENGTHS.items():
         for kinds in (uses, *((use,) for use in uses if len(uses) > 1)):
             site = "lengths" if kinds == uses else f"lengths that {kinds[0]}"

@@ -73,6 +73,13 @@ FACTORS: dict[str, Callable[[AnyProblem], float]] = {
     "1/2": lambda p: 0.5,
     "2": lambda p: 2.0,
 }
+
+
+def factors_of(problem: AnyProblem) -> list[str]:
+    """The factors that a form has: a network has no source."""
+    return [name for name in FACTORS if isinstance(problem, DecoderProblem) or not set(name) & {"E", "S"}]
+
+
 BOUNDS = (0.1, 0.2, 0.5, 1.0, 3.0, 5.0, 10.0, 50.0)
 COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.up": "h"}
 
@@ -81,7 +88,7 @@ def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a value, or one use of it, may be replaced by."""
     order = _order(problem)
     for site in values_of(problem):
-        for edit, change, steps in _edits(site, order):
+        for edit, change, steps in _edits(site, order, factors_of(problem)):
             yield from spread_over(problem, site, edit, put_value(site, change), steps=steps)
 
 
@@ -112,19 +119,19 @@ def _sites(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
             yield site
 
 
-def _edits(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
-    yield from _plain_edits(site)
+def _edits(site: str, order: tuple[str, ...], factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+    yield from _plain_edits(site, factors)
     if site not in {"keys", "values"}:
         yield from _other_values(site, order)
 
 
-def _plain_edits(site: str) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
     """What may become of a value by itself."""
     if site not in {"keys", "values", *STARTS}:
         yield "initial", partial(_initial, site=site), ("", "later")
     yield "zero", lambda lane, node, t: lane.tape.zeros(node), ("", *STEPS)
     yield "one", lambda lane, node, t: Node(np.ones_like(node.value)), ("",)
-    for name in FACTORS:
+    for name in factors:
         yield f"times {name}", partial(_sized, name=name), ("",)
     for shift in (1.0, -1.0):
         yield f"plus {shift:+.0f}", lambda lane, node, t, shift=shift: lane.tape.scale(node, 1.0, shift), ("",)
@@ -344,7 +351,9 @@ def put_group(sites: Iterable[str], changes: Iterable[Change]) -> Put:
 def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Edits of several sites at once, where neither alone repairs anything."""
     for name, sites in _groups_of(problem).items():
-        tables = [{edit: (change, steps) for edit, change, steps in _plain_edits(site)} for site in sites]
+        tables = [
+            {edit: (change, steps) for edit, change, steps in _plain_edits(site, factors_of(problem))} for site in sites
+        ]
         for edit in tables[0]:
             if all(edit in table for table in tables):
                 steps = ("", *STEPS) if edit == "initial" else tables[0][edit][1]
@@ -449,7 +458,7 @@ def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (
         pulls: dict[str, tuple[Callable[[Lane, Node], Node], tuple[str, ...]]] = {
             "zero": (lambda lane, d: lane.tape.zeros(d), ("", *STEPS)),
         }
-        for name in FACTORS:
+        for name in factors_of(problem):
             pulls[f"times {name}"] = (partial(_back_sized, name=name), ("",))
         for bound in BOUNDS:
             pulls[f"clip {bound:g}"] = (partial(_back_held, bound=bound), ("",))

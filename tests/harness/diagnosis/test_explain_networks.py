@@ -134,7 +134,7 @@ FORWARD = {
     "all-h0-and-c0:by-direction": (
         STACK, weights(lambda arrays, lstm: arrays | {n: arrays[n][[0, 2, 1, 3]] for n in ("h0", "c0")}),
     ),
-    "all-h0-and-c0:exchanged": (
+    "h0-and-c0:exchanged": (
         LONE, weights(lambda arrays, lstm: arrays | {"h0": arrays["c0"], "c0": arrays["h0"]}),
     ),
     "finals:by-direction": (STACK, returned(finals_by_direction)),
@@ -158,8 +158,8 @@ FORWARD = {
     ),
     "WRb:read-as-igfo": (STACK, weights(blocks("igfo"))),
     "WRb:read-as-iofg": (WIDE, weights(blocks("iofg"))),
-    "b.f:forget-bias-left-out": (STACK, weights(forget_bias(0))),
-    "b.f:forget-bias-twice": (WIDE, weights(forget_bias(2))),
+    "b:forget-bias-left-out": (STACK, weights(forget_bias(0))),
+    "b:forget-bias-twice": (WIDE, weights(forget_bias(2))),
     "b:times-2": (STACK, each("b", lambda b: 2 * b)),
     "R:transposed-by-gate": (
         STACK, each("R", lambda R: np.concatenate([block.T for block in np.split(R, 4)])),

@@ -333,7 +333,7 @@ def test_where_all_sizes_are_equal_batch_major_results_are_recognised_by_their_n
     status, _, runs = check("batch_major", cases=("square",))
     assert status == 1
     found = runs["square"]["diagnosis"][0]
-    assert "returned-batch-time-and-batch-exchanged" in [found["fault"], *found["indistinguishable_from"]]
+    assert "h.seq-and-c.seq:time-and-batch-exchanged" in [found["fault"], *found["indistinguishable_from"]]
 
 
 def test_nan_diverges(check):
@@ -375,8 +375,8 @@ def test_weights_are_handed_over_as_each_framework_stores_them(check, layout):
 def test_of_two_biases_both_are_needed(check):
     status, out, runs = check("one_of_two_biases", "--layout", "torch", cases=("square",))
     assert status == 1
-    assert runs["square"]["diagnosis"][0]["fault"] == "bias-first-of-two-only"
-    assert "[bias-first-of-two-only]" in out
+    assert runs["square"]["diagnosis"][0]["fault"] == "b_hh:left-out"
+    assert "[b_hh:left-out]" in out
 
 
 @pytest.mark.xdist_group("torch")

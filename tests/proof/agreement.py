@@ -1,4 +1,4 @@
-"""Prove the limit: ``python tests/proof/run.py [--structures N] [--seeds N] [--write docs/proof.md]``.
+"""Prove the limit: ``python tests/proof/agreement.py [--structures N] [--seeds N] [--write docs/proof.md]``.
 
 Random networks over the whole space of ``harness.cases.random_cases``, each with several seeds, through every
 backend; for each feature and dtype the root mean square and the largest sigma, forward and backward, and the false
