@@ -25,7 +25,7 @@ from lockstep.harness.causes.network_run import label_of
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.fit import plain_values, solve
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.seen import Cause, Seen
+from lockstep.harness.diagnosis.seen import Cause, Seen, fitting_in
 from lockstep.harness.faults.deviation import Deviation, architecture_of, edits_of
 from lockstep.harness.faults.numbers import Numbered, numbered
 from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part, resets
@@ -76,32 +76,27 @@ def explain(
 
 
 def expected_named(fault: str, problem: AnyProblem) -> Expected | None:
-    """What comes out of a problem with the deviations of that name; None where it has no place for them."""
-    deviations = [find(name, problem) for name in fault.split(JOIN)]
+    """What comes out of a problem with the deviations of that name; None where it has no place for any."""
+    cause = _named_in(fault, problem)
     try:
-        return (
-            expected_with(problem, edits_of([d for d in deviations if d is not None], problem))
-            if all(deviations)
-            else None
-        )
+        return expected_with(problem, edits_of(cause, problem)) if cause else None
     except NoPlaceError:
-        return None
+        fitting = fitting_in(problem, cause)
+        return expected_with(problem, edits_of(fitting, problem)) if fitting else None
+
+
+def _named_in(fault: str, problem: AnyProblem) -> Cause:
+    """The deviations of a name that a problem knows."""
+    return tuple(deviation for name in fault.split(JOIN) if (deviation := find(name, problem)) is not None)
 
 
 def holding(faults: Iterable[str], observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> set[str]:
     """Those names whose deviations reproduce every number of every observation."""
-    held = set()
-    for fault in faults:
-        for observation in observations:
-            seen = Seen.of(observation)
-            deviations = tuple(find(name, observation.problem) for name in fault.split(JOIN))
-            cause = tuple(d for d in deviations if d is not None)
-            sigma = seen.sigma(cause) if len(cause) == len(deviations) else seen.sigma(())
-            if not sigma <= limit:
-                break
-        else:
-            held.add(fault)
-    return held
+    return {
+        fault
+        for fault in faults
+        if all(Seen.of(seen).sigma(_named_in(fault, seen.problem)) <= limit for seen in observations)
+    }
 
 
 class Search:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -129,35 +130,41 @@ class Seen:
         return True, watcher
 
     def sigma(self, cause: Cause) -> float:
-        """The distance from what a cause gives, with its noise; of the reference, where there is no place for it."""
-        observation = self.observation
-        if not observation.tensors:
+        """The distance from what a cause gives, with its noise.
+
+        Of several deviations those count that the problem has a place for; where there is none, what is right counts.
+        """
+        if not self.observation.tensors:
             return 0.0
         try:
-            cause = self.like(cause)
-            edits = edits_of(cause, self.problem)
-            names = set(observation.tensors)
-            with np.errstate(all="ignore"):
-                expected = expected_with(self.problem, edits, names)
-                sigma = observation.distance(expected, form_of(cause))
-                states = self.states_for(edits)
-                if not sigma <= LIMIT_SIGMA and states and names <= {"h", "c"}:
-                    # Amplified on the way, or wrong? Each step from the state that was observed tells.
-                    stepwise = expected_with(self.problem, edits, names, states)
-                    sigma = min(sigma, observation.distance(stepwise, form_of(cause)))
-                # What is run so may amplify rounding beyond its first order, as the reference may.
-                if LIMIT_SIGMA < sigma <= AMPLIFIED * LIMIT_SIGMA:
-                    sigma = observation.distance(widened_with(self.problem, edits, expected), form_of(cause))
+            return self._sigma(self.like(cause))
         except NoPlaceError:
-            return observation.distance(observation.expected, None)
+            fitting = fitting_in(self.problem, cause)
+        return self._sigma(fitting) if fitting else self.distance
+
+    def _sigma(self, cause: Cause) -> float:
+        observation, names = self.observation, set(self.observation.tensors)
+        edits, form = edits_of(cause, self.problem), form_of(cause)
+        with np.errstate(all="ignore"):
+            expected = expected_with(self.problem, edits, names)
+            sigma = observation.distance(expected, form)
+            states = self.states_for(edits)
+            if not sigma <= LIMIT_SIGMA and states and names <= {"h", "c"}:
+                # Amplified on the way, or wrong? Each step from the state that was observed tells.
+                sigma = min(sigma, observation.distance(expected_with(self.problem, edits, names, states), form))
+            # What is run so may amplify rounding beyond its first order, as the reference may.
+            if LIMIT_SIGMA < sigma <= AMPLIFIED * LIMIT_SIGMA:
+                sigma = observation.distance(widened_with(self.problem, edits, expected), form)
         return sigma if math.isfinite(sigma) else math.inf
 
     def agrees_with(self, cause: Cause) -> bool:
-        """Whether values come near, or as near as noise lets them; where it has no place, whether all is right."""
+        """Whether values come near, or as near as noise lets them."""
         try:
-            return self.passes(self.like(cause))[0] or self.sigma(cause) <= LIMIT_SIGMA
+            if self.passes(self.like(cause))[0]:
+                return True
         except NoPlaceError:
-            return self.is_right
+            pass
+        return self.sigma(cause) <= LIMIT_SIGMA
 
     @cached_property
     def distance(self) -> float:
@@ -222,6 +229,18 @@ class Seen:
                     wrong = ~(np.abs(actual - expected.value) <= limit * expected.noise)
                 places += [tuple(int(axis.min()) for axis in wrong.nonzero()[:2])] if wrong.any() else []
         return min(t for t, _ in places) if places else 0, min(b for _, b in places) if places else 0
+
+
+def fitting_in(problem: AnyProblem, cause: Sequence[Deviation]) -> Cause:
+    """Those deviations of a cause that a problem has a place for, as they are there."""
+    fitting = []
+    for deviation in cause:
+        there = find(deviation.name, problem)
+        with suppress(NoPlaceError), np.errstate(all="ignore"):
+            if there is not None:
+                values_with(problem, edits_of([there], problem))
+                fitting.append(there)
+    return tuple(fitting)
 
 
 # Edges that what is returned goes over after the state was taken: what comes out is no state then.

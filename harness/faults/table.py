@@ -71,7 +71,7 @@ RESET = frozenset({"h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.car
 def _by_timestep(deviation: Deviation, problem: AnyProblem) -> bool:
     """Whether an edit is asked for at each timestep: rules, and edits of whole sequences, hold at all or none."""
     try:
-        edits = edits_of([deviation], problem)
+        edits = edits_of([deviation.in_scope(steps="later")], problem)
     except NoPlaceError:
         return False
     return not edits.rules and not any(site.endswith(".seq") or label == "" for label, site in edits.changes)
