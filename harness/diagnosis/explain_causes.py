@@ -25,7 +25,7 @@ from lockstep.harness.causes.network_run import label_of
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.fit import plain_values, solve
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.seen import Cause, Seen, fitting_in
+from lockstep.harness.diagnosis.seen import OF_C, OF_H, Cause, Seen, fitting_in
 from lockstep.harness.faults.deviation import Deviation, architecture_of, edits_of
 from lockstep.harness.faults.numbers import Numbered, numbered
 from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part, resets
@@ -220,8 +220,10 @@ class Search:
         if wrong and self.layout != "canonical":
             yield from layout_deviations(self.first.problem, self.layout)
         label = self.first.first_wrong_lane(self.limit) if wrong else None
+        of_step = self.first.wrong_in_a_step if wrong else set()
+        beside = OF_H if "c" in of_step else OF_C if of_step else frozenset()
         for deviation in forward_deviations(self.first.problem) if wrong else backward_deviations(self.first.problem):
-            if self._reaches(deviation, label):
+            if deviation.site not in beside and self._reaches(deviation, label):
                 yield deviation
 
     def _reaches(self, deviation: Deviation | Numbered, label: str | None) -> bool:

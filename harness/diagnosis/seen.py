@@ -203,6 +203,17 @@ class Seen:
         vector = np.concatenate(parts) if parts else np.zeros(0)
         return vector if vector.size and np.isfinite(vector).all() else None
 
+    @cached_property
+    def wrong_in_a_step(self) -> set[str]:
+        """Which of h and c are wrong where each step starts from the states that were returned, if it can."""
+        edits = Edits()
+        states = self.states_for(edits)
+        if states is None:
+            return set()
+        values = values_with(self.problem, edits, {"h", "c"}, observed=states)
+        near, actual = self.observation.near, self.observation.values
+        return {name for name in "hc" if not close(actual[name], values[name], near[name], 1.0)}
+
     def first_wrong_lane(self, limit: float) -> str | None:
         """The label of the first lane, in order of computation, of which a tensor going forward is wrong."""
         if isinstance(self.problem, DecoderProblem):
@@ -229,6 +240,19 @@ class Seen:
                     wrong = ~(np.abs(actual - expected.value) <= limit * expected.noise)
                 places += [tuple(int(axis.min()) for axis in wrong.nonzero()[:2])] if wrong.any() else []
         return min(t for t, _ in places) if places else 0, min(b for _, b in places) if places else 0
+
+
+# Of a step that starts from the states that were returned: what changes h and not c, and what changes c. What is
+# returned from elsewhere is in neither: then the states are not those.
+OF_H = frozenset({
+    "z.o", "o", "out.o", "out.u", "tanh.c", "u", "m", "h", "equation of h", "curve of o", "curve of u", "peep.o",
+    "term.o", *(f"{group}.o" for group in ("W", "R", "b", "WR", "Wb", "Rb", "WRb")),
+})  # fmt: skip
+OF_C = frozenset({
+    "keep.f", "keep.c", "add.i", "add.g", "raw", "c", "equation of c", "coupling of f",
+    *(f"{site}{gate}" for gate in "ifg" for site in ("", "z.", "curve of ")),
+    *(f"{group}.{gate}" for gate in "ifg" for group in ("W", "R", "b", "WR", "Wb", "Rb", "WRb")),
+})  # fmt: skip
 
 
 def fitting_in(problem: AnyProblem, cause: Sequence[Deviation]) -> Cause:

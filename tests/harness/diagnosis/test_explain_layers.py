@@ -147,7 +147,7 @@ def test_numbers_are_solved_for_and_snapped_to_plain_ones():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("x.seq:5-late,-zero-there", "5 late"),
+        ("x.seq:5-late,-zero-there", "5 steps too late"),
         ("h_in-and-c_in:zero@every-6", "every 6 steps"),
         ("c_in:zero@every-6", "every 6 steps"),
         ("h_in:zero@at-4", "at timestep 4 only"),

@@ -214,13 +214,20 @@ def test_a_seed_changes_the_numbers_and_no_verdict():
 @pytest.mark.parametrize(
     "fault",
     [
-        "d-y.fed:zero", "d-h.carry:zero", "d-c.carry:zero", "d-h.carry-and-c.carry:zero",
-        "d-h.carry,-c.carry-and-y.fed:zero", "dW_target:of-the-first-step-only", "dW_tilde:of-the-last-step-only",
-        "gradients-of-W_tilde-and-b_tilde:of-the-first-step-only", "gradients-of-W,-R-and-b:of-the-last-step-only",
-        "gradients-of-weights:of-the-first-step-only", "W,-R-and-b:made-anew-as-ones@later",
-        "W_target,-W_tilde-and-b_tilde:made-anew-as-ones@later",
+        "d-y.fed:zero",
+        pytest.param("d-h.carry:zero", marks=pytest.mark.slow),
+        pytest.param("d-c.carry:zero", marks=pytest.mark.slow),
+        pytest.param("d-h.carry-and-c.carry:zero", marks=pytest.mark.slow),
+        pytest.param("d-h.carry,-c.carry-and-y.fed:zero", marks=pytest.mark.slow),
+        "dW_target:of-the-first-step-only",
+        pytest.param("dW_tilde:of-the-last-step-only", marks=pytest.mark.slow),
+        pytest.param("gradients-of-W_tilde-and-b_tilde:of-the-first-step-only", marks=pytest.mark.slow),
+        pytest.param("gradients-of-W,-R-and-b:of-the-last-step-only", marks=pytest.mark.slow),
+        pytest.param("gradients-of-weights:of-the-first-step-only", marks=pytest.mark.slow),
+        "W,-R-and-b:made-anew-as-ones@later",
+        pytest.param("W_target,-W_tilde-and-b_tilde:made-anew-as-ones@later", marks=pytest.mark.slow),
     ],
-)  # fmt: skip
+)
 def test_faults_of_gradients_and_of_weights_made_anew_are_explained_by_their_numbers(fault):
     problem = DecoderProblem.from_case(make_decoder(gradients=True, score="general", hidden_size=5, source_size=4))
     computed = expected_named(fault, problem)

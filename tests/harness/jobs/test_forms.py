@@ -66,6 +66,7 @@ def test_what_stays_unexplained_says_what_was_measured_and_what_there_was_no_roo
 
 
 @pytest.mark.usefixtures("slow")
+@pytest.mark.slow  # nothing explains it: the search goes to its limits
 def test_questions_that_had_no_room_are_counted():
     port, _ = port_with(W=lambda W: (3 * W + np.roll(W, 1, axis=1)) / np.float32(4))
     (cause,) = check(LocalPort(port), CASES).diagnosis
