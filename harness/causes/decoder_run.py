@@ -12,7 +12,7 @@ from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.network_run import Found, Watch, go_back, gradients_of
+from lockstep.harness.causes.network_run import Found, WantedTensors, Watch, go_back, gradients_of
 from lockstep.harness.causes.stored import Stored, Sums
 from lockstep.harness.causes.tape import Node, Tape, curve_of, variance_of
 
@@ -31,17 +31,16 @@ def stored_of(problem: DecoderProblem, tape: Tape) -> Stored:
     )
 
 
-class DecoderRun:
+class DecoderRun(WantedTensors):
     """One run of a problem."""
 
     def __init__(
         self, problem: DecoderProblem, edits: Edits, tape: Tape, watch: Watch | None, wanted: set[str] | None
     ) -> None:  # fmt: skip
         """Take a problem, what is edited, and where it is recorded; ``wanted`` are the tensors that are asked for."""
+        super().__init__(wanted or set(tensors_of(problem.case)), watch)
         self.problem, self.edits, self.tape = problem, edits, tape
-        self.watch, self.wanted = watch, wanted or set(tensors_of(problem.case))
         self.stored = stored_of(problem, tape)
-        self.found: Found = {}
         self.cell = Lane(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True, problem=problem)
         self.steps: list[dict[str, Node]] = []
 
@@ -52,14 +51,6 @@ class DecoderRun:
             if self.problem.dlogit is not None and any(name.startswith("d") for name in self.wanted):
                 self._backward()
         return self.found
-
-    def give(self, name: str, value: Array, variance: Array | None) -> None:
-        """Put a tensor beside the others."""
-        if name not in self.wanted:
-            return
-        if self.watch is not None:
-            self.watch(name, value)
-        self.found[name] = value, variance
 
     def rule(self, name: str, default: Any) -> Any:
         """A rule of the decoder."""

@@ -36,7 +36,24 @@ def stored_of(problem: Problem) -> Stored:
     )
 
 
-class NetworkRun:
+class WantedTensors:
+    """The tensors of a run that are wanted, told to who watches as soon as they are there."""
+
+    def __init__(self, wanted: set[str], watch: Watch | None) -> None:
+        """Take the names that are asked for, and who is told of each; it may end the run."""
+        self.wanted, self.watch = wanted, watch
+        self.found: Found = {}
+
+    def give(self, name: str, value: Array, variance: Array | None) -> None:
+        """Put a tensor beside the others."""
+        if name not in self.wanted:
+            return
+        if self.watch is not None:
+            self.watch(name, value)
+        self.found[name] = value, variance
+
+
+class NetworkRun(WantedTensors):
     """One run of a problem."""
 
     def __init__(
@@ -53,11 +70,10 @@ class NetworkRun:
             wanted: The tensors that are asked for.
             base: A run without edits, values alone: lanes that no edit reaches are taken from it.
         """
+        super().__init__(wanted or set(tensors_of(problem.case)), watch)
         self.base = base
         self.problem, self.edits, self.tape, self.lstm = problem, edits, tape, problem.case.lstm
-        self.watch, self.wanted = watch, wanted or set(tensors_of(problem.case))
         self.stored = stored_of(problem)
-        self.found: Found = {}
         self.lanes: dict[Place, Lane] = {}
         self.results: dict[Place, dict[str, Node]] = {}
 
@@ -68,14 +84,6 @@ class NetworkRun:
             if self.problem.dh is not None and any(name.startswith("d") for name in self.wanted):
                 self._backward()
         return self.found
-
-    def give(self, name: str, value: Array, variance: Array | None) -> None:
-        """Put a tensor beside the others."""
-        if name not in self.wanted:
-            return
-        if self.watch is not None:
-            self.watch(name, value)
-        self.found[name] = value, variance
 
     # -- forward -------------------------------------------------------------------------------------------------
 
@@ -254,7 +262,7 @@ def go_back(tape: Tape, cotangents: list[tuple[Node, Node]]) -> Callable[[Node],
 
     Args:
         tape: What was recorded.
-        cotangents: Results, and what comes back to each.
+        cotangents: WantedTensors, and what comes back to each.
 
     Returns:
         A function that gives the gradient of a value; None where nothing depends on it.

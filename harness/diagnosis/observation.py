@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import FORWARD, KINDS, kind_of
+from lockstep.harness.cases.tensors import KINDS, kind_of
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
@@ -39,20 +39,6 @@ class Observation:
         if self.distance(expected, None) <= LIMIT_SIGMA:
             return expected
         return widened(self.problem, expected)
-
-    @property
-    def plain_part(self) -> Observation | None:
-        """What of it one plain layer gave going forward: what an execution describes; None if it is no such layer."""
-        case = self.problem.case
-        if case.plain:
-            return self
-        run = replace(case.run, gradients=False, cotangents=None)
-        forward = replace(case, run=run)
-        if not forward.plain:
-            return None
-        p = self.problem
-        problem = Problem(forward, p.weights, p.x, p.h0, p.c0, p.lengths)
-        return Observation(problem, {name: array for name, array in self.tensors.items() if name in FORWARD})
 
     @cached_property
     def values(self) -> Arrays:

@@ -345,7 +345,7 @@ class Words:
         read = ", ".join(order[GATES.index(gate)] for gate in stored)
         return f"the blocks of {self._arrays(site)} are read as {read}, and stored as {', '.join(stored)}{f' ({self.layout})' if self.layout else ''}"
 
-    def _template(self, edit: str) -> str:  # noqa: C901, PLR0911, PLR0912 (one for each kind of edit)
+    def _template(self, edit: str) -> str:  # noqa: PLR0911 (one for each kind of edit)
         if edit in _PLAIN:
             return _PLAIN[edit]
         if edit.startswith("read as "):
@@ -366,6 +366,10 @@ class Words:
             return f"reaches {_GATE[edit[-1]]} only"
         if edit.startswith(("those of", "directions ", "layers ")) and "read" not in edit:
             return f"is taken from another lane: {edit}"
+        return self._of_values(edit)
+
+    def _of_values(self, edit: str) -> str:  # noqa: PLR0911 (one for each kind of edit)
+        """What becomes of a value: another in its place, or combined with it."""
         if edit in CURVES:
             return f"is {CURVES[edit].words}"
         if edit.endswith(" of it"):
@@ -385,6 +389,10 @@ class Words:
             return f"is replaced by {PHRASES.get(edit[9:], edit[9:]).rstrip(',')} of the step before"
         if edit in PHRASES:
             return f"is replaced by {PHRASES[edit].rstrip(',')}"
+        return self._of_moves(edit)
+
+    def _of_moves(self, edit: str) -> str:
+        """What stands elsewhere, or is used in part."""
         if (
             edit.endswith(" only")
             or edit.startswith("all but")
