@@ -119,7 +119,9 @@ def _by_sequence(actual: Array, expected: ExpectedTensor, limit: Limit, *, apart
     T, B, H = actual.shape
     if not apart:
         return measure(actual, expected, limit)["sigma"][:, None]
-    return measure(actual.reshape(T * B, 1, H), expected.reshaped((T * B, 1, H)), limit)["sigma"].reshape(T, B)
+    return measure(actual.reshape(T * B, 1, H), expected.each(lambda array: array.reshape(T * B, 1, H)), limit)[
+        "sigma"
+    ].reshape(T, B)
 
 
 def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, Array]:
@@ -144,7 +146,7 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
     narrow = actual if actual.dtype != expected.value.dtype else None
     if narrow is not None:
         actual = narrow.astype(expected.value.dtype)
-    expected = expected.reshaped(actual.shape)
+    expected = expected.each(lambda array: array.reshape(actual.shape))
     measures = _Measured.empty(rows, excess=limit.rtol is not None)
     buffers = _Buffers.of(actual)
     with np.errstate(all="ignore"):
@@ -273,7 +275,7 @@ def _measure_tensor(
     tensor: Tensor, actual: Array, expected: ExpectedTensor, case: Case, limit: Limit, golden: Golden | None
 ) -> TensorResult:
     rows = tensor.shape if tensor.timed else (1, *tensor.shape)
-    measured = measure(actual.reshape(rows), expected.reshaped(rows), limit)
+    measured = measure(actual.reshape(rows), expected.each(lambda array: array.reshape(rows)), limit)
     lists: dict[str, Any] = {key: array.tolist() for key, array in measured.items()}
     lists["at"] = [tuple(place) for place in lists["at"]]
     steps = PerTimestep(**lists)

@@ -16,7 +16,8 @@ The backward step is the chain rule over these lines. The rules for variances st
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,12 +48,21 @@ class Variances(NamedTuple):
     h: Array
 
 
-class Saved(NamedTuple):
-    """What the backward step needs of the forward one, values or their variances."""
+class Operands(NamedTuple):
+    """What gradients are made of, of some timesteps; values or their variances, (K, B, ·) each."""
 
-    a: Array  # (B, 4H)
+    dz: Array  # of the pre-activations
+    dh: Array  # of the projected state, with what came from the step after
+    x: Array
+    h_before: Array
     c_before: Array
     c: Array
+    a: Array
+
+    @classmethod
+    def each(cls, function: Callable[[Any], Array], arrays: Iterable[Any]) -> Operands:
+        """Apply a function to each array, or to each list of chunks; what is exact has no variance."""
+        return cls(*(None if a is None or a[0] is None else function(a) for a in arrays))  # type: ignore[arg-type]
 
 
 class Slopes(NamedTuple):
@@ -198,7 +208,7 @@ class Cell:
 
     # -- backward ------------------------------------------------------------------------------------------------
 
-    def slopes(self, saved: Saved) -> Slopes:
+    def slopes(self, saved: Operands) -> Slopes:
         """The factors of the backward step from what the forward step gave, of one or several timesteps."""
         i, f, g, o = split_gates(saved.a)
         u = self.curve.value(saved.c)
@@ -211,7 +221,7 @@ class Cell:
         unclipped = np.abs(f * saved.c_before + i * g) < self.clip if self.clip < np.inf else None
         return Slopes(factors * gate_slopes, o * u_slope, f, unclipped, factors, gate_slopes, u_slope)
 
-    def slope_variances(self, saved: Saved, saved_var: Saved, slopes: Slopes) -> SlopeVariances:
+    def slope_variances(self, saved: Operands, saved_var: Operands, slopes: Slopes) -> SlopeVariances:
         """Carry the variances of what the forward step gave to the factors of the backward step."""
         noise, u2 = self.noise, self.noise.u2
         i, f, g, o = split_gates(saved.a)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,7 +13,32 @@ from lockstep.harness.reference.noise import Noise
 
 
 @dataclass(frozen=True, eq=False)
-class ExpectedTensor:
+class Known:
+    """What a step of the reference takes in, in any dtype: exact numbers, or ``value + rest`` with their noise."""
+
+    value: Array
+    rest: Array | None = None
+    noise: Array | None = None
+
+    def each(self, function: Callable[..., Array], *others: Known) -> Self:
+        """Apply a function that only moves numbers; of several tensors it takes one array each."""
+        parts = zip(*((known.value, known.rest, known.noise) for known in (self, *others)), strict=True)
+        return type(self)(*(None if arrays[0] is None else function(*arrays) for arrays in parts))  # type: ignore[arg-type]
+
+    def at(self, rows: Any) -> Self:
+        """Some of the rows."""
+        return self.each(lambda array: array[rows])
+
+    def precise(self, rows: Any, noise: Noise) -> tuple[Array, Array | None]:
+        """Values and variances of some rows, in the reference's precision."""
+        value = noise.taken(self.value[rows])
+        if self.rest is not None:
+            value += self.rest[rows]
+        return value, None if self.noise is None else np.square(self.noise[rows], dtype=noise.precision)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedTensor(Known):
     """One tensor's expected values and their noise: three arrays of its shape, in the case's dtype.
 
     The expected value is ``value + rest``: rounded to the dtype, and what that rounding cut off. So
@@ -22,8 +47,8 @@ class ExpectedTensor:
     """
 
     value: Array
-    rest: Array
-    noise: Array  # standard deviation of a healthy implementation's rounding; never 0
+    rest: Array  # type: ignore[misc]
+    noise: Array  # type: ignore[misc]  # standard deviation of a healthy implementation's rounding; never 0
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], noise: Noise) -> ExpectedTensor:
@@ -46,18 +71,6 @@ class ExpectedTensor:
         # Where the value itself is not finite in the dtype, nothing is left over.
         self.rest[rows] = np.where(np.isfinite(remainder), remainder, 0)
         self.noise[rows] = np.sqrt(np.maximum(variance, noise.floor))
-
-    def reshaped(self, shape: tuple[int, ...]) -> ExpectedTensor:
-        """The same numbers in another shape."""
-        return ExpectedTensor(self.value.reshape(shape), self.rest.reshape(shape), self.noise.reshape(shape))
-
-    def each(self, function: Callable[[Array], Array]) -> ExpectedTensor:
-        """Apply a function that only moves numbers."""
-        return ExpectedTensor(function(self.value), function(self.rest), function(self.noise))
-
-    def at(self, rows: Any) -> ExpectedTensor:
-        """Some of the rows."""
-        return ExpectedTensor(self.value[rows], self.rest[rows], self.noise[rows])
 
 
 Expected = dict[str, ExpectedTensor]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,27 +12,26 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of, turned
 from lockstep.harness.reference import exact
 from lockstep.harness.reference.cell import Cell
-from lockstep.harness.reference.expected import Expected, ExpectedTensor
+from lockstep.harness.reference.expected import Expected, ExpectedTensor, Known
 from lockstep.harness.reference.noise import Noise
-from lockstep.harness.reference.walk import Inputs, Kicks, Walk
-from lockstep.harness.reference.weight_gradients import Operands
+from lockstep.harness.reference.walk import Kicks, Walk
+from lockstep.harness.reference.weight_gradients import Chunk, contributions, joined
 
-LaneTensor = TypeVar("LaneTensor", Array, ExpectedTensor)
+Results = dict[str, Known]
 
 
 def forward(problem: Problem) -> Arrays:
     """Compute the values alone: every tensor of the case but gradients, in the reference's precision."""
     network = Network(problem)
     with np.errstate(all="ignore"):
-        return network.in_order(network.named_values(network.forward_values()))
+        return _values(network.in_order(network.named(network.forward(noisy=False))))
 
 
 def backward(problem: Problem) -> Arrays:
     """Compute the gradients alone, in the reference's precision; the problem has cotangents."""
     network = Network(problem)
     with np.errstate(all="ignore"):
-        values = network.forward_values()
-        return network.in_order(network.backward_values(values))
+        return _values(network.in_order(network.backward(network.forward(noisy=False), noisy=False)))
 
 
 def expect_network(problem: Problem) -> Expected:
@@ -43,27 +42,25 @@ def expect_network(problem: Problem) -> Expected:
     """
     network = Network(problem)
     with np.errstate(all="ignore"):
-        expected = network.forward_expected()
-        gradients = network.backward_expected(expected) if problem.dh is not None else {}
-        named = {}
-        for lane, tensors in expected.items():
-            for kind in list(tensors):
-                tensor = tensors.pop(kind)
-                if lane.reverse and kind in TIMED:
-                    tensor = network.turned_out(tensor)
-                named[name_of(kind, lane, problem.case.lstm)] = tensor
-        named |= gradients
+        results = network.forward(noisy=True)
+        named: dict[str, Any] = network.backward(results, noisy=True) if problem.dh is not None else {}
+        for lane in list(results):  # one by one: what is turned round into the order of time is there twice
+            named |= network.named({lane: results.pop(lane)})
         if exact.wanted(problem.case):
             named = exact.refined(named, exactly(problem))
-        return {name: named[name] for name in tensors_of(problem.case)}
+        return network.in_order(named)
 
 
 def exactly(problem: Problem) -> Arrays:
     """Compute values and gradients as arrays of balls, see ``harness.reference.exact``."""
     network = Network(problem, noise=exact.Balls.of(problem.case.run.dtype))
-    values = network.forward_values()
-    gradients = {} if problem.dh is None else network.backward_values(values)
-    return network.named_values(values) | gradients
+    results = network.forward(noisy=False)
+    gradients = {} if problem.dh is None else network.backward(results, noisy=False)
+    return _values(network.named(results) | gradients)
+
+
+def _values(tensors: Mapping[str, Known]) -> Arrays:
+    return {name: tensor.value for name, tensor in tensors.items()}
 
 
 def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
@@ -81,7 +78,7 @@ def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | 
     """
     network = Network(problem)
     with np.errstate(all="ignore"):
-        inputs = network.inputs() if below is None else Inputs(below)
+        inputs = network.inputs() if below is None else Known(below)
         return network.walk(lane, inputs).each_step(observed["h"], observed["c"], steps)
 
 
@@ -96,43 +93,37 @@ class Network:
         self.lanes = [lane for lane, _ in problem.lanes()]
         self.walks: dict[Lane, Walk] = {}
 
-    def inputs(self) -> Inputs:
+    def inputs(self) -> Known:
         """What the first layer takes in: past its end a sequence holds nothing, whatever stands there.
 
         Its gradient is 0 there, and 0 times NaN would be NaN.
         """
         x, lengths = self.problem.x, self.problem.lengths
         if lengths is None:
-            return Inputs(x)
-        return Inputs(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
+            return Known(x)
+        return Known(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
 
-    def walk(self, lane: Lane, inputs: Inputs) -> Walk:
+    def walk(self, lane: Lane, inputs: Known) -> Walk:
         """A lane's walk over inputs that are in order of time."""
         k = self.lanes.index(lane)
         cell = Cell(self.lstm, self.problem.weights[lane.layer][k % len(self.lstm.directions)], self.noise)
-        if lane.reverse:
-            inputs = inputs.each(self.turn)
         h0, c0 = self.problem.states("h0")[k], self.problem.states("c0")[k]
-        return Walk(cell, inputs, h0, c0, self.problem.lengths, self.kicks)
+        return Walk(cell, self.in_time(inputs, lane), h0, c0, self.problem.lengths, self.kicks)
 
     def turn(self, array: Array) -> Array:
         """Turn (T, B, n) round within lengths; done twice it undoes itself."""
         return turned(array, self.problem.lengths)
 
-    def turned_out(self, tensor: ExpectedTensor) -> ExpectedTensor:
-        """Bring what a reverse lane gave into the order of time."""
-        return tensor.each(lambda array: np.ascontiguousarray(self.turn(array)))
+    def in_time(self, result: Known, lane: Lane) -> Known:
+        """Bring what a lane takes or gives per timestep from its own order into that of time, or back."""
+        return result.each(lambda array: np.ascontiguousarray(self.turn(array))) if lane.reverse else result
 
-    def right_way(self, array: Array, kind: str, lane: Lane) -> Array:
-        """Bring what a lane gave in its own order into the order of time."""
-        return self.turn(array) if lane.reverse and kind in TIMED else array
-
-    def named_values(self, values: dict[Lane, Arrays]) -> Arrays:
+    def named(self, results: dict[Lane, Results]) -> Results:
         """What lanes gave, by the names of tensors, in the order of time."""
         return {
-            name_of(kind, lane, self.lstm): self.right_way(array, kind, lane)
-            for lane, arrays in values.items()
-            for kind, array in arrays.items()
+            name_of(kind, lane, self.lstm): self.in_time(result, lane) if kind in TIMED else result
+            for lane, by_kind in results.items()
+            for kind, result in by_kind.items()
         }
 
     def in_order(self, named: dict[str, Any]) -> dict[str, Any]:
@@ -143,97 +134,59 @@ class Network:
         count = len(self.lstm.directions)
         return [self.lanes[k : k + count] for k in range(0, len(self.lanes), count)]
 
-    def forward_values(self) -> dict[Lane, Arrays]:
-        """Run the lanes; arrays are in each lane's own order."""
-        return self._forward(Walk.values, lambda h: Inputs(self._side_by_side(h)))
-
-    def forward_expected(self) -> dict[Lane, Expected]:
-        """Run the lanes with noise; tensors are in each lane's own order."""
-
-        def above(h: list[ExpectedTensor]) -> Inputs:
-            parts = zip(*((tensor.value, tensor.rest, tensor.noise) for tensor in h), strict=True)
-            return Inputs(*(self._side_by_side(list(part)) for part in parts))
-
-        return self._forward(Walk.expected, above)
-
-    def _forward(
-        self, run: Callable[[Walk], dict[str, LaneTensor]], above: Callable[[list[LaneTensor]], Inputs]
-    ) -> dict[Lane, dict[str, LaneTensor]]:
-        """Run the lanes layer by layer; ``above`` makes what the next layer takes in of the h of one."""
+    def forward(self, *, noisy: bool) -> dict[Lane, Results]:
+        """Run the lanes layer by layer, with noise or without; what they give is in each lane's own order."""
         inputs = self.inputs()
-        by_lane: dict[Lane, dict[str, LaneTensor]] = {}
+        results: dict[Lane, Results] = {}
         for layer in self._layers():
             for lane in layer:
-                self.walks[lane] = self.walk(lane, inputs)
-                by_lane[lane] = run(self.walks[lane])
+                self.walks[lane] = walk = self.walk(lane, inputs)
+                results[lane] = {**walk.expected()} if noisy else walk.values()
             if layer[0].layer < self.lstm.num_layers - 1:
-                inputs = above([self._in_time(by_lane[lane]["h"], lane) for lane in layer])
-        return by_lane
+                h, *others = (self.in_time(results[lane]["h"], lane) for lane in layer)
+                inputs = h.each(lambda *arrays: np.concatenate(arrays, axis=-1), *others)
+        return results
 
-    def _in_time(self, h: LaneTensor, lane: Lane) -> LaneTensor:
-        if not lane.reverse:
-            return h
-        return self.turned_out(h) if isinstance(h, ExpectedTensor) else self.right_way(h, "h", lane)
+    def backward(
+        self, results: dict[Lane, Results], *, noisy: bool, chunks: dict[Lane, list[Chunk]] | None = None
+    ) -> Results:
+        """Go back through the lanes, from the top layer down, with noise or without.
 
-    def backward_values(self, values: dict[Lane, Arrays], operands: dict[Lane, list[Operands]] | None = None) -> Arrays:
-        """Go back through the lanes, from the top layer down; ``operands`` as in ``Walk.gradient_values``."""
+        Args:
+            results: What ``forward`` gave.
+            noisy: Whether gradients are to have noise.
+            chunks: Gets, if given, what each lane's gradients of weights are made of, as ``Walk.gradients`` gives it.
+        """
         assert self.problem.dh is not None
-        named: Arrays = {}
-        dh = self.noise.taken(self.problem.dh)
+        named: Results = {}
+        chunks = {} if chunks is None and noisy and has_weight_steps(self.problem.case) else chunks
+        dh = Known(self.problem.dh)
         for layer in reversed(self._layers()):
             below = []
-            for lane, dh_of_lane in zip(layer, self._apart(dh), strict=True):
-                dc = self.problem.states("dc")[self.lanes.index(lane)]
-                cotangent = self.turn(dh_of_lane) if lane.reverse else dh_of_lane
-                kept = None if operands is None else operands.setdefault(lane, [])
-                gradients = self.walks[lane].gradient_values(values[lane], cotangent, dc, kept)
-                below.append(self.right_way(gradients.pop("dx"), "dx", lane))
-                named |= self._named(gradients, lane)
-            dh = sum(below[1:], start=below[0])
-        return named | {"dx": dh}
-
-    def backward_expected(self, expected: dict[Lane, Expected]) -> Expected:
-        """Go back through the lanes with noise, from the top layer down."""
-        assert self.problem.dh is not None
-        named: Expected = {}
-        steps = has_weight_steps(self.problem.case)
-        dh = Inputs(self.problem.dh)
-        for layer in reversed(self._layers()):
-            below = []
-            parts = [(None,) * len(layer) if a is None else self._apart(a) for a in (dh.value, dh.rest, dh.noise)]
-            for lane, *parts_of_lane in zip(layer, *parts, strict=True):
-                dc = self.problem.states("dc")[self.lanes.index(lane)]
-                cotangent = Inputs(*parts_of_lane)  # type: ignore[arg-type]
-                if lane.reverse:
-                    cotangent = cotangent.each(self.turn)
-                gradients, contributions = self.walks[lane].gradients(expected[lane], cotangent, dc, by_timestep=steps)
-                if lane.reverse:
-                    gradients["dx"] = gradients["dx"].each(self.turn)
-                if contributions is not None:
-                    in_time = contributions.turned(self.problem.lengths) if lane.reverse else contributions
-                    gradients |= in_time.expected()
-                below.append(gradients.pop("dx"))
-                named |= self._named(gradients, lane)
-            total = below[0] if len(below) == 1 else self._added(below[0], below[1])
-            dh = Inputs(total.value, total.rest, total.noise)
-            named["dx"] = total
+            for k, lane in enumerate(layer):
+                walk, dc = self.walks[lane], self.problem.states("dc")[self.lanes.index(lane)]
+                cotangent = self.in_time(dh.each(lambda dh: np.split(dh, len(layer), axis=-1)[k]), lane)  # noqa: B023
+                chunks_of_lane = None if chunks is None else chunks.setdefault(lane, [])
+                gradients = walk.gradients(results[lane], cotangent, dc, noisy=noisy, chunks=chunks_of_lane)
+                if chunks_of_lane is not None and noisy:
+                    gradients |= contributions(walk.cell, self.by_timestep(chunks_of_lane, lane))
+                below.append(self.in_time(gradients.pop("dx"), lane))
+                named |= {
+                    name_of(kind, lane, self.lstm): gradient for kind, gradient in gradients.items()
+                    if self.lstm.bias or kind not in {"db", "db_t"}
+                }  # fmt: skip
+            dh = named["dx"] = below[0] if len(below) == 1 else self._added(*below)
         return named
 
-    def _added(self, first: ExpectedTensor, second: ExpectedTensor) -> ExpectedTensor:
+    def by_timestep(self, chunks: list[Chunk], lane: Lane) -> Chunk:
+        """What each timestep's contribution to a lane's weights is made of, in order of time."""
+        return joined(chunks, self.turn if lane.reverse else np.asarray)
+
+    def _added(self, first: Known, second: Known) -> Known:
         """Add what two directions pass on to one input."""
         noise = self.noise
-        values = [t.value.astype(noise.precision) + t.rest for t in (first, second)]
-        total = values[0] + values[1]
-        variance = np.square(first.noise, dtype=noise.precision) + np.square(second.noise, dtype=noise.precision)
-        return ExpectedTensor.of(total, variance + noise.u2 * (total * total), noise)
-
-    def _named(self, tensors: dict[str, Any], lane: Lane) -> dict[str, Any]:
-        kinds = {kind: tensor for kind, tensor in tensors.items() if self.lstm.bias or kind not in {"db", "db_t"}}
-        return {name_of(kind, lane, self.lstm): tensor for kind, tensor in kinds.items()}
-
-    @staticmethod
-    def _side_by_side(parts: list[Array]) -> Array:
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-
-    def _apart(self, array: Array) -> list[Array]:
-        return np.split(array, len(self.lstm.directions), axis=-1)
+        (value, var), (other, other_var) = first.precise(..., noise), second.precise(..., noise)
+        total = value + other
+        if var is None or other_var is None:
+            return Known(total)
+        return ExpectedTensor.of(total, var + other_var + noise.u2 * (total * total), noise)

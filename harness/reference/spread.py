@@ -16,19 +16,22 @@ far a healthy implementation may be, and nothing that comes after is determined.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.arrays import Array, Arrays
-from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of, turned
 from lockstep.harness.reference.attention import decoder_values
+from lockstep.harness.reference.cell import Operands
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.network import Network
-from lockstep.harness.reference.undetermined import Masks, mark, onward
-from lockstep.harness.reference.weight_gradients import Operands, factors, product_of
+from lockstep.harness.reference.network import Network, Results
+from lockstep.harness.reference.undetermined import BY_SEQUENCE, Masks, mark, onward
+from lockstep.harness.reference.weight_gradients import Chunk, factors
 
 COPIES = 24
 FEWEST = 6  # fewer say nothing
@@ -85,61 +88,61 @@ def _numbers(problem: AnyProblem) -> int:
 class _Kicks:
     """Standard normal numbers, part of them the same throughout a copy; the first copy is left exact."""
 
-    def __init__(self, copies: int, batch: int) -> None:
+    def __init__(self, copies: int) -> None:
         self.copies = copies
         self._rng = np.random.Generator(np.random.Philox(0))
-        self._batch = batch
-        self._fixed: dict[tuple[str, int], Array] = {}
-        self._moved = np.repeat(np.arange(copies) > 0, batch)[:, None]
+        self._fixed: dict[Any, Array] = {}
 
     def __call__(self, name: str, value: Array, variance: Array) -> Array:
-        key = (name, value.shape[-1])
+        """A value (copies B, n), copies one after the other, put off by about the root of its variance."""
+        copies = value.reshape(self.copies, -1, value.shape[-1])
+        return self.put_off((name, value.shape[-1]), copies, variance.reshape(copies.shape)).reshape(value.shape)
+
+    def along_axis(self, value: Array, variance: Array) -> Array:
+        """The same of a value with an axis of copies in front."""
+        return self.put_off(value.shape, value, variance)
+
+    def put_off(self, key: Any, value: Array, variance: Array) -> Array:
+        """Put copies off; what is the same throughout a copy is kept by a key."""
+        each = (self.copies, *(1,) * (value.ndim - 1))
         if key not in self._fixed:
-            self._fixed[key] = np.repeat(self._rng.standard_normal(self.copies), self._batch)[:, None]
+            self._fixed[key] = self._rng.standard_normal(each)
         kick = np.sqrt(COMMON) * self._fixed[key] + np.sqrt(1 - COMMON) * self._rng.standard_normal(value.shape)
-        return value + self._moved * kick * np.sqrt(variance)
+        return value + (np.arange(self.copies) > 0).reshape(each) * kick * np.sqrt(variance)
 
 
 def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
     """The root mean square distance of copies from the exact one, by tensor."""
     case, count = problem.case, copies + 1
-    network = Network(_copied(problem, count), _Kicks(count, case.run.batch))
+    network = Network(_copied(problem, count), _Kicks(count))
     known = tensors_of(case)
-    values = network.forward_values()
-    apart = _apart(network, values, count) if lost else {}
-    spreads: Arrays = {}
-    for lane, tensors in values.items():
-        for kind, array in tensors.items():
-            name = name_of(kind, lane, case.lstm)
-            spreads[name] = _spread_over_batch(network.right_way(array, kind, lane), count)
-    if problem.dh is None:
-        return _with_undetermined(spreads, apart, case)
-    operands: dict[Lane, list[Operands]] | None = {} if has_weight_steps(case) else None
-    for name, array in network.backward_values(values, operands).items():
-        over_batch = known[name].kind in {"dx", "dh0", "dc0"}
-        spreads[name] = _spread_over_batch(array, count) if over_batch else _spread(array)
-    for lane, chunks in (operands or {}).items():
-        for kind, spread in _contributions(network, lane, chunks, count):
-            if name_of(kind, lane, case.lstm) in known:
-                spreads[name_of(kind, lane, case.lstm)] = spread
-    return _with_undetermined(spreads, apart, case)
-
-
-def _with_undetermined(spreads: Arrays, apart: Masks, case: Case) -> Arrays:
-    """Set to infinity what depends on copies that go separate ways."""
+    results = network.forward(noisy=False)
+    apart = _apart(network, results, count) if lost else {}
+    spreads = {name: _spread_over_batch(result.value, count) for name, result in network.named(results).items()}
+    if problem.dh is not None:
+        chunks: dict[Lane, list[Chunk]] | None = {} if has_weight_steps(case) else None
+        for name, gradient in network.backward(results, noisy=False, chunks=chunks).items():
+            over_batch = known[name].kind in BY_SEQUENCE
+            spreads[name] = _spread_over_batch(gradient.value, count) if over_batch else _spread(gradient.value)
+        for lane, chunks_of_lane in (chunks or {}).items():
+            for kind, spread in _contributions(network, lane, chunks_of_lane, count):
+                name = name_of(kind, lane, case.lstm)
+                if name in known:
+                    spreads[name] = spread
     if apart:
+        # What depends on copies that go separate ways is not determined.
         mark(spreads, apart, np.zeros(case.run.batch, bool), case, np.inf)
     return spreads
 
 
-def _apart(network: Network, values: dict[Lane, Arrays], copies: int) -> Masks:
+def _apart(network: Network, results: dict[Lane, Results], copies: int) -> Masks:
     """Where the copies of each lane go separate ways, or those it depends on do: (T, B), in the order of time."""
     batch = network.problem.case.run.batch // copies
     lengths = None if network.problem.lengths is None else network.problem.lengths[:batch]
     apart: Masks = {}
-    for lane, arrays in values.items():
-        far = np.zeros((len(arrays["h"]), batch), bool)
-        for array in (arrays["h"], arrays["c"]):
+    for lane, by_kind in results.items():
+        far = np.zeros((len(by_kind["h"].value), batch), bool)
+        for array in (by_kind["h"].value, by_kind["c"].value):
             value = array.reshape(len(array), copies, -1, array.shape[-1])
             size = np.sqrt(np.square(value).mean(axis=(1, 3)))  # (T, B)
             distance = np.sqrt(np.square(value[:, 1:] - value[:, :1]).mean(axis=(1, 3)))
@@ -156,23 +159,11 @@ def _size(problem: DecoderProblem) -> int:
 def _decoder_spreads(problem: DecoderProblem, copies: int) -> Arrays:
     """The spread of a decoder's copies, which go along a leading axis of their own."""
     count = copies + 1
-    rng = np.random.Generator(np.random.Philox(0))
-    moved = np.arange(count) > 0
-    fixed: dict[tuple[int, ...], Array] = {}
-
-    def kick(value: Array, variance: Array) -> Array:
-        """Put copies off; the first is left exact."""
-        shape, each = value.shape, (count, *(1,) * (value.ndim - 1))
-        if shape not in fixed:
-            fixed[shape] = rng.standard_normal(each)
-        by = np.sqrt(COMMON) * fixed[shape] + np.sqrt(1 - COMMON) * rng.standard_normal(shape)
-        return value + moved.reshape(each) * by * np.sqrt(variance)
-
     known = tensors_of(problem.case)
     # Time comes first where there is time, else copies do.
     return {
         name: _spread(np.moveaxis(array, 1, 0) if known[name].timed else array)
-        for name, array in decoder_values(problem, count, kick).items()
+        for name, array in decoder_values(problem, count, _Kicks(count).along_axis).items()
     }
 
 
@@ -186,33 +177,26 @@ def _spread(array: Array) -> Array:
     return np.sqrt(np.square(array[1:] - array[0]).mean(axis=0))
 
 
-def _contributions(network: Network, lane: Lane, chunks: list[Operands], copies: int) -> list[tuple[str, Array]]:
+def _contributions(network: Network, lane: Lane, chunks: list[Chunk], copies: int) -> Iterator[tuple[str, Array]]:
     """The spread of each timestep's contributions to gradients of weights."""
-    operands = Operands(*(np.concatenate(arrays) for arrays in zip(*chunks[::-1], strict=True)))
-    if lane.reverse:
-        operands = Operands(*(turned(array, network.problem.lengths) for array in operands))
-    spreads = []
-    for name, left, right, _, _ in factors(network.walks[lane].cell, operands, None):
-        rows = []
-        for t in range(len(left)):
-            left_t, right_t = (None if a is None else a[t].reshape(copies, -1, *a.shape[2:]) for a in (left, right))
-            assert left_t is not None
-            rows.append(_spread(product_of(left_t, right_t)))
-        spreads.append((f"{name}_t", np.stack(rows)))
-    return spreads
+    operands, _ = network.by_timestep(chunks, lane)
+    spreads: dict[str, list[Array]] = {}
+    # Step by step: all copies of all contributions at once would not fit into memory.
+    for t in range(len(operands.dz)):
+        step = Operands(*(array[t].reshape(copies, -1, array.shape[-1]) for array in operands))
+        for part in factors(network.walks[lane].cell, step, None):
+            spreads.setdefault(f"{part.name}_t", []).append(_spread(part.summed(0)[0]))
+    return ((name, np.stack(rows)) for name, rows in spreads.items())
 
 
 def _copied(problem: Problem, copies: int) -> Problem:
     """Put copies of the sequences side by side."""
     case = problem.case
-    run = replace(
-        case.run,
-        batch=case.run.batch * copies,
-        lengths=None if case.run.lengths is None else case.run.lengths * copies,
-    )
-    lengths = None if problem.lengths is None else np.tile(problem.lengths, copies)
-    named = {name: getattr(problem, name) for name in ("x", "h0", "c0", "dh", "dc")}
+    lengths = case.run.lengths and case.run.lengths * copies
+    run = replace(case.run, batch=case.run.batch * copies, lengths=lengths)
+    inputs = {name: getattr(problem, name) for name in problem.INPUTS}
     tiled = {
-        name: None if array is None else np.concatenate([array] * copies, axis=-2) for name, array in named.items()
+        name: np.concatenate([array] * copies, axis=-1 if name == "lengths" else -2)
+        for name, array in inputs.items() if array is not None
     }  # fmt: skip
-    return Problem(replace(case, run=run, expect=None), problem.weights, lengths=lengths, **tiled)  # type: ignore[arg-type]
+    return Problem(replace(case, run=run, expect=None), problem.weights, **tiled)

@@ -5,8 +5,7 @@ The reverse direction is the forward one over sequences that are turned round wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,35 +13,13 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.tensors import PER_TIMESTEP
-from lockstep.harness.reference.cell import Back, Cell, CellStep, Saved, Slopes, SlopeVariances
-from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.noise import Noise
-from lockstep.harness.reference.weight_gradients import Contributions, Operands, Sums
+from lockstep.harness.reference.cell import Back, Cell, CellStep, Operands
+from lockstep.harness.reference.expected import Expected, ExpectedTensor, Known
+from lockstep.harness.reference.weight_gradients import Chunk, Sums
 
 # Timesteps computed before they are split and stored: enough for whole-array arithmetic, few enough
 # that wide buffers stay small beside the trace.
 CHUNK_STEPS = 16
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a lane takes in, (T, B, n), in its own order; exact where there is no noise."""
-
-    value: Array
-    rest: Array | None = None
-    noise: Array | None = None
-
-    def of(self, steps: slice, noise: Noise) -> tuple[Array, Array | None]:
-        """Values and variances of some timesteps, in the reference's precision."""
-        value = noise.taken(self.value[steps])
-        if self.rest is not None:
-            value += self.rest[steps]
-        return value, None if self.noise is None else np.square(self.noise[steps], dtype=noise.precision)
-
-    def each(self, function: Callable[[Array], Array]) -> Inputs:
-        """Apply a function to each array."""
-        parts = (self.value, self.rest, self.noise)
-        return Inputs(*(None if part is None else function(part) for part in parts))  # type: ignore[arg-type]
 
 
 class Kicks(Protocol):
@@ -70,7 +47,7 @@ class Walk:
     def __init__(
         self,
         cell: Cell,
-        inputs: Inputs,
+        inputs: Known,
         h0: Array,
         c0: Array,
         lengths: Array | None,
@@ -100,13 +77,13 @@ class Walk:
 
     # -- forward -------------------------------------------------------------------------------------------------
 
-    def values(self) -> Arrays:
+    def values(self) -> dict[str, Known]:
         """Compute i, f, g, o, c (T, B, H), h (T, B, P), then c_n, h_n, without noise."""
         cell = self.cell
         values = {name: np.empty(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
         h, c = self.h0, self.c0
         for steps in self.chunks():
-            x = self.inputs.of(slice(steps.start, steps.stop), self.noise)[0]
+            x = self.inputs.precise(slice(steps.start, steps.stop), self.noise)[0]
             zx = cell.input_part(x)
             for k, t in enumerate(steps):
                 z = cell.pre_activation(zx[k], h, c)
@@ -116,7 +93,7 @@ class Walk:
                 valid = self.valid(t)
                 h, c = keep(valid, (h, c), (step.h, step.c))
                 store(values, t, step.a, step.h, c, valid)
-        return {**values, "c_n": c, "h_n": h}
+        return {name: Known(array) for name, array in (values | {"c_n": c, "h_n": h}).items()}
 
     def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: CellStep) -> CellStep:
         """Put a step off by what rounding may do to it alone."""
@@ -137,7 +114,7 @@ class Walk:
         h_var, c_var = np.zeros_like(h), np.zeros_like(c)
         for steps in self.chunks():
             rows = slice(steps.start, steps.stop)
-            x, x_var = self.inputs.of(rows, noise)
+            x, x_var = self.inputs.precise(rows, noise)
             zx, zx_var = cell.input_part(x), cell.input_variance(x, x_var)
             for k, t in enumerate(steps):
                 z = cell.pre_activation(zx[k], h, c)
@@ -167,13 +144,8 @@ class Walk:
             c and h of those timesteps.
         """
         cell, noise = self.cell, self.noise
-        before = slice(max(steps.start - 1, 0), steps.stop - 1)
-        begins = steps.start == 0
-        h_prev, c_prev = (
-            np.concatenate([first[None], observed[before]] if begins else [observed[before]]).astype(noise.precision)
-            for first, observed in ((self.h0, h), (self.c0, c))
-        )
-        x, x_var = self.inputs.of(steps, noise)
+        h_prev, c_prev = self._before(Known(h), self.h0, steps)[0], self._before(Known(c), self.c0, steps)[0]
+        x, x_var = self.inputs.precise(steps, noise)
         z = cell.pre_activation(cell.input_part(x), h_prev, c_prev)
         no_h, no_c = np.zeros_like(h_prev), np.zeros_like(c_prev)
         z_var = cell.pre_activation_variance(cell.input_variance(x, x_var), z, h_prev, no_h, c_prev, no_c)
@@ -188,137 +160,101 @@ class Walk:
 
     # -- backward ------------------------------------------------------------------------------------------------
 
-    def gradient_values(self, values: Arrays, dh: Array, dc_n: Array, operands: list[Operands] | None = None) -> Arrays:
-        """Compute gradients without noise.
+    def gradients(
+        self, forward: Mapping[str, Known], dh: Known, dc_n: Array, *, noisy: bool, chunks: list[Chunk] | None = None
+    ) -> dict[str, Known]:
+        """Compute gradients, with noise or without.
 
         Args:
-            values: What ``values`` gave.
+            forward: What ``values`` or ``expected`` gave.
             dh: Cotangent of h (T, B, P).
             dc_n: Cotangent of the final cell state (B, H).
-            operands: Gets, if given, what gradients of weights are made of, chunk by chunk, the last one first.
+            noisy: Whether they are to have noise.
+            chunks: Gets, if given, what gradients of weights are made of, the last chunk first.
 
         Returns:
             dx (T, B, I), dh0, dc0, dW, dR, db, and dP, dp where there are such weights; with kicks those of weights
             have an axis of copies in front.
         """
-        cell = self.cell
-        sums = Sums(cell, copies=0 if self.kicks is None else self.kicks.copies)
-        dx = np.empty(self.inputs.value.shape, self.noise.precision)
-        dh_state, dc = np.zeros_like(self.h0), self.noise.taken(dc_n)
-        for steps in reversed(list(self.chunks())):
-            rows = slice(steps.start, steps.stop)
-            x, _ = self.inputs.of(rows, self.noise)
-            a = np.concatenate([values[name][rows] for name in "ifgo"], axis=-1)
-            c, c_before = values["c"][rows], self._before(values["c"], self.c0, rows)
-            h_before = self._before(values["h"], self.h0, rows)
-            slopes = cell.slopes(Saved(a, c_before, c))
-            kick_slopes = None if self.kicks is None else self._exact_variances(Saved(a, c_before, c), slopes)
-            dz, dh_out = np.empty_like(a), np.empty_like(values["h"][rows])
-            for k in range(len(steps) - 1, -1, -1):
-                valid = self.valid(steps[k])
-                back = cell.back(_at(slopes, k), dh[steps[k]] + dh_state, dc)
-                if self.kicks is not None and kick_slopes is not None:
-                    back = self._kicked_back(self.kicks, _at(kick_slopes, k), back)
-                dz[k], dh_out[k] = _masked(valid, back.dz), _masked(valid, back.dh)
-                dh_state, dc = keep(valid, (dh_state, dc), (back.dh_before, back.dc_before))
-            dx[rows] = dz @ cell.Wt.T
-            chunk = Operands(dz, dh_out, x, h_before, c_before, c, a)
-            sums.add(chunk)
-            if operands is not None:
-                operands.append(chunk)
-        return {"dx": dx, "dh0": dh_state, "dc0": dc, **sums.values}
-
-    def _exact_variances(self, saved: Saved, slopes: Slopes) -> SlopeVariances:
-        """The variances of slopes that rounding adds to them alone."""
-        return self.cell.slope_variances(saved, Saved(*(np.zeros_like(array) for array in saved)), slopes)
-
-    def _kicked_back(self, kicks: Kicks, slopes: SlopeVariances, back: Back) -> Back:
-        """Put a step backward off by what rounding may do to it alone."""
-        var = self.cell.back_variances(slopes, back, self.noise.rounded(back.dh), np.zeros_like(back.dc))
-        return back._replace(
-            dz=kicks("dz", back.dz, var.dz),
-            dh_before=kicks("dh", back.dh_before, var.dh_before),
-            dc_before=kicks("dc", back.dc_before, var.dc_before),
-        )
-
-    def gradients(
-        self, expected: Expected, dh: Inputs, dc_n: Array, *, by_timestep: bool
-    ) -> tuple[Expected, Contributions | None]:
-        """Compute gradients with noise.
-
-        Args:
-            expected: What ``expected`` gave.
-            dh: Cotangent of h (T, B, P).
-            dc_n: Cotangent of the final cell state (B, H).
-            by_timestep: Whether each timestep's contribution to a weight's gradient is wanted too.
-
-        Returns:
-            Gradients as ``gradient_values``, and what contributions are made of.
-        """
-        noise = self.noise
-        sums = Sums(self.cell)
-        chunks: list[tuple[Operands, Operands]] = []
-        dx = ExpectedTensor.empty(self.inputs.value.shape, noise)
+        noise, shape = self.noise, self.inputs.value.shape
+        sums = Sums(self.cell, copies=1 if self.kicks is None else self.kicks.copies)
+        dx = ExpectedTensor.empty(shape, noise) if noisy else Known(np.empty(shape, noise.precision))
         dc = noise.taken(dc_n)
         carried = Carried(np.zeros_like(self.h0), dc, np.zeros_like(self.h0), np.zeros_like(dc))
         for steps in reversed(list(self.chunks())):
             rows = slice(steps.start, steps.stop)
-            operands, variances = self._chunk_operands(expected, rows)
-            carried = self._chunk_back(steps, operands, variances, dh.of(rows, noise), carried)
-            dx.put(rows, *self._input_gradient(operands.dz, variances.dz), noise)
+            operands, variances = self._operands(forward, rows, noisy=noisy)
+            carried = self._chunk_back(steps, operands, variances, dh.precise(rows, noise), carried)
+            if isinstance(dx, ExpectedTensor) and variances is not None:
+                dx.put(rows, *self._input_gradient(operands.dz, variances.dz), noise)
+            else:
+                dx.value[rows] = operands.dz @ self.cell.Wt.T
             sums.add(operands, variances)
-            if by_timestep:
+            if chunks is not None:
                 chunks.append((operands, variances))
-        states = {
-            "dh0": ExpectedTensor.of(carried.dh, carried.dh_var, noise),
-            "dc0": ExpectedTensor.of(carried.dc, carried.dc_var, noise),
+        made = {"dh0": (carried.dh, carried.dh_var), "dc0": (carried.dc, carried.dc_var)}
+        for name, value in sums.values.items():
+            apart = ... if self.kicks else 0
+            made[name] = value[apart], sums.variances[name][0] if noisy else value
+        return {"dx": dx} | {
+            name: ExpectedTensor.of(*of_both, noise) if noisy else Known(of_both[0]) for name, of_both in made.items()
         }
-        contributions = Contributions.of(self.cell, chunks[::-1]) if by_timestep else None
-        return {"dx": dx, **states, **sums.expected()}, contributions
 
-    def _chunk_operands(self, expected: Expected, rows: slice) -> tuple[Operands, Operands]:
+    def _operands(self, forward: Mapping[str, Known], rows: slice, *, noisy: bool) -> Chunk:
         """What a chunk's gradients are made of, and the variances; the way back has yet to fill dz and dh."""
-        x, x_var = self.inputs.of(rows, self.noise)
-        (a, a_var), (c, c_var), (h, h_var) = (_chunk(expected, names, rows, self.noise) for names in ("ifgo", "c", "h"))
-        c_before, c_before_var = self._before_chunk(expected["c"], c, c_var, self.c0, rows)
-        h_before, h_before_var = self._before_chunk(expected["h"], h, h_var, self.h0, rows)
-        return (
-            Operands(np.empty_like(a), np.empty_like(h), x, h_before, c_before, c, a),
-            Operands(
-                np.empty_like(a), np.empty_like(h), x_var, h_before_var, c_before_var, c_var, a_var,  # type: ignore[arg-type]
-            ),
+        x, x_var = self.inputs.precise(rows, self.noise)
+        a, a_var = zip(*(forward[name].precise(rows, self.noise) for name in "ifgo"), strict=True)
+        (c, c_var), (h, _) = (forward[name].precise(rows, self.noise) for name in "ch")
+        h_before, h_before_var = self._before(forward["h"], self.h0, rows)
+        c_before, c_before_var = self._before(forward["c"], self.c0, rows)
+        gates = np.concatenate(a, axis=-1)
+        operands = Operands(np.empty_like(gates), np.empty_like(h), x, h_before, c_before, c, gates)
+        if not noisy:
+            return operands, None
+        gates_var = np.concatenate(a_var, axis=-1)
+        return operands, Operands(
+            np.empty_like(gates), np.empty_like(h), x_var, h_before_var, c_before_var, c_var, gates_var,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _chunk_back(
-        self, steps: range, operands: Operands, variances: Operands, dh: tuple[Array, Array | None], carried: Carried
-    ) -> Carried:
+        self, steps: range, operands: Operands, variances: Operands | None, dh: tuple[Array, Array | None],
+        carried: Carried,
+    ) -> Carried:  # fmt: skip
         """Go back through a chunk, which fills dz and dh of its operands.
 
         Args:
             steps: Its timesteps.
             operands: What its gradients are made of.
-            variances: Those of the operands.
+            variances: Those of the operands, where noise is asked for.
             dh: Cotangent of h at each of the timesteps, (K, B, P), and its variance.
             carried: What comes from the timestep after.
 
         Returns:
             What goes to the timestep before.
         """
-        cell, noise = self.cell, self.noise
-        saved = Saved(operands.a, operands.c_before, operands.c)
-        slopes = cell.slopes(saved)
-        slope_vars = cell.slope_variances(saved, Saved(variances.a, variances.c_before, variances.c), slopes)
+        cell, slope_vars = self.cell, None
+        slopes = cell.slopes(operands)
+        if variances is not None:
+            slope_vars = cell.slope_variances(operands, variances, slopes)
+        elif self.kicks is not None:
+            # A kick is what rounding may do to this step alone: what comes in counts as exact.
+            slope_vars = cell.slope_variances(operands, Operands.each(np.zeros_like, operands), slopes)
         for k in range(len(steps) - 1, -1, -1):
             valid = self.valid(steps[k])
             dh_k = dh[0][k] + carried.dh
-            dh_var = carried.dh_var + noise.rounded(dh_k)
-            if dh[1] is not None:
-                dh_var += dh[1][k]
-            back = cell.back(_at(slopes, k), dh_k, carried.dc)
-            var = cell.back_variances(_at(slope_vars, k), back, dh_var, carried.dc_var)
+            back, var = cell.back(_at(slopes, k), dh_k, carried.dc), None
+            if slope_vars is not None:
+                dh_var = carried.dh_var + self.noise.rounded(dh_k)
+                if dh[1] is not None:
+                    dh_var += dh[1][k]
+                var = cell.back_variances(_at(slope_vars, k), back, dh_var, carried.dc_var)
+            if self.kicks is not None and var is not None:
+                back, var = _kicked_back(self.kicks, back, var), None
+            before = carried._replace(dh=back.dh_before, dc=back.dc_before)
             operands.dz[k], operands.dh[k] = _masked(valid, back.dz), _masked(valid, back.dh)
-            variances.dz[k], variances.dh[k] = _masked(valid, var.dz), _masked(valid, var.dh)
-            before = Carried(back.dh_before, back.dc_before, var.dh_before, var.dc_before)
+            if var is not None and variances is not None:
+                before = before._replace(dh_var=var.dh_before, dc_var=var.dc_before)
+                variances.dz[k], variances.dh[k] = _masked(valid, var.dz), _masked(valid, var.dh)
             carried = Carried(*keep(valid, carried, before))
         return carried
 
@@ -329,23 +265,22 @@ class Walk:
         dx_var = (dz_var + growth * (dz * dz)) @ self.cell.Wt2.T + self.noise.u2 * (dx * dx)
         return dx, dx_var
 
-    def _before(self, observed: Array, first: Array, rows: slice) -> Array:
-        """The states before some timesteps."""
+    def _before(self, state: Known, first: Array, rows: slice) -> tuple[Array, Array | None]:
+        """The states before some timesteps, and their variances; the initial one is exact."""
         if rows.start:
-            return observed[rows.start - 1 : rows.stop - 1]
-        return np.concatenate([first[None], observed[: rows.stop - 1]])
+            return state.precise(slice(rows.start - 1, rows.stop - 1), self.noise)
+        value, var = state.precise(slice(0, rows.stop - 1), self.noise)
+        first_var = np.zeros_like(first)[None]
+        return np.concatenate([first[None], value]), None if var is None else np.concatenate([first_var, var])
 
-    def _before_chunk(
-        self, tensor: ExpectedTensor, values: Array, variances: Array, first: Array, rows: slice
-    ) -> tuple[Array, Array]:
-        """The states before some timesteps with their variances: a chunk's own, moved by one."""
-        if rows.start:
-            earlier = tensor.at(slice(rows.start - 1, rows.start))
-            value = earlier.value.astype(self.noise.precision) + earlier.rest
-            var = np.square(earlier.noise, dtype=self.noise.precision)
-        else:
-            value, var = first[None], np.zeros_like(first)[None]
-        return np.concatenate([value, values[:-1]]), np.concatenate([var, variances[:-1]])
+
+def _kicked_back(kicks: Kicks, back: Back, var: Back) -> Back:
+    """Put a step backward off by what rounding may do to it alone."""
+    return back._replace(
+        dz=kicks("dz", back.dz, var.dz),
+        dh_before=kicks("dh", back.dh_before, var.dh_before),
+        dc_before=kicks("dc", back.dc_before, var.dc_before),
+    )
 
 
 def keep(valid: Array | None, old: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -372,11 +307,3 @@ def _at(several: Any, k: int) -> Any:
 
 def _masked(valid: Array | None, array: Array) -> Array:
     return array if valid is None else np.where(valid, array, 0)
-
-
-def _chunk(expected: Expected, names: str, rows: slice, noise: Noise) -> tuple[Array, Array]:
-    """Values and variances of some timesteps, several tensors side by side."""
-    tensors = [expected[name].at(rows) for name in names]
-    values = [tensor.value.astype(noise.precision) + tensor.rest for tensor in tensors]
-    variances = [np.square(tensor.noise, dtype=noise.precision) for tensor in tensors]
-    return np.concatenate(values, axis=-1), np.concatenate(variances, axis=-1)

@@ -10,21 +10,11 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import split_gates
-from lockstep.harness.cases.tensors import turned
-from lockstep.harness.reference.cell import Cell
+from lockstep.harness.reference.cell import Cell, Operands
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 
-
-class Operands(NamedTuple):
-    """What gradients of weights are made of, of some timesteps; values or their variances, (K, B, ·) each."""
-
-    dz: Array
-    dh: Array
-    x: Array
-    h_before: Array
-    c_before: Array
-    c: Array
-    a: Array
+# A chunk of timesteps; of the variances there are none where noise is not asked for.
+Chunk = tuple[Operands, Operands | None]
 
 
 class Factors(NamedTuple):
@@ -34,7 +24,38 @@ class Factors(NamedTuple):
     left: Array
     right: Array | None  # None: ``left`` itself is what is summed
     left_var: Array | None
-    right_var: Array | None
+    right_var: Array | None  # None: ``right`` is exact
+
+    def regrouped(self, groups: int) -> Factors:
+        """Lay rows (K, groups n, ...) together by group, (groups, K n, ...)."""
+        return self._replace(**{
+            name: by_group(array, groups) for name, array in self._asdict().items() if isinstance(array, np.ndarray)
+        })  # fmt: skip
+
+    def summed(self, growth: Any) -> tuple[Array, Array | None]:
+        """The sum over the second axis, and its variance without that of a running sum.
+
+        Args:
+            growth: What rounding adds to a sum over sequences per unit of its terms' squares.
+        """
+        left, right = self.left, self.right
+        value = left.sum(axis=1) if right is None else left.swapaxes(1, 2) @ right
+        if self.left_var is None:
+            return value, None
+        left2 = left * left
+        spread = self.left_var + growth * left2
+        if right is None:
+            return value, spread.sum(axis=1)
+        variance = spread.swapaxes(1, 2) @ (right * right)
+        if self.right_var is not None:
+            variance += left2.swapaxes(1, 2) @ self.right_var
+        return value, variance
+
+
+def by_group(array: Array, groups: int) -> Array:
+    """Take (K, groups n, ...) apart into (groups, K n, ...)."""
+    K, B, *shape = array.shape
+    return array.reshape(K, groups, B // groups, *shape).swapaxes(0, 1).reshape(groups, -1, *shape)
 
 
 def factors(cell: Cell, operands: Operands, var: Operands | None) -> Iterator[Factors]:
@@ -50,121 +71,62 @@ def factors(cell: Cell, operands: Operands, var: Operands | None) -> Iterator[Fa
             m_var = o * o * u_var + u * u * split_gates(var.a)[3] + cell.noise.u2 * np.square(o * u)
         yield Factors("dP", operands.dh, o * u, var and var.dh, m_var)
     if cell.p is not None:
-        dz_i, dz_f, _, dz_o = split_gates(operands.dz)
-        product = np.stack(
-            [dz_i * operands.c_before, dz_f * operands.c_before, dz_o * operands.c], axis=2
-        )  # (K, B, 3, H)
+        # The output gate sees the new cell state, the other two that of the step before.
+        seen = np.stack([operands.c_before, operands.c_before, operands.c], axis=2)  # (K, B, 3, H)
+        dz = _peephole_gates(operands.dz)
         product_var = None
         if var is not None:
-            i, f, _, o = split_gates(var.dz)
-            before2, after2 = np.square(operands.c_before), np.square(operands.c)
-            product_var = np.stack([
-                before2 * i + dz_i * dz_i * var.c_before,
-                before2 * f + dz_f * dz_f * var.c_before,
-                after2 * o + dz_o * dz_o * var.c,
-            ], axis=2)  # fmt: skip
-        yield Factors("dp", product, None, product_var, None)
+            seen_var = np.stack([var.c_before, var.c_before, var.c], axis=2)
+            product_var = np.square(seen) * _peephole_gates(var.dz) + dz * dz * seen_var
+        yield Factors("dp", dz * seen, None, product_var, None)
+
+
+def _peephole_gates(array: Array) -> Array:
+    """The parts of i, f and o: (K, B, 3, H) of (K, B, 4H)."""
+    i, f, _, o = split_gates(array)
+    return np.stack([i, f, o], axis=2)
 
 
 @dataclass
 class Sums:
-    """Gradients of weights: sums over timesteps and sequences, or over those of each of several copies."""
+    """Gradients of weights: sums over timesteps and sequences, those of each of several copies for itself."""
 
     cell: Cell
-    copies: int = 0  # in the batch, one after the other; 0 where there are none to be kept apart
-    values: Arrays = field(default_factory=dict)
+    copies: int  # in the batch, one after the other
+    values: Arrays = field(default_factory=dict)  # (copies, ...)
     variances: Arrays = field(default_factory=dict)
 
-    def add(self, operands: Operands, var: Operands | None = None) -> None:
+    def add(self, operands: Operands, var: Operands | None) -> None:
         """Add a chunk; with its variances, if they are wanted."""
-        growth = self.cell.noise.batch_growth(operands.dz.shape[1])
-        for name, left, right, left_var, right_var in factors(self.cell, operands, var):
-            if self.copies:
-                right_copies = None if right is None else by_copy(right, self.copies)
-                self._plus(self.values, name, product_of(by_copy(left, self.copies), right_copies))
-                continue
-            if right is None:
-                self._plus(self.values, name, left.sum(axis=(0, 1)))
-                if left_var is not None:
-                    variance = (left_var + growth * (left * left)).sum(axis=(0, 1))
-                    self._plus(self.variances, name, variance + self._running(name, left.shape[0] * left.shape[1]))
-                continue
-            a, b = _flat(left), _flat(right)
-            self._plus(self.values, name, a.T @ b)
-            if left_var is None:
-                continue
-            a2 = a * a
-            variance = (_flat(left_var) + growth * a2).T @ (b * b)
-            if right_var is not None:  # else it is exact
-                variance += a2.T @ _flat(right_var)
-            self._plus(self.variances, name, variance + self._running(name, len(left)))
-
-    def _running(self, name: str, terms: int) -> Array:
-        """What rounding adds to a sum that runs over some terms, each time the sum itself; as if it stood still."""
-        return terms * self.cell.noise.rounded(self.values[name])
-
-    @staticmethod
-    def _plus(sums: Arrays, name: str, value: Array) -> None:
-        sums[name] = sums[name] + value if name in sums else value
-
-    def expected(self) -> Expected:
-        """The sums with their noise."""
         noise = self.cell.noise
-        return {name: ExpectedTensor.of(value, self.variances[name], noise) for name, value in self.values.items()}
+        timesteps, sequences = operands.dz.shape[:2]
+        for part in factors(self.cell, operands, var):
+            name = part.name
+            value, variance = part.regrouped(self.copies).summed(noise.batch_growth(sequences))
+            self.values[name] = self.values[name] + value if name in self.values else value
+            if variance is not None:
+                # A running sum over timesteps, a bias' over sequences too, is rounded at each term: as if it stood
+                # still at what it is by now.
+                terms = timesteps if part.right is not None else timesteps * sequences
+                variance = variance + terms * noise.rounded(self.values[name])
+                self.variances[name] = self.variances[name] + variance if name in self.variances else variance
 
 
-@dataclass
-class Contributions:
-    """What each timestep contributes to the gradients of a lane's weights, not yet multiplied out."""
+def joined(chunks: list[Chunk], turn: Callable[[Array], Array]) -> Chunk:
+    """Chunks, the last one first, as one in order of time; ``turn`` brings each sequence's part to its timestep."""
 
-    cell: Cell
-    operands: Operands
-    var: Operands
+    def each(sides: Iterable[Operands]) -> Operands:
+        return Operands.each(lambda arrays: turn(np.concatenate(arrays)), zip(*sides, strict=True))
 
-    @classmethod
-    def of(cls, cell: Cell, chunks: list[tuple[Operands, Operands]]) -> Contributions:
-        """Join chunks, in order of time."""
-        operands, var = (_each(np.concatenate, zip(*side, strict=True)) for side in zip(*chunks, strict=True))
-        return cls(cell, operands, var)
-
-    def turned(self, lengths: Array | None) -> Contributions:
-        """Bring each sequence's part to the timestep at which it stands in the other direction's order."""
-        operands, var = (_each(lambda array: turned(array, lengths), side) for side in (self.operands, self.var))
-        return Contributions(self.cell, operands, var)
-
-    def expected(self) -> Expected:
-        """Multiply out: dW_t (T, 4H, I), dR_t (T, 4H, P), db_t (T, 4H), and dP_t, dp_t where there are such weights."""
-        noise = self.cell.noise
-        by_name = {}
-        for name, left, right, left_var, right_var in factors(self.cell, self.operands, self.var):
-            assert left_var is not None
-            spread = left_var + noise.batch_growth(left.shape[1]) * (left * left)
-            if right is None:
-                value, variance = left.sum(axis=1), spread.sum(axis=1)
-            else:
-                value = left.swapaxes(1, 2) @ right
-                variance = spread.swapaxes(1, 2) @ (right * right)
-                if right_var is not None:  # else it is exact
-                    variance += np.square(left).swapaxes(1, 2) @ right_var
-            by_name[f"{name}_t"] = ExpectedTensor.of(value, variance + noise.rounded(value), noise)
-        return by_name
+    operands, variances = zip(*chunks[::-1], strict=True)
+    return each(operands), None if variances[0] is None else each(variances)
 
 
-def _each(function: Callable[[Any], Array], arrays: Iterable[Any]) -> Operands:
-    """Apply a function to each array, or to each list of chunks; what is exact has no variance."""
-    return Operands(*(None if a is None or a[0] is None else function(a) for a in arrays))  # type: ignore[arg-type]
-
-
-def by_copy(array: Array, copies: int) -> Array:
-    """Take (K, copies B, ...) apart into (copies, K B, ...)."""
-    K, B, *shape = array.shape
-    return array.reshape(K, copies, B // copies, *shape).swapaxes(0, 1).reshape(copies, -1, *shape)
-
-
-def product_of(left: Array, right: Array | None) -> Array:
-    """Sum over the second axis the products of (copies, n, a) and (copies, n, b), or ``left`` itself."""
-    return left.sum(axis=1) if right is None else left.swapaxes(1, 2) @ right
-
-
-def _flat(array: Array) -> Array:
-    return array.reshape(-1, array.shape[-1])
+def contributions(cell: Cell, chunk: Chunk) -> Expected:
+    """What each timestep contributes: dW_t (T, 4H, I), dR_t (T, 4H, P), db_t (T, 4H), dP_t and dp_t where they are."""
+    noise, by_name = cell.noise, {}
+    for part in factors(cell, *chunk):
+        value, variance = part.summed(noise.batch_growth(part.left.shape[1]))
+        assert variance is not None
+        by_name[f"{part.name}_t"] = ExpectedTensor.of(value, variance + noise.rounded(value), noise)
+    return by_name

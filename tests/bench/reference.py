@@ -31,10 +31,10 @@ def reference() -> list[Figure]:
         plain = Problem.from_case(case)
         there = in_turn(lambda: expect(plain), lambda: forward(plain), REPETITIONS)
         values, expected = Network(problem), Network(problem)
-        found_values, found_expected = values.forward_values(), expected.forward_expected()
+        values_there, expected_there = values.forward(noisy=False), expected.forward(noisy=True)
         back = in_turn(
-            lambda: expected.backward_expected(found_expected),
-            lambda: values.backward_values(found_values),
+            lambda: expected.backward(expected_there, noisy=True),
+            lambda: values.backward(values_there, noisy=False),
             REPETITIONS,
         )
     return [
