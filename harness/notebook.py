@@ -16,10 +16,9 @@ from typing import Any
 
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError, check_positive
-from lockstep.harness.jobs.judge_run import judge_trace
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import results_of, run_cases
 from lockstep.harness.jobs.selection import select
@@ -102,4 +101,4 @@ def compare(trace: Trace, problem: AnyProblem, *, limit: float | None = None) ->
     check_positive("{}=", limit=limit)
     problems = Problems()
     problems.put(problem)
-    return judge_trace(problem.case, "trace", trace, problems, limit_for(problem.case, limit))
+    return Judge(problems, limit).judge_trace(problem.case, "trace", trace)

@@ -19,7 +19,7 @@ from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.check import cases_of, check
 from lockstep.harness.jobs.run import results_of
 from lockstep.harness.jobs.settings import Settings, find_settings
-from lockstep.harness.output.messages import check_text, first_diverging, text_of
+from lockstep.harness.output.messages import FAILED, alike_texts, check_text, first_diverging
 from lockstep.harness.ports.port import is_decoder_port, port_of
 from lockstep.harness.text import printable
 
@@ -73,11 +73,11 @@ def assert_agrees(
     try:
         _check_request(port, seed)
         check_positive("{}=", limit=limit, timeout=timeout)
-        cases = cases_of(list_names(case, "case"), decoder=is_decoder_port(port))
+        cases = cases_of(list_names(case, "case"), decoder=is_decoder_port(port), seed=seed)
         settings = find_settings(Path.cwd()) if settings is None else settings
         with port_of(port, layout=layout, arrays=arrays, timeout=settings.timeout_or(timeout)) as opened:
             on_cases(cases)
-            checked = check(opened, cases, layout=layout, limit=settings.limit_or(limit), seed=seed, details=details)
+            checked = check(opened, cases, limit=settings.limit_or(limit), details=details)
     except LockstepError as error:
         raise error.with_traceback(None) from None  # our own frames tell a caller nothing
     runs = [replace(run, rerun=rerun) for run in checked.runs]
@@ -117,19 +117,10 @@ def complaint(runs: Sequence[RunResult]) -> str | None:
     diverging = [run for run in plain if run.status == "diverge"]
     if diverging:
         parts.append(check_text(first_diverging(diverging), len(diverging), len(plain)))
-    for status in ("failed", "crashed", "timeout"):
-        parts += _alike([run for run in plain if run.status == status])
+    parts += alike_texts([run for run in plain if run.status in FAILED])
     if all(run.status == "unsupported" for run in plain):
-        parts += ["Nothing could be compared.", *_alike(plain)]
+        parts += ["Nothing could be compared.", *alike_texts(plain)]
     if not parts:
         return None
-    rerun = next((run.rerun for run in runs if run.rerun), None)
-    return printable("\n".join([*parts, *([f"  Rerun: {rerun}"] if rerun else [])]))
-
-
-def _alike(runs: Sequence[RunResult]) -> list[str]:
-    """The first of several results of one status, and the names of the others' cases."""
-    if not runs:
-        return []
-    others = ", ".join(run.case for run in runs[1:])
-    return [text_of(runs[0]), *([f"  Also {runs[0].status}: {others}."] if others else [])]
+    rerun = next((f"  Rerun: {run.rerun}" for run in runs if run.rerun), None)
+    return printable("\n".join(filter(None, [*parts, rerun])))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
-from lockstep.harness.jobs.judge_run import judge_trace
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 
 
@@ -15,4 +14,4 @@ def judged(case: Case, problem: AnyProblem, trace: Trace) -> RunResult:
     """Judge a trace of a problem that may be another than its case's own."""
     problems = Problems()
     problems.put(problem)
-    return judge_trace(case, "b", trace, problems, limit_for(case))
+    return Judge(problems).judge_trace(case, "b", trace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,10 +46,7 @@ CaseArguments = Annotated[
 ]
 BackendOption = Annotated[
     list[str] | None,
-    Parameter(
-        completer=complete_backend,
-        help="A backend to run; may be repeated. Default: all.",
-    ),
+    Parameter(completer=complete_backend, help="A backend to run; may be repeated. Default: all."),
 ]
 TimeoutOption = Annotated[
     float | None,
@@ -72,37 +70,7 @@ ModelOption = Annotated[
 ]
 ModelPrefixOption = Annotated[
     list[str] | None,
-    Parameter(
-        help="How the name of the LSTM begins, if a --model has several; once for each --model.",
-    ),
-]
-JsonOption = Annotated[
-    Path | None,
-    Parameter(allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
-]
-HtmlOption = Annotated[Path | None, Parameter(help="Write an HTML report into this folder.")]
-DetailsOption = Annotated[
-    bool,
-    Parameter(
-        help="Also write one page for each case, with all its numbers. Useful for large reports, which leave some "
-        "numbers out.",
-    ),
-]
-SarifOption = Annotated[
-    Path | None,
-    Parameter(
-        allow_leading_hyphen=True,
-        help="Write what is wrong as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
-    ),
-]
-GitHubOption = Annotated[
-    bool,
-    Parameter(
-        help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is wrong.",
-    ),
-]
-QuietOption = Annotated[
-    bool, Parameter(name=("--quiet", "-q"), help="Print only what is wrong; nothing if all is right.")
+    Parameter(help="How the name of the LSTM begins, if a --model has several; once for each --model."),
 ]
 
 
@@ -120,6 +88,15 @@ def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) ->
     if text is not None and not quiet:
         tell(f"Settings: {text}")
     return settings.limit_or(limit), settings.timeout_or(timeout)
+
+
+def command_line(*words: str, **options: object) -> str:
+    """The command that runs something again; an option that is None is left out."""
+    line = ["lockstep", *words]
+    for name, value in options.items():
+        if value is not None:
+            line += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(line)
 
 
 def tell_left_out(selection: Selection) -> None:

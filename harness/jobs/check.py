@@ -6,16 +6,15 @@ and give the curve that the cause predicts.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.adequacy import adequacy
 from lockstep.harness.diagnosis.behaviour import overwritten
@@ -23,7 +22,7 @@ from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.sharing import Unshared
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.forms import FORMS, Checking, Networks
-from lockstep.harness.jobs.judge_run import judge_outcome
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
 
@@ -32,65 +31,40 @@ COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check came to: one result for each case, and what explains those that diverge."""
+    """What a check came to."""
 
-    runs: list[RunResult]
-    diagnosis: list[Diagnosis]
-    blind: dict[str, list[str]] = field(default_factory=dict)  # by case: faults that it cannot see
+    runs: list[RunResult]  # one for each case
+
+    @property
+    def diagnosis(self) -> list[Diagnosis]:
+        """What explains those that diverge, each cause once."""
+        return list({cause.fault: cause for run in self.runs for cause in run.diagnosis}.values())
 
 
 @dataclass(frozen=True)
 class Request:
     """What a check is asked to do with each form of case."""
 
-    port: Port | LocalPort
-    layout: str
-    limit: float | Limit | None
-    measure: bool
-    details: bool
-    on_result: Callable[[RunResult], None]
+    port: Port | LocalPort  # over decoders it goes forward alone, with encoder outputs in the place of an encoder
+    limit: float | Limit | None = None  # sigma beyond which a number diverges; None leaves it to each case
+    measure: bool = True  # whether a port that no named fault explains is measured (harness.diagnosis.anatomy)
+    details: bool = False  # whether results tell some places number by number, for a report
+    on_result: Callable[[RunResult], None] = lambda result: None  # called with each result
 
 
-def check(
-    port: Port | LocalPort,
-    cases: Sequence[Case],
-    *,
-    layout: str = "canonical",
-    limit: float | Limit | None = None,
-    seed: int = 0,
-    measure: bool = True,
-    blind: bool = False,
-    on_result: Callable[[RunResult], None] = lambda result: None,
-    details: bool = False,
-) -> Checked:
-    """Run a port over cases, judge what it returns, and explain it where it diverges.
-
-    Args:
-        port: What to check. Over decoders it goes forward alone: gradients that a case asks for are left out, and of a
-            case with an encoder it is given what the reference's encoder gives.
-        cases: Over what.
-        layout: How the port is handed its weights.
-        limit: Sigma beyond which a number diverges; None leaves it to each case.
-        seed: Added to the seed of every case that has one: the same check on other numbers.
-        measure: Whether a port that no named fault explains is measured (``harness.diagnosis.anatomy``).
-        blind: Whether to say of each case of one plain layer which faults it cannot see.
-        on_result: Called with each result.
-        details: Whether results tell some places number by number, for a report.
+def check(port: Port | LocalPort, cases: Sequence[Case], **options: Any) -> Checked:
+    """Run a port over cases, judge what it returns, and explain it where it diverges; ``options``: as of ``Request``.
 
     Raises:
         CaseError: If a case cannot be made concrete.
     """
-    cases = [reseeded(case, seed) for case in cases]
-    request = Request(port, layout, limit, measure, details, on_result)
-    unseen = _blind(cases, layout) if blind else {}
+    request = Request(port, **options)
     by_case: dict[str, RunResult] = {}
     for form in FORMS:
         of_form = [case for case in cases if form.takes(case)]
         if of_form:
             by_case |= {run.case: run for run in _check_form(request, of_form, form)}
-    runs = [by_case[case.name] for case in cases]
-    causes = {cause.fault: cause for run in runs for cause in run.diagnosis}
-    return Checked(runs, list(causes.values()), unseen)
+    return Checked([by_case[case.name] for case in cases])
 
 
 def _check_form(request: Request, cases: Sequence[Case], form: Networks) -> list[RunResult]:
@@ -139,16 +113,14 @@ def _asked(request: Request, asked: list[AnyProblem], form: Networks) -> Checkin
     repeated = [outcomes[0], outcomes[2], outcomes[-1]]
     of_stranger, outcomes = outcomes[1], [outcomes[0], *outcomes[3:-1]]
 
+    judge = Judge(problems, request.limit, details=request.details)
+
     def judged(problem: AnyProblem, outcome: Outcome) -> RunResult:
-        case = problem.case
-        limit = limit_for(case, request.limit)
-        return judge_outcome(case, request.port.name, outcome, problems, limit, details=request.details)
+        return judge.judge_outcome(problem.case, request.port.name, outcome)
 
     runs = [judged(problem, outcome) for problem, outcome in zip(asked, outcomes, strict=True)]
     again = [runs[0], *(judged(asked[0], outcome) for outcome in repeated[1:])]
-    return Checking(
-        request.port, asked, outcomes, repeated, (stranger, of_stranger), runs, again, request.layout, request.measure
-    )
+    return Checking(request.port, asked, outcomes, repeated, (stranger, of_stranger), runs, again, request.measure)
 
 
 def _repeated(checking: Checking, form: Networks) -> tuple[Checking, Diagnosis | None]:
@@ -167,25 +139,17 @@ def _with(run: RunResult, diagnosis: list[Diagnosis]) -> RunResult:
     return replace(run, diagnosis=diagnosis) if run.status == "diverge" else run
 
 
-def _blind(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
+def blind_spots(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
     """By case, the faults that it cannot see; of plain layers alone, whose faults the catalogue has."""
     plain = [case for case in cases if case.plain]
     strength = adequacy(plain, layout=layout)
     return {case.name: strength.blind(case.name) for case in plain}
 
 
-def rerun_of(run: RunResult, target: str, options: dict[str, object]) -> RunResult:
-    """The result with the command that checks its case alone; ``options`` are those that were not left out."""
-    words = ["lockstep", "check", target, "--case", run.case]
-    for name, value in options.items():
-        words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    return replace(run, rerun=shlex.join(words))
+def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> list[Case]:
+    """The cases of a check, the smallest first: those named, or the suite; ``seed`` is added to that of each.
 
-
-def cases_of(names: Sequence[str], *, decoder: bool = False) -> list[Case]:
-    """The cases of a check: those named, or the suite.
-
-    The suite is all shipped cases of one plain layer; for a port of an ``decoder``, all attention decoders.
+    The suite is all shipped cases of one plain layer; for a port of an attention decoder, all attention decoders.
 
     Raises:
         LockstepError: If a case is unknown.
@@ -193,7 +157,7 @@ def cases_of(names: Sequence[str], *, decoder: bool = False) -> list[Case]:
     from lockstep.harness.cases.find import find_cases
 
     wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
-    cases = [found.case for found in find_cases(names) if names or wanted(found.case)]
+    cases = [reseeded(found.case, seed) for found in find_cases(names) if names or wanted(found.case)]
     if not cases:
         raise LockstepError("no case to check: name one with --case, or leave --case out for all cases.")
     return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)

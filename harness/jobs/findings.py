@@ -9,7 +9,7 @@ when a new version mends it.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -78,19 +78,13 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if backend not in self.backends or self.case is None:
             return False
         return not self.where or any(
-            all(_holds(key, allowed, case) for key, allowed in table.items()) for table in self.where
+            all(not _values(key, case).isdisjoint(_options(allowed)) for key, allowed in table.items())
+            for table in self.where
         )
 
     def shows_at(self, backend: str, edge: str) -> bool:
         """Whether a backend is expected to show it at an edge."""
         return backend in self.backends and edge in self.edges
-
-
-def _holds(key: str, allowed: Scalar | tuple[Scalar, ...], case: Case) -> bool:
-    options = allowed if isinstance(allowed, tuple) else (allowed,)
-    if key == "lengths":
-        return any(LENGTHS[str(option)](case) for option in options)
-    return _setting(key, case) in options
 
 
 # What is not a setting itself.
@@ -103,22 +97,24 @@ DERIVED = {
 SETTINGS = {*LSTM.__struct_fields__, *Run.__struct_fields__, *DERIVED}
 
 
-def _setting(key: str, case: Case) -> Any:
+def _options(allowed: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+    return allowed if isinstance(allowed, tuple) else (allowed,)
+
+
+def _values(key: str, case: Case) -> set[Any]:
+    """What a case has under a key: one value of a setting, all that is true of lengths."""
+    if key == "lengths":
+        return {name for name, holds in LENGTHS.items() if holds(case)}
     if key in DERIVED:
-        return DERIVED[key](case)
-    return getattr(case.lstm if key in LSTM.__struct_fields__ else case.run, key)
+        return {DERIVED[key](case)}
+    return {getattr(case.lstm if key in LSTM.__struct_fields__ else case.run, key)}
 
 
-def known(backend: str, case: Case, status: str) -> Finding | None:
-    """The finding that a result is, if there is one."""
+def expected_of(backend: str, case: Case, status: str | None = None) -> Finding | None:
+    """The finding that a run is expected to show, or that it does show where it came out as ``status``."""
     return next(
-        (finding for finding in findings() if finding.status == status and finding.applies(backend, case)), None
+        (known for known in findings() if status in {None, known.status} and known.applies(backend, case)), None
     )
-
-
-def expected_of(backend: str, case: Case) -> Finding | None:
-    """The finding that a run is expected to show, if there is one."""
-    return next((finding for finding in findings() if finding.applies(backend, case)), None)
 
 
 @cache
@@ -149,7 +145,7 @@ def load_finding(path: Path) -> Finding:
         raise LockstepError(f"{path}: not a finding: {error}.") from error
     for key, value in [item for table in finding.where for item in table.items()]:
         if key == "lengths":
-            for option in value if isinstance(value, tuple) else (value,):
+            for option in _options(value):
                 if option not in LENGTHS:
                     raise LockstepError(f"{path}, [where] lengths: {unknown('condition', str(option), LENGTHS)}")
         elif key not in SETTINGS:
@@ -182,7 +178,7 @@ def finding_text(finding: Finding) -> str:
     """Tell a finding in full."""
     lines = [
         f"{finding.name}: {finding.title}",
-        f"  Backends: {', '.join(finding.backends)}; seen in {finding.framework} {', '.join(finding.seen)}.",
+        f"  Backends: {', '.join(finding.backends)}; seen in {_seen(finding)}.",
         f"  {finding.what}",
         f"  Specification: {finding.specification}",
         f"  That is {FINDING_KINDS[finding.kind]}.",
@@ -205,10 +201,8 @@ def _where_text(finding: Finding) -> str:
 
 
 def _condition(key: str, value: Scalar | tuple[Scalar, ...]) -> str:
-    options = value if isinstance(value, tuple) else (value,)
-    if key == "lengths":
-        return f"lengths are {' or '.join(map(str, options))}"
-    return f"{key} = {' or '.join(str(o).lower() if isinstance(o, bool) else str(o) for o in options)}"
+    values = " or ".join(str(o).lower() if isinstance(o, bool) else str(o) for o in _options(value))
+    return f"lengths are {values}" if key == "lengths" else f"{key} = {values}"
 
 
 def _seen(finding: Finding) -> str:
@@ -221,47 +215,45 @@ def _case_text(finding: Finding) -> str:
     return f"[case.{tables}".replace("[case.", "[").strip()
 
 
-def as_markdown(findings_shown: Iterable[Finding]) -> str:
+_PAGE = """\
+# Findings
+
+Where an implementation differs from its own specification, fails or dies. Each is an expected failure of
+`lockstep run`, or of the tests that run every implementation at its edges (`tests/edges.py`). It has a
+script that shows it without Lockstep, and a test that notices when it is mended.
+This page is written by `lockstep findings --markdown`.
+
+| Finding | Backends | Seen in | Kind |
+| --- | --- | --- | --- |
+"""
+
+
+def as_markdown(shown: Sequence[Finding]) -> str:
     """The page of all findings."""
-    findings_shown = list(findings_shown)
-    lines = [
-        "# Findings",
-        "",
-        "Where an implementation differs from its own specification, fails or dies. Each is an expected failure of",
-        "`lockstep run`, or of the tests that run every implementation at its edges (`tests/edges.py`). It has a",
-        "script that shows it without Lockstep, and a test that notices when it is mended.",
-        "This page is written by `lockstep findings --markdown`.",
-        "",
-        "| Finding | Backends | Seen in | Kind |",
-        "| --- | --- | --- | --- |",
+    rows = [
+        f"| [{finding.title}](#{finding.name}) | {', '.join(finding.backends)} | {_seen(finding)} | {finding.kind} |\n"
+        for finding in shown
     ]
-    lines += [
-        f"| [{finding.title}](#{finding.name}) | {', '.join(finding.backends)} | {_seen(finding)} | {finding.kind} |"
-        for finding in findings_shown
-    ]
-    for finding in findings_shown:
-        case = [] if finding.case is None else ["", "The smallest case:", "", "```toml", _case_text(finding), "```"]
-        lines += [
-            "",
-            f'<a id="{finding.name}"></a>',
-            "",
-            f"## {finding.title}",
-            "",
-            finding.what,
-            "",
-            f"**Specification.** {finding.specification} So this is {FINDING_KINDS[finding.kind]}.",
-            "",
-            (
-                f"**Where.** {', '.join(finding.backends)}; {_seen(finding)}; "
-                f"comes out as `{finding.status}`{_where_text(finding)}."
-            ),
-            *(["", f"**Upstream.** {finding.upstream}"] if finding.upstream else []),
-            *case,
-            "",
-            "Without Lockstep:",
-            "",
-            "```python",
-            Path(finding.script).read_text(encoding="utf-8").strip(),
-            "```",
-        ]
-    return "\n".join(lines) + "\n"
+    return "".join([_PAGE, *rows, *map(_section, shown)])
+
+
+def _section(finding: Finding) -> str:
+    upstream = f"\n**Upstream.** {finding.upstream}\n" if finding.upstream else ""
+    case = f"\nThe smallest case:\n\n```toml\n{_case_text(finding)}\n```\n" if finding.case else ""
+    return f"""
+<a id="{finding.name}"></a>
+
+## {finding.title}
+
+{finding.what}
+
+**Specification.** {finding.specification} So this is {FINDING_KINDS[finding.kind]}.
+
+**Where.** {", ".join(finding.backends)}; {_seen(finding)}; comes out as `{finding.status}`{_where_text(finding)}.
+{upstream}{case}
+Without Lockstep:
+
+```python
+{Path(finding.script).read_text(encoding="utf-8").strip()}
+```
+"""

@@ -57,7 +57,6 @@ class Checking:
     stranger: tuple[AnyProblem, Outcome]  # of other numbers in the same shapes, asked after the first
     runs: list[RunResult]  # one for each problem
     again: list[RunResult]  # one for each repeated call
-    layout: str
     measure: bool  # whether a port that no named fault explains is measured
 
     def with_runs(self, runs: list[RunResult]) -> Checking:
@@ -234,9 +233,9 @@ class PlainLayers(Networks):
 
     def _explain(self, checking: Checking) -> list[Diagnosis]:
         """Explain what was seen, and hold the explanation against numbers that no search has seen."""
-        observations, measure, layout = checking.observations, checking.measure, checking.layout
+        observations, measure = checking.observations, checking.measure
         others = _shipped_problems()
-        search = Search.of(observations, LIMIT_SIGMA, layout=layout)
+        search = Search.of(observations, LIMIT_SIGMA, layout=checking.port.layout)
         causes = diagnose_found(search, observations, checking.runs, others=others, pairs=not measure)
         if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
             return []
@@ -244,7 +243,7 @@ class PlainLayers(Networks):
         known = known_of(observations, checking.runs)
         if measure and unknown.fault == UNEXPLAINED and known.finite_steps is None:
             calls = max(LEAST_CALLS, int(MEASURING_SECONDS / max(checking.seconds, 1e-6)))
-            port = PortBlackBox(checking.port, layout=layout, calls=calls)
+            port = PortBlackBox(checking.port, calls=calls)
             causes = (
                 _beside_the_algebra(port, observations, known)
                 or explain_measured(port, observations, others)

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.comparison.compare import compare, compare_steps, limit_for
 from lockstep.harness.comparison.details import details_of
 from lockstep.harness.comparison.judge import judge
@@ -16,41 +15,78 @@ from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.diagnose import diagnose_runs
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
-from lockstep.harness.jobs.findings import known
+from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.problems import Problems
-from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.undetermined import notes_of
 
 SMALL = 10_000  # numbers in a trace that is kept although it agrees
 
 
 class Judge:
-    """Judges what backends gave, and explains each backend's divergences together once all its runs are through."""
+    """Judges what backends gave, and explains each backend's divergences together once all its runs are through.
+
+    ``limit`` is the sigma beyond which a number diverges; None leaves it to each case. ``details``: whether results
+    tell some places number by number, for a report.
+    """
 
     def __init__(self, problems: Problems, limit: float | Limit | None = None, *, details: bool = False) -> None:
-        """Judge by these problems.
-
-        Args:
-            problems: Of all cases.
-            limit: Sigma beyond which a number diverges; None leaves it to each case.
-            details: Whether results tell some places number by number, for a report.
-        """
+        """Judge by these problems, which are those of all cases."""
         self._problems, self._limit, self._details = problems, limit, details
         self._observations: dict[str, list[Observation]] = {}
 
     def judge(self, case: Case, backend: str, outcome: Outcome) -> RunResult:
         """The result of a run; a known finding is marked as such, and needs no explanation."""
-        limit = limit_for(case, self._limit)
-        result = as_known(judge_outcome(case, backend, outcome, self._problems, limit, details=self._details), case)
+        result = as_known(self.judge_outcome(case, backend, outcome), case)
         if outcome.trace is not None and result.known is None:
-            self.keep(self._problems.problem(case), outcome.trace, result)
+            self.keep(case, outcome.trace, result)
         return result
 
-    def keep(self, problem: AnyProblem, trace: Trace, result: RunResult) -> None:
+    def judge_outcome(self, case: Case, backend: str, outcome: Outcome) -> RunResult:
+        """Judge what came of a run, or tell why nothing came."""
+        if outcome.trace is None:
+            return RunResult(
+                case=case.name, backend=backend, status=outcome.status,  # type: ignore[arg-type]
+                message=outcome.message, stderr=outcome.stderr, timesteps=case.run.timesteps, seconds=outcome.seconds,
+                notes=list(outcome.notes),
+            )  # fmt: skip
+        try:
+            result = self.judge_trace(case, backend, outcome.trace)
+        except MemoryError:
+            message = "the reference ran out of memory: the case is too large for this machine"
+            return RunResult(case=case.name, backend=backend, status="failed", message=message)
+        notes = [*outcome.notes, *result.notes]
+        return replace(
+            result, versions=outcome.versions, seconds=outcome.seconds, repeatable=outcome.repeatable, notes=notes
+        )
+
+    def judge_trace(self, case: Case, backend: str, trace: Trace) -> RunResult:
+        """Compare a trace with what is expected, and judge it.
+
+        Raises:
+            LockstepError: If nothing can be compared, or the case contradicts its golden values.
+        """
+        expected, limit = self._problems.expected(case), limit_for(case, self._limit)
+        unjudged = RunResult(
+            case=case.name, backend=backend, status="agree", limit=limit, timesteps=case.run.timesteps,
+            local=compare_steps(trace, self._problems.problem(case), limit),
+            parameters=list(trace.parameters), device=trace.device,
+        )  # fmt: skip
+        result = judge(replace(unjudged, tensors=compare(trace, expected, case, limit)), limit)
+        if result.status == "diverge" and limit.sigma is not None:
+            # Is it rounding that the network itself amplifies, all of it or where it seems to begin?
+            widened = self._problems.widened(case)
+            wider = judge(replace(unjudged, tensors=compare(trace, widened, case, limit)), limit)
+            if wider.status == "agree" or wider.first_divergence != result.first_divergence:
+                expected, result = widened, replace(wider, notes=[*wider.notes, *notes_of(widened, case)])
+        if not self._details:
+            return result
+        return replace(result, details=details_of(trace.tensors(case), expected, result.tensors))
+
+    def keep(self, case: Case, trace: Trace, result: RunResult) -> None:
         """Keep what diverges, and what agrees where it is small: an explanation must reproduce both."""
         size = sum(array.size for array in trace.arrays.values())
         if result.status == "diverge" or size <= SMALL:
-            observation = Observation(problem, trace.tensors(problem.case))
+            observation = Observation(self._problems.problem(case), trace.tensors(case))
             self._observations.setdefault(result.backend, []).append(observation)
 
     def explain(self, runs: list[RunResult], *, pairs: bool = True) -> list[RunResult]:
@@ -79,60 +115,5 @@ def measurable(run: RunResult) -> RunResult:
 
 def as_known(result: RunResult, case: Case) -> RunResult:
     """The result, marked if it is a known finding."""
-    finding = known(result.backend, case, result.status)
+    finding = expected_of(result.backend, case, result.status)
     return result if finding is None else replace(result, known=finding.name)
-
-
-def judge_outcome(
-    case: Case, backend: str, outcome: Outcome, problems: Problems, limit: Limit, *, details: bool = False
-) -> RunResult:
-    """Judge what came of a run; ``details``: as of ``Judge``."""
-    if outcome.trace is None:
-        return RunResult(
-            case=case.name, backend=backend, status=outcome.status,  # type: ignore[arg-type]
-            message=outcome.message, stderr=outcome.stderr, timesteps=case.run.timesteps, seconds=outcome.seconds,
-            notes=list(outcome.notes),
-        )  # fmt: skip
-    try:
-        result = judge_trace(case, backend, outcome.trace, problems, limit, details=details)
-    except MemoryError:
-        message = "the reference ran out of memory: the case is too large for this machine"
-        return RunResult(case=case.name, backend=backend, status="failed", message=message)
-    return replace(
-        result, versions=outcome.versions, seconds=outcome.seconds, repeatable=outcome.repeatable,
-        notes=[*outcome.notes, *result.notes],
-    )  # fmt: skip
-
-
-def judge_trace(
-    case: Case, backend: str, trace: Trace, problems: Problems, limit: Limit, *, details: bool = False
-) -> RunResult:
-    """Compare a trace with what is expected, and judge it; ``details``: as of ``Judge``.
-
-    Raises:
-        LockstepError: If nothing can be compared, or the case contradicts its golden values.
-    """
-    expected = problems.expected(case)
-    result = _judged(case, backend, trace, problems, expected, limit)
-    if result.status == "diverge" and limit.sigma is not None:
-        # Is it rounding that the network itself amplifies, all of it or where it seems to begin?
-        wider = _judged(case, backend, trace, problems, problems.widened(case), limit)
-        if wider.status == "agree" or wider.first_divergence != result.first_divergence:
-            expected = problems.widened(case)
-            result = replace(wider, notes=[*wider.notes, *notes_of(expected, case)])
-    return replace(result, details=details_of(trace.tensors(case), expected, result.tensors)) if details else result
-
-
-def _judged(case: Case, backend: str, trace: Trace, problems: Problems, expected: Expected, limit: Limit) -> RunResult:
-    measured = RunResult(
-        case=case.name,
-        backend=backend,
-        status="agree",
-        limit=limit,
-        tensors=compare(trace, expected, case, limit),
-        local=compare_steps(trace, problems.problem(case), limit),
-        parameters=list(trace.parameters),
-        device=trace.device,
-        timesteps=case.run.timesteps,
-    )
-    return judge(measured, limit)

@@ -24,8 +24,7 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     """
     if ".py" in target or ":" in target or "/" in target:
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
-            black_box = PortBlackBox(port, layout=layout)
-            return _measured(black_box)
+            return _measured(PortBlackBox(port))
     backends = {backend.name: backend for backend in find_backends()}
     if target not in backends:
         raise BackendError(unknown("backend", target, backends) + " A port is written FILE.py:FUNCTION.")
@@ -36,8 +35,7 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     if missing is not None:
         raise BackendError(f"{target}: {missing}")
     with Worker(backend.environment, timeout) as worker:
-        black_box = BackendBlackBox(backend, worker)
-        return _measured(black_box)
+        return _measured(BackendBlackBox(backend, worker))
 
 
 def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
@@ -52,15 +50,9 @@ def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
 class PortBlackBox:
     """A user's port."""
 
-    def __init__(self, port: Port | LocalPort, *, layout: str = "canonical", calls: int | None = None) -> None:
-        """Ask this port.
-
-        Args:
-            port: Which.
-            layout: In which it is handed its weights.
-            calls: How many are made at most, none twice for one question; None: one for each question.
-        """
-        self.name, self.layout = port.name, layout
+    def __init__(self, port: Port | LocalPort, *, calls: int | None = None) -> None:
+        """Ask this port: ``calls`` times at most, and none twice for one question; None is once for each question."""
+        self.name, self.layout = port.name, port.layout
         self._port, self._left = port, calls
         self._known: dict[str, Arrays | None] = {}
         self.refused: set[str] = set()  # questions, by digest, that were more than the calls that were left

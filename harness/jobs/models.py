@@ -10,7 +10,6 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -45,17 +44,6 @@ class Loaded(NamedTuple):
     reader: BackendInfo
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a case took from a model."""
-
-    case: str
-    changes: list[str]
-
-    def __str__(self) -> str:
-        return f"Case {self.case}, as the model asks: {', '.join(self.changes)}."
-
-
 class Models:
     """Users' models for one run; the files in which cases find their weights last as long as this."""
 
@@ -76,7 +64,7 @@ class Models:
         self._asked = list(zip(distinct_names(files, texts), texts, strict=True))
         self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
         self.loaded: list[Loaded] = []
-        self.told: list[Told] = []
+        self._taken: list[str] = []  # what each case takes of them
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +153,8 @@ class Models:
         except ValueError as error:
             raise LockstepError(f"case {case.name} with the network of {name}: {error}.") from error
         rounded = _save(self.loaded[0], path, case)
-        self.told.append(Told(case.name, [*_changes(before, case), *rounded]))
+        changes = [*_changes(before, case), *rounded]
+        self._taken += [f"Case {case.name}, as the model asks: {', '.join(changes)}."] if changes else []
         return case
 
     def differences(self, loaded: Loaded) -> list[str]:
@@ -184,15 +173,11 @@ class Models:
             )
             lines += [f"  {note[0].upper()}{note[1:]}." for note in loaded.model.notes]
             if loaded.model.runner:
-                who = (
-                    f"{loaded.model.runner} is the backend of its framework"
-                    if k == 0
-                    else f"{loaded.model.runner} runs them"
-                )
-                lines.append(f"  It holds weights only: {who}.")
+                who = "runs them" if k else "is the backend of its framework"
+                lines.append(f"  It holds weights only: {loaded.model.runner} {who}.")
             if k:
                 lines += [f"  Weights: {line}." for line in self.differences(loaded)]
-        return [*lines, *(str(told) for told in self.told if told.changes)]
+        return [*lines, *self._taken]
 
     def facts(self) -> list[dict[str, Any]]:
         """The same for JSON."""
@@ -208,12 +193,8 @@ class Models:
                 "weights": loaded.model.digest,
                 "notes": list(loaded.model.notes),
                 "weights_only": bool(loaded.model.runner),
-                "weights_differ": [
-                    msgspec.to_builtins(difference) for difference in weight_differences(loaded.model, first)
-                ],
-                "settings_differ": [
-                    msgspec.to_builtins(difference) for difference in setting_differences(loaded.model, first)
-                ],
+                "weights_differ": msgspec.to_builtins(weight_differences(loaded.model, first)),
+                "settings_differ": msgspec.to_builtins(setting_differences(loaded.model, first)),
                 "explained": self.differences(loaded) if k else [],
             }
             for k, loaded in enumerate(self.loaded)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.backend import BackendInfo
-from lockstep.harness.adapters.trace import Recorded, check_same_problem, load_trace, save_trace
+from lockstep.harness.adapters.trace import Recorded, Trace, check_same_problem, load_trace, save_trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import CaseInfo, case_info
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Limit, RunResult, load_results
 from lockstep.harness.errors import LockstepError, TraceError
-from lockstep.harness.jobs.judge_run import Judge, judge_trace
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import environment, outcomes
 
@@ -29,11 +28,7 @@ def record_cases(
     timeout: float,
     on_result: Callable[[RunResult], None] = lambda result: None,
 ) -> tuple[list[Path], list[RunResult]]:
-    """Run every case through every backend and write their traces into a folder.
-
-    Returns:
-        The files, and a result for each run that gave none.
-    """
+    """Run every case through every backend, write traces into a folder: the files, and a result where none came."""
     problems = Problems()
     for case in cases:
         problems.check(case)
@@ -48,16 +43,10 @@ def record_cases(
             others.append(result)
             continue
         recorded = Recorded(
-            case=case,
-            problem=problems.problem(case).digest,
-            backend=backend.name,
-            parameters=answer.trace.parameters,
-            device=answer.trace.device,
-            versions=answer.versions or {},
-            seconds=answer.seconds or {},
-            environment=environment(),
-            repeatable=answer.repeatable,
-        )
+            case=case, problem=problems.problem(case).digest, backend=backend.name,
+            parameters=answer.trace.parameters, device=answer.trace.device, environment=environment(),
+            versions=answer.versions, seconds=answer.seconds, repeatable=answer.repeatable,
+        )  # fmt: skip
         file = folder / f"{case.name}.{backend.name}.safetensors"
         save_trace(file, answer.trace, recorded)
         files.append(file)
@@ -75,41 +64,40 @@ class Judged(NamedTuple):
 def judge_files(
     paths: Iterable[Path], case: Case | None, limit: float | Limit | None, *, details: bool = False
 ) -> Judged:
-    """Judge traces and saved results.
+    """Judge traces and saved results: .safetensors files, folders of them, or .json files.
 
-    Args:
-        paths: .safetensors files, folders of them, or .json files.
-        case: What the traces must have been recorded from; None: what each says.
-        limit: Sigma beyond which a number diverges; None leaves it to each case, and to what results say.
-        details: Whether results of traces tell some places number by number; saved ones keep what they have.
+    ``case`` is what the traces must have been recorded from; None: what each says. ``limit`` is a sigma; None leaves it
+    to each case, and to what results say. ``details``: whether results of traces tell some places number by number;
+    saved ones keep what they have.
     """
-    runs: list[RunResult] = []
-    errors: list[LockstepError] = []
-    infos: dict[str, CaseInfo] = {}
+    judged = Judged([], [], {})
     problems = Problems()
-    judge_runs = Judge(problems)
+    judge_traces = Judge(problems, limit, details=details)
     for path in paths:
         files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
         if not files:
-            errors.append(TraceError(f"{path}: no trace (*.safetensors) in this folder."))
+            judged.errors.append(TraceError(f"{path}: no trace (*.safetensors) in this folder."))
         for file in files:
             try:
-                runs_of_file, infos_of_file = (
-                    _judge_results(file, limit)
-                    if file.suffix == ".json"
-                    else _judge_trace_file(file, case, limit, problems, judge_runs, details=details)
-                )
-                runs += runs_of_file
-                infos |= infos_of_file
+                if file.suffix == ".json":
+                    saved = load_results(file)
+                    judged.runs.extend(_judged_again(saved.runs, limit))
+                    judged.cases.update(saved.cases)
+                else:
+                    trace, recorded = load_trace(file)
+                    judged_by = case or recorded.case
+                    problems.keep_only(judged_by)
+                    check_same_problem(recorded, problems.problem(judged_by), file)
+                    judged.runs.append(_judge_recording(trace, recorded, judged_by, judge_traces, file))
+                    judged.cases[judged_by.name] = case_info(judged_by)
             except LockstepError as error:
-                errors.append(error)
-    return Judged(judge_runs.explain(runs), errors, infos)
+                judged.errors.append(error)
+    return judged._replace(runs=judge_traces.explain(judged.runs))
 
 
-def _judge_results(path: Path, limit: float | Limit | None) -> tuple[list[RunResult], dict[str, CaseInfo]]:
+def _judged_again(runs: Sequence[RunResult], limit: float | Limit | None) -> list[RunResult]:
     asked = Limit("option", sigma=limit) if isinstance(limit, (int, float)) else limit
-    saved = load_results(path)
-    return [judge(run, asked) if _counts(asked, run.limit) else run for run in saved.runs], saved.cases
+    return [judge(run, asked) if _counts(asked, run.limit) else run for run in runs]
 
 
 def _counts(asked: Limit | None, stored: Limit | None) -> TypeGuard[Limit]:
@@ -119,19 +107,10 @@ def _counts(asked: Limit | None, stored: Limit | None) -> TypeGuard[Limit]:
     return asked.origin == "option" or stored is None or stored.origin in {"derived", "pyproject"}
 
 
-def _judge_trace_file(
-    path: Path, case: Case | None, limit: float | Limit | None, problems: Problems, judge_runs: Judge, *, details: bool
-) -> tuple[list[RunResult], dict[str, CaseInfo]]:
-    trace, recorded = load_trace(path)
-    judged_by = case or recorded.case
-    problems.keep_only(judged_by)
-    problem = problems.problem(judged_by)
-    check_same_problem(recorded, problem, path)
-    bound = limit_for(judged_by, limit)
-    result = judge_trace(judged_by, recorded.backend, trace, problems, bound, details=details)
-    judge_runs.keep(problem, trace, result)
-    result = replace(
+def _judge_recording(trace: Trace, recorded: Recorded, case: Case, judge_traces: Judge, file: Path) -> RunResult:
+    result = judge_traces.judge_trace(case, recorded.backend, trace)
+    judge_traces.keep(case, trace, result)
+    return replace(
         result, versions=recorded.versions, seconds=recorded.seconds, repeatable=recorded.repeatable,
-        rerun=f"lockstep compare {path}",
+        rerun=f"lockstep compare {file}",
     )  # fmt: skip
-    return [result], {judged_by.name: case_info(judged_by)}

@@ -129,12 +129,8 @@ def results_of(cases: Iterable[Case], runs: list[RunResult], **facts: Any) -> Re
 
 def environment() -> dict[str, Any]:
     """Where results come from: versions, machine, precision of the reference."""
-    try:
-        ours = version("lockstep-rnn")
-    except PackageNotFoundError:
-        ours = "not installed"
     return {
-        "lockstep": ours,
+        "lockstep": lockstep_version(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "reference": {dtype: description(dtype) for dtype in ("float32", "float64")},
@@ -143,3 +139,11 @@ def environment() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "threads": THREADS,
     }
+
+
+def lockstep_version() -> str:
+    """The version of this package; it may also run from a folder where nothing is installed."""
+    try:
+        return version("lockstep-rnn")
+    except PackageNotFoundError:
+        return "not installed"

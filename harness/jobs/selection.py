@@ -30,34 +30,31 @@ class Selection:
 
 
 def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
-    """Find cases and backends that go together.
-
-    Args:
-        cases: Names, files or folders; all shipped ones if there are none.
-        backends: Names; all whose frameworks are installed if there are none.
+    """Find cases, all shipped ones if none is named, and the backends that go together with them.
 
     Raises:
         LockstepError: If one is unknown, or finds no partner.
     """
-    names, named = list(cases), list(backends or ())
-    cases_found, known = find_cases(names), find_backends(named or None)
-    absent = [] if named else [backend for backend in known if backend.missing()]
-    there = [backend for backend in known if backend not in absent]
-    kept, able = matched(
-        [found_case.case for found_case in cases_found], there, cases_named=bool(names), backends_named=bool(named)
-    )  # fmt: skip
-    alone = [backend for backend in there if backend not in able] if named else []
-    return Selection([found_case for found_case in cases_found if found_case.case in kept], able, absent, alone)
+    names = list(cases)
+    return select_backends(find_cases(names), list(backends or ()) or None, cases_named=bool(names))
 
 
-def select_beside(models: Sequence[BackendInfo], cases: Sequence[FoundCase], names: Sequence[str] | None) -> Selection:
-    """Users' models and the backends that run beside them: those named, or all whose frameworks are installed.
+def select_backends(
+    cases: Sequence[FoundCase],
+    names: Sequence[str] | None,
+    models: Sequence[BackendInfo] = (),
+    *,
+    cases_named: bool = True,
+) -> Selection:
+    """Find backends for cases: those named, or all whose frameworks are installed, beside users' ``models``.
 
     Raises:
         LockstepError: If a backend is unknown, or none is of the cases' model.
     """
     backends = find_backends(names)
-    absent = [] if names is not None else [backend for backend in backends if backend.missing()]
-    installed = [*models, *(backend for backend in backends if backend not in absent)]
-    _, able = matched([found.case for found in cases], installed, cases_named=True, backends_named=bool(names))
-    return Selection(list(cases), able, absent, [])
+    absent = [backend for backend in backends if names is None and backend.missing()]
+    there = [*models, *(backend for backend in backends if backend not in absent)]
+    of_cases = [found.case for found in cases]
+    kept, able = matched(of_cases, there, cases_named=cases_named, backends_named=bool(names))
+    alone = [backend for backend in there if names and backend not in able]
+    return Selection([found for found in cases if found.case in kept], able, absent, alone)

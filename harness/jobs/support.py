@@ -88,6 +88,16 @@ class Support:
     seconds: float | None = None  # to import what it requires
     megabytes: float | None = None  # that this adds to a process
 
+    @property
+    def supported(self) -> list[str]:
+        """The features that it has."""
+        return [feature for feature, reason in self.reasons.items() if reason is None]
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The features that it has not, each with the reason."""
+        return {feature: reason for feature, reason in self.reasons.items() if reason is not None}
+
 
 def support(names: Sequence[str] | None = None, *, timeout: float = 60.0, jobs: int = JOBS) -> list[Support]:
     """Ask backends what they support, all that are found or those named.

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from lockstep.harness.adapters.backend import MODELS
@@ -49,12 +48,11 @@ def support_lines(support: Support, width: int) -> list[str]:
     on = ", ".join(f"{name} {version}" for name, version in support.versions.items())
     known = (f"stores weights as {backend.dialect}", f"on {on}" if on else "", cost_text(support))
     lines += wrapped("; ".join(filter(None, known)), width, 4)
-    refused = refusals(support)
+    count, model = len(support.supported), MODELS[backend.model]
     # Some features have commas in their names.
-    supported = [feature for feature, reason in support.reasons.items() if reason is None]
-    all_of_them = f"supports all {len(supported)} features of {MODELS[backend.model]}s"
-    lines += wrapped(f"supports {'; '.join(supported)}" if refused else all_of_them, width, 4)
-    for reason, features in refused.items():
+    supported = "; ".join(support.supported) if support.refused else f"all {count} features of {model}s"
+    lines += wrapped(f"supports {supported}", width, 4)
+    for reason, features in grouped(support.refused, support.refused.__getitem__).items():
         lines += wrapped(f"not {'; '.join(features)}: {reason}", width, 4)
     return lines
 
@@ -66,28 +64,18 @@ def cost_text(support: Support) -> str:
     return ", ".join(filter(None, (time, memory)))
 
 
-def refusals(support: Support) -> dict[str, list[str]]:
-    """By reason what a backend does not support."""
-    refused = {feature: reason for feature, reason in support.reasons.items() if reason is not None}
-    return grouped(refused, refused.__getitem__)
+_FIELDS = ("name", "framework", "module", "summary", "model", "dialect", "requires", "install")
 
 
 def as_json(supports: Sequence[Support]) -> list[dict[str, Any]]:
     """What is known of each backend as plain values."""
     return [
         {
-            "name": support.backend.name,
-            "framework": support.backend.framework,
-            "module": support.backend.module,
-            "summary": support.backend.summary,
-            "model": support.backend.model,
-            "dialect": support.backend.dialect,
-            "requires": list(support.backend.requires),
-            "install": support.backend.install,
+            **{field: getattr(support.backend, field) for field in _FIELDS},
             "versions": support.versions,
             "import": {"seconds": support.seconds, "megabytes": support.megabytes},
-            "supports": [feature for feature, reason in support.reasons.items() if reason is None],
-            "unsupported": {feature: reason for feature, reason in support.reasons.items() if reason is not None},
+            "supports": support.supported,
+            "unsupported": support.refused,
             "problem": support.problem,
         }
         for support in supports
@@ -96,17 +84,16 @@ def as_json(supports: Sequence[Support]) -> list[dict[str, Any]]:
 
 def matrices(supports: Sequence[Support]) -> list[tuple[str, list[Support]]]:
     """Part backends into tables with a title each: one for a model if all fit, else one for each framework."""
-    matrices_found = []
+    tables = []
     for model, name in MODELS.items():
         of_model = [support for support in supports if support.backend.model == model]
-        available = [support for support in of_model if support.problem is None]
-        if len(available) <= MOST_COLUMNS:
-            matrices_found.append((f"{name}s", of_model))
+        if sum(support.problem is None for support in of_model) <= MOST_COLUMNS:
+            tables.append((f"{name}s", of_model))
             continue
-        for framework, ones in by_framework(of_model).items():
-            title = f"{name}s, {framework_line(framework, ones)}"
-            matrices_found += [(title, part) for part in _parts(ones)]
-    return [(title, of_model) for title, of_model in matrices_found if of_model]
+        for framework, of_framework in by_framework(of_model).items():
+            title = f"{name}s, {framework_line(framework, of_framework)}"
+            tables += [(title, part) for part in _parts(of_framework)]
+    return [(title, part) for title, part in tables if part]
 
 
 def _parts(supports: list[Support]) -> list[list[Support]]:
@@ -118,49 +105,44 @@ def _parts(supports: list[Support]) -> list[list[Support]]:
 
 def show_matrix(console: Console, supports: list[Support]) -> None:
     """Print features x backends, with the reasons against what a backend does not support below each table."""
-    for title, of_model in matrices(supports):
+    for title, of_table in matrices(supports):
         console.print(plain(f"{title}:"))
-        available = [support for support in of_model if support.problem is None]
-        numbers = numbered(available)
-        if available:
-            console.print(_matrix(available, numbers))
-        for note in footnotes(of_model, numbers):
+        names, rows, notes = _marked(of_table)
+        if rows:
+            table = bare_table()
+            table.add_column("feature", no_wrap=True)
+            for name in names:
+                # Broken after each underscore: whole names would make the table wider than a terminal.
+                table.add_column(plain(name.replace("_", "_\n")), overflow="fold", justify="right", min_width=6)
+            for feature, marks in rows.items():
+                table.add_row(feature, *(Text(mark, "" if mark == "yes" else "dim") for mark in marks))
+            console.print(table)
+        for note in [*notes, *_absent(of_table)]:
             for line in wrapped(note, console.width):
                 say(console, line)
 
 
-def numbered(supports: Sequence[Support]) -> dict[str, int]:
-    """Number the reasons of some backends."""
-    reasons = dict.fromkeys(reason for support in supports for reason in support.reasons.values() if reason is not None)
-    return {reason: k + 1 for k, reason in enumerate(reasons)}
+def _marked(supports: Sequence[Support]) -> tuple[list[str], dict[str, list[str]], list[str]]:
+    """The backends that there are, by feature what each says to it, and the reasons against by their numbers."""
+    available = [support for support in supports if support.problem is None]
+    reasons = list(dict.fromkeys(reason for support in available for reason in support.refused.values()))
+    rows = {
+        feature: [
+            f"no [{reasons.index(support.refused[feature]) + 1}]" if feature in support.refused else "yes"
+            for support in available
+        ]
+        for feature in (available[0].reasons if available else ())
+    }
+    notes = []
+    for k, reason in enumerate(reasons):
+        who = [support.backend.name for support in available if reason in support.reasons.values()]
+        notes.append(f"[{k + 1}] {reason} ({', '.join(who)})")
+    return [support.backend.name for support in available], rows, notes
 
 
-def footnotes(supports: Sequence[Support], numbers: dict[str, int]) -> list[str]:
-    """The reasons by number with who gives them, and what is not available."""
-    lines = []
-    for reason, number in numbers.items():
-        who = [support.backend.name for support in supports if reason in support.reasons.values()]
-        lines.append(f"[{number}] {reason} ({', '.join(who)})")
-    return lines + [
-        f"{support.backend.name} is not available: {support.problem}"
-        for support in supports
-        if support.problem is not None
-    ]
-
-
-def _matrix(available: Sequence[Support], numbers: dict[str, int]) -> Table:
-    table = bare_table()
-    table.add_column("feature", no_wrap=True)
-    for support in available:
-        # Broken after each underscore: whole names would make the table wider than a terminal.
-        name = plain(support.backend.name.replace("_", "_\n"))
-        table.add_column(name, overflow="fold", justify="right", min_width=6)
-    for feature in available[0].reasons:
-        cells = [support.reasons[feature] for support in available]
-        table.add_row(
-            feature, *("yes" if reason is None else Text(f"no [{numbers[reason]}]", "dim") for reason in cells)
-        )
-    return table
+def _absent(supports: Iterable[Support], form: str = "{}") -> list[str]:
+    absent = [support for support in supports if support.problem is not None]
+    return [f"{form.format(support.backend.name)} is not available: {support.problem}" for support in absent]
 
 
 def as_markdown(supports: Sequence[Support]) -> str:
@@ -169,35 +151,19 @@ def as_markdown(supports: Sequence[Support]) -> str:
     what = "What each backend can do, and why not the rest: a table for each framework."
     blocks = ["# Backends", f"{what}\n{origin}"]
     for model, name in MODELS.items():
-        for framework, of_framework in by_framework(
-            support for support in supports if support.backend.model == model
-        ).items():
+        of_model = [support for support in supports if support.backend.model == model]
+        for framework, of_framework in by_framework(of_model).items():
             blocks.append(f"## {framework_line(framework, of_framework)}: {name}s")
-            blocks.append(
-                "\n".join(
-                    f"- `{support.backend.name}`: {support.backend.summary.replace('``', '`')}"
-                    for support in of_framework
-                )
-            )
+            summaries = [(support.backend.name, support.backend.summary) for support in of_framework]
+            blocks.append("\n".join(f"- `{backend}`: {text.replace('``', '`')}" for backend, text in summaries))
             available = [support for support in of_framework if support.problem is None]
             blocks += [block for part in _parts(available) for block in _markdown_table(part)]
-            blocks += [
-                f"`{support.backend.name}` is not available: {support.problem}"
-                for support in of_framework
-                if support.problem
-            ]
+            blocks += _absent(of_framework, "`{}`")
     return "\n\n".join(blocks) + "\n"
 
 
 def _markdown_table(available: Sequence[Support]) -> list[str]:
-    numbers = numbered(available)
-    lines = [
-        "| | " + " | ".join(support.backend.name for support in available) + " |",
-        "| --- |" + " --- |" * len(available),
-    ]
-    for feature in available[0].reasons:
-        cells = [support.reasons[feature] for support in available]
-        marks = ("yes" if reason is None else f"no [{numbers[reason]}]" for reason in cells)
-        lines.append(f"| {feature} | {' | '.join(marks)} |")
-    notes = "\n".join(f"- {note}" for note in footnotes(available, numbers))
-    return ["\n".join(lines), *([notes] if notes else [])]
+    names, rows, notes = _marked(available)
+    lines = [f"| | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
+    lines += [f"| {feature} | {' | '.join(marks)} |" for feature, marks in rows.items()]
+    return ["\n".join(lines), *(["\n".join(f"- {note}" for note in notes)] if notes else [])]

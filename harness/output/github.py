@@ -19,19 +19,9 @@ from rich.console import Console
 
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
+from lockstep.harness.output import overview
 from lockstep.harness.output.location import Place, Places
 from lockstep.harness.output.messages import text_of
-from lockstep.harness.output.overview import (
-    TABLE_TITLE,
-    WIDE_TABLE,
-    alike,
-    cell_text,
-    is_right,
-    known_texts,
-    of_same_cases,
-    refusals,
-    summary,
-)
 from lockstep.harness.text import counted, grouped, printable
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -88,13 +78,13 @@ def summary_markdown(results: Results, most: int = MOST_SUMMARY_BYTES) -> str:
 def _blocks(results: Results) -> Iterator[str]:
     """The parts of a summary, the most important first."""
     runs = results.runs
-    yield f"## Lockstep: {_inline(summary(runs))}\n\n"
-    yield f"{TABLE_TITLE}:\n\n"
-    for names in of_same_cases(runs):
+    yield f"## Lockstep: {_inline(overview.summary(runs))}\n\n"
+    yield f"{overview.TABLE_TITLE}:\n\n"
+    for names in overview.of_same_cases(runs):
         yield _table([run for run in runs if run.backend in names], names)
-    for same in alike(runs):
+    for same in overview.alike(runs):
         yield _folded(f"{same[0].backend}: {same[0].status} in {_names(same)}", text_of(same[0]))
-    known, refused = known_texts(runs), refusals(runs)
+    known, refused = overview.known_texts(runs), overview.refusals(runs)
     if known:
         yield _folded(f"{counted(len(known), 'known finding')}, as expected", "\n".join(known))
     if refused:
@@ -107,8 +97,8 @@ def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> str:
     by_case = {case: {run.backend: run for run in same} for case, same in grouped(runs, lambda run: run.case).items()}
     cases = list(by_case)
     if len(cases) > MOST_ROWS:
-        cases.sort(key=lambda case: all(is_right(run) for run in by_case[case].values()))
-    short = len(backends) >= WIDE_TABLE
+        cases.sort(key=lambda case: all(overview.is_right(run) for run in by_case[case].values()))
+    short = len(backends) >= overview.WIDE_TABLE
     lines = [
         f"| case | {' | '.join(map(_inline, backends))} |",
         f"| --- |{' ---: |' * len(backends)}",
@@ -124,8 +114,8 @@ def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> str:
 def _cell(run: RunResult | None, *, short: bool) -> str:
     if run is None:
         return ""
-    text = _inline(cell_text(run, short=short))
-    return f"{text} (known)" if run.known else text if is_right(run) else f"**{text}**"
+    text = _inline(overview.cell_text(run, short=short))
+    return f"{text} (known)" if run.known else text if overview.is_right(run) else f"**{text}**"
 
 
 def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
@@ -137,11 +127,11 @@ def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
     """
     errors = [
         _command("error", _headline(same), text_of(same[0])[:MOST_MESSAGE] + _likewise(same), places.get(same[0].case))
-        for same in alike(runs, places)
+        for same in overview.alike(runs, places)
     ]
     if runs and all(run.status == "unsupported" for run in runs):
-        errors.append(_command("error", "Lockstep: nothing could be compared", "\n".join(refusals(runs))))
-    warnings = [_command("warning", "Lockstep: a known finding", text) for text in known_texts(runs)]
+        errors.append(_command("error", "Lockstep: nothing could be compared", "\n".join(overview.refusals(runs))))
+    warnings = [_command("warning", "Lockstep: a known finding", text) for text in overview.known_texts(runs)]
     return [*_most(errors, "error"), *_most(warnings, "warning")]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
 
 
+FAILED = frozenset({"failed", "crashed", "timeout"})  # statuses of what gave no numbers, though it should have
 STDERR_LINES = 25  # of what a backend printed: enough for the stack at which it died
 
 
@@ -118,27 +119,23 @@ def check_text(run: RunResult, diverging: int, cases: int) -> str:
     return divergence_text(run, f'{run.backend} diverges{at} in case "{run.case}"{count}.')
 
 
-def blind_texts(cases: Sequence[str], blind: Mapping[str, Sequence[str]]) -> list[str]:
+def blind_texts(blind: Mapping[str, Sequence[str]]) -> list[str]:
     """Which mistakes each case could not have detected."""
-    lines = []
-    for case in cases:
-        missed = list(blind.get(case, ()))
-        if missed:
-            shown = ", ".join(_spread(missed))
-            lines.append(
-                f'Case "{case}" cannot detect {counted(len(missed), "known mistake")}, for example {shown}. '
-                f"List all: lockstep adequacy {case}. Without --case all cases run."
-            )
-    return lines
+    return [
+        f'Case "{case}" cannot detect {counted(len(missed), "known mistake")}, '
+        f"for example {', '.join(_spread(missed))}. "
+        f"List all: lockstep adequacy {case}. Without --case all cases run."
+        for case, missed in blind.items()
+        if missed
+    ]
 
 
-def failure_texts(runs: Sequence[RunResult]) -> list[str]:
-    """Why runs gave no numbers: of those that failed in one way the first in full, and the names of the others."""
-    failed = [run for run in runs if run.status not in {"agree", "unsupported", "diverge"}]
+def alike_texts(runs: Sequence[RunResult]) -> list[str]:
+    """The texts of runs: of those that came out alike the first in full, and the names of the others' cases."""
     texts = []
-    for first, *others in grouped(failed, lambda run: (run.status, run.message)).values():
+    for first, *others in grouped(runs, lambda run: (run.status, run.message)).values():
         names = ", ".join(run.case for run in others)
-        texts.append(failure_text(first) + (f"\n  The same in: {names}." if others else ""))
+        texts.append(text_of(first) + (f"\n  The same in: {names}." if others else ""))
     return texts
 
 

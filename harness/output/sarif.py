@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult
 from lockstep.harness.jobs.findings import FINDING_KINDS, Finding, findings
+from lockstep.harness.jobs.run import lockstep_version
 from lockstep.harness.output.location import Place, Places
 from lockstep.harness.output.messages import text_of
 from lockstep.harness.text import printable
@@ -77,7 +77,7 @@ def _log(
     invocation: Json | None = None,
     properties: Json | None = None,
 ) -> Json:
-    driver = {"name": "Lockstep", "version": _version(), "rules": list(rules.values())}
+    driver = {"name": "Lockstep", "version": lockstep_version(), "rules": list(rules.values())}
     run: Json = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}
     if invocation is not None:
         run["invocations"] = [invocation]
@@ -180,10 +180,3 @@ def _fingerprints(*parts: Iterable[str]) -> dict[str, str]:
     """
     digest = hashlib.sha256("\0".join(map(str, parts)).encode(errors="backslashreplace")).hexdigest()[:32]
     return {"lockstep/v1": digest, "primaryLocationLineHash": f"{digest}:1"}
-
-
-def _version() -> str:
-    try:
-        return version("lockstep-rnn")
-    except PackageNotFoundError:
-        return "not installed"

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich import progress as bars
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
+from lockstep.harness.output import messages, overview
 from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, bare_table, fitting, table_of
 from lockstep.harness.output.console import plain, say, watched, wrapped
-from lockstep.harness.output.messages import (
-    adequacy_lines,
-    anatomy_lines,
-    blind_texts,
-    check_text,
-    failure_texts,
-    first_diverging,
-    text_of,
-)
-from lockstep.harness.output.overview import (
-    MOST_CASE_NAMES,
-    TABLE_TITLE,
-    WIDE_TABLE,
-    cell_text,
-    known_texts,
-    of_same_cases,
-    refusals,
-    summary,
-)
+from lockstep.harness.output.overview import MOST_CASE_NAMES, TABLE_TITLE, WIDE_TABLE, cell_text
 from lockstep.harness.text import counted, grouped, names_text, number, printable
 
 if TYPE_CHECKING:
@@ -49,37 +24,36 @@ if TYPE_CHECKING:
     from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.diagnosis.adequacy import Adequacy
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
-    from lockstep.harness.jobs.check import Checked
     from lockstep.harness.jobs.findings import Finding
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
 
 @contextmanager
-def progress(console: Console, total: int, *, quiet: bool = False) -> Iterator[Progress]:
+def progress(console: Console, total: int, *, quiet: bool = False) -> Iterator[bars.Progress]:
     """Show how many runs are done and how long the rest may take, while somebody watches."""
     columns = (
-        SpinnerColumn(),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),  # -:--:-- until something is done
-        TextColumn("left"),
+        bars.SpinnerColumn(),
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),  # -:--:-- until something is done
+        bars.TextColumn("left"),
         # The last run done; a long name is cut, and moves nothing beside it.
-        TextColumn(
+        bars.TextColumn(
             "{task.description}", markup=False, table_column=TableColumn(no_wrap=True, overflow="ellipsis", ratio=1)
         ),
     )
     shown = watched(console) and not quiet
     # Results come in bursts, framework by framework: the estimate is of the whole run, not of its last seconds.
-    with Progress(
+    with bars.Progress(
         *columns, console=console, transient=True, disable=not shown, expand=True, speed_estimate_period=3600
     ) as bar:
         bar.add_task("starting frameworks", total=total)
         yield bar
 
 
-def advance(bar: Progress, run: RunResult) -> None:
+def advance(bar: bars.Progress, run: RunResult) -> None:
     """Move the progress bar on by one run."""
     bar.update(bar.task_ids[0], advance=1, description=printable(f"{run.case} x {run.backend}").replace("\n", " "))
 
@@ -110,7 +84,7 @@ def side_by_side(runs: list[RunResult], width: int = 80) -> list[list[RunResult]
     """Divide runs into tables: backends that ran the same cases, as many as fit beside each other."""
     longest = max((cell_len(printable(run.case)) for run in runs), default=0)
     groups = []
-    for names in of_same_cases(runs):
+    for names in overview.of_same_cases(runs):
         group = [run for run in runs if run.backend in names]
         columns = _columns(group)
         backends = list(columns)
@@ -125,15 +99,15 @@ def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False
     ``quiet``: print only what is not right, and nothing if all runs are.
     """
     _show_tables(console, side_by_side(runs, console.width), runs, quiet=quiet)
-    for text in [] if quiet else known_texts(runs):
+    for text in [] if quiet else overview.known_texts(runs):
         say(console, text, "yellow")
     for run in runs:
         if run.status not in {"agree", "unsupported"} and run.known is None:
-            say(console, text_of(run))
+            say(console, messages.text_of(run))
     if all(run.status == "unsupported" for run in runs):
         console.print("Nothing could be compared.", style="red")
     if not quiet:
-        console.print(summary(runs))
+        console.print(overview.summary(runs))
 
 
 def _show_tables(console: Console, tables: list[list[RunResult]], runs: list[RunResult], *, quiet: bool) -> None:
@@ -143,7 +117,7 @@ def _show_tables(console: Console, tables: list[list[RunResult]], runs: list[Run
         for table in tables:
             console.print(results_table(table, console.width))
     if not quiet or all(run.status == "unsupported" for run in runs):
-        for text in refusals(runs):
+        for text in overview.refusals(runs):
             say(console, text, "dim")
 
 
@@ -154,32 +128,34 @@ def _cell(run: RunResult | None, *, short: bool) -> Text:
     return Text(cell_text(run, short=short), style=style)
 
 
-def show_check(console: Console, runs: list[RunResult], checked: Checked, *, named: bool, quiet: bool = False) -> None:
+def show_check(
+    console: Console, runs: list[RunResult], blind: Mapping[str, Sequence[str]] | None, *, quiet: bool = False
+) -> None:
     """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
-    ``named``: whether the user named the cases; if not, the shipped cases that were left out are listed. ``quiet``:
-    print only what is not right, and nothing if all runs are.
+    ``blind``: by case the mistakes that it cannot detect; None where the user named no cases, who learns then which
+    shipped ones were left out. ``quiet``: print only what is not right, and nothing if all runs are.
     """
     from lockstep.harness.jobs.check import left_out
 
     _show_tables(console, [runs], runs, quiet=quiet)
     diverging = [run for run in runs if run.status == "diverge"]
     if diverging:
-        first = first_diverging(diverging)
-        say(console, check_text(first, len(diverging), len(runs)))
-    for text in failure_texts(runs):
+        first = messages.first_diverging(diverging)
+        say(console, messages.check_text(first, len(diverging), len(runs)))
+    for text in messages.alike_texts([run for run in runs if run.status in messages.FAILED]):
         say(console, text)
     if quiet:
         return
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     for note in notes:
         say(console, f"Note: {note}.")
-    if named:
-        for text in blind_texts([run.case for run in runs], checked.blind):
+    if blind is not None:
+        for text in messages.blind_texts(blind):
             say(console, text)
     elif names := left_out([run.case for run in runs]):
         say(console, _left_out_text(names))
-    console.print(summary(runs))
+    console.print(overview.summary(runs))
 
 
 def _left_out_text(names: list[str]) -> str:
@@ -203,7 +179,7 @@ def show_anatomy(console: Console, anatomy: Anatomy) -> None:
         same = "as intended" if row.measured == row.intended else row.measured
         table.add_row(*(plain(cell) for cell in (mark + row.name, row.intended, same, row.evidence)), style=style)
     console.print(table)
-    say(console, "\n".join(anatomy_lines(anatomy)))
+    say(console, "\n".join(messages.anatomy_lines(anatomy)))
 
 
 def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
@@ -232,7 +208,7 @@ def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
         console.print(table_of("fault", list(shown), of_part, cells, console.width, gap))
     if many:
         console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(adequacy.cases)) + "."))
-    for line in adequacy_lines(adequacy):
+    for line in messages.adequacy_lines(adequacy):
         say(console, line)
 
 

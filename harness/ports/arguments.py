@@ -10,8 +10,8 @@ from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem, Weights
-from lockstep.harness.errors import ConvertError
-from lockstep.harness.ports.framework_arrays import differs, maker
+from lockstep.harness.errors import ConvertError, LockstepError, unknown
+from lockstep.harness.ports.framework_arrays import ARRAYS, differs, maker
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store_cell
 
@@ -22,6 +22,12 @@ class Form:
 
     layout: str = "canonical"
     arrays: str = "numpy"
+
+    def __post_init__(self) -> None:
+        if self.layout not in DIALECTS:
+            raise LockstepError(unknown("layout", self.layout, DIALECTS))
+        if self.arrays not in ARRAYS:
+            raise LockstepError(unknown("kind of arrays", self.arrays, ARRAYS))
 
 
 @dataclass(frozen=True)

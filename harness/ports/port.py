@@ -18,12 +18,10 @@ from lockstep.harness.adapters.user_calls import ask
 from lockstep.harness.adapters.user_code import FUNCTIONS, Target, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.errors import LockstepError, unknown
+from lockstep.harness.errors import LockstepError
 from lockstep.harness.ports.arguments import Form
-from lockstep.harness.ports.framework_arrays import ARRAYS
 from lockstep.harness.ports.port_process import Calls, serve
 from lockstep.harness.ports.signature import is_decoder, parameters_of
-from lockstep.harness.weights.dialects import DIALECTS
 
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
 
@@ -44,8 +42,8 @@ class Port(Closing):
         Raises:
             LockstepError: If there is no such layout, or no such kind of arrays.
         """
-        self.name = target.function
-        self._target, self._form, self._timeout = target, _form(layout, arrays), timeout
+        self.name, self.layout = target.function, layout
+        self._target, self._form, self._timeout = target, Form(layout, arrays), timeout
         self._process = Process(quiet_environment(legacy_keras=arrays == "tensorflow"))
 
     def close(self) -> None:
@@ -90,9 +88,9 @@ class LocalPort(Closing):
         Raises:
             LockstepError: If there is no such layout, or no such kind of arrays.
         """
-        self.name = getattr(function, "__name__", type(function).__name__)
+        self.name, self.layout = getattr(function, "__name__", type(function).__name__), layout
         code = getattr(inspect.unwrap(function), "__code__", None)
-        self._calls = Calls(function, _form(layout, arrays), Path(code.co_filename) if code else None)
+        self._calls = Calls(function, Form(layout, arrays), Path(code.co_filename) if code else None)
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call the function for each of several problems, in order."""
@@ -113,14 +111,6 @@ def port_of(function: Callable[..., Any], **options: Any) -> Port | LocalPort:
     if target is not None:
         return Port(target, **options)
     return LocalPort(function, **{name: value for name, value in options.items() if name != "timeout"})
-
-
-def _form(layout: str, arrays: str) -> Form:
-    if layout not in DIALECTS:
-        raise LockstepError(unknown("layout", layout, DIALECTS))
-    if arrays not in ARRAYS:
-        raise LockstepError(unknown("kind of arrays", arrays, ARRAYS))
-    return Form(layout, arrays)
 
 
 def _target_of(function: Callable[..., Any]) -> Target | None:

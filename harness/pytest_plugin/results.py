@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lockstep.harness.errors import LockstepError
+from lockstep.harness.output.write_results import check_writable, write_html, write_json
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a result.
 if TYPE_CHECKING:
@@ -148,8 +149,6 @@ class Gatherer:
         self._notes: TemporaryDirectory[str] | None = None
         self._summary: tuple[str, bool] | None = None  # the last line, and whether it is good news
         if self._wanted:
-            from lockstep.harness.output.write_results import check_writable
-
             try:
                 check_writable(self._json, self._html)
             except LockstepError as error:
@@ -212,13 +211,14 @@ class Gatherer:
             return
         from lockstep.harness.comparison.results import Results
         from lockstep.harness.jobs.run import environment
-        from lockstep.harness.output.write_results import write_outputs
         from lockstep.harness.text import counted
 
         runs = [self._runs[key] for key in sorted(self._runs)]
         cases = {name: self._cases[name] for name in sorted(self._cases)}
         try:
-            page = write_outputs(Results(environment=environment(), runs=runs, cases=cases), self._json, self._html)
+            results = Results(environment=environment(), runs=runs, cases=cases)
+            write_json(results, self._json)
+            page = None if self._html is None else write_html(results, self._html)
         except (LockstepError, OSError) as error:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             self._summary = f"lockstep: results could not be written: {error}", False

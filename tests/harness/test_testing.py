@@ -124,7 +124,7 @@ def test_a_port_that_raises_fails_with_its_message_once(run_tests):
     result.stdout.fnmatch_lines([
         'E * raises, case "*": failed: it raised ValueError in ports.py, line *: the weights are bewitched.',
         'E * File "*ports.py", line *, in raises',
-        "E *  Also failed: *, *.",
+        "E *  The same in: *, *.",
         'E * <lambda>, case "*": failed: it raised ValueError in test_ports.py, line *: the weights are bewitched.',
     ])  # fmt: skip
     assert result.stdout.str().count("E         ValueError: the weights are bewitched") == 2

@@ -13,8 +13,7 @@ from held_out import HELD_OUT
 from register import CASES
 
 from lockstep.harness.cases.decoder_problem import problem_of
-from lockstep.harness.comparison.compare import limit_for
-from lockstep.harness.jobs.judge_run import judge_outcome
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.ports.port import LocalPort
 
@@ -28,7 +27,7 @@ def statuses(held):
     with LocalPort(held.port, layout=held.layout) as port:
         outcomes = port.call(asked)
     return [
-        judge_outcome(case, held.name, outcome, problems, limit_for(case)).status
+        Judge(problems).judge_outcome(case, held.name, outcome).status
         for case, outcome in zip(cases, outcomes, strict=True)
     ]
 

@@ -12,8 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from forms import forms
 
 from lockstep.harness.cases.decoder_problem import problem_of
-from lockstep.harness.comparison.compare import limit_for
-from lockstep.harness.jobs.judge_run import judge_outcome
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.ports.port import LocalPort
 
@@ -28,7 +27,7 @@ def statuses(form, slips):
     with LocalPort(form.port(slips)) as port, np.errstate(all="ignore"):
         outcomes = port.call([problem_of(case) for case in cases])
     return [
-        judge_outcome(case, "port", outcome, problems, limit_for(case)).status
+        Judge(problems).judge_outcome(case, "port", outcome).status
         for case, outcome in zip(cases, outcomes, strict=True)
     ]
 

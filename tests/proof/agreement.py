@@ -32,9 +32,8 @@ from lockstep.harness.cases.random_cases import (
     RANDOM_FEATURES,
 )
 from lockstep.harness.cases.tensors import BACKWARD, kind_of
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.jobs.findings import expected_of
-from lockstep.harness.jobs.judge_run import judge_outcome
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import outcomes
 from lockstep.harness.reference.expected import Expected
@@ -125,7 +124,7 @@ def prove(
         if expected is not None:
             rows.setdefault(("backend", backend.name), Row()).known += 1
         elif answer.status == "ran":
-            result = judge_outcome(case, backend.name, answer, problems, limit_for(case))
+            result = Judge(problems).judge_outcome(case, backend.name, answer)
             keys = [(feature, case.run.dtype) for feature in features_of(case)] + [("backend", backend.name)]
             own = [rows.setdefault(key, Row()) for key in keys]
             sigmas, amplified = _sigmas(case, answer, problems)

@@ -24,10 +24,9 @@ from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import DTYPES
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.jobs.findings import expected_of
-from lockstep.harness.jobs.judge_run import judge_outcome
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.settings import TIMEOUT
 
@@ -117,7 +116,7 @@ def run(backend: BackendInfo, worker: Worker, case: Case) -> tuple[RunResult, bo
     """Run a case and judge it; whether it took copies to judge it, and whether that was possible in part only."""
     problems = Problems()
     answer = worker.run(backend, problems.problem(case))
-    result = judge_outcome(case, backend.name, answer, problems, limit_for(case))
+    result = Judge(problems).judge_outcome(case, backend.name, answer)
     by_copies = case in problems._widened
     in_part = by_copies and not all(np.isfinite(tensor.noise).all() for tensor in problems.widened(case).values())
     return result, by_copies, in_part

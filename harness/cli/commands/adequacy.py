@@ -6,9 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonOption, complete_case
+from lockstep.harness.cli.options import complete_case
+from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import console_beside
+from lockstep.harness.output.write_results import check_writable, write_json
 
 
 def adequacy(
@@ -26,9 +28,8 @@ def adequacy(
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.diagnosis.adequacy import adequacy as adequacy_of
     from lockstep.harness.output.terminal import show_adequacy
-    from lockstep.harness.output.write_results import check_writable, write_json
 
-    check_writable(json, None)
+    check_writable(json)
     cases = [found_case.case for found_case in find_cases(case) if case or found_case.case.plain]
     kinds = (
         [case for case in cases if case.plain],

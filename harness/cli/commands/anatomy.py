@@ -6,10 +6,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonOption, complete_backend
+from lockstep.harness.cli.options import complete_backend
+from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.output.console import console_beside
+from lockstep.harness.output.write_results import check_writable, write_json
 
 
 def anatomy(
@@ -25,10 +27,9 @@ def anatomy(
     """Measure the conventions of an implementation, and show them beside the intended ones."""
     from lockstep.harness.jobs.measure import anatomy_of
     from lockstep.harness.output.terminal import show_anatomy
-    from lockstep.harness.output.write_results import check_writable, write_json
 
     check_positive("--{} ", timeout=timeout)
-    check_writable(json, None)
+    check_writable(json)
     measured = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
     show_anatomy(console_beside(json), measured)
     write_json(measured, json)

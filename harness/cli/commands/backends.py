@@ -6,18 +6,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonOption, complete_backend
+from lockstep.harness.cli.options import complete_backend
+from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.output.console import console_beside
+from lockstep.harness.output.write_results import check_writable, write_json
 
 
 def backends(
     *,
     backend: Annotated[
         list[str] | None,
-        Parameter(
-            completer=complete_backend,
-            help="A backend to show; may be repeated. Default: all.",
-        ),
+        Parameter(completer=complete_backend, help="A backend to show; may be repeated. Default: all."),
     ] = None,
     matrix: Annotated[
         bool,
@@ -34,9 +33,8 @@ def backends(
     """
     from lockstep.harness.jobs.support import support
     from lockstep.harness.output.backends_table import as_json, as_markdown, show_backends, show_matrix
-    from lockstep.harness.output.write_results import check_writable, write_json
 
-    check_writable(json, None)
+    check_writable(json)
     # One after the other, else none would tell what importing it costs.
     supported = support(backend) if matrix or markdown else support(backend, jobs=1)
     console = console_beside(json)

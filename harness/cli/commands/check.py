@@ -6,16 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import (
-    GitHubOption,
-    HtmlOption,
-    JsonOption,
-    LimitOption,
-    QuietOption,
-    SarifOption,
-    bounds,
-    complete_case,
-)
+from lockstep.harness.cli.options import LimitOption, bounds, command_line, complete_case
+from lockstep.harness.cli.outputs import NO_OUTPUTS, Outputs
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import error_console
 
@@ -26,25 +18,20 @@ def check(
     case: Annotated[
         list[str] | None,
         Parameter(
-            completer=complete_case,
-            help="A case to check; may be repeated. Default: all shipped cases that fit.",
+            completer=complete_case, help="A case to check; may be repeated. Default: all shipped cases that fit."
         ),
     ] = None,
     layout: Annotated[
         str, Parameter(help="The layout in which the port gets its weights: canonical, torch, keras, tf1, onnx.")
     ] = "canonical",
     arrays: Annotated[str, Parameter(help="The arrays that the port gets: numpy, torch, jax or tensorflow.")] = "numpy",
-    json: JsonOption = None,
-    html: HtmlOption = None,
     timeout: Annotated[
         float | None,
         Parameter(help="Seconds allowed for one call. Default: [tool.lockstep] in pyproject.toml, else 120."),
     ] = None,
     limit: LimitOption = None,
     seed: Annotated[int, Parameter(help="Added to the seed of every case: the same check with different numbers.")] = 0,
-    sarif: SarifOption = None,
-    github: GitHubOption = False,
-    quiet: QuietOption = False,
+    outputs: Outputs = NO_OUTPUTS,
 ) -> int:
     """Check your own implementation: does it agree, where does it first diverge, and why?
 
@@ -62,42 +49,38 @@ def check(
     or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
     W_tilde, b_tilde and W_target too, and W_a where scores are general.
     """
+    from msgspec.structs import replace
+
     from lockstep.harness.adapters.user_code import parse_target
-    from lockstep.harness.jobs.check import cases_of, check, rerun_of
+    from lockstep.harness.jobs.check import blind_spots, cases_of, check
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import place_of_function
     from lockstep.harness.output.terminal import advance, progress, show_check
-    from lockstep.harness.output.write_results import Outputs, deliver
     from lockstep.harness.ports.port import Port, is_decoder_port
 
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
-    outputs = Outputs(json, html, sarif, github, quiet)
-    asked, seconds = bounds(limit, timeout, quiet=quiet)
+    asked, seconds = bounds(limit, timeout, quiet=outputs.quiet)
     parsed = parse_target(target)
-    cases = cases_of(case or [], decoder=is_decoder_port(parsed))
+    cases = cases_of(case or [], decoder=is_decoder_port(parsed), seed=seed)
     outputs.check()
     with (
         Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
-        progress(error_console(), len(cases), quiet=quiet) as bar,
+        progress(error_console(), len(cases), quiet=outputs.quiet) as bar,
     ):
         checked = check(
-            port,
-            cases,
-            layout=layout,
-            limit=asked,
-            seed=seed,
-            blind=bool(case),
-            on_result=lambda result: advance(bar, result),
-            details=outputs.numbers,
+            port, cases, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers
         )
-    asked_for = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
-    plain = {"layout": "canonical", "arrays": "numpy", "timeout": None, "limit": None, "seed": 0}
+    options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
+    usual = {"layout": "canonical", "arrays": "numpy", "seed": 0}
     # The command to run again has only what differs from the defaults.
-    options = {name: value for name, value in asked_for.items() if value != plain[name]}
-    runs = [rerun_of(result, target, options) for result in checked.runs]
+    options = {name: value for name, value in options.items() if value != usual.get(name)}
+    runs = [replace(run, rerun=command_line("check", target, case=run.case, **options)) for run in checked.runs]
     results = results_of(cases, runs)
-    return deliver(
-        results, outputs, dict.fromkeys((run.case for run in runs), place_of_function(parsed.file, parsed.function)),
-        lambda console: show_check(console, runs, checked, named=bool(case), quiet=quiet),
-    )  # fmt: skip
+    blind = blind_spots(cases, layout) if case else None
+    place = place_of_function(parsed.file, parsed.function)
+    return outputs.deliver(
+        results,
+        dict.fromkeys((run.case for run in runs), place),
+        lambda console: show_check(console, runs, blind, quiet=outputs.quiet),
+    )

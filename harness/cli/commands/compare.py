@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import (
-    GitHubOption,
-    HtmlOption,
-    JsonOption,
-    LimitOption,
-    QuietOption,
-    SarifOption,
-    bounds,
-)
+from lockstep.harness.cli.options import LimitOption, bounds
+from lockstep.harness.cli.outputs import NO_OUTPUTS, Outputs
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import complain
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
-    from lockstep.harness.output.write_results import Outputs
 
 
 def compare(
@@ -34,12 +26,8 @@ def compare(
         Path | None,
         Parameter(help="Another recording to compare with, version against version, instead of the reference."),
     ] = None,
-    json: JsonOption = None,
-    html: HtmlOption = None,
     limit: LimitOption = None,
-    sarif: SarifOption = None,
-    github: GitHubOption = False,
-    quiet: QuietOption = False,
+    outputs: Outputs = NO_OUTPUTS,
 ) -> int:
     """Compare recorded traces with the reference, or judge saved results again under another limit. Nothing is run.
 
@@ -48,9 +36,6 @@ def compare(
     other's], "difference": a result whose expected values are the other's, "reference": both results against the
     reference where they diverge, else null}], "alone": [what only this one has, what only the other has]}.
     """
-    from lockstep.harness.output.write_results import Outputs, deliver_as_table
-
-    outputs = Outputs(json, html, sarif, github, quiet)
     if against is not None:
         return _compare_recordings(file, against, outputs, case=case, limit=limit)
     from lockstep.harness.cases.find import find_cases
@@ -65,10 +50,12 @@ def compare(
     expected_case: Case | None = None
     if case is not None:
         expected_case = find_cases([case])[0].case
-    runs, errors, infos = judge_files(file, expected_case, bounds(limit, quiet=quiet)[0], details=outputs.numbers)
+    runs, errors, infos = judge_files(
+        file, expected_case, bounds(limit, quiet=outputs.quiet)[0], details=outputs.numbers
+    )
     places = places_of_shipped(run.case for run in runs)
     results = Results(environment=environment(), runs=runs, cases=infos)
-    status = deliver_as_table(results, outputs, places) if runs else 0
+    status = outputs.deliver_as_table(results, places) if runs else 0
     for error in errors:
         complain(str(error))
     return max(status, LockstepError.exit_status) if errors else status

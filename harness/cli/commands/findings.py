@@ -7,7 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonOption, complete_finding
+from lockstep.harness.cli.options import complete_finding
+from lockstep.harness.cli.outputs import JsonOption, Outputs
+from lockstep.harness.output.write_results import write_json
 
 
 def findings(
@@ -25,9 +27,8 @@ def findings(
     """List known findings: implementations that differ from their specification, fail or crash."""
     from lockstep.harness.jobs.findings import as_markdown, chosen
     from lockstep.harness.output.terminal import show_findings
-    from lockstep.harness.output.write_results import Outputs, write_json
 
-    outputs = Outputs(json, None, sarif)
+    outputs = Outputs(json=json, sarif=sarif)
     outputs.check()
     listed = chosen(name)
     if markdown:

@@ -7,29 +7,21 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import (
-    BackendOption,
-    CaseArguments,
-    QuietOption,
-    TimeoutOption,
-    bounds,
-    tell_left_out,
-)
-from lockstep.harness.output.console import console_beside, error_console
+from lockstep.harness.cli import options
+from lockstep.harness.cli.outputs import QuietOption
+from lockstep.harness.output.console import console_beside, error_console, say
+from lockstep.harness.output.write_results import check_writable, write_json
 
 
 def record(
-    *case: CaseArguments,
-    backend: BackendOption = None,
+    *case: options.CaseArguments,
+    backend: options.BackendOption = None,
     out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
     json: Annotated[
         Path | None,
-        Parameter(
-            allow_leading_hyphen=True,
-            help="Write the runs that gave no trace as results into this file.",
-        ),
+        Parameter(allow_leading_hyphen=True, help="Write the runs that gave no trace as results into this file."),
     ] = None,
-    timeout: TimeoutOption = None,
+    timeout: options.TimeoutOption = None,
     quiet: QuietOption = False,
 ) -> int:
     """Run cases and save their traces, to compare them later or in another environment."""
@@ -37,16 +29,14 @@ def record(
     from lockstep.harness.jobs.record import record_cases
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import select
-    from lockstep.harness.output.console import plain
     from lockstep.harness.output.messages import text_of
     from lockstep.harness.output.terminal import advance, progress
-    from lockstep.harness.output.write_results import check_writable, write_json
     from lockstep.harness.text import counted
 
-    _, seconds = bounds(None, timeout, quiet=quiet)
+    _, seconds = options.bounds(None, timeout, quiet=quiet)
     selection = select(case, backend)
     if not quiet:
-        tell_left_out(selection)
+        options.tell_left_out(selection)
     check_writable(json, out)
     console = console_beside(json)
     with progress(error_console(), selection.count, quiet=quiet) as bar:
@@ -59,9 +49,9 @@ def record(
         )
     for result in runs:
         if not (quiet and result.status == "unsupported"):
-            console.print(plain(text_of(result)), soft_wrap=True)
+            say(console, text_of(result))
     write_json(Results(environment=environment(), runs=runs), json)
     if not quiet:
         text = f"{counted(len(recorded), 'trace')} in {out}. Compare them with: lockstep compare {out}"
-        console.print(plain(text), soft_wrap=True)
+        say(console, text)
     return max((exit_status(result.status) for result in runs), default=0)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import DetailsOption, GitHubOption, SarifOption
+from lockstep.harness.cli.outputs import DetailsOption, GitHubOption, Outputs, SarifOption
 
 
 def report(
@@ -23,12 +23,11 @@ def report(
     """Make an HTML report, SARIF or a GitHub summary from saved results, of lockstep or of pytest."""
     from lockstep.harness.comparison.results import load_results
     from lockstep.harness.output.location import places_of_shipped
-    from lockstep.harness.output.write_results import Outputs, deliver
 
     if html is None and sarif is None and not github:
         html = Path("lockstep-report")
-    outputs = Outputs(None, html, sarif, github, details=details)
+    outputs = Outputs(html=html, sarif=sarif, github=github, details=details)
     outputs.check()
     saved = load_results(results)
-    deliver(saved, outputs, places_of_shipped(run.case for run in saved.runs), None)
+    outputs.deliver(saved, places_of_shipped(run.case for run in saved.runs), show=None)
     return 0

@@ -5,23 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lockstep.harness.cli.options import (
-    BackendOption,
-    CaseArguments,
-    DetailsOption,
-    GitHubOption,
-    HtmlOption,
-    JobsOption,
-    JsonOption,
-    LimitOption,
-    ModelOption,
-    ModelPrefixOption,
-    QuietOption,
-    SarifOption,
-    TimeoutOption,
-    bounds,
-    tell_left_out,
-)
+from lockstep.harness.cli import options
+from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import JOBS
 from lockstep.harness.output.console import INTERRUPTED, complain, error_console, plain
@@ -29,50 +14,49 @@ from lockstep.harness.output.console import INTERRUPTED, complain, error_console
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit, RunResult
     from lockstep.harness.jobs.selection import Selection
-    from lockstep.harness.output.write_results import Outputs
 
 
 def run(
-    *case: CaseArguments,
-    backend: BackendOption = None,
-    json: JsonOption = None,
-    html: HtmlOption = None,
-    timeout: TimeoutOption = None,
-    limit: LimitOption = None,
-    jobs: JobsOption = JOBS,
-    model: ModelOption = None,
-    model_prefix: ModelPrefixOption = None,
-    sarif: SarifOption = None,
-    github: GitHubOption = False,
-    quiet: QuietOption = False,
-    details: DetailsOption = False,
+    *case: options.CaseArguments,
+    backend: options.BackendOption = None,
+    timeout: options.TimeoutOption = None,
+    limit: options.LimitOption = None,
+    jobs: options.JobsOption = JOBS,
+    model: options.ModelOption = None,
+    model_prefix: options.ModelPrefixOption = None,
+    outputs: DetailedOutputs = NO_OUTPUTS,
 ) -> int:
     """Run cases through backends and compare each with the reference."""
-    from lockstep.harness.output.write_results import Outputs
-
     check_positive("--{} ", jobs=jobs)
-    outputs = Outputs(json, html, sarif, github, quiet, details)
-    asked, seconds = bounds(limit, timeout, quiet=quiet)
+    asked, seconds = options.bounds(limit, timeout, quiet=outputs.quiet)
     if model:
         return _run_models(case, backend, outputs, seconds, asked, jobs, model, model_prefix or [])
     if model_prefix:
         raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
+    from msgspec.structs import replace
+
     from lockstep.harness.jobs.selection import select
 
     selection = select(case, backend)
-    if not quiet:
-        tell_left_out(selection)
+    if not outputs.quiet:
+        options.tell_left_out(selection)
     outputs.check()
     runs = _watched(selection, outputs, timeout=seconds, limit=asked, jobs=jobs)
     arguments = selection.arguments
-    runs = [_with_rerun(result, arguments[result.case], limit=limit, timeout=timeout) for result in runs]
+    runs = [
+        replace(
+            run,
+            rerun=options.command_line("run", arguments[run.case], backend=run.backend, limit=limit, timeout=timeout),
+        )
+        for run in runs
+    ]
     return _conclude(runs, selection, outputs)
 
 
 def _run_models(
     case: Sequence[str],
     backend: Sequence[str] | None,
-    outputs: Outputs,
+    outputs: DetailedOutputs,
     timeout: float,
     limit: Limit | None,
     jobs: int,
@@ -82,7 +66,7 @@ def _run_models(
     """Run cases with the networks and weights of users' files."""
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.models import DEFAULT_CASE, Models, forget_bias_of
-    from lockstep.harness.jobs.selection import select_beside
+    from lockstep.harness.jobs.selection import select_backends
 
     outputs.check()
     with Models(model, prefixes) as models:
@@ -90,9 +74,9 @@ def _run_models(
         cases = find_cases(case or [DEFAULT_CASE])
         models.read(timeout, forget_bias_of([found_case.case for found_case in cases]))
         cases = models.cases(cases, named=bool(case))
-        selection = select_beside(models.backends(), cases, names)
+        selection = select_backends(cases, names, models.backends())
         if not outputs.quiet:
-            tell_left_out(selection)
+            options.tell_left_out(selection)
             for text in models.texts():
                 outputs.console.print(plain(text), soft_wrap=True, highlight=False)
         runs = _watched(selection, outputs, timeout=timeout, limit=limit, jobs=jobs)
@@ -102,7 +86,7 @@ def _run_models(
         return _conclude(runs, selection, outputs, models=models.facts())
 
 
-def _watched(selection: Selection, outputs: Outputs, **bounds: Any) -> list[RunResult]:
+def _watched(selection: Selection, outputs: DetailedOutputs, **bounds: Any) -> list[RunResult]:
     """Run what was asked for, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
     from lockstep.harness.jobs.run import run_cases
     from lockstep.harness.output.terminal import advance, progress
@@ -114,28 +98,16 @@ def _watched(selection: Selection, outputs: Outputs, **bounds: Any) -> list[RunR
         )  # fmt: skip
 
 
-def _conclude(runs: list[RunResult], selection: Selection, outputs: Outputs, **facts: Any) -> int:
+def _conclude(runs: list[RunResult], selection: Selection, outputs: DetailedOutputs, **facts: Any) -> int:
     """Write and show what ran; where it is less than what was to run, somebody interrupted it."""
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import Place
-    from lockstep.harness.output.write_results import deliver_as_table
 
     results = results_of([found_case.case for found_case in selection.cases], runs, **facts)
     places = {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
-    status = deliver_as_table(results, outputs, places)
+    status = outputs.deliver_as_table(results, places)
     # ``run_cases`` gives what there is when somebody presses Ctrl-C.
     if len(runs) < selection.count:
         complain("interrupted: results up to this point are shown, and written to the files that you asked for.")
         return INTERRUPTED
     return status
-
-
-def _with_rerun(result: RunResult, argument: str, **options: float | None) -> RunResult:
-    import shlex
-
-    from msgspec.structs import replace
-
-    words = ["lockstep", "run", argument, "--backend", result.backend]
-    for name, value in options.items():
-        words += [] if value is None else [f"--{name}", f"{value:g}"]
-    return replace(result, rerun=shlex.join(words))

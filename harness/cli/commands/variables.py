@@ -6,10 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import JsonOption
+from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.output.console import console_beside
+from lockstep.harness.output.write_results import check_writable, write_json
 
 
 def variables(
@@ -38,10 +39,9 @@ def variables(
     """
     from lockstep.harness.adapters.variables import variables_of
     from lockstep.harness.output.variables_table import show_variables
-    from lockstep.harness.output.write_results import check_writable, write_json
 
     check_positive("--{} ", timeout=timeout)
-    check_writable(json, None)
+    check_writable(json)
     inventory = variables_of(target, timeout)
     show_variables(console_beside(json), inventory)
     write_json(inventory, json)

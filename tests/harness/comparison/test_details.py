@@ -35,7 +35,7 @@ from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, d
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import check
-from lockstep.harness.jobs.judge_run import Judge, judge_trace
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.record import judge_files
 from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
@@ -50,7 +50,7 @@ def unpacked_heat(detail):
 
 
 def judged(case, trace) -> RunResult:
-    return judge_trace(case, "mine", trace, Problems(), limit_for(case), details=True)
+    return Judge(Problems(), details=True).judge_trace(case, "mine", trace)
 
 
 def trace_of(case, spoil=lambda arrays: None) -> Trace:
@@ -189,7 +189,7 @@ def test_the_noise_is_that_by_which_a_run_was_judged():
     wide = dataclasses.replace(problems.expected(case)["h"], noise=problems.expected(case)["h"].noise * 100)
     problems._widened[case] = {**problems.expected(case), "h": wide}
     trace = trace_of(case, lambda arrays: arrays.__setitem__("h", arrays["h"] + np.float32(3e-6)))
-    run = judge_trace(case, "mine", Trace(h=trace.h), problems, limit_for(case), details=True)
+    run = Judge(problems, details=True).judge_trace(case, "mine", Trace(h=trace.h))
     assert run.status == "agree"
     noise = unpacked(run.details["h"].noise, len(run.details["h"].at))
     b, u = run.details["h"].at[0]
@@ -198,7 +198,7 @@ def test_the_noise_is_that_by_which_a_run_was_judged():
 
 def test_nothing_is_computed_where_nobody_asks_for_it():
     case = make_case()
-    run = judge_trace(case, "mine", trace_of(case), Problems(), limit_for(case))
+    run = Judge(Problems()).judge_trace(case, "mine", trace_of(case))
     assert run.details == {}
     port = LocalPort(make_port("state-reset"))
     assert all(one.details == {} for one in check(port, [case], measure=False).runs)
@@ -239,7 +239,7 @@ def test_a_network_has_a_counterfactual_too():
     wrong = expect(dataclasses.replace(problem, weights=tuple(map(tuple, without))))
     trace = Trace(**{name: tensor.value for name, tensor in wrong.items()})
     judge, run = Judge(Problems()), judged(case, trace)
-    judge.keep(problem, trace, run)
+    judge.keep(case, trace, run)
     (run,) = judge.explain([run])
     assert run.diagnosis[0].site
     assert distance_of_curves(run) < 10

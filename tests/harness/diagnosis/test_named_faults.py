@@ -16,6 +16,7 @@ from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.diagnosis.explain_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import cases_of, check
+from lockstep.harness.jobs.problems import reseeded
 from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -58,7 +59,7 @@ def assert_named(slip, seed=0):
     layout = "torch" if "-of-two-" in slip else "canonical"
     cases = cases_of([]) if "every-16" in slip else SMALL  # such a reset needs more than 16 timesteps
     port = LocalPort(make_port(slip), layout=layout)
-    checked = check(port, cases, layout=layout, seed=seed)
+    checked = check(port, [reseeded(case, seed) for case in cases])
     assert any(run.status == "diverge" for run in checked.runs), "not seen"
     first = checked.diagnosis[0]
     assert is_what(first.fault, port), first

@@ -151,7 +151,7 @@ def test_faults_of_one_layer_are_looked_for_in_cases_of_one_layer_alone(monkeypa
 
 @pytest.mark.slow  # nothing explains it: the search goes to its limits
 def test_a_network_that_nothing_explains_says_what_is_known():
-    runs = checked(zeros, make_case("network", **NETWORK), blind=True)
+    runs = checked(zeros, make_case("network", **NETWORK))
     (found,) = runs["network"].diagnosis
     assert found.fault == UNEXPLAINED
     assert found.facts

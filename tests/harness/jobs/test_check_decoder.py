@@ -13,14 +13,13 @@ from lockstep.backends import numpy_attention
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.cases.decoder_problem import DecoderProblem
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.diagnosis.explain_causes import expected_named, explain
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import cases_of, check, left_out
 from lockstep.harness.jobs.forms import as_given
-from lockstep.harness.jobs.judge_run import Judge, judge_trace
-from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.jobs.judge_run import Judge
+from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.output.terminal import show_check
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
@@ -208,7 +207,7 @@ def test_a_case_with_an_encoder_is_handed_over_as_what_the_encoder_gives():
 
 def test_a_seed_changes_the_numbers_and_no_verdict():
     (case,) = cases_of(["attention-probe"])
-    assert check(LocalPort(decoder()), [case], seed=7).runs[0].status == "agree"
+    assert check(LocalPort(decoder()), [reseeded(case, 7)]).runs[0].status == "agree"
 
 
 @pytest.mark.parametrize(
@@ -244,12 +243,12 @@ def test_a_backend_that_diverges_is_diagnosed():
     problem = problems.problem(case)
     trace = numpy_attention.run(problem)
     wrong = trace.replaced(dW_target=trace.dW_target_t[0])
-    result = judge_trace(case, "mine", wrong, problems, limit_for(case))
+    result = Judge(problems).judge_trace(case, "mine", wrong)
     assert result.status == "diverge"
     assert result.first_divergence.tensor == "dW_target"
     assert result.first_divergence.backward
     judge = Judge(problems)
-    judge.keep(problem, wrong, result)
+    judge.keep(case, wrong, result)
     (explained,) = judge.explain([result])
     assert explained.diagnosis[0].fault == "dW_target:of-the-first-step-only"
     assert explained.diagnosis[0].site == "dW_target"

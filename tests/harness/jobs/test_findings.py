@@ -10,9 +10,17 @@ import lockstep.harness.jobs.findings as module
 from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.findings import LENGTHS, as_markdown, chosen, finding_text, findings, known, load_finding
+from lockstep.harness.jobs.findings import (
+    LENGTHS,
+    as_markdown,
+    chosen,
+    expected_of,
+    finding_text,
+    findings,
+    load_finding,
+)
 from lockstep.harness.jobs.judge_run import as_known
-from lockstep.harness.output.terminal import summary
+from lockstep.harness.output.overview import summary
 
 ROOT = Path(__file__).parents[3]
 GOOD = """
@@ -103,7 +111,7 @@ def test_a_known_result_stays_what_it_is_and_is_expected(tmp_path, monkeypatch):
     # What fails otherwise than is known, or agrees, is not it.
     assert as_known(replace(wrong, status="failed"), case).known is None
     assert as_known(replace(wrong, status="agree"), case).known is None
-    assert known("torch_lstm", case, "diverge") is None
+    assert expected_of("torch_lstm", case, "diverge") is None
     assert Results(environment={}, runs=[marked]).exit_status == 0
     assert Results(environment={}, runs=[marked, wrong]).exit_status == 1
     assert summary([marked, wrong]) == "2 runs: 1 diverge as known, 1 diverge"

@@ -21,7 +21,8 @@ from lockstep.harness.comparison.results import (
 )
 from lockstep.harness.output.console import plain
 from lockstep.harness.output.messages import divergence_text, headline, text_of
-from lockstep.harness.output.terminal import show_results, summary
+from lockstep.harness.output.overview import summary
+from lockstep.harness.output.terminal import show_results
 from lockstep.harness.text import number
 
 

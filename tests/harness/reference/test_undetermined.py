@@ -14,9 +14,8 @@ from lockstep.harness.cases.case import Case, Values
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, kind_of
-from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.details import unpacked
-from lockstep.harness.jobs.judge_run import judge_trace
+from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.spread import widened
@@ -62,11 +61,11 @@ def test_numbers_before_that_are_judged_and_the_rest_is_said_to_be_lost():
     values = {name: expected[name].value.copy() for name in names}
     last = {name: array.copy() for name, array in values.items()}
     last["c_l2"][-1] += 1e30
-    result = judge_trace(case, "mine", Trace().replaced(**last), problems, limit_for(case))
+    result = Judge(problems).judge_trace(case, "mine", Trace().replaced(**last))
     assert result.status == "agree"
     assert "not judged" in result.notes[0]
     values["c_l0"][0] += 1
-    assert judge_trace(case, "mine", Trace().replaced(**values), problems, limit_for(case)).status == "diverge"
+    assert Judge(problems).judge_trace(case, "mine", Trace().replaced(**values)).status == "diverge"
 
 
 def growing(**changes) -> Case:
@@ -87,7 +86,7 @@ def observed(case: Case) -> dict[str, np.ndarray]:
 
 
 def judged(case: Case, arrays: dict[str, np.ndarray]):
-    return judge_trace(case, "mine", Trace().replaced(**arrays), Problems(), limit_for(case))
+    return Judge(Problems()).judge_trace(case, "mine", Trace().replaced(**arrays))
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf, 65504.0, 0.0])
@@ -111,9 +110,7 @@ def test_a_report_shows_no_error_where_nothing_is_judged_and_no_bound():
     case = growing()
     arrays = observed(case)
     arrays["h"][3:, 0, 1] = np.nan
-    detail = judge_trace(case, "mine", Trace().replaced(**arrays), Problems(), limit_for(case), details=True).details[
-        "h"
-    ]
+    detail = Judge(Problems(), details=True).judge_trace(case, "mine", Trace().replaced(**arrays)).details["h"]
     place = detail.at.index((0, 1))
     error, noise = (unpacked(text, len(detail.at))[place] for text in (detail.error, detail.noise))
     assert not error[3:].any()

@@ -16,7 +16,7 @@ right = make_port()
 
 
 def measured(port, **options):
-    return anatomy(PortBlackBox(LocalPort(port, **options), layout=options.get("layout", "canonical")))
+    return anatomy(PortBlackBox(LocalPort(port, **options)))
 
 
 def rows(anatomy_of_port):
