@@ -58,7 +58,7 @@ class Outputs:
     sarif: SarifOption = None
     github: GitHubOption = False
     quiet: QuietOption = False
-    details: Annotated[bool, Parameter(parse=False)] = False  # not every command has this option
+    details = False  # no field: not every command has this option
 
     def check(self) -> None:
         """Make sure, before anything runs, that results can go there.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.outputs import DetailsOption, GitHubOption, Outputs, SarifOption
+from lockstep.harness.cli.outputs import DetailedOutputs, DetailsOption, GitHubOption, SarifOption
 
 
 def report(
@@ -26,7 +26,7 @@ def report(
 
     if html is None and sarif is None and not github:
         html = Path("lockstep-report")
-    outputs = Outputs(html=html, sarif=sarif, github=github, details=details)
+    outputs = DetailedOutputs(html=html, sarif=sarif, github=github, details=details)
     outputs.check()
     saved = load_results(results)
     outputs.deliver(saved, places_of_shipped(run.case for run in saved.runs), show=None)
