@@ -1,5 +1,5 @@
 # ruff: noqa: T201 (a script)
-"""How many ports of the held-out set are explained: ``python tests/held_out_causes/score.py [--form FORM] [--words]``.
+"""How many held-out ports are explained: ``python tests/held_out_causes/score.py [--set N] [--form FORM] [--words]``.
 
 Each is checked as ``lockstep check`` does, and what it is told is held against the words of a right answer.
 """
@@ -52,12 +52,13 @@ def told_of(held: HeldOut) -> tuple[str, list[Diagnosis]]:
 def main() -> int:
     """Print a line for each port, and the score by form."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--set", type=int, choices=(1, 2), dest="part", help="this part of the set alone")
     parser.add_argument("--form", help="this form alone")
     parser.add_argument("--words", action="store_true", help="print what is wrong and what was told, to read it")
     options = parser.parse_args()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for held in HELD_OUT:
-        if options.form not in {None, held.form}:
+        if options.form not in {None, held.form} or options.part not in {None, held.part}:
             continue
         start = time.perf_counter()
         verdict, causes = told_of(held)

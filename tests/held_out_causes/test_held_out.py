@@ -40,9 +40,17 @@ def test_every_port_runs_and_is_wrong_in_a_case(held):
     assert set(seen) <= {"diverge", "agree", "unsupported"}
 
 
-def test_there_are_enough_in_every_form_and_no_name_comes_twice():
-    forms = [held.form for held in HELD_OUT]
-    assert len(HELD_OUT) >= 60
-    least = {"plain": 20, "two ways": 8, "stacked": 8, "gradients": 8, "decoder": 10, "cell": 8}
+@pytest.mark.parametrize(
+    ("part", "least"),
+    [
+        (1, {"plain": 20, "two ways": 8, "stacked": 8, "gradients": 8, "decoder": 10, "cell": 8}),
+        (2, {"plain": 14, "two ways": 10, "stacked": 12}),
+    ],
+)
+def test_there_are_enough_in_every_form_of_both_parts(part, least):
+    forms = [held.form for held in HELD_OUT if held.part == part]
     assert {form: forms.count(form) >= number for form, number in least.items()} == dict.fromkeys(least, True)
+
+
+def test_no_name_comes_twice():
     assert len({held.name for held in HELD_OUT}) == len(HELD_OUT)
