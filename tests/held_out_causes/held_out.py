@@ -6,7 +6,12 @@ import cell_ports
 import decoder_ports
 import gradient_ports
 import plain_ports
+import second_backward_kernel_ports
+import second_cell_ports
 import second_converted_ports
+import second_decoder_ports
+import second_gradient_ports
+import second_pair_ports
 import second_plain_ports
 import second_stacked_ports
 import second_two_way_ports
@@ -20,6 +25,11 @@ SECOND = (
     second_converted_ports,
     second_two_way_ports,
     second_stacked_ports,
+    second_gradient_ports,
+    second_backward_kernel_ports,
+    second_decoder_ports,
+    second_cell_ports,
+    second_pair_ports,
 )
 
 __all__ = ["FIRST", "HELD_OUT", "SECOND"]
