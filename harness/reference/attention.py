@@ -26,7 +26,7 @@ from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import Noise
-from lockstep.harness.reference.tape import Kick, Noisy, Tape, variance_of
+from lockstep.harness.reference.tape import Kick, Noisy, Tape, transposed, variance_of
 
 SHARED = (*PROJECTIONS, "W", "R", "b")  # what every step uses
 
@@ -39,8 +39,11 @@ def expect_decoder(problem: DecoderProblem) -> Expected:
     """
     noise = Noise.of(problem.case.run.dtype)
     with np.errstate(all="ignore"):
-        values = Decoder(problem, Tape(noise)).run()
-        return {name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in values.items()}
+        return _expected(Decoder(problem, Tape(noise)).run(), noise)
+
+
+def _expected(values: dict[str, Noisy], noise: Noise) -> Expected:
+    return {name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in values.items()}
 
 
 def decoder_values(problem: DecoderProblem, copies: int, kick: Kick) -> Arrays:
@@ -73,8 +76,7 @@ def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
         decoder = Decoder(problem, Tape(noise))
         source = problem.enc if problem.enc is not None else observed["enc"]
         state = {name: decoder.tape.exact(array) for name, array in before.items()}
-        step = decoder.step(decoder.tape.exact(decoder.given_source(source)), decoder.weights(), state)
-        return {name: ExpectedTensor.of(noisy.value, variance_of(noisy), noise) for name, noisy in step.items()}
+        return _expected(decoder.step(decoder.given_source(source), decoder.weights(), state), noise)
 
 
 class Decoder:
@@ -83,17 +85,14 @@ class Decoder:
     def __init__(self, problem: DecoderProblem, tape: Tape) -> None:
         """Take a problem, and where it is recorded."""
         self.problem, self.tape = problem, tape
-        self.valid = problem.valid
+        self.valid, self._weights = problem.valid, problem.weights.arrays()
         self._uses: list[dict[str, Noisy]] = []  # of each step, its own view of the weights
-        self._start: dict[str, Noisy] = {}
         self._results: list[dict[str, Noisy]] = []
-        self._encoder_weights: list[dict[str, Noisy]] = []
-        self._inputs: list[Noisy] = []
+        self._encoder_uses: list[dict[str, Noisy]] = []  # of the encoder's steps, of its weights and of x
 
     def weights(self) -> dict[str, Noisy]:
         """A step's own view of the shared weights, so that its part of their gradients can be told."""
-        arrays = self.problem.weights.arrays()
-        return {name: self.tape.weight(arrays[name]) for name in SHARED if name in arrays}
+        return {name: self.tape.weight(self._weights[name]) for name in SHARED if name in self._weights}
 
     def run(self) -> dict[str, Noisy]:
         """Every tensor of the case by name, in the order in which they are computed."""
@@ -110,30 +109,25 @@ class Decoder:
         values: dict[str, Noisy] = {}
         if p.enc is None:
             outputs = list(self._encoder())
-            source = tape.stack(outputs)
+            self._source = tape.stack(outputs)
             values["enc"] = _over_time(outputs)
         else:
-            source = tape.exact(self.given_source(p.enc))
-        self._source = source
-        self._start = {"h": tape.exact(p.h0), "c": tape.exact(p.c0), "y": tape.exact(p.y0)}
-        state = self._start
+            self._source = self.given_source(p.enc)
+        state = self._start = {"h": tape.exact(p.h0), "c": tape.exact(p.c0), "y": tape.exact(p.y0)}
         for _ in range(p.case.run.timesteps):
             self._uses.append(self.weights())
-            state = self.step(source, self._uses[-1], state)
+            state = self.step(self._source, self._uses[-1], state)
             self._results.append(state)
-        for name in ("c", "h", *ATTENTION):
-            values[name] = _over_time([step[name] for step in self._results])
-        return values
+        return values | {name: _over_time([step[name] for step in self._results]) for name in ("c", "h", *ATTENTION)}
 
-    def given_source(self, enc: Array) -> Array:
+    def given_source(self, enc: Array) -> Noisy:
         """The encoder outputs (S, B, E) batch first; past its end a source holds nothing, whatever stands there.
 
         It is not attended to, and 0 times NaN would be NaN.
         """
         source = enc.swapaxes(0, 1)
-        if self.valid is None:
-            return source
-        return np.where(self.valid[..., None], source, source.dtype.type(0))
+        kept = source if self.valid is None else np.where(self.valid[..., None], source, source.dtype.type(0))
+        return self.tape.exact(kept)
 
     def step(self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy]) -> dict[str, Noisy]:
         """Go one step: what is compared, of which the next step takes in h, c and y.
@@ -146,13 +140,13 @@ class Decoder:
         tape, valid = self.tape, self.valid
         h, c = lstm_step(tape, w, state["y"], state["h"], state["c"])
         scores = self._scores(source, w, h)
-        attention = tape.softmax(scores, -1, None if valid is None else np.broadcast_to(valid, scores.value.shape))
+        attention = tape.softmax(scores, None if valid is None else np.broadcast_to(valid, scores.value.shape))
         row = tape.reshape(attention, lambda a: a[..., None, :], lambda a: a[..., 0, :])
         context = tape.matmul(row, source)
         context = tape.reshape(context, lambda a: a[..., 0, :], lambda a: a[..., None, :])
-        y = tape.tanh(tape.add_bias(_dense(tape, tape.join(context, h), w["W_tilde"]), w["b_tilde"]))
+        y = tape.curve(tape.add_bias(_dense(tape, tape.join(context, h), w["W_tilde"]), w["b_tilde"]), "tanh")
         logit = _dense(tape, y, w["W_target"])
-        shown = scores if valid is None else Noisy(*_masked(scores, valid))
+        shown = scores if valid is None else scores.each(lambda a: np.where(valid, a, 0))
         return {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit}
 
     def _scores(self, source: Noisy, w: dict[str, Noisy], query: Noisy) -> Noisy:
@@ -167,14 +161,11 @@ class Decoder:
         """Run the encoder from zeros: its outputs (B, E), 0 past a source's length."""
         p, tape = self.problem, self.tape
         assert p.x is not None
-        arrays = p.weights.arrays()
-        zero = tape.exact(np.zeros((p.x.shape[1], arrays["R_encoder"].shape[1])))
-        h = c = zero
+        h = c = zero = tape.exact(np.zeros((p.x.shape[1], self._weights["R_encoder"].shape[1])))
         for s, x_s in enumerate(p.x):
-            weights = {name: tape.weight(arrays[f"{name}_encoder"]) for name in "WRb"}
-            self._encoder_weights.append(weights)
-            self._inputs.append(tape.exact(x_s))
-            new_h, new_c = lstm_step(tape, weights, self._inputs[-1], h, c)
+            uses = {name: tape.weight(self._weights[f"{name}_encoder"]) for name in "WRb"} | {"x": tape.exact(x_s)}
+            self._encoder_uses.append(uses)
+            new_h, new_c = lstm_step(tape, uses, uses["x"], h, c)
             if p.lengths is None:
                 h, c = new_h, new_c
                 yield h
@@ -191,13 +182,9 @@ class Decoder:
         assert p.dy is not None
         assert p.dlogit is not None
         cotangents = []
-        for t, step in enumerate(self._results):
-            cotangents += [(step["y"], tape.exact(p.dy[t])), (step["logit"], tape.exact(p.dlogit[t]))]
-        gradient = tape.gradients(cotangents)
-
-        def of(value: Noisy) -> Noisy:
-            return gradient(value) or tape.zeros(value)
-
+        for step, dy, dlogit in zip(self._results, p.dy, p.dlogit, strict=True):
+            cotangents += [(step["y"], tape.exact(dy)), (step["logit"], tape.exact(dlogit))]
+        of = tape.gradients(cotangents)
         gradients = {f"d{name}0": of(self._start[name]) for name in ("y", "h", "c")}
         for name in self._uses[0]:
             parts = [of(use[name]) for use in self._uses]
@@ -205,14 +192,10 @@ class Decoder:
                 gradients[f"d{name}_t"] = _over_time(parts)
             gradients[f"d{name}"] = self._sum(parts)
         if p.enc is not None:
-            denc = of(self._source)
-            gradients["denc"] = Noisy(np.moveaxis(denc.value, -2, 0), np.moveaxis(variance_of(denc), -2, 0))
-        else:
-            gradients["dx"] = _over_time([of(value) for value in self._inputs])
-            for name in "WRb":
-                parts = [of(use[name]) for use in self._encoder_weights]
-                gradients[f"d{name}_encoder"] = self._sum(parts)
-        return gradients
+            return gradients | {"denc": of(self._source).each(lambda denc: np.moveaxis(denc, -2, 0))}
+        gradients["dx"] = _over_time([of(use["x"]) for use in self._encoder_uses])
+        sums = {f"d{name}_encoder": self._sum([of(use[name]) for use in self._encoder_uses]) for name in "WRb"}
+        return gradients | sums
 
     def _sum(self, parts: list[Noisy]) -> Noisy:
         """Add up over the steps that share a weight, as a running sum from the last to the first does."""
@@ -227,20 +210,16 @@ def lstm_step(tape: Tape, w: dict[str, Noisy], x: Noisy, h: Noisy, c: Noisy) -> 
     H = h.value.shape[-1]
     z = tape.add_bias(tape.add(_dense(tape, x, w["W"]), _dense(tape, h, w["R"])), w["b"])
     i, f, g, o = (tape.part(z, slice(k * H, (k + 1) * H)) for k in range(4))
-    kept = tape.multiply(tape.sigmoid(f), c)
-    c = tape.add(kept, tape.multiply(tape.sigmoid(i), tape.tanh(g)))
-    return tape.multiply(tape.sigmoid(o), tape.tanh(c), cap=1.0), c
+    kept = tape.multiply(tape.curve(f, "sigmoid"), c)
+    c = tape.add(kept, tape.multiply(tape.curve(i, "sigmoid"), tape.curve(g, "tanh")))
+    return tape.multiply(tape.curve(o, "sigmoid"), tape.curve(c, "tanh"), cap=1.0), c
 
 
 def _dense(tape: Tape, operand: Noisy, weight: Noisy) -> Noisy:
     """Multiply rows (..., B, n) by a weight (m, n)."""
-    return tape.matmul(operand, tape.reshape(weight, lambda a: a.swapaxes(-1, -2), lambda a: a.swapaxes(-1, -2)))
+    return tape.matmul(operand, tape.reshape(weight, transposed, transposed))
 
 
 def _over_time(steps: list[Noisy]) -> Noisy:
     """Put what steps gave behind each other, time first."""
-    return Noisy(np.stack([step.value for step in steps]), np.stack([variance_of(step) for step in steps]))
-
-
-def _masked(value: Noisy, valid: Array) -> tuple[Array, Array | None]:
-    return np.where(valid, value.value, 0), None if value.variance is None else np.where(valid, value.variance, 0)
+    return steps[0].each(lambda *arrays: np.stack(arrays), *steps[1:])

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.reference.curves import CURVES
-from lockstep.harness.reference.noise import SIGMOID_CAP, TANH_CAP, Noise
+from lockstep.harness.reference.activations import ACTIVATIONS
+from lockstep.harness.reference.noise import SIGMOID_CAP, Noise
 
 # Puts a value off by a rounding of some variance.
 Kick = Callable[[Array, Array], Array]
@@ -30,6 +30,13 @@ class Noisy:
     def __init__(self, value: Array, variance: Array | None = None, sources: tuple[Source, ...] = ()) -> None:
         """Take a value; ``sources`` tell how its gradient is handed on."""
         self.value, self.variance, self.sources = value, variance, sources
+
+    def each(self, function: Callable[..., Array], *others: Noisy) -> Noisy:
+        """Apply a function that only moves numbers, of several values too; what is exact counts as of variance 0."""
+        operands = (self, *others)
+        value = function(*(operand.value for operand in operands))
+        exact = all(operand.variance is None for operand in operands)
+        return Noisy(value, None if exact else function(*map(variance_of, operands)))
 
 
 # What a value was made of: an operand, and its gradient from that of the result.
@@ -53,16 +60,8 @@ class Tape:
         taken = self.noise.taken(array)
         return Noisy(np.broadcast_to(taken, (self._copies, *array.shape)) if self._copies else taken)
 
-    def zeros(self, like: Noisy) -> Noisy:
-        """Zeros, which are exact."""
-        return Noisy(np.zeros_like(like.value))
-
-    def gradients(self, cotangents: list[tuple[Noisy, Noisy]]) -> Callable[[Noisy], Noisy | None]:
-        """Go back from results with their cotangents.
-
-        Returns:
-            A function that gives the gradient of a value; None where nothing depends on it.
-        """
+    def gradients(self, cotangents: list[tuple[Noisy, Noisy]]) -> Callable[[Noisy], Noisy]:
+        """Go back from results with their cotangents: a function that gives the gradient of each value."""
         by_id: dict[int, Noisy] = {}
 
         def plus(operand: Noisy, gradient: Noisy) -> None:
@@ -77,7 +76,8 @@ class Tape:
                 for operand, pull in result.sources:
                     plus(operand, pull(by_id[id(result)]))
         self._recorded = recorded
-        return lambda operand: by_id.get(id(operand))
+        # What nothing depends on has a gradient of 0, exactly.
+        return lambda operand: by_id.get(id(operand)) or Noisy(np.zeros_like(operand.value))
 
     # -- sums and products ---------------------------------------------------------------------------------------
 
@@ -91,15 +91,13 @@ class Tape:
     def add_bias(self, operand: Noisy, bias: Noisy) -> Noisy:
         """Add a bias (n,) to rows."""
         total = operand.value + bias.value
-        return self._made(
-            total, operand.variance, self.noise.rounded(total), (operand, lambda d: d), (bias, self._sum_of_rows)
-        )  # fmt: skip
+        sources = (operand, lambda d: d), (bias, self._sum_of_rows)
+        return self._made(total, operand.variance, self.noise.rounded(total), *sources)
 
     def _sum_of_rows(self, operand: Noisy) -> Noisy:
-        total = operand.value.sum(axis=-2)
-        variance = self.noise.batch_growth(operand.value.shape[-2]) * np.square(operand.value).sum(axis=-2)
-        carried = None if operand.variance is None else operand.variance.sum(axis=-2)
-        return self._made(total, carried, variance + self.noise.rounded(total))
+        total, carried, squares = _sums(operand, axis=-2, keepdims=False)
+        growth = self.noise.batch_growth(operand.value.shape[-2])
+        return self._made(total, carried, growth * squares + self.noise.rounded(total))
 
     def multiply(self, left: Noisy, right: Noisy, cap: float = np.inf) -> Noisy:
         """Multiply values of one shape; ``cap`` bounds the variance of what is bounded itself."""
@@ -112,13 +110,12 @@ class Tape:
 
     def matmul(self, left: Noisy, right: Noisy) -> Noisy:
         """Multiply matrices (..., m, k) and (..., k, n)."""
+        # Going back, a product sums over rows too: implementations may do it one by one, over sequences.
+        growth = self.noise.batch_growth(left.value.shape[-2])
         return self._product(
-            left, right, (left, lambda d: self._product(d, _turned(right))), (right, lambda d: self._outer(left, d))
+            left, right, (left, lambda d: self._product(d, right.each(transposed))),
+            (right, lambda d: self._product(left.each(transposed), d, growth=growth)),
         )  # fmt: skip
-
-    def _outer(self, left: Noisy, right: Noisy) -> Noisy:
-        """Sum over rows: implementations may do it one by one, over sequences."""
-        return self._product(_turned(left), right, growth=self.noise.batch_growth(left.value.shape[-2]))
 
     def _product(self, left: Noisy, right: Noisy, *sources: Source, growth: Any = None) -> Noisy:
         product = left.value @ right.value
@@ -136,124 +133,92 @@ class Tape:
     def join(self, left: Noisy, right: Noisy) -> Noisy:
         """Put values side by side."""
         width = left.value.shape[-1]
-        variance = None
-        if left.variance is not None or right.variance is not None:
-            variance = np.concatenate([variance_of(left), variance_of(right)], axis=-1)
+        joined = left.each(lambda *arrays: np.concatenate(arrays, axis=-1), right)
         return self._moved(
-            np.concatenate([left.value, right.value], axis=-1),
-            variance,
-            (left, lambda d: _part(d, slice(None, width))),
-            (right, lambda d: _part(d, slice(width, None))),
+            joined,
+            (left, lambda d: d.each(lambda a: a[..., :width])),
+            (right, lambda d: d.each(lambda a: a[..., width:])),
         )
 
     def part(self, operand: Noisy, columns: slice) -> Noisy:
         """Take some columns."""
-        taken = _part(operand, columns)
-        return self._moved(taken.value, taken.variance, (operand, lambda d: _put(d, columns, operand.value.shape[-1])))
+
+        def put(a: Array) -> Array:
+            whole = np.zeros((*a.shape[:-1], operand.value.shape[-1]), a.dtype)
+            whole[..., columns] = a
+            return whole
+
+        return self._moved(operand.each(lambda a: a[..., columns]), (operand, lambda d: d.each(put)))
 
     def reshape(self, operand: Noisy, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Noisy:
         """Move numbers to other places; ``back`` undoes it."""
-        return self._moved(*_both(operand, there), (operand, lambda d: Noisy(*_both(d, back))))
+        return self._moved(operand.each(there), (operand, lambda d: d.each(back)))
 
     def stack(self, rows: list[Noisy]) -> Noisy:
         """Put values (..., rows, n) behind each other: (..., rows, len(rows), n)."""
-        variance = None
-        if any(operand.variance is not None for operand in rows):
-            variance = np.stack([variance_of(operand) for operand in rows], axis=-2)
 
         def pull(k: int) -> Callable[[Noisy], Noisy]:
-            return lambda d: Noisy(*_both(d, lambda a: a[..., k, :]))
+            return lambda d: d.each(lambda a: a[..., k, :])
 
-        sources = tuple((row, pull(k)) for k, row in enumerate(rows))
-        return self._moved(np.stack([operand.value for operand in rows], axis=-2), variance, *sources)
+        stacked = rows[0].each(lambda *arrays: np.stack(arrays, axis=-2), *rows[1:])
+        return self._moved(stacked, *((row, pull(k)) for k, row in enumerate(rows)))
 
     def where(self, mask: Array, left: Noisy, right: Noisy) -> Noisy:
         """Choose element by element."""
-        variance = None
-        if left.variance is not None or right.variance is not None:
-            variance = np.where(mask, variance_of(left), variance_of(right))
         zero = self.noise.precision(0)
         return self._moved(
-            np.where(mask, left.value, right.value),
-            variance,
-            (left, lambda d: Noisy(*_both(d, lambda a: np.where(mask, a, zero)))),
-            (right, lambda d: Noisy(*_both(d, lambda a: np.where(mask, zero, a)))),
+            left.each(lambda a, b: np.where(mask, a, b), right),
+            (left, lambda d: d.each(lambda a: np.where(mask, a, zero))),
+            (right, lambda d: d.each(lambda a: np.where(mask, zero, a))),
         )
 
     # -- curves --------------------------------------------------------------------------------------------------
 
-    def sigmoid(self, operand: Noisy) -> Noisy:
-        """1 / (1 + exp(-z))."""
-        return self._curve(operand, CURVES["sigmoid"].value, lambda a: a * (1 - a), lambda a: 1 - 2 * a, SIGMOID_CAP)
-
-    def tanh(self, operand: Noisy) -> Noisy:
-        """The hyperbolic tangent."""
-        return self._curve(operand, np.tanh, lambda a: 1 - a * a, lambda a: -2 * a, TANH_CAP)
-
-    def _curve(
-        self,
-        operand: Noisy,
-        value: Callable[[Array], Array],
-        slope_of: Callable[[Array], Array],
-        bend_of: Callable[[Array], Array],
-        cap: float,
-    ) -> Noisy:
-        """Apply an activation; ``slope_of`` and ``bend_of``, the slope's derivative, are functions of its output."""
-        a = value(operand.value)
-        slope = slope_of(a)
-        result = self._made(a, _scaled(slope, operand.variance), np.broadcast_to(self.noise.u2, a.shape), cap=cap)
+    def curve(self, operand: Noisy, name: str) -> Noisy:
+        """Apply a smooth activation of ``harness.reference.activations``."""
+        curve = ACTIVATIONS[name]
+        a = curve.value(operand.value)
+        fresh = np.broadcast_to(self.noise.u2, a.shape)
+        result = self._made(a, _scaled(curve.slope(a), operand.variance), fresh, cap=curve.cap)
 
         def pull(d: Noisy) -> Noisy:
             # The slope is computed of the rounded output, and rounded twice itself.
-            variance = 2 * self.noise.rounded(slope_of(result.value))
-            carried = _scaled(bend_of(result.value), result.variance)
-            return self.multiply(d, self._made(slope_of(result.value), carried, variance))
+            slope = curve.slope(result.value)
+            carried = (
+                None if result.variance is None else curve.slope_variance(result.value, result.variance, self.noise)
+            )
+            return self.multiply(d, self._made(slope, carried, 2 * self.noise.rounded(slope)))
 
         result.sources = ((operand, pull),)
         return result
 
-    def softmax(self, operand: Noisy, axis: int = -1, valid: Array | None = None) -> Noisy:
-        """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
+    def softmax(self, operand: Noisy, valid: Array | None = None) -> Noisy:
+        """exp(z - max) over its sum along the last axis, over what is valid; 0 elsewhere.
 
         An exponential is as far off as its argument, which the subtraction rounds and a factor of log2(e) before it
         may, and rounded itself. Who takes it of z - log(sum(exp(z))) has rounded that logarithm, which is as large as
         the largest z, and nothing takes this out again.
         """
         z = operand.value if valid is None else np.where(valid, operand.value, -np.inf)
-        largest = z.max(axis=axis, keepdims=True)
+        largest = z.max(axis=-1, keepdims=True)
         shifted = z - largest
         raised = np.exp(shifted)
-        a = raised / raised.sum(axis=axis, keepdims=True)
+        a = raised / raised.sum(axis=-1, keepdims=True)
         argument = np.where(raised > 0, self.noise.u2 * (shifted**2 + z**2 + 1), 0)
-        variance = self._of_exponents(a, argument, axis) + self.noise.u2 * np.square(a * largest)
-        variance += self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
-        carried = None if operand.variance is None else self._of_exponents(a, operand.variance, axis)
+        growth = self.noise.sum_growth(z.shape[-1])
+        variance = _of_exponents(a, argument) + self.noise.u2 * np.square(a * largest)
+        variance += growth * np.square(a) + self.noise.rounded(a)
+        carried = None if operand.variance is None else _of_exponents(a, operand.variance)
         result = self._made(a, carried, variance, cap=SIGMOID_CAP)
 
         def pull(d: Noisy) -> Noisy:
             weighted = self.multiply(result, d)
-            total = self._sum_along(weighted, axis)
-            return self.multiply(result, self.add(d, Noisy(-total.value, total.variance)))
+            total, carried, squares = _sums(weighted, axis=-1, keepdims=True)
+            made = self._made(total, carried, growth * squares)
+            return self.multiply(result, self.add(d, Noisy(-made.value, made.variance)))
 
         result.sources = ((operand, pull),)
         return result
-
-    @staticmethod
-    def _of_exponents(a: Array, variance: Array, axis: int) -> Array:
-        """Carry variances through da_s = a_s (dz_s - sum_k a_k dz_k)."""
-        a2 = np.square(a)
-        each = a2 * variance
-        total = each.sum(axis=axis, keepdims=True)
-        return a2 * (variance * (1 - 2 * a) + total)
-
-    def _sum_along(self, operand: Noisy, axis: int) -> Noisy:
-        total = operand.value.sum(axis=axis, keepdims=True)
-        variance = self.noise.sum_growth(operand.value.shape[axis]) * np.square(operand.value).sum(
-            axis=axis, keepdims=True
-        )
-        carried = None if operand.variance is None else operand.variance.sum(axis=axis, keepdims=True)
-        made = self._made(total, carried, variance)
-        return Noisy(*_both(made, lambda a: np.broadcast_to(a, operand.value.shape)))
 
     # -- keeping account -----------------------------------------------------------------------------------------
 
@@ -269,11 +234,11 @@ class Tape:
         self._recorded.append(made)
         return made
 
-    def _moved(self, value: Array, variance: Array | None, *sources: Source) -> Noisy:
+    def _moved(self, moved: Noisy, *sources: Source) -> Noisy:
         """A result that only moved numbers."""
-        made = Noisy(value, variance, sources)
-        self._recorded.append(made)
-        return made
+        moved.sources = sources
+        self._recorded.append(moved)
+        return moved
 
 
 def _sum(first: Array | None, second: Array | None) -> Array | None:
@@ -284,27 +249,23 @@ def _scaled(factor: Array, variance: Array | None) -> Array | None:
     return None if variance is None else np.square(factor) * variance
 
 
+def _sums(operand: Noisy, **over: Any) -> tuple[Array, Array | None, Array]:
+    """The sums along an axis of values, of their variances, and of their squares."""
+    carried = None if operand.variance is None else operand.variance.sum(**over)
+    return operand.value.sum(**over), carried, np.square(operand.value).sum(**over)
+
+
+def _of_exponents(a: Array, variance: Array) -> Array:
+    """Carry variances through da_s = a_s (dz_s - sum_k a_k dz_k)."""
+    a2 = np.square(a)
+    return a2 * (variance * (1 - 2 * a) + (a2 * variance).sum(axis=-1, keepdims=True))
+
+
 def variance_of(operand: Noisy) -> Array:
     """A value's variance, zeros where it is exact."""
     return np.zeros_like(operand.value) if operand.variance is None else operand.variance
 
 
-def _both(operand: Noisy, function: Callable[[Array], Array]) -> tuple[Array, Array | None]:
-    return function(operand.value), None if operand.variance is None else function(operand.variance)
-
-
-def _turned(operand: Noisy) -> Noisy:
-    return Noisy(*_both(operand, lambda a: a.swapaxes(-1, -2)))
-
-
-def _part(operand: Noisy, columns: slice) -> Noisy:
-    return Noisy(*_both(operand, lambda a: a[..., columns]))
-
-
-def _put(operand: Noisy, columns: slice, width: int) -> Noisy:
-    def put(a: Array) -> Array:
-        whole = np.zeros((*a.shape[:-1], width), a.dtype)
-        whole[..., columns] = a
-        return whole
-
-    return Noisy(*_both(operand, put))
+def transposed(array: Array) -> Array:
+    """Matrices (..., n, m) of (..., m, n)."""
+    return array.swapaxes(-1, -2)
