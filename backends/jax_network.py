@@ -22,7 +22,7 @@ from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, name_of
 from lockstep.harness.cases.tensors import lanes as lanes_of
 from lockstep.harness.weights.dialect import Dialect
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 Weights = dict[str, jax.Array]
 # From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what
@@ -63,7 +63,7 @@ def run(
     p = problem
     # The forget bias stands in b: networks alike but for it share what is compiled.
     lstm = replace(p.case.lstm, forget_bias=0.0)
-    weights = [store_cell(of_lane.arrays(), dialect) for _, of_lane in p.lanes()]
+    weights = [store(of_lane.arrays(), dialect) for _, of_lane in p.lanes()]
     forward, both_ways = (forward_compiled, both_ways_compiled) if compiled else (_forward, _both_ways)
     arrays = (weights, p.x, p.states("h0"), p.states("c0"), p.lengths)
     stopwatch = Stopwatch()

@@ -20,7 +20,7 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 KERAS = DIALECTS["keras"]
 
@@ -80,7 +80,7 @@ def variables_of(layers: list[Any]) -> list[Any]:
 
 def stored(problem: Problem) -> list[Array]:
     """The weights of all lanes in the order of ``variables_of``."""
-    stored_lanes = [store_cell(weights.arrays(), KERAS) for _, weights in problem.lanes()]
+    stored_lanes = [store(weights.arrays(), KERAS) for _, weights in problem.lanes()]
     return [of_lane[name] for of_lane in stored_lanes for name in _names(problem.case.lstm)]
 
 

@@ -22,7 +22,7 @@ from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("mlx",)
 INSTALL = "lockstep-rnn[mlx]"
@@ -56,7 +56,7 @@ def run(problem: Problem) -> Trace:
     with stopwatch("build"):
         layers = [nn.LSTM(lstm.input_size_of(lane.layer), lstm.hidden_size, bias=lstm.bias) for lane, _ in p.lanes()]
         names = MLX.names if lstm.bias else MLX.required
-        weights = [{name: _tensor(store_cell(w.arrays(), MLX)[name]) for name in names} for _, w in p.lanes()]
+        weights = [{name: _tensor(store(w.arrays(), MLX)[name]) for name in names} for _, w in p.lanes()]
     with stopwatch("run"):
         inputs = [w for of_lane in weights for w in of_lane.values()]
         inputs += [_tensor(a) for a in (p.x, p.states("h0"), p.states("c0"))]

@@ -25,7 +25,7 @@ from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 ONNX = DIALECTS["onnx"]
 # By dtype, and what is left: opset, and the version of the file format that came with it.
@@ -119,7 +119,7 @@ def traced(problem: Problem, outputs: Any) -> dict[str, Any]:
 
 def _stored(problem: Problem, layer: int) -> Arrays:
     """A layer's weights, both directions in one array."""
-    stored = [store_cell(weights.arrays(), ONNX) for weights in problem.weights[layer]]
+    stored = [store(weights.arrays(), ONNX) for weights in problem.weights[layer]]
     names = [name for name in stored[0] if name != "B" or problem.case.lstm.bias]
     return {name: np.concatenate([of_direction[name] for of_direction in stored]) for name in names}
 

@@ -26,7 +26,7 @@ from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import name_of
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("paddle",)
 INSTALL = "lockstep-rnn[paddle]"
@@ -168,7 +168,7 @@ def _stored(weights: Weights) -> Arrays:
     """A lane's weights by their names."""
     canonical = weights.arrays()
     projection = {PROJECTION: canonical.pop("P").T} if "P" in canonical else {}
-    return store_cell(canonical, PADDLE) | projection
+    return store(canonical, PADDLE) | projection
 
 
 def _named(parameters: list[Any], lstm: LSTM) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("tensorflow",)
 INSTALL = "lockstep-rnn[tf]"
@@ -40,7 +40,7 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` and ``c`` of each layer and direction at every timestep, and the final states.
     """
-    stored = [store_cell(weights.arrays(), TF_BLOCK) for _, weights in problem.lanes()]
+    stored = [store(weights.arrays(), TF_BLOCK) for _, weights in problem.lanes()]
 
     def forward(weights, x, h0, c0, lengths):
         return tf_network.network(_lane, problem.case.lstm, weights, x, h0, c0, lengths)

@@ -21,12 +21,12 @@ from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialect import Dialect
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 
 def run(problem: Problem, operation: Callable[..., Any], dialect: Dialect) -> Trace:
     """Run ``problem`` by an operation such as ``tf.raw_ops.BlockLSTM``."""
-    stored = [store_cell(weights.arrays(), dialect) for _, weights in problem.lanes()]
+    stored = [store(weights.arrays(), dialect) for _, weights in problem.lanes()]
     run_lane = partial(_lane, operation)
     forward = partial(tf_network.network, run_lane, problem.case.lstm)
     backward = partial(tf_network.both_ways, run_lane, problem.case.lstm)

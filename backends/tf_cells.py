@@ -20,7 +20,7 @@ from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.gates import reorder
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 tf1 = tf.compat.v1
 TF1 = DIALECTS["tf1"]
@@ -74,7 +74,7 @@ def variables_of(cell: Any) -> dict[str, Any]:
 
 def stored(weights: Weights, lstm: LSTM) -> Arrays:
     """A lane's weights as its cell's variables hold them. Without a bias the cell's own is zero."""
-    return store_cell(weights.arrays(), replace(TF1, forget_bias=lstm.forget_bias))
+    return store(weights.arrays(), replace(TF1, forget_bias=lstm.forget_bias))
 
 
 def canonical(gradients: Arrays, lstm: LSTM, layer: int) -> Arrays:

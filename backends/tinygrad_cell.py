@@ -27,7 +27,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("tinygrad",)
 INSTALL = "lockstep-rnn[tinygrad]"
@@ -70,7 +70,7 @@ def run(problem: Problem) -> Trace:
         cells = []
         for lane, weights in p.lanes():
             cell = LSTMCell(lstm.input_size_of(lane.layer), lstm.hidden_size, bias=lstm.bias)
-            stored = store_cell(weights.arrays(), TORCH_CELL)
+            stored = store(weights.arrays(), TORCH_CELL)
             for name in names:
                 setattr(cell, name, _tensor(stored[name]))
             cells.append(cell)

@@ -19,7 +19,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.cases.tensors import lanes as lanes_of
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
@@ -45,7 +45,7 @@ def run(problem: Problem) -> Trace:
     with stopwatch("build"):
         cells = _cells(lstm, p.case.run.dtype)
         for cell, (_, of_problem) in zip(cells, p.lanes(), strict=True):
-            stored = store_cell(of_problem.arrays(), TORCH_CELL)
+            stored = store(of_problem.arrays(), TORCH_CELL)
             cell.load_state_dict({name: tensor_of(stored[name]) for name in cell.state_dict()})
     weights: list[torch_network.Weights] = [dict(cell.named_parameters()) for cell in cells]
     return torch_network.run(p, _lane, cells, weights, TORCH_CELL, stopwatch, lanes.parameters(lstm, weights))

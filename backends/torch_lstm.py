@@ -23,7 +23,7 @@ from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
@@ -66,7 +66,7 @@ def load(lstm: torch.nn.LSTM, problem: Problem) -> None:
     stored = {
         _name(name, lane, problem.case.lstm): tensor_of(array)
         for lane, weights in problem.lanes()
-        for name, array in store_cell(weights.arrays(), TORCH).items()
+        for name, array in store(weights.arrays(), TORCH).items()
     }
     # Without bias the module has none to load, and ``stored`` has zeros.
     lstm.load_state_dict({name: stored[name] for name in lstm.state_dict()})

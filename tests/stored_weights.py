@@ -6,6 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
+from lockstep.harness.weights.convert import convert
+from lockstep.harness.weights.dialects import CANONICAL
+
 
 def make_weights(I=3, H=4, dtype=np.float32, seed=0):
     """Canonical weights of which no two numbers are alike."""
@@ -23,6 +26,11 @@ def weights(draw, dtypes=(np.float16, np.float32, np.float64), **elements):
     values = st.floats(width=dtype.itemsize * 8, **elements)
     shapes = {"W": (4 * H, I), "R": (4 * H, H), "b": (4 * H,)}
     return {name: draw(numpy_arrays(dtype, shape, elements=values)) for name, shape in shapes.items()}
+
+
+def read(arrays, dialect):
+    """Canonical weights of those that a dialect stores."""
+    return convert(arrays, dialect, CANONICAL)[0]
 
 
 def assert_same_bits(actual, expected, names=("W", "R", "b")):

@@ -13,7 +13,7 @@ from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.errors import ConvertError, LockstepError, unknown
 from lockstep.harness.ports.framework_arrays import ARRAYS, differs, maker
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import store_cell
+from lockstep.harness.weights.layout import store
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,6 @@ def _stored(weights: Weights, case: Case, layout: str) -> Arrays:
             "unsupported",
         )
     try:
-        return store_cell(weights.arrays(), DIALECTS[layout], split_bias="uneven")
+        return store(weights.arrays(), DIALECTS[layout], split_bias="uneven")
     except ConvertError as error:
         raise UserCodeError(str(error).rstrip("."), "unsupported") from error

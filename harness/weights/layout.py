@@ -19,32 +19,14 @@ SplitBias = Literal["first", "uneven"]
 
 
 def store(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first") -> Arrays:
-    """Canonical weights as a dialect stores them.
+    """Canonical weights of one lane as a dialect stores them, as new arrays.
 
     Args:
-        weights: ``W`` (4H, I), ``R`` (4H, H), ``b`` (4H,), gates i, f, g, o, the forget bias inside ``b``.
+        weights: ``W`` (4H, I), ``R`` (4H, P), ``b`` (4H,), gates i, f, g, o, the forget bias inside ``b``; ``P`` (P, H)
+            where the cell has a projection, and ``p`` (3, H), gates i, f, o, where it has peepholes.
         dialect: How to store them.
         split_bias: What a dialect with two biases gets: ``first`` puts all of ``b`` into the first and
             zeros into the second; ``uneven`` gives both their part, so that leaving out either shows.
-
-    Returns:
-        New arrays by the dialect's names.
-
-    Raises:
-        ConvertError: If the weights are no canonical ones.
-    """
-    W, R, (b,) = unpack(weights, CANONICAL)
-    return store_cell({"W": W, "R": R, "b": b}, dialect, split_bias=split_bias)
-
-
-def store_cell(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first") -> Arrays:
-    """The weights of one lane of a problem as a dialect stores them, whatever cell it has.
-
-    Args:
-        weights: As ``store``, with R (4H, P) and ``P`` (P, H) where the cell has a projection, and with ``p`` (3, H),
-            gates i, f, o, where it has peepholes.
-        dialect: How to store them.
-        split_bias: As ``store``.
 
     Raises:
         ConvertError: If the dialect has no place for a projection or for peepholes.
@@ -72,17 +54,6 @@ def store_cell(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "fi
     return stored
 
 
-def read(arrays: Arrays, dialect: Dialect) -> Arrays:
-    """Canonical weights ``W``, ``R``, ``b``, as new arrays, of those that a dialect stores.
-
-    Raises:
-        ConvertError: If arrays are missing, or have shapes or dtypes that the dialect does not allow.
-    """
-    W, R, biases = unpack(arrays, dialect)
-    b = biases[0] if len(biases) == 1 else summed(*biases)
-    return {"W": W, "R": R, "b": with_forget_bias(b, dialect.forget_bias) if dialect.forget_bias else b}
-
-
 def guess(arrays: Arrays) -> Dialect | None:
     """The dialect that arrays look like, by their names and then by their shapes; None if there is none."""
     named = [dialect for dialect in DIALECTS.values() if not _missing(arrays, dialect)]
@@ -96,7 +67,7 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
     of their sum.
 
     Args:
-        arrays: One for each array that ``store_cell`` gives; what is left out has none.
+        arrays: One for each array that ``store`` gives; what is left out has none.
         dialect: That of the arrays.
         bias: Whether there is one: without, ``db`` is left out.
     """

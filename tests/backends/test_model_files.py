@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from model_reading import PLANTED, line_of, make, needs, reading, said
+from stored_weights import read
 
 from lockstep.harness.adapters.model_reader import find_readers
 from lockstep.harness.cases.array_file import load_arrays
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import read
 
 TORCH = PLANTED / "torch_modules.py"
 

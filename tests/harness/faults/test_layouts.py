@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from faulty_lstm import make_port
 from lstm_cases import make_case
+from stored_weights import read
 
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.explain_causes import expected_named, explain
@@ -13,7 +14,7 @@ from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.table import find
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import read, store
+from lockstep.harness.weights.layout import store
 
 PROBLEM = Problem.from_case(make_case(timesteps=6, batch=3, input_size=5, hidden_size=4, initial_state="probe"))
 WEIGHTS = {"W": PROBLEM.W, "R": PROBLEM.R, "b": PROBLEM.b}

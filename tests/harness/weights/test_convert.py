@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from safetensors.numpy import load_file, save_file
-from stored_weights import assert_same_bits, make_weights, weights
+from stored_weights import assert_same_bits, make_weights, read, weights
 
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.errors import ConvertError
 from lockstep.harness.weights.convert import convert
 from lockstep.harness.weights.dialects import DIALECTS
-from lockstep.harness.weights.layout import read, store
+from lockstep.harness.weights.layout import store
 
 PAIRS = list(permutations(DIALECTS.values(), 2))
 every_pair = pytest.mark.parametrize(

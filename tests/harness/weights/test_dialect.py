@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from stored_weights import assert_same_bits, make_weights, weights
+from stored_weights import assert_same_bits, make_weights, read, weights
 
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.errors import ConvertError
+from lockstep.harness.weights.convert import convert
 from lockstep.harness.weights.dialects import CANONICAL, DIALECTS
-from lockstep.harness.weights.layout import guess, pack, read, store, summed, uneven, unpack
+from lockstep.harness.weights.layout import guess, pack, store, summed, uneven, unpack
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 FORGET_BIAS = [dialect for dialect in DIALECTS.values() if dialect.forget_bias]
@@ -255,7 +256,7 @@ def test_wrong_arrays_end_in_one_message(name, arrays, words):
 
 def test_canonical_weights_of_a_wrong_shape_are_not_stored():
     with pytest.raises(ConvertError, match=r"b has shape \(15,\), and canonical needs \(16,\)"):
-        store(make_weights() | {"b": np.zeros(15, np.float32)}, DIALECTS["torch"])
+        convert(make_weights() | {"b": np.zeros(15, np.float32)}, CANONICAL, DIALECTS["torch"])
 
 
 def test_canonical_is_what_problems_hold():

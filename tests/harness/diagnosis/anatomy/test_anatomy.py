@@ -83,8 +83,9 @@ def test_a_right_port_is_canonical_in_every_row_and_every_row_is_decided():
 
 @pytest.mark.parametrize("layout", ["torch", "keras", "tf1", "onnx"])
 def test_the_layout_in_which_weights_are_handed_over_changes_nothing(layout):
+    from stored_weights import read
+
     from lockstep.harness.weights.dialects import DIALECTS
-    from lockstep.harness.weights.layout import read
 
     def port(x, weights, h0, c0, lengths=None):
         return right(x, read(weights, DIALECTS[layout]), h0, c0, lengths)
