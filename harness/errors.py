@@ -57,6 +57,10 @@ def check_positive(how: str, **numbers: object) -> None:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The message that there is no such thing: what was perhaps meant, and what there is."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f' Did you mean "{close[0]}"?' if close else ""
-    return f'no {kind} is called "{name}".{guess} There are: {", ".join(known) or "none"}.'
+    return f'no {kind} is called "{name}".{meant(name, known)} There are: {", ".join(known) or "none"}.'
+
+
+def meant(name: str, known: Iterable[str], shown: str = '"{}"') -> str:
+    """What was perhaps meant, to stand behind a message; nothing where no name is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {shown}?".replace("{}", close[0]) if close else ""

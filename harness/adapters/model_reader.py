@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,22 +13,19 @@ from msgspec.structs import replace
 from lockstep.harness.adapters.backend import BackendInfo, read_info
 from lockstep.harness.adapters.model_process import serve
 from lockstep.harness.adapters.user_calls import ask_once
-from lockstep.harness.adapters.user_code import parse_target
+from lockstep.harness.adapters.user_code import parse_target, similar_file
 from lockstep.harness.adapters.worker import Process, quiet_environment
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.weights.model_file import ModelFile, StoredModel
 
 READER_GROUP = "lockstep.models"
 
-
 SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".safetensors": "safetensors"}
-
 
 FILES_TAKEN = (
     "Lockstep takes a .onnx file, a .keras file, FILE.py:FUNCTION that returns an nn.LSTM, the prefix of a TF1 "
     "checkpoint, and a .safetensors file of a torch state dict"
 )
-
 
 # What is often offered, and how to make of it what is taken.
 HINTS = {
@@ -44,7 +40,6 @@ HINTS = {
     ".tflite": "its weights are quantised or fused: take the model that it was made of",
     ".npz": "lockstep convert writes it as .safetensors: --to torch",
 }
-
 
 CHECKPOINT_PARTS = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
@@ -74,7 +69,8 @@ def parse_model(text: str, prefix: str) -> ModelFile:
     if suffix in SUFFIXES and path.is_file():
         return ModelFile(path.name, SUFFIXES[suffix], str(path.absolute()), prefix=prefix)
     if not path.exists():
-        raise LockstepError(f"{text}: no such file.{_similar(path)}{'' if suffix in SUFFIXES else f' {FILES_TAKEN}.'}")
+        taken = "" if suffix in SUFFIXES else f" {FILES_TAKEN}."
+        raise LockstepError(f"{text}: no such file.{similar_file(path)}{taken}")
     hint = f" Of a {suffix} file: {HINTS[suffix]}." if suffix in HINTS else ""
     raise LockstepError(f"{text}: not a known kind of model file. {FILES_TAKEN}.{hint}")
 
@@ -82,15 +78,6 @@ def parse_model(text: str, prefix: str) -> ModelFile:
 def _checkpoints_in(folder: Path) -> str:
     checkpoints = sorted(path.with_suffix("") for path in folder.glob("*.index"))
     return f" It holds a checkpoint: name it by its prefix, {checkpoints[-1]}." if checkpoints else ""
-
-
-def _similar(path: Path) -> str:
-    try:
-        names = sorted(path_beside.name.removesuffix(".index") for path_beside in path.parent.iterdir())
-    except OSError:
-        return ""
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f" Did you mean {path.parent / close[0]}?" if close else ""
 
 
 def distinct_names(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import difflib
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -17,7 +17,7 @@ from types import ModuleType, TracebackType
 from msgspec import Struct
 
 from lockstep.harness.adapters.outcome import TAIL, Outcome
-from lockstep.harness.errors import LockstepError, unknown
+from lockstep.harness.errors import LockstepError, meant, unknown
 
 
 class UserCodeError(Exception):
@@ -144,7 +144,7 @@ def parse_target(text: str) -> Target:
         hint = " Save the notebook's function in a .py file." if ".ipynb" in text else ""
         raise LockstepError(f'"{text}" is not a target: write FILE.py:FUNCTION, for example lstm.py:port.{hint}')
     if not file.is_file():
-        raise LockstepError(f"{file}: no such file.{_similar_file(file)}")
+        raise LockstepError(f"{file}: no such file.{similar_file(file, '*.py')}")
     defined = list(defined_in(parsed_file(file)))
     functions = list(dict.fromkeys(name for name, node in defined if isinstance(node, FUNCTIONS)))
     # A star import may define anything.
@@ -195,10 +195,11 @@ def defined_in(node: ast.AST) -> Iterator[tuple[str, ast.stmt | ast.expr]]:
         yield from defined_in(child)
 
 
-def _similar_file(file: Path) -> str:
-    try:
-        names = sorted(path.name for path in file.parent.glob("*.py"))
-    except OSError:
-        return ""
-    close = difflib.get_close_matches(file.name, names, n=1)
-    return f" Did you mean {file.parent / close[0]}?" if close else ""
+def similar_file(file: Path, pattern: str = "*") -> str:
+    """What file was perhaps meant, of those beside it."""
+    with contextlib.suppress(OSError):  # of a folder that may not be read, or is not there
+        names = sorted(
+            path.name.removesuffix(".index") for path in file.parent.glob(pattern)
+        )  # of a checkpoint, its prefix
+        return meant(file.name, names, str(file.parent / "{}"))
+    return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 import tomllib
@@ -28,7 +27,7 @@ from lockstep.harness.cases.case import (
     ValueKind,
     Values,
 )
-from lockstep.harness.errors import CaseError
+from lockstep.harness.errors import CaseError, meant
 
 
 def load_case(path: Path) -> Case:
@@ -130,9 +129,8 @@ def _explain_unknown(key: str, keys: list[str], path: Path) -> str:
     table = keys[0] if keys else ""
     struct = _TABLES.get(table, Case) if len(keys) < 2 else LSTM if keys[1] == "encoder" else Values  # noqa: PLR2004
     allowed = list(struct.__struct_fields__)
-    close = difflib.get_close_matches(key, allowed, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
     place = f"{path}, [{'.'.join(keys)}]" if keys else f"{path}"
+    guess = meant(key, allowed, "'{}'")
     return f"{place}: unknown key {key[:80]!r}.{guess} Allowed: {', '.join(allowed)}."
 
 

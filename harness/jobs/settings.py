@@ -10,14 +10,13 @@ option or argument comes before it, and so does a case's own tolerance; what it 
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, meant
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit
@@ -97,8 +96,7 @@ def _settings(file: Path) -> Settings | None:
 
 def _number(key: str, value: Any, file: Path) -> float:
     if key not in KEYS:
-        close = difflib.get_close_matches(key, KEYS, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
+        guess = meant(key, KEYS, "'{}'")
         raise LockstepError(f"{file}, {TABLE}: unknown key {key[:80]!r}.{guess} Allowed: {', '.join(KEYS)}.")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
         raise LockstepError(f"{file}, {TABLE} {key} = {value!r}: must be a number above 0.")

@@ -53,7 +53,8 @@ def convert(arrays: Arrays, source: Dialect, target: Dialect) -> tuple[Arrays, l
     if source.forget_bias != target.forget_bias:
         biases = (_move_forget_bias(biases[0], source, target, notes), *biases[1:])
     if target.biases == "two" and len(biases) == 1:
-        notes.append(_second_is_zero(target))
+        halves = ("the first", f"the second half of {target.bias[0]}") if len(target.bias) == 1 else target.bias
+        notes.append(f"{halves[1]} is zero: all of the bias is in {halves[0]}.")
         biases = (biases[0], np.zeros_like(biases[0]))
     others = sorted(set(arrays) - set(source.names))
     if others:
@@ -62,14 +63,9 @@ def convert(arrays: Arrays, source: Dialect, target: Dialect) -> tuple[Arrays, l
 
 
 def convert_file(path: Path, source: Dialect, target: Dialect, out: Path, prefix: str = "") -> tuple[Arrays, list[str]]:
-    """Rewrite a .safetensors or .npz file into another, of either format.
+    """Rewrite a .safetensors or .npz file into another, of either format, which is overwritten if it is there.
 
-    Args:
-        path: Where the weights are.
-        source: How they are stored there.
-        target: How to store them.
-        out: Where to; overwritten if it is there.
-        prefix: What the names of the LSTM's arrays begin with in ``path``; ``out`` has them without.
+    ``prefix`` is what the names of the LSTM's arrays begin with in ``path``; ``out`` has them without.
 
     Returns:
         The arrays that were written, and notes for the user.
@@ -144,12 +140,6 @@ def _rounded(a: Array, b: Array) -> str:
     return f" ({inexact} of {len(a)} sums rounded to {a.dtype}, by {worst:.2g} at most)" if inexact else ""
 
 
-def _second_is_zero(target: Dialect) -> str:
-    if len(target.bias) == 1:
-        return f"the second half of {target.bias[0]} is zero: all of the bias is in the first."
-    return f"{target.bias[1]} is zero: all of the bias is in {target.bias[0]}."
-
-
 def _check_files(path: Path, out: Path) -> None:
     for file in (path, out):
         if file.suffix not in ARRAY_SUFFIXES:
@@ -177,11 +167,10 @@ def _check_types(path: Path) -> None:
 
 def _save(out: Path, arrays: Arrays, target: Dialect) -> None:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".safetensors":
             save_safetensors(out, arrays, {"dialect": target.name})
             return
-        with out.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(out, **arrays)  # type: ignore[arg-type]
     except (OSError, SafetensorError) as error:
         raise ConvertError(f"{out}: cannot be written: {getattr(error, 'strerror', None) or error}.") from error

@@ -44,10 +44,8 @@ _SETTINGS = ("bias", "peephole", "activation", "recurrent_activation", "cell_act
 
 def misfit(model: StoredModel, reference: StoredModel) -> str | None:
     """In which sizes two networks differ, in words; None if they can be run with the same data."""
-    differences = _differing(model, reference, _SIZES)
-    return (
-        ", ".join(f"{setting.name} is {setting.one} here and {setting.other} there" for setting in differences) or None
-    )
+    sizes = _differing(model, reference, _SIZES)
+    return ", ".join(f"{size.name} is {size.one} here and {size.other} there" for size in sizes) or None
 
 
 def setting_differences(model: StoredModel, reference: StoredModel) -> list[SettingDifference]:
@@ -63,25 +61,17 @@ def _differing(model: StoredModel, reference: StoredModel, names: tuple[str, ...
 def weight_differences(model: StoredModel, reference: StoredModel) -> list[WeightDifference]:
     """Compare the weights of two networks of the same sizes, array by array; give those that differ."""
     ours, theirs = model.arrays(), reference.arrays()
-    differing = [
-        name for name in ours
-        if name in theirs and not np.array_equal(_wide(ours[name]), _wide(theirs[name]), equal_nan=True)
+    pairs = ((name, _wide(array), _wide(theirs[name])) for name, array in ours.items() if name in theirs)
+    return [
+        _difference(name, a, b, _explained(name, a, model, reference))
+        for name, a, b in pairs if not np.array_equal(a, b, equal_nan=True)
     ]  # fmt: skip
-    return [_difference(name, model, reference) for name in differing]
 
 
 def difference_lines(
     differences: list[WeightDifference], settings: list[SettingDifference], count: int, name: str, reference: str
 ) -> list[str]:
-    """How the weights of two files differ: a line for each array, or for all that have one explanation.
-
-    Args:
-        differences: The arrays that differ.
-        settings: The settings that do.
-        count: How many arrays there are.
-        name: The file.
-        reference: The file that it is compared with.
-    """
+    """How the ``count`` weights of a file differ from those of another: a line an array, or an explanation."""
     lines = [f"{setting.name} is {setting.one}, and {setting.other} in {reference}" for setting in settings]
     if not differences:
         return [*lines, f"its weights are those of {reference}, bit for bit"] if not settings else lines
@@ -106,31 +96,24 @@ def _size(difference: WeightDifference) -> str:
     )
 
 
-def _difference(name: str, model: StoredModel, reference: StoredModel) -> WeightDifference:
-    a, b = _wide(model.arrays()[name]), _wide(reference.arrays()[name])
+def _difference(name: str, a: Array, b: Array, explanation: str | None) -> WeightDifference:
     with np.errstate(invalid="ignore"):
         distance = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
     distance = np.where(np.isnan(distance), np.inf, distance)
     at = np.unravel_index(int(np.argmax(distance)), a.shape)
     return WeightDifference(
         name=name, count=int(np.count_nonzero(distance)), size=a.size, largest=float(distance[at]),
-        at=tuple(int(k) for k in at), one=float(a[at]), other=float(b[at]),
-        explanation=_explained(name, model, reference),
+        at=tuple(int(k) for k in at), one=float(a[at]), other=float(b[at]), explanation=explanation,
     )  # fmt: skip
 
 
-def _explained(name: str, model: StoredModel, reference: StoredModel) -> str | None:
+def _explained(name: str, a: Array, model: StoredModel, reference: StoredModel) -> str | None:
     """Find what was done to the other's array that gives this one: the same numbers, or those rounded."""
-    a = _wide(model.arrays()[name])
     for text, candidate in _candidates(name, model, reference):
         if candidate.shape == a.shape and np.array_equal(a, candidate, equal_nan=True):
             return text
-    rounding = _rounding(a, _wide(reference.arrays()[name]))
-    if rounding is not None:
-        return rounding
-    if name.startswith("b"):
-        return _constant(a, _wide(reference.arrays()[name]))
-    return None
+    b = _wide(reference.arrays()[name])
+    return _rounding(a, b) or (_constant(a, b) if name.startswith("b") else None)
 
 
 def _candidates(name: str, model: StoredModel, reference: StoredModel) -> Iterator[tuple[str, Array]]:
@@ -139,12 +122,8 @@ def _candidates(name: str, model: StoredModel, reference: StoredModel) -> Iterat
     plain = arrays[name]
     kind = name.partition("_")[0]
     if kind == "b":
-        halves = reference.halves.get(name, ())
-        for k, half in enumerate(halves):
-            yield (
-                f"the {('first', 'second')[k]} of the two biases of {{other}} alone: the other one is lost",
-                _wide(half),
-            )
+        for which, half in zip(("first", "second"), reference.halves.get(name, ()), strict=False):
+            yield f"the {which} of the two biases of {{other}} alone: the other one is lost", _wide(half)
         yield "the bias of {other} is lost: it is zero", np.zeros(plain.shape)
         yield "the bias of {other} twice", _wide(plain + plain)
     for lane in lanes(reference.lstm):

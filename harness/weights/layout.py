@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -75,15 +76,15 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
         return {f"d{name}": array for name, array in arrays.items() if bias or name != "b"}
     kernel, R = (_joined(arrays, names, dialect) for names in (dialect.input_kernel, dialect.recurrent_kernel))
     P = arrays.get(dialect.projection)
-    if P is not None:
-        P = np.ascontiguousarray(P.T if dialect.transposed else P)
+    if P is not None and dialect.transposed:
+        P = np.ascontiguousarray(P.T)
     if dialect.fused:
         width = len(kernel) // 4 if P is None else len(P)
         kernel, R = kernel[:, :-width], kernel[:, -width:]
     gradients = {"dW": reorder(kernel, dialect.gates), "dR": reorder(R, dialect.gates)}
     if bias and _has_bias(arrays, dialect):
         # The first of two biases stands for both.
-        names = dialect.bias[: len(dialect.bias) // (2 if dialect.biases == "two" else 1)] or dialect.bias
+        names = dialect.bias[:1] if dialect.biases == "two" else dialect.bias
         gradients["db"] = reorder(_joined(arrays, names, dialect)[: len(kernel)], dialect.gates)
     if P is not None:
         gradients["dP"] = P
@@ -164,11 +165,9 @@ def _has_bias(arrays: Arrays, dialect: Dialect) -> bool:
 
 
 def _fits(arrays: Arrays, dialect: Dialect) -> bool:
-    try:
-        unpack(arrays, dialect)
-    except ConvertError:
-        return False
-    return True
+    with contextlib.suppress(ConvertError):
+        return bool(unpack(arrays, dialect))
+    return False
 
 
 def _missing(arrays: Arrays, dialect: Dialect) -> list[str]:
@@ -208,14 +207,13 @@ def _hint(arrays: Arrays, dialect: Dialect) -> str:
 def _dtype(arrays: Arrays, dialect: Dialect) -> np.dtype[Any]:
     """The one dtype of the arrays."""
     dtypes = {name: arrays[name].dtype for name in dialect.names if name in arrays}
+    first = next(iter(dtypes))
     for name, dtype in dtypes.items():
         if dtype.name not in FLOATS:
             raise ConvertError(f"{name} is {dtype}: weights are one of {', '.join(FLOATS)}.")
-    (first, dtype), *others = dtypes.items()
-    for name, other_dtype in others:
-        if other_dtype.name != dtype.name:
-            raise ConvertError(f"{first} is {dtype} and {name} is {other_dtype}: weights are all of one dtype.")
-    return dtype.newbyteorder("=")
+        if dtype.name != dtypes[first].name:
+            raise ConvertError(f"{first} is {dtypes[first]} and {name} is {dtype}: weights are all of one dtype.")
+    return dtypes[first].newbyteorder("=")
 
 
 def _hidden_size(arrays: Arrays, dialect: Dialect) -> int:
@@ -223,9 +221,8 @@ def _hidden_size(arrays: Arrays, dialect: Dialect) -> int:
     name = dialect.bias[0] if dialect.fused else dialect.recurrent_kernel[0]
     shape = arrays[name].shape[dialect.directions_axis :]
     if len(shape) != (1 if dialect.fused else 2):
-        raise ConvertError(
-            f"{name} has shape {arrays[name].shape}, expected {shape_text(_shapes(dialect, None)[name])}."
-        )
+        needed = shape_text(_shapes(dialect, None)[name])
+        raise ConvertError(f"{name} has shape {arrays[name].shape}, expected {needed}.")
     H = shape[0] // 4 if dialect.fused else min(shape)
     if H == 0:
         raise ConvertError(f"{name} has shape {arrays[name].shape}: a hidden size of 0.")

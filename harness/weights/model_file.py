@@ -9,7 +9,6 @@ same constants), which runs the one file that ``file_to_run`` gives, and has one
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
 from lockstep.harness.cases.tensors import lanes, name_of
+from lockstep.harness.errors import meant
 from lockstep.harness.text import names_text, shape_text
 from lockstep.harness.weights.dialect import FLOATS
 from lockstep.harness.weights.layout import summed, with_forget_bias
@@ -124,8 +124,7 @@ def unfit_reason(model: StoredModel, case: Case) -> str | None:
         f"it computes in {model.dtype}, and the case in {case.run.dtype}": model.dtype != case.run.dtype,
         f"it takes {model.timesteps} timesteps, and the case has {T}": model.timesteps not in {None, T},
         f"it takes a batch of {model.batch}, and the case has one of {B}": model.batch not in {None, B},
-        'it takes no initial state, and the case has one: set initial_state = "zeros"': model.from_zeros
-        and not from_zeros,
+        'it takes no initial state, and the case has one: set initial_state = "zeros"': model.from_zeros > from_zeros,
         "it takes no lengths, and the case has them": model.whole and case.run.lengths is not None,
         model.unrunnable: bool(model.unrunnable),
     }
@@ -170,12 +169,9 @@ class LaneArrays:
 
 
 def canonical(lane: LaneArrays, gates: str, forget_bias: float = 0.0) -> tuple[Weights, tuple[Array, ...]]:
-    """Bring the arrays of one lane to canonical form; give them with the biases before they were summed.
+    """The arrays of one lane in canonical form, and its biases before they were summed.
 
-    Args:
-        lane: As they are stored.
-        gates: The order in which they are stacked.
-        forget_bias: What is added to the stored bias at run time.
+    Their gates are stacked in the order of ``gates``; ``forget_bias`` is added to the stored bias at run time.
 
     Raises:
         ModelError: If they do not fit together, or are no floating-point numbers.
@@ -225,14 +221,7 @@ def _check_dtypes(arrays: Arrays, where: str) -> None:
 def network(
     rows: Sequence[Sequence[Weights]], direction: str, names: Sequence[str], *, bias: bool, **settings: Any
 ) -> tuple[LSTM, Stack]:
-    """Make a network of layers.
-
-    Args:
-        rows: Canonical weights by layer, then direction.
-        direction: Of all layers.
-        names: What the layers are called in the file.
-        bias: Whether there is one.
-        settings: Further fields of ``harness.cases.case.LSTM``.
+    """Make a network of layers: canonical weights by layer, then direction, and what the file calls the layers.
 
     Raises:
         ModelError: If the layers do not fit on each other, or are of several sizes, for which a case has no place.
@@ -257,11 +246,10 @@ def network(
                     f"and a case has one hidden_size: take one of them, by --model-prefix {name}."
                 )
             if lane.W.shape[1] != lstm.input_size_of(layer):
-                gets = (
-                    f"gets {lstm.input_size_of(layer)} from {names[layer - 1]}" if layer else "its directions take one"
-                )
+                below = f"gets {lstm.input_size_of(layer)} from {names[layer - 1]}"
                 raise ModelError(
-                    f"shapes do not fit together: {name} takes an input of width {lane.W.shape[1]}, and {gets}."
+                    f"shapes do not fit together: {name} takes an input of width {lane.W.shape[1]}, and "
+                    f"{below if layer else 'its directions take one'}."
                 )
     return lstm, tuple(tuple(row) for row in rows)
 
@@ -295,8 +283,7 @@ def names_under(candidates: Sequence[str], prefix: str, what: str = "LSTM") -> l
     """
     kept = [name for name in candidates if name.startswith(prefix)]
     if candidates and not kept:
-        close = difflib.get_close_matches(prefix, candidates, n=1)
-        guess = f' Did you mean "{close[0]}"?' if close else ""
+        guess = meant(prefix, candidates)
         raise ModelError(f'no {what} in it begins with "{prefix}".{guess} There are: {listed(candidates)}.')
     return kept
 
