@@ -124,12 +124,10 @@ def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: fl
 
 
 def _versions(requires: tuple[str, ...]) -> dict[str, str]:
-    return {name: _version(name) for name in requires}
-
-
-def _version(name: str) -> str:
-    """The version of a module that is imported, or of the distribution that brings it."""
-    return str(getattr(sys.modules.get(name), "__version__", None) or _distributed(name))
+    """The versions of modules that are imported, or of the distributions that bring them."""
+    return {
+        name: str(getattr(sys.modules.get(name), "__version__", None) or _distributed(name)) for name in requires
+    }  # fmt: skip
 
 
 @cache

@@ -10,7 +10,6 @@ name of the framework that it reads; it is imported only where that framework is
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,8 +22,7 @@ from typing import Any, NamedTuple
 from lockstep.harness.adapters.inventory import InventoryError, Material
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, raised, text_of
-from lockstep.harness.adapters.user_process import check_no_arguments, outcome_of, serve_once
-from lockstep.harness.errors import unknown
+from lockstep.harness.adapters.user_process import check_no_arguments, named_value, outcome_of, serve_once
 
 INVENTORY_GROUP = "lockstep.inventories"
 BUILDS_TAKEN = (
@@ -54,28 +52,20 @@ def _loaded(target: Target) -> ModuleType | Outcome:
 
 def find(module: ModuleType, target: Target) -> Outcome:
     """Read what a name of a module stands for, or what it gives when it is called."""
-    return outcome_of(lambda: _with_parameters(_material(module, target)), InventoryError, target.file)
-
-
-def _with_parameters(material: Material) -> Material:
-    if not material.made:
-        raise InventoryError(f"it is {_article(material.kind)} without parameters: there is nothing to share.")
-    return material
+    return outcome_of(lambda: _material(module, target), InventoryError, target.file)
 
 
 def _material(module: ModuleType, target: Target) -> Material:
-    if not hasattr(module, target.function):
-        raise InventoryError(unknown("function", target.function, [name for name in vars(module) if name[0] != "_"]))
-    value = getattr(module, target.function)
-    # A module may be callable: what it is counts before what a call of it would give.
-    if not (inspect.isroutine(value) or inspect.isclass(value)):
-        taken = _read(value, None)
-        if taken is not None:
-            return taken
-    if not callable(value):
-        raise InventoryError(f"it is {_article(_kind(value))}. {BUILDS_TAKEN}")
-    check_no_arguments(value, target.function, InventoryError, "build")
-    return _built(value, target)
+    value, is_function = named_value(module, target.function, InventoryError)
+    material = None if is_function else _read(value, None)
+    if material is None:
+        if not callable(value):
+            raise InventoryError(f"it is {_article(_kind(value))}. {BUILDS_TAKEN}")
+        check_no_arguments(value, target.function, InventoryError, "build")
+        material = _built(value, target)
+    if not material.made:
+        raise InventoryError(f"it is {_article(material.kind)} without parameters: there is nothing to share.")
+    return material
 
 
 def _built(function: Callable[[], Any], target: Target) -> Material:
@@ -138,11 +128,8 @@ def _hint(error: BaseException) -> str:
 
 
 def _read(value: Any, built: Any) -> Material | None:
-    for reader in _readers():
-        material = reader.material(value, built)
-        if material is not None:
-            return material
-    return None
+    materials = (reader.material(value, built) for reader in _readers())
+    return next((material for material in materials if material is not None), None)
 
 
 def _builders() -> list[Any]:
@@ -151,13 +138,9 @@ def _builders() -> list[Any]:
 
 def _readers() -> list[Any]:
     """Import the readers of frameworks that are imported by now; those that take whatever was built come last."""
-    modules = dict.fromkeys(
-        entry.module
-        for entry in sorted(entry_points(group=INVENTORY_GROUP), key=lambda entry: entry.name)
-        if entry.name in sys.modules
-    )
-    readers = [import_module(module) for module in modules]
-    return sorted(readers, key=lambda reader: hasattr(reader, "building"))
+    entries = sorted(entry_points(group=INVENTORY_GROUP), key=lambda entry: entry.name)
+    modules = dict.fromkeys(entry.module for entry in entries if entry.name in sys.modules)
+    return sorted(map(import_module, modules), key=lambda reader: hasattr(reader, "building"))
 
 
 def _kind(value: Any) -> str:

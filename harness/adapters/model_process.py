@@ -6,7 +6,6 @@ A function is called after ``seed``, here and where the model is run: weights th
 from __future__ import annotations
 
 import importlib
-import inspect
 import random
 import sys
 from dataclasses import replace
@@ -17,8 +16,7 @@ import numpy as np
 
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import import_file, raised
-from lockstep.harness.adapters.user_process import check_no_arguments, outcome_of, serve_once
-from lockstep.harness.errors import unknown
+from lockstep.harness.adapters.user_process import check_no_arguments, named_value, outcome_of, serve_once
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
 SEED = 0
@@ -54,11 +52,8 @@ def value_of(file: ModelFile) -> Any:
     path = Path(file.path)
     seed()
     module = import_file(path)
-    if not hasattr(module, file.function):
-        names = [name for name in vars(module) if name[0] != "_"]
-        raise ModelError(f"{unknown('function', file.function, names)}")
-    value = getattr(module, file.function)
-    if not (inspect.isroutine(value) or inspect.isclass(value)):
+    value, is_function = named_value(module, file.function, ModelError)
+    if not is_function:
         return value
     check_no_arguments(value, file.function, ModelError, "model")
     # Once more: the file has perhaps imported its framework only now, or drawn numbers of its own.

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.errors import LockstepError, UserFileError
 
 TAIL = 4000  # characters of what a process prints that are kept
+
+
+def end_of(log: Path, start: int = 0) -> str:
+    """The end of what was printed into a log from a place on."""
+    with log.open("rb") as file:
+        file.seek(max(start, file.seek(0, os.SEEK_END) - TAIL))
+        return file.read().decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, eq=False)

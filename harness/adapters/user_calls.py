@@ -45,34 +45,29 @@ class Watch:
         allowed = self._timeout + GRACE if self._imported else IMPORT_TIMEOUT
         if now - self._since > allowed + (0 if self._process else START_TIMEOUT):
             raise TimeoutError
-        self._check_alive(now)
+        if self._process is not None and not _is_alive(self._process):
+            self._gone_since = self._gone_since or now
+            if now - self._gone_since > GRACE:
+                raise ProcessExpired("gone", code=0)
         if self._log.exists() and self._log.stat().st_size > MOST_PRINTED:
             os.truncate(self._log, 0)
 
-    def _check_alive(self, now: float) -> None:
-        if self._process is None:
-            return
-        try:
-            os.kill(self._process, 0)
-        except ProcessLookupError as error:
-            self._gone_since = self._gone_since or now
-            if now - self._gone_since > GRACE:
-                raise ProcessExpired("gone", code=0) from error
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def ask(
     process: Process, serve: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, file: Path, **words: str
 ) -> tuple[list[Outcome], Outcome | None]:
-    """Have a process answer one or several questions about a user's code.
+    """Have a process answer one or several questions about a user's code; messages name lines of ``file``.
 
-    Args:
-        process: Where.
-        serve: What runs there: it takes ``arguments``, then ``timeout``, the file for its outcomes, and its log
-            (``user_process.serve_questions``).
-        arguments: Of ``serve``.
-        timeout: Seconds for one answer.
-        file: The user's, whose lines messages name.
-        words: As of ``_lost``.
+    ``serve`` runs there: it takes ``arguments``, then ``timeout``, the seconds for one answer, the file for its
+    outcomes, and its log (``user_process.serve_questions``). ``words`` are those of ``_lost``.
 
     Returns:
         The outcomes that it wrote, and what came of the next question if the process was lost at it.
@@ -109,23 +104,12 @@ def _answers(
 
 
 def _lost(
-    ended: Outcome,
-    process: Process,
-    allowed: float,
-    file: Path,
-    *,
-    imported: bool,
+    ended: Outcome, process: Process, allowed: float, file: Path, *, imported: bool,
     importing: str = "while importing it: ",
-) -> Outcome:
-    """What came of the question at which a process was lost.
+) -> Outcome:  # fmt: skip
+    """What came of the question at which a process was lost, which had ``allowed`` seconds for it.
 
-    Args:
-        ended: How it ended.
-        process: Which.
-        allowed: Seconds it had.
-        file: The user's.
-        imported: Whether what was to be imported was by then.
-        importing: What was going on before, for the message.
+    ``importing`` tells what was going on before what was to be imported was.
     """
     hangs = ended.status == "timeout"
     stack = stack_of(process.log)

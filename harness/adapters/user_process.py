@@ -14,10 +14,12 @@ from dataclasses import replace
 from faulthandler import cancel_dump_traceback_later, dump_traceback_later
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from lockstep.harness.adapters.outcome import TAIL, Outcome
+from lockstep.harness.adapters.outcome import Outcome, end_of
 from lockstep.harness.adapters.user_code import UserCodeError, raised
+from lockstep.harness.errors import unknown
 
 
 def serve_questions(
@@ -66,10 +68,7 @@ def serve_once(
 def outcome_of(read: Callable[[], Any], wrong: type[Exception], file: Path | None) -> Outcome:
     """Have something read; every way to fail is an outcome.
 
-    Args:
-        read: Gives the value.
-        wrong: What it raises where the file is of a kind that is not taken.
-        file: The user's, whose lines a message names.
+    ``wrong`` is raised where the file is of a kind that is not taken; messages name lines of ``file``.
     """
     try:
         return Outcome("ran", read())
@@ -81,16 +80,25 @@ def outcome_of(read: Callable[[], Any], wrong: type[Exception], file: Path | Non
         return raised("reading it", error, file).outcome
 
 
-def check_no_arguments(function: Callable[..., Any], name: str, wrong: type[Exception], example: str) -> None:
-    """Refuse a function that cannot be called without arguments.
+def named_value(module: ModuleType, name: str, wrong: type[Exception]) -> tuple[Any, bool]:
+    """What a name in a user's file stands for, and whether that is a function or class.
 
-    Args:
-        function: The user's.
-        name: What it is called.
-        wrong: What is raised if it needs some.
-        example: What a function that calls it may be called, for the message.
+    An object may be callable too, as modules of PyTorch are: what it is counts before what a call of it would give.
     """
-    needed = _needed_arguments(function)
+    if not hasattr(module, name):
+        raise wrong(unknown("function", name, [public for public in vars(module) if public[0] != "_"]))
+    value = getattr(module, name)
+    return value, inspect.isroutine(value) or inspect.isclass(value)
+
+
+def check_no_arguments(function: Callable[..., Any], name: str, wrong: type[Exception], example: str) -> None:
+    """Refuse a function that cannot be called without arguments; ``example`` is the name of one that calls it."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of a function compiled from another language
+        return
+    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    needed = [given.name for given in parameters if given.default is given.empty and given.kind not in variadic]
     if needed:
         raise wrong(
             f"{name} needs arguments ({', '.join(needed)}), and is called without any: give them defaults, or name a "
@@ -98,30 +106,13 @@ def check_no_arguments(function: Callable[..., Any], name: str, wrong: type[Exce
         )
 
 
-def _needed_arguments(function: Callable[..., Any]) -> list[str]:
-    """Name the arguments without which a function cannot be called."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # of a function compiled from another language
-        return []
-    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    return [
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty and parameter.kind not in variadic
-    ]
-
-
 def _with_printed(outcome: Outcome, stdout: _Stdout, log: Path, before: int) -> Outcome:
     """Add what was printed during a call, from that place in the log on, where it failed or printed to stdout."""
     printed, stdout.used = stdout.used, False
     if outcome.status == "ran" and not printed:
         return outcome
-    with log.open("rb") as file:
-        file.seek(max(before, file.seek(0, os.SEEK_END) - TAIL))
-        text = file.read().decode("utf-8", "replace")
     notes = (*outcome.notes, "it prints to stdout") if printed else outcome.notes
-    return replace(outcome, notes=notes).with_printed(text)
+    return replace(outcome, notes=notes).with_printed(end_of(log, before))
 
 
 def stack_of(log: Path) -> Path:

@@ -20,7 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from lockstep.harness.adapters import backend_process as serve
 from lockstep.harness.adapters.backend import BackendInfo
-from lockstep.harness.adapters.outcome import TAIL, Outcome
+from lockstep.harness.adapters.outcome import Outcome, end_of
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
@@ -102,13 +102,8 @@ class Process(Closing):
     ) -> Any:
         """Call a function there; every way to fail is an answer, none an exception.
 
-        Args:
-            function: Importable there under its name.
-            arguments: Its arguments; small ones, or parcels.
-            timeout: Seconds it may take.
-            grace: Seconds it has on top, to say where it hangs.
-            watch: Asked again and again, in place of the time-out, whether the call is still well; it
-                raises TimeoutError or ProcessExpired if not.
+        It has ``timeout`` seconds, and ``grace`` on top to say where it hangs; or in their place ``watch`` is asked
+        again and again whether the call is still well, and raises TimeoutError or ProcessExpired if not.
 
         Returns:
             What the function gave, parcels unpacked; or an Outcome: "failed", "timeout", "crashed".
@@ -130,7 +125,7 @@ class Process(Closing):
         except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
             answer = Outcome("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
         if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed", "failed"}:
-            answer = answer.with_printed(self._tail())
+            answer = answer.with_printed(end_of(self.log) if self.log.exists() else "")
             if answer.status != "failed":
                 self._replace()
         return answer
@@ -147,11 +142,7 @@ class Process(Closing):
             self._closed = True
 
     def _result(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        timeout: float,
-        watch: Callable[[], None] | None,
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, watch: Callable[[], None] | None
     ) -> Any:
         if not self._pool.active:
             self._replace()  # it died between two calls, of something that the last one left behind
@@ -164,12 +155,7 @@ class Process(Closing):
         return future.result()
 
     def _new_pool(self) -> ProcessPool:
-        return ProcessPool(
-            max_workers=1,
-            context=_Spawn(),
-            initializer=serve.start,
-            initargs=(self._environment, str(self.log)),
-        )
+        return ProcessPool(1, initializer=serve.start, initargs=(self._environment, str(self.log)), context=_Spawn())
 
     def _replace(self) -> None:
         """Start anew after a death. The pool too: an old one may hand the next run to the process it is killing."""
@@ -178,14 +164,6 @@ class Process(Closing):
                 self._pool.stop()
                 self._pool.join()
                 self._pool = self._new_pool()
-
-    def _tail(self) -> str:
-        """The last part of what was printed since the call began."""
-        if not self.log.exists():
-            return ""
-        with self.log.open("rb") as log:
-            log.seek(max(0, self.log.stat().st_size - TAIL))
-            return log.read().decode("utf-8", "replace")
 
 
 class Worker(Closing):
@@ -211,10 +189,12 @@ class Worker(Closing):
         if loading.status != "ran":
             return loading
         try:
-            parcel = self._packed(problem)
+            # Backends that run the same problem, one after the other, get the same parcel.
+            if self._sent is None or self._sent[0] is not problem:
+                self._sent = problem, Parcel.pack(problem, self._process.folder / "problem")
         except OSError as error:
             return Outcome("failed", message=f"the problem could not be sent: {error}")
-        arguments = (backend.module, backend.requires, parcel, self._timeout, self._process.folder / "answer")
+        arguments = (backend.module, backend.requires, self._sent[1], self._timeout, self._process.folder / "answer")
         answer = self._call(serve.run_parcel, arguments, self._timeout)
         return replace(answer, seconds={**loading.seconds, **answer.seconds}) if loading.seconds else answer
 
@@ -228,12 +208,6 @@ class Worker(Closing):
         if loading.status != "ran":
             return loading
         return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout)
-
-    def _packed(self, problem: AnyProblem) -> Parcel:
-        """Pack a problem; backends that run the same one, one after the other, get the same parcel."""
-        if self._sent is None or self._sent[0] is not problem:
-            self._sent = problem, Parcel.pack(problem, self._process.folder / "problem")
-        return self._sent[1]
 
     def load(self, backend: BackendInfo) -> Outcome:
         """Import a backend there, once; a run does so too. The first time tells seconds and megabytes."""
