@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -144,44 +144,35 @@ class Inventory(Struct, frozen=True):
 
 def inventory_of(material: Material, target: str) -> Inventory:
     """Judge what a reader found; ``target`` is what the user named."""
-    groups = _groups(material)
-    grouped = {variable.name for _, _, members in groups for variable in members}
-    together = [members for _, _, members in groups] + [
-        [variable] for variable in material.made if variable.name not in grouped
-    ]
-    variables = {v.name: v for members in together for v in _counted(members)}
-    in_order = tuple(variables[variable.name] for variable in material.made)
-    groups_found = [_group(verdict, role, members, variables, material) for verdict, role, members in groups]
-    anew = {name for group in groups_found if group.verdict == "not shared" for name in group.variables}
-    groups_found += [group for v in in_order if v.name not in anew and (group := _shared(v, material)) is not None]
-    first = {v.name: k for k, v in enumerate(in_order)}
-    groups_found.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
+    roles_shared = _by_role(material)
+    together = [members for _, _, members in roles_shared]
+    in_roles = {made.name for members in together for made in members}
+    together += [[made] for made in material.made if made.name not in in_roles]
+    counted = {v.name: v for members in together for v in _counted(members)}
+    variables = {made.name: counted[made.name] for made in material.made}
+    groups = [_group(verdict, role, members, variables, material) for verdict, role, members in roles_shared]
+    anew = {name for group in groups if group.verdict == "not shared" for name in group.variables}
+    groups += [group for v in variables.values() if v.name not in anew and (group := _shared(v, material)) is not None]
+    first = {name: k for k, name in enumerate(variables)}
+    groups.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
     # Only TF1 opens scopes for operations that are named as those of variables are.
     scopes = tuple(scopes_of(material.made)) if material.numbers == "from plain" else ()
     return Inventory(
-        INVENTORY_FORMAT,
-        target,
-        material.kind,
-        material.reads_known,
-        in_order,
-        tuple(groups_found),
-        scopes,
+        INVENTORY_FORMAT, target, material.kind, material.reads_known, tuple(variables.values()), tuple(groups), scopes,
         material.notes,
-    )
+    )  # fmt: skip
 
 
-_ORDER: tuple[Sharing, ...] = ("shared", "not shared", "separate")
+_ORDER: tuple[Sharing, ...] = get_args(Sharing)
 
 
 # Which variables stand in one role.
 
 
-def _groups(material: Material) -> list[tuple[Sharing, str, list[Made]]]:
+def _by_role(material: Material) -> list[tuple[Sharing, str, list[Made]]]:
     trained = [variable for variable in material.made if variable.made_by != OPTIMIZER]
-    role_of = roles([variable.name for variable in trained], material.numbers) | {
-        variable.name: variable.role for variable in trained if variable.role
-    }
-    by_role = grouped(trained, lambda variable: (role_of[variable.name], variable.shape, variable.dtype))
+    role_of = roles([variable.name for variable in trained], material.numbers)
+    by_role = grouped(trained, lambda made: (made.role or role_of[made.name], made.shape, made.dtype))
     groups: list[tuple[Sharing, str, list[Made]]] = []
     for (role, *_), members in by_role.items():
         if material.numbers == "from plain":
@@ -218,10 +209,10 @@ def roles(names: Sequence[str], numbers: Numbers) -> dict[str, str]:
     if numbers == "by type":
         return {name: "/".join(re.sub(r"_\d+$", "", part) for part in name.split("/")) for name in names}
     plain = _plain(names)
-    return {name: "/".join(plain(name.split("/"))) for name in names}
+    return {name: plain(name.split("/")) for name in names}
 
 
-def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
+def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], str]:
     """What takes TensorFlow's numbers from a path: w_1 is w, where there is a w beside it."""
     beside: dict[tuple[str, ...], set[str]] = {}
     paths = [name.split("/") for name in names]
@@ -241,7 +232,7 @@ def _plain(names: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
         for path in paths:
             if len(path) > depth:
                 beside.setdefault(without(path[:depth]), set()).add(path[depth])
-    return lambda path: list(without(path))
+    return lambda path: "/".join(without(path))
 
 
 # At which iterations they are read.
@@ -259,12 +250,9 @@ def _counted(members: list[Made]) -> list[Variable]:
         return Reader(read.operation, read.type, number[id(read)], read.within, read.backward)
 
     return [
-        Variable(
-            member.name, member.shape, member.dtype, member.place, member.made_by, member.aliases, member.trainable,
-            readers=tuple(map(reader, member.reads)),
-        )
+        Variable(*(getattr(member, name) for name in Named.__struct_fields__), readers=tuple(map(reader, member.reads)))
         for member in members
-    ]  # fmt: skip
+    ]
 
 
 def _passes(reads: list[Read]) -> list[int | None]:
@@ -299,14 +287,11 @@ def _group(
     names = tuple(member.name for member in members)
     iterations = {k for name in names for k in variables[name].iterations}
     if verdict == "not shared":
-        message = _anew_text(first, names, len(iterations))
-    elif material.numbers == "from plain" and first.place:
-        message = (
-            f"{listed_names(names)} are made by one line, {first.place}, which is reached from several: {OWN_WEIGHTS}."
-        )
+        message, fix = _anew_text(first, names, len(iterations)), _anew_fix(first, names)
     else:
-        message = f"{listed_names(names)}: {OWN_WEIGHTS}."
-    fix = _anew_fix(first, names) if verdict == "not shared" else SEPARATE_FIX
+        by_line = material.numbers == "from plain" and first.place
+        line = f" are made by one line, {first.place}, which is reached from several" if by_line else ""
+        message, fix = f"{listed_names(names)}{line}: {OWN_WEIGHTS}.", SEPARATE_FIX
     return Group(role, names, first.shape, verdict, first.place, first.made_by, message, fix)
 
 
@@ -324,6 +309,7 @@ def _anew_text(first: Made, names: tuple[str, ...], iterations: int) -> str:
 def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
     """How to make one variable of them; that depends on what made them."""
     scope, number = _uniquified(names)
+    if_meant = f"If these are meant to be {len(names)} layers, all is well."
     if first.made_by == TF_VARIABLE:
         return "`tf.Variable` never reuses; use `tf.get_variable` under `reuse=tf.AUTO_REUSE`."
     if first.made_by == GET_VARIABLE:
@@ -339,13 +325,9 @@ def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
     if first.made_by is not None and first.made_by.startswith("tf.layers."):
         return (
             f"`{first.made_by}` without a name is a new layer each time: give it one, "
-            f'`name="{scope.rpartition("/")[2]}", reuse=tf.AUTO_REUSE`. If these are meant to be {len(names)} layers, '
-            "all is well."
+            f'`name="{scope.rpartition("/")[2]}", reuse=tf.AUTO_REUSE`. {if_meant}'
         )
-    return (
-        "Make the layer once, before the loop, and call it at every step. "
-        f"If these are meant to be {len(names)} layers, all is well."
-    )
+    return f"Make the layer once, before the loop, and call it at every step. {if_meant}"
 
 
 def _uniquified(names: tuple[str, ...]) -> tuple[str, str]:
@@ -358,20 +340,17 @@ def _uniquified(names: tuple[str, ...]) -> tuple[str, str]:
 def _shared(v: Variable, material: Material) -> Group | None:
     """The group of a variable that is read more than once, or held under several names; None where it is not."""
     forward = [reader for reader in v.readers if not reader.backward]
-    loops = any(map(_in_loop, forward))
-    several = len(forward) > 1
+    often = len(forward) > 1 or any(map(_in_loop, forward))
     group = Group(v.name, (v.name,), v.shape, "shared", v.place, v.made_by, "", None)
     if v.aliases and material.loose:
         names = listed_names((v.name, *v.aliases))
         message = f"{names} are one array now, and leaves of their own: an update moves them apart. Not shared."
         return replace(group, verdict="not shared", message=message, fix="Tie them by `equinox.nn.Shared`.")
     if v.aliases:
-        used = f", read {_when(v, forward)}" if several or loops else ""
-        message = (
-            f"{listed_names((v.name, *v.aliases))} are one variable under {1 + len(v.aliases)} names{used}: shared."
-        )
-        return replace(group, message=message)
-    if loops or several:
+        used = f", read {_when(v, forward)}" if often else ""
+        names = f"{listed_names((v.name, *v.aliases))} are one variable under {1 + len(v.aliases)} names"
+        return replace(group, message=f"{names}{used}: shared.")
+    if often:
         return replace(group, message=f"{_subject(v.name)} is one variable, read {_when(v, forward)}: shared.")
     return None
 
@@ -394,14 +373,15 @@ def _in_loop(read: Reader) -> bool:
 
 def _within(reads: Iterable[Reader]) -> list[str]:
     """In which loops and conditions reads are, those of one kind together."""
-    kinds: dict[str, dict[str, None]] = {}
-    for kind, _, name in (read.within.rpartition(" ") for read in reads if read.within):
-        kinds.setdefault(kind, {})[name] = None
     lines = []
-    for kind, names in kinds.items():
+    for kind, names in grouped(dict.fromkeys(read.within for read in reads if read.within), _kind_of_loop).items():
         plural = kind.replace(" loop", " loops").replace(" condition", " conditions")
-        lines.append(f"{kind if len(names) == 1 else plural} {listed_names(list(names))}")
+        lines.append(f"{kind if len(names) == 1 else plural} {listed_names([name[len(kind) + 1 :] for name in names])}")
     return lines
+
+
+def _kind_of_loop(within: str) -> str:
+    return within.rpartition(" ")[0]
 
 
 def iterations_text(iterations: Sequence[int]) -> str:
@@ -432,7 +412,7 @@ def scopes_of(made: Iterable[Made]) -> list[EmptyScope]:
     for operation, variable in reads:
         path = operation.split("/")
         for k in range(1, len(path)):
-            scope, model = "/".join(path[:k]), "/".join(plain(path[:k]))
+            scope, model = "/".join(path[:k]), plain(path[:k])
             if scope != model and model in holds and scope not in holds:
                 variables_in.setdefault(scope, {})[variable] = None
                 like[scope] = model
