@@ -21,7 +21,7 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
 from lockstep.harness.cases.problem import Weights
-from lockstep.harness.cases.tensors import decoder_weight_shapes, has_weight_steps
+from lockstep.harness.cases.tensors import case_weight_shapes, has_weight_steps
 
 tf1 = tf.compat.v1
 
@@ -97,7 +97,7 @@ def _graph(make_parts: MakeParts, case: Case) -> Graph:
             inputs["lengths"] = tf1.placeholder(tf.int64, (B,), "lengths")
         lengths = inputs.get("lengths")
         enc = inputs["enc"] if decoder.encoder is None else _encode(decoder.encoder, inputs["x"], lengths)
-        parts = make_parts(lstm, decoder_weight_shapes(case), dtype)
+        parts = make_parts(lstm, case_weight_shapes(case), dtype)
         fetches = _unroll(parts, enc, inputs, lengths, T)
         if decoder.encoder is not None:
             fetches["enc"] = enc

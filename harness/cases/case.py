@@ -116,10 +116,8 @@ class LSTM(Table, frozen=True, kw_only=True):
     def plain(self) -> bool:
         """Whether it is one forward layer of the standard cell."""
         # Equal to one of its sizes: a setting that is added later counts without being named here.
-        standard = LSTM(
-            input_size=self.input_size, hidden_size=self.hidden_size, bias=self.bias, forget_bias=self.forget_bias
-        )
-        return self == standard
+        kept = {name: getattr(self, name) for name in ("input_size", "hidden_size", "bias", "forget_bias")}
+        return self == LSTM(**kept)
 
     def __post_init__(self) -> None:
         if self.cell_clip is not None and not math.isfinite(self.cell_clip):
@@ -161,11 +159,9 @@ class AttentionDecoder(Table, frozen=True, kw_only=True):
     ] = None
 
     def __post_init__(self) -> None:
-        if self.encoder is None:
-            return
-        if not self.encoder.plain:
+        if self.encoder is not None and not self.encoder.plain:
             raise ValueError("the encoder is one forward layer of the standard cell: remove what asks for another")
-        if self.source_size not in {None, self.encoder.hidden_size}:
+        if self.encoder is not None and self.source_size not in {None, self.encoder.hidden_size}:
             raise ValueError(
                 f"source_size = {self.source_size}, and the encoder gives {self.encoder.hidden_size}: leave it out"
             )
@@ -217,9 +213,7 @@ class Run(Table, frozen=True, kw_only=True):
         for key in VALUE_KEYS:
             if key != "inputs" and self.values(key).zero_timesteps:
                 raise ValueError(f"zero_timesteps belongs to inputs: remove it from {key}")
-        if self.lengths is None:
-            return
-        if len(self.lengths) != self.batch:
+        if self.lengths is not None and len(self.lengths) != self.batch:
             raise ValueError(f"lengths has {len(self.lengths)} entries for batch = {self.batch}")
 
     def values(self, key: ValuesKey) -> Values:
@@ -294,18 +288,14 @@ class Case(Table, frozen=True, kw_only=True):
         T, B = self.run.timesteps, self.run.batch
         lstm, lanes = self.lstm, self.lstm.num_layers * len(self.lstm.directions)
         # The wider of the first layer and the others.
-        I, H, P = max(lstm.input_size_of(0), lstm.input_size_of(1)), lstm.hidden_size, lstm.output_size
+        I, G, P = max(lstm.input_size_of(0), lstm.input_size_of(1)), 4 * lstm.hidden_size, lstm.output_size
         if self.attention_decoder is not None:
             self._check_decoder(self.attention_decoder)
         self._check_lengths()
-        for what, count in (
-            (
-                "timesteps x batch x (input_size + 4 hidden_size), for each layer and direction",
-                lanes * T * B * (I + 4 * H),
-            ),
-            ("4 hidden_size x (input_size + hidden_size), for each layer and direction", lanes * 4 * H * (I + P)),
-        ):
-            _check_room(what, count)
+        _check_room({
+            "timesteps x batch x (input_size + 4 hidden_size), for each layer and direction": lanes * T * B * (I + G),
+            "4 hidden_size x (input_size + hidden_size), for each layer and direction": lanes * G * (I + P),
+        })  # fmt: skip
         if self.expect is not None:
             for name, golden in self.expect.tensors().items():
                 _check_golden_shape(name, golden, self.natural_shape(name))
@@ -337,13 +327,12 @@ class Case(Table, frozen=True, kw_only=True):
             raise ValueError("an attention decoder has golden values for h and c alone, at every step")
         A, O, E, S = lstm.input_size, decoder.output_size, width, decoder.source_timesteps
         T, B, H = self.run.timesteps, self.run.batch, lstm.hidden_size
-        for what, count in (
-            ("timesteps x batch x (2 source_timesteps + source_size + 2 hidden_size + input_size + output_size)",
-             T * B * (2 * S + E + 2 * H + A + O)),
-            ("source_timesteps x batch x source_size", S * B * E),
-            ("the projections together", A * (E + H) + O * A + E * H),
-        ):  # fmt: skip
-            _check_room(what, count)
+        _check_room({
+            "timesteps x batch x (2 source_timesteps + source_size + 2 hidden_size + input_size + output_size)":
+                T * B * (2 * S + E + 2 * H + A + O),
+            "source_timesteps x batch x source_size": S * B * E,
+            "the projections together": A * (E + H) + O * A + E * H,
+        })  # fmt: skip
 
     @property
     def model(self) -> Model:
@@ -381,9 +370,10 @@ def _check_finite(**numbers: float) -> None:
             raise ValueError(f"{name} = {value} is not a finite number")
 
 
-def _check_room(what: str, count: int) -> None:
-    if count > MOST_CASE_NUMBERS:
-        raise ValueError(f"{what} = {count}: more than {MOST_CASE_NUMBERS} numbers do not fit")
+def _check_room(counts: dict[str, int]) -> None:
+    for what, count in counts.items():
+        if count > MOST_CASE_NUMBERS:
+            raise ValueError(f"{what} = {count}: more than {MOST_CASE_NUMBERS} numbers do not fit")
 
 
 def _frozen_numbers(name: str, golden: Any) -> GoldenNumbers:

@@ -9,7 +9,7 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import AttentionDecoder, Case
 from lockstep.harness.cases.problem import Concrete, NamedArrays, Problem, inputs_of, quantised, values_of, with_biases
-from lockstep.harness.cases.tensors import decoder_weight_shapes
+from lockstep.harness.cases.tensors import case_weight_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def problem_of(case: Case) -> AnyProblem:
 
 def _weights(case: Case, decoder: AttentionDecoder) -> Arrays:
     """Draw or read the weights: each in a range that keeps what it multiplies sensitive."""
-    shapes = decoder_weight_shapes(case)
+    shapes = case_weight_shapes(case)
     kind = case.run.values("weights").kind
     drawn = values_of(case, "weights", shapes)
     if kind in {"probe", "uniform"}:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases import draws
 from lockstep.harness.cases.array_file import load_arrays
-from lockstep.harness.cases.case import LSTM, Case, Values, ValuesKey
-from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
+from lockstep.harness.cases.case import LSTM, Case, ValuesKey
+from lockstep.harness.cases.tensors import Lane, case_weight_shapes, lanes, name_of, weight_shapes
 from lockstep.harness.errors import CaseError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -207,14 +208,9 @@ def inputs_of(case: Case, inputs: Shapes, cotangents: Shapes) -> dict[str, Any]:
 def _network_weights(case: Case) -> Arrays:
     """Draw or read the weights of all lanes, float64 where they are drawn: by name, with canonical biases."""
     lstm = case.lstm
-    shapes = {
-        name_of(name, lane, lstm): shape
-        for lane in lanes(lstm)
-        for name, shape in weight_shapes(lstm, lane.layer).items()
-    }
-    # Drawn together, so that no two weights are alike.
     probe_bound = 2 / float(np.sqrt(float(lstm.input_size + lstm.output_size)))
-    drawn = values_of(case, "weights", shapes, probe_bound, 1 / float(np.sqrt(float(lstm.hidden_size))))
+    uniform_bound = 1 / float(np.sqrt(float(lstm.hidden_size)))  # nn.LSTM's own initialisation
+    drawn = values_of(case, "weights", case_weight_shapes(case), probe_bound, uniform_bound)
     return with_biases(case, drawn, {name_of("b", lane, lstm): lstm for lane in lanes(lstm)})
 
 
@@ -254,37 +250,27 @@ def values_of(
     Raises:
         CaseError: If the file lacks one, or holds it in another shape or dtype; if zeros are asked for past the end.
     """
-    values = case.run.values(key)
+    values, seed = case.run.values(key), case.run.seed
     if values.file is not None:
         return _from_file(case, key, Path(values.file), shapes)
-    count = sum(int(np.prod(shape)) for shape in shapes.values())
-    flat = _drawn(values, case.run.seed, key, count, probe_bound, uniform_bound) * values.scale
-    splits = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1]
-    parts = np.split(flat, splits)
+    # Drawn together, so that no two numbers are alike.
+    ends = [*accumulate(map(math.prod, shapes.values()))]
+    match values.kind:
+        case "uniform":
+            flat = draws.uniform(seed, key, ends[-1], uniform_bound)
+        case "probe":
+            flat = draws.probe(seed, key, ends[-1], probe_bound)
+        case kind:
+            flat = np.full(ends[-1], 1.0 if kind == "ones" else 0.0)
+    parts = np.split(flat * values.scale, ends[:-1])
     arrays = {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-    for name in arrays.keys() & {"x", "enc"}:
-        _set_to_zero(arrays[name], values.zero_timesteps, f"case {case.name}, [run] {key}: zero_timesteps")
+    for array in (arrays[name] for name in ("x", "enc") if name in arrays):
+        for t in values.zero_timesteps:
+            if t >= len(array):
+                where = f"case {case.name}, [run] {key}: zero_timesteps has {t}"
+                raise CaseError(f"{where}, beyond the last timestep: allowed are 0 to {len(array) - 1}.")
+            array[t] = 0
     return arrays
-
-
-def _set_to_zero(array: NDArray[np.float64], timesteps: tuple[int, ...], where: str) -> None:
-    for t in timesteps:
-        if t >= len(array):
-            raise CaseError(f"{where} has {t}, beyond the last timestep: allowed are 0 to {len(array) - 1}.")
-        array[t] = 0
-
-
-def _drawn(
-    values: Values, seed: int, key: str, count: int, probe_bound: float, uniform_bound: float
-) -> NDArray[np.float64]:
-    kinds: dict[str, Callable[[], NDArray[np.float64]]] = {
-        "zeros": lambda: np.zeros(count),
-        "ones": lambda: np.ones(count),
-        # nn.LSTM's own initialisation: uniform in ±1/sqrt(hidden_size).
-        "uniform": lambda: draws.uniform(seed, key, count, uniform_bound),
-        "probe": lambda: draws.probe(seed, key, count, probe_bound),
-    }
-    return kinds[str(values.kind)]()
 
 
 def _from_file(case: Case, key: str, path: Path, shapes: Shapes) -> Arrays:

@@ -101,36 +101,35 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
         return _of_decoder(case, case.attention_decoder)
     T, B, I, H = case.shape
     lstm, P = case.lstm, case.lstm.output_size
-    names = []
+    names: list[tuple[str, Lane, tuple[int, ...]]] = []
     for lane in lanes(lstm):
         names += [(kind, lane, (T, B, P if kind == "h" else H)) for kind in PER_TIMESTEP]
         names += [("c_n", lane, (B, H)), ("h_n", lane, (B, P))]
-    if case.run.gradients:
-        # The way back begins at the top layer.
-        for lane in sorted(lanes(lstm), key=lambda lane: -lane.layer):
-            shapes = weight_shapes(lstm, lane.layer)
-            wanted = {name: shape for name, shape in shapes.items() if name != "b" or lstm.bias}
-            if has_weight_steps(case):
-                names += [
-                    (f"d{name}_t", lane, (T, *wanted[name])) for name in ("p", "P", "W", "R", "b") if name in wanted
-                ]
-            # x belongs to no lane: it stands with the first one, which takes it in.
-            if lane == lanes(lstm)[0]:
-                names.append(("dx", lane, (T, B, I)))
-            names += [("dh0", lane, (B, P)), ("dc0", lane, (B, H))]
-            names += [(f"d{name}", lane, wanted[name]) for name in ("p", "P", "W", "R", "b") if name in wanted]
+    # The way back begins at the top layer.
+    for lane in sorted(lanes(lstm), key=lambda lane: -lane.layer) if case.run.gradients else ():
+        shapes = weight_shapes(lstm, lane.layer)
+        wanted = [name for name in ("p", "P", "W", "R", "b") if name in shapes and (name != "b" or lstm.bias)]
+        if has_weight_steps(case):
+            names += [(f"d{name}_t", lane, (T, *shapes[name])) for name in wanted]
+        # x belongs to no lane: it stands with the first one, which takes it in.
+        names += [("dx", lane, (T, B, I))] if lane == lanes(lstm)[0] else []
+        names += [("dh0", lane, (B, P)), ("dc0", lane, (B, H))]
+        names += [(f"d{name}", lane, shapes[name]) for name in wanted]
     tensors = (Tensor(name_of(kind, lane, lstm), kind, lane, shape) for kind, lane, shape in names)
     return {tensor.name: tensor for tensor in tensors}
 
 
-def decoder_weight_shapes(case: Case) -> dict[str, tuple[int, ...]]:
-    """The shapes of an attention decoder's canonical weights, those of its encoder last.
+def case_weight_shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """The shapes of all canonical weights of a case by name, as they are drawn: no two numbers are to be alike.
 
-    The cell's W (4H, A), R (4H, H), b (4H,); W_tilde (A, E + H), which multiplies [context; h], b_tilde (A,), W_target
-    (O, A), W_a (E, H) where scores are general; W_encoder (4E, I), R_encoder (4E, E), b_encoder (4E,).
+    Of an attention decoder the cell's W (4H, A), R (4H, H), b (4H,); W_tilde (A, E + H), which multiplies [context; h],
+    b_tilde (A,), W_target (O, A), W_a (E, H) where scores are general; W_encoder (4E, I), R_encoder (4E, E), b_encoder
+    (4E,).
     """
     decoder, lstm = case.attention_decoder, case.lstm
-    assert decoder is not None
+    if decoder is None:
+        by_lane = ((lane, weight_shapes(lstm, lane.layer)) for lane in lanes(lstm))
+        return {name_of(name, lane, lstm): shape for lane, shapes in by_lane for name, shape in shapes.items()}
     A, H, E, O = lstm.input_size, lstm.hidden_size, decoder.width(lstm), decoder.output_size
     shapes: dict[str, tuple[int, ...]] = weight_shapes(lstm, 0)
     shapes |= {"W_tilde": (A, E + H), "b_tilde": (A,), "W_target": (O, A)}
@@ -147,13 +146,13 @@ def _of_decoder(case: Case, decoder: AttentionDecoder) -> dict[str, Tensor]:
     S, E, O = decoder.source_timesteps, decoder.width(case.lstm), decoder.output_size
     below, cell = Lane(0, reverse=False), Lane(0 if decoder.encoder is None else 1, reverse=False)
     widths = {"c": H, "h": H, "scores": S, "attention": S, "context": E, "y": A, "logit": O}
-    tensors: list[tuple[str, Lane, tuple[int, ...]]] = (
-        [("enc", below, (S, B, E))] if decoder.encoder is not None else []
-    )
+    tensors: list[tuple[str, Lane, tuple[int, ...]]] = []
+    if decoder.encoder is not None:
+        tensors.append(("enc", below, (S, B, E)))
     tensors += [(kind, cell, (T, B, width)) for kind, width in widths.items()]
     if case.run.gradients:
         without = {name for name, lstm in (("b", case.lstm), ("b_encoder", decoder.encoder)) if lstm and not lstm.bias}
-        shapes = {name: shape for name, shape in decoder_weight_shapes(case).items() if name not in without}
+        shapes = {name: shape for name, shape in case_weight_shapes(case).items() if name not in without}
         sums = [name for name in (*PROJECTIONS, "W", "R", "b") if name in shapes]
         if has_weight_steps(case):
             tensors += [(f"d{name}_t", cell, (T, *shapes[name])) for name in sums]
@@ -169,12 +168,12 @@ def _of_decoder(case: Case, decoder: AttentionDecoder) -> dict[str, Tensor]:
 
 def has_weight_steps(case: Case) -> bool:
     """Whether weights' gradients by timestep are small enough to be compared."""
-    if case.attention_decoder is not None:
-        count = sum(prod(shape) for shape in decoder_weight_shapes(case).values())
-    else:
-        all_lanes = lanes(case.lstm)
-        count = sum(prod(shape) for lane in all_lanes for shape in weight_shapes(case.lstm, lane.layer).values())
-    return case.run.timesteps * count <= MOST_WEIGHT_STEPS
+    return case.run.timesteps * weight_count(case) <= MOST_WEIGHT_STEPS
+
+
+def weight_count(case: Case) -> int:
+    """How many numbers a case's weights are."""
+    return sum(map(prod, case_weight_shapes(case).values()))
 
 
 def natural_shapes(case: Case) -> dict[str, tuple[int, ...]]:

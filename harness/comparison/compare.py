@@ -6,8 +6,8 @@ One pass over blocks that fit a processor's cache; no temporary is as large as t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -147,21 +147,24 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
     if narrow is not None:
         actual = narrow.astype(expected.value.dtype)
     expected = expected.each(lambda array: array.reshape(actual.shape))
-    measures = _Measured.empty(rows, excess=limit.rtol is not None)
-    buffers = _Buffers.of(actual)
+    shape = min(rows, _block_rows(actual.shape[1])), actual.shape[1]
+    # What a block needs is kept from block to block.
+    buffers = [np.empty(shape, actual.dtype), np.empty(shape, actual.dtype), ulp_buffer(shape, actual.dtype)]
+    parts = []
     with np.errstate(all="ignore"):
         for block in _blocks(rows, actual.shape[1]):
-            _measure_block(actual, expected, limit, buffers, measures, block)
+            part = _measure_block(actual[block], expected.at(block), limit, buffers)
             if narrow is not None:
-                measures.ulp[block] = _narrow_ulp(narrow[block], expected.at(block), measures.ulp[block])
-    worst = np.arange(rows), measures.place
-    measured = measures._asdict() | {
-        "at": np.stack(np.unravel_index(measures.place, row_shape), axis=1),
+                part["ulp"] = _narrow_ulp(narrow[block], expected.at(block), part["ulp"])
+            parts.append(part)
+    measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    place = measured.pop("place")
+    worst = np.arange(rows), place
+    return {name: array if name == "beyond" else array.astype(np.float64) for name, array in measured.items()} | {
+        "at": np.stack(np.unravel_index(place, row_shape), axis=1),
         "observed": actual[worst].astype(np.float64),
         "expected": expected.value[worst].astype(np.float64) + expected.rest[worst],
     }
-    del measured["place"]
-    return {name: array for name, array in measured.items() if array is not None}
 
 
 def _narrow_ulp(actual: Array, expected: ExpectedTensor, wide: Array) -> Array:
@@ -174,78 +177,45 @@ def _narrow_ulp(actual: Array, expected: ExpectedTensor, wide: Array) -> Array:
     return np.where(np.isinf(wide), wide, counted)
 
 
-class _Measured(NamedTuple):
-    """What is measured of each row."""
-
-    sigma: Array
-    ulp: Array
-    abs: Array
-    rel: Array
-    beyond: Array
-    place: Array  # where sigma is largest
-    excess: Array | None
-
-    @classmethod
-    def empty(cls, rows: int, *, excess: bool) -> _Measured:
-        sigma, ulp, largest_abs, rel = np.empty((4, rows))
-        beyond, place = np.zeros((2, rows), np.int64)
-        return cls(sigma, ulp, largest_abs, rel, beyond, place, np.empty(rows) if excess else None)
-
-
-class _Buffers(NamedTuple):
-    """What one block needs, kept from block to block."""
-
-    distance: Array
-    ratio: Array
-    bits: Array
-    rows: Array
-
-    @classmethod
-    def of(cls, actual: Array) -> _Buffers:
-        rows = min(len(actual), _block_rows(actual.shape[1]))
-        shape = (rows, actual.shape[1])
-        distance, ratio = np.empty(shape, actual.dtype), np.empty(shape, actual.dtype)
-        return cls(distance, ratio, ulp_buffer(shape, actual.dtype), np.arange(rows))
-
-
 def _measure_block(
-    observed: Array, expected: ExpectedTensor, limit: Limit, buffers: _Buffers, measured: _Measured, block: slice
-) -> None:
-    actual, value = observed[block], expected.value[block]
-    distance, ratio, bits, every = (buffer[: len(actual)] for buffer in buffers)
+    actual: Array, expected: ExpectedTensor, limit: Limit, buffers: Sequence[Array]
+) -> dict[str, Array]:  # fmt: skip
+    """What ``measure`` gives of some rows, and where sigma is largest in each: ``place``."""
+    value, every = expected.value, np.arange(len(actual))
+    distance, ratio, bits = (buffer[: len(actual)] for buffer in buffers)
     np.subtract(actual, value, out=distance)
     # Two near numbers differ by a float, without rounding; value + rest would round the rest away.
-    np.subtract(distance, expected.rest[block], out=distance)
+    np.subtract(distance, expected.rest, out=distance)
     np.abs(distance, out=distance)
-    np.divide(distance, expected.noise[block], out=ratio)
+    np.divide(distance, expected.noise, out=ratio)
     # argmax stops at the first NaN, so the largest ratios show whether there is any.
     place = ratio.argmax(axis=1)
-    largest = ratio[every, place]
-    peak = largest.max()
+    sigma = ratio[every, place]
+    peak = sigma.max()
     unequal = None
     if not np.isfinite(peak):
-        unequal, measurable = _settle_nonfinite(actual, value, expected.noise[block], distance, ratio)
+        unequal, measurable = _settle_nonfinite(actual, value, expected.noise, distance, ratio)
         place = ratio.argmax(axis=1)
-        largest = ratio[every, place]
+        sigma = ratio[every, place]
         actual, value = np.where(measurable, actual, 0), np.where(measurable, value, 0)
-    measured.place[block], measured.sigma[block] = place, largest
-    measured.abs[block] = distance.max(axis=1)
-    measured.ulp[block] = ulp_largest(actual, value, bits)
+    measured = {"sigma": sigma, "ulp": ulp_largest(actual, value, bits).astype(np.float64), "abs": distance.max(axis=1)}
+    beyond = np.zeros(len(actual), np.int64)
     # ``peak`` is not finite where anything was settled above: then numbers are counted as well.
     if limit.sigma is not None and not peak <= limit.sigma:
-        measured.beyond[block] = np.count_nonzero(ratio > limit.sigma, axis=1)
-    if measured.excess is not None:
+        beyond = np.count_nonzero(ratio > limit.sigma, axis=1)
+    if limit.rtol is not None:
         excess = _excess(distance, value, limit)
-        measured.excess[block] = excess.max(axis=1)
-        measured.beyond[block] = np.count_nonzero(excess > 1, axis=1)
+        measured["excess"] = excess.max(axis=1)
+        beyond = np.count_nonzero(excess > 1, axis=1)
     # ``ratio`` has served: from here on it holds relative differences.
     np.abs(value, out=ratio)
     ratio += np.finfo(ratio.dtype).smallest_normal  # so that nothing is divided by 0
     np.divide(distance, ratio, out=ratio)
-    measured.rel[block] = ratio.max(axis=1)
+    measured["rel"] = ratio.max(axis=1)
     if unequal is not None:
         rows = unequal.any(axis=1)
-        measured.rel[block][rows] = measured.ulp[block][rows] = np.inf
+        measured["rel"][rows] = measured["ulp"][rows] = np.inf
+    return measured | {"beyond": beyond, "place": place}
 
 
 def _settle_nonfinite(actual: Array, value: Array, noise: Array, distance: Array, ratio: Array) -> tuple[Array, Array]:

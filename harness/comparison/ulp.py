@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 from lockstep.harness.arrays import Array
 
-_SIGNED = {2: np.int16, 4: np.int32, 8: np.int64}
-_UNSIGNED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
-
 
 def ulp_distance(actual: Array, expected: Array) -> NDArray[np.uint64]:
     """Count the representable floats between two arrays, element by element.
@@ -41,20 +38,20 @@ def ulp_largest(actual: Array, expected: Array, buffer: Array) -> NDArray[np.uin
 
 def ulp_buffer(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Make a buffer for ``ulp_largest``: signed integers of the floats' width."""
-    return np.empty(shape, _SIGNED[dtype.itemsize])
+    return np.empty(shape, f"i{dtype.itemsize}")
 
 
 def _distance(actual: Array, expected: Array, buffer: Array) -> Array:
-    a, b = actual.view(buffer.dtype), expected.view(buffer.dtype)
+    a, b, unsigned = actual.view(buffer.dtype), expected.view(buffer.dtype), f"u{buffer.itemsize}"
     np.bitwise_xor(a, b, out=buffer)
     if buffer.min(initial=0) >= 0:
         # Same signs everywhere: the bits of both grow with the magnitude.
         np.subtract(a, b, out=buffer)
-        return np.abs(buffer, out=buffer).view(_UNSIGNED[actual.dtype.itemsize])
+        return np.abs(buffer, out=buffer).view(unsigned)
     a, b = _ordered(a), _ordered(b)
     # This difference of ordered integers may wrap; as an unsigned number it is right again.
     np.subtract(np.maximum(a, b), np.minimum(a, b), out=buffer)
-    return buffer.view(_UNSIGNED[actual.dtype.itemsize])
+    return buffer.view(unsigned)
 
 
 def _ordered(bits: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.tensors import lanes, weight_shapes
+from lockstep.harness.cases.tensors import weight_count
 from lockstep.harness.reference.noise import Noise, longdouble_is_wider
 
 BITS = 128
@@ -44,11 +44,8 @@ def wanted(case: Case) -> bool:
 
 def fits(case: Case) -> bool:
     """Whether a case is small enough."""
-    weights = sum(
-        int(np.prod(shape)) for lane in lanes(case.lstm) for shape in weight_shapes(case.lstm, lane.layer).values()
-    )
     passes = 4 if case.run.gradients else 1
-    return case.run.timesteps * case.run.batch * weights * passes <= MOST_PRODUCTS
+    return case.run.timesteps * case.run.batch * weight_count(case) * passes <= MOST_PRODUCTS
 
 
 def refined(expected: dict[str, Any], values: dict[str, Array]) -> dict[str, Any]:
