@@ -31,15 +31,9 @@ def split_gates(array: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def reorder(array: Array, order: Iterable[str], wanted: Iterable[str] = GATES) -> Array:
-    """Stack the blocks of gates in another order.
+    """Stack the blocks of gates of an array (4n, ...) in another order, as a new array.
 
-    Args:
-        array: (4n, ...).
-        order: The gates of its blocks, such as "iofg".
-        wanted: The gates that the new array's blocks are to be of; one may stand twice.
-
-    Returns:
-        A new array of the same shape.
+    ``order`` are the gates of its blocks, such as "iofg", ``wanted`` those of the new array's; one may stand twice.
     """
     stacked = [*order]
     return blocks(array)[[stacked.index(gate) for gate in wanted]].reshape(array.shape)

@@ -215,12 +215,7 @@ def _network_weights(case: Case) -> Arrays:
 
 
 def with_biases(case: Case, weights: Arrays, biases: dict[str, LSTM]) -> Arrays:
-    """Put canonical biases in the place of drawn ones; those of a file are canonical already.
-
-    Args:
-        case: Whose weights they are.
-        weights: By name.
-        biases: The names of the biases, and the network that each belongs to.
+    """Put canonical biases, by name with their networks, in the place of drawn ones; a file's are canonical already.
 
     Raises:
         CaseError: If a file has a bias where the network has none.

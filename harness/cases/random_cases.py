@@ -50,13 +50,9 @@ ALWAYS: dict[str, Sequence[Any]] = {
 def draw_case(
     choose: Choose, seed: int, fixed: dict[str, Any], features: Sequence[str] = tuple(RANDOM_FEATURES)
 ) -> Case:
-    """Make a case of choices.
+    """Make a case of choices, beside the settings of [lstm] and [run] that are ``fixed``.
 
-    Args:
-        choose: Picks one of several options.
-        seed: The case's seed.
-        fixed: Settings of the tables [lstm] and [run] that are not chosen.
-        features: Names of ``RANDOM_FEATURES`` that the case may have.
+    ``features`` are names of ``RANDOM_FEATURES``: what the case may have.
     """
     settings: dict[str, Any] = {"seed": seed, **fixed}
     sizes = choose("shape", SHAPES)

@@ -125,20 +125,15 @@ def _by_sequence(actual: Array, expected: ExpectedTensor, limit: Limit, *, apart
 
 
 def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, Array]:
-    """Measure a tensor against its expected values, row by row, in one pass.
+    """Measure a tensor (rows, ...), of any dtype a case may have, against its expected values, in one pass.
 
-    Args:
-        actual: What was observed, (rows, ...), of any dtype a case may have.
-        expected: The reference's values with their noise, same shape.
-        limit: What counts as beyond.
+    A NaN or infinity that is not expected is infinitely far away; one that is expected, at that place
+    and of that kind, is no difference. Where the noise is NaN nothing is.
 
     Returns:
         By name, one number for each row: the largest ``sigma``, ``ulp``, ``abs``, ``rel`` and, under
         rtol and atol, ``excess``; where sigma is largest, ``at`` (rows, axes), ``observed`` and
         ``expected``; and how many numbers are ``beyond`` the limit.
-
-    A NaN or infinity that is not expected is infinitely far away; one that is expected, at that place
-    and of that kind, is no difference. Where the noise is NaN nothing is.
     """
     rows, row_shape = len(actual), actual.shape[1:]
     actual = np.ascontiguousarray(actual).reshape(rows, -1)

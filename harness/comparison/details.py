@@ -37,12 +37,9 @@ _FLOAT32 = np.finfo(np.float32)
 def details_of(
     arrays: Mapping[str, Array], expected: Mapping[str, ExpectedTensor], tensors: Mapping[str, TensorResult]
 ) -> dict[str, Detail]:
-    """The details of all tensors that have timesteps.
+    """The details of all tensors that have timesteps; their noise is that by which they were judged.
 
-    Args:
-        arrays: What was observed, by tensor, (T, ...).
-        expected: What was expected of them, with the noise that they were judged by.
-        tensors: The results, which name the places of the worst number and of the first divergence.
+    The results name the places of the worst number and of the first divergence, which are kept.
     """
     return {
         name: detail_of(name, arrays[name], expected[name], tensors[name])

@@ -60,10 +60,6 @@ def decoder_values(problem: DecoderProblem, copies: int, kick: Kick) -> Arrays:
 def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
     """Compute each step alone, from the h, c and y (and enc) that were observed before it; those count as exact.
 
-    Args:
-        problem: What was run.
-        observed: ``h``, ``c`` (T, B, H), ``y`` (T, B, A), and ``enc`` (S, B, E) where there is an encoder.
-
     Returns:
         c, h, scores, attention, context, y and logit at every timestep, as one healthy step gives them.
     """
@@ -130,13 +126,7 @@ class Decoder:
         return self.tape.exact(kept)
 
     def step(self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy]) -> dict[str, Noisy]:
-        """Go one step: what is compared, of which the next step takes in h, c and y.
-
-        Args:
-            source: The encoder outputs, (B, S, E).
-            w: The weights.
-            state: h, c, y of the step before, (..., B, ·).
-        """
+        """Go one step from the h, c, y before it: what is compared, of which the next step takes in h, c and y."""
         tape, valid = self.tape, self.valid
         h, c = lstm_step(tape, w, state["y"], state["h"], state["c"])
         scores = self._scores(source, w, h)

@@ -264,13 +264,7 @@ class Cell:
         return variance
 
     def back(self, slopes: Slopes, dh: Array, dc: Array) -> Back:
-        """Take one step backward.
-
-        Args:
-            slopes: Of that timestep.
-            dh: Cotangent of h (B, P), from the output and from the step after.
-            dc: Cotangent of c (B, H), from the step after.
-        """
+        """Take one step backward, from the cotangents of h (B, P) and of c (B, H) that come in."""
         H = self.H
         dm = dh if self.Pt is None else dh @ self.Pt.T
         dc = dc + dm * slopes.c

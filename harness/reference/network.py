@@ -64,17 +64,14 @@ def _values(tensors: Mapping[str, Known]) -> Arrays:
 
 
 def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
-    """Compute timesteps of a lane alone, each from the state that was observed before it.
+    """Compute timesteps of a lane alone, each from the state that was observed before it; it and inputs count as exact.
 
     Args:
         problem: What was run.
         lane: Which lane.
-        observed: Its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time.
+        observed: Its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time, as are ``steps``.
         below: What the layer below gave, (T, B, directions x P), as observed; None for the first layer.
-        steps: Which timesteps, as a range in the lane's own order.
-
-    Returns:
-        c and h of those timesteps, as one healthy step gives them; states and inputs count as exact.
+        steps: Which timesteps.
     """
     network = Network(problem)
     with np.errstate(all="ignore"):
@@ -152,10 +149,7 @@ class Network:
     ) -> Results:
         """Go back through the lanes, from the top layer down, with noise or without.
 
-        Args:
-            results: What ``forward`` gave.
-            noisy: Whether gradients are to have noise.
-            chunks: Gets, if given, what each lane's gradients of weights are made of, as ``Walk.gradients`` gives it.
+        ``chunks`` gets, if given, what each lane's gradients of weights are made of, as of ``Walk.gradients``.
         """
         assert self.problem.dh is not None
         named: Results = {}

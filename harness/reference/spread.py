@@ -45,12 +45,8 @@ APART = 0.1
 def widened(problem: AnyProblem, expected: Expected, *, lost: bool = False) -> Expected:
     """Expected values with noise that covers the spread of perturbed copies.
 
-    Where even a few copies would not fit into memory the noise stays as it is.
-
-    Args:
-        problem: What is run.
-        expected: What the reference makes of it.
-        lost: Whether noise is infinite where rounding alone decides. Not for what is to be proved: it fits anything.
+    Where even a few copies would not fit into memory the noise stays as it is. If ``lost``, noise is infinite where
+    rounding alone decides: not for what is to be proved, since it fits anything.
     """
     copies = copies_of(problem)
     if not copies:

@@ -50,14 +50,8 @@ def onward(masks: Masks, lengths: Array | None) -> Masks:
 def mark(arrays: dict[str, Array], masks: Masks, back: Array, case: Case, value: float) -> None:
     """Set to a value what depends on timesteps of the masks, which are to reach onward; in place.
 
-    The way back goes through every state of a sequence; the weights' gradients are sums over all sequences.
-
-    Args:
-        arrays: By tensor, of the tensors' shapes.
-        masks: Of timesteps.
-        back: Further sequences, (B,), of which nothing on the way back is determined.
-        case: Whose tensors they are.
-        value: What to set.
+    The way back goes through every state of a sequence; the weights' gradients are sums over all sequences. ``back``
+    are further sequences, (B,), of which nothing on the way back is determined.
     """
     known = tensors_of(case)
     sequences = np.any([back, *(mask.any(axis=0) for mask in masks.values())], axis=0)
@@ -75,11 +69,7 @@ def without_room(problem: AnyProblem, wider: Expected, first_order: Expected) ->
     """Expected values with a noise of NaN where the case's dtype has no room for them, or for their rounding.
 
     Where the problem itself has numbers that are not finite, what follows from them is defined, and nothing changes.
-
-    Args:
-        problem: What is run.
-        wider: What is expected, with the noise of copies.
-        first_order: The same with the noise of first order, which counts where rounding alone decides.
+    The noise of ``first_order`` counts where, by the copies of ``wider``, rounding alone decides.
     """
     if not all(np.isfinite(array).all() for array in problem.arrays().values()):
         return wider

@@ -133,16 +133,7 @@ class Walk:
         return expected
 
     def each_step(self, h: Array, c: Array, steps: slice) -> Expected:
-        """Compute some timesteps alone, each from the state that was observed before it, which counts as exact.
-
-        Args:
-            h: Observed hidden states, (T, B, P).
-            c: Observed cell states, (T, B, H).
-            steps: Which timesteps, as a range.
-
-        Returns:
-            c and h of those timesteps.
-        """
+        """The c and h of some timesteps alone, each from the state observed before it, which counts as exact."""
         cell, noise = self.cell, self.noise
         h_prev, c_prev = self._before(Known(h), self.h0, steps)[0], self._before(Known(c), self.c0, steps)[0]
         x, x_var = self.inputs.precise(steps, noise)
@@ -163,18 +154,18 @@ class Walk:
     def gradients(
         self, forward: Mapping[str, Known], dh: Known, dc_n: Array, *, noisy: bool, chunks: list[Chunk] | None = None
     ) -> dict[str, Known]:
-        """Compute gradients, with noise or without.
+        """Compute gradients from what ``values`` or ``expected`` gave, with noise or without.
 
         Args:
-            forward: What ``values`` or ``expected`` gave.
+            forward: What was computed forward.
             dh: Cotangent of h (T, B, P).
             dc_n: Cotangent of the final cell state (B, H).
-            noisy: Whether they are to have noise.
+            noisy: Whether gradients are to have noise.
             chunks: Gets, if given, what gradients of weights are made of, the last chunk first.
 
         Returns:
-            dx (T, B, I), dh0, dc0, dW, dR, db, and dP, dp where there are such weights; with kicks those of weights
-            have an axis of copies in front.
+            dx, dh0, dc0, dW, dR, db, and dP, dp where there are such weights; with kicks those of weights have an axis
+            of copies in front.
         """
         noise, shape = self.noise, self.inputs.value.shape
         sums = Sums(self.cell, copies=1 if self.kicks is None else self.kicks.copies)
@@ -220,17 +211,10 @@ class Walk:
         self, steps: range, operands: Operands, variances: Operands | None, dh: tuple[Array, Array | None],
         carried: Carried,
     ) -> Carried:  # fmt: skip
-        """Go back through a chunk, which fills dz and dh of its operands.
+        """Go back through a chunk, which fills dz and dh of its operands; what goes to the timestep before.
 
-        Args:
-            steps: Its timesteps.
-            operands: What its gradients are made of.
-            variances: Those of the operands, where noise is asked for.
-            dh: Cotangent of h at each of the timesteps, (K, B, P), and its variance.
-            carried: What comes from the timestep after.
-
-        Returns:
-            What goes to the timestep before.
+        ``dh`` is the cotangent of h at each of the timesteps, (K, B, P), and its variance; ``carried`` comes from the
+        timestep after.
         """
         cell, slope_vars = self.cell, None
         slopes = cell.slopes(operands)

@@ -62,15 +62,10 @@ def guess(arrays: Arrays) -> Dialect | None:
 
 
 def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arrays:
-    """The gradients ``dW``, ``dR``, ``db``, ``dP``, ``dp`` of canonical weights, from those of what a dialect stores.
+    """The gradients ``dW``, ``dR``, ``db``, ``dP``, ``dp`` of canonical weights, from those of what ``store`` gives.
 
     A constant that is added to the forget gate changes no gradient, and of two biases, which are summed, each has that
-    of their sum.
-
-    Args:
-        arrays: One for each array that ``store`` gives; what is left out has none.
-        dialect: That of the arrays.
-        bias: Whether there is one: without, ``db`` is left out.
+    of their sum. Without ``bias``, ``db`` is left out.
     """
     if dialect.name == CANONICAL.name:
         return {f"d{name}": array for name, array in arrays.items() if bias or name != "b"}
