@@ -94,7 +94,10 @@ def _check_not_eager(parts: list[Any]) -> None:
     eager = [part.name.partition(":")[0] for part in parts if isinstance(part, tf.Variable) and _is_eager(part)]
     if eager or any(tf.is_tensor(part) and not tf.is_symbolic_tensor(part) for part in parts):
         what = f"its variables are eager ones (`{eager[0]}`)" if eager else "it computes in eager mode"
-        raise InventoryError(f"{what}, and eager code leaves no graph to read. {inventory.EAGER_FIX}")
+        raise InventoryError(
+            f"{what}, and eager code leaves no graph to read. Make variables inside the function, by tf.compat.v1: it "
+            "is called in a fresh tf.Graph. For a Keras model or layer, return the object itself."
+        )
 
 
 def _variables(graph: Any) -> list[Any]:

@@ -189,14 +189,11 @@ def _by_stack(members: list[Made]) -> list[tuple[Sharing, list[Made]]]:
     looped = {variable.name for _, alike in groups for variable in alike}
     # One line reached from several: a function of the user's that makes a variable each time it is called.
     others = [member for member in members if member.name not in looped]
-    called = [member for member in others if member.place is not None or not _is_slot(member, members)]
+    # An optimizer names what belongs to a variable under the variable's name.
+    slots = {member.name for member in members if member.name.rpartition("/")[2].startswith(_SLOTS)}
+    called = [member for member in others if member.place is not None or len(members) == 1 or member.name not in slots]
     by_place = grouped(called, lambda member: member.place)
     return groups + [("separate", alike) for alike in by_place.values() if len(alike) > 1]
-
-
-def _is_slot(variable: Made, others: list[Made]) -> bool:
-    """Whether an optimizer seems to have made it: it names what belongs to a variable under the variable's name."""
-    return len(others) > 1 and variable.name.rpartition("/")[2].startswith(_SLOTS)
 
 
 _SLOTS = ("Adam", "Adagrad", "Adadelta", "Momentum", "RMSProp", "Ftrl", "ExponentialMovingAverage")
@@ -267,10 +264,6 @@ def _passes(reads: list[Read]) -> list[int | None]:
 
 # Judgement, in words.
 
-EAGER_FIX = (
-    "Make variables inside the function, by tf.compat.v1: it is called in a fresh tf.Graph. For a Keras model or "
-    "layer, return the object itself."
-)
 OPTIMIZER = "an optimizer"
 TF_VARIABLE = "tf.Variable"
 GET_VARIABLE = "tf.get_variable"

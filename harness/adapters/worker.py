@@ -136,10 +136,13 @@ class Process(Closing):
             if not self._closed:
                 if self._running is not None:
                     self._running.cancel()  # stopping the pool alone leaves whoever waits for it waiting
-                self._pool.stop()
-                self._pool.join()
+                self._stop()
                 self._temporary.cleanup()
             self._closed = True
+
+    def _stop(self) -> None:
+        self._pool.stop()
+        self._pool.join()
 
     def _result(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, watch: Callable[[], None] | None
@@ -161,8 +164,7 @@ class Process(Closing):
         """Start anew after a death. The pool too: an old one may hand the next run to the process it is killing."""
         with self._closing:
             if not self._closed:
-                self._pool.stop()
-                self._pool.join()
+                self._stop()
                 self._pool = self._new_pool()
 
 

@@ -58,16 +58,9 @@ def draw_case(
     sizes = choose("shape", SHAPES)
     for name, size in zip(("timesteps", "batch", "input_size", "hidden_size"), sizes, strict=True):
         settings.setdefault(name, size)
-    wanted = [ALWAYS, *(RANDOM_FEATURES[feature] for feature in features if choose(feature, (False, True)))]
-    for group in wanted:
-        for name, options in group.items():
-            if name not in settings:
-                settings[name] = choose(name, options)
-    return _consistent(settings, choose)
-
-
-def _consistent(settings: dict[str, Any], choose: Choose) -> Case:
-    """Make a case of settings that were drawn apart, without contradictions."""
+    for group in [ALWAYS, *(RANDOM_FEATURES[feature] for feature in features if choose(feature, (False, True)))]:
+        _choose_rest(settings, group, choose)
+    # They were drawn apart, and may contradict each other.
     if settings.get("lengths") == "ragged":
         T = settings["timesteps"]
         settings["lengths"] = tuple(choose("length", range(T + 1)) for _ in range(settings["batch"]))
@@ -76,6 +69,11 @@ def _consistent(settings: dict[str, Any], choose: Choose) -> Case:
     if settings.get("proj_size", 0) >= settings["hidden_size"]:
         settings["proj_size"] = settings["hidden_size"] - 1
     return Case(lstm=LSTM(**_fields(LSTM, settings)), run=Run(**_fields(Run, settings)), name="random")
+
+
+def _choose_rest(settings: dict[str, Any], group: dict[str, Sequence[Any]], choose: Choose) -> None:
+    for name in [name for name in group if name not in settings]:
+        settings[name] = choose(name, group[name])
 
 
 def _fields(table: type[LSTM | Run], settings: dict[str, Any]) -> dict[str, Any]:
@@ -94,9 +92,7 @@ def draw_decoder(
     settings: dict[str, Any] = {"seed": seed, **fixed}
     S, E, A, H, O = choose("shape", DECODER_SHAPES)
     settings |= {"timesteps": choose("timesteps", (1, 2, 5, 16)), "batch": choose("batch", (1, 3)), **fixed}
-    for name, options in ALWAYS.items():
-        if name not in settings:
-            settings[name] = choose(name, options)
+    _choose_rest(settings, ALWAYS, choose)
     has = {feature: choose(feature, (False, True)) for feature in features}
     if has.get("lengths"):
         settings["lengths"] = tuple(choose("length", range(1, S + 1)) for _ in range(settings["batch"]))

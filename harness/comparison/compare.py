@@ -13,9 +13,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.trace import Trace, check_trace
-from lockstep.harness.arrays import Array
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of, turned
 from lockstep.harness.comparison.judge import difference_at, first_beyond
 from lockstep.harness.comparison.results import Difference, Golden, Limit, Local, PerTimestep, TensorResult
@@ -67,61 +68,56 @@ def compare_steps(trace: Trace, problem: AnyProblem, limit: Limit) -> Local | No
         The largest sigma at each timestep for c and h of each lane whose inputs and states are all observed, or for
         what a decoder's step gives; None where there is none.
     """
+    tensors = trace.tensors(problem.case)
     if isinstance(problem, DecoderProblem):
-        return _compare_decoder_steps(trace, problem, limit)
-    case, lstm = problem.case, problem.case.lstm
-    tensors = trace.tensors(case)
-    sigma: dict[str, list[float]] = {}
-    for lane in lanes(lstm):
-        names = {kind: name_of(kind, lane, lstm) for kind in ("c", "h")}
-        below = [name_of("h", Lane(lane.layer - 1, reverse), lstm) for reverse in lstm.directions if lane.layer]
-        if not {*names.values(), *below} <= tensors.keys():
-            continue
-        inputs = np.concatenate([tensors[name] for name in below], axis=-1) if below else None
-        # In the lane's own order of time, in which one step follows the other.
-        names_of_lane = {
-            kind: turned(tensors[name], problem.lengths) if lane.reverse else tensors[name]
-            for kind, name in names.items()
-        }
-        by_kind: dict[str, list[Array]] = {"c": [], "h": []}
-        for steps in _blocks(case.run.timesteps, case.run.batch * lstm.hidden_size):
-            one_step = expect_steps(problem, lane, names_of_lane, inputs, steps)
-            for kind, parts in by_kind.items():
-                parts.append(_by_sequence(names_of_lane[kind][steps], one_step[kind], limit, apart=lane.reverse))
-        for kind, name in names.items():
-            by_sequence = np.concatenate(by_kind[kind])  # (T, B), or (T, 1) where time is the same for all
-            # Turned round, a row holds another timestep of each sequence: they go back to their own.
-            if lane.reverse:
-                by_sequence = turned(by_sequence, problem.lengths)
-            sigma[name] = by_sequence.max(axis=1).tolist()
+        sigma = _decoder_steps(tensors, problem, limit)
+    else:
+        by_lane = [_lane_steps(tensors, problem, lane, limit) for lane in lanes(problem.case.lstm)]
+        sigma = {name: series for of_lane in by_lane for name, series in of_lane.items()}
     if not sigma:
         return None
     # Single timesteps are judged by rounding also where the case has a tolerance.
-    return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA, reverse=lstm.direction == "reverse"))
+    backwards = problem.case.lstm.direction == "reverse"
+    return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA, reverse=backwards))
 
 
-def _compare_decoder_steps(trace: Trace, problem: DecoderProblem, limit: Limit) -> Local | None:
-    tensors = trace.tensors(problem.case)
+def _lane_steps(tensors: Arrays, problem: Problem, lane: Lane, limit: Limit) -> dict[str, list[float]]:
+    case, lstm = problem.case, problem.case.lstm
+    names = {kind: name_of(kind, lane, lstm) for kind in ("c", "h")}
+    below = [name_of("h", Lane(lane.layer - 1, reverse), lstm) for reverse in lstm.directions if lane.layer]
+    if not {*names.values(), *below} <= tensors.keys():
+        return {}
+    inputs = np.concatenate([tensors[name] for name in below], axis=-1) if below else None
+    # In the lane's own order of time, in which one step follows the other.
+    states = {
+        kind: turned(tensors[name], problem.lengths) if lane.reverse else tensors[name] for kind, name in names.items()
+    }
+    parts: dict[str, list[Array]] = {name: [] for name in names.values()}
+    for steps in _blocks(case.run.timesteps, case.run.batch * lstm.hidden_size):
+        one_step = expect_steps(problem, lane, states, inputs, steps)
+        for kind, name in names.items():
+            actual, expected = states[kind][steps], one_step[kind]
+            if lane.reverse:  # turned round, a row holds another timestep of each sequence
+                actual, expected = _rows_of_sequences(actual), expected.each(_rows_of_sequences)
+            parts[name].append(measure(actual, expected, limit)["sigma"])
+    by_name = {name: np.concatenate(of_steps) for name, of_steps in parts.items()}
+    if lane.reverse:  # they go back to their own
+        shape = (case.run.timesteps, case.run.batch)
+        by_name = {name: turned(by_row.reshape(shape), problem.lengths).max(axis=1) for name, by_row in by_name.items()}
+    return {name: series.tolist() for name, series in by_name.items()}
+
+
+def _rows_of_sequences(array: Array) -> Array:
+    """Each sequence of each timestep as a row for itself, (T B, H) of (T, B, H)."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def _decoder_steps(tensors: Arrays, problem: DecoderProblem, limit: Limit) -> dict[str, list[float]]:
     needed = {"h", "c", "y"} if problem.enc is not None else {"h", "c", "y", "enc"}
     if not needed <= tensors.keys():
-        return None
-    expected = expect_decoder_steps(problem, tensors)
-    sigma = {
-        name: measure(tensors[name], tensor, limit)["sigma"].tolist()
-        for name, tensor in expected.items()
-        if name in tensors
-    }
-    return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA))
-
-
-def _by_sequence(actual: Array, expected: ExpectedTensor, limit: Limit, *, apart: bool) -> Array:
-    """The largest sigma at each timestep, of each sequence for itself if they are to be kept apart."""
-    T, B, H = actual.shape
-    if not apart:
-        return measure(actual, expected, limit)["sigma"][:, None]
-    return measure(actual.reshape(T * B, 1, H), expected.each(lambda array: array.reshape(T * B, 1, H)), limit)[
-        "sigma"
-    ].reshape(T, B)
+        return {}
+    observed = ((name, tensor) for name, tensor in expect_decoder_steps(problem, tensors).items() if name in tensors)
+    return {name: measure(tensors[name], tensor, limit)["sigma"].tolist() for name, tensor in observed}
 
 
 def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, Array]:
@@ -199,7 +195,9 @@ def _measure_block(
     if limit.sigma is not None and not peak <= limit.sigma:
         beyond = np.count_nonzero(ratio > limit.sigma, axis=1)
     if limit.rtol is not None:
-        excess = _excess(distance, value, limit)
+        # A distance of 0 is never beyond, not even a tolerance of 0.
+        allowed = limit.atol + limit.rtol * np.abs(value)  # type: ignore[operator]
+        excess = np.where(distance == 0, 0, distance / allowed)
         measured["excess"] = excess.max(axis=1)
         beyond = np.count_nonzero(excess > 1, axis=1)
     # ``ratio`` has served: from here on it holds relative differences.
@@ -229,11 +227,6 @@ def _settle_nonfinite(actual: Array, value: Array, noise: Array, distance: Array
         measured[~measurable & same] = 0
         measured[unequal] = np.inf
     return unequal, measurable
-
-
-def _excess(distance: Array, value: Array, limit: Limit) -> Array:
-    """Distance over atol + rtol |value|; a distance of 0 is never beyond, not even a tolerance of 0."""
-    return np.where(distance == 0, 0, distance / (limit.atol + limit.rtol * np.abs(value)))  # type: ignore[operator]
 
 
 def _measure_tensor(

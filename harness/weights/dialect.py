@@ -41,7 +41,6 @@ class Dialect(Struct, frozen=True, kw_only=True):
     # Calling.
     batch_major: bool = False  # x is (B, T, I) unless asked otherwise
     state: Literal["h, c", "c, h"] = "h, c"
-    gate_activation: str = "sigmoid"
     activation: str = "tanh"
     # What the outputs past a sequence's end are; compute: the recurrence goes on over the padding.
     after_end: Literal["zero", "repeat", "compute"] = "compute"
