@@ -38,11 +38,7 @@ class UserFileError(LockstepError):
 
 
 def check_positive(how: str, **numbers: object) -> None:
-    """Check that numbers are finite and above 0, where they are given.
-
-    Args:
-        how: How each is written in the message, such as "--{}" or "{}=".
-        numbers: By name; None is not checked.
+    """Check that numbers are finite and above 0, where they are given; ``how`` writes their names, such as "--{} ".
 
     Raises:
         LockstepError: If one is not.

@@ -85,15 +85,12 @@ def check(port: Callable[..., Any], **options: Any) -> Results:
 
 
 def compare(trace: Trace, problem: AnyProblem, *, limit: float | None = None) -> RunResult:
-    """Compare a trace with what the reference expects of its problem.
+    """Compare what an implementation returned with what the reference expects of its problem; no cause is looked for.
 
     Args:
-        trace: What an implementation returned.
+        trace: What it returned.
         problem: What it was given.
         limit: Sigma beyond which a number diverges; None leaves it to the case.
-
-    Returns:
-        The result, without a cause.
 
     Raises:
         LockstepError: If nothing can be compared, or a limit is no number.

@@ -37,12 +37,10 @@ def seeds() -> st.SearchStrategy[int]:
 
 
 def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.SearchStrategy[Case]:
-    """Draw cases.
+    """Draw cases, with settings of the tables [lstm] and [run] that every one has, such as ``dtype="float32"``.
 
-    Args:
-        features: What a case may have beyond one forward layer of the standard cell: names of
-            ``harness.cases.random_cases.RANDOM_FEATURES``; all of them if left out.
-        settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
+    ``features`` are what a case may have beyond one forward layer of the standard cell: names of
+    ``harness.cases.random_cases.RANDOM_FEATURES``; all of them if left out.
 
     Raises:
         ValueError: If there is no such feature.
@@ -51,11 +49,9 @@ def cases(*, features: Sequence[str] | None = None, **settings: Any) -> st.Searc
 
 
 def decoders(*, features: Sequence[str] = RANDOM_DECODER_FEATURES, **settings: Any) -> st.SearchStrategy[Case]:
-    """Draw cases of attention decoders.
+    """Draw cases of attention decoders, with settings as of ``cases``.
 
-    Args:
-        features: What a case may have: names of ``harness.cases.random_cases.RANDOM_DECODER_FEATURES``.
-        settings: Settings of the tables [lstm] and [run] that every case has, such as ``dtype="float32"``.
+    ``features`` are what a case may have: names of ``harness.cases.random_cases.RANDOM_DECODER_FEATURES``.
 
     Raises:
         ValueError: If there is no such feature.

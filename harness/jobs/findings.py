@@ -28,7 +28,7 @@ FINDING_KINDS = {
     "open": "left open: its specification does not say",
 }
 # Values that a condition on lengths may have.
-LENGTHS = {
+LENGTH_CONDITIONS = {
     "some": lambda case: case.run.lengths is not None,
     "none": lambda case: case.run.lengths is None,
     "ragged": lambda case: case.run.lengths is not None and min(case.run.lengths) < case.run.timesteps,
@@ -104,7 +104,7 @@ def _options(allowed: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
 def _values(key: str, case: Case) -> set[Any]:
     """What a case has under a key: one value of a setting, all that is true of lengths."""
     if key == "lengths":
-        return {name for name, holds in LENGTHS.items() if holds(case)}
+        return {name for name, holds in LENGTH_CONDITIONS.items() if holds(case)}
     if key in DERIVED:
         return {DERIVED[key](case)}
     return {getattr(case.lstm if key in LSTM.__struct_fields__ else case.run, key)}
@@ -146,8 +146,10 @@ def load_finding(path: Path) -> Finding:
     for key, value in [item for table in finding.where for item in table.items()]:
         if key == "lengths":
             for option in _options(value):
-                if option not in LENGTHS:
-                    raise LockstepError(f"{path}, [where] lengths: {unknown('condition', str(option), LENGTHS)}")
+                if option not in LENGTH_CONDITIONS:
+                    raise LockstepError(
+                        f"{path}, [where] lengths: {unknown('condition', str(option), LENGTH_CONDITIONS)}"
+                    )
         elif key not in SETTINGS:
             raise LockstepError(f"{path}, [where]: {unknown('setting', key, sorted(SETTINGS))}")
     script = path.with_suffix(".py")

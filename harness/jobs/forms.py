@@ -42,7 +42,12 @@ from lockstep.harness.text import counted, number
 MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
 LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
 MOST_SCALED = 12  # timesteps of which it is measured how often x counts
-FRESH = ("probe", "batch", "lengths", "one-timestep")  # cases whose fresh numbers an explanation is held against
+CASES_HELD_AGAINST = (
+    "probe",
+    "batch",
+    "lengths",
+    "one-timestep",
+)  # cases whose fresh numbers an explanation is held against
 Causes = dict[str, list[Diagnosis]]  # by the name of the case
 
 
@@ -260,7 +265,7 @@ class PlainLayers(Networks):
 
     def _confirmed(self, checking: Checking, causes: list[Diagnosis]) -> list[Diagnosis]:
         """Those causes that also reproduce fresh numbers."""
-        named = [problem for problem in checking.problems if problem.case.name in FRESH]
+        named = [problem for problem in checking.problems if problem.case.name in CASES_HELD_AGAINST]
         fresh = [self.fresh(problem) for problem in named or checking.problems[:1]]
         held = holding({cause.fault for cause in causes}, observed(fresh, checking.port.call(fresh)))
         return [cause for cause in causes if cause.fault in held]

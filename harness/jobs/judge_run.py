@@ -19,7 +19,7 @@ from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.reference.undetermined import notes_of
 
-SMALL = 10_000  # numbers in a trace that is kept although it agrees
+MOST_KEPT = 10_000  # numbers in a trace that is kept although it agrees
 
 
 class Judge:
@@ -85,7 +85,7 @@ class Judge:
     def keep(self, case: Case, trace: Trace, result: RunResult) -> None:
         """Keep what diverges, and what agrees where it is small: an explanation must reproduce both."""
         size = sum(array.size for array in trace.arrays.values())
-        if result.status == "diverge" or size <= SMALL:
+        if result.status == "diverge" or size <= MOST_KEPT:
             observation = Observation(self._problems.problem(case), trace.tensors(case))
             self._observations.setdefault(result.backend, []).append(observation)
 

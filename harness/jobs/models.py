@@ -48,11 +48,7 @@ class Models:
     """Users' models for one run; the files in which cases find their weights last as long as this."""
 
     def __init__(self, texts: Sequence[str], prefixes: Sequence[str] = ()) -> None:
-        """Find out which files are meant.
-
-        Args:
-            texts: As the user names them.
-            prefixes: By model, of which LSTM in it is meant.
+        """Find out which files are meant: ``texts`` as the user names them, ``prefixes`` of which LSTM in each.
 
         Raises:
             LockstepError: If one is not there, or of a kind that is not taken, or there are more prefixes than models.
@@ -62,6 +58,7 @@ class Models:
         prefix_of_each = [*prefixes, *[""] * (len(texts) - len(prefixes))]
         files = [parse_model(text, prefix) for text, prefix in zip(texts, prefix_of_each, strict=True)]
         self._asked = list(zip(distinct_names(files, texts), texts, strict=True))
+        self.names = [file.name for file, _ in self._asked]
         self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
         self.loaded: list[Loaded] = []
         self._taken: list[str] = []  # what each case takes of them
@@ -73,11 +70,9 @@ class Models:
         self._folder.cleanup()
 
     def read(self, timeout: float, forget_bias: float = 1.0) -> None:
-        """Read the files, each in a process of its own.
+        """Read the files, each in a process of its own and within ``timeout`` seconds.
 
-        Args:
-            timeout: Seconds for one of them.
-            forget_bias: Of cells that add one at run time, whose files do not say which.
+        ``forget_bias`` is that of cells that add one at run time, whose files do not say which.
 
         Raises:
             LockstepError: If one is none that is taken, its framework is not installed, or two do not go together.
@@ -122,16 +117,8 @@ class Models:
             )
         return backends
 
-    def names(self) -> list[str]:
-        """What the files are called."""
-        return [file.name for file, _ in self._asked]
-
     def cases(self, found_cases: Sequence[FoundCase], *, named: bool) -> list[FoundCase]:
-        """Cases of the first file's network, with its weights.
-
-        Args:
-            found_cases: As they were found.
-            named: Whether the user named them; else they are made such that every file can be run with their data.
+        """Cases of the first file's network, with its weights; where the user named none, every file fits their data.
 
         Raises:
             LockstepError: If one is no case of an LSTM network, or none that has room for the network.

@@ -82,20 +82,11 @@ def run_cases(
     on_result: Callable[[RunResult], None] = lambda result: None,
     details: bool = False,
 ) -> list[RunResult]:
-    """Run every case through every backend of its model and judge what they give.
+    """Run every case, no two of one name, through every backend of its model, and judge what they give.
 
-    Args:
-        cases: What to run; no two of one name.
-        backends: Through what.
-        timeout: Seconds for one run.
-        limit: Sigma beyond which a number diverges; None leaves it to each case.
-        jobs: How many frameworks run at the same time.
-        on_result: Called with each result as it comes.
-        details: Whether results tell some places number by number, for a report.
-
-    Returns:
-        Results in the order of cases, then backends. An interruption from the keyboard ends the run
-        early with the results so far.
+    Results come in the order of cases, then backends; an interruption from the keyboard ends the run early with those
+    so far. ``timeout``: seconds for one run. ``jobs``: how many frameworks run at the same time. ``limit`` and
+    ``details``: as of ``Judge``.
 
     Raises:
         CaseError: If a file that a case names cannot be used, or a case contradicts its golden values.

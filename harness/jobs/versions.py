@@ -51,12 +51,17 @@ class Pair(Struct, frozen=True, kw_only=True):
     @property
     def sigma(self) -> float:
         """The largest difference in sigma of the reference's noise."""
-        return max(tensor.worst.sigma for tensor in self.difference.tensors.values())
+        return largest(self.difference, "sigma")
 
     @property
     def ulp(self) -> float:
         """The largest difference in floats."""
-        return max(tensor.worst.ulp for tensor in self.difference.tensors.values())
+        return largest(self.difference, "ulp")
+
+
+def largest(run: RunResult, measure: Literal["sigma", "ulp", "abs"]) -> float:
+    """The largest difference of a run by a measure, of all its tensors."""
+    return max((getattr(tensor.worst, measure) for tensor in run.tensors.values()), default=0.0)
 
 
 class Pairs(Struct, frozen=True, kw_only=True):
@@ -75,16 +80,10 @@ class Pairs(Struct, frozen=True, kw_only=True):
 def hold_against(
     new: Path, old: Path, backends: Iterable[str] | None = None, limit: float | Limit | None = None
 ) -> tuple[Pairs, list[LockstepError]]:
-    """Hold one recording against another.
+    """Hold one recording, a trace or a folder of them, against another: what was compared, and what kept other files.
 
-    Args:
-        new: A trace or a folder of them.
-        old: Likewise; traces belong together by case and backend, which their names say.
-        backends: Which to compare; None is all.
-        limit: Sigma beyond which two numbers diverge; None leaves it to each case.
-
-    Returns:
-        What was compared, and what kept other files from it.
+    Traces belong together by case and backend, which their names say. ``backends``: which to compare; None is all.
+    ``limit``: sigma beyond which two numbers diverge; None leaves it to each case.
 
     Raises:
         TraceError: If a path has no traces, or the two have nothing in common.
@@ -158,30 +157,29 @@ def _pair(new: Path, old: Path, problems: Problems, limit: float | Limit | None)
 
 def _explained(pairs: list[Pair], news: dict[str, Path], olds: dict[str, Path]) -> list[Pair]:
     """Hold what diverges against the reference, both sides, with the explanation of the one that leaves it."""
-    judged: dict[str, tuple[dict[str, RunResult], dict[str, RunResult]]] = {}
-    for backend in dict.fromkeys(pair.backend for pair in pairs if pair.verdict == "diverge"):
-        names = [f"{pair.case}.{backend}" for pair in pairs if pair.backend == backend]
-        first, second = (_judged([files[name] for name in names]) for files in (news, olds))
-        judged[backend] = first, second
+    # Of a backend that diverges somewhere all traces are judged: an explanation must fit those that agree as well.
+    diverging = {pair.backend for pair in pairs if pair.verdict == "diverge"}
+    names = [_name(pair) for pair in pairs if pair.backend in diverging]
+    new, old = (_judged([files[name] for name in names]) for files in (news, olds))
     return [
-        _with_reference(pair, judged[pair.backend][0][pair.case], judged[pair.backend][1][pair.case])
-        if pair.verdict == "diverge"
-        else pair
+        _with_reference(pair, new[_name(pair)], old[_name(pair)]) if pair.verdict == "diverge" else pair
         for pair in pairs
     ]
 
 
+def _name(run: Pair | RunResult) -> str:
+    return f"{run.case}.{run.backend}"
+
+
 def _judged(files: list[Path]) -> dict[str, RunResult]:
-    """Judge one backend's traces by the reference; known findings are marked."""
+    """Traces judged by the reference, by CASE.BACKEND; known findings are marked."""
     cases = {recorded.case.name: recorded.case for _, recorded in map(load_trace, files)}
-    return {run.case: as_known(run, cases[run.case]) for run in judge_files(files, None, None)[0]}
+    return {_name(run): as_known(run, cases[run.case]) for run in judge_files(files, None, None).runs}
 
 
 def _with_reference(pair: Pair, first: RunResult, second: RunResult) -> Pair:
-    apart = max(tensor.worst.abs for tensor in pair.difference.tensors.values())
-    off = max((tensor.worst.abs for tensor in first.tensors.values()), default=0.0)
     same_place = first.first_divergence is not None and first.first_divergence == second.first_divergence
-    alike = same_place and apart <= ALIKE * off
+    alike = same_place and largest(pair.difference, "abs") <= ALIKE * largest(first, "abs")
     return replace(pair, verdict="wrong alike" if alike else "diverge", reference=(first, second))
 
 

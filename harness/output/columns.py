@@ -78,12 +78,12 @@ def widths(columns: Sequence[Column], width: int, gap: int = GAP) -> list[int]:
     return column_widths
 
 
-def broken(name: str, width: int) -> str:
-    """Break a name into lines of a width, after what joins its parts where that is possible."""
+def broken(name: str, width: int, indent: str = "") -> str:
+    """Break a name into lines of a width, all but the first indented, after what joins its parts where possible."""
     lines = [""]
     for part in _parts(name):
-        if lines[-1] and cell_len(lines[-1] + part) > width:
-            lines.append("")
+        if lines[-1].strip() and cell_len(lines[-1] + part) > width:
+            lines.append(indent)
         *full, last = chop_cells(part, width) if cell_len(part) > width else [part]
         lines[-1:] = [lines[-1] + full[0], *full[1:], last] if full else [lines[-1] + last]
     return "\n".join(lines)

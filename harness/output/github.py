@@ -119,11 +119,9 @@ def _cell(run: RunResult | None, *, short: bool) -> str:
 
 
 def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
-    """The workflow commands that annotate wrong runs, and known findings, at the files of the cases.
+    """The workflow commands that annotate wrong runs, and known findings, at the places of the cases or of the port.
 
-    Args:
-        runs: Some results.
-        places: The file and line of each case, or of the port that ran it; a file outside the checkout is not named.
+    A file outside the checkout is not named.
     """
     errors = [
         _command("error", _headline(same), text_of(same[0])[:MOST_MESSAGE] + _likewise(same), places.get(same[0].case))

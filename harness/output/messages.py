@@ -43,14 +43,9 @@ def headline(run: RunResult) -> str:
 
 
 def divergence_text(run: RunResult, title: str | None = None) -> str:
-    """Where a run diverges from the reference, by how much, and whether that timestep itself is wrong.
+    """Where a run diverges from the reference, by how much, whether that timestep itself is wrong, and why.
 
-    Args:
-        run: A run that diverges.
-        title: The first line, instead of the headline; notes are then left to the caller.
-
-    Returns:
-        Several lines: the first place, the worst, the golden values missed, single timesteps replayed, the cause.
+    ``title`` is the first line, instead of the headline; notes are then left to the caller.
     """
     lines = [title or headline(run)]
     first, limit = run.first_divergence, run.limit

@@ -15,7 +15,7 @@ from lockstep.harness.adapters.inventory import (
     listed_names,
     readers_text,
 )
-from lockstep.harness.output.columns import bare_table
+from lockstep.harness.output.columns import bare_table, broken
 from lockstep.harness.output.console import plain, wrapped
 from lockstep.harness.text import counted, grouped, shape_text
 
@@ -31,26 +31,15 @@ def show_variables(console: Console, inventory: Inventory) -> None:
         table.add_column(column, overflow="fold")
     rows = [(shape_text(v.shape), v.dtype, readers_text(v))[: len(table.columns) - 1] for v in inventory.variables]
     others = sum(min(MOST_CELL, max(map(len, column), default=0)) + 1 for column in zip(*rows, strict=True))
+    room = max(console.width - others - 1, 1)
     for v, row in zip(inventory.variables, rows, strict=True):
-        names = "\n".join(
-            _broken(name, console.width - others - 1) for name in (v.name, *(f"= {alias}" for alias in v.aliases))
-        )
+        names = "\n".join(broken(name, room, "  ") for name in (v.name, *(f"= {alias}" for alias in v.aliases)))
         table.add_row(*map(plain, (names, *row)))
     console.print(table)
     for kind, line in lines_of(inventory):
         console.print(
             "\n".join(wrapped(line, console.width)), style=_STYLES.get(kind, ""), markup=False, highlight=False
         )
-
-
-def _broken(name: str, width: int) -> str:
-    """Break a name that is too long for its column, after the end of a scope where there is one."""
-    lines = [""]
-    for part in re.split(r"(?<=[/.\n])", name):
-        if lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append("  ")
-        lines[-1] += part
-    return "\n".join(lines)
 
 
 def lines_of(inventory: Inventory) -> list[tuple[str, str]]:

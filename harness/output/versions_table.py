@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from lockstep.harness.jobs.versions import Pair, Pairs
+from lockstep.harness.jobs.versions import Pair, Pairs, largest
 from lockstep.harness.output.columns import bare_table
 from lockstep.harness.output.console import plain, say
 from lockstep.harness.output.messages import headline, place_text, text_of, worst_text
@@ -76,7 +76,7 @@ def alike_text(pair: Pair) -> str:
     first = judged.first_divergence
     assert first is not None
     finding = f" (known: {judged.known})" if judged.known else ""
-    apart, off = (max(tensor.worst.abs for tensor in run.tensors.values()) for run in (pair.difference, judged))
+    apart, off = largest(pair.difference, "abs"), largest(judged, "abs")
     return (
         f'{pair.backend}, case "{pair.case}": both diverge from the reference in '
         f"{first.tensor} at timestep {first.timestep}{finding}, by up to {off:.2g}; "

@@ -9,7 +9,7 @@ from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.problem import Problem, Weights
+from lockstep.harness.cases.problem import Weights
 from lockstep.harness.errors import ConvertError, LockstepError, unknown
 from lockstep.harness.ports.framework_arrays import ARRAYS, differs, maker
 from lockstep.harness.weights.dialects import DIALECTS
@@ -51,44 +51,28 @@ class Given:
         """
         # Arrays of JAX and TensorFlow cannot be changed in place.
         self._writable = form.arrays in {"numpy", "torch"}
-        self._lanes: list[_Lane] = []
+        case, make = problem.case, maker(form.arrays)
         if isinstance(problem, DecoderProblem):
-            self._give_decoder(problem, form)
+            names, stored = ("enc", "h0", "c0", "y0", "lengths"), [[_stored_decoder(problem, form.layout)]]
         else:
-            self._give_network(problem, form)
-
-    def _give_decoder(self, problem: DecoderProblem, form: Form) -> None:
-        """The arguments enc, h0, c0, y0, lengths, steps, and one dict of weights: the cell's as a layout has them."""
-        make, w = maker(form.arrays), problem.weights
-        named = {name: getattr(problem, name) for name in ("enc", "h0", "c0", "y0", "lengths")}
-        self._originals: Arrays = {name: array for name, array in named.items() if array is not None}
-        cell = {"W", "R", "b"}
-        originals = _stored(Weights(w.W, w.R, w.b), problem.case, form.layout)
-        originals |= {name: array for name, array in w.arrays().items() if name not in cell}
-        values = {name: make(array) for name, array in originals.items()}
-        self._lanes.append(_Lane("", dict(values), values, originals))
+            names = ("x", "h0", "c0", "dh", "dc", "lengths")
+            stored = [[_stored(weights, case, form.layout) for weights in layer] for layer in problem.weights]
+        self._originals: Arrays = {name: getattr(problem, name) for name in names if getattr(problem, name) is not None}
         self.values: dict[str, Any] = {name: make(array) for name, array in self._originals.items()}
-        self.values |= {"weights": self._lanes[0].given, "steps": problem.case.run.timesteps}
-
-    def _give_network(self, problem: Problem, form: Form) -> None:
-        case = problem.case
-        stored = [[_stored(weights, case, form.layout) for weights in layer] for layer in problem.weights]
-        make = maker(form.arrays)
-        named = {name: getattr(problem, name) for name in ("x", "h0", "c0", "dh", "dc", "lengths")}
-        self._originals = {name: array for name, array in named.items() if array is not None}
-        for layer, lanes in enumerate(stored):
-            for direction, originals in enumerate(lanes):
-                values = {name: make(array) for name, array in originals.items()}
-                if case.lstm.cell_clip is not None:
-                    values["clip"] = case.lstm.cell_clip
+        lanes: list[list[_Lane]] = []
+        for k, layer in enumerate(stored):
+            lanes.append([])
+            for d, originals in enumerate(layer):
+                values: dict[str, Any] = {name: make(array) for name, array in originals.items()}
+                values |= {} if case.lstm.cell_clip is None else {"clip": case.lstm.cell_clip}
                 # The port gets a dict of its own: compared with ours it shows what was put into it, or taken out.
-                place = "" if case.lstm.single else f"[{layer}][{direction}]"
-                self._lanes.append(_Lane(place, dict(values), values, originals))
-        count = len(case.lstm.directions)
-        dicts = [lane.given for lane in self._lanes]
-        stack = [dicts[k : k + count] for k in range(0, len(dicts), count)]
-        self.values = {name: make(array) for name, array in self._originals.items()}
-        self.values["weights"] = dicts[0] if case.lstm.single else stack
+                place = "" if case.lstm.single else f"[{k}][{d}]"
+                lanes[-1].append(_Lane(place, dict(values), values, originals))
+        self._lanes = [lane for layer in lanes for lane in layer]
+        dicts = [[lane.given for lane in layer] for layer in lanes]
+        self.values["weights"] = dicts[0][0] if case.lstm.single else dicts
+        if isinstance(problem, DecoderProblem):
+            self.values["steps"] = case.run.timesteps
 
     def changed(self) -> list[str]:
         """Name the arguments that are not what they were."""
@@ -106,6 +90,13 @@ class Given:
 
     def _differs(self, handed: Any, original: Any) -> bool:
         return self._writable and differs(handed, original)
+
+
+def _stored_decoder(problem: DecoderProblem, layout: str) -> Arrays:
+    """All weights in one dict, the cell's as a layout has them."""
+    w = problem.weights
+    others = {name: array for name, array in w.arrays().items() if name not in {"W", "R", "b"}}
+    return _stored(Weights(w.W, w.R, w.b), problem.case, layout) | others
 
 
 def _stored(weights: Weights, case: Case, layout: str) -> Arrays:

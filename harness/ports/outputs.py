@@ -25,14 +25,11 @@ TENSOR_OF = {
     "W": "dW", "R": "dR", "b": "db", "P": "dP", "p": "dp", "logits": "logit", "h_tilde": "y",
 }  # fmt: skip
 WEIGHTS = ("W", "R", "b", "P", "p")
-STATES = ("h_n", "c_n", "dh0", "dc0")
+FINAL_STATES = ("h_n", "c_n", "dh0", "dc0")
 
 
 def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
-    """Read what a port returned for a case.
-
-    Returns:
-        A trace of new arrays in the case's dtype, and notes on what was taken otherwise than it came.
+    """What a port returned as a trace of new arrays in the case's dtype, and notes on what was taken otherwise.
 
     Raises:
         UserCodeError: If it cannot be read as a trace; the message guesses the slip.
@@ -115,7 +112,7 @@ def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
         return _Wanted(shape, f"(T, B, {side}{width})", lambda shape_found: shape_hint(shape_found, case, shape[-1]))
     if kind == "dx":
         return _Wanted((T, B, I), "(T, B, I)", lambda shape_found: input_hint(shape_found, case))
-    if kind in STATES:
+    if kind in FINAL_STATES:
         shape = case.natural_shape(kind)
         axes = f"({'' if lstm.single else 'L*D, '}B, {width})"
         return _Wanted(shape, axes, lambda shape_found: state_hint(shape_found, shape, case))
@@ -158,28 +155,9 @@ def _parts(value: Any, case: Case) -> dict[str, Any]:
         return {name: getattr(value, name) for name in results_by_name(case) if hasattr(value, name)}
     if case.run.gradients:
         raise UserCodeError(f"it returned a {type(value).__name__}: expected {results_of(case)}")
-    if case.attention_decoder is not None:
-        return _of_decoder(value, case)
     if isinstance(value, (list, tuple)) and type(value).__name__ not in SLIPS:
         return _listed(value, case)
-    return {"h_seq": value}
-
-
-def _of_decoder(value: Any, case: Case) -> dict[str, Any]:
-    """Read (logits, h_tilde), or logits alone."""
-    if not isinstance(value, (list, tuple)) or type(value).__name__ in SLIPS:
-        return {"logits": value}
-    decoder = case.attention_decoder
-    assert decoder is not None
-    one_step = (case.run.batch, decoder.output_size)
-    if len(value) == case.run.timesteps and all(_shape(part) == one_step for part in value):
-        return {"logits": value}
-    match value:
-        case [logits]:
-            return {"logits": logits}
-        case [logits, h_tilde]:
-            return {"logits": logits, "h_tilde": h_tilde}
-    raise UserCodeError(f"it returned a {type(value).__name__} of {len(value)}: expected {results_of(case)}")
+    return {"h_seq" if case.attention_decoder is None else "logits": value}
 
 
 def _named(parts: dict[str, Any], case: Case) -> dict[str, Any]:
@@ -200,21 +178,24 @@ def _named(parts: dict[str, Any], case: Case) -> dict[str, Any]:
 
 
 def _listed(value: Sequence[Any], case: Case) -> dict[str, Any]:
-    full, shapes = case.natural_shape("h"), [_shape(part) for part in value]
+    """The parts of a tuple or list, or the timesteps of one part."""
+    decoder = case.attention_decoder is not None
+    first, full = ("logits", _wanted("logit", case).shape) if decoder else ("h_seq", case.natural_shape("h"))
+    shapes = [_shape(part) for part in value]
     if (len(value), *(shapes[0] if shapes else ())) == full:
-        return {"h_seq": value}  # a list over timesteps, of whatever length
+        return {first: value}  # a list over timesteps, of whatever length
     match value:
-        case [h]:
-            return {"h_seq": h}
+        case [part]:
+            return {first: part}
         # As torch's nn.LSTM returns it.
-        case [h, [h_n, c_n]] if shapes[1] != full:
+        case [h, [h_n, c_n]] if shapes[1] != full and not decoder:
             return {"h_seq": h, "h_n": h_n, "c_n": c_n}
-        case [h, c] if case.lstm.single:
-            return {"h_seq": h, "c_seq": c}
-        case [h, h_n, c_n] if len(shapes[0]) == len(full):
+        case [part, second] if decoder or case.lstm.single:
+            return {first: part, "h_tilde" if decoder else "c_seq": second}
+        case [h, h_n, c_n] if len(shapes[0]) == len(full) and not decoder:
             return {"h_seq": h, "h_n": h_n, "c_n": c_n}
-    if len(set(shapes)) == 1 and shapes[0] and len(value) > 2:  # noqa: PLR2004 (two are no timesteps)
-        return {"h_seq": value}
+    if len(set(shapes)) == 1 and shapes[0] and len(value) > 2 and not decoder:  # noqa: PLR2004 (two are no timesteps)
+        return {first: value}
     raise UserCodeError(f"it returned a {type(value).__name__} of {len(value)}: expected {results_of(case)}")
 
 
@@ -293,7 +274,7 @@ class _Reader:
             return array
         state = _wanted("c_n", self._case).shape if part.tensor == "c" else wanted.shape
         # Of one lane with the axis of lanes too, which torch has in any case.
-        if part.tensor in {"c", *STATES} and array.shape in {state, (1, *state)}:
+        if part.tensor in {"c", *FINAL_STATES} and array.shape in {state, (1, *state)}:
             return array.reshape(state)
         hint = wanted.hint(array.shape)
         expected = f"{wanted.axes} = {wanted.shape}"

@@ -100,9 +100,7 @@ class LocalPort(Closing):
 def port_of(function: Callable[..., Any], **options: Any) -> Port | LocalPort:
     """A port of a function: in a process of its own if another process can import it, else called here.
 
-    Args:
-        function: Called as a port is.
-        options: As of ``Port``; there is no time-out for what runs here.
+    ``options``: as of ``Port``; there is no time-out for what runs here.
 
     Raises:
         LockstepError: If there is no such layout, or no such kind of arrays.

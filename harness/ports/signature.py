@@ -49,24 +49,13 @@ def results_by_name(case: Case) -> dict[str, bool]:
     lstm, gradients = case.lstm, case.run.gradients
     if case.attention_decoder is not None:
         return {"logits": True, "h_tilde": True}
-    forward = {
-        "h_seq": True,
-        **({"c_seq": not gradients} if lstm.single else {}),
-        "h_n": not gradients and not lstm.single,
-        "c_n": not gradients and not lstm.single,
-    }
+    forward = {"h_seq": True} | ({"c_seq": not gradients} if lstm.single else {})
+    forward |= dict.fromkeys(("h_n", "c_n"), not gradients and not lstm.single)
     if not gradients:
         return forward
-    weights = {"W": True, "R": True, "b": lstm.bias}
-    more = {"P": bool(lstm.proj_size), "p": lstm.peephole}
-    return {
-        **forward,
-        "x": True,
-        **weights,
-        **{name: True for name, there in more.items() if there},
-        "h0": True,
-        "c0": True,
-    }
+    more = [name for name, there in (("P", lstm.proj_size), ("p", lstm.peephole)) if there]
+    weights = {"W": True, "R": True, "b": lstm.bias, **dict.fromkeys(more, True)}
+    return {**forward, "x": True, **weights, "h0": True, "c0": True}
 
 
 def check_fit(parameters: Parameters | None, case: Case) -> None:
@@ -116,13 +105,9 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
 def arguments_of(
     parameters: Parameters | None, values: Mapping[str, Any], case: Case
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The positional and the keyword arguments with which a case calls a function.
+    """The positional and the keyword arguments with which a case calls a function; ``values`` are those by name.
 
-    Args:
-        parameters: The function's; None where they are not known, as of one compiled from another language.
-        values: By name: x, weights, h0, c0 (enc, weights, h0, c0, y0, steps of a decoder); lengths, dh and dc where
-            the case has them.
-        case: What it is called for.
+    ``parameters`` are None where they are not known, as of a function compiled from another language.
     """
     positional, by_name = [values[name] for name in arguments_for(case)], {}
     if case.run.gradients:

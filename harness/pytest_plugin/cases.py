@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from lockstep.harness.adapters.backend import BackendInfo, find_backends
+from lockstep.harness.adapters.worker import Worker
+from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.case_file import load_case
+from lockstep.harness.cases.info import case_info, features_used
+from lockstep.harness.comparison.results import RunResult
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
+from lockstep.harness.errors import LockstepError
+from lockstep.harness.jobs.findings import Finding, expected_of
+from lockstep.harness.jobs.judge_run import Judge, measurable
+from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.output.messages import headline, text_of
 from lockstep.harness.pytest_plugin.marks import marks_of
-from lockstep.harness.pytest_plugin.results import are_written, at_work, bounds_of, settings_of, take
+from lockstep.harness.pytest_plugin.results import are_written, at_work, rerun_of, settings_of, take
+from lockstep.harness.reference.noise import LIMIT_SIGMA
+from lockstep.harness.text import printable
 
-# pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
-if TYPE_CHECKING:
-    from lockstep.harness.adapters.backend import BackendInfo
-    from lockstep.harness.adapters.worker import Worker
-    from lockstep.harness.cases.case import Case
-    from lockstep.harness.comparison.results import RunResult
-    from lockstep.harness.jobs.findings import Finding
-    from lockstep.harness.jobs.problems import Problems
-
-
-# The files collected so far, by the names of their cases.
+# The files collected so far, by the names of their cases: results of two cases of one name could not be told apart.
 _FILES: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
 
 
@@ -32,18 +35,12 @@ class CaseFile(pytest.File):
 
     def collect(self) -> Iterator[CaseItem]:
         """Load the case and find the backends."""
-        from lockstep.harness.adapters.backend import find_backends
-        from lockstep.harness.cases.case_file import load_case
-        from lockstep.harness.cases.info import features_used
-        from lockstep.harness.errors import LockstepError
-
         try:
             case = load_case(self.path)
             named = self.config.getoption("lockstep_backend")
             backends = [backend for backend in find_backends(named) if named or backend.missing() is None]
         except LockstepError as error:
             raise self.CollectError(str(error)) from error
-        # The results of two cases of one name could not be told apart.
         first = self.session.stash.setdefault(_FILES, {}).setdefault(case.name, self.path)
         if first != self.path:
             raise self.CollectError(f'two cases are called "{case.name}": {first} and {self.path}. Rename one of them.')
@@ -67,10 +64,6 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run, judge, explain, and fail where the backend does not agree."""
-        from msgspec.structs import replace
-
-        from lockstep.harness.cases.info import case_info
-
         rerun = rerun_of(self)
         with at_work(self, [self.case], self.backend.name, rerun):
             result = _runner(self.config).result(self.case, self.backend)
@@ -80,8 +73,6 @@ class CaseItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show what the terminal of ``lockstep run`` shows, in the summary its first line."""
-        from lockstep.harness.errors import LockstepError
-
         error = excinfo.value
         if not isinstance(error, (NotInLockstepError, LockstepError)):
             return super().repr_failure(excinfo, style)
@@ -104,9 +95,6 @@ class NotInLockstepError(AssertionError):
 
 def _settle(result: RunResult, case: Case) -> None:
     """End a test as its result asks for: pass, skip, expected failure, or failure."""
-    from lockstep.harness.output.messages import text_of
-    from lockstep.harness.text import printable
-
     if result.status == "unsupported":
         pytest.skip(printable(result.message or "unsupported"))
     if result.known is not None:
@@ -123,17 +111,12 @@ def _mended(result: RunResult, case: Case) -> Finding | None:
 
     None where it agrees for the sake of a limit wider than the usual one: then the finding may well be there.
     """
-    from lockstep.harness.jobs.findings import expected_of
-    from lockstep.harness.reference.noise import LIMIT_SIGMA
-
     exact = result.worst is None or result.worst[1].sigma <= LIMIT_SIGMA
     return expected_of(result.backend, case) if exact else None
 
 
 def mended_text(result: RunResult, finding: Finding) -> str:
     """The message of a test whose known finding did not show."""
-    from lockstep.harness.output.messages import headline
-
     here = ", ".join(f"{name} {version}" for name, version in result.versions.items()) or "unknown versions"
     return "\n".join(
         [
@@ -146,40 +129,15 @@ def mended_text(result: RunResult, finding: Finding) -> str:
     )
 
 
-def rerun_of(item: pytest.Item) -> str:
-    """The command that runs exactly this test again: its id as seen from here, and the options that matter."""
-    config = item.config
-    words = ["pytest"]
-    for name, value in bounds_of(config).items():
-        words += [f"--lockstep-{name}", f"{value:g}"]
-    # What pytest.ini or pyproject.toml says holds again by itself.
-    arguments = [str(argument) for argument in config.invocation_params.args]
-    for flag, option in (("-m", "markexpr"), ("-c", "inifilename"), ("--rootdir", "rootdir")):
-        value = config.getoption(option, None)
-        if value and any(argument.startswith(flag) for argument in arguments):
-            words += [flag, str(value)]
-    path, mark, name = nodeid_of(item).partition("::")
-    return shlex.join([*words, os.path.relpath(config.rootpath / path, config.invocation_params.dir) + mark + name])
-
-
-def nodeid_of(item: pytest.Item) -> str:
-    """A test's id without the group that xdist appends to it under ``--dist loadgroup``."""
-    marks = item.iter_markers("xdist_group")
-    groups = {str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in marks}
-    return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
-
-
 class _Runner:
-    """What runs cases in a pytest process: workers, started when they are first needed, ended with the session."""
+    """Runs cases in a pytest process: workers start when they are first needed, and end with the session."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from lockstep.harness.jobs.problems import Problems
-
         settings = settings_of(config)
         self._limit = settings.limit_or(config.getoption("lockstep_limit"))
         self._timeout = settings.timeout_or(config.getoption("lockstep_timeout"))
         self._details = are_written(config)
-        self._problems: Problems = Problems()
+        self._problems = Problems()
         self._workers: dict[Any, Worker] = {}
         self._unexplained: set[str] = set()
 
@@ -189,9 +147,6 @@ class _Runner:
         Raises:
             LockstepError: If the case cannot be run.
         """
-        from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
-        from lockstep.harness.jobs.judge_run import Judge, measurable
-
         problems = self._problems
         problems.keep_only(case)
         problems.check(case)
@@ -206,28 +161,20 @@ class _Runner:
         return measurable(result)
 
     def _worker(self, backend: BackendInfo) -> Worker:
-        from lockstep.harness.adapters.worker import Worker
-
         if backend.worker not in self._workers:
             self._workers[backend.worker] = Worker(backend.environment, self._timeout)
         return self._workers[backend.worker]
 
-    def close(self) -> None:
-        """End the workers."""
+    def pytest_sessionfinish(self) -> None:
+        """End the workers: xdist ends its own processes before they come to the cleanup of their configuration."""
         for worker in self._workers.values():
             worker.close()
 
 
-_RUNNER: pytest.StashKey[_Runner] = pytest.StashKey()
-
-
 def _runner(config: pytest.Config) -> _Runner:
-    if _RUNNER not in config.stash:
-        config.stash[_RUNNER] = _Runner(config)
-    return config.stash[_RUNNER]
-
-
-def end_workers(config: pytest.Config) -> None:
-    """End the processes of this session's cases, if any were started."""
-    if _RUNNER in config.stash:
-        config.stash[_RUNNER].close()
+    name = "lockstep-runner"
+    if not config.pluginmanager.has_plugin(name):
+        config.pluginmanager.register(_Runner(config), name)
+    runner = config.pluginmanager.get_plugin(name)
+    assert isinstance(runner, _Runner)
+    return runner

@@ -18,23 +18,14 @@ import pytest
 
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import find_settings
-from lockstep.harness.pytest_plugin.cases import CaseFile, end_workers, nodeid_of, rerun_of
+from lockstep.harness.pytest_plugin import results
 from lockstep.harness.pytest_plugin.marks import described
-from lockstep.harness.pytest_plugin.results import (
-    PROJECT_SETTINGS,
-    Gatherer,
-    are_written,
-    at_work,
-    bounds_of,
-    hand_over,
-    settings_of,
-    take,
-)
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
     from lockstep.harness.comparison.results import Results
+    from lockstep.harness.pytest_plugin.cases import CaseFile
 
 _LSTM_TABLE = re.compile(rb"^\s*\[\s*lstm\s*\]", re.MULTILINE)
 
@@ -52,29 +43,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check options and settings, name the marks, and gather results in the process that writes."""
     try:
-        check_positive("--lockstep-{} ", **bounds_of(config))
-        config.stash[PROJECT_SETTINGS] = find_settings(config.rootpath)
+        check_positive("--lockstep-{} ", **results.bounds_of(config))
+        config.stash[results.PROJECT_SETTINGS] = find_settings(config.rootpath)
     except LockstepError as error:
         raise pytest.UsageError(str(error)) from error
     for line in described():
         config.addinivalue_line("markers", line)
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Gatherer(config), "lockstep-gatherer")
+        config.pluginmanager.register(results.Gatherer(config), "lockstep-gatherer")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """The line of pytest's header that names what the project sets."""
-    text = settings_of(config).text()
+    text = results.settings_of(config).text()
     return None if text is None else f"lockstep: {text}"
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> CaseFile | None:
     """Collect case files."""
-    if file_path.suffix != ".toml":
+    if file_path.suffix != ".toml" or not (parent.session.isinitpath(file_path) or is_case_file(file_path)):
         return None
-    if parent.session.isinitpath(file_path) or is_case_file(file_path):
-        return CaseFile.from_parent(parent, path=file_path)
-    return None
+    from lockstep.harness.pytest_plugin.cases import CaseFile
+
+    return CaseFile.from_parent(parent, path=file_path)
 
 
 def is_case_file(path: Path) -> bool:
@@ -89,13 +80,8 @@ def is_case_file(path: Path) -> bool:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Hand what a test found over with its report."""
     report: Any = yield
-    hand_over(item, report)
+    results.hand_over(item, report)
     return report
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """End the workers: xdist ends its own processes before they come to the cleanup of their configuration."""
-    end_workers(session.config)
 
 
 class Lockstep:
@@ -126,31 +112,31 @@ class Lockstep:
 
         from lockstep.harness.testing import assert_agrees
 
-        config, rerun = self._item.config, rerun_of(self._item)
+        config, rerun = self._item.config, results.rerun_of(self._item)
         self._checks += 1
         # Ports of many tests are called alike: beside each other they go by their test, and by which check of it.
-        place = nodeid_of(self._item) + (f" {self._checks}" if self._checks > 1 else "")
+        place = results.nodeid_of(self._item) + (f" {self._checks}" if self._checks > 1 else "")
         name = getattr(port, "__name__", type(port).__name__)
         with ExitStack() as stack:
 
             def start(cases: list[Case]) -> None:
-                stack.enter_context(at_work(self._item, cases, f"{name} ({place})", rerun))
+                stack.enter_context(results.at_work(self._item, cases, f"{name} ({place})", rerun))
 
             try:
                 return assert_agrees(
-                    port, settings=settings_of(config), rerun=rerun, on_cases=start,
-                    on_results=lambda results: self._keep(results, place), details=are_written(config),
-                    **{**bounds_of(config), **options},
+                    port, settings=results.settings_of(config), rerun=rerun, on_cases=start,
+                    on_results=lambda checked: self._keep(checked, place), details=results.are_written(config),
+                    **{**results.bounds_of(config), **options},
                 )  # fmt: skip
             except LockstepError as error:
                 error.add_note(f"  Rerun: {rerun}")
                 raise
 
-    def _keep(self, results: Results, place: str) -> None:
+    def _keep(self, checked: Results, place: str) -> None:
         from msgspec.structs import replace
 
-        runs = [replace(run, backend=f"{run.backend} ({place})") for run in results.runs]
-        take(self._item, runs, results.cases)
+        runs = [replace(run, backend=f"{run.backend} ({place})") for run in checked.runs]
+        results.take(self._item, runs, checked.cases)
 
 
 @pytest.fixture

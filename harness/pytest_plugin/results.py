@@ -7,6 +7,8 @@ it also notes in a file, so that the controller knows of a test whose process di
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,6 +55,29 @@ def are_written(config: pytest.Config) -> bool:
     return any(config.getoption(f"lockstep_{name}") is not None for name in ("json", "html"))
 
 
+def rerun_of(item: pytest.Item) -> str:
+    """The command that runs exactly this test again: its id as seen from here, and the options that matter."""
+    config = item.config
+    words = ["pytest"]
+    for name, value in bounds_of(config).items():
+        words += [f"--lockstep-{name}", f"{value:g}"]
+    # What pytest.ini or pyproject.toml says holds again by itself.
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    for flag, option in (("-m", "markexpr"), ("-c", "inifilename"), ("--rootdir", "rootdir")):
+        value = config.getoption(option, None)
+        if value and any(argument.startswith(flag) for argument in arguments):
+            words += [flag, str(value)]
+    path, mark, name = nodeid_of(item).partition("::")
+    return shlex.join([*words, os.path.relpath(config.rootpath / path, config.invocation_params.dir) + mark + name])
+
+
+def nodeid_of(item: pytest.Item) -> str:
+    """A test's id without the group that xdist appends to it under ``--dist loadgroup``."""
+    marks = item.iter_markers("xdist_group")
+    groups = {str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in marks}
+    return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
+
+
 def take(item: pytest.Item, runs: Sequence[RunResult], cases: dict[str, CaseInfo]) -> None:
     """Keep what a test found for its report, and tell it in the properties of all its reports from here on."""
     from lockstep.harness.comparison.results import Results
@@ -82,6 +107,8 @@ def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
 
     run = min(runs, key=lambda run: (_GRAVEST.index(run.status), run.known is not None))
     first = run.first_divergence
+    statuses = [run.status for run in runs]
+    counts = ", ".join(f"{statuses.count(status)} {status}" for status in _GRAVEST if status in statuses)
     facts = {
         "status": run.status,
         "case": run.case,
@@ -95,14 +122,9 @@ def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
         "message": run.message,
         "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
         "rerun": run.rerun,
-        "runs": f"{len(runs)}: {_counted(runs)}" if len(runs) > 1 else None,
+        "runs": f"{len(runs)}: {counts}" if len(runs) > 1 else None,
     }
     return [(PREFIX + name, printable(value)) for name, value in facts.items() if value]
-
-
-def _counted(runs: Sequence[RunResult]) -> str:
-    statuses = [run.status for run in runs]
-    return ", ".join(f"{statuses.count(status)} {status}" for status in _GRAVEST if status in statuses)
 
 
 @contextlib.contextmanager
@@ -145,7 +167,9 @@ class Gatherer:
         self._config = config
         self._runs: dict[tuple[str, str], RunResult] = {}
         self._cases: dict[str, CaseInfo] = {}
-        self._json, self._html = (_absolute(config.getoption(f"lockstep_{name}")) for name in ("json", "html"))
+        paths = [config.getoption(f"lockstep_{name}") for name in ("json", "html")]
+        # Absolute, before any test changes the current directory.
+        self._json, self._html = (None if path is None else path.absolute() for path in paths)
         self._notes: TemporaryDirectory[str] | None = None
         self._summary: tuple[str, bool] | None = None  # the last line, and whether it is good news
         if self._wanted:
@@ -231,8 +255,3 @@ class Gatherer:
         if self._summary is not None:
             text, good = self._summary
             terminalreporter.write_line(text, green=good, red=not good)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    """Fix a path before any test changes the current directory."""
-    return None if path is None else path.absolute()

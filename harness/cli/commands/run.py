@@ -70,7 +70,7 @@ def _run_models(
 
     outputs.check()
     with Models(model, prefixes) as models:
-        names = None if backend is None else [name for name in backend if name not in models.names()]
+        names = None if backend is None else [name for name in backend if name not in models.names]
         cases = find_cases(case or [DEFAULT_CASE])
         models.read(timeout, forget_bias_of([found_case.case for found_case in cases]))
         cases = models.cases(cases, named=bool(case))

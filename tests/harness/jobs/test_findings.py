@@ -11,7 +11,7 @@ from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.findings import (
-    LENGTHS,
+    LENGTH_CONDITIONS,
     as_markdown,
     chosen,
     expected_of,
@@ -75,7 +75,7 @@ def test_a_finding_applies_where_all_of_one_table_holds(tmp_path):
     ],
 )  # fmt: skip
 def test_conditions_on_lengths(condition, lengths, holds):
-    assert LENGTHS[condition](make_case(lengths=lengths)) == holds
+    assert LENGTH_CONDITIONS[condition](make_case(lengths=lengths)) == holds
 
 
 @pytest.mark.parametrize(
