@@ -117,13 +117,9 @@ def check_trace(trace: Trace, case: Case) -> None:
             raise TraceError(f"{name} has shape {array.shape}, expected {shape}{hint}")
         if array.dtype != dtype_of(case.run.dtype):
             raise TraceError(f"{name} is {array.dtype}, expected {case.run.dtype}")
-    twice = [
-        name
-        for name in natural
-        if name in trace.arrays and set(split({name: trace.arrays[name]}, case)) & set(trace.arrays)
-    ]
-    if twice:
-        raise TraceError(f"{twice[0]} is given for all lanes at once and for one of them")
+    for name in natural:
+        if name in trace.arrays and split({name: trace.arrays[name]}, case).keys() & trace.arrays.keys():
+            raise TraceError(f"{name} is given for all lanes at once and for one of them")
 
 
 class Recorded(Struct, frozen=True):
@@ -157,23 +153,18 @@ def load_trace(path: Path) -> tuple[Trace, Recorded]:
             cannot be made again as it was.
     """
     arrays, metadata = load_safetensors(path)
-    if metadata.get("lockstep") != _FORMAT:
-        format_found = metadata.get("lockstep", "none")
+    written = metadata.get("lockstep", "none")
+    if written != _FORMAT:
         raise TraceError(
-            f"{path}: not a trace of format {_FORMAT} (found: {format_found}). Write one with: lockstep record CASE"
+            f"{path}: not a trace of format {_FORMAT} (found: {written}). Write one with: lockstep record CASE"
         )
     try:
         recorded = msgspec.json.decode(metadata.get("recorded", ""), type=Recorded)
+        facts = {name: getattr(recorded, name) for name in ("parameters", "device", "seconds")}
+        trace = Trace(**{**facts, **arrays})
+        check_trace(trace, recorded.case)
     except msgspec.DecodeError as error:
         raise TraceError(f"{path}: its description cannot be read: {error}.") from error
-    trace = Trace(
-        parameters=recorded.parameters,
-        device=recorded.device,
-        seconds=recorded.seconds,
-        **arrays,  # type: ignore[arg-type]
-    )
-    try:
-        check_trace(trace, recorded.case)
     except TraceError as error:
         raise TraceError(f"{path}: {error}.") from error
     return trace, recorded
@@ -194,14 +185,12 @@ def check_same_problem(recorded: Recorded, problem: AnyProblem, path: Path) -> N
 
 def same(first: Arrays, second: Arrays) -> bool:
     """Whether two sets of tensors have the same names and the same numbers."""
-    return first.keys() == second.keys() and all(
-        np.array_equal(first[name], second[name], equal_nan=True) for name in first
-    )
+    alike = (np.array_equal(array, second[name], equal_nan=True) for name, array in first.items())
+    return first.keys() == second.keys() and all(alike)
 
 
 def close(first: Arrays, second: Arrays) -> bool:
     """Whether two sets of tensors differ by no more than rounding may."""
-    return first.keys() == second.keys() and all(
-        np.allclose(array.astype(np.float64), second[name].astype(np.float64), rtol=1e-4, atol=1e-5, equal_nan=True)
-        for name, array in first.items()
-    )
+    pairs = ((array.astype(np.float64), second[name].astype(np.float64)) for name, array in first.items())
+    alike = (np.allclose(*pair, rtol=1e-4, atol=1e-5, equal_nan=True) for pair in pairs)
+    return first.keys() == second.keys() and all(alike)

@@ -123,13 +123,9 @@ def _place(error: BaseException, file: Path | None) -> str:
 def _traceback(error: BaseException) -> str:
     """An exception's traceback from where our own frames end."""
     frame: TracebackType | None = error.__traceback__
-    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith((_HARNESS, "<frozen importlib")):
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame))[-TAIL:]
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith((_HARNESS, "<frozen importlib"))
 
 
 def parse_target(text: str) -> Target:

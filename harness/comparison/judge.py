@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lockstep.harness.cases.tensors import TIMED, kind_of, place_of
-from lockstep.harness.comparison.results import Difference, First, Limit, Local, PerTimestep, RunResult, TensorResult
+from lockstep.harness.comparison.results import Difference, First, Limit, PerTimestep, RunResult, TensorResult
 from lockstep.harness.errors import ResultsError
 
 
@@ -21,7 +21,9 @@ def judge(run: RunResult, limit: Limit) -> RunResult:
     tensors = {name: _judge_tensor(name, tensor, limit, same=same) for name, tensor in run.tensors.items()}
     local = run.local
     if local is not None and limit.sigma is not None:
-        first_step = first_beyond(local.sigma, limit.sigma, reverse=_walks_back(local, tensors))
+        walked = [tensors[name] for name in local.sigma if name in tensors]
+        walks_back = bool(local.sigma) and all(tensor.reverse for tensor in walked)
+        first_step = first_beyond(local.sigma, limit.sigma, reverse=walks_back)
         local = msgspec.structs.replace(local, first_divergence=first_step)
     first = _first_divergence(tensors, run.timesteps)
     by_numbers = any(tensor.verdict == "diverge" for tensor in tensors.values())
@@ -30,10 +32,6 @@ def judge(run: RunResult, limit: Limit) -> RunResult:
         run, limit=limit, tensors=tensors, local=local, first_divergence=first,
         status="diverge" if by_numbers or otherwise else "agree",
     )  # fmt: skip
-
-
-def _walks_back(local: Local, tensors: dict[str, TensorResult]) -> bool:
-    return all(tensors[name].reverse for name in local.sigma if name in tensors) and bool(local.sigma)
 
 
 def first_beyond(sigma: dict[str, list[float]], limit: float, *, reverse: bool = False) -> int | None:

@@ -62,31 +62,22 @@ class Activation(NamedTuple):
         return self.jump**2 * (near & moves)
 
 
-def _tanh_slope(a: Array) -> Array:
-    return 1 - a * a
+def _hard(name: str, slope: float, end: float) -> Activation:
+    """A hard sigmoid, held at 0 and 1 from ±end on."""
+    between = lambda a: np.where((a > 0) & (a < 1), slope, 0.0)  # noqa: E731 (it is handed on)
+    corners = ((-end, 0.0), (end, 1.0))
+    return Activation(CURVES[name].value, between, None, SIGMOID_CAP, corners=corners, jump=slope)
 
 
-def _hard(width: float) -> Callable[[Array], Array]:
-    return lambda a: np.where((a > 0) & (a < 1), width, 0.0)
+def _step(a: Array) -> Array:
+    return (a > 0).astype(a.dtype)
 
 
 ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": Activation(CURVES["sigmoid"].value, lambda a: a * (1 - a), lambda a: 1 - 2 * a, SIGMOID_CAP),
-    "tanh": Activation(np.tanh, _tanh_slope, lambda a: -2 * a, TANH_CAP),
-    "hard_sigmoid_0.2": Activation(
-        CURVES["hard_sigmoid_0.2"].value, _hard(0.2), None, SIGMOID_CAP, corners=((-2.5, 0.0), (2.5, 1.0)), jump=0.2
-    ),
-    "hard_sigmoid_1/6": Activation(
-        CURVES["hard_sigmoid_1/6"].value, _hard(1 / 6), None, SIGMOID_CAP, corners=((-3.0, 0.0), (3.0, 1.0)), jump=1 / 6
-    ),
-    "relu": Activation(
-        CURVES["relu"].value,
-        lambda a: (a > 0).astype(a.dtype),
-        None,
-        np.inf,
-        rounds=False,
-        corners=((0.0, 0.0),),
-        jump=1.0,
-    ),
+    "tanh": Activation(np.tanh, lambda a: 1 - a * a, lambda a: -2 * a, TANH_CAP),
+    "hard_sigmoid_0.2": _hard("hard_sigmoid_0.2", 0.2, 2.5),
+    "hard_sigmoid_1/6": _hard("hard_sigmoid_1/6", 1 / 6, 3.0),
+    "relu": Activation(CURVES["relu"].value, _step, None, np.inf, rounds=False, corners=((0.0, 0.0),), jump=1.0),
     "linear": Activation(CURVES["linear"].value, np.ones_like, None, np.inf, rounds=False),
 }

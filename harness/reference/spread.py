@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of, turned
+from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of, turned, weight_count
 from lockstep.harness.reference.attention import decoder_values
 from lockstep.harness.reference.cell import Operands
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
@@ -75,8 +75,8 @@ def _numbers(problem: AnyProblem) -> int:
         decoder = problem.decoder
         S, E = decoder.source_timesteps, decoder.width(problem.case.lstm)
         # Each step's values and those of the way back, its part of the weights' gradients, and that of the source.
-        each = B * (40 * H + 8 * (S + E + I)) + (problem.dlogit is not None) * (_size(problem) + 2 * B * S * E)
-        return T * each + 40 * B * S * E
+        back = 0 if problem.dlogit is None else weight_count(problem.case) + 2 * B * S * E
+        return T * (B * (40 * H + 8 * (S + E + I)) + back) + 40 * B * S * E
     each = 8 * H if problem.dh is None else 24 * H + I
     return max(1, T * B * each * len(lanes(problem.case.lstm)))
 
@@ -146,10 +146,6 @@ def _apart(network: Network, results: dict[Lane, Results], copies: int) -> Masks
             far |= ~(distance <= APART * np.maximum.accumulate(size, axis=0))
         apart[lane] = turned(far, lengths) if lane.reverse else far
     return onward(apart, lengths)
-
-
-def _size(problem: DecoderProblem) -> int:
-    return sum(array.size for array in problem.weights.arrays().values())
 
 
 def _decoder_spreads(problem: DecoderProblem, copies: int) -> Arrays:

@@ -76,7 +76,9 @@ def without_room(problem: AnyProblem, wider: Expected, first_order: Expected) ->
     case = problem.case
     largest = _largest(case)
     with np.errstate(all="ignore"):
-        beyond = {name: _beyond(tensor, first_order[name].noise, largest) for name, tensor in wider.items()}
+        noises = {name: np.where(np.isinf(t.noise), first_order[name].noise, t.noise) for name, t in wider.items()}
+        # Not `>`: NaN is beyond too.
+        beyond = {name: ~(np.abs(t.value) + LIMIT_SIGMA * noises[name] <= largest) for name, t in wider.items()}
     if not any(mask.any() for mask in beyond.values()):
         return wider
     known = tensors_of(case)
@@ -104,12 +106,6 @@ def notes_of(expected: Expected, case: Case) -> list[str]:
 
 def _largest(case: Case) -> float:
     return float(ml_dtypes.finfo(case.run.dtype).max)
-
-
-def _beyond(tensor: ExpectedTensor, first_order: Array, largest: float) -> Array:
-    noise = np.where(np.isinf(tensor.noise), first_order, tensor.noise)
-    # Not `>`: NaN is beyond too.
-    return ~(np.abs(tensor.value) + LIMIT_SIGMA * noise <= largest)
 
 
 def _forward(beyond: Mapping[str, Array], known: Mapping[str, Tensor]) -> Masks:

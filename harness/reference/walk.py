@@ -5,7 +5,7 @@ The reverse direction is the forward one over sequences that are turned round wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -70,10 +70,9 @@ class Walk:
         """Which sequences still run at timestep ``t``, (B, 1); None where all do."""
         return None if self.lengths is None else (t < self.lengths)[:, None]
 
-    def chunks(self) -> Iterator[range]:
-        """Cut time into pieces."""
-        for start in range(0, self.T, CHUNK_STEPS):
-            yield range(start, min(start + CHUNK_STEPS, self.T))
+    def chunks(self) -> list[slice]:
+        """Time in pieces."""
+        return [slice(start, min(start + CHUNK_STEPS, self.T)) for start in range(0, self.T, CHUNK_STEPS)]
 
     # -- forward -------------------------------------------------------------------------------------------------
 
@@ -82,10 +81,10 @@ class Walk:
         cell = self.cell
         values = {name: np.empty(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
         h, c = self.h0, self.c0
-        for steps in self.chunks():
-            x = self.inputs.precise(slice(steps.start, steps.stop), self.noise)[0]
+        for rows in self.chunks():
+            x = self.inputs.precise(rows, self.noise)[0]
             zx = cell.input_part(x)
-            for k, t in enumerate(steps):
+            for k, t in enumerate(range(rows.start, rows.stop)):
                 z = cell.pre_activation(zx[k], h, c)
                 step = cell.step(z, c)
                 if self.kicks is not None:
@@ -112,11 +111,10 @@ class Walk:
         values, variances = ({name: np.empty(shape, noise.precision) for name, shape in shapes.items()} for _ in "vn")
         h, c = self.h0, self.c0
         h_var, c_var = np.zeros_like(h), np.zeros_like(c)
-        for steps in self.chunks():
-            rows = slice(steps.start, steps.stop)
+        for rows in self.chunks():
             x, x_var = self.inputs.precise(rows, noise)
             zx, zx_var = cell.input_part(x), cell.input_variance(x, x_var)
-            for k, t in enumerate(steps):
+            for k, t in enumerate(range(rows.start, rows.stop)):
                 z = cell.pre_activation(zx[k], h, c)
                 z_var = cell.pre_activation_variance(zx_var[k], z, h, h_var, c, c_var)
                 step = cell.step(z, c)
@@ -125,8 +123,8 @@ class Walk:
                 h, c, h_var, c_var = keep(valid, (h, c, h_var, c_var), (step.h, step.c, var.h, var.c))
                 store(values, k, step.a, step.h, c, valid)
                 store(variances, k, var.a, var.h, c_var, valid)
+            count = rows.stop - rows.start
             for name, tensor in expected.items():
-                count = len(steps)
                 tensor.put(rows, values[name][:count], variances[name][:count], noise)
         expected["c_n"] = ExpectedTensor.of(c, c_var, noise)
         expected["h_n"] = ExpectedTensor.of(h, h_var, noise)
@@ -172,10 +170,9 @@ class Walk:
         dx = ExpectedTensor.empty(shape, noise) if noisy else Known(np.empty(shape, noise.precision))
         dc = noise.taken(dc_n)
         carried = Carried(np.zeros_like(self.h0), dc, np.zeros_like(self.h0), np.zeros_like(dc))
-        for steps in reversed(list(self.chunks())):
-            rows = slice(steps.start, steps.stop)
+        for rows in reversed(self.chunks()):
             operands, variances = self._operands(forward, rows, noisy=noisy)
-            carried = self._chunk_back(steps, operands, variances, dh.precise(rows, noise), carried)
+            carried = self._chunk_back(rows, operands, variances, dh.precise(rows, noise), carried)
             if isinstance(dx, ExpectedTensor) and variances is not None:
                 dx.put(rows, *self._input_gradient(operands.dz, variances.dz), noise)
             else:
@@ -208,7 +205,7 @@ class Walk:
         )  # fmt: skip
 
     def _chunk_back(
-        self, steps: range, operands: Operands, variances: Operands | None, dh: tuple[Array, Array | None],
+        self, rows: slice, operands: Operands, variances: Operands | None, dh: tuple[Array, Array | None],
         carried: Carried,
     ) -> Carried:  # fmt: skip
         """Go back through a chunk, which fills dz and dh of its operands; what goes to the timestep before.
@@ -223,8 +220,8 @@ class Walk:
         elif self.kicks is not None:
             # A kick is what rounding may do to this step alone: what comes in counts as exact.
             slope_vars = cell.slope_variances(operands, Operands.each(np.zeros_like, operands), slopes)
-        for k in range(len(steps) - 1, -1, -1):
-            valid = self.valid(steps[k])
+        for k in reversed(range(len(operands.dz))):
+            valid = self.valid(rows.start + k)
             dh_k = dh[0][k] + carried.dh
             back, var = cell.back(_at(slopes, k), dh_k, carried.dc), None
             if slope_vars is not None:
