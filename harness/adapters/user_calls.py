@@ -72,13 +72,20 @@ def ask(
     Returns:
         The outcomes that it wrote, and what came of the next question if the process was lost at it.
     """
-    outcomes, ended, started, imported = _answers(process, serve, arguments, timeout)
-    if ended is not None and ended.status == "crashed" and not started:
-        # The last call had left something behind that ended the process before this one.
-        outcomes, ended, started, imported = _answers(process, serve, arguments, timeout)
-    if ended is None:
-        return outcomes, None
-    return outcomes, _lost(ended, process, timeout if imported else IMPORT_TIMEOUT, file, imported=imported, **words)
+    replies = process.folder / "replies"
+    last_try = False
+    while True:
+        replies.write_bytes(b"")
+        watch = Watch(replies, process.log, timeout)
+        ended = process.call(serve, (*arguments, timeout, replies, process.log), timeout, watch=watch)
+        started, imported = read_header(replies)
+        # Once more where the last call had left something behind that ended the process before this one began.
+        if last_try or ended is None or ended.status != "crashed" or started is not None:
+            break
+        last_try = True
+    allowed = timeout if imported else IMPORT_TIMEOUT
+    lost = None if ended is None else _lost(ended, process, allowed, file, imported=imported, **words)
+    return read_outcomes(replies), lost
 
 
 def ask_once(
@@ -89,18 +96,6 @@ def ask_once(
     if outcomes:
         return outcomes[0]
     return lost or Outcome("failed", message="it ended its process before it was done")
-
-
-def _answers(
-    process: Process, serve: Callable[..., Any], arguments: tuple[Any, ...], timeout: float
-) -> tuple[list[Outcome], Outcome | None, bool, bool]:
-    """Have it served: the outcomes, how the process ended if it did, whether it had started, and had imported."""
-    replies = process.folder / "replies"
-    replies.write_bytes(b"")
-    watch = Watch(replies, process.log, timeout)
-    ended = process.call(serve, (*arguments, timeout, replies, process.log), timeout, watch=watch)
-    started, imported = read_header(replies)
-    return read_outcomes(replies), ended, started is not None, imported
 
 
 def _lost(

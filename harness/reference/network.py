@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,26 +11,12 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of, turned
 from lockstep.harness.reference import exact
 from lockstep.harness.reference.cell import Cell
-from lockstep.harness.reference.expected import Expected, ExpectedTensor, Known
+from lockstep.harness.reference.expected import Expected, ExpectedTensor, Given
 from lockstep.harness.reference.noise import Noise
 from lockstep.harness.reference.walk import Kicks, Walk
 from lockstep.harness.reference.weight_gradients import Chunk, contributions, joined
 
-Results = dict[str, Known]
-
-
-def forward(problem: Problem) -> Arrays:
-    """Compute the values alone: every tensor of the case but gradients, in the reference's precision."""
-    network = Network(problem)
-    with np.errstate(all="ignore"):
-        return _values(network.in_order(network.named(network.forward(noisy=False))))
-
-
-def backward(problem: Problem) -> Arrays:
-    """Compute the gradients alone, in the reference's precision; the problem has cotangents."""
-    network = Network(problem)
-    with np.errstate(all="ignore"):
-        return _values(network.in_order(network.backward(network.forward(noisy=False), noisy=False)))
+LaneResults = dict[str, Given]
 
 
 def expect_network(problem: Problem) -> Expected:
@@ -48,7 +33,7 @@ def expect_network(problem: Problem) -> Expected:
             named |= network.named({lane: results.pop(lane)})
         if exact.wanted(problem.case):
             named = exact.refined(named, exactly(problem))
-        return network.in_order(named)
+        return {name: named[name] for name in tensors_of(problem.case)}
 
 
 def exactly(problem: Problem) -> Arrays:
@@ -56,11 +41,7 @@ def exactly(problem: Problem) -> Arrays:
     network = Network(problem, noise=exact.Balls.of(problem.case.run.dtype))
     results = network.forward(noisy=False)
     gradients = {} if problem.dh is None else network.backward(results, noisy=False)
-    return _values(network.named(results) | gradients)
-
-
-def _values(tensors: Mapping[str, Known]) -> Arrays:
-    return {name: tensor.value for name, tensor in tensors.items()}
+    return {name: tensor.value for name, tensor in (network.named(results) | gradients).items()}
 
 
 def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
@@ -75,7 +56,7 @@ def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | 
     """
     network = Network(problem)
     with np.errstate(all="ignore"):
-        inputs = network.inputs() if below is None else Known(below)
+        inputs = network.inputs() if below is None else Given(below)
         return network.walk(lane, inputs).each_step(observed["h"], observed["c"], steps)
 
 
@@ -90,17 +71,17 @@ class Network:
         self.lanes = [lane for lane, _ in problem.lanes()]
         self.walks: dict[Lane, Walk] = {}
 
-    def inputs(self) -> Known:
+    def inputs(self) -> Given:
         """What the first layer takes in: past its end a sequence holds nothing, whatever stands there.
 
         Its gradient is 0 there, and 0 times NaN would be NaN.
         """
         x, lengths = self.problem.x, self.problem.lengths
         if lengths is None:
-            return Known(x)
-        return Known(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
+            return Given(x)
+        return Given(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
 
-    def walk(self, lane: Lane, inputs: Known) -> Walk:
+    def walk(self, lane: Lane, inputs: Given) -> Walk:
         """A lane's walk over inputs that are in order of time."""
         k = self.lanes.index(lane)
         cell = Cell(self.lstm, self.problem.weights[lane.layer][k % len(self.lstm.directions)], self.noise)
@@ -111,11 +92,11 @@ class Network:
         """Turn (T, B, n) round within lengths; done twice it undoes itself."""
         return turned(array, self.problem.lengths)
 
-    def in_time(self, result: Known, lane: Lane) -> Known:
+    def in_time(self, result: Given, lane: Lane) -> Given:
         """Bring what a lane takes or gives per timestep from its own order into that of time, or back."""
         return result.each(lambda array: np.ascontiguousarray(self.turn(array))) if lane.reverse else result
 
-    def named(self, results: dict[Lane, Results]) -> Results:
+    def named(self, results: dict[Lane, LaneResults]) -> LaneResults:
         """What lanes gave, by the names of tensors, in the order of time."""
         return {
             name_of(kind, lane, self.lstm): self.in_time(result, lane) if kind in TIMED else result
@@ -123,18 +104,14 @@ class Network:
             for kind, result in by_kind.items()
         }
 
-    def in_order(self, named: dict[str, Any]) -> dict[str, Any]:
-        """Sort tensors by when they are computed."""
-        return {name: named[name] for name in tensors_of(self.problem.case) if name in named}
-
     def _layers(self) -> list[list[Lane]]:
         count = len(self.lstm.directions)
         return [self.lanes[k : k + count] for k in range(0, len(self.lanes), count)]
 
-    def forward(self, *, noisy: bool) -> dict[Lane, Results]:
+    def forward(self, *, noisy: bool) -> dict[Lane, LaneResults]:
         """Run the lanes layer by layer, with noise or without; what they give is in each lane's own order."""
         inputs = self.inputs()
-        results: dict[Lane, Results] = {}
+        results: dict[Lane, LaneResults] = {}
         for layer in self._layers():
             for lane in layer:
                 self.walks[lane] = walk = self.walk(lane, inputs)
@@ -145,16 +122,16 @@ class Network:
         return results
 
     def backward(
-        self, results: dict[Lane, Results], *, noisy: bool, chunks: dict[Lane, list[Chunk]] | None = None
-    ) -> Results:
+        self, results: dict[Lane, LaneResults], *, noisy: bool, chunks: dict[Lane, list[Chunk]] | None = None
+    ) -> LaneResults:
         """Go back through the lanes, from the top layer down, with noise or without.
 
         ``chunks`` gets, if given, what each lane's gradients of weights are made of, as of ``Walk.gradients``.
         """
         assert self.problem.dh is not None
-        named: Results = {}
+        named: LaneResults = {}
         chunks = {} if chunks is None and noisy and has_weight_steps(self.problem.case) else chunks
-        dh = Known(self.problem.dh)
+        dh = Given(self.problem.dh)
         for layer in reversed(self._layers()):
             below = []
             for k, lane in enumerate(layer):
@@ -176,11 +153,11 @@ class Network:
         """What each timestep's contribution to a lane's weights is made of, in order of time."""
         return joined(chunks, self.turn if lane.reverse else np.asarray)
 
-    def _added(self, first: Known, second: Known) -> Known:
+    def _added(self, first: Given, second: Given) -> Given:
         """Add what two directions pass on to one input."""
         noise = self.noise
-        (value, var), (other, other_var) = first.precise(..., noise), second.precise(..., noise)
-        total = value + other
-        if var is None or other_var is None:
-            return Known(total)
-        return ExpectedTensor.of(total, var + other_var + noise.u2 * (total * total), noise)
+        values, variances = zip(*(part.precise(..., noise) for part in (first, second)), strict=True)
+        total = values[0] + values[1]
+        if variances[0] is None:
+            return Given(total)
+        return ExpectedTensor.of(total, variances[0] + variances[1] + noise.u2 * (total * total), noise)

@@ -29,7 +29,7 @@ from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_o
 from lockstep.harness.reference.attention import decoder_values
 from lockstep.harness.reference.cell import Operands
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.network import Network, Results
+from lockstep.harness.reference.network import LaneResults, Network
 from lockstep.harness.reference.undetermined import BY_SEQUENCE, Masks, mark, onward
 from lockstep.harness.reference.weight_gradients import Chunk, factors
 
@@ -131,7 +131,7 @@ def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
     return spreads
 
 
-def _apart(network: Network, results: dict[Lane, Results], copies: int) -> Masks:
+def _apart(network: Network, results: dict[Lane, LaneResults], copies: int) -> Masks:
     """Where the copies of each lane go separate ways, or those it depends on do: (T, B), in the order of time."""
     batch = network.problem.case.run.batch // copies
     lengths = None if network.problem.lengths is None else network.problem.lengths[:batch]

@@ -72,13 +72,13 @@ def factors(cell: Cell, operands: Operands, var: Operands | None) -> Iterator[Fa
         yield Factors("dP", operands.dh, o * u, var and var.dh, m_var)
     if cell.p is not None:
         # The output gate sees the new cell state, the other two that of the step before.
-        seen = np.stack([operands.c_before, operands.c_before, operands.c], axis=2)  # (K, B, 3, H)
+        states = np.stack([operands.c_before, operands.c_before, operands.c], axis=2)  # (K, B, 3, H)
         dz = _peephole_gates(operands.dz)
         product_var = None
         if var is not None:
-            seen_var = np.stack([var.c_before, var.c_before, var.c], axis=2)
-            product_var = np.square(seen) * _peephole_gates(var.dz) + dz * dz * seen_var
-        yield Factors("dp", dz * seen, None, product_var, None)
+            states_var = np.stack([var.c_before, var.c_before, var.c], axis=2)
+            product_var = np.square(states) * _peephole_gates(var.dz) + dz * dz * states_var
+        yield Factors("dp", dz * states, None, product_var, None)
 
 
 def _peephole_gates(array: Array) -> Array:

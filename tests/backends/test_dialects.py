@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from lstm_cases import make_case
+from values_alone import forward
 
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.adapters.backend import read_info as read_backend
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.reference.network import forward
 from lockstep.harness.weights.dialects import DIALECTS
 
 LAYERS = {

@@ -14,7 +14,7 @@ from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.reference.network import Network, forward
+from lockstep.harness.reference.network import Network
 
 REPETITIONS = 21
 BOUND = 3.5
@@ -29,7 +29,7 @@ def reference() -> list[Figure]:
     problem = Problem.from_case(trained)
     with threadpool_limits(THREADS):  # as in a run
         plain = Problem.from_case(case)
-        there = in_turn(lambda: expect(plain), lambda: forward(plain), REPETITIONS)
+        there = in_turn(lambda: expect(plain), lambda: Network(plain).forward(noisy=False), REPETITIONS)
         values, expected = Network(problem), Network(problem)
         values_there, expected_there = values.forward(noisy=False), expected.forward(noisy=True)
         back = in_turn(

@@ -17,6 +17,7 @@ from decoder_cases import make_decoder
 from hypothesis import given
 from lstm_cases import cases, make_case
 from safetensors.numpy import save
+from values_alone import forward
 
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.case_file import load_case
@@ -25,7 +26,6 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.errors import CaseError
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.reference.network import forward
 
 SHIPPED = sorted(Path(str(files("lockstep.cases"))).glob("*.toml"))
 DIGESTS = json.loads(Path(__file__).with_name("digests.json").read_text())

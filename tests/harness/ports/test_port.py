@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
+from values_alone import forward
 
 from lockstep.harness.adapters import user_calls
 from lockstep.harness.adapters.user_code import Target, parse_target
@@ -26,7 +27,6 @@ from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.ports.port import LocalPort, Port, port_of
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.reference.network import forward
 
 PLANTED = Path(__file__).parents[2] / "planted_ports"
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from lstm_cases import cases, make_case
+from values_alone import forward
 
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.reference.network import expect_steps, forward
+from lockstep.harness.reference.network import expect_steps
 from lockstep.harness.reference.noise import Noise
 
 CASES = Path(str(files("lockstep.cases")))

@@ -7,12 +7,12 @@ import plain_lstm
 import pytest
 from lstm_cases import make_case
 from msgspec.structs import replace
+from values_alone import backward, forward
 
 from lockstep.backends import numpy_loop
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.reference.network import backward, forward
 
 NETWORKS = {
     "plain": {},
