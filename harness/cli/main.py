@@ -26,7 +26,7 @@ from lockstep.harness.cli.commands.report import report
 from lockstep.harness.cli.commands.run import run
 from lockstep.harness.cli.commands.variables import variables
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.output.console import INTERRUPTED, complain, console_beside
+from lockstep.harness.output.console import INTERRUPTED, complain, console_beside, say
 
 COMMANDS = (
     run, check, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases, schema,
@@ -62,8 +62,6 @@ def install_completion(
     """Have bash, zsh, fish or PowerShell complete commands, options and names."""
     from cyclopts.completion import ShellDetectionError
 
-    from lockstep.harness.output.console import plain
-
     try:
         script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
     except ShellDetectionError as error:
@@ -72,7 +70,7 @@ def install_completion(
         ) from error
     except OSError as error:
         raise LockstepError(f"{error.filename}: cannot be written to: {error.strerror or error}.") from error
-    console_beside().print(plain(f"{script} is written. Open a new shell to use completion."), soft_wrap=True)
+    say(console_beside(), f"{script} is written. Open a new shell to use completion.")
     return 0
 
 

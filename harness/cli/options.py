@@ -45,8 +45,7 @@ CaseArguments = Annotated[
     ),
 ]
 BackendOption = Annotated[
-    list[str] | None,
-    Parameter(completer=complete_backend, help="A backend to run; may be repeated. Default: all."),
+    list[str] | None, Parameter(completer=complete_backend, help="A backend to run; may be repeated. Default: all.")
 ]
 TimeoutOption = Annotated[
     float | None,
@@ -65,7 +64,7 @@ ModelOption = Annotated[
     Parameter(
         help="Run the LSTM in your own model file, with its weights: .onnx, .keras, FILE.py:FUNCTION that returns an "
         "nn.LSTM, the prefix of a TF1 checkpoint, or .safetensors of a torch state dict. The cases (default: probe) "
-        "take its sizes. May be repeated: the other files are compared with the first.",
+        "take its sizes. May be repeated: the other files are compared with the first."
     ),
 ]
 ModelPrefixOption = Annotated[
@@ -84,7 +83,7 @@ def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) ->
 
     check_positive("--{} ", limit=limit, timeout=timeout)
     settings = find_settings(Path.cwd())
-    text = settings.without(limit=limit, timeout=timeout).text()
+    text = settings.text(limit=limit, timeout=timeout)
     if text is not None and not quiet:
         tell(f"Settings: {text}")
     return settings.limit_or(limit), settings.timeout_or(timeout)

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from lockstep.harness.output.location import Places
 
 JsonOption = Annotated[
-    Path | None,
-    Parameter(allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout."),
+    Path | None, Parameter(allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout.")
 ]
 HtmlOption = Annotated[Path | None, Parameter(help="Write an HTML report into this folder.")]
 SarifOption = Annotated[

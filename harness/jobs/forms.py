@@ -23,11 +23,7 @@ from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_meas
 from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
-from lockstep.harness.diagnosis.diagnose import (
-    MEASURED_MAP,
-    diagnose_found,
-    diagnose_runs,
-)
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, diagnose_found, diagnose_runs
 from lockstep.harness.diagnosis.explain_causes import ONLY_IN, Search, holding, told
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared, values_of
@@ -42,12 +38,7 @@ from lockstep.harness.text import counted, number
 MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
 LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
 MOST_SCALED = 12  # timesteps of which it is measured how often x counts
-CASES_HELD_AGAINST = (
-    "probe",
-    "batch",
-    "lengths",
-    "one-timestep",
-)  # cases whose fresh numbers an explanation is held against
+HELD_AGAINST = ("probe", "batch", "lengths", "one-timestep")  # cases whose fresh numbers an explanation is held against
 Causes = dict[str, list[Diagnosis]]  # by the name of the case
 
 
@@ -146,13 +137,11 @@ class Networks:
         doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
         problems = [self.fresh(seen.problem) for seen in observations if seen.problem.case.name in doubtful]
         again = observed(problems, checking.port.call(problems)) if problems else []
-        if not again:
-            return causes
-        faults = {match.fault for case in doubtful for match in causes[case]}
-        held = holding(faults, again)
-        nothing = unexplained(observations, runs)
-        for case in doubtful:
-            causes[case] = [match for match in causes[case] if match.fault in held] or [nothing]
+        if again:
+            held = holding({match.fault for case in doubtful for match in causes[case]}, again)
+            for case in doubtful:
+                matches = [match for match in causes[case] if match.fault in held]
+                causes[case] = matches or [unexplained(observations, runs)]
         return causes
 
 
@@ -265,7 +254,7 @@ class PlainLayers(Networks):
 
     def _confirmed(self, checking: Checking, causes: list[Diagnosis]) -> list[Diagnosis]:
         """Those causes that also reproduce fresh numbers."""
-        named = [problem for problem in checking.problems if problem.case.name in CASES_HELD_AGAINST]
+        named = [problem for problem in checking.problems if problem.case.name in HELD_AGAINST]
         fresh = [self.fresh(problem) for problem in named or checking.problems[:1]]
         held = holding({cause.fault for cause in causes}, observed(fresh, checking.port.call(fresh)))
         return [cause for cause in causes if cause.fault in held]

@@ -11,7 +11,7 @@ import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.model_reader import distinct_names, find_readers, parse_model, read_model
+from lockstep.harness.adapters.worker import Closing
 from lockstep.harness.cases.array_file import save_safetensors
 from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.find import FoundCase
@@ -44,7 +45,7 @@ class Loaded(NamedTuple):
     reader: BackendInfo
 
 
-class Models:
+class Models(Closing):
     """Users' models for one run; the files in which cases find their weights last as long as this."""
 
     def __init__(self, texts: Sequence[str], prefixes: Sequence[str] = ()) -> None:
@@ -63,22 +64,21 @@ class Models:
         self.loaded: list[Loaded] = []
         self._taken: list[str] = []  # what each case takes of them
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Remove the files of weights."""
         self._folder.cleanup()
 
-    def read(self, timeout: float, forget_bias: float = 1.0) -> None:
-        """Read the files, each in a process of its own and within ``timeout`` seconds.
+    def read(self, cases: Sequence[FoundCase], timeout: float, *, named: bool) -> list[FoundCase]:
+        """Read the files, each in a process of its own, and give cases the network and the weights of the first one.
 
-        ``forget_bias`` is that of cells that add one at run time, whose files do not say which.
+        Where the user named no cases, they are changed such that every file can be run with their data.
 
         Raises:
-            LockstepError: If one is none that is taken, its framework is not installed, or two do not go together.
+            LockstepError: If one is none that is taken, its framework is not installed, two do not go together, or a
+                case has no room for the network.
             UserFileError: If reading one fails.
         """
-        readers = find_readers()
+        readers, forget_bias = find_readers(), _forget_bias([found.case for found in cases])
         for file, text in self._asked:
             reader = readers[file.kind]
             missing = reader.missing()
@@ -95,6 +95,7 @@ class Models:
                     f"{loaded.file.name} and {first.file.name} do not go together: {contradiction}. "
                     "Run them one after the other."
                 )
+        return [replace(found, case=self._case(found.case, named=named)) for found in cases]
 
     def backends(self) -> list[BackendInfo]:
         """The files that are run as backends."""
@@ -116,14 +117,6 @@ class Models:
                 )
             )
         return backends
-
-    def cases(self, found_cases: Sequence[FoundCase], *, named: bool) -> list[FoundCase]:
-        """Cases of the first file's network, with its weights; where the user named none, every file fits their data.
-
-        Raises:
-            LockstepError: If one is no case of an LSTM network, or none that has room for the network.
-        """
-        return [replace(found_case, case=self._case(found_case.case, named=named)) for found_case in found_cases]
 
     def _case(self, case: Case, *, named: bool) -> Case:
         model, name = self.loaded[0].model, self.loaded[0].file.name
@@ -187,21 +180,37 @@ class Models:
             for k, loaded in enumerate(self.loaded)
         ]
 
-    def explain(self, runs: Sequence[RunResult], cases: Sequence[FoundCase], timeout: float) -> list[RunResult]:
-        """The results, explained where nothing of the catalogue does and a further file is right by its own weights."""
-        by_name = {found_case.case.name: found_case.case for found_case in cases}
-        return [self._explain(run, by_name[run.case], timeout) for run in runs]
+    def explain(self, run: RunResult, found: FoundCase, timeout: float, *, named: bool) -> RunResult:
+        """A result with what is known of its file's weights, and the command that runs it again.
 
-    def _explain(self, result: RunResult, case: Case, timeout: float) -> RunResult:
-        further, first = self._further(result.backend), self.loaded[0]
-        unexplained = bool(result.diagnosis) and result.diagnosis[0].fault == UNEXPLAINED
-        if further is None or not unexplained or not weight_differences(further.model, first.model):
-            return result
+        Where no known mistake explains it, and the file is right by its own weights, these are the cause. ``named``:
+        whether the user named the case.
+        """
+        words = ["lockstep", "run", *([found.argument] if named else [])]
+        for loaded in self.loaded:
+            words += ["--model", loaded.text]
+        if any(loaded.file.prefix for loaded in self.loaded):
+            words += [word for loaded in self.loaded for word in ("--model-prefix", loaded.file.prefix)]
+        run = replace(run, rerun=shlex.join([*words, "--backend", run.backend]))
+        further = next((loaded for loaded in self.loaded[1:] if loaded.file.name == run.backend), None)
+        if further is None:
+            return run
+        cause = self._other_weights(run, further, found.case, timeout)
+        if cause is not None:
+            return replace(run, diagnosis=[cause])
+        return replace(run, notes=[*run.notes, *(f"weights: {line}" for line in self.differences(further))])
+
+    def _other_weights(self, run: RunResult, further: Loaded, case: Case, timeout: float) -> Diagnosis | None:
+        """The cause of a further file that is right by the weights that it holds itself; None where that is not so."""
+        first = self.loaded[0]
+        unexplained = bool(run.diagnosis) and run.diagnosis[0].fault == UNEXPLAINED
+        if not unexplained or not weight_differences(further.model, first.model):
+            return None
         again = self._by_own_weights(further, case, timeout)
         if again.status != "agree":
-            return result
+            return None
         sigma = max(tensor.worst.sigma for tensor in again.tensors.values())
-        cause = Diagnosis(
+        return Diagnosis(
             fault=OTHER_WEIGHTS,
             message=f"Its weights differ from those of {first.file.name}: {'; '.join(self.differences(further))}.",
             fix="Export the weights anew, or mend how they are written.",
@@ -209,7 +218,6 @@ class Models:
             evidence=f"Expected from its own weights, it agrees to {number(sigma)} sigma: nothing else is wrong.",
             family="weights",
         )
-        return replace(result, diagnosis=[cause])
 
     def _by_own_weights(self, further: Loaded, case: Case, timeout: float) -> RunResult:
         """Run a further file, judged by the weights that it holds itself."""
@@ -219,27 +227,6 @@ class Models:
         _save(further, path, case)
         backends = [backend for backend in self.backends() if backend.name == further.file.name]
         return run_cases([case], backends, timeout=timeout)[0]
-
-    def _further(self, backend: str) -> Loaded | None:
-        """The file, after the first one, that a backend of this name runs."""
-        return next((loaded for loaded in self.loaded[1:] if loaded.file.name == backend), None)
-
-    def with_rerun(self, result: RunResult, argument: str | None) -> RunResult:
-        """The result with the command that runs it again, and of a file with what is known of its weights.
-
-        ``argument``: the case as the user named it, if so.
-        """
-        words = ["lockstep", "run", *([argument] if argument else [])]
-        for loaded in self.loaded:
-            words += ["--model", loaded.text]
-        if any(loaded.file.prefix for loaded in self.loaded):
-            words += [word for loaded in self.loaded for word in ("--model-prefix", loaded.file.prefix)]
-        result = replace(result, rerun=shlex.join([*words, "--backend", result.backend]))
-        further = self._further(result.backend)
-        explained_by_weights = bool(result.diagnosis) and result.diagnosis[0].fault == OTHER_WEIGHTS
-        if further is None or explained_by_weights:
-            return result
-        return replace(result, notes=[*result.notes, *(f"weights: {line}" for line in self.differences(further))])
 
 
 def _save(loaded: Loaded, path: Path, case: Case) -> list[str]:
@@ -257,7 +244,7 @@ def _save(loaded: Loaded, path: Path, case: Case) -> list[str]:
     return [] if exact else [f"weights rounded from {loaded.model.dtype} to {case.run.dtype}"]
 
 
-def forget_bias_of(cases: Sequence[Case]) -> float:
+def _forget_bias(cases: Sequence[Case]) -> float:
     """The forget bias that named cases ask for, 1 where they do not agree."""
     biases = {case.lstm.forget_bias for case in cases if case.lstm.bias and not case.lstm.input_forget}
     return biases.pop() if len(biases) == 1 else 1.0
@@ -292,5 +279,6 @@ def _changes(before: Case, after: Case) -> list[str]:
 
 
 def _word(value: Any) -> str:
-    value = value.kind if isinstance(value, Values) and value.kind else value
-    return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, Values) and value.kind:
+        return value.kind
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FILE, TABLE = "pyproject.toml", "[tool.lockstep]"
 KEYS = ("limit", "timeout")
+
+TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine
+JOBS = 4  # frameworks that run at once: those of the main job
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,13 @@ class Settings:
         chosen = option if option is not None else self.timeout
         return TIMEOUT if chosen is None else chosen
 
-    def without(self, *, limit: float | None, timeout: float | None) -> Settings:
-        """What is left to say where options set the rest."""
-        return replace(
-            self, limit=self.limit if limit is None else None, timeout=self.timeout if timeout is None else None
-        )
-
-    def text(self) -> str | None:
-        """What is set, and where; None if nothing is."""
-        limit = [] if self.limit is None else [f"limit {self.limit:g} sigma"]
-        timeout = [] if self.timeout is None else [f"timeout {self.timeout:g} s"]
-        said = ", ".join(limit + timeout)
-        return f"{said} ({TABLE} of {self.file})" if said else None
+    def text(self, *, limit: float | None = None, timeout: float | None = None) -> str | None:
+        """What is set, and where, of what options do not set; None if nothing is."""
+        settings = (("limit", limit, self.limit, "sigma"), ("timeout", timeout, self.timeout, "s"))
+        counting = [
+            f"{name} {value:g} {unit}" for name, option, value, unit in settings if option is None and value is not None
+        ]
+        return f"{', '.join(counting)} ({TABLE} of {self.file})" if counting else None
 
 
 def find_settings(folder: Path) -> Settings:
@@ -101,9 +99,3 @@ def _number(key: str, value: Any, file: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
         raise LockstepError(f"{file}, {TABLE} {key} = {value!r}: must be a number above 0.")
     return float(value)
-
-
-TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine
-
-
-JOBS = 4  # frameworks that run at once: those of the main job

@@ -19,21 +19,21 @@ NARROW_FIRST = 21  # of the column that names the rows, where there is no room f
 
 
 class Column(Struct, frozen=True):
-    """A header and cells, as text."""
+    """A header and cells, which may have styles."""
 
     header: str
-    cells: tuple[str, ...]
+    cells: tuple[str | Text, ...]
 
     @property
     def natural(self) -> int:
         """The width at which nothing is broken."""
-        return max(map(cell_len, (self.header, *self.cells)))
+        return max(cell_len(str(part)) for part in (self.header, *self.cells))
 
     @property
     def least(self) -> int:
         """The width at which no word of a cell and no short part of the header is broken."""
         parts = [min(cell_len(part), MOST_HEADER) for part in _parts(self.header)]
-        words = [cell_len(word) for cell in self.cells for word in cell.split()]
+        words = [cell_len(word) for cell in self.cells for word in str(cell).split()]
         return max(1, *parts, *words)
 
 
@@ -94,23 +94,16 @@ def bare_table(gap: int = GAP) -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
 
 
-def table_of(
-    corner: str,
-    names: Sequence[str],
-    columns: Sequence[Column],
-    cells: Iterable[Sequence[Text]],
-    width: int,
-    gap: int = GAP,
-) -> Table:
-    """A table of which nothing is cut: ``corner`` and ``names`` are its first column, ``cells`` the others by row."""
+def table_of(corner: str, names: Iterable[str], columns: Sequence[Column], width: int, gap: int = GAP) -> Table:
+    """A table of which nothing is cut: ``corner`` and ``names`` are its first column."""
     names = [printable(name) for name in names]
     first = first_width([corner, *names], columns, width, gap)
     table = bare_table(gap)
     table.add_column(corner, width=first)
     for column, room in zip(columns, widths(columns, width - first, gap), strict=True):
         table.add_column(Text(broken(column.header, room)), justify="right", width=room, overflow="fold")
-    for name, row in zip(names, cells, strict=True):
-        table.add_row(Text(broken(name, first)), *row)
+    for name, *cells in zip(names, *(column.cells for column in columns), strict=True):
+        table.add_row(Text(broken(name, first)), *cells)
     return table
 
 

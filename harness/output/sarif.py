@@ -72,10 +72,7 @@ def findings_as_sarif(known: Sequence[Finding]) -> Json:
 
 
 def _log(
-    rules: Mapping[str, Json],
-    results: list[Json],
-    invocation: Json | None = None,
-    properties: Json | None = None,
+    rules: Mapping[str, Json], results: list[Json], invocation: Json | None = None, properties: Json | None = None
 ) -> Json:
     driver = {"name": "Lockstep", "version": lockstep_version(), "rules": list(rules.values())}
     run: Json = {"tool": {"driver": driver}, "results": results, "columnKind": "unicodeCodePoints"}

@@ -17,7 +17,7 @@ from lockstep.harness.output import messages, overview
 from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, bare_table, fitting, table_of
 from lockstep.harness.output.console import plain, say, watched, wrapped
 from lockstep.harness.output.overview import MOST_CASE_NAMES, TABLE_TITLE, WIDE_TABLE, cell_text
-from lockstep.harness.text import counted, grouped, names_text, number, printable
+from lockstep.harness.text import counted, names_text, number, printable
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
@@ -60,20 +60,17 @@ def advance(bar: bars.Progress, run: RunResult) -> None:
 
 def results_table(runs: list[RunResult], width: int) -> Table:
     """The table case x backend: status, and the worst sigma where there is one."""
-    cases = list(dict.fromkeys(run.case for run in runs))
-    columns = _columns(runs)
-    by_place = {(run.case, run.backend): run for run in runs}
-    short = len(columns) >= WIDE_TABLE
-    cells = [[_cell(by_place.get((case, backend)), short=short) for backend in columns] for case in cases]
-    return table_of("case", cases, list(columns.values()), cells, width)
+    return table_of("case", dict.fromkeys(run.case for run in runs), list(_columns(runs).values()), width)
 
 
 def _columns(runs: list[RunResult]) -> dict[str, Column]:
-    """The columns of a table by backend, as text."""
-    short = len({run.backend for run in runs}) >= WIDE_TABLE
+    """The columns of a table by backend, each with a cell for every case."""
+    by_place = {(run.case, run.backend): run for run in runs}
+    cases, backends = (list(dict.fromkeys(names)) for names in zip(*by_place, strict=True)) if runs else ([], [])
+    short = len(backends) >= WIDE_TABLE
     return {
-        backend: Column(printable(backend), tuple(cell_text(run, short=short) for run in of_backend))
-        for backend, of_backend in grouped(runs, lambda run: run.backend).items()
+        backend: Column(printable(backend), tuple(_cell(by_place.get((case, backend)), short=short) for case in cases))
+        for backend in backends
     }
 
 
@@ -186,30 +183,24 @@ def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
     """Print the matrix fault x case, and the counts."""
     from lockstep.harness.diagnosis.adequacy import detected
 
-    many = len(adequacy.cases) > MOST_NUMBERS
-    limit = adequacy.limit
-    shown = {
-        name: row for name, row in adequacy.sigma.items() if full or not all(detected(sigma, limit) for sigma in row)
-    }
-    console.print(f"Faults that change a case's numbers by more than {limit:g} sigma; a dot: not detected:")
+    many, limit = len(adequacy.cases) > MOST_NUMBERS, adequacy.limit
+
+    def cell(sigma: float) -> Text:
+        return Text("x" if many else number(sigma)) if detected(sigma, limit) else Text(NOT_DETECTED, "bold red")
+
+    rows = {name: row for name, row in adequacy.sigma.items() if full or not all(detected(s, limit) for s in row)}
     columns = [
-        Column(
-            str(k + 1) if many else printable(case),
-            tuple(_adequacy_text(row[k], limit, short=many) for row in shown.values()),
-        )
+        Column(str(k + 1) if many else printable(case), tuple(cell(row[k]) for row in rows.values()))
         for k, case in enumerate(adequacy.cases)
     ]
+    console.print(f"Faults that change a case's numbers by more than {limit:g} sigma; a dot: not detected:")
     gap = 1 if many else GAP
-    longest = max(map(cell_len, ["fault", *shown]))
+    longest = max(map(cell_len, ["fault", *rows]))
     for part in fitting(columns, console.width - min(longest, NARROW_FIRST), gap=gap):
-        of_part = [columns[k] for k in part]
-        rows = zip(*(column.cells for column in of_part), strict=True)
-        cells = [[Text(cell, "bold red" if cell == NOT_DETECTED else "") for cell in row] for row in rows]
-        console.print(table_of("fault", list(shown), of_part, cells, console.width, gap))
+        console.print(table_of("fault", rows, [columns[k] for k in part], console.width, gap))
     if many:
         console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(adequacy.cases)) + "."))
-    for line in messages.adequacy_lines(adequacy):
-        say(console, line)
+    say(console, "\n".join(messages.adequacy_lines(adequacy)))
 
 
 def show_findings(console: Console, findings: Sequence[Finding], *, full: bool) -> None:
@@ -239,11 +230,3 @@ def show_cases(console: Console, cases: Sequence[Case]) -> None:
 
 NOT_DETECTED = "·"
 MOST_NUMBERS = 5  # cases beside each other for which there is room to show by how much
-
-
-def _adequacy_text(value: float, limit: float, *, short: bool) -> str:
-    from lockstep.harness.diagnosis.adequacy import detected
-
-    if not detected(value, limit):
-        return NOT_DETECTED
-    return "x" if short else number(value)

@@ -7,14 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from lockstep.harness.adapters.inventory import (
-    OWN_WEIGHTS,
-    EmptyScope,
-    Group,
-    Inventory,
-    listed_names,
-    readers_text,
-)
+from lockstep.harness.adapters.inventory import OWN_WEIGHTS, EmptyScope, Group, Inventory, listed_names, readers_text
 from lockstep.harness.output.columns import bare_table, broken
 from lockstep.harness.output.console import plain, wrapped
 from lockstep.harness.text import counted, grouped, shape_text

@@ -92,16 +92,10 @@ class Lockstep:
         self._item, self._checks = item, 0
 
     def check(self, port: Callable[..., Any], **options: Any) -> Results:
-        """Check that a port agrees with the reference.
+        """Check that a port agrees with the reference, and return the results of all cases.
 
-        Args:
-            port: A function ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``.
-            options: ``case``, ``layout``, ``arrays``, ``limit``, ``timeout`` and ``seed``, as of
-                ``harness.testing.assert_agrees``. A limit and a time-out that are left out are those of the
-                command line, else of ``[tool.lockstep]`` in ``pyproject.toml``.
-
-        Returns:
-            The results of all cases.
+        ``options``: ``case``, ``layout``, ``arrays``, ``limit``, ``timeout`` and ``seed``, as of
+        ``harness.testing.assert_agrees``; see the fixture.
 
         Raises:
             AssertionError: If it does not; the text says where, why, what to change, and how to run the test again.

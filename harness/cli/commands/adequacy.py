@@ -28,15 +28,11 @@ def adequacy(
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.diagnosis.adequacy import adequacy as adequacy_of
     from lockstep.harness.output.terminal import show_adequacy
+    from lockstep.harness.text import grouped
 
     check_writable(json)
     cases = [found_case.case for found_case in find_cases(case) if case or found_case.case.plain]
-    kinds = (
-        [case for case in cases if case.plain],
-        [case for case in cases if not case.plain and case.model == "lstm"],
-        [case for case in cases if case.model == "attention_decoder"],
-    )
-    kinds = [alike for alike in kinds if alike]
+    kinds = list(grouped(cases, lambda case: (case.model, case.plain)).values())
     if len(kinds) > 1 and json is not None:
         (first, *_), (second, *_), *_ = kinds
         raise LockstepError(

@@ -19,8 +19,7 @@ def backends(
         Parameter(completer=complete_backend, help="A backend to show; may be repeated. Default: all."),
     ] = None,
     matrix: Annotated[
-        bool,
-        Parameter(help="Show a table of features and backends instead; one for each framework if there are many."),
+        bool, Parameter(help="Show a table of features and backends instead; one for each framework if there are many.")
     ] = False,
     json: JsonOption = None,
     markdown: Annotated[bool, Parameter(help="Print the page of the documentation, in Markdown.")] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.output.console import console_beside
+from lockstep.harness.output.console import console_beside, say
 
 
 def convert(
@@ -20,10 +20,9 @@ def convert(
     prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
 ) -> int:
     """Convert weights from the form of one framework to that of another."""
-    from lockstep.harness.output.console import plain
     from lockstep.harness.weights.convert import conversion_text, convert_file, find_dialect
 
     from_dialect, to_dialect = find_dialect(source), find_dialect(target)
     arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix)
-    console_beside().print(plain(conversion_text(out, to_dialect, arrays, notes)), soft_wrap=True)
+    say(console_beside(), conversion_text(out, to_dialect, arrays, notes))
     return 0

@@ -14,14 +14,12 @@ from lockstep.harness.output.write_results import write_json
 
 def findings(
     *name: Annotated[
-        str,
-        Parameter(completer=complete_finding, help="Names of findings to show in full. Default: a table of all."),
+        str, Parameter(completer=complete_finding, help="Names of findings to show in full. Default: a table of all.")
     ],
     json: JsonOption = None,
     markdown: Annotated[bool, Parameter(help="Print the page of the documentation, in Markdown.")] = False,
     sarif: Annotated[
-        Path | None,
-        Parameter(allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout."),
+        Path | None, Parameter(allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout.")
     ] = None,
 ) -> int:
     """List known findings: implementations that differ from their specification, fail or crash."""

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lockstep.harness.cli import options
-from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
+from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs, Outputs
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import JOBS
-from lockstep.harness.output.console import INTERRUPTED, complain, error_console, plain
+from lockstep.harness.output.console import INTERRUPTED, complain, error_console, say
 
 if TYPE_CHECKING:
-    from lockstep.harness.comparison.results import Limit, RunResult
+    from lockstep.harness.comparison.results import RunResult
+    from lockstep.harness.jobs.models import Models
     from lockstep.harness.jobs.selection import Selection
 
 
@@ -29,8 +30,13 @@ def run(
     """Run cases through backends and compare each with the reference."""
     check_positive("--{} ", jobs=jobs)
     asked, seconds = options.bounds(limit, timeout, quiet=outputs.quiet)
+    bounds = {"timeout": seconds, "limit": asked, "jobs": jobs}
     if model:
-        return _run_models(case, backend, outputs, seconds, asked, jobs, model, model_prefix or [])
+        from lockstep.harness.jobs.models import Models
+
+        outputs.check()
+        with Models(model, model_prefix or []) as models:
+            return _run_models(models, case, backend, outputs, bounds)
     if model_prefix:
         raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
     from msgspec.structs import replace
@@ -41,7 +47,7 @@ def run(
     if not outputs.quiet:
         options.tell_left_out(selection)
     outputs.check()
-    runs = _watched(selection, outputs, timeout=seconds, limit=asked, jobs=jobs)
+    runs = _watched(selection, outputs, bounds)
     arguments = selection.arguments
     runs = [
         replace(
@@ -54,51 +60,40 @@ def run(
 
 
 def _run_models(
-    case: Sequence[str],
-    backend: Sequence[str] | None,
-    outputs: DetailedOutputs,
-    timeout: float,
-    limit: Limit | None,
-    jobs: int,
-    model: Sequence[str],
-    prefixes: Sequence[str],
+    models: Models, case: Sequence[str], backend: Sequence[str] | None, outputs: Outputs, bounds: dict[str, Any]
 ) -> int:
     """Run cases with the networks and weights of users' files."""
     from lockstep.harness.cases.find import find_cases
-    from lockstep.harness.jobs.models import DEFAULT_CASE, Models, forget_bias_of
+    from lockstep.harness.jobs.models import DEFAULT_CASE
     from lockstep.harness.jobs.selection import select_backends
 
-    outputs.check()
-    with Models(model, prefixes) as models:
-        names = None if backend is None else [name for name in backend if name not in models.names]
-        cases = find_cases(case or [DEFAULT_CASE])
-        models.read(timeout, forget_bias_of([found_case.case for found_case in cases]))
-        cases = models.cases(cases, named=bool(case))
-        selection = select_backends(cases, names, models.backends())
-        if not outputs.quiet:
-            options.tell_left_out(selection)
-            for text in models.texts():
-                outputs.console.print(plain(text), soft_wrap=True, highlight=False)
-        runs = _watched(selection, outputs, timeout=timeout, limit=limit, jobs=jobs)
-        runs = models.explain(runs, cases, timeout)
-        arguments = selection.arguments if case else {}
-        runs = [models.with_rerun(result, arguments.get(result.case)) for result in runs]
-        return _conclude(runs, selection, outputs, models=models.facts())
+    timeout = bounds["timeout"]
+    names = None if backend is None else [name for name in backend if name not in models.names]
+    cases = models.read(find_cases(case or [DEFAULT_CASE]), timeout, named=bool(case))
+    selection = select_backends(cases, names, models.backends())
+    if not outputs.quiet:
+        options.tell_left_out(selection)
+        for text in models.texts():
+            say(outputs.console, text)
+    runs = _watched(selection, outputs, bounds)
+    found_by_name = {found.case.name: found for found in cases}
+    runs = [models.explain(run, found_by_name[run.case], timeout, named=bool(case)) for run in runs]
+    return _conclude(runs, selection, outputs, models=models.facts())
 
 
-def _watched(selection: Selection, outputs: DetailedOutputs, **bounds: Any) -> list[RunResult]:
+def _watched(selection: Selection, outputs: Outputs, bounds: dict[str, Any]) -> list[RunResult]:
     """Run what was asked for, with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
     from lockstep.harness.jobs.run import run_cases
     from lockstep.harness.output.terminal import advance, progress
 
+    cases = [found.case for found in selection.cases]
     with progress(error_console(), selection.count, quiet=outputs.quiet) as bar:
         return run_cases(
-            [found_case.case for found_case in selection.cases], selection.backends,
-            on_result=lambda result: advance(bar, result), details=outputs.numbers, **bounds,
-        )  # fmt: skip
+            cases, selection.backends, on_result=lambda run: advance(bar, run), details=outputs.numbers, **bounds
+        )
 
 
-def _conclude(runs: list[RunResult], selection: Selection, outputs: DetailedOutputs, **facts: Any) -> int:
+def _conclude(runs: list[RunResult], selection: Selection, outputs: Outputs, **facts: Any) -> int:
     """Write and show what ran; where it is less than what was to run, somebody interrupted it."""
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import Place

@@ -15,8 +15,7 @@ from lockstep.harness.output.write_results import check_writable, write_json
 
 def variables(
     target: Annotated[
-        str,
-        Parameter(help="The model, FILE.py:BUILD. It is built in a separate process. Default of BUILD: build."),
+        str, Parameter(help="The model, FILE.py:BUILD. It is built in a separate process. Default of BUILD: build.")
     ],
     *,
     json: JsonOption = None,
