@@ -15,8 +15,8 @@ from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.network_run import NetworkRun, Watch
 from lockstep.harness.causes.tape import Tape
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.noise import Noise
-from lockstep.harness.reference.spread import COMMON, copies_of, covering
+from lockstep.harness.reference.noise import COMMON, Noise
+from lockstep.harness.reference.spread import copies_of, covering
 
 
 def expected_with(

@@ -13,14 +13,14 @@ from lockstep.harness.reference.noise import Noise
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class Quantity:
     """A tensor as it is kept, in any dtype: exact numbers, or ``value + rest`` with their noise."""
 
     value: Array
     rest: Array | None = None
     noise: Array | None = None
 
-    def each(self, function: Callable[..., Array], *others: Given) -> Self:
+    def each(self, function: Callable[..., Array], *others: Quantity) -> Self:
         """Apply a function that only moves numbers; of several tensors it takes one array each."""
         parts = zip(*((known.value, known.rest, known.noise) for known in (self, *others)), strict=True)
         return type(self)(*(None if arrays[0] is None else function(*arrays) for arrays in parts))  # type: ignore[arg-type]
@@ -38,7 +38,7 @@ class Given:
 
 
 @dataclass(frozen=True, eq=False)
-class ExpectedTensor(Given):
+class ExpectedTensor(Quantity):
     """One tensor's expected values and their noise: three arrays of its shape, in the case's dtype.
 
     The expected value is ``value + rest``: rounded to the dtype, and what that rounding cut off. So
@@ -73,4 +73,5 @@ class ExpectedTensor(Given):
         self.noise[rows] = np.sqrt(np.maximum(variance, noise.floor))
 
 
+LaneResults = dict[str, Quantity]
 Expected = dict[str, ExpectedTensor]

@@ -11,12 +11,10 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of, turned
 from lockstep.harness.reference import exact
 from lockstep.harness.reference.cell import Cell
-from lockstep.harness.reference.expected import Expected, ExpectedTensor, Given
-from lockstep.harness.reference.noise import Noise
-from lockstep.harness.reference.walk import Kicks, Walk
+from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneResults, Quantity
+from lockstep.harness.reference.noise import Kicks, Noise
+from lockstep.harness.reference.walk import Walk
 from lockstep.harness.reference.weight_gradients import Chunk, contributions, joined
-
-LaneResults = dict[str, Given]
 
 
 def expect_network(problem: Problem) -> Expected:
@@ -56,7 +54,7 @@ def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | 
     """
     network = Network(problem)
     with np.errstate(all="ignore"):
-        inputs = network.inputs() if below is None else Given(below)
+        inputs = network.inputs() if below is None else Quantity(below)
         return network.walk(lane, inputs).each_step(observed["h"], observed["c"], steps)
 
 
@@ -71,17 +69,17 @@ class Network:
         self.lanes = [lane for lane, _ in problem.lanes()]
         self.walks: dict[Lane, Walk] = {}
 
-    def inputs(self) -> Given:
+    def inputs(self) -> Quantity:
         """What the first layer takes in: past its end a sequence holds nothing, whatever stands there.
 
         Its gradient is 0 there, and 0 times NaN would be NaN.
         """
         x, lengths = self.problem.x, self.problem.lengths
         if lengths is None:
-            return Given(x)
-        return Given(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
+            return Quantity(x)
+        return Quantity(np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0)))
 
-    def walk(self, lane: Lane, inputs: Given) -> Walk:
+    def walk(self, lane: Lane, inputs: Quantity) -> Walk:
         """A lane's walk over inputs that are in order of time."""
         k = self.lanes.index(lane)
         cell = Cell(self.lstm, self.problem.weights[lane.layer][k % len(self.lstm.directions)], self.noise)
@@ -92,7 +90,7 @@ class Network:
         """Turn (T, B, n) round within lengths; done twice it undoes itself."""
         return turned(array, self.problem.lengths)
 
-    def in_time(self, result: Given, lane: Lane) -> Given:
+    def in_time(self, result: Quantity, lane: Lane) -> Quantity:
         """Bring what a lane takes or gives per timestep from its own order into that of time, or back."""
         return result.each(lambda array: np.ascontiguousarray(self.turn(array))) if lane.reverse else result
 
@@ -131,7 +129,7 @@ class Network:
         assert self.problem.dh is not None
         named: LaneResults = {}
         chunks = {} if chunks is None and noisy and has_weight_steps(self.problem.case) else chunks
-        dh = Given(self.problem.dh)
+        dh = Quantity(self.problem.dh)
         for layer in reversed(self._layers()):
             below = []
             for k, lane in enumerate(layer):
@@ -153,11 +151,11 @@ class Network:
         """What each timestep's contribution to a lane's weights is made of, in order of time."""
         return joined(chunks, self.turn if lane.reverse else np.asarray)
 
-    def _added(self, first: Given, second: Given) -> Given:
+    def _added(self, first: Quantity, second: Quantity) -> Quantity:
         """Add what two directions pass on to one input."""
         noise = self.noise
         values, variances = zip(*(part.precise(..., noise) for part in (first, second)), strict=True)
         total = values[0] + values[1]
         if variances[0] is None:
-            return Given(total)
+            return Quantity(total)
         return ExpectedTensor.of(total, variances[0] + variances[1] + noise.u2 * (total * total), noise)

@@ -32,6 +32,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 
+COMMON = 0.5  # share of the variance that a copy keeps throughout
 SIGMOID_CAP = 0.25
 TANH_CAP = 1.0
 
@@ -98,3 +99,30 @@ class Noise:
     def sum_growth(self, terms: int) -> Any:
         """u² (log2(n) + 1): what a sum of n rounded products adds per unit of S."""
         return self.u2 * type(self.u2)(math.log2(max(terms, 1)) + 1)
+
+
+class Kicks:
+    """Puts copies of a problem off by healthy roundings, partly alike throughout a copy; the first stays exact."""
+
+    def __init__(self, copies: int) -> None:
+        """Begin with so many copies, the exact one among them."""
+        self.copies = copies
+        self._rng = np.random.Generator(np.random.Philox(0))
+        self._fixed: dict[Any, Array] = {}
+
+    def __call__(self, name: str, value: Array, variance: Array) -> Array:
+        """A value (copies B, n), copies one after the other, put off by about the root of its variance."""
+        copies = value.reshape(self.copies, -1, value.shape[-1])
+        return self.put_off((name, value.shape[-1]), copies, variance.reshape(copies.shape)).reshape(value.shape)
+
+    def along_axis(self, value: Array, variance: Array) -> Array:
+        """The same of a value with an axis of copies in front."""
+        return self.put_off(value.shape, value, variance)
+
+    def put_off(self, key: Any, value: Array, variance: Array) -> Array:
+        """Put copies off; what is the same throughout a copy is kept by a key."""
+        each = (self.copies, *(1,) * (value.ndim - 1))
+        if key not in self._fixed:
+            self._fixed[key] = self._rng.standard_normal(each)
+        kick = np.sqrt(COMMON) * self._fixed[key] + np.sqrt(1 - COMMON) * self._rng.standard_normal(value.shape)
+        return value + (np.arange(self.copies) > 0).reshape(each) * kick * np.sqrt(variance)

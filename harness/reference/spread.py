@@ -17,7 +17,6 @@ far a healthy implementation may be, and nothing that comes after is determined.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -28,14 +27,14 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of, turned, weight_count
 from lockstep.harness.reference.attention import decoder_values
 from lockstep.harness.reference.cell import Operands
-from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.network import LaneResults, Network
+from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneResults
+from lockstep.harness.reference.network import Network
+from lockstep.harness.reference.noise import Kicks
 from lockstep.harness.reference.undetermined import BY_SEQUENCE, Masks, mark, onward
 from lockstep.harness.reference.weight_gradients import Chunk, factors
 
 COPIES = 24
 FEWEST = 6  # fewer say nothing
-COMMON = 0.5  # share of the variance that a copy keeps throughout
 MOST_COPIED_NUMBERS = 2**27  # of all copies: 1 GB
 # Copies this far apart, as a share of a state's size so far, go separate ways: from there a chaotic network takes a few
 # steps to the whole, a healthy one in bfloat16 does not come near it.
@@ -81,36 +80,10 @@ def _numbers(problem: AnyProblem) -> int:
     return max(1, T * B * each * len(lanes(problem.case.lstm)))
 
 
-class _Kicks:
-    """Standard normal numbers, part of them the same throughout a copy; the first copy is left exact."""
-
-    def __init__(self, copies: int) -> None:
-        self.copies = copies
-        self._rng = np.random.Generator(np.random.Philox(0))
-        self._fixed: dict[Any, Array] = {}
-
-    def __call__(self, name: str, value: Array, variance: Array) -> Array:
-        """A value (copies B, n), copies one after the other, put off by about the root of its variance."""
-        copies = value.reshape(self.copies, -1, value.shape[-1])
-        return self.put_off((name, value.shape[-1]), copies, variance.reshape(copies.shape)).reshape(value.shape)
-
-    def along_axis(self, value: Array, variance: Array) -> Array:
-        """The same of a value with an axis of copies in front."""
-        return self.put_off(value.shape, value, variance)
-
-    def put_off(self, key: Any, value: Array, variance: Array) -> Array:
-        """Put copies off; what is the same throughout a copy is kept by a key."""
-        each = (self.copies, *(1,) * (value.ndim - 1))
-        if key not in self._fixed:
-            self._fixed[key] = self._rng.standard_normal(each)
-        kick = np.sqrt(COMMON) * self._fixed[key] + np.sqrt(1 - COMMON) * self._rng.standard_normal(value.shape)
-        return value + (np.arange(self.copies) > 0).reshape(each) * kick * np.sqrt(variance)
-
-
 def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
     """The root mean square distance of copies from the exact one, by tensor."""
     case, count = problem.case, copies + 1
-    network = Network(_copied(problem, count), _Kicks(count))
+    network = Network(_copied(problem, count), Kicks(count))
     known = tensors_of(case)
     results = network.forward(noisy=False)
     apart = _apart(network, results, count) if lost else {}
@@ -155,7 +128,7 @@ def _decoder_spreads(problem: DecoderProblem, copies: int) -> Arrays:
     # Time comes first where there is time, else copies do.
     return {
         name: _spread(np.moveaxis(array, 1, 0) if known[name].timed else array)
-        for name, array in decoder_values(problem, count, _Kicks(count).along_axis).items()
+        for name, array in decoder_values(problem, count, Kicks(count).along_axis).items()
     }
 
 

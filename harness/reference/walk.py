@@ -5,8 +5,7 @@ The reverse direction is the forward one over sequences that are turned round wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,22 +13,13 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.reference.cell import Back, Cell, CellStep, Operands
-from lockstep.harness.reference.expected import Expected, ExpectedTensor, Given
+from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneResults, Quantity
+from lockstep.harness.reference.noise import Kicks
 from lockstep.harness.reference.weight_gradients import Chunk, Sums
 
 # Timesteps computed before they are split and stored: enough for whole-array arithmetic, few enough
 # that wide buffers stay small beside the trace.
 CHUNK_STEPS = 16
-
-
-class Kicks(Protocol):
-    """Puts values off by a rounding: each copy in the batch in its own way."""
-
-    copies: int
-
-    def __call__(self, name: str, value: Array, variance: Array) -> Array:
-        """A value (copies B, n), put off by about the root of its variance."""
-        ...
 
 
 class Carried(NamedTuple):
@@ -47,7 +37,7 @@ class Walk:
     def __init__(
         self,
         cell: Cell,
-        inputs: Given,
+        inputs: Quantity,
         h0: Array,
         c0: Array,
         lengths: Array | None,
@@ -76,7 +66,7 @@ class Walk:
 
     # -- forward -------------------------------------------------------------------------------------------------
 
-    def values(self) -> dict[str, Given]:
+    def values(self) -> LaneResults:
         """Compute i, f, g, o, c (T, B, H), h (T, B, P), then c_n, h_n, without noise."""
         cell = self.cell
         values = {name: np.empty(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
@@ -92,7 +82,7 @@ class Walk:
                 valid = self.valid(t)
                 h, c = keep(valid, (h, c), (step.h, step.c))
                 store(values, t, step.a, step.h, c, valid)
-        return {name: Given(array) for name, array in (values | {"c_n": c, "h_n": h}).items()}
+        return {name: Quantity(array) for name, array in (values | {"c_n": c, "h_n": h}).items()}
 
     def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: CellStep) -> CellStep:
         """Put a step off by what rounding may do to it alone."""
@@ -133,10 +123,8 @@ class Walk:
     def each_step(self, h: Array, c: Array, steps: slice) -> Expected:
         """The c and h of some timesteps alone, each from the state observed before it, which counts as exact."""
         cell, noise = self.cell, self.noise
-        h_prev, c_prev = (
-            self._before(Given(h), self.h0, steps)[0],
-            self._before(Given(c), self.c0, steps)[0],
-        )
+        observed = (Quantity(h), self.h0), (Quantity(c), self.c0)
+        (h_prev, _), (c_prev, _) = (self._before(state, first, steps) for state, first in observed)
         x, x_var = self.inputs.precise(steps, noise)
         z = cell.pre_activation(cell.input_part(x), h_prev, c_prev)
         no_h, no_c = np.zeros_like(h_prev), np.zeros_like(c_prev)
@@ -153,14 +141,8 @@ class Walk:
     # -- backward ------------------------------------------------------------------------------------------------
 
     def gradients(
-        self,
-        forward: Mapping[str, Given],
-        dh: Given,
-        dc_n: Array,
-        *,
-        noisy: bool,
-        chunks: list[Chunk] | None = None,
-    ) -> dict[str, Given]:
+        self, forward: LaneResults, dh: Quantity, dc_n: Array, *, noisy: bool, chunks: list[Chunk] | None = None
+    ) -> LaneResults:
         """Compute gradients from what ``values`` or ``expected`` gave, with noise or without.
 
         Args:
@@ -176,7 +158,7 @@ class Walk:
         """
         noise, shape = self.noise, self.inputs.value.shape
         sums = Sums(self.cell, copies=1 if self.kicks is None else self.kicks.copies)
-        dx = ExpectedTensor.empty(shape, noise) if noisy else Given(np.empty(shape, noise.precision))
+        dx = ExpectedTensor.empty(shape, noise) if noisy else Quantity(np.empty(shape, noise.precision))
         dc = noise.taken(dc_n)
         carried = Carried(np.zeros_like(self.h0), dc, np.zeros_like(self.h0), np.zeros_like(dc))
         for rows in reversed(self.chunks()):
@@ -191,13 +173,13 @@ class Walk:
                 chunks.append((operands, variances))
         made = {"dh0": (carried.dh, carried.dh_var), "dc0": (carried.dc, carried.dc_var)}
         for name, value in sums.values.items():
-            apart = ... if self.kicks else 0
-            made[name] = value[apart], sums.variances[name][0] if noisy else value
+            made[name] = value if self.kicks else value[0], sums.variances[name][0] if noisy else value
         return {"dx": dx} | {
-            name: ExpectedTensor.of(*of_both, noise) if noisy else Given(of_both[0]) for name, of_both in made.items()
+            name: ExpectedTensor.of(*of_both, noise) if noisy else Quantity(of_both[0])
+            for name, of_both in made.items()
         }
 
-    def _operands(self, forward: Mapping[str, Given], rows: slice, *, noisy: bool) -> Chunk:
+    def _operands(self, forward: LaneResults, rows: slice, *, noisy: bool) -> Chunk:
         """What a chunk's gradients are made of, and the variances; the way back has yet to fill dz and dh."""
         x, x_var = self.inputs.precise(rows, self.noise)
         a, a_var = zip(*(forward[name].precise(rows, self.noise) for name in "ifgo"), strict=True)
@@ -255,7 +237,7 @@ class Walk:
         dx_var = (dz_var + growth * (dz * dz)) @ self.cell.Wt2.T + self.noise.u2 * (dx * dx)
         return dx, dx_var
 
-    def _before(self, state: Given, first: Array, rows: slice) -> tuple[Array, Array | None]:
+    def _before(self, state: Quantity, first: Array, rows: slice) -> tuple[Array, Array | None]:
         """The states before some timesteps, and their variances; the initial one is exact."""
         if rows.start:
             return state.precise(slice(rows.start - 1, rows.stop - 1), self.noise)
