@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,6 +43,9 @@ class Weights(NamedArrays):
     b: Array  # (4H,)
     P: Array | None = None  # (P, H), the projection of the hidden state
     p: Array | None = None  # (3, H), peepholes of i, f, o
+
+
+Stack = tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ class Problem(Concrete):
 
     INPUTS = ("x", "h0", "c0", "lengths", "dh", "dc")
 
-    weights: tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
+    weights: Stack
     x: Array  # (T, B, I)
     h0: Array  # (B, P), or (layers x directions, B, P)
     c0: Array  # (B, H), likewise
@@ -144,7 +147,7 @@ class Problem(Concrete):
 
     def lanes(self) -> Iterator[tuple[Lane, Weights]]:
         """Go through the lanes, layer by layer, forward before reverse."""
-        yield from zip(lanes(self.case.lstm), (weights for layer in self.weights for weights in layer), strict=True)
+        yield from zip(lanes(self.case.lstm), chain.from_iterable(self.weights), strict=True)
 
     def states(self, name: str) -> Array:
         """``h0``, ``c0`` or ``dc`` with an axis of lanes before the batch, of one lane too."""
@@ -153,11 +156,13 @@ class Problem(Concrete):
 
     def named_weights(self) -> Arrays:
         """The weights of all lanes by name."""
-        return {
-            name_of(name, lane, self.case.lstm): array
-            for lane, weights in self.lanes()
-            for name, array in weights.arrays().items()
-        }
+        return named_weights(self.case.lstm, self.weights)
+
+
+def named_weights(lstm: LSTM, weights: Stack) -> Arrays:
+    """The weights of a network by name."""
+    by_lane = zip(lanes(lstm), chain.from_iterable(weights), strict=True)
+    return {name_of(name, lane, lstm): array for lane, of_lane in by_lane for name, array in of_lane.arrays().items()}
 
 
 def digest_of(arrays: Arrays) -> str:

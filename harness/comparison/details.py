@@ -6,8 +6,8 @@ Everything is kept as text, base64 of packed numbers, so that results stay plain
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -53,16 +53,17 @@ def detail_of(name: str, actual: Array, expected: ExpectedTensor, result: Tensor
     shape = actual.shape[1:]
     told_places = [difference.at for difference in (result.worst, result.first_divergence) if difference is not None]
     places = list(dict.fromkeys([*spread_places(shape), *(tuple(at[1:]) for at in told_places)]))
-    error = np.stack([_error(actual[:, *at], expected.at((slice(None), *at))) for at in places])
+    error = _error(np.stack([actual[:, *at] for at in places]), _at_places(expected, slice(None), places))
     first = result.first_divergence
     t = _kept(error, [] if first is None else [first.timestep])
-    columns = [expected.at((t, *at)) for at in places]
+    columns = _at_places(expected, t, places)
     starts, heat = _heat(kind_of(name), actual, expected)
     return Detail(
         t=t.tolist(),
         at=places,
-        expected=packed(np.stack([column.value.astype(np.float64) + column.rest for column in columns])),
-        noise=packed(np.stack([_at_least_something(column.noise) for column in columns])),
+        expected=packed(columns.value.astype(np.float64) + columns.rest),
+        # What is 0 as float32 could not be divided by; of what is not judged nothing is known.
+        noise=packed(np.fmax(np.where(np.isnan(columns.noise), np.inf, columns.noise), _FLOAT32.smallest_subnormal)),
         error=packed(error[:, t]),
         units=_units(kind_of(name), shape),
         heat=base64.b64encode(heat.tobytes()).decode(),
@@ -72,14 +73,10 @@ def detail_of(name: str, actual: Array, expected: ExpectedTensor, result: Tensor
 
 def with_counterfactual(detail: Detail, computed: ExpectedTensor, expected: ExpectedTensor) -> Detail:
     """Add what the reference gives otherwise, at the same places and timesteps, in noise from what was expected."""
-    rows = [(detail.t, *at) for at in detail.at]
-    ours, others = [expected.at(row) for row in rows], [computed.at(row) for row in rows]
+    ours, theirs = (_at_places(tensor, detail.t, detail.at) for tensor in (expected, computed))
     with np.errstate(all="ignore"):
-        distance = np.stack([
-            (their.value.astype(np.float64) - our.value) + (their.rest.astype(np.float64) - our.rest)
-            for our, their in zip(ours, others, strict=True)
-        ])  # fmt: skip
-        same = np.stack([our.value == their.value for our, their in zip(ours, others, strict=True)])
+        distance = (theirs.value.astype(np.float64) - ours.value) + (theirs.rest.astype(np.float64) - ours.rest)
+        same = ours.value == theirs.value
         error = distance / unpacked(detail.noise, len(detail.at)).astype(np.float64)
     return replace(detail, counterfactual=packed(np.where(same & np.isnan(distance), 0, error)))
 
@@ -120,6 +117,11 @@ def bucket_starts(timesteps: int, most: int) -> Array:
     return np.arange(count) * timesteps // max(count, 1)
 
 
+def _at_places(tensor: ExpectedTensor, t: Any, places: Sequence[Position]) -> ExpectedTensor:
+    """What was expected at some timesteps of some places, (places, timesteps)."""
+    return tensor.each(lambda array: np.stack([array[t, *at] for at in places]))
+
+
 def _error(actual: Array, expected: ExpectedTensor) -> Array:
     """(observed - expected) / noise, any shape: 0 where both are the same infinity or NaN, or anything goes."""
     observed = actual.astype(expected.value.dtype)
@@ -138,11 +140,6 @@ def _kept(error: Array, always: Iterable[int]) -> Array:
     starts = bucket_starts(timesteps, BUCKETS)
     worst = [start + int(part.argmax()) for start, part in zip(starts, np.split(size, starts[1:]), strict=True)]
     return np.unique([*starts, *worst, *always, timesteps - 1])
-
-
-def _at_least_something(noise: Array) -> Array:
-    # What is 0 as float32 could not be divided by; of what is not judged nothing is known.
-    return np.maximum(np.where(np.isnan(noise), np.inf, noise), _FLOAT32.smallest_subnormal)
 
 
 def _units(kind: str, shape: Position) -> int:

@@ -23,14 +23,12 @@ from msgspec.structs import replace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case, Values
 from lockstep.harness.cases.gates import GATES, reorder
-from lockstep.harness.cases.problem import Problem, Weights, digest_of, dtype_of
+from lockstep.harness.cases.problem import Problem, Stack, Weights, digest_of, dtype_of, named_weights
 from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.errors import meant
 from lockstep.harness.text import names_text, shape_text
 from lockstep.harness.weights.dialect import FLOATS
 from lockstep.harness.weights.layout import summed, with_forget_bias
-
-Stack = tuple[tuple[Weights, ...], ...]  # by layer, then direction, forward before reverse
 
 MODEL_VARIABLE = "LOCKSTEP_MODEL"  # in a worker's environment: the file that it runs
 
@@ -76,12 +74,7 @@ class StoredModel:
 
     def arrays(self) -> Arrays:
         """The weights by name."""
-        rows = [weights for row in self.weights for weights in row]
-        return {
-            name_of(name, lane, self.lstm): array
-            for lane, weights in zip(lanes(self.lstm), rows, strict=True)
-            for name, array in weights.arrays().items()
-        }
+        return named_weights(self.lstm, self.weights)
 
     @property
     def digest(self) -> str:
