@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -379,12 +380,9 @@ def _kind_of_loop(within: str) -> str:
 
 def iterations_text(iterations: Sequence[int]) -> str:
     """Name iterations: a run of them by its ends."""
-    runs: list[list[int]] = []
-    for k in iterations:
-        if runs and runs[-1][-1] == k - 1:
-            runs[-1].append(k)
-        else:
-            runs.append([k])
+    # In a run numbers grow as their places do: the difference stays.
+    in_runs = groupby(enumerate(iterations), lambda numbered: numbered[1] - numbered[0])
+    runs = [[k for _, k in run] for _, run in in_runs]
     parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]  # noqa: PLR2004 (of two, both are named)
     return f"iteration{'' if len(iterations) == 1 else 's'} {', '.join(parts)}"
 

@@ -31,7 +31,7 @@ def _reader(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except BaseException as error:  # noqa: BLE001 (a framework may fail in any way while it is imported)
-        return raised("importing its reader", error, None).outcome
+        return raised("importing its reader", error, None, importing=True).outcome
 
 
 def find(reader: Any, file: ModelFile) -> Outcome:

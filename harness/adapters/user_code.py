@@ -98,14 +98,16 @@ def _import_error(error: BaseException, file: Path) -> UserCodeError:
             f"importing it needs {error.name}{place}, which is neither beside it nor installed for {sys.executable}",
             stderr=_traceback(error),
         )
-    return raised("importing it", error, file)
+    return raised("importing it", error, file, importing=True)
 
 
-def raised(what: str, error: BaseException, file: Path | None, hint: str = "") -> UserCodeError:
+def raised(
+    what: str, error: BaseException, file: Path | None, hint: str = "", *, importing: bool = False
+) -> UserCodeError:
     """What was raised, where in the user's file, and what may help."""
     place, text = _place(error, file), text_of(error)
     if isinstance(error, SystemExit):
-        hint = 'guard what runs as a script by `if __name__ == "__main__":`' if "import" in what else "return instead"
+        hint = 'guard what runs as a script by `if __name__ == "__main__":`' if importing else "return instead"
         return UserCodeError(f"{what} called sys.exit({text}){place}: {hint}", stderr=_traceback(error))
     if isinstance(error, EOFError):
         hint = " (a port has no standard input)"

@@ -197,11 +197,7 @@ def quantised(name: str, array: Array, case: Case) -> Array:
 
 
 def inputs_of(case: Case, inputs: Shapes, cotangents: Shapes) -> dict[str, Any]:
-    """What a case has beside its weights, in its dtype: inputs, initial states, cotangents if asked for, and lengths.
-
-    Raises:
-        CaseError: If a file it names is unreadable or holds other names, shapes or types.
-    """
+    """What a case has beside its weights, in its dtype: inputs, states, lengths, and cotangents if asked for."""
     states = {"h0": case.natural_shape("h0"), "c0": case.natural_shape("c0")}
     arrays = values_of(case, "inputs", inputs) | values_of(case, "initial_state", states)
     if case.run.gradients:

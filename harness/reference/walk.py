@@ -5,6 +5,7 @@ The reverse direction is the forward one over sequences that are turned round wi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,26 +32,21 @@ class Carried(NamedTuple):
     dc_var: Array
 
 
+@dataclass(eq=False)
 class Walk:
     """One lane's way through its sequences: weights, inputs, initial state; all in its own order of time."""
 
-    def __init__(
-        self,
-        cell: Cell,
-        inputs: Quantity,
-        h0: Array,
-        c0: Array,
-        lengths: Array | None,
-        kicks: Kicks | None = None,
-    ) -> None:
-        """Take what it starts from: ``h0`` (B, P), ``c0`` (B, H), ``lengths`` (B,).
+    cell: Cell
+    inputs: Quantity
+    h0: Array  # (B, P)
+    c0: Array  # (B, H)
+    lengths: Array | None  # (B,)
+    kicks: Kicks | None = None  # with them the batch holds copies of the sequences, and every step is off by a rounding
 
-        With ``kicks`` the batch holds copies of the sequences, and every step is off by a rounding.
-        """
-        self.cell, self.inputs, self.noise, self.lengths = cell, inputs, cell.noise, lengths
-        self.kicks = kicks
-        self.h0, self.c0 = self.noise.taken(h0), self.noise.taken(c0)
-        self.T, self.B = inputs.value.shape[:2]
+    def __post_init__(self) -> None:
+        self.noise = self.cell.noise
+        self.h0, self.c0 = self.noise.taken(self.h0), self.noise.taken(self.c0)
+        self.T, self.B = self.inputs.value.shape[:2]
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """The shape of a tensor per timestep."""
