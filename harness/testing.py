@@ -19,7 +19,7 @@ from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.check import cases_of, check
 from lockstep.harness.jobs.run import results_of
 from lockstep.harness.jobs.settings import Settings, find_settings
-from lockstep.harness.output.messages import FAILED, alike_texts, check_text, first_diverging
+from lockstep.harness.output.messages import alike_texts, check_texts
 from lockstep.harness.ports.port import is_decoder_port, port_of
 from lockstep.harness.text import printable
 
@@ -71,7 +71,10 @@ def assert_agrees(
     """
     __tracebackhide__ = True
     try:
-        _check_request(port, seed)
+        if not callable(port):
+            raise LockstepError(f"{port!r} is not a port: pass the function itself, for example check(port).")  # noqa: TRY301
+        if seed < 0:
+            raise LockstepError(f"seed={seed}: must be 0 or above.")  # noqa: TRY301
         check_positive("{}=", limit=limit, timeout=timeout)
         cases = cases_of(list_names(case, "case"), decoder=is_decoder_port(port), seed=seed)
         settings = find_settings(Path.cwd()) if settings is None else settings
@@ -89,19 +92,8 @@ def assert_agrees(
     return results
 
 
-def _check_request(port: object, seed: int) -> None:
-    if not callable(port):
-        raise LockstepError(f"{port!r} is not a port: pass the function itself, for example check(port).")
-    if seed < 0:
-        raise LockstepError(f"seed={seed}: must be 0 or above.")
-
-
 def list_names(names: Names | None, argument: str) -> list[str]:
-    """The names that an argument gives; none where it is left out.
-
-    Raises:
-        LockstepError: If it is an empty list, from which nobody expects everything.
-    """
+    """The names that an argument gives; none where it is left out."""
     if names is None:
         return []
     listed = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(name) for name in names]
@@ -112,12 +104,8 @@ def list_names(names: Names | None, argument: str) -> list[str]:
 
 def complaint(runs: Sequence[RunResult]) -> str | None:
     """What is wrong with a port, the first of each kind in full; None if it agrees wherever it was compared."""
-    parts = []
     plain = [replace(run, rerun=None) for run in runs]  # it is the same for all, and comes last
-    diverging = [run for run in plain if run.status == "diverge"]
-    if diverging:
-        parts.append(check_text(first_diverging(diverging), len(diverging), len(plain)))
-    parts += alike_texts([run for run in plain if run.status in FAILED])
+    parts = check_texts(plain)
     if all(run.status == "unsupported" for run in plain):
         parts += ["Nothing could be compared.", *alike_texts(plain)]
     if not parts:

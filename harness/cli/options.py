@@ -74,11 +74,7 @@ ModelPrefixOption = Annotated[
 
 
 def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) -> tuple[Limit | None, float]:
-    """Limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is printed.
-
-    Raises:
-        LockstepError: If one is no number above 0.
-    """
+    """Limit and time-out: an option's, else those of the nearest pyproject.toml that sets any, which is printed."""
     from lockstep.harness.jobs.settings import find_settings
 
     check_positive("--{} ", limit=limit, timeout=timeout)

@@ -60,11 +60,7 @@ class Outputs:
     details = False  # no field: not every command has this option
 
     def check(self) -> None:
-        """Make sure, before anything runs, that results can go there.
-
-        Raises:
-            LockstepError: If they cannot.
-        """
+        """Make sure, before anything runs, that results can go there."""
         if str(self.json) == "-" and str(self.sarif) == "-":
             raise LockstepError("--json - and --sarif -: only one of them can go to stdout. Give the other a file.")
         if self.details and self.html is None:

@@ -150,9 +150,6 @@ def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> l
     """The cases of a check, the smallest first: those named, or the suite; ``seed`` is added to that of each.
 
     The suite is all shipped cases of one plain layer; for a port of an attention decoder, all attention decoders.
-
-    Raises:
-        LockstepError: If a case is unknown.
     """
     from lockstep.harness.cases.find import find_cases
 

@@ -119,11 +119,7 @@ def expected_of(backend: str, case: Case, status: str | None = None) -> Finding 
 
 @cache
 def findings() -> tuple[Finding, ...]:
-    """All findings, by name.
-
-    Raises:
-        LockstepError: If a file is no finding.
-    """
+    """All findings, by name."""
     by_name: dict[str, Finding] = {}
     for entry in entry_points(group=CASE_GROUP):
         spec = importlib.util.find_spec(entry.module)
@@ -164,11 +160,7 @@ def load_finding(path: Path) -> Finding:
 
 
 def chosen(names: Sequence[str]) -> list[Finding]:
-    """The findings of these names, or all.
-
-    Raises:
-        LockstepError: If there is no such finding.
-    """
+    """The findings of these names, or all."""
     there = {finding.name: finding for finding in findings()}
     for name in names:
         if name not in there:

@@ -251,18 +251,11 @@ def _forget_bias(cases: Sequence[Case]) -> float:
 
 
 def network_text(lstm: LSTM) -> str:
-    """What a network is, in a few words."""
-    words = [f"input_size {lstm.input_size}", f"hidden_size {lstm.hidden_size}"]
-    words += [f"{lstm.num_layers} layers"] * (lstm.num_layers > 1)
-    words += [lstm.direction] * (lstm.direction != "forward")
-    words += [f"proj_size {lstm.proj_size}"] * bool(lstm.proj_size)
-    words += ["no bias"] * (not lstm.bias) + ["peepholes"] * lstm.peephole + ["input_forget"] * lstm.input_forget
-    words += [
-        f"{key} {getattr(lstm, key)}"
-        for key, usual in (("recurrent_activation", "sigmoid"), ("activation", "tanh"), ("cell_activation", "tanh"))
-        if getattr(lstm, key) != usual
-    ]
-    return ", ".join(words)
+    """What a network is: its sizes, and what is not as usual."""
+    # The forget bias is left out: it is part of the weights.
+    usual = LSTM(input_size=0, hidden_size=0, forget_bias=lstm.forget_bias)
+    settings = {key: getattr(lstm, key) for key in LSTM.__struct_fields__}
+    return ", ".join(f"{key} {_word(value)}" for key, value in settings.items() if value != getattr(usual, key))
 
 
 def _changes(before: Case, after: Case) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -96,15 +96,13 @@ def judge_files(
 
 
 def _judged_again(runs: Sequence[RunResult], limit: float | Limit | None) -> list[RunResult]:
+    """Results judged by a limit that is asked for, where it comes before their own: see ``limit_for``."""
     asked = Limit("option", sigma=limit) if isinstance(limit, (int, float)) else limit
-    return [judge(run, asked) if _counts(asked, run.limit) else run for run in runs]
-
-
-def _counts(asked: Limit | None, stored: Limit | None) -> TypeGuard[Limit]:
-    """Whether a limit that is asked for comes before the one that a result was judged by: see ``limit_for``."""
     if asked is None:
-        return False
-    return asked.origin == "option" or stored is None or stored.origin in {"derived", "pyproject"}
+        return list(runs)
+    weaker = {None, "derived", "pyproject"}  # whose limits a project's comes before; an option's before all
+    by_option = asked.origin == "option"
+    return [judge(run, asked) if by_option or (run.limit and run.limit.origin) in weaker else run for run in runs]
 
 
 def _judge_recording(trace: Trace, recorded: Recorded, case: Case, judge_traces: Judge, file: Path) -> RunResult:

@@ -87,9 +87,6 @@ def run_cases(
     Results come in the order of cases, then backends; an interruption from the keyboard ends the run early with those
     so far. ``timeout``: seconds for one run. ``jobs``: how many frameworks run at the same time. ``limit`` and
     ``details``: as of ``Judge``.
-
-    Raises:
-        CaseError: If a file that a case names cannot be used, or a case contradicts its golden values.
     """
     problems = Problems()
     for case in cases:

@@ -10,6 +10,7 @@ from typing import Any
 from lockstep.harness.adapters.backend import BackendInfo, by_worker, find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.cases.random_cases import DTYPES
 from lockstep.harness.jobs.settings import JOBS
 
 
@@ -30,10 +31,7 @@ def _decoder(**changes: Any) -> Case:
 
 # What an attention decoder can be asked for.
 DECODER_FEATURES: dict[str, Case] = {
-    "float32": _decoder(),
-    "float64": _decoder(dtype="float64"),
-    "float16": _decoder(dtype="float16"),
-    "bfloat16": _decoder(dtype="bfloat16"),
+    **{dtype: _decoder(dtype=dtype) for dtype in DTYPES},
     "no bias": _decoder(bias=False, forget_bias=0.0),
     "initial state": _decoder(initial_state="probe"),
     "general scores": _decoder(score="general", source_size=4),
@@ -44,15 +42,11 @@ DECODER_FEATURES: dict[str, Case] = {
     "gradients": _decoder(gradients=True),
     "gradients, general, lengths": _decoder(gradients=True, score="general", lengths=(5, 2)),
     "gradients, encoder": _decoder(gradients=True, encoder=LSTM(input_size=2, hidden_size=3)),
-    "gradients, float16": _decoder(gradients=True, dtype="float16"),
-    "gradients, bfloat16": _decoder(gradients=True, dtype="bfloat16"),
+    **{f"gradients, {dtype}": _decoder(gradients=True, dtype=dtype) for dtype in ("float16", "bfloat16")},
 }
 
 FEATURES: dict[str, Case] = {
-    "float32": _case(),
-    "float64": _case(dtype="float64"),
-    "float16": _case(dtype="float16"),
-    "bfloat16": _case(dtype="bfloat16"),
+    **{dtype: _case(dtype=dtype) for dtype in DTYPES},
     "no bias": _case(bias=False, forget_bias=0.0),
     "initial state": _case(initial_state="probe"),
     "lengths": _case(lengths=(4, 2)),
@@ -72,8 +66,7 @@ FEATURES: dict[str, Case] = {
     "gradients": _case(gradients=True),
     "gradients, lengths": _case(gradients=True, lengths=(4, 2)),
     "gradients, bidirectional layers": _case(gradients=True, num_layers=2, direction="bidirectional"),
-    "gradients, float16": _case(gradients=True, dtype="float16"),
-    "gradients, bfloat16": _case(gradients=True, dtype="bfloat16"),
+    **{f"gradients, {dtype}": _case(gradients=True, dtype=dtype) for dtype in ("float16", "bfloat16")},
 }
 
 
@@ -105,13 +98,9 @@ def support(names: Sequence[str] | None = None, *, timeout: float = 60.0, jobs: 
     ``jobs``: how many frameworks at once; what importing costs is well measured with one.
     """
     backends = find_backends(names)
-    groups = by_worker(backends)
     with ThreadPoolExecutor(max_workers=jobs) as threads:
-        by_backend = {
-            support_of_one.backend.name: support_of_one
-            for group in threads.map(lambda g: _ask(g, timeout), groups)
-            for support_of_one in group
-        }
+        groups = list(threads.map(lambda group: _ask(group, timeout), by_worker(backends)))
+    by_backend = {support.backend.name: support for group in groups for support in group}
     return [by_backend[backend.name] for backend in backends]
 
 

@@ -101,17 +101,17 @@ def diagnosis_lines(explanations: Sequence[Diagnosis]) -> list[str]:
     return lines
 
 
-def first_diverging(runs: Sequence[RunResult]) -> RunResult:
-    """The divergence to show of several: that of the smallest case, which comes first, with a first timestep."""
-    return next((run for run in runs if run.first_divergence is not None or run.repeatable is False), runs[0])
-
-
-def check_text(run: RunResult, diverging: int, cases: int) -> str:
-    """Where a port first diverges, and why."""
-    first = run.first_divergence
-    at = f" at {_when(run)}" if first is not None else ""
-    count = f" ({diverging} of {cases} cases diverge)" if cases > 1 else ""
-    return divergence_text(run, f'{run.backend} diverges{at} in case "{run.case}"{count}.')
+def check_texts(runs: Sequence[RunResult]) -> list[str]:
+    """What is wrong with a port: where it first diverges and why, then why runs gave no numbers."""
+    diverging, failed = ([run for run in runs if run.status in kind] for kind in ({"diverge"}, FAILED))
+    if not diverging:
+        return alike_texts(failed)
+    # Of the smallest case, which comes first: an explanation is the easiest to follow there.
+    first = next((run for run in diverging if run.first_divergence or run.repeatable is False), diverging[0])
+    at = f" at {_when(first)}" if first.first_divergence is not None else ""
+    count = f" ({len(diverging)} of {len(runs)} cases diverge)" if len(runs) > 1 else ""
+    title = f'{first.backend} diverges{at} in case "{first.case}"{count}.'
+    return [divergence_text(first, title), *alike_texts(failed)]
 
 
 def blind_texts(blind: Mapping[str, Sequence[str]]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from lockstep.harness.text import counted, grouped, names_text, number
@@ -47,12 +48,8 @@ def alike(runs: Iterable[RunResult], places: Places | None = None) -> list[list[
         return run.backend, run.status, cause, None if places is None else places.get(run.case)
 
     groups = grouped((run for run in runs if not is_right(run)), why).values()
-    turn: Counter[str] = Counter()
-    order = []
-    for same in groups:
-        turn[same[0].backend] += 1
-        order.append((turn[same[0].backend], same))
-    return [same for _, same in sorted(order, key=lambda pair: pair[0])]
+    by_backend = grouped(groups, lambda same: same[0].backend).values()
+    return [same for turn in zip_longest(*by_backend) for same in turn if same is not None]
 
 
 def summary(runs: Sequence[RunResult]) -> str:

@@ -136,11 +136,7 @@ def show_check(
     from lockstep.harness.jobs.check import left_out
 
     _show_tables(console, [runs], runs, quiet=quiet)
-    diverging = [run for run in runs if run.status == "diverge"]
-    if diverging:
-        first = messages.first_diverging(diverging)
-        say(console, messages.check_text(first, len(diverging), len(runs)))
-    for text in messages.alike_texts([run for run in runs if run.status in messages.FAILED]):
+    for text in messages.check_texts(runs):
         say(console, text)
     if quiet:
         return

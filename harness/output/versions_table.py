@@ -21,7 +21,7 @@ def show_pairs(console: Console, compared: Pairs, *, quiet: bool = False) -> Non
 
     ``quiet``: print only what diverges.
     """
-    for pairs in by_framework(compared.pairs):
+    for pairs in grouped(compared.pairs, framework_of).values():
         if not quiet:
             say(console, versions_line(pairs))
             console.print(_table(pairs))
@@ -35,11 +35,6 @@ def show_pairs(console: Console, compared: Pairs, *, quiet: bool = False) -> Non
     for which, names in zip(("first", "second"), compared.alone, strict=True):
         if names:
             say(console, f"Only the {which} recording has {names_text(names, MOST_RUN_NAMES)}.")
-
-
-def by_framework(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Pairs grouped by the framework that was recorded."""
-    return list(grouped(pairs, framework_of).values())
 
 
 def framework_of(pair: Pair) -> str:

@@ -44,11 +44,7 @@ class Given:
     """The arguments of one call, and whether they were changed."""
 
     def __init__(self, problem: AnyProblem, form: Form) -> None:
-        """Make arguments of a problem.
-
-        Raises:
-            UserCodeError: If the layout does not have what the case asks for, or the framework is not there.
-        """
+        """Make arguments of a problem."""
         # Arrays of JAX and TensorFlow cannot be changed in place.
         self._writable = form.arrays in {"numpy", "torch"}
         case, make = problem.case, maker(form.arrays)

@@ -28,11 +28,7 @@ SLIPS = {
 
 
 def maker(arrays: str) -> Callable[[Array], Any]:
-    """What turns a NumPy array into a fresh one of a framework, which is imported now.
-
-    Raises:
-        UserCodeError: If it cannot be imported.
-    """
+    """What turns a NumPy array into a fresh one of a framework, which is imported now."""
     if arrays == "numpy":
         return lambda array: array.copy()
     try:

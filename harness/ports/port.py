@@ -37,11 +37,7 @@ class Port(Closing):
     def __init__(
         self, target: Target, *, layout: str = "canonical", arrays: str = "numpy", timeout: float = 120.0
     ) -> None:
-        """Take a target, how it gets its arguments, and how many seconds one call may take.
-
-        Raises:
-            LockstepError: If there is no such layout, or no such kind of arrays.
-        """
+        """Take a target, how it gets its arguments, and how many seconds one call may take."""
         self.name, self.layout = target.function, layout
         self._target, self._form, self._timeout = target, Form(layout, arrays), timeout
         self._process = Process(quiet_environment(legacy_keras=arrays == "tensorflow"))
@@ -83,11 +79,7 @@ class LocalPort(Closing):
     """A function that is called here, in this process: one that no other can import, such as a closure."""
 
     def __init__(self, function: Callable[..., Any], *, layout: str = "canonical", arrays: str = "numpy") -> None:
-        """Take a function, and how it gets its arguments.
-
-        Raises:
-            LockstepError: If there is no such layout, or no such kind of arrays.
-        """
+        """Take a function, and how it gets its arguments."""
         self.name, self.layout = getattr(function, "__name__", type(function).__name__), layout
         code = getattr(inspect.unwrap(function), "__code__", None)
         self._calls = Calls(function, Form(layout, arrays), Path(code.co_filename) if code else None)

@@ -142,11 +142,7 @@ class _Runner:
         self._unexplained: set[str] = set()
 
     def result(self, case: Case, backend: BackendInfo) -> RunResult:
-        """Run a case through a backend, judge what it gives, and explain it.
-
-        Raises:
-            LockstepError: If the case cannot be run.
-        """
+        """Run a case through a backend, judge what it gives, and explain it."""
         problems = self._problems
         problems.keep_only(case)
         problems.check(case)

@@ -15,10 +15,7 @@ BACKENDS = "lockstep.backends"  # the entry points of ``harness.adapters.backend
 FEATURE_MARKS = {
     "lstm": "cases of an LSTM",
     "attention decoder": "cases of an attention decoder",
-    "float32": "cases in float32",
-    "float64": "cases in float64",
-    "float16": "cases in float16",
-    "bfloat16": "cases in bfloat16",
+    **{dtype: f"cases in {dtype}" for dtype in ("float32", "float64", "float16", "bfloat16")},
     "gradients": "cases that compare gradients",
     "lengths": "cases whose sequences have lengths",
     "lengths with 0": "cases with a sequence of length 0",

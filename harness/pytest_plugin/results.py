@@ -130,40 +130,33 @@ def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
 @contextlib.contextmanager
 def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) -> Iterator[None]:
     """Note, in an xdist worker, what its process is at: whoever finds the note knows what it died of."""
-    note = _note_of_worker(item.config)
-    if note is not None:
-        from lockstep.harness.cases.info import case_info
-        from lockstep.harness.comparison.results import Results, RunResult, encode
+    worker: dict[str, Any] = getattr(item.config, "workerinput", {})
+    if _NOTES not in worker:
+        yield
+        return
+    from lockstep.harness.cases.info import case_info
+    from lockstep.harness.comparison.results import Results, RunResult, encode
 
-        runs = [
-            RunResult(case=case.name, backend=backend, status="crashed", timesteps=case.run.timesteps, rerun=rerun)
-            for case in cases
-        ]
-        crashed = Results(environment={}, runs=runs, cases={case.name: case_info(case) for case in cases})
-        with contextlib.suppress(OSError):  # a worker on another machine has no such folder
-            note.write_bytes(encode(crashed))
+    note = Path(worker[_NOTES], worker["workerid"])
+    runs = [
+        RunResult(case=case.name, backend=backend, status="crashed", timesteps=case.run.timesteps, rerun=rerun)
+        for case in cases
+    ]
+    crashed = Results(environment={}, runs=runs, cases={case.name: case_info(case) for case in cases})
+    with contextlib.suppress(OSError):  # a worker on another machine has no such folder
+        note.write_bytes(encode(crashed))
     try:
         yield
     finally:
-        if note is not None:
-            with contextlib.suppress(OSError):
-                note.unlink()
-
-
-def _note_of_worker(config: pytest.Config) -> Path | None:
-    worker: dict[str, Any] = getattr(config, "workerinput", {})
-    return Path(worker[_NOTES], worker["workerid"]) if _NOTES in worker else None
+        with contextlib.suppress(OSError):
+            note.unlink()
 
 
 class Gatherer:
     """Gathers all results in the process that writes: the only one, or xdist's controller."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Make sure that results can be written where they are asked for.
-
-        Raises:
-            UsageError: If they cannot.
-        """
+        """Make sure that results can be written where they are asked for."""
         self._config = config
         self._runs: dict[tuple[str, str], RunResult] = {}
         self._cases: dict[str, CaseInfo] = {}
@@ -196,7 +189,7 @@ class Gatherer:
         if self._notes is None:
             return
         from lockstep.harness.comparison.results import Results, decode_results, encode
-        from lockstep.harness.output.messages import headline
+        from lockstep.harness.output.messages import alike_texts
 
         note = Path(self._notes.name, report.node.gateway.id)
         try:
@@ -209,13 +202,7 @@ class Gatherer:
         worker = report.node.gateway.id
         message = f"the pytest process that ran it, xdist worker {worker}, died; its output is in the terminal"
         runs = [replace(run, message=message) for run in crashed.runs]
-        others = ", ".join(run.case for run in runs[1:])
-        lines = [
-            headline(runs[0]),
-            *([f"  The same check was of: {others}."] if others else []),
-            f"  Rerun: {runs[0].rerun}",
-        ]
-        report.longrepr = "\n".join([str(report.longrepr), *lines])
+        report.longrepr = "\n".join([str(report.longrepr), *alike_texts(runs)])
         report.user_properties.extend(properties(runs))
         report.lockstep_results = encode(Results(environment={}, runs=runs, cases=crashed.cases)).decode()
 

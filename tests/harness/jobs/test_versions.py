@@ -16,8 +16,9 @@ from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.jobs.versions import difference, hold_against
-from lockstep.harness.output.versions_table import by_framework, divergence_text, versions_line
+from lockstep.harness.output.versions_table import divergence_text, framework_of, versions_line
 from lockstep.harness.reference.expect import expect
+from lockstep.harness.text import grouped
 
 
 def _recorded(folder, case, version, change=lambda trace: trace, backend="numpy_loop", forget_bias=0.0):
@@ -183,7 +184,7 @@ def test_frameworks_are_told_apart_and_what_changed_beside_them_is_named(folders
         _recorded(folder, _case("one"), version, backend="b")
     found, errors = hold_against(*folders)
     assert not errors
-    assert [len(pairs) for pairs in by_framework(found.pairs)] == [2]
+    assert [len(pairs) for pairs in grouped(found.pairs, framework_of).values()] == [2]
     changed = [replace(pair, versions=({**pair.versions[0], "numpy": "3.0"}, pair.versions[1])) for pair in found.pairs]
     assert versions_line(changed) == "frame 2.0 against 1.0: agree bit for bit (numpy 3.0 against 2.4)."
 
