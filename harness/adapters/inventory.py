@@ -304,24 +304,27 @@ def _anew_fix(first: Made, names: tuple[str, ...]) -> str:
     """How to make one variable of them; that depends on what made them."""
     scope, number = _uniquified(names)
     if_meant = f"If these are meant to be {len(names)} layers, all is well."
-    if first.made_by == TF_VARIABLE:
-        return "`tf.Variable` never reuses; use `tf.get_variable` under `reuse=tf.AUTO_REUSE`."
-    if first.made_by == GET_VARIABLE:
-        return (
-            f"`tf.get_variable` reuses within one variable scope, and here each iteration opened its own (`{number}`): "
-            f'enter it by its name, `tf.variable_scope("{scope}", reuse=tf.AUTO_REUSE)`, not by default_name.'
-        )
-    if first.made_by == CELL:
-        return (
-            "A cell that is made anew has new variables: make the cell once, before the loop, and call it at every "
-            "step (or call each under one `tf.variable_scope(NAME, reuse=tf.AUTO_REUSE)`)."
-        )
+    if first.made_by in _FIXES:
+        return _FIXES[first.made_by].format(scope=scope, number=number)
     if first.made_by is not None and first.made_by.startswith("tf.layers."):
         return (
             f"`{first.made_by}` without a name is a new layer each time: give it one, "
             f'`name="{scope.rpartition("/")[2]}", reuse=tf.AUTO_REUSE`. {if_meant}'
         )
     return f"Make the layer once, before the loop, and call it at every step. {if_meant}"
+
+
+_FIXES = {
+    TF_VARIABLE: "`tf.Variable` never reuses; use `tf.get_variable` under `reuse=tf.AUTO_REUSE`.",
+    GET_VARIABLE: (
+        "`tf.get_variable` reuses within one variable scope, and here each iteration opened its own (`{number}`): "
+        'enter it by its name, `tf.variable_scope("{scope}", reuse=tf.AUTO_REUSE)`, not by default_name.'
+    ),
+    CELL: (
+        "A cell that is made anew has new variables: make the cell once, before the loop, and call it at every "
+        "step (or call each under one `tf.variable_scope(NAME, reuse=tf.AUTO_REUSE)`)."
+    ),
+}
 
 
 def _uniquified(names: tuple[str, ...]) -> tuple[str, str]:

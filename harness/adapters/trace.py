@@ -171,11 +171,7 @@ def load_trace(path: Path) -> tuple[Trace, Recorded]:
 
 
 def check_same_problem(recorded: Recorded, problem: AnyProblem, path: Path) -> None:
-    """Check that a trace was recorded from this very problem.
-
-    Raises:
-        TraceError: If it was recorded from other numbers.
-    """
+    """Refuse a trace that was recorded from other numbers than a problem's, by a TraceError."""
     if recorded.problem != problem.digest:
         raise TraceError(
             f"{path}: recorded from another case: its problem is {recorded.problem[:12]}, and case "

@@ -25,11 +25,7 @@ class Parcel:
 
     @classmethod
     def pack(cls, value: Any, path: Path) -> Parcel:
-        """Pack a value; what ``path`` held before is overwritten.
-
-        Raises:
-            OSError: If there is no place for its arrays.
-        """
+        """Pack a value over what ``path`` held before; an OSError if there is no place for its arrays."""
         buffers: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         arrays = [buffer.raw() for buffer in buffers]

@@ -161,11 +161,7 @@ def cut_stack(printed: str, file: Path) -> tuple[str, str]:
 
 
 def parsed_file(file: Path) -> ast.Module:
-    """A user's file as a tree.
-
-    Raises:
-        LockstepError: If it cannot be read, or is no Python.
-    """
+    """A user's file as a tree; a LockstepError if it cannot be read, or is no Python."""
     try:
         return ast.parse(file.read_bytes())
     except SyntaxError as error:

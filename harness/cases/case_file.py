@@ -52,11 +52,7 @@ def load_case(path: Path) -> Case:
 
 
 def case_from_data(data: dict[str, Any], path: Path) -> Case:
-    """Make a case of parsed TOML; ``path`` names it, and files it names lie relative to it.
-
-    Raises:
-        CaseError: As ``load_case``.
-    """
+    """Make a case of parsed TOML, as ``load_case`` does; files it names lie relative to ``path``."""
     try:
         case = msgspec.convert(data, Case)
         if not case.name:

@@ -46,11 +46,7 @@ class DecoderProblem(Concrete):
 
     @classmethod
     def from_case(cls, case: Case) -> DecoderProblem:
-        """Make a case concrete.
-
-        Raises:
-            CaseError: If a file it names is unreadable or holds other names, shapes or types.
-        """
+        """Make a case concrete, as of ``problem_of``."""
         decoder = case.attention_decoder
         assert decoder is not None
         T, B, A, _ = case.shape

@@ -96,11 +96,7 @@ def packed(array: Array) -> str:
 
 
 def unpacked(text: str, rows: int) -> Array:
-    """Read what ``packed`` wrote: float32, (rows, numbers a row).
-
-    Raises:
-        ValueError: If it is not so many rows of numbers.
-    """
+    """What ``packed`` wrote: float32, (rows, numbers a row); a ValueError if it is not so many rows of numbers."""
     return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(rows, -1)
 
 

@@ -113,8 +113,7 @@ class Local(Struct, frozen=True):
 class Detail(Struct, frozen=True, kw_only=True):
     """A timed tensor of one run, number by number at some places: what a report draws.
 
-    Arrays are base64 of little-endian float32, (places, timesteps kept), C order; ``harness.comparison.details``
-    packs and unpacks
+    Arrays are base64 of little-endian float32, (places, timesteps kept), C order: ``harness.comparison.details`` packs
     them. ``heat`` is base64 of uint8, (rows, columns): the largest sigma of several timesteps and units, as a code: 0
     is 0.01 sigma or less, 254 a million or more, in between they go by the logarithm, and 255 cannot be compared.
     """

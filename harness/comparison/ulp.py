@@ -11,11 +11,7 @@ from lockstep.harness.arrays import Array
 
 
 def ulp_distance(actual: Array, expected: Array) -> NDArray[np.uint64]:
-    """Count the representable floats between two arrays, element by element.
-
-    Args:
-        actual: Any shape; float16, bfloat16, float32 or float64.
-        expected: Same shape and dtype as ``actual``.
+    """Count the representable floats between two arrays of one shape and dtype, element by element.
 
     Returns:
         Distance in ULP, same shape as the inputs; 0 between -0.0 and +0.0, 1 from the largest finite

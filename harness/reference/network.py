@@ -45,12 +45,8 @@ def exactly(problem: Problem) -> Arrays:
 def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
     """Compute timesteps of a lane alone, each from the state that was observed before it; it and inputs count as exact.
 
-    Args:
-        problem: What was run.
-        lane: Which lane.
-        observed: Its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time, as are ``steps``.
-        below: What the layer below gave, (T, B, directions x P), as observed; None for the first layer.
-        steps: Which timesteps.
+    ``observed`` are its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time, as are ``steps``; ``below``
+    is what the layer below gave, (T, B, directions x P), as observed, None for the first layer.
     """
     network = Network(problem)
     with np.errstate(all="ignore"):

@@ -21,11 +21,7 @@ NUMPY_TYPES = r"BOOL|C64|F(16|32|64)|[IU](8|16|32|64)"  # as a .safetensors file
 
 
 def find_dialect(name: str) -> Dialect:
-    """The dialect of a name.
-
-    Raises:
-        ConvertError: If there is none.
-    """
+    """The dialect of a name; a ConvertError if there is none."""
     if name not in DIALECTS:
         raise ConvertError(unknown("dialect", name, DIALECTS))
     return DIALECTS[name]

@@ -95,11 +95,7 @@ def file_to_run() -> ModelFile:
 
 
 def check_same(model: StoredModel, file: ModelFile) -> None:
-    """Make sure that a file gives the weights that were read of it first.
-
-    Raises:
-        RuntimeError: If it gives others.
-    """
+    """Refuse a file that gives other weights than were read of it first, by a RuntimeError."""
     if file.digest and model.digest != file.digest:
         raise RuntimeError(
             f"{file.name} gave other weights when it was read again: let it load them, or draw them from a seed of "
@@ -162,12 +158,9 @@ class LaneArrays:
 
 
 def canonical(lane: LaneArrays, gates: str, forget_bias: float = 0.0) -> tuple[Weights, tuple[Array, ...]]:
-    """The arrays of one lane in canonical form, and its biases before they were summed.
+    """The arrays of one lane, gates stacked as in ``gates``, in canonical form; and its biases before they were summed.
 
-    Their gates are stacked in the order of ``gates``; ``forget_bias`` is added to the stored bias at run time.
-
-    Raises:
-        ModelError: If they do not fit together, or are no floating-point numbers.
+    ``forget_bias`` is added to the stored bias at run time. A ModelError tells of arrays that do not fit together.
     """
     _check_lane(lane)
     W, R, *biases = (np.ascontiguousarray(reorder(array, gates)) for array in (lane.W, lane.R, *lane.biases))
@@ -216,8 +209,7 @@ def network(
 ) -> tuple[LSTM, Stack]:
     """Make a network of layers: canonical weights by layer, then direction, and what the file calls the layers.
 
-    Raises:
-        ModelError: If the layers do not fit on each other, or are of several sizes, for which a case has no place.
+    A ModelError tells of layers that do not fit on each other, or are of several sizes: a case has no place for them.
     """
     first = rows[0][0]
     lstm = LSTM(
@@ -248,11 +240,7 @@ def network(
 
 
 def check_alike(names: Sequence[str], settings: Sequence[dict[str, Any]]) -> None:
-    """Make sure that all layers have the settings of the first.
-
-    Raises:
-        ModelError: If one has others.
-    """
+    """Refuse layers that have other settings than the first, by a ModelError."""
     for name, settings_of_one in zip(names, settings, strict=True):
         for key, value in settings_of_one.items():
             if value != settings[0][key]:
@@ -269,11 +257,7 @@ def halves_of(lstm: LSTM, biases: Iterable[tuple[Array, ...]]) -> dict[str, tupl
 
 
 def names_under(candidates: Sequence[str], prefix: str, what: str = "LSTM") -> list[str]:
-    """Choose the names that begin with a prefix; all where there is none.
-
-    Raises:
-        ModelError: If none does.
-    """
+    """The names that begin with a prefix, all where there is none; a ModelError if no name does."""
     kept = [name for name in candidates if name.startswith(prefix)]
     if candidates and not kept:
         guess = meant(prefix, candidates)
