@@ -45,8 +45,8 @@ def exactly(problem: Problem) -> Arrays:
 def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
     """Compute timesteps of a lane alone, each from the state that was observed before it; it and inputs count as exact.
 
-    ``observed`` are its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time, as are ``steps``; ``below``
-    is what the layer below gave, (T, B, directions x P), as observed, None for the first layer.
+    ``observed`` are its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time, as are ``steps``;
+    ``below`` is what the layer below gave, (T, B, directions x P), as observed, None for the first layer.
     """
     network = Network(problem)
     with np.errstate(all="ignore"):
@@ -124,17 +124,20 @@ class Network:
         """
         assert self.problem.dh is not None
         named: LaneResults = {}
-        chunks = {} if chunks is None and noisy and has_weight_steps(self.problem.case) else chunks
+        with_steps = noisy and has_weight_steps(self.problem.case)
         dh = Quantity(self.problem.dh)
         for layer in reversed(self._layers()):
             below = []
             for k, lane in enumerate(layer):
                 walk, dc = self.walks[lane], self.problem.states("dc")[self.lanes.index(lane)]
+                # Directions stand side by side in h, and so in what comes back to it.
                 cotangent = self.in_time(dh.each(lambda dh: np.split(dh, len(layer), axis=-1)[k]), lane)  # noqa: B023
-                chunks_of_lane = None if chunks is None else chunks.setdefault(lane, [])
-                gradients = walk.gradients(results[lane], cotangent, dc, noisy=noisy, chunks=chunks_of_lane)
-                if chunks_of_lane is not None and noisy:
-                    gradients |= contributions(walk.cell, self.by_timestep(chunks_of_lane, lane))
+                kept: list[Chunk] | None = [] if with_steps or chunks is not None else None
+                gradients = walk.gradients(results[lane], cotangent, dc, noisy=noisy, chunks=kept)
+                if with_steps and kept is not None:
+                    gradients |= contributions(walk.cell, self.by_timestep(kept, lane))
+                if chunks is not None and kept is not None:
+                    chunks[lane] = kept
                 below.append(self.in_time(gradients.pop("dx"), lane))
                 named |= {
                     name_of(kind, lane, self.lstm): gradient for kind, gradient in gradients.items()

@@ -141,8 +141,8 @@ class Walk:
     ) -> LaneResults:
         """Compute gradients from what ``values`` or ``expected`` gave, with noise or without.
 
-        ``dh`` is the cotangent of h (T, B, P), ``dc_n`` that of the final cell state (B, H); ``chunks`` gets, if given, what
-        gradients of weights are made of, the last chunk first.
+        ``dh`` is the cotangent of h (T, B, P), ``dc_n`` that of the final cell state (B, H); ``chunks`` gets, if given,
+        what gradients of weights are made of, the last chunk first.
 
         Returns:
             dx, dh0, dc0, dW, dR, db, and dP, dp where there are such weights; with kicks those of weights have an axis
