@@ -21,10 +21,11 @@ from lockstep.harness.diagnosis.behaviour import overwritten
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.sharing import Unshared
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.forms import FORMS, Checking, Networks
+from lockstep.harness.jobs.forms import Checking, Networks, form_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
+from lockstep.harness.text import grouped
 
 COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 
@@ -60,10 +61,8 @@ def check(port: Port | LocalPort, cases: Sequence[Case], **options: Any) -> Chec
     """
     request = Request(port, **options)
     by_case: dict[str, RunResult] = {}
-    for form in FORMS:
-        of_form = [case for case in cases if form.takes(case)]
-        if of_form:
-            by_case |= {run.case: run for run in _check_form(request, of_form, form)}
+    for form, of_form in grouped(cases, form_of).items():
+        by_case |= {run.case: run for run in _check_form(request, of_form, form)}
     return Checked([by_case[case.name] for case in cases])
 
 

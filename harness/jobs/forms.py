@@ -93,10 +93,6 @@ def observed(problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]) -> lis
 class Networks:
     """Stacks and directions, gradients, half precision: all that is not one plain layer."""
 
-    def takes(self, case: Case) -> bool:
-        """Whether a case is of this form."""
-        return case.model == "lstm" and not case.plain
-
     def problem(self, case: Case) -> AnyProblem:
         """The problem of a case as a port is given it."""
         return Problem.from_case(case)
@@ -147,10 +143,6 @@ class Networks:
 
 class Decoders(Networks):
     """Attention decoders, which a port runs forward alone."""
-
-    def takes(self, case: Case) -> bool:
-        """Whether a case is of this form."""
-        return case.model == "attention_decoder"
 
     def problem(self, case: Case) -> AnyProblem:
         """The problem of a case without gradients, with encoder outputs in the place of an encoder."""
@@ -206,10 +198,6 @@ def as_given(problem: DecoderProblem) -> DecoderProblem:
 
 class PlainLayers(Networks):
     """One plain layer in one direction, forward alone: what the catalogue of faults describes, and can be measured."""
-
-    def takes(self, case: Case) -> bool:
-        """Whether a case is of this form."""
-        return case.plain
 
     def repeats_closely(self, checking: Checking, cause: Diagnosis) -> bool:
         """Whether repeated calls differ by no more than rounding could, though not by rounding alone."""
@@ -301,4 +289,11 @@ def _shipped_problems() -> list[Problem]:
     return [Problem.from_case(case) for case in cases if case.plain and case.run.timesteps <= 50]  # noqa: PLR2004
 
 
-FORMS = (Decoders(), PlainLayers(), Networks())
+_DECODERS, _PLAIN_LAYERS, _NETWORKS = Decoders(), PlainLayers(), Networks()
+
+
+def form_of(case: Case) -> Networks:
+    """The form of a case."""
+    if case.model == "attention_decoder":
+        return _DECODERS
+    return _PLAIN_LAYERS if case.plain else _NETWORKS

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lockstep.harness.adapters.backend import MODELS
 from lockstep.harness.jobs.support import Support
-from lockstep.harness.output.columns import bare_table
+from lockstep.harness.output.columns import bare_table, parted
 from lockstep.harness.output.console import plain, say, wrapped
 from lockstep.harness.text import grouped
 
@@ -98,9 +98,7 @@ def matrices(supports: Sequence[Support]) -> list[tuple[str, list[Support]]]:
 
 def _parts(supports: list[Support]) -> list[list[Support]]:
     """Cut a framework's backends into tables of about one width."""
-    count = max(-(-len(supports) // MOST_COLUMNS), 1)
-    size = max(-(-len(supports) // count), 1)
-    return [supports[k : k + size] for k in range(0, len(supports), size)]
+    return parted(supports, -(-len(supports) // MOST_COLUMNS))
 
 
 def show_matrix(console: Console, supports: list[Support]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 from rich import box
@@ -12,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lockstep.harness.text import printable
+
+_Item = TypeVar("_Item")
 
 GAP = 2  # between columns: rich's padding, and its divider
 MOST_HEADER = 12  # of a header's part that is not broken further
@@ -38,25 +41,18 @@ class Column(Struct, frozen=True):
 
 
 def fitting(columns: Sequence[Column], width: int, *, most: int = 1000, gap: int = GAP) -> list[list[int]]:
-    """Part columns, by index, into groups of about one size, at most so many each, that fit beside each other."""
-    filled = _filled(columns, width, most, gap)
-    even = -(-len(columns) // len(filled))
-    # Three and three columns are easier to read than five and one.
-    balanced = _filled(columns, width, min(even, most), gap)
-    return balanced if len(balanced) == len(filled) else filled
+    """Part columns, by index, into as few groups as fit beside each other, of at most so many each."""
+    for count in range(1, len(columns)):
+        groups = parted(range(len(columns)), count)
+        if all(len(part) <= most and sum(columns[k].least + gap for k in part) <= width for part in groups):
+            return groups
+    return parted(range(len(columns)), len(columns))  # a column alone is shown however wide it is
 
 
-def _filled(columns: Sequence[Column], width: int, most: int, gap: int) -> list[list[int]]:
-    groups: list[list[int]] = [[]]
-    left = width
-    for k, column in enumerate(columns):
-        needed = column.least + gap
-        if groups[-1] and (needed > left or len(groups[-1]) == most):
-            groups.append([])
-            left = width
-        groups[-1].append(k)
-        left -= needed
-    return groups
+def parted(items: Sequence[_Item], count: int) -> list[list[_Item]]:
+    """Part items into so many groups of about one size: three and three are easier to read than five and one."""
+    size = -(-len(items) // max(count, 1)) or 1
+    return [list(items[k : k + size]) for k in range(0, len(items), size)]
 
 
 def first_width(names: Iterable[str], columns: Sequence[Column], width: int, gap: int = GAP) -> int:
