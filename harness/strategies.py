@@ -67,6 +67,7 @@ def _drawn(
     if unknown:
         raise ValueError(f"no feature is called {unknown[0]!r}. There are: {', '.join(known)}")
 
+    # One strategy for a whole case: what Hypothesis shrinks are its choices, each towards the first option.
     @st.composite
     def drawn(draw: st.DrawFn) -> Case:
         return make(lambda name, options: draw(st.sampled_from(options)), draw(seeds()), settings, features)

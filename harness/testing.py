@@ -97,7 +97,7 @@ def list_names(names: Names | None, argument: str) -> list[str]:
     if names is None:
         return []
     listed = [fspath(names)] if isinstance(names, (str, PathLike)) else [fspath(name) for name in names]
-    if not listed:
+    if not listed:  # as of a filter that found nothing: whoever passes it does not expect everything
         raise LockstepError(f"{argument}=[] names no {argument}. To use all, leave it out.")
     return listed
 

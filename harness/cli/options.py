@@ -80,7 +80,7 @@ def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) ->
     check_positive("--{} ", limit=limit, timeout=timeout)
     settings = find_settings(Path.cwd())
     text = settings.text(limit=limit, timeout=timeout)
-    if text is not None and not quiet:
+    if text is not None and not quiet:  # nobody should wonder why the same command differs between two folders
         tell(f"Settings: {text}")
     return settings.limit_or(limit), settings.timeout_or(timeout)
 

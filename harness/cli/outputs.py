@@ -88,7 +88,7 @@ class Outputs:
         ``places`` are the files and lines of cases, or of the port that ran them. ``show`` prints the results; None
         where nothing is to be printed.
         """
-        write_json(results, self.json)
+        write_json(results, self.json)  # first: it is there even if a report cannot be made
         page = None if self.html is None else write_html(results, self.html, details=self.details)
         if self.sarif is not None:
             from lockstep.harness.output.sarif import results_as_sarif

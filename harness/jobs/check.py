@@ -70,7 +70,7 @@ def _check_form(request: Request, cases: Sequence[Case], form: Networks) -> list
     """Check a port over cases of one form; see the module's first lines."""
     checking = _asked(request, [form.problem(case) for case in cases], form)
     checking, unrepeatable = _repeated(checking, form)
-    not_shared = form.not_shared(checking)
+    not_shared = form.not_shared(checking)  # wrong also where numbers agree by chance, as of weights that are all 1
     if not_shared:
         runs = [replace(run, status="diverge") if run.status == "agree" else run for run in checking.runs]
         checking = checking.with_runs(runs)

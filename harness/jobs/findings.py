@@ -75,7 +75,7 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def applies(self, backend: str, case: Case) -> bool:
         """Whether a backend's run of a case is expected to show it."""
-        if backend not in self.backends or self.case is None:
+        if backend not in self.backends or self.case is None:  # what no case can ask for no run can show
             return False
         return not self.where or any(
             all(not _values(key, case).isdisjoint(_options(allowed)) for key, allowed in table.items())

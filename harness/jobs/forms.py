@@ -226,6 +226,7 @@ class PlainLayers(Networks):
         if measure and unknown.fault == UNEXPLAINED and known.finite_steps is None:
             calls = max(LEAST_CALLS, int(MEASURING_SECONDS / max(checking.seconds, 1e-6)))
             port = PortBlackBox(checking.port, calls=calls)
+            # From what proves most with the fewest calls to what only measures: each where those before find nothing.
             causes = (
                 _beside_the_algebra(port, observations, known)
                 or explain_measured(port, observations, others)
@@ -238,6 +239,7 @@ class PlainLayers(Networks):
         provable = causes[0].proof and not causes[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
         if not provable:
             return causes
+        # What many candidates were tried for may fit by chance: it must fit numbers that none was tried on.
         return self._confirmed(checking, causes) or [unexplained(observations, checking.runs)]
 
     def _confirmed(self, checking: Checking, causes: list[Diagnosis]) -> list[Diagnosis]:

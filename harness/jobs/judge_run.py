@@ -95,7 +95,9 @@ class Judge:
         ``pairs``: whether to look for several faults of a plain layer at once, which takes longer.
         """
         causes: dict[tuple[str, str], list[Diagnosis]] = {}
-        unknown = [run for run in runs if run.known is None]
+        unknown = [
+            run for run in runs if run.known is None
+        ]  # a finding is a cause of its own: it would mislead the search
         for backend in dict.fromkeys(run.backend for run in unknown if run.status == "diverge"):
             if backend in self._observations:
                 runs_of_backend = [run for run in unknown if run.backend == backend]

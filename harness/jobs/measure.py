@@ -22,7 +22,7 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
     Raises:
         LockstepError: If there is no such file, function or backend, or it answers nothing.
     """
-    if ".py" in target or ":" in target or "/" in target:
+    if ".py" in target or ":" in target or "/" in target:  # no backend's name has any of these
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
             return _measured(PortBlackBox(port))
     backends = {backend.name: backend for backend in find_backends()}
@@ -42,6 +42,7 @@ def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
     """The anatomy of a black box, unless it never answered."""
     measured = anatomy(black_box)
     messages = [outcome.message for outcome in black_box.last]
+    # A port that failed at every call has no conventions: its own message says more than "undecided".
     if not measured.proved and messages and all(messages):
         raise LockstepError(f"{measured.subject} gave no answer: {messages[0]}")
     return measured
@@ -63,7 +64,7 @@ class PortBlackBox:
         if self._left is None:
             return self._called(problems)
         new = {problem.digest: problem for problem in problems if problem.digest not in self._known}
-        if len(new) > self._left:
+        if len(new) > self._left:  # half of a question's calls would measure nothing
             self.refused |= new.keys()
             return [None] * len(problems)
         self._left -= len(new)

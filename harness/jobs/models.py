@@ -84,8 +84,10 @@ class Models(Closing):
             missing = reader.missing()
             if missing is not None:
                 raise LockstepError(f"{file.name}: {missing}.")
+            # Only the cases know it: a TF1 cell adds it at run time, and a checkpoint holds no constants.
             file = replace(file, forget_bias=forget_bias)  # noqa: PLW2901
             model = read_model(file, reader, timeout)
+            # By its digest the worker that runs the file sees that it is still what was read here.
             self.loaded.append(Loaded(replace(file, digest=model.digest), text, model, reader))
         first = self.loaded[0]
         for loaded in self.loaded[1:]:
@@ -103,6 +105,7 @@ class Models(Closing):
         for k, loaded in enumerate(self.loaded):
             if loaded.model.runner and k == 0:
                 continue  # everybody runs its weights, its framework's backends too
+            # A worker imports a backend by its name alone: which file it is to run stands in its environment.
             environment = dict([*loaded.reader.environment, environment_of(loaded.file)])
             runs = find_backends([loaded.model.runner])[0] if loaded.model.runner else loaded.reader
             backends.append(
@@ -125,7 +128,7 @@ class Models(Closing):
         before = case
         try:
             if not named:
-                for loaded in reversed(self.loaded):
+                for loaded in reversed(self.loaded):  # the first file has the last word
                     case = fitted_case(case, loaded.model)
             path = Path(self._folder.name) / f"{case.name}.safetensors"
             run = replace(case.run, weights=Values(file=str(path)))
@@ -235,6 +238,7 @@ def _save(loaded: Loaded, path: Path, case: Case) -> list[str]:
     for name, array in loaded.model.arrays().items():
         with np.errstate(over="ignore", invalid="ignore"):
             arrays[name] = array.astype(dtype)
+        # A file may hold infinities of its own; here are counted those that the narrower dtype makes.
         if np.isinf(arrays[name]).sum() > np.isinf(array).sum():
             raise LockstepError(
                 f"case {case.name}: {name} of {loaded.file.name} holds numbers beyond the range of {case.run.dtype}."
@@ -264,6 +268,7 @@ def _changes(before: Case, after: Case) -> list[str]:
     for old, new in ((before.lstm, after.lstm), (before.run, after.run)):
         for key in new.__struct_fields__:
             a, b = getattr(old, key), getattr(new, key)
+            # That the weights are the model's is the point; its forget bias is part of them.
             if a != b and key not in {"weights", "forget_bias"}:
                 changes.append(f"{key} {_word(a)} -> {_word(b)}")
     if before.expect is not None:

@@ -35,7 +35,7 @@ class Problems:
     def problem(self, case: Case) -> AnyProblem:
         """The problem of a case; threads may ask at once."""
         with self._lock:
-            if case not in self._problems:
+            if case not in self._problems:  # within the lock: two threads would draw the same numbers twice
                 self._problems[case] = problem_of(case)
             return self._problems[case]
 
@@ -71,7 +71,7 @@ class Problems:
         """
         if any(case.run.values(key).file or case.run.values(key).zero_timesteps for key in VALUE_KEYS):
             self.problem(case)
-        if case.expect is not None:
+        if case.expect is not None:  # golden values that the reference contradicts make every verdict worthless
             self.expected(case)
 
     def keep_only(self, case: Case) -> None:

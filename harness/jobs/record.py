@@ -86,7 +86,7 @@ def judge_files(
                 else:
                     trace, recorded = load_trace(file)
                     judged_by = case or recorded.case
-                    problems.keep_only(judged_by)
+                    problems.keep_only(judged_by)  # one after the other: all at once would fill the memory
                     check_same_problem(recorded, problems.problem(judged_by), file)
                     judged.runs.append(_judge_recording(trace, recorded, judged_by, judge_traces, file))
                     judged.cases[judged_by.name] = case_info(judged_by)

@@ -44,13 +44,14 @@ def outcomes(
     def serve_groups() -> None:
         try:
             while waiting:
-                worker, group = waiting.popleft()
+                worker, group = waiting.popleft()  # the largest group first: it takes longest
                 with worker:
                     for case, backend in pairs(cases, group):
                         queue.put((case, backend, _outcome(worker, backend, case, problems)))
         except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
             queue.put(error)
 
+    # Daemons: whoever presses Ctrl-C does not wait for a framework that hangs.
     threads = [threading.Thread(target=serve_groups, daemon=True) for _ in groups[:jobs]]
     for thread in threads:
         thread.start()
@@ -62,7 +63,7 @@ def outcomes(
             yield done
     finally:
         for worker in workers:
-            worker.close()
+            worker.close()  # a generator that nobody reads to its end still ends its processes
 
 
 def _outcome(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Outcome:
@@ -103,9 +104,10 @@ def run_cases(
             on_result(result)
             left[case.name] -= 1
             if not left[case.name]:
-                problems.drop(case)
+                problems.drop(case)  # the arrays of many cases would fill the memory
     listed = {backend.name for backend in backends if backend.listed}
     runs = judge.explain([results[key] for key in wanted if key in results])
+    # lockstep anatomy takes no file of a model.
     return [measurable(run) if run.backend in listed else run for run in runs]
 
 

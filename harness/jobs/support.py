@@ -32,7 +32,7 @@ def _decoder(**changes: Any) -> Case:
 # What an attention decoder can be asked for.
 DECODER_FEATURES: dict[str, Case] = {
     **{dtype: _decoder(dtype=dtype) for dtype in DTYPES},
-    "no bias": _decoder(bias=False, forget_bias=0.0),
+    "no bias": _decoder(bias=False, forget_bias=0.0),  # a forget bias would be one
     "initial state": _decoder(initial_state="probe"),
     "general scores": _decoder(score="general", source_size=4),
     "lengths": _decoder(lengths=(5, 2)),
@@ -58,7 +58,7 @@ FEATURES: dict[str, Case] = {
     "projection": _case(proj_size=2, initial_state="probe"),
     "peepholes": _case(peephole=True, initial_state="probe"),
     "cell clip": _case(cell_clip=0.3, initial_state="probe"),
-    "coupled gates": _case(input_forget=True, forget_bias=0.0),
+    "coupled gates": _case(input_forget=True, forget_bias=0.0),  # the forget gate has no weights of its own
     "hard sigmoid 0.2 z": _case(recurrent_activation="hard_sigmoid_0.2"),
     "hard sigmoid z/6": _case(recurrent_activation="hard_sigmoid_1/6"),
     "one other activation": _case(activation="relu", cell_activation="relu"),

@@ -94,7 +94,7 @@ def hold_against(
     if not both:
         raise TraceError(f"{new} and {old} have no case and backend in common.")
     pairs, errors, problems = [], [], Problems()
-    with threadpool_limits(THREADS):
+    with threadpool_limits(THREADS):  # the reference's matrices are small: threads cost more than they give
         for name in both:
             try:
                 pairs.append(_pair(news[name], olds[name], problems, limit))
@@ -117,6 +117,7 @@ def difference(case: Case, new: Trace, old: Trace, expected: Expected, limit: Li
     common = {name: array for name, array in news.items() if name in olds}
     if not common:
         raise TraceError(f"case {case.name}: the two traces have no tensor in common.")
+    # What a trace holds is exact in its dtype: rounding cut nothing off it.
     against = {
         name: ExpectedTensor(
             olds[name].astype(expected[name].value.dtype), np.zeros_like(expected[name].rest), expected[name].noise
@@ -135,7 +136,7 @@ def difference(case: Case, new: Trace, old: Trace, expected: Expected, limit: Li
 def _pair(new: Path, old: Path, problems: Problems, limit: float | Limit | None) -> Pair:
     (trace, recorded), (other_trace, other_recorded) = load_trace(new), load_trace(old)
     case = recorded.case
-    problems.keep_only(case)
+    problems.keep_only(case)  # one after the other: all at once would fill the memory
     problem = problems.problem(case)
     for recording, path in ((recorded, new), (other_recorded, old)):
         check_same_problem(recording, problem, path)
@@ -149,6 +150,7 @@ def _pair(new: Path, old: Path, problems: Problems, limit: float | Limit | None)
         case=case.name,
         backend=recorded.backend,
         verdict="agree" if distance.status == "agree" else "diverge",
+        # Bytes, not values: NaN equals itself then, and 0.0 is not -0.0.
         same_bits=all(a[name].tobytes() == b[name].tobytes() for name in a.keys() & b.keys()),
         versions=(_versions(recorded), _versions(other_recorded)),
         difference=replace(distance, backend=recorded.backend),

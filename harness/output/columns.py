@@ -80,6 +80,7 @@ def broken(name: str, width: int, indent: str = "") -> str:
     for part in _parts(name):
         if lines[-1].strip() and cell_len(lines[-1] + part) > width:
             lines.append(indent)
+        # A part that no line has room for is cut anywhere.
         *full, last = chop_cells(part, width) if cell_len(part) > width else [part]
         lines[-1:] = [lines[-1] + full[0], *full[1:], last] if full else [lines[-1] + last]
     return "\n".join(lines)

@@ -147,7 +147,7 @@ def annotate(results: Results, places: Places, console: Console, show: Callable[
 @contextmanager
 def commands_stopped(stream: IO[str]) -> Iterator[None]:
     """Print text as text: what a backend printed may look like a workflow command."""
-    token = secrets.token_hex(16)
+    token = secrets.token_hex(16)  # that no backend can guess, and so none can print to be heard again
     print(f"::stop-commands::{token}", file=stream, flush=True)
     try:
         yield
@@ -206,6 +206,7 @@ def _folded(title: str, text: str) -> str:
     """Text that is shown when its title is clicked."""
     shown = printable(text)
     shown = shown if len(shown) <= MOST_TEXT else shown[:MOST_TEXT] + "\n..."
+    # Longer than any row of backticks within, which would end it.
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", shown))])
     title = html.escape(" ".join(printable(title).split()), quote=False)
     return f"<details><summary>{title}</summary>\n\n{fence}text\n{shown}\n{fence}\n\n</details>\n\n"

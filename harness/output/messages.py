@@ -33,7 +33,7 @@ def headline(run: RunResult) -> str:
         return f"{run.backend} diverges from the reference in {case} at {_when(run)}."
     if run.status == "diverge" and run.repeatable is False:
         return f"{run.backend} gives different numbers for {case} when it is called a second time."
-    if run.status == "diverge":
+    if run.status == "diverge":  # though no number is beyond the limit
         but = _RIGHT_BUT.get(run.diagnosis[0].elsewhere if run.diagnosis else "")
         if but is None:
             return f"{run.backend} misses the golden values of {case}."
@@ -79,7 +79,7 @@ def diagnosis_lines(explanations: Sequence[Diagnosis]) -> list[str]:
     if not explanations:
         return []
     first = explanations[0]
-    if first.sigma is None and not first.fix:
+    if first.sigma is None and not first.fix:  # nothing was found: what is known stands in for a cause
         known = [f"     {fact}" for fact in first.facts]
         return [f"Why: {first.fault}. {first.message}", *(["     What is known:", *known] if known else [])]
     messages = first.message.split(AND)
@@ -232,7 +232,7 @@ def _beyond(run: RunResult) -> str:
     assert run.worst is not None
     tensor = run.tensors[run.worst[0]]
     beyond = tensor.per_timestep.beyond
-    if beyond is None:
+    if beyond is None:  # judged again under another limit, from saved results that hold no single numbers
         return ""
     count = sum(beyond)
     share = 100 * count / tensor.size

@@ -44,6 +44,7 @@ def results_as_sarif(results: Results, places: Places) -> Json:
     return _log(
         rules,
         [_result(run, list(rules), places.get(run.case)) for run in wrong],
+        # To diverge is what the tool found, not a failure of the tool.
         invocation={"executionSuccessful": results.exit_status in {0, 1}, "exitCode": results.exit_status},
         properties={"environment": results.environment, "runs": len(results.runs)},
     )

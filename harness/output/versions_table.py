@@ -67,7 +67,7 @@ def versions_line(pairs: Sequence[Pair]) -> str:
 def alike_text(pair: Pair) -> str:
     """Where both versions diverge from the reference in the same way, in one line."""
     assert pair.reference is not None
-    judged, _ = pair.reference
+    judged, _ = pair.reference  # both are wrong in the same way: one tells it
     first = judged.first_divergence
     assert first is not None
     finding = f" (known: {judged.known})" if judged.known else ""
@@ -120,6 +120,7 @@ def _table(pairs: Sequence[Pair]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("largest in", overflow="fold")
     for backend, of_backend in grouped(pairs, lambda pair: pair.backend).items():
+        # Numbers that are wrong on both sides are far from each other in the noise of the right ones.
         judged = [pair for pair in of_backend if pair.verdict != "wrong alike"] or of_backend
         worst = max(judged, key=lambda pair: pair.sigma)
         cells = (str(len(of_backend)), str(sum(pair.same_bits for pair in of_backend)), number(worst.sigma))

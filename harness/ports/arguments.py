@@ -77,7 +77,7 @@ class Given:
             names = [
                 name
                 for name, value in lane.values.items()
-                if lane.given.get(name) is not value
+                if lane.given.get(name) is not value  # another array in its place
                 or (name in lane.originals and self._differs(value, lane.originals[name]))
             ]
             names += [str(name) for name in lane.given if name not in lane.values]

@@ -75,6 +75,7 @@ def differs(handed: Any, original: Array) -> bool:
         array, _ = as_array(handed)
     except UserCodeError:
         return True
+    # Bytes, not values: NaN equals itself then.
     return (array.shape, array.dtype) != (original.shape, original.dtype) or array.tobytes() != original.tobytes()
 
 
@@ -108,7 +109,7 @@ def _from_tensorflow(value: Any) -> Any:
 
 
 def _stacked(value: Sequence[Any]) -> tuple[Array, str]:
-    if not value or isinstance(value[0], (int, float)):
+    if not value or isinstance(value[0], (int, float)):  # a row of plain numbers: NumPy finds their dtype
         array = np.asarray(value)
         return array, array.dtype.name
     arrays, dtypes = zip(*(as_array(part) for part in value), strict=True)

@@ -70,7 +70,7 @@ class Port(Closing):
         """Have problems answered by one process: the outcomes, and that of the next call if it was lost."""
         try:
             parcel = Parcel.pack(list(problems), self._process.folder / "problems")
-        except OSError as error:
+        except OSError as error:  # the disk is full, for example
             return [], Outcome("failed", message=f"the problems could not be sent: {error}")
         return ask(self._process, serve, (self._target, self._form, parcel), self._timeout, self._target.file)
 

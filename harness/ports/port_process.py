@@ -69,7 +69,7 @@ class Calls:
         try:
             again, _ = self._read(self._value(positional, by_name, problem), problem)
             same = close(expected.tensors(), again.tensors())
-        except UserCodeError:
+        except UserCodeError:  # that it fails with what it wrote there is as bad
             same = False
         self._overwrites = not same
         return same
@@ -109,6 +109,7 @@ def _loaded(target: Target, form: Form) -> Calls | Outcome:
     if (target, form) not in _calls:
         try:
             function = _function(target)
+            # In a process of its own even what ends a process, such as sys.exit(), is only the answer of one call.
             _calls[target, form] = Calls(function, form, target.file, (BaseException,))
         except UserCodeError as error:
             _calls[target, form] = error.outcome

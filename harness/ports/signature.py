@@ -112,10 +112,11 @@ def arguments_of(
     positional, by_name = [values[name] for name in arguments_for(case)], {}
     if case.run.gradients:
         cotangents = {name: values[name] for name in COTANGENTS}
-        if parameters is None or _by_position(parameters):
+        if parameters is None or _by_position(parameters):  # a compiled function may know no names
             positional += cotangents.values()
         else:
             by_name |= cotangents
+    # Not for every case: a port without lengths is a port as well.
     if case.run.lengths is not None or (parameters is not None and _insists_on(parameters, "lengths")):
         by_name["lengths"] = values.get("lengths")
     return positional, by_name

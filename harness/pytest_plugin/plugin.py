@@ -194,10 +194,10 @@ def _asks_for_cases(config: pytest.Config, arguments: Iterable[str]) -> bool:
 
 def _toml_files(folder: Path, skipped: list[str]) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        folders[:] = [
+        folders[:] = [  # in place: os.walk goes on with what is left
             name
             for name in folders
             if not any(Path(name).match(pattern) for pattern in skipped)
-            and not Path(place, name, "pyvenv.cfg").exists()
+            and not Path(place, name, "pyvenv.cfg").exists()  # a virtual environment, which pytest passes by
         ]
         yield from (Path(place, name) for name in files if name.endswith(".toml"))

@@ -82,7 +82,7 @@ def take(item: pytest.Item, runs: Sequence[RunResult], cases: dict[str, CaseInfo
     """Keep what a test found for its report, and tell it in the properties of all its reports from here on."""
     from lockstep.harness.comparison.results import Results
 
-    all_runs = item.stash.setdefault(_ALL, {})
+    all_runs = item.stash.setdefault(_ALL, {})  # a test may check several ports
     all_runs.update({(run.case, run.backend): run for run in runs})
     properties_of_others = [(name, value) for name, value in item.user_properties if not name.startswith(PREFIX)]
     item.user_properties[:] = [*properties_of_others, *properties(list(all_runs.values()))]

@@ -63,7 +63,7 @@ def check(
     asked, seconds = bounds(limit, timeout, quiet=outputs.quiet)
     parsed = parse_target(target)
     cases = cases_of(case or [], decoder=is_decoder_port(parsed), seed=seed)
-    outputs.check()
+    outputs.check()  # before a check that may take minutes
     with (
         Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
         progress(error_console(), len(cases), quiet=outputs.quiet) as bar,
