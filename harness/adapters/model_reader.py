@@ -60,7 +60,9 @@ def parse_model(text: str, prefix: str) -> ModelFile:
     if checkpoint.with_name(f"{checkpoint.name}.index").is_file():
         return ModelFile(checkpoint.name, "tf1", str(checkpoint.absolute()), prefix=prefix)
     if path.is_dir():
-        raise LockstepError(f"{text}: a folder. {FILES_TAKEN}.{_checkpoints_in(path)}")
+        checkpoints = sorted(file.with_suffix("") for file in path.glob("*.index"))
+        hint = f" It holds a checkpoint: name it by its prefix, {checkpoints[-1]}." if checkpoints else ""
+        raise LockstepError(f"{text}: a folder. {FILES_TAKEN}.{hint}")
     suffix = path.suffix.lower()
     if suffix in SUFFIXES and path.is_file():
         return ModelFile(path.name, SUFFIXES[suffix], str(path.absolute()), prefix=prefix)
@@ -71,19 +73,12 @@ def parse_model(text: str, prefix: str) -> ModelFile:
     raise LockstepError(f"{text}: not a known kind of model file. {FILES_TAKEN}.{hint}")
 
 
-def _checkpoints_in(folder: Path) -> str:
-    checkpoints = sorted(path.with_suffix("") for path in folder.glob("*.index"))
-    return f" It holds a checkpoint: name it by its prefix, {checkpoints[-1]}." if checkpoints else ""
-
-
 def distinct_names(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]:
     """The files, those of one name told apart: as the user wrote them, and with their prefixes."""
-    longer = [[file.name for file in files], list(texts)]
-    longer.append([f"{text} [{file.prefix}]" for text, file in zip(texts, files, strict=True)])
-    names = longer[0]
-    for others in longer[1:]:
+    names = [file.name for file in files]
+    for longer_names in (texts, [f"{text} [{file.prefix}]" for text, file in zip(texts, files, strict=True)]):
         count = Counter(names)
-        names = [longer_name if count[name] > 1 else name for name, longer_name in zip(names, others, strict=True)]
+        names = [longer if count[name] > 1 else name for name, longer in zip(names, longer_names, strict=True)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise LockstepError(f"--model {twice[0]} is given twice.")

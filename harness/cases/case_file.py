@@ -6,7 +6,7 @@ import re
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -15,14 +15,10 @@ from msgspec.structs import replace
 from lockstep.harness.cases.case import (
     LSTM,
     VALUE_KEYS,
-    ActivationName,
     AttentionDecoder,
     Case,
-    Direction,
-    DType,
     Expect,
     Run,
-    Score,
     Tolerance,
     ValueKind,
     Values,
@@ -91,12 +87,6 @@ _TABLES: dict[str, type[Struct]] = {
 }  # fmt: skip
 
 
-_CHOICES: dict[str, Any] = {
-    "dtype": DType, "direction": Direction, "activation": ActivationName, "recurrent_activation": ActivationName,
-    "cell_activation": ActivationName, "score": Score,
-}  # fmt: skip
-
-
 def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
     """Turn msgspec's message, which ends in a path such as ``$.lstm.bias``, into one for the file's author."""
     what, _, where = problem.partition(" - at `$")
@@ -113,11 +103,11 @@ def _explain(problem: str, data: dict[str, Any], path: Path) -> str:
     value = _value_at(data, keys)
     if value is not None and not isinstance(value, dict):
         message += f"; found {reprlib.repr(value)}"
-        kinds = get_args(ValueKind)
+        kinds, allowed = get_args(ValueKind), get_type_hints(_TABLES[table]).get(key)
         if key in VALUE_KEYS:
             message += f'. Choose one of: {", ".join(kinds)}, or a table such as {{ file = "values.npz" }}'
-        elif key in _CHOICES:
-            message += f". Choose one of: {', '.join(get_args(_CHOICES[key]))}"
+        elif get_origin(allowed) is Literal:
+            message += f". Choose one of: {', '.join(get_args(allowed))}"
     return f"{path}, {place}: {message}." if place else f"{path}: {message}."
 
 

@@ -156,10 +156,12 @@ class Walk:
         for rows in reversed(self.chunks()):
             operands, variances = self._operands(forward, rows, noisy=noisy)
             carried = self._chunk_back(rows, operands, variances, dh.precise(rows, noise), carried)
+            dx_rows = operands.dz @ self.cell.Wt.T
             if isinstance(dx, ExpectedTensor) and variances is not None:
-                dx.put(rows, *self._input_gradient(operands.dz, variances.dz), noise)
+                spread = variances.dz + noise.sum_growth(4 * self.cell.H) * (operands.dz * operands.dz)
+                dx.put(rows, dx_rows, spread @ self.cell.Wt2.T + noise.u2 * (dx_rows * dx_rows), noise)
             else:
-                dx.value[rows] = operands.dz @ self.cell.Wt.T
+                dx.value[rows] = dx_rows
             sums.add(operands, variances)
             if chunks is not None:
                 chunks.append((operands, variances))
@@ -221,13 +223,6 @@ class Walk:
                 variances.dz[k], variances.dh[k] = _masked(valid, var.dz), _masked(valid, var.dh)
             carried = Carried(*keep(valid, carried, before))
         return carried
-
-    def _input_gradient(self, dz: Array, dz_var: Array) -> tuple[Array, Array]:
-        """The gradient dx of a chunk, and its variance."""
-        dx = dz @ self.cell.Wt.T
-        growth = self.noise.sum_growth(4 * self.cell.H)
-        dx_var = (dz_var + growth * (dz * dz)) @ self.cell.Wt2.T + self.noise.u2 * (dx * dx)
-        return dx, dx_var
 
     def _before(self, state: Quantity, first: Array, rows: slice) -> tuple[Array, Array | None]:
         """The states before some timesteps, and their variances; the initial one is exact."""

@@ -9,6 +9,7 @@ same constants), which runs the one file that ``file_to_run`` gives, and has one
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -140,8 +141,7 @@ def with_own_weights(problem: Problem, model: StoredModel) -> Problem:
         tuple(Weights(**{name: array.astype(dtype) for name, array in weights.arrays().items()}) for weights in row)
         for row in model.weights
     )
-    case = replace(problem.case, lstm=model.lstm)
-    return Problem(case, rows, problem.x, problem.h0, problem.c0, problem.lengths, problem.dh, problem.dc)
+    return dataclasses.replace(problem, case=replace(problem.case, lstm=model.lstm), weights=rows)
 
 
 @dataclass(frozen=True)
