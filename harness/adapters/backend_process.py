@@ -86,12 +86,12 @@ def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict
     return _versions(requires), [backend.unsupported(case) for case in cases]
 
 
-def run_parcel(module: str, requires: tuple[str, ...], problem: Parcel, timeout: float, answer: Path) -> Parcel:
+def run(module: str, requires: tuple[str, ...], problem: Parcel, timeout: float, answer: Path) -> Parcel:
     """Run a packed problem through a backend, and pack the answer; its arrays go into the file ``answer``."""
-    return Parcel.pack(run(module, requires, problem.unpack(), timeout), answer)
+    return Parcel.pack(_outcome(module, requires, problem.unpack(), timeout), answer)
 
 
-def run(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
+def _outcome(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
     """Run a problem through a backend; twice where its shape is new, to tell the first run from a steady one."""
     backend = _backend(module)
     # The parent ends this process at the time-out; just before, the log is told where it hangs.

@@ -77,7 +77,7 @@ def ask(
     while True:
         replies.write_bytes(b"")
         watch = Watch(replies, process.log, timeout)
-        ended = process.call(serve, (*arguments, timeout, replies, process.log), timeout, watch=watch)
+        ended = process.call(serve, (*arguments, timeout, replies, process.log), timeout, watch)
         started, imported = read_header(replies)
         # Once more where the last call had left something behind that ended the process before this one began.
         if last_try or ended is None or ended.status != "crashed" or started is not None:

@@ -90,19 +90,18 @@ class Process(Closing):
         self._pool = self._new_pool()
         self._running: Future[Any] | None = None
         self._closing, self._closed = threading.Lock(), False
+        self.replaced = 0  # how often: a fresh process has imported nothing yet
 
     def call(
         self,
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
         timeout: float,
-        *,
-        grace: float = GRACE,
         watch: Callable[[], None] | None = None,
     ) -> Any:
         """Call a function there; every way to fail is an answer, none an exception.
 
-        It has ``timeout`` seconds, and ``grace`` on top to say where it hangs; or in their place ``watch`` is asked
+        It has ``timeout`` seconds, and a moment on top to say where it hangs; or in their place ``watch`` is asked
         again and again whether the call is still well, and raises TimeoutError or ProcessExpired if not.
 
         Returns:
@@ -112,7 +111,7 @@ class Process(Closing):
             # Cut, not removed: the process has it open as its stdout.
             os.truncate(self.log, 0)
         try:
-            answer = self._result(function, arguments, timeout + grace, watch)
+            answer = self._result(function, arguments, timeout + GRACE, watch)
             if isinstance(answer, Parcel):
                 answer = answer.unpack()
         except CancelledError:
@@ -166,6 +165,7 @@ class Process(Closing):
             if not self._closed:
                 self._stop()
                 self._pool = self._new_pool()
+                self.replaced += 1
 
 
 class Worker(Closing):
@@ -178,7 +178,7 @@ class Worker(Closing):
         """Serve with these environment variables and ``timeout`` seconds for a run."""
         self._timeout = timeout
         self._process = Process(environment)
-        self._loaded: set[BackendInfo] = set()
+        self._loaded: set[tuple[BackendInfo, int]] = set()  # and by which of the processes
         self._sent: tuple[AnyProblem, Parcel] | None = None
 
     def close(self) -> None:
@@ -197,7 +197,7 @@ class Worker(Closing):
         except OSError as error:
             return Outcome("failed", message=f"the problem could not be sent: {error}")
         arguments = (backend.module, backend.requires, self._sent[1], self._timeout, self._process.folder / "answer")
-        answer = self._call(serve.run_parcel, arguments, self._timeout)
+        answer = self._process.call(serve.run, arguments, self._timeout)
         return replace(answer, seconds={**loading.seconds, **answer.seconds}) if loading.seconds else answer
 
     def ask(self, backend: BackendInfo, cases: list[Case]) -> tuple[dict[str, str], list[str | None]] | Outcome:
@@ -209,27 +209,18 @@ class Worker(Closing):
         loading = self.load(backend)
         if loading.status != "ran":
             return loading
-        return self._call(serve.ask, (backend.module, backend.requires, cases), self._timeout)
+        return self._process.call(serve.ask, (backend.module, backend.requires, cases), self._timeout)
 
     def load(self, backend: BackendInfo) -> Outcome:
         """Import a backend there, once; a run does so too. The first time tells seconds and megabytes."""
-        if backend in self._loaded:
+        if (backend, self._process.replaced) in self._loaded:
             return Outcome("ran")
         missing = backend.missing()
         if missing is not None:
             return Outcome("unsupported", message=missing)
-        answer = self._call(serve.load, (backend.module,), IMPORT_TIMEOUT, grace=0)
+        answer = self._process.call(serve.load, (backend.module,), IMPORT_TIMEOUT)
         if answer.status == "ran":
-            self._loaded.add(backend)
-        return answer
-
-    def _call(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, grace: float = GRACE
-    ) -> Any:
-        answer = self._process.call(function, arguments, timeout, grace=grace)
-        # A fresh process has imported nothing yet.
-        if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed"}:
-            self._loaded.clear()
+            self._loaded.add((backend, self._process.replaced))
         return answer
 
 
