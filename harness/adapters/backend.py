@@ -30,6 +30,8 @@ from lockstep.harness.errors import BackendError, unknown
 from lockstep.harness.text import grouped
 
 BACKEND_GROUP = "lockstep.backends"
+# What a backend's module may say of itself; each becomes the field of ``BackendInfo`` that is called alike.
+_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL"})
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
@@ -139,21 +141,14 @@ def read_info(name: str, module: str) -> BackendInfo:
         spec = importlib.util.find_spec(module)
         source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
         tree = ast.parse(source or "")
-        constants = dict(_literals(tree))
+        assigned = ((node.targets[0], node.value) for node in tree.body if isinstance(node, ast.Assign))
+        constants: dict[str, Any] = {
+            target.id.lower(): ast.literal_eval(value)
+            for target, value in assigned if isinstance(target, ast.Name) and target.id in _CONSTANTS
+        }  # fmt: skip
         constants["environment"] = tuple(sorted(constants.get("environment", {}).items()))
         summary = (ast.get_docstring(tree) or "").partition("\n")[0]
         return msgspec.convert({"name": name, "module": module, "summary": summary, **constants}, BackendInfo)
     except (ImportError, AttributeError, SyntaxError, ValueError, TypeError):
         # Without its constants a backend gets a worker of its own; importing it there tells what is wrong.
         return BackendInfo(name, module)
-
-
-_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL"})
-
-
-def _literals(tree: ast.Module) -> Iterable[tuple[str, Any]]:
-    """The constants of a module by the names of the fields that they become."""
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in _CONSTANTS:
-                yield name.lower(), ast.literal_eval(value)

@@ -46,7 +46,7 @@ class DecoderProblem(Concrete):
 
     @classmethod
     def from_case(cls, case: Case) -> DecoderProblem:
-        """Make a case concrete, as of ``problem_of``."""
+        """Make a case concrete; a CaseError if a file it names is unreadable or holds other names, shapes or types."""
         decoder = case.attention_decoder
         assert decoder is not None
         T, B, A, _ = case.shape

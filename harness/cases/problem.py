@@ -110,7 +110,7 @@ class Problem(Concrete):
 
     @classmethod
     def from_case(cls, case: Case) -> Problem:
-        """Make a case concrete, as of ``decoder_problem.problem_of``."""
+        """Make a case concrete; a CaseError if a file it names is unreadable or holds other names, shapes or types."""
         if case.model != "lstm":
             raise CaseError(f"case {case.name} is an attention decoder, and a network of LSTMs is asked for.")
         T, B, I, _ = case.shape

@@ -233,8 +233,13 @@ def exit_status(status: Status) -> int:
     return {"agree": 0, "unsupported": 0, "diverge": 1}.get(status, 3)
 
 
+def encode_results(results: Results) -> bytes:
+    """Results as JSON."""
+    return encode(results)
+
+
 def encode(value: Any) -> bytes:
-    """Results, or any plain value, as JSON, numbers that are not finite as strings."""
+    """Any plain value as JSON, numbers that are not finite as strings."""
     return msgspec.json.encode(_plain(msgspec.to_builtins(value)))
 
 

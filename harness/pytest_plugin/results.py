@@ -95,9 +95,9 @@ def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
     results = item.stash.get(_UNREPORTED, None)
     if results is None:
         return
-    from lockstep.harness.comparison.results import encode
+    from lockstep.harness.comparison.results import encode_results
 
-    report.lockstep_results = encode(results).decode()  # type: ignore[attr-defined]
+    report.lockstep_results = encode_results(results).decode()  # type: ignore[attr-defined]
     del item.stash[_UNREPORTED]  # each phase of a test has a report, and a fixture may check as well
 
 
@@ -135,7 +135,7 @@ def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) 
         yield
         return
     from lockstep.harness.cases.info import case_info
-    from lockstep.harness.comparison.results import Results, RunResult, encode
+    from lockstep.harness.comparison.results import Results, RunResult, encode_results
 
     note = Path(worker[_NOTES], worker["workerid"])
     runs = [
@@ -144,7 +144,7 @@ def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) 
     ]
     crashed = Results(environment={}, runs=runs, cases={case.name: case_info(case) for case in cases})
     with contextlib.suppress(OSError):  # a worker on another machine has no such folder
-        note.write_bytes(encode(crashed))
+        note.write_bytes(encode_results(crashed))
     try:
         yield
     finally:
@@ -188,7 +188,7 @@ class Gatherer:
         """Add to the report of a test whose xdist worker died what it was at; xdist itself then hands it on."""
         if self._notes is None:
             return
-        from lockstep.harness.comparison.results import Results, decode_results, encode
+        from lockstep.harness.comparison.results import Results, decode_results, encode_results
         from lockstep.harness.output.messages import alike_texts
 
         note = Path(self._notes.name, report.node.gateway.id)
@@ -204,7 +204,7 @@ class Gatherer:
         runs = [replace(run, message=message) for run in crashed.runs]
         report.longrepr = "\n".join([str(report.longrepr), *alike_texts(runs)])
         report.user_properties.extend(properties(runs))
-        report.lockstep_results = encode(Results(environment={}, runs=runs, cases=crashed.cases)).decode()
+        report.lockstep_results = encode_results(Results(environment={}, runs=runs, cases=crashed.cases)).decode()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the results of a test; of a test that is run again the last ones count."""

@@ -1,7 +1,7 @@
 """Dialects: how each framework stores an LSTM's weights, and how it is called.
 
-Frameworks agree on the recurrence and differ in conventions. A ``Dialect`` names each of them; ``store`` writes
-canonical weights as a dialect keeps them, ``read`` reads them back. Values are only moved, so both are exact
+Frameworks agree on the recurrence and differ in conventions. A ``Dialect`` names each of them; ``layout.store`` writes
+canonical weights as a dialect keeps them, ``layout.unpack`` reads them back. Values are only moved, so both are exact
 bit for bit, with two exceptions: a forget bias that is added at run time is taken out of the stored bias or put into
 it, and two biases are summed into one. Each is one rounding in the weights' dtype, exact wherever the result is
 representable: taking 1 out is exact between 0.5 and 2 (Sterbenz), and may round elsewhere.

@@ -12,7 +12,7 @@ import pytest
 from big_results import big_results
 from report_results import HOSTILE, every_status, explained, hostile, make_results, make_run
 
-from lockstep.harness.comparison.results import decode_results, encode
+from lockstep.harness.comparison.results import decode_results, encode_results
 from lockstep.reports.html import MOST_TEXTS, PAGE, SCRIPTS, page_script, render, source, write_html
 
 
@@ -144,7 +144,7 @@ def test_the_same_results_make_the_same_page():
 
 def test_results_without_details_and_cases_are_rendered():
     results = big_results(3, 3, 5)
-    plain = msgspec.json.decode(encode(results))
+    plain = msgspec.json.decode(encode_results(results))
     del plain["cases"]
     for run in plain["runs"]:
         del run["details"]

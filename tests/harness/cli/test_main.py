@@ -7,7 +7,7 @@ import json
 import pytest
 from made_results import made, together
 
-from lockstep.harness.comparison.results import encode
+from lockstep.harness.comparison.results import encode_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
 
@@ -242,7 +242,7 @@ def test_comparing_nothing_is_no_agreement(lockstep, planted):
 )
 def test_of_several_exit_statuses_the_highest_counts(lockstep, tmp_path, statuses, damaged, exit_status):
     runs = [made("ones", f"b{k}", one, sigma=99.0 if one == "diverge" else None) for k, one in enumerate(statuses)]
-    (tmp_path / "r.json").write_bytes(encode(together(*runs)))
+    (tmp_path / "r.json").write_bytes(encode_results(together(*runs)))
     files = [tmp_path / "r.json", *([tmp_path / "absent.safetensors"] if damaged else [])]
     for options in ([], ["--quiet"], ["--sarif", tmp_path / "r.sarif"]):
         assert lockstep("compare", *files, *options)[0] == exit_status

@@ -31,7 +31,7 @@ from lockstep.harness.comparison.details import (
     unpacked,
 )
 from lockstep.harness.comparison.judge import judge
-from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, decode_results, encode
+from lockstep.harness.comparison.results import Diagnosis, Results, RunResult, decode_results, encode_results
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import check
@@ -275,7 +275,7 @@ def test_details_and_cases_survive_a_file():
     case = make_case(description="one", lengths=(5, 2))
     run = judged(case, trace_of(case))
     results = Results(environment={}, runs=[run], cases={case.name: case_info(case)})
-    assert decode_results(encode(results), "here") == results
+    assert decode_results(encode_results(results), "here") == results
 
 
 def test_results_without_details_are_still_read():

@@ -20,7 +20,7 @@ from lockstep.harness.comparison.results import (
     Results,
     RunResult,
     decode_results,
-    encode,
+    encode_results,
 )
 from lockstep.harness.errors import ResultsError
 from lockstep.harness.reference.expect import expect
@@ -51,15 +51,15 @@ def results(*runs):
 @pytest.mark.parametrize("disturb", [(), [(2, 0.1)], [(1, np.nan)], [(3, np.inf), (4, -np.inf)]])
 def test_json_keeps_everything(disturb):
     before = results(a_run(disturb=disturb, parameters=[Parameter("kernel", (3, 4))], seconds={"first": 0.5}))
-    encoded = encode(before)
-    assert encode(decode_results(encoded, "test")) == encoded
+    encoded = encode_results(before)
+    assert encode_results(decode_results(encoded, "test")) == encoded
     after = decode_results(encoded, "test").runs[0]
     assert after.status == before.runs[0].status
     assert after.tensors["h"].worst.at == before.runs[0].tensors["h"].worst.at
 
 
 def test_json_has_the_form_of_the_contract():
-    found = json.loads(encode(results(a_run(disturb=[(2, 0.1)]))))
+    found = json.loads(encode_results(results(a_run(disturb=[(2, 0.1)]))))
     assert found["format"] == 1
     run = found["runs"][0]
     assert {"case", "backend", "status", "tensors", "diagnosis", "parameters", "versions", "seconds", "message"} <= set(
@@ -79,7 +79,7 @@ def test_json_is_standard_json_where_numbers_are_not_finite():
     def refuse(constant):
         raise AssertionError(constant)
 
-    found = json.loads(encode(results(a_run(disturb=[(1, np.nan)]))), parse_constant=refuse)
+    found = json.loads(encode_results(results(a_run(disturb=[(1, np.nan)]))), parse_constant=refuse)
     worst = found["runs"][0]["tensors"]["h"]["worst"]
     assert worst["sigma"] == "Infinity"
     assert worst["observed"] == "NaN"

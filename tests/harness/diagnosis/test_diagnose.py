@@ -9,7 +9,7 @@ from lstm_cases import make_case
 
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.comparison.results import Results, decode_results, encode
+from lockstep.harness.comparison.results import Results, decode_results, encode_results
 from lockstep.harness.diagnosis.diagnose import diagnose
 from lockstep.harness.diagnosis.explain_causes import ONLY_IN
 from lockstep.harness.diagnosis.observation import Observation
@@ -104,4 +104,4 @@ def test_a_backend_that_diverges_is_diagnosed_and_the_results_survive_json():
     assert first.diagnosis[0].fault == "h_in-and-c_in:initial"
     assert second.diagnosis == []
     results = Results(environment={}, runs=runs)
-    assert decode_results(encode(results), "here") == results
+    assert decode_results(encode_results(results), "here") == results
