@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 
 from lockstep.harness.adapters.inventory import InventoryError, Material
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, raised, text_of
+from lockstep.harness.adapters.user_code import Target, import_file, raised, text_of
 from lockstep.harness.adapters.user_process import check_no_arguments, named_value, outcome_of, serve_once
 
 INVENTORY_GROUP = "lockstep.inventories"
@@ -34,25 +35,15 @@ BUILDS_TAKEN = (
 
 def serve(target: Target, timeout: float, replies: Path, log: Path) -> None:
     """Import a file and read what a target in it builds; the rest as of ``user_process.serve_questions``."""
-    serve_once(lambda: _loaded(target), lambda module: find(module, target), timeout, replies, log)
+
+    def find(module: ModuleType) -> Outcome:
+        return outcome_of(lambda: _material(module, target), InventoryError, target.file)
+
+    serve_once(lambda: _import_once(target.file), find, timeout, replies, log)
 
 
-_modules: dict[Path, ModuleType] = {}
-
-
-def _loaded(target: Target) -> ModuleType | Outcome:
-    """Import a file once: a script that builds a graph while it is imported would build it anew beside the first."""
-    try:
-        if target.file not in _modules:
-            _modules[target.file] = import_file(target.file)
-        return _modules[target.file]
-    except UserCodeError as error:
-        return error.outcome
-
-
-def find(module: ModuleType, target: Target) -> Outcome:
-    """Read what a name of a module stands for, or what it gives when it is called."""
-    return outcome_of(lambda: _material(module, target), InventoryError, target.file)
+# A script that builds a graph while it is imported would build it anew beside the first.
+_import_once = cache(import_file)
 
 
 def _material(module: ModuleType, target: Target) -> Material:

@@ -30,8 +30,8 @@ def serve(file: ModelFile, module: str, timeout: float, replies: Path, log: Path
 def _reader(module: str) -> Any:
     try:
         return importlib.import_module(module)
-    except BaseException as error:  # noqa: BLE001 (a framework may fail in any way while it is imported)
-        return raised("importing its reader", error, None, importing=True).outcome
+    except BaseException as error:
+        raise raised("importing its reader", error, None, importing=True) from error
 
 
 def find(reader: Any, file: ModelFile) -> Outcome:

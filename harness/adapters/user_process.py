@@ -33,7 +33,7 @@ def serve_questions(
     """Answer one question after the other.
 
     Args:
-        load: Imports what is needed; if it comes to an Outcome, that is the answer to every question.
+        load: Imports what is needed; why it cannot be imported is the answer to every question.
         answer: What comes of a question, asked of what was loaded.
         questions: The questions, once it is loaded.
         timeout: Seconds for one answer; then the stack is written down, and the parent ends this.
@@ -46,7 +46,10 @@ def serve_questions(
     # The stack of a hang has a file of its own: in the log, what a loop prints would bury it.
     with stack_of(log).open("wb") as stack, replies.open("ab", buffering=0) as file:
         file.write(pickle.dumps(os.getpid()))
-        loaded = load()
+        try:
+            loaded = load()
+        except UserCodeError as error:
+            loaded = error.outcome
         file.write(pickle.dumps("imported"))
         for question in questions():
             printed_before = log.stat().st_size
