@@ -80,10 +80,10 @@ def assert_agrees(
         settings = find_settings(Path.cwd()) if settings is None else settings
         with port_of(port, layout=layout, arrays=arrays, timeout=settings.timeout_or(timeout)) as opened:
             on_cases(cases)
-            checked = check(opened, cases, limit=settings.limit_or(limit), details=details)
+            runs = check(opened, cases, limit=settings.limit_or(limit), details=details)
     except LockstepError as error:
         raise error.with_traceback(None) from None  # our own frames tell a caller nothing
-    runs = [replace(run, rerun=rerun) for run in checked.runs]
+    runs = [replace(run, rerun=rerun) for run in runs]
     results = results_of(cases, runs)
     on_results(results)
     text = complaint(runs)

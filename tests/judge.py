@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.comparison.results import RunResult
+from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 
@@ -15,3 +17,8 @@ def judged(case: Case, problem: AnyProblem, trace: Trace) -> RunResult:
     problems = Problems()
     problems.put(problem)
     return Judge(problems).judge_trace(case, "b", trace)
+
+
+def causes_of(runs: Iterable[RunResult]) -> list[Diagnosis]:
+    """What explains the runs that diverge, each cause once."""
+    return list({cause.fault: cause for run in runs for cause in run.diagnosis}.values())

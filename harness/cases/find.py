@@ -27,16 +27,21 @@ class FoundCase(Struct, frozen=True):
     path: Path
 
 
-def shipped() -> dict[str, Path]:
-    """The files of the installed cases by name."""
+def installed(pattern: str) -> dict[str, Path]:
+    """The files of packages of cases, by name without ending."""
     files: dict[str, Path] = {}
     for entry in entry_points(group=CASE_GROUP):
         spec = importlib.util.find_spec(entry.module)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for path in sorted(Path(folder).glob("*.toml")):
+            for path in sorted(Path(folder).glob(pattern)):
                 # One distribution may be seen twice, as when it is installed for editing.
                 files.setdefault(path.stem, path)
     return files
+
+
+def shipped() -> dict[str, Path]:
+    """The files of the installed cases by name."""
+    return installed("*.toml")
 
 
 def find_cases(arguments: Iterable[str] = ()) -> list[FoundCase]:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.find import find_cases
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.adequacy import adequacy
 from lockstep.harness.diagnosis.behaviour import overwritten
@@ -31,18 +32,6 @@ COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a check came to."""
-
-    runs: list[RunResult]  # one for each case
-
-    @property
-    def diagnosis(self) -> list[Diagnosis]:
-        """What explains those that diverge, each cause once."""
-        return list({cause.fault: cause for run in self.runs for cause in run.diagnosis}.values())
-
-
-@dataclass(frozen=True)
 class Request:
     """What a check is asked to do with each form of case."""
 
@@ -53,7 +42,7 @@ class Request:
     on_result: Callable[[RunResult], None] = lambda result: None  # called with each result
 
 
-def check(port: Port | LocalPort, cases: Sequence[Case], **options: Any) -> Checked:
+def check(port: Port | LocalPort, cases: Sequence[Case], **options: Any) -> list[RunResult]:
     """Run a port over cases, judge what it returns, and explain it where it diverges; ``options``: as of ``Request``.
 
     Raises:
@@ -63,7 +52,7 @@ def check(port: Port | LocalPort, cases: Sequence[Case], **options: Any) -> Chec
     by_case: dict[str, RunResult] = {}
     for form, of_form in grouped(cases, form_of).items():
         by_case |= {run.case: run for run in _check_form(request, of_form, form)}
-    return Checked([by_case[case.name] for case in cases])
+    return [by_case[case.name] for case in cases]
 
 
 def _check_form(request: Request, cases: Sequence[Case], form: Networks) -> list[RunResult]:
@@ -150,8 +139,6 @@ def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> l
 
     The suite is all shipped cases of one plain layer; for a port of an attention decoder, all attention decoders.
     """
-    from lockstep.harness.cases.find import find_cases
-
     wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
     cases = [reseeded(found.case, seed) for found in find_cases(names) if names or wanted(found.case)]
     if not cases:
@@ -164,8 +151,6 @@ def left_out(checked: Sequence[str] = ()) -> list[str]:
 
     ``checked``: the cases that a check without names ran; if they are decoders nothing of their kind was left out.
     """
-    from lockstep.harness.cases.find import find_cases
-
     cases = [found.case for found in find_cases([])]
     if any(case.name in checked and case.model != "lstm" for case in cases):
         return []

@@ -8,10 +8,8 @@ when a new version mends it.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
-from lockstep.harness.cases.find import CASE_GROUP
+from lockstep.harness.cases.find import installed
 from lockstep.harness.errors import LockstepError, unknown
 
 FINDING_KINDS = {
@@ -120,13 +118,7 @@ def expected_of(backend: str, case: Case, status: str | None = None) -> Finding 
 @cache
 def findings() -> tuple[Finding, ...]:
     """All findings, by name."""
-    by_name: dict[str, Finding] = {}
-    for entry in entry_points(group=CASE_GROUP):
-        spec = importlib.util.find_spec(entry.module)
-        for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for path in sorted(Path(folder).glob("findings/*.toml")):
-                by_name.setdefault(path.stem, load_finding(path))
-    return tuple(by_name.values())
+    return tuple(map(load_finding, installed("findings/*.toml").values()))
 
 
 def load_finding(path: Path) -> Finding:

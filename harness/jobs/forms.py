@@ -17,6 +17,7 @@ from lockstep.harness.adapters.trace import close
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
+from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured, independent
@@ -285,8 +286,6 @@ def _with_facts(diagnosis: Diagnosis, facts: Sequence[str]) -> Diagnosis:
 
 def _shipped_problems() -> list[Problem]:
     """Small shipped problems, by which explanations of the same numbers might be told apart."""
-    from lockstep.harness.cases.find import find_cases
-
     cases = [found.case for found in find_cases([])]
     return [Problem.from_case(case) for case in cases if case.plain and case.run.timesteps <= 50]  # noqa: PLR2004
 

@@ -23,11 +23,6 @@ class Selection:
         """How many runs they are."""
         return len(pairs([found.case for found in self.cases], self.backends))
 
-    @property
-    def arguments(self) -> dict[str, str]:
-        """By the name of a case, how the user named it."""
-        return {found.case.name: found.argument for found in self.cases}
-
 
 def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
     """Find cases, all shipped ones if none is named, and the backends that go together with them.

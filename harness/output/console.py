@@ -29,11 +29,6 @@ def error_console() -> Console:
     return _console(stderr=True)
 
 
-def watched(console: Console) -> bool:
-    """Whether somebody watches it who can be shown progress; FORCE_COLOR makes no terminal of a pipe."""
-    return console.file.isatty() and not console.is_dumb_terminal
-
-
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     if stream is not None and stream.isatty():

@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lockstep.harness.adapters.user_code import defined_in, parsed_file
+from lockstep.harness.cases.find import shipped
 from lockstep.harness.errors import LockstepError
 
 
@@ -39,7 +40,5 @@ def place_of_function(path: Path, name: str) -> Place:
 
 def places_of_shipped(cases: Iterable[str]) -> dict[str, Place]:
     """Find the files of shipped cases by their names, where no file was named; other cases have no place."""
-    from lockstep.harness.cases.find import shipped
-
     files = shipped()
     return {case: Place(files[case]) for case in cases if case in files}

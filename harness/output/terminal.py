@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lockstep.harness.output import messages, overview
 from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, bare_table, fitting, table_of
-from lockstep.harness.output.console import plain, say, watched, wrapped
+from lockstep.harness.output.console import plain, say, wrapped
 from lockstep.harness.output.overview import MOST_CASE_NAMES, TABLE_TITLE, WIDE_TABLE, cell_text
 from lockstep.harness.text import counted, names_text, number, printable
 
@@ -44,7 +44,8 @@ def progress(console: Console, total: int, *, quiet: bool = False) -> Iterator[b
             "{task.description}", markup=False, table_column=TableColumn(no_wrap=True, overflow="ellipsis", ratio=1)
         ),
     )
-    shown = watched(console) and not quiet
+    # FORCE_COLOR makes no terminal of a pipe: nobody watches there.
+    shown = console.file.isatty() and not console.is_dumb_terminal and not quiet
     # Results come in bursts, framework by framework: the estimate is of the whole run, not of its last seconds.
     with bars.Progress(
         *columns, console=console, transient=True, disable=not shown, expand=True, speed_estimate_period=3600

@@ -129,13 +129,10 @@ def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
 
 def _missing(parts: Mapping[str, Any], tensors: Mapping[str, Array], case: Case) -> list[str]:
     """Note what a port left out, and is not compared."""
-    if case.run.gradients or case.attention_decoder is not None:
+    if case.run.gradients or case.attention_decoder is not None or not case.lstm.single:
         wanted = [name for name, needed in results_by_name(case).items() if needed]
         absent = [name for name in wanted if parts.get(name) is None]
         absent += [part.place for name, part in _by_lane(parts, case) if part.value is None and name in WEIGHTS]
-        return [f"it returned no {', '.join(absent)}: not compared"] if absent else []
-    if not case.lstm.single:
-        absent = [name for name in ("h_n", "c_n") if parts.get(name) is None]
         return [f"it returned no {', '.join(absent)}: not compared"] if absent else []
     if "c_seq" not in parts and "c_n" not in parts:
         return ["it returned h_seq alone: c is not compared"]

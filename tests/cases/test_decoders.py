@@ -179,7 +179,7 @@ def test_a_port_keeps_the_dtype_it_is_given(port, dtype):
 
 def checked(name, case):
     with Port(parse_target(f"{PORTS}/{name}.py:port")) as port:
-        (run,) = check(port, cases_of([case])).runs
+        (run,) = check(port, cases_of([case]))
     return run
 
 

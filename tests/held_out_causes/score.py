@@ -34,7 +34,7 @@ def told_of(held: HeldOut) -> tuple[str, list[Diagnosis]]:
     right), "unexplained" or "undetected".
     """
     with LocalPort(held.port, layout=held.layout) as port, np.errstate(all="ignore"):
-        runs = check(port, CASES[held.cases]).runs
+        runs = check(port, CASES[held.cases])
     if all(run.status != "diverge" for run in runs):
         return "undetected", []
     first = [run.diagnosis[0] for run in runs if run.status == "diverge" and run.diagnosis]

@@ -121,7 +121,7 @@ def check_drawn(form: Form, kind: str, slips: list[Slip]) -> Planted:
     """Check a port with slips, and judge what it is told."""
     with LocalPort(form.port(slips)) as port, np.errstate(all="ignore"):
         start = time.perf_counter()
-        runs = check(port, form.checked).runs
+        runs = check(port, form.checked)
         seconds = time.perf_counter() - start
     verdict, named, alternatives = judge(form, slips, runs)
     names = " + ".join(slip.name for slip in slips)

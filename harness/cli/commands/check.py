@@ -68,14 +68,12 @@ def check(
         Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
         progress(error_console(), len(cases), quiet=outputs.quiet) as bar,
     ):
-        checked = check(
-            port, cases, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers
-        )
+        runs = check(port, cases, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers)
     options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
     usual = {"layout": "canonical", "arrays": "numpy", "seed": 0}
     # The command to run again has only what differs from the defaults.
     options = {name: value for name, value in options.items() if value != usual.get(name)}
-    runs = [replace(run, rerun=command_line("check", target, case=run.case, **options)) for run in checked.runs]
+    runs = [replace(run, rerun=command_line("check", target, case=run.case, **options)) for run in runs]
     results = results_of(cases, runs)
     blind = blind_spots(cases, layout) if case else None
     place = place_of_function(parsed.file, parsed.function)

@@ -48,7 +48,7 @@ def run(
         options.tell_left_out(selection)
     outputs.check()
     runs = _watched(selection, outputs, bounds)
-    arguments = selection.arguments
+    arguments = {found.case.name: found.argument for found in selection.cases}
     runs = [
         replace(
             run,

@@ -201,7 +201,7 @@ def test_nothing_is_computed_where_nobody_asks_for_it():
     run = Judge(Problems()).judge_trace(case, "mine", trace_of(case))
     assert run.details == {}
     port = LocalPort(make_port("state-reset"))
-    assert all(one.details == {} for one in check(port, [case], measure=False).runs)
+    assert all(one.details == {} for one in check(port, [case], measure=False))
 
 
 # -- the counterfactual ------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def distance_of_curves(run: RunResult) -> float:
 @pytest.mark.parametrize("fault", ["state-reset", "forget-bias-absent", "gates-exchanged-f-g", "h-returned-reversed"])
 def test_the_counterfactual_lies_on_what_a_planted_fault_gives(fault):
     case = make_case("one", timesteps=12, batch=3, input_size=5, hidden_size=7, initial_state="probe")
-    (run,) = check(LocalPort(make_port(fault)), [case], measure=False, details=True).runs
+    (run,) = check(LocalPort(make_port(fault)), [case], measure=False, details=True)
     assert run.status == "diverge"
     assert run.diagnosis[0].proof
     assert run.tensors["h"].worst.sigma > 1000
@@ -247,7 +247,7 @@ def test_a_network_has_a_counterfactual_too():
 
 def test_a_decoder_has_a_counterfactual_too():
     case = make_decoder(timesteps=4)
-    (run,) = check(LocalPort(decoder("context of step before")), [case], details=True).runs
+    (run,) = check(LocalPort(decoder("context of step before")), [case], details=True)
     assert run.status == "diverge"
     assert run.diagnosis[0].sigma is not None
     assert distance_of_curves(run) < 10

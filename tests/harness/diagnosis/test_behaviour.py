@@ -7,6 +7,7 @@ import pytest
 from decoder_cases import make_decoder
 from faulty_decoder import decoder
 from faulty_lstm import make_port
+from judge import causes_of
 from lstm_cases import make_case
 
 from lockstep.harness.cases.problem import Problem
@@ -27,9 +28,9 @@ CASES = [
 
 def diagnosed(port):
     checked = check(LocalPort(port), CASES)
-    assert any(run.status == "diverge" for run in checked.runs)
-    assert all(run.diagnosis == checked.diagnosis for run in checked.runs if run.status == "diverge")
-    return checked.diagnosis[0]
+    assert any(run.status == "diverge" for run in checked)
+    assert all(run.diagnosis == causes_of(checked) for run in checked if run.status == "diverge")
+    return causes_of(checked)[0]
 
 
 def test_a_state_that_is_kept_from_call_to_call_is_found():
@@ -111,7 +112,7 @@ def test_rounding_that_differs_from_call_to_call_is_no_fault():
         return (h * (1 + 1e-7 * rng.normal(size=h.shape))).astype(h.dtype), c
 
     checked = check(LocalPort(port), CASES)
-    assert [run.status for run in checked.runs] == ["agree", "agree"]
+    assert [run.status for run in checked] == ["agree", "agree"]
 
 
 @pytest.mark.slow  # nothing explains it: the search goes to its limits
@@ -217,8 +218,8 @@ def test_a_port_that_computes_in_float32_throughout_is_found_by_a_float64_case()
         return right(x, narrow, h0, c0)
 
     checked = check(LocalPort(port), [CASES[0], make_case("wide", dtype="float64", timesteps=5, initial_state="probe")])
-    assert [run.status for run in checked.runs] == ["agree", "diverge"]
-    assert checked.diagnosis[0].fault == "computed-in-float32"
+    assert [run.status for run in checked] == ["agree", "diverge"]
+    assert causes_of(checked)[0].fault == "computed-in-float32"
 
 
 def keeps_first_weights():
@@ -232,7 +233,7 @@ def keeps_first_weights():
 
 def test_weights_of_the_first_call_are_found_where_one_case_alone_is_asked_for():
     checked = check(LocalPort(keeps_first_weights()), CASES[:1])
-    (run,) = checked.runs
+    (run,) = checked
     assert (run.status, run.repeatable) == ("diverge", True)
     assert run.diagnosis[0].fault == "arguments-kept-between-calls"
     assert run.diagnosis[0].message.startswith("W, R, b of the first call are used")
@@ -272,7 +273,7 @@ def test_what_a_network_or_a_decoder_keeps_is_found_alike():
         (stateful, LAYERS, "The final state (h and c) of a call is kept"),
         (stale_decoder, [make_decoder("d")], "W_tilde of the first call is used"),
     ):
-        (run,) = check(LocalPort(port), cases).runs
+        (run,) = check(LocalPort(port), cases)
         assert run.status == "diverge"
         assert run.diagnosis[0].message.startswith(message)
 
@@ -305,7 +306,7 @@ def test_arguments_that_are_overwritten_are_told_where_the_next_call_gives_other
     def decoding(enc, weights, h0, c0, y0, steps):
         return port(enc, weights, h0, c0, y0, steps)
 
-    (run,) = check(LocalPort(decoding if cases[0].model == "attention_decoder" else plain), cases).runs
+    (run,) = check(LocalPort(decoding if cases[0].model == "attention_decoder" else plain), cases)
     assert run.status == "diverge"
     assert run.first_divergence is None
     assert run.diagnosis[0].fault == "arguments-overwritten"
@@ -319,6 +320,6 @@ def test_a_change_that_no_result_depends_on_is_a_note():
         weights["seen"] = True
         return results
 
-    (run,) = check(LocalPort(port), CASES[:1]).runs
+    (run,) = check(LocalPort(port), CASES[:1])
     assert run.status == "agree"
     assert run.notes == ["it changed its argument weights (seen) in place"]

@@ -9,6 +9,7 @@ import zlib
 
 import pytest
 from faulty_lstm import SLIPS, make_port
+from judge import causes_of
 from lstm_cases import make_case
 
 from lockstep.harness.cases.problem import Problem
@@ -60,8 +61,8 @@ def assert_named(slip, seed=0):
     cases = cases_of([]) if "every-16" in slip else SMALL  # such a reset needs more than 16 timesteps
     port = LocalPort(make_port(slip), layout=layout)
     checked = check(port, [reseeded(case, seed) for case in cases])
-    assert any(run.status == "diverge" for run in checked.runs), "not seen"
-    first = checked.diagnosis[0]
+    assert any(run.status == "diverge" for run in checked), "not seen"
+    first = causes_of(checked)[0]
     assert is_what(first.fault, port), first
     assert first.message
     assert first.fix

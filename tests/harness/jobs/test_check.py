@@ -49,7 +49,7 @@ def _copied(part):
 
 def checked(port, *cases, **options):
     """Check a port over cases; give the results by case."""
-    return {run.case: run for run in check(LocalPort(port), cases, **options).runs}
+    return {run.case: run for run in check(LocalPort(port), cases, **options)}
 
 
 def spoilt(spoil, **settings):

@@ -30,7 +30,7 @@ SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
 
 
 def checked(port, cases=SUITE) -> list[RunResult]:
-    return check(LocalPort(port), cases).runs
+    return check(LocalPort(port), cases)
 
 
 def names(runs) -> set[str]:
@@ -89,7 +89,7 @@ def test_a_right_number_from_unshared_weights_is_said_to_be_right_by_chance():
     port = LocalPort(decoder("target unshared"))
     found = check(port, [case])
     shown = io.StringIO()
-    show_check(Console(file=shown, width=200), found.runs, {})
+    show_check(Console(file=shown, width=200), found, {})
     text = shown.getvalue()
     assert "W_target is in use at the first step only" in text
     assert "Traceback" not in text
@@ -178,7 +178,7 @@ def test_a_port_of_the_other_model_is_unsupported_both_ways():
     assert run.status == "unsupported"
     assert "port of another model" in run.message
     (case,) = cases_of(["ones"])
-    (run,) = check(LocalPort(decoder()), [case]).runs
+    (run,) = check(LocalPort(decoder()), [case])
     assert run.status == "unsupported"
     assert "port of another model" in run.message
 
@@ -207,7 +207,7 @@ def test_a_case_with_an_encoder_is_handed_over_as_what_the_encoder_gives():
 
 def test_a_seed_changes_the_numbers_and_no_verdict():
     (case,) = cases_of(["attention-probe"])
-    assert check(LocalPort(decoder()), [reseeded(case, 7)]).runs[0].status == "agree"
+    assert check(LocalPort(decoder()), [reseeded(case, 7)])[0].status == "agree"
 
 
 @pytest.mark.parametrize(

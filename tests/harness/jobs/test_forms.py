@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from judge import causes_of
 from lstm_cases import make_case
 
 from lockstep.harness.cases.problem import Problem
@@ -48,7 +49,7 @@ def slow(monkeypatch):
 @pytest.mark.usefixtures("slow")
 def test_numbers_in_two_curves_are_measured_with_few_calls():
     port, calls = port_with(f=lambda z: sigmoid(z + 0.3), g=lambda z: np.tanh(1.37 * z))
-    (cause,) = check(LocalPort(port), CASES).diagnosis
+    (cause,) = causes_of(check(LocalPort(port), CASES))
     assert cause.sigma is not None
     assert "WRb.g:times-1.37" in cause.fault
     assert "b.f:plus-0.3" in cause.fault
@@ -58,7 +59,7 @@ def test_numbers_in_two_curves_are_measured_with_few_calls():
 @pytest.mark.usefixtures("slow")
 def test_what_stays_unexplained_says_what_was_measured_and_what_there_was_no_room_for():
     port, calls = port_with(i=lambda z: sigmoid(z) ** 1.3)
-    (cause,) = check(LocalPort(port), CASES).diagnosis
+    (cause,) = causes_of(check(LocalPort(port), CASES))
     assert cause.fault == "unexplained"
     assert "measured: f(z) is as intended" in cause.facts
     assert any("the curve of i, of g, or both" in fact for fact in cause.facts)
@@ -69,7 +70,7 @@ def test_what_stays_unexplained_says_what_was_measured_and_what_there_was_no_roo
 @pytest.mark.slow  # nothing explains it: the search goes to its limits
 def test_questions_that_had_no_room_are_counted():
     port, _ = port_with(W=lambda W: (3 * W + np.roll(W, 1, axis=1)) / np.float32(4))
-    (cause,) = check(LocalPort(port), CASES).diagnosis
+    (cause,) = causes_of(check(LocalPort(port), CASES))
     assert cause.fault == "unexplained"
     assert any("were made at most: 181 questions (where each weight goes" in fact for fact in cause.facts)
 
