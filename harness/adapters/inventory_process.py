@@ -62,7 +62,8 @@ def _material(module: ModuleType, target: Target) -> Material:
 def _built(function: Callable[[], Any], target: Target) -> Material:
     """Call a function, in a fresh graph where TensorFlow is imported, and read what it gives."""
     called = _called(function)
-    if _builders() and not called.in_graph:  # it imported TensorFlow itself
+    # It imported TensorFlow itself: only now is there a graph to call it in.
+    if _builders() and not called.in_graph:
         called = _called(function)
     if called.raised is None:
         material = _read(called.value, called.built)

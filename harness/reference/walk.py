@@ -119,6 +119,7 @@ class Walk:
     def each_step(self, h: Array, c: Array, steps: slice) -> Expected:
         """The c and h of some timesteps alone, each from the state observed before it, which counts as exact."""
         cell, noise = self.cell, self.noise
+        # All timesteps at once: no step needs what another one gives.
         observed = (Quantity(h), self.h0), (Quantity(c), self.c0)
         (h_prev, _), (c_prev, _) = (self._before(state, first, steps) for state, first in observed)
         x, x_var = self.inputs.precise(steps, noise)
@@ -181,6 +182,7 @@ class Walk:
         h_before, h_before_var = self._before(forward["h"], self.h0, rows)
         c_before, c_before_var = self._before(forward["c"], self.c0, rows)
         gates = np.concatenate(a, axis=-1)
+        # Of h only the shape counts: dh is what comes back to it.
         operands = Operands(np.empty_like(gates), np.empty_like(h), x, h_before, c_before, c, gates)
         if not noisy:
             return operands, None

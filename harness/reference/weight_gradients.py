@@ -126,6 +126,7 @@ def contributions(cell: Cell, chunk: Chunk) -> Expected:
     """What each timestep contributes: dW_t (T, 4H, I), dR_t (T, 4H, P), db_t (T, 4H), dP_t and dp_t where they are."""
     noise, by_name = cell.noise, {}
     for part in factors(cell, *chunk):
+        # Of one timestep: the sum runs over sequences alone, and is rounded once at its end.
         value, variance = part.summed(noise.batch_growth(part.left.shape[1]))
         assert variance is not None
         by_name[f"{part.name}_t"] = ExpectedTensor.of(value, variance + noise.rounded(value), noise)

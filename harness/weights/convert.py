@@ -46,6 +46,7 @@ def convert(arrays: Arrays, source: Dialect, target: Dialect) -> tuple[Arrays, l
         notes.append(f"no bias in the file: zeros stand for {', '.join(source.bias)}.")
     if target.biases != "two" and len(biases) == 2:  # noqa: PLR2004
         biases = (_sum(biases, source, target, notes),)
+    # After the sum, so that the forget part is rounded once for it, and not in each half.
     if source.forget_bias != target.forget_bias:
         biases = (_move_forget_bias(biases[0], source, target, notes), *biases[1:])
     if target.biases == "two" and len(biases) == 1:

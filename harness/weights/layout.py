@@ -74,6 +74,7 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
     if P is not None and dialect.transposed:
         P = np.ascontiguousarray(P.T)
     if dialect.fused:
+        # The kernel is that of [x; h]: its last columns, as many as h is wide, are R.
         width = len(kernel) // 4 if P is None else len(P)
         kernel, R = kernel[:, :-width], kernel[:, -width:]
     gradients = {"dW": reorder(kernel, dialect.gates), "dR": reorder(R, dialect.gates)}
