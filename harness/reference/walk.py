@@ -178,17 +178,16 @@ class Walk:
         """What a chunk's gradients are made of, and the variances; the way back has yet to fill dz and dh."""
         x, x_var = self.inputs.precise(rows, self.noise)
         a, a_var = zip(*(forward[name].precise(rows, self.noise) for name in "ifgo"), strict=True)
-        (c, c_var), (h, _) = (forward[name].precise(rows, self.noise) for name in "ch")
+        c, c_var = forward["c"].precise(rows, self.noise)
         h_before, h_before_var = self._before(forward["h"], self.h0, rows)
         c_before, c_before_var = self._before(forward["c"], self.c0, rows)
         gates = np.concatenate(a, axis=-1)
-        # Of h only the shape counts: dh is what comes back to it.
-        operands = Operands(np.empty_like(gates), np.empty_like(h), x, h_before, c_before, c, gates)
+        operands = Operands(np.empty_like(gates), np.empty_like(h_before), x, h_before, c_before, c, gates)
         if not noisy:
             return operands, None
         gates_var = np.concatenate(a_var, axis=-1)
         return operands, Operands(
-            np.empty_like(gates), np.empty_like(h), x_var, h_before_var, c_before_var, c_var, gates_var,  # type: ignore[arg-type]
+            np.empty_like(gates), np.empty_like(h_before), x_var, h_before_var, c_before_var, c_var, gates_var,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _chunk_back(
