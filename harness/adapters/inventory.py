@@ -344,16 +344,17 @@ def _shared(v: Variable, material: Material) -> Group | None:
         message = f"{names} are one array now, and leaves of their own: an update moves them apart. Not shared."
         return replace(group, verdict="not shared", message=message, fix="Tie them by `equinox.nn.Shared`.")
     if v.aliases:
-        used = f", read {_when(v, forward)}" if often else ""
+        used = f", read {when_read(v)}" if often else ""
         names = f"{listed_names((v.name, *v.aliases))} are one variable under {1 + len(v.aliases)} names"
         return replace(group, message=f"{names}{used}: shared.")
     if often:
-        return replace(group, message=f"{_subject(v.name)} is one variable, read {_when(v, forward)}: shared.")
+        return replace(group, message=f"{_subject(v.name)} is one variable, read {when_read(v)}: shared.")
     return None
 
 
-def _when(v: Variable, forward: list[Reader]) -> str:
-    """When a variable is read."""
+def when_read(v: Variable) -> str:
+    """When a variable is read, in words."""
+    forward = [reader for reader in v.readers if not reader.backward]
     if any(_in_loop(read) for read in forward):
         return " and ".join(_within(forward))
     iterations = v.iterations

@@ -255,11 +255,8 @@ def _replayed_steps(run: RunResult) -> list[str]:
         ]
     worst = max(max(series) for series in run.local.sigma.values())
     replayed = f"  Replayed from your own previous state, timestep {step} is still wrong"
-    fed = ": its feed is wrong, not what it computes" if _fed_otherwise(run) else ""
-    return [f"{replayed} (worst of all single steps: {number(worst)} sigma){fed}."]
-
-
-def _fed_otherwise(run: RunResult) -> bool:
-    """Whether a timestep is wrong because of the state it starts from, and of nothing else."""
     causes = [cause for cause in run.diagnosis if cause.sigma is not None]
-    return bool(causes) and all(cause.family in {"state", "initial state"} for cause in causes)
+    # Where all causes lie in the state that a timestep starts from, it computes right what it is given.
+    only_fed = bool(causes) and all(cause.family in {"state", "initial state"} for cause in causes)
+    fed = ": its feed is wrong, not what it computes" if only_fed else ""
+    return [f"{replayed} (worst of all single steps: {number(worst)} sigma){fed}."]

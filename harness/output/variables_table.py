@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from lockstep.harness.adapters.inventory import OWN_WEIGHTS, EmptyScope, Group, Inventory, listed_names, readers_text
+from lockstep.harness.adapters.inventory import (
+    OWN_WEIGHTS,
+    EmptyScope,
+    Group,
+    Inventory,
+    listed_names,
+    readers_text,
+    when_read,
+)
 from lockstep.harness.output.columns import bare_table, broken
 from lockstep.harness.output.console import plain, wrapped
 from lockstep.harness.text import counted, grouped, shape_text
@@ -37,7 +45,7 @@ def show_variables(console: Console, inventory: Inventory) -> None:
 
 def lines_of(inventory: Inventory) -> list[tuple[str, str]]:
     """Who shares what, what is only the name of a scope, and the counts: pairs of a kind and a line."""
-    lines = [("shared", line) for line in _shared_lines(inventory.of("shared"))]
+    lines = [("shared", line) for line in _shared_lines(inventory)]
     lines += [("not shared", _sentence(f"{group.message} {group.fix}")) for group in inventory.of("not shared")]
     lines += [("separate", line) for line in _separate_lines(inventory.of("separate"))]
     lines += [("scope", line) for line in _scope_lines(inventory.scopes)]
@@ -45,17 +53,18 @@ def lines_of(inventory: Inventory) -> list[tuple[str, str]]:
     return [*lines, ("sum", _sum(inventory))]
 
 
-def _shared_lines(groups: list[Group]) -> list[str]:
+def _shared_lines(inventory: Inventory) -> list[str]:
     """Lines about shared variables, one each; one line for many that are shared in the same way."""
+    by_name = {v.name: v for v in inventory.variables}
 
-    def how_shared(group: Group) -> str:
-        _, is_one, how = group.message.partition(" is one variable")
-        return how if is_one else group.message
+    def how_shared(group: Group) -> tuple[str, str]:
+        v = by_name[group.variables[0]]
+        return when_read(v), v.name if v.aliases else ""  # one of several names has a line of its own
 
     lines = []
-    for how, same in grouped(groups, how_shared).items():
+    for (when, _), same in grouped(inventory.of("shared"), how_shared).items():
         if len(same) > MOST_SENTENCES:
-            lines.append(f"{listed_names([group.role for group in same])} are one variable each{how}")
+            lines.append(f"{listed_names([group.role for group in same])} are one variable each, read {when}: shared.")
         else:
             lines += [_sentence(group.message) for group in same]
     return lines
