@@ -55,13 +55,6 @@ def parted(items: Sequence[_Item], count: int) -> list[list[_Item]]:
     return [list(items[k : k + size]) for k in range(0, len(items), size)]
 
 
-def first_width(names: Iterable[str], columns: Sequence[Column], width: int, gap: int = GAP) -> int:
-    """The width of the column that names the rows: less than the longest name's where others need the room."""
-    natural = max(map(cell_len, names), default=0)
-    room = width - sum(column.least + gap for column in columns)
-    return natural if natural <= room else min(natural, max(NARROW_FIRST, room))
-
-
 def widths(columns: Sequence[Column], width: int, gap: int = GAP) -> list[int]:
     """Each column its least width, and while there is room its natural one, from the first to the last."""
     column_widths = [column.least for column in columns]
@@ -94,7 +87,9 @@ def bare_table(gap: int = GAP) -> Table:
 def table_of(corner: str, names: Iterable[str], columns: Sequence[Column], width: int, gap: int = GAP) -> Table:
     """A table of which nothing is cut: ``corner`` and ``names`` are its first column."""
     names = [printable(name) for name in names]
-    first = first_width([corner, *names], columns, width, gap)
+    natural = max(map(cell_len, [corner, *names]))
+    room = width - sum(column.least + gap for column in columns)
+    first = min(natural, max(NARROW_FIRST, room))  # the longest name gives way where the others need the room
     table = bare_table(gap)
     table.add_column(corner, width=first)
     for column, room in zip(columns, widths(columns, width - first, gap), strict=True):

@@ -10,7 +10,7 @@ import html
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -89,7 +89,9 @@ def _blocks(results: Results) -> Iterator[str]:
         yield _folded(f"{counted(len(known), 'known finding')}, as expected", "\n".join(known))
     if refused:
         yield _folded("Unsupported, and why", "\n".join(refused))
-    yield _folded("Environment", "\n".join(f"{name}: {value}" for name, value in _versions(results).items()))
+    environment = {name: value for name, value in results.environment.items() if isinstance(value, (str, int, float))}
+    versions = {name: value for run in runs for name, value in run.versions.items()}
+    yield _folded("Environment", "\n".join(f"{name}: {value}" for name, value in (environment | versions).items()))
 
 
 def _table(runs: Sequence[RunResult], backends: Sequence[str]) -> str:
@@ -210,9 +212,3 @@ def _folded(title: str, text: str) -> str:
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", shown))])
     title = html.escape(" ".join(printable(title).split()), quote=False)
     return f"<details><summary>{title}</summary>\n\n{fence}text\n{shown}\n{fence}\n\n</details>\n\n"
-
-
-def _versions(results: Results) -> Mapping[str, object]:
-    """The environment, and the frameworks' versions."""
-    environment = {name: value for name, value in results.environment.items() if isinstance(value, (str, int, float))}
-    return environment | {name: value for run in results.runs for name, value in run.versions.items()}
