@@ -6,7 +6,7 @@ One pass over blocks that fit a processor's cache; no temporary is as large as t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -296,8 +296,7 @@ def _block_rows(row_size: int) -> int:
     return max(1, BLOCK // max(row_size, 1))
 
 
-def _blocks(rows: int, row_size: int) -> Iterator[slice]:
+def _blocks(rows: int, row_size: int) -> list[slice]:
     """Cut ``rows`` into blocks of about ``BLOCK`` values, at least one row each."""
     step = _block_rows(row_size)
-    for start in range(0, rows, step):
-        yield slice(start, min(start + step, rows))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]

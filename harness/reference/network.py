@@ -15,6 +15,7 @@ from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneRe
 from lockstep.harness.reference.noise import Kicks, Noise
 from lockstep.harness.reference.walk import Walk
 from lockstep.harness.reference.weight_gradients import Chunk, contributions, joined
+from lockstep.harness.text import grouped
 
 
 def expect_network(problem: Problem) -> Expected:
@@ -63,6 +64,7 @@ class Network:
         self.problem, self.lstm = problem, problem.case.lstm
         self.noise = noise or Noise.of(problem.case.run.dtype)
         self.lanes = [lane for lane, _ in problem.lanes()]
+        self.layers = list(grouped(self.lanes, lambda lane: lane.layer).values())
         self.walks: dict[Lane, Walk] = {}
 
     def inputs(self) -> Quantity:
@@ -98,15 +100,11 @@ class Network:
             for kind, result in by_kind.items()
         }
 
-    def _layers(self) -> list[list[Lane]]:
-        count = len(self.lstm.directions)
-        return [self.lanes[k : k + count] for k in range(0, len(self.lanes), count)]
-
     def forward(self, *, noisy: bool) -> dict[Lane, LaneResults]:
         """Run the lanes layer by layer, with noise or without; what they give is in each lane's own order."""
         inputs = self.inputs()
         results: dict[Lane, LaneResults] = {}
-        for layer in self._layers():
+        for layer in self.layers:
             for lane in layer:
                 self.walks[lane] = walk = self.walk(lane, inputs)
                 results[lane] = {**walk.expected()} if noisy else walk.values()
@@ -126,7 +124,7 @@ class Network:
         named: LaneResults = {}
         with_steps = noisy and has_weight_steps(self.problem.case)
         dh = Quantity(self.problem.dh)
-        for layer in reversed(self._layers()):
+        for layer in reversed(self.layers):
             below = []
             for k, lane in enumerate(layer):
                 walk, dc = self.walks[lane], self.problem.states("dc")[self.lanes.index(lane)]
