@@ -205,5 +205,6 @@ class DecoderRun(WantedTensors):
 
     def _give(self, name: str, value: Array, variance: Array | None) -> None:
         for change in self.edits.returned.get((DECODER, name), ()):
-            value, variance = change(value), None if variance is None else np.abs(change(variance))
+            value = change(value)
+            variance = np.abs(change(variance)) if variance is not None and self.tape.noisy else None
         self.give(name, value, variance)

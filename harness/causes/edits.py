@@ -34,7 +34,7 @@ class Edits:
     changes: dict[tuple[str, str], list[tuple[Steps, Change]]] = field(default_factory=dict)
     readings: dict[Key, list[tuple[int, Steps, Reading]]] = field(default_factory=dict)  # with whose turn it is
     rules: dict[tuple[str, str], Any] = field(default_factory=dict)
-    curves: dict[tuple[str, str], list[tuple[Steps, str]]] = field(default_factory=dict)  # of some timesteps
+    curves: dict[tuple[str, str], list[tuple[Steps, Any]]] = field(default_factory=dict)  # of some timesteps
     # Of gradients that are returned: by tensor's kind and lane.
     returned: dict[tuple[str, str], list[Callable[[Array], Array]]] = field(default_factory=dict)
 

@@ -126,14 +126,16 @@ class Lane:
 
     def curve(self, kind: str) -> Curve:
         """The activation of a gate, or of c ("u"), at this timestep."""
+        curve: Any = self.curves[kind]
         for steps, name in self.edits.curves.get((self.label, f"curve {kind}"), ()) if self.edited else ():
             if steps(self.tape.step):
-                return curve_of(name)
-        return self.curves[kind]
+                curve = name(curve, self.tape.step) if callable(name) else curve_of(name)
+        return curve
 
-    def slope(self, gate: str) -> Curve | None:
-        """The curve whose slope is taken on the way back, where that is edited."""
-        return self.rule(f"slope {gate}", None)
+    def slope(self, gate: str) -> Any:
+        """The curve whose slope is taken on the way back, where that is edited; None: the activation's own."""
+        rule = self.rule(f"slope {gate}", None)
+        return rule(self.curve(gate), self.tape.step) if callable(rule) else rule
 
     # -- over time -----------------------------------------------------------------------------------------------
 
@@ -234,11 +236,13 @@ class Lane:
         new = {"h": results["h"], "c": results["c"]}
         if self.observed is not None:
             new = {name: self.tape.exact(self.observed[name][t]) for name in "hc"}
+        # What is carried is edited before lengths hold it: past its end a state is touched no more.
+        new = {name: self.at(f"{name}.carry", node) for name, node in new.items()}
         if valid is not None:
             runs = self.rule("runs past the end", "")
             old = {"h": h, "c": c}
             new = {k: node if k in runs else self.tape.where(valid, node, old[k]) for k, node in new.items()}
-        return self.at("h.carry", new["h"]), self.at("c.carry", new["c"])
+        return new["h"], new["c"]
 
     def _last(self, t: int, results: dict[str, Node], last: dict[str, Node]) -> dict[str, Node]:
         valid = self._valid(t, "hold")

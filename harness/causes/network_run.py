@@ -121,6 +121,8 @@ class NetworkRun(WantedTensors):
             lane.watch, lane.observed = self._step_watch(place), self.observed
             results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
             self._give_lane(place, results)
+            if self.found.keys() >= self.wanted:
+                return
             if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
                 inputs = self._joined(places[k + 1 - count : k + 1])
         self._give_whole()
@@ -211,7 +213,8 @@ class NetworkRun(WantedTensors):
     def _give_gradient(self, name: str, label: str, value: Array, variance: Array | None) -> None:
         kind = name.split("_l", maxsplit=1)[0] if not self.lstm.single else name
         for change in self.edits.returned.get((label, kind), ()):
-            value, variance = change(value), None if variance is None else np.abs(change(variance))
+            value = change(value)
+            variance = np.abs(change(variance)) if variance is not None and self.tape.noisy else None
         self.give(name, value, variance)
 
     def _give_sums(self, place: Place) -> None:
@@ -252,7 +255,10 @@ def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, nois
                     if not leaf.reading.adds and not field_.startswith("by_timestep"):
                         continue
                     array = stored.part(leaf.reading.back(array, size, power), key)
-                setattr(total, field_, getattr(total, field_) + array)
+                before = getattr(total, field_)
+                if array.ndim > before.ndim and field_.startswith("by_timestep"):
+                    before = before[:, None]  # candidates stand behind time
+                setattr(total, field_, before + array)
         found[name] = total
     return found
 

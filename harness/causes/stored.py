@@ -7,7 +7,7 @@ reordering, a transposition, another lane's array and a constant are one kind of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -130,13 +130,14 @@ class Sums:
     lengths: Array | None = None  # of a reverse lane: uses are brought to the order of time within them
     reverse: bool = False
     stepwise: bool = False  # whether each timestep's part is rounded before it is added, as a decoder's is
-    stored: Stored | None = field(default=None, repr=False)
+    batch: int = -2  # the axis of sequences of what is summed: peepholes' uses have an axis of their rows behind it
 
     def of(self, leaf: Leaf, *, noisy: bool, by_timestep: bool) -> Gradient | None:
         """The gradient of a leaf, as it is read; None where nothing goes back to it."""
         if not leaf.uses:
             return None
         left, left_var = self._over_time([(t, use[0]) for t, use in leaf.uses.items()])
+        self.batch = -3 if leaf.key[1] == "p" else -2
         rights = [(t, use[1]) for t, use in leaf.uses.items() if use[1] is not None]
         right, right_var = self._over_time(rights) if rights else (None, None)
         parts = self._parts(left, left_var, right, right_var, noisy=noisy) if by_timestep or self.stepwise else None
@@ -163,16 +164,16 @@ class Sums:
     ) -> Gradient:  # fmt: skip
         """Sum over timesteps and sequences, a chunk of timesteps at a time from the last."""
         total = variance = self.noise.precision(0)
-        growth = self.noise.batch_growth(left.shape[1])
+        growth = self.noise.batch_growth(left.shape[self.batch])
         for start in reversed(range(0, len(left), CHUNK)):
             rows = slice(start, start + CHUNK)
             a, b = left[rows], None if right is None else right[rows]
-            total = total + _product(a, b)
+            total = total + _product(a, b, self.batch)
             if noisy:
                 a2 = left_var[rows] + growth * np.square(a)
-                variance = variance + _product(a2, None if b is None else np.square(b))
+                variance = variance + _product(a2, None if b is None else np.square(b), self.batch)
                 if right_var is not None:
-                    variance = variance + _product(np.square(a), right_var[rows])
+                    variance = variance + _product(np.square(a), right_var[rows], self.batch)
                 terms = len(a) if right is not None else a.shape[0] * a.shape[1]
                 variance = variance + terms * self.noise.rounded(np.asarray(total))
         value = np.asarray(total)
@@ -184,12 +185,12 @@ class Sums:
         """Each timestep's part."""
         if self.reverse:
             left, left_var, right, right_var = (
-                None if a is None else turned(a, self.lengths)
+                None if a is None else _turned(a, self.lengths, self.batch)
                 for a in (left, left_var, right, right_var)  # type: ignore[assignment]
             )
         bias = right is None
-        growth = self.noise.batch_growth(left.shape[1])
-        value = left.sum(axis=1) if bias else left.swapaxes(-1, -2) @ right
+        growth = self.noise.batch_growth(left.shape[self.batch])
+        value = left.sum(axis=self.batch) if bias else np.matmul(*_aligned(left.swapaxes(-1, -2), right))
         if not noisy:
             return value, np.zeros_like(value)
         spread = left_var + growth * np.square(left)
@@ -208,8 +209,23 @@ class Sums:
         return Gradient(partial[-1], total, value, variance)
 
 
-def _product(left: Array, right: Array | None) -> Array:
+def _turned(array: Array, lengths: Array | None, batch: int) -> Array:
+    """Bring uses to the order of time, whatever stands in front of the axis of sequences."""
+    return np.moveaxis(turned(np.moveaxis(array, batch, 1), lengths), 1, batch)
+
+
+def _product(left: Array, right: Array | None, batch: int) -> Array:
     """Sum over timesteps and sequences the products of (T, B, m) and (T, B, n), or (T, B, ...) itself."""
     if right is None:
-        return left.sum(axis=(0, 1))
-    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
+        return left.sum(axis=(0, batch))
+    if left.ndim == right.ndim == 3:  # noqa: PLR2004
+        return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
+    left, right = _aligned(left.swapaxes(-1, -2), right)
+    return (left @ right).sum(axis=0)
+
+
+def _aligned(left: Array, right: Array) -> tuple[Array, Array]:
+    """Arrays of which one may have an axis of candidates behind that of time."""
+    if left.ndim == right.ndim:
+        return left, right
+    return (left[:, None], right) if left.ndim < right.ndim else (left, right[:, None])

@@ -340,6 +340,7 @@ class Tape:
         """Put values side by side."""
         if len(parts) == 1:
             return parts[0]
+        parts = _all_with_candidates(parts)
         lead = np.broadcast_shapes(*(part.value.shape[:-1] for part in parts))
         ends = np.cumsum([0, *(part.value.shape[-1] for part in parts)])
         return self._moved(
@@ -482,6 +483,17 @@ class Tape:
         own = self.noise.sum_growth(one.value.shape[axis]) * np.square(one.value).sum(axis=axis, keepdims=True)
         carried = None if one.variance is None else one.variance.sum(axis=axis, keepdims=True)
         return self._made(total, carried, own, ())
+
+
+def _all_with_candidates(parts: list[Node]) -> list[Node]:
+    """Values side by side all have an axis of candidates, in front of that of sequences, where one of them has."""
+    ndim = max(part.value.ndim for part in parts)
+    if all(part.value.ndim == ndim for part in parts):
+        return parts
+    return [
+        part if part.value.ndim == ndim else Node(*both(part, lambda a: np.expand_dims(a, -3)), part.sources)
+        for part in parts
+    ]
 
 
 def _same(d: Node) -> Node:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lockstep.harness.comparison.details import with_counterfactual
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP
-from lockstep.harness.diagnosis.explain_causes import ONLY_IN, expected_named
+from lockstep.harness.diagnosis.named_causes import ONLY_IN, expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.reference.expected import Expected

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.comparison.results import Diagnosis, RunResult
-from lockstep.harness.diagnosis.explain_causes import Search, expected_named, told
+from lockstep.harness.diagnosis.explain_causes import Search
+from lockstep.harness.diagnosis.isolate import Ask
+from lockstep.harness.diagnosis.named_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import explained_in_part, first_wrong_text, known_of, unexplained
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -27,6 +29,7 @@ def diagnose(
     pairs: bool = True,
     layout: str = "canonical",
     limit: float = LIMIT_SIGMA,
+    ask: Ask | None = None,
 ) -> list[Diagnosis]:
     """Explain what one implementation returned.
 
@@ -37,11 +40,15 @@ def diagnose(
         pairs: Whether to look for two faults at once, which takes longer.
         layout: In which it was handed its weights.
         limit: In sigma.
+        ask: What it returns for further problems, where it can be called.
 
     Returns:
         The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
     """
-    return diagnose_found(Search.of(observations, limit, layout=layout), observations, runs, others=others, pairs=pairs)
+    search = Search.of(observations, limit, layout=layout)
+    if search is not None:
+        search.ask = ask
+    return diagnose_found(search, observations, runs, others=others, pairs=pairs)
 
 
 def diagnose_found(
@@ -58,13 +65,13 @@ def diagnose_found(
         return [unexplained(observations, runs)] if overflows else []
     causes = search.causes(several=pairs) or search.in_some_cases()
     if causes:
-        return told(causes, search, others)
+        return search.told(causes, others)
     most = search.explaining_most()
     if most is None:
         return [unexplained(observations, runs)]
     explained, left = most
     what = f"every case but {names_text([seen.problem.case.name for seen in left], 6)}"
-    part = told([explained], search)[0]
+    part = search.told([explained])[0]
     telling = known_of(left, runs).observation
     computed = expected_named(part.fault, telling.problem)
     rest = [] if computed is None else first_wrong_text(telling, computed)
@@ -72,7 +79,12 @@ def diagnose_found(
 
 
 def diagnose_runs(
-    observations: Sequence[Observation], runs: Sequence[RunResult], limit: float = LIMIT_SIGMA, *, pairs: bool = True
+    observations: Sequence[Observation],
+    runs: Sequence[RunResult],
+    limit: float = LIMIT_SIGMA,
+    *,
+    pairs: bool = True,
+    ask: Ask | None = None,
 ) -> dict[str, list[Diagnosis]]:
     """Explain what one implementation returned for cases of any form.
 
@@ -81,6 +93,7 @@ def diagnose_runs(
         runs: The results of the comparison.
         limit: In sigma.
         pairs: Whether to look for several faults at once, which takes longer.
+        ask: What it returns for further problems, where it can be called.
 
     Returns:
         The explanations by case, for each that diverges: of plain layers, networks and decoders each by themselves.
@@ -92,7 +105,7 @@ def diagnose_runs(
     causes: dict[str, list[Diagnosis]] = {}
     for group in (decoders, plain, networks):
         names = {seen.problem.case.name for seen in group}
-        diagnosis = diagnose(group, [run for run in runs if run.case in names], pairs=pairs, limit=limit)
+        diagnosis = diagnose(group, [run for run in runs if run.case in names], pairs=pairs, limit=limit, ask=ask)
         causes |= dict.fromkeys(names, diagnosis)
     diverging = [run.case for run in runs if run.status == "diverge"]
     return {case: causes.get(case) or [unexplained(list(observations), runs)] for case in diverging}

@@ -1,8 +1,8 @@
 """Deviations that explain observations of any form: one, one with a number or in part of a run, or several at once.
 
-Evidence first: what goes forward wrong is not looked for on the way back, and lanes that agree are not looked into.
-Candidates run with values alone and end at the first number that differs; those that are left are held against every
-observation, with noise. Several at once are found by those that repair part of what differs.
+Evidence first: what goes forward wrong is not looked for on the way back, and of a network the first lane that is
+wrong is explained before any other. Candidates run many at a time with values alone; those that are left are held
+against every observation, with noise. Several at once are found by those that repair part of what differs.
 """
 
 from __future__ import annotations
@@ -10,54 +10,43 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from functools import cached_property
+from itertools import islice, zip_longest
+from typing import Any, TypeVar
 
 import numpy as np
-from msgspec.structs import replace as changed
 
-from lockstep.harness.arrays import Array
-from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
-from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, tensors_of
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.causes.interpret import expected_with, values_with
-from lockstep.harness.causes.network_run import label_of
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.fit import plain_values, solve
+from lockstep.harness.diagnosis import named_causes
+from lockstep.harness.diagnosis.fit import plain_values, solve_many
+from lockstep.harness.diagnosis.isolate import Ask, isolating
+from lockstep.harness.diagnosis.named_causes import MOST_FOUND, Found, apart
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.seen import OF_C, OF_H, Cause, Seen, fitting_in
-from lockstep.harness.faults.deviation import Deviation, architecture_of, edits_of
+from lockstep.harness.diagnosis.screen import misses, outcomes
+from lockstep.harness.diagnosis.seen import OF_C, OF_H, Cause, Seen
+from lockstep.harness.faults.deviation import Deviation, architecture_of
 from lockstep.harness.faults.numbers import Numbered, numbered
-from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part, resets
+from lockstep.harness.faults.table import backward_deviations, forward_deviations, in_part, resets
 from lockstep.harness.faults.weight_edits import layout_deviations
-from lockstep.harness.faults.words import AND, FAMILIES, Words, family_of
-from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.text import number
 from lockstep.harness.weights.dialects import TWO_BIASES
 
-SECONDS = {"singles": 10.0, "numbers": 3.0, "in part": 3.0, "pairs": 8.0}  # of the processor
-FRESH = 77_003  # added to a seed for numbers that no search has seen
-MOST_PARTIAL = 8  # singles that repair part, each tried with all others
-MOST_FOUND = 40  # causes that are told apart by a fresh problem
+SECONDS = {
+    "singles": 8.0,
+    "numbers": 3.0,
+    "in part": 3.0,
+    "pairs": 8.0,
+    "triples": 8.0,
+    "next": 4.0,
+}  # of the processor
+MOST_HALVES = 24  # singles that repair part, each tried with all others
+MOST_THIRDS = 4  # of these that are gone on with to three, and of what each is then best with
 MOST_NAMED = 6
 MOST_KINDS = 4  # of cases, in each of which one of two deviations may show alone
+AT_ONCE = 512  # candidates between two looks at the clock
 LARGE = 5_000  # numbers returned, above which an observation only confirms
-JOIN = " + "  # between the names of deviations that hold together
-ONLY_IN = "only_in"  # the cases that a proof is about, where it is not about all
-
-
-class Found(NamedTuple):
-    """A cause that reproduces everything, and how well."""
-
-    cause: Cause
-    sigma: float
-    only_in: tuple[str, ...] = ()  # the cases that it is about, where it is not about all
-
-    @property
-    def name(self) -> str:
-        """Its stable name."""
-        return JOIN.join(deviation.name for deviation in self.cause)
 
 
 def explain(
@@ -72,31 +61,7 @@ def explain(
         several: Whether several deviations at once are looked for, which takes longer.
     """
     search = Search.of(observations, limit, layout=layout)
-    return [] if search is None else told(search.causes(several=several), search)
-
-
-def expected_named(fault: str, problem: AnyProblem) -> Expected | None:
-    """What comes out of a problem with the deviations of that name; None where it has no place for any."""
-    cause = _named_in(fault, problem)
-    try:
-        return expected_with(problem, edits_of(cause, problem)) if cause else None
-    except NoPlaceError:
-        fitting = fitting_in(problem, cause)
-        return expected_with(problem, edits_of(fitting, problem)) if fitting else None
-
-
-def _named_in(fault: str, problem: AnyProblem) -> Cause:
-    """The deviations of a name that a problem knows."""
-    return tuple(deviation for name in fault.split(JOIN) if (deviation := find(name, problem)) is not None)
-
-
-def holding(faults: Iterable[str], observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> set[str]:
-    """Those names whose deviations reproduce every number of every observation."""
-    return {
-        fault
-        for fault in faults
-        if all(Seen.of(seen).sigma(_named_in(fault, seen.problem)) <= limit for seen in observations)
-    }
+    return [] if search is None else search.told(search.causes(several=several))
 
 
 class Search:
@@ -111,11 +76,11 @@ class Search:
         architecture = architecture_of(first.problem)
         for seen in (first, *others):
             seen.alike = _shapeless(architecture_of(seen.problem)) == _shapeless(architecture)
-        self.partial: list[tuple[int, str, Deviation]] = []  # comparisons passed, the tensor that failed
+        self.partial: list[tuple[int, Deviation]] = []  # comparisons passed
         self.halves: list[Deviation] = []  # of the first alone
         self.until = math.inf  # on the clock of ``time.process_time``
-        with np.errstate(all="ignore"):
-            self.passed = first.passes(())[1].passed
+        self._known_next: dict[Cause, list[Deviation]] = {}
+        self.ask: Ask | None = None  # of a port that can be called: what it returns for further problems
 
     @classmethod
     def of(cls, observations: Sequence[Observation], limit: float, *, layout: str = "canonical") -> Search | None:
@@ -130,19 +95,28 @@ class Search:
         alike = [s for s in (*wrong[1:], *right) if isinstance(s.problem, DecoderProblem) == decoder]
         return cls(wrong[0], alike, limit, layout=layout)
 
+    @property
+    def every(self) -> list[Seen]:
+        """All that was observed."""
+        return [self.first, *self.others, *self.large]
+
+    def told(self, causes: list[Found], others: Sequence[AnyProblem] = ()) -> list[Diagnosis]:
+        """Causes in words; ``others`` are problems by which those of the same numbers might be told apart."""
+        return named_causes.told(causes, [seen.problem for seen in self.every], others, self.layout)
+
     def causes(self, *, several: bool = True) -> list[Found]:
         """Every cause of the simplest kind that explains."""
-        kinds = [self.singles, self.resets, self.with_numbers, self.in_part, *([self.pairs] if several else [])]
-        for kind in kinds:
-            found = self.confirmed(kind())
-            if found:
-                return found
+        kinds = [self.singles, self.resets, self.with_numbers, self.in_part]
+        for kind in [*kinds, *([self.pairs, self.triples] if several else [])]:
+            causes = self.confirmed(kind())
+            if causes:
+                return causes
         return []
 
-    def confirmed(self, found: list[Found]) -> list[Found]:
+    def confirmed(self, causes: list[Found]) -> list[Found]:
         """Of those that are not identical, those that reproduce every observation, the largest too."""
         confirmed = []
-        for cause in [each.cause for each in _apart(found, self)][:MOST_NAMED]:
+        for cause in [each.cause for each in apart(causes, self.first.observation)][:MOST_NAMED]:
             # A part that explains all by itself needs no company.
             parts = ((deviation,) for deviation in cause) if len(cause) > 1 else ()
             for explaining in (*parts, cause):
@@ -155,7 +129,7 @@ class Search:
     def _sigma(self, cause: Cause) -> float:
         """The largest distance over all observations, infinite as soon as it is beyond the limit."""
         worst = 0.0
-        for seen in (self.first, *self.others, *self.large):
+        for seen in self.every:
             worst = max(worst, seen.sigma(cause))
             if not worst <= self.limit:
                 return math.inf
@@ -163,7 +137,7 @@ class Search:
 
     def in_some_cases(self) -> list[Found]:
         """What explains all that is wrong, though it would show in cases that are right."""
-        wrong = [seen for seen in (self.first, *self.others, *self.large) if not seen.distance <= self.limit]
+        wrong = [seen for seen in self.every if not seen.distance <= self.limit]
         for half in self.halves:
             sigma = max(seen.sigma((half,)) for seen in wrong)
             if sigma <= self.limit:
@@ -172,67 +146,104 @@ class Search:
 
     def explaining_most(self) -> tuple[Found, list[Observation]] | None:
         """What explains most of the cases, and those that it does not; None if it explains few."""
-        every = [self.first, *self.others, *self.large]
         best: tuple[Found, list[Observation]] | None = None
         for half in self.halves[:MOST_FOUND]:
-            sigmas = [seen.sigma((half,)) for seen in every]
-            left = [seen.observation for seen, sigma in zip(every, sigmas, strict=True) if not sigma <= self.limit]
-            if 2 * len(left) < len(every) and (best is None or len(left) < len(best[1])):
+            sigmas = [seen.sigma((half,)) for seen in self.every]
+            left = [seen.observation for seen, sigma in zip(self.every, sigmas, strict=True) if not sigma <= self.limit]
+            if 2 * len(left) < len(self.every) and (best is None or len(left) < len(best[1])):
                 best = Found((half,), max(sigma for sigma in sigmas if sigma <= self.limit)), left
         return best
 
     # -- one -----------------------------------------------------------------------------------------------------
 
-    def singles(self) -> list[Found]:
-        """Single deviations that explain everything; those of the widest scope that does."""
-        whole, parts = [], []
-        for deviation in self._candidates():
-            (parts if deviation.scope.name or deviation.scope.steps else whole).append(deviation)
-        # What was found before the narrower scopes come is kept to the widest.
+    def singles(self, base: Cause = ()) -> list[Found]:
+        """Single deviations that on top of a base explain everything; those of the widest scope that does."""
         clock = _Clock("singles", self.until)
-        return self._explaining(whole, clock) or self._explaining(parts, clock)
+        deviations = self._possible(self._candidates(self.first, base), self.first, base)
+        parts = [deviation for deviation in deviations if deviation.scope.name or deviation.scope.steps]
+        whole = [deviation for deviation in deviations if not (deviation.scope.name or deviation.scope.steps)]
+        # What was found before the narrower scopes come is kept to the widest.
+        return self._explaining(whole, clock, base) or self._explaining(parts, clock, base)
 
     def upon(self, base: Cause, until: float) -> list[Found]:
         """What on top of measured deviations explains everything: nothing, one, one with a number."""
-        found: list[Found] = []
-        self._try(base, found)
+        causes: list[Found] = []
+        self._try(base, causes)
         clock = _Clock("in part", until)
-        found = self.confirmed(found) or self.confirmed(self._explaining(self._candidates(), clock, base))
-        return found or (self.confirmed(self.with_numbers(base)) if not clock.is_over else [])
+        causes = self.confirmed(causes) or self.confirmed(self._explaining(self._candidates(self.first), clock, base))
+        return causes or (self.confirmed(self.with_numbers(base)) if not clock.is_over else [])
 
-    def _explaining(self, deviations: Iterable[Deviation], clock: _Clock, base: Cause = ()) -> list[Found]:
-        found: list[Found] = []
-        for deviation in deviations:
-            self._try((*base, deviation), found)
-            if clock.is_over or len(found) >= MOST_FOUND:
+    def _explaining(
+        self, deviations: Iterable[Deviation], clock: _Clock, base: Cause = (), target: Seen | None = None
+    ) -> list[Found]:
+        """Those deviations that explain everything on top of a base; ``target`` is asked first."""
+        first, causes = target or self.first, []
+        names = first.compared(base)
+        right = outcomes(first, [first.like(base)], names)[0]
+        for chunk in _chunks(deviations, AT_ONCE):
+            for deviation, outcome in zip(chunk, self._outcomes(first, base, chunk, names), strict=True):
+                if outcome is None or outcome.passes:
+                    self._try((*base, deviation), causes, target)
+                elif not base and right and outcome.passed > right.passed:
+                    self.partial.append((outcome.passed, deviation))
+                if len(causes) >= MOST_FOUND:
+                    return causes
+            if clock.is_over:
                 break
-        return found
+        return causes
 
-    @property
-    def _forward_is_wrong(self) -> bool:
-        observation = self.first.observation
-        forward = Observation(observation.problem, {n: observation.tensors[n] for n in self.first.forward_names})
-        return bool(forward.tensors) and not forward.distance(observation.expected, None) <= self.limit
+    def _outcomes(
+        self, seen: Seen, base: Cause, deviations: Sequence[Deviation], names: set[str], *, counts: bool = False
+    ) -> list[Any]:
+        if seen.alike:
+            return outcomes(seen, [(*base, deviation) for deviation in deviations], names, counts=counts)
+        like = [seen.like_or_none((*base, deviation)) for deviation in deviations]
+        compared = iter(outcomes(seen, [cause for cause in like if cause is not None], names, counts=counts))
+        return [None if cause is None else next(compared) for cause in like]
 
-    def _candidates(self) -> Iterator[Deviation]:
-        """Those that may reach what differs first."""
-        wrong = self._forward_is_wrong
-        if wrong and self.layout != "canonical":
-            yield from layout_deviations(self.first.problem, self.layout)
-        label = self.first.first_wrong_lane(self.limit) if wrong else None
-        of_step = self.first.wrong_in_a_step if wrong else set()
+    def _candidates(self, seen: Seen, base: Cause = ()) -> list[Deviation]:
+        """Those that may reach what differs first under a base."""
+        problem = self.first.problem
+        if not seen.goes_forward_wrong(base):
+            return list(backward_deviations(problem))
+        of_layout = layout_deviations(problem, self.layout) if self.layout != "canonical" else ()
+        of_step = seen.wrong_in_a_step if not base else set()
         beside = OF_H if "c" in of_step else OF_C if of_step else frozenset()
-        for deviation in forward_deviations(self.first.problem) if wrong else backward_deviations(self.first.problem):
-            if deviation.site not in beside and self._reaches(deviation, label):
-                yield deviation
+        taken = {(deviation.site, deviation.scope) for deviation in base}
+        return [
+            deviation
+            for deviation in (*of_layout, *forward_deviations(problem))
+            if deviation.site not in beside and self._fits(deviation) and (deviation.site, deviation.scope) not in taken
+        ]
 
-    def _reaches(self, deviation: Deviation | Numbered, label: str | None) -> bool:
-        if deviation.site in OF_TWO_BIASES and self.layout not in TWO_BIASES:
-            return False
-        lanes_of = deviation.scope.lanes
-        return label is None or lanes_of == ("",) or label in lanes_of
+    def _fits(self, deviation: Deviation | Numbered) -> bool:
+        return deviation.site not in OF_TWO_BIASES or self.layout in TWO_BIASES
 
-    def _try(self, cause: Cause, found: list[Found], target: Seen | None = None) -> None:
+    def _possible(self, deviations: list[Deviation], seen: Seen, base: Cause) -> list[Deviation]:
+        """Of a network, those that in the first lane that is wrong give what was returned of it.
+
+        Whatever other lanes it holds in, there an edit does what it does in the lane alone.
+        """
+        wrong = seen.first_wrong(base) if seen.alike else None
+        if wrong is None:
+            return deviations
+        label, names = wrong
+        alone = [deviation for deviation in deviations if deviation.scope.lanes == (label,)]
+        compared = outcomes(seen, [(*base, deviation) for deviation in alone], names)
+        giving = {
+            _without_lanes(deviation)
+            for deviation, outcome in zip(alone, compared, strict=True)
+            if outcome is None or outcome.passes
+        }
+        return [
+            deviation
+            for deviation in deviations
+            if deviation.scope.lanes == ("",)
+            or deviation.site in FROM_BELOW
+            or (label in deviation.scope.lanes and _without_lanes(deviation) in giving)
+        ]
+
+    def _try(self, cause: Cause, causes: list[Found], target: Seen | None = None) -> None:
         """Put a cause beside those found, if every observation agrees with it; ``target`` is asked first."""
         first = target or self.first
         try:
@@ -240,8 +251,8 @@ class Search:
         except NoPlaceError:
             return
         if not passes:
-            if target is None and watcher.passed > self.passed and len(cause) == 1:
-                self.partial.append((watcher.passed, watcher.failed, cause[0]))
+            if target is None and len(cause) == 1 and watcher.passed > self.passed:
+                self.partial.append((watcher.passed, cause[0]))
             return
         if not all(other.agrees_with(cause) for other in (self.first, *self.others) if other is not first):
             if target is None and len(cause) == 1:
@@ -249,40 +260,50 @@ class Search:
             return
         sigma = first.sigma(cause)
         if sigma <= self.limit:
-            found.append(Found(cause, sigma))
+            causes.append(Found(cause, sigma))
+
+    @property
+    def passed(self) -> int:
+        """How many comparisons of the first observation pass without any deviation."""
+        if self._passed is None:
+            with np.errstate(all="ignore"):
+                self._passed = self.first.passes(())[1].passed
+        return self._passed
+
+    _passed: int | None = None
 
     def with_numbers(self, before: Cause = ()) -> list[Found]:
         """Edits with a number that is solved for, and a plain number near it where that explains as well."""
-        if not self._forward_is_wrong:
+        seen = self.first
+        if not seen.goes_forward_wrong(()):
             return []
-        clock, found = _Clock("numbers", self.until), []
-        label = self.first.first_wrong_lane(self.limit)
-        for row in numbered(self.first.problem):
-            if self._reaches(row, label):
-                found += self._solved(row, before)
-            if clock.is_over:
-                break
-        return found
+        clock, causes = _Clock("numbers", self.until), []
+        wrong = seen.first_wrong(())
+        label, names = wrong or ("", seen.forward_names)
+        rows = [row for row in numbered(seen.problem) if self._fits(row) and (not label or label in row.scope.lanes)]
+        alone = [row for row in rows if not label or row.scope.lanes == (label,)]
+        for row, number in self._solved(alone, names, before, clock):
+            for wider in [each for each in rows if (each.site, each.edit) == (row.site, row.edit)]:
+                for plain in plain_values(number):
+                    count = len(causes)
+                    self._try((*before, wider.at(plain)), causes)
+                    if len(causes) > count:
+                        break
+        return causes
 
-    def _solved(self, row: Numbered, before: Cause) -> list[Found]:
-        target = self.first
+    def _solved(
+        self, rows: list[Numbered], names: set[str], before: Cause, clock: _Clock
+    ) -> Iterator[tuple[Numbered, float]]:
+        """Rows with the number at which what they give is nearest to what was returned, the nearest first."""
+        pairs = [(row, start) for row in rows for start in row.starts]
 
-        def residual(number: float) -> Array | None:
-            try:
-                return target.misses((*before, row.at(number)))
-            except NoPlaceError:
-                return None
+        def misses_at(which: Sequence[int], numbers: Sequence[float]) -> list[Any]:
+            at = [(*before, pairs[k][0].at(number)) for k, number in zip(which, numbers, strict=True)]
+            return misses(self.first, at, names)
 
-        found: list[Found] = []
-        for start in row.starts:
-            fitted = solve(residual, start)
-            if fitted is None or not math.isfinite(fitted):
-                continue
-            for plain in plain_values(fitted):
-                self._try((*before, row.at(plain)), found)
-                if found:
-                    return found
-        return found
+        solved = solve_many(misses_at, [start for _, start in pairs], lambda: clock.is_over)
+        for k, number in solved:
+            yield pairs[k][0], number
 
     def resets(self) -> list[Found]:
         """States that are reset about the first timestep that differs."""
@@ -291,45 +312,95 @@ class Search:
 
     def in_part(self) -> list[Found]:
         """Deviations at some timesteps, or in some sequences, that the first difference points to."""
-        if not self._forward_is_wrong:
+        if not self.first.goes_forward_wrong(()):
             return []
-        label = self.first.first_wrong_lane(self.limit)
-        parts = in_part(self.first.problem, *self.first.first_wrong_place(self.limit))
-        return self._explaining((d for d in parts if self._reaches(d, label)), _Clock("in part", self.until))
+        parts = [d for d in in_part(self.first.problem, *self.first.first_wrong_place(self.limit)) if self._fits(d)]
+        return self._explaining(self._possible(parts, self.first, ()), _Clock("in part", self.until))
 
     # -- several -------------------------------------------------------------------------------------------------
 
     def pairs(self) -> list[Found]:
         """Two deviations at once: one that explains some cases or repairs part of one, and any other."""
-        clock = _Clock("pairs")
-        for half, target, failed in self._halves(clock):
-            found: list[Found] = []
-            for other in self._partners(half, failed):
-                self._try((half, other), found, target)
-                if clock.is_over or len(found) >= MOST_FOUND:
-                    break
-            if found or clock.is_over:
-                return found
+        clock = _Clock("pairs", self.until)
+        tried: set[str] = set()
+        for half, target in self._halves(clock):
+            if half.name in tried:
+                continue
+            tried.add(half.name)
+            causes = self._completed((half,), target, clock)
+            if causes or clock.is_over:
+                return causes
         return []
 
-    def _halves(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen, str]]:
+    def triples(self) -> list[Found]:
+        """Three at once: each time what shows alone somewhere, or repairs most of what is left."""
+        clock = _Clock("triples", self.until)
+        for half in self._next(()):
+            for other in self._next((half,)):
+                causes = self._completed((half, other), self.first, clock)
+                if causes or clock.is_over:
+                    return causes
+        return []
+
+    def _next(self, base: Cause) -> list[Deviation]:
+        """What to go on with from a base, towards three at once."""
+        if base not in self._known_next:
+            clock = _Clock("next", self.until)
+            shown, repairing = self._isolated_upon(base, clock), self._repairing(base, clock)
+            self._known_next[base] = [*shown[:MOST_THIRDS], *repairing[:MOST_THIRDS]]
+        return self._known_next[base]
+
+    def _completed(self, base: Cause, target: Seen, clock: _Clock) -> list[Found]:
+        """What beside a base explains everything."""
+        return self._explaining(self._possible(self._candidates(target, base), target, base), clock, base, target)
+
+    def _halves(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:
         """What explains a case alone, puts off the first number that differs, or gives more of the numbers.
 
-        Each with the observation that it leaves to explain, and the tensor that differs there first, if known.
+        Each with the observation that it leaves to explain.
         """
         for seen in (None, *self._of_other_kinds()):
             halves = self.halves if seen is None else self._explaining_alone(seen, clock)
-            for found in list(_apart([Found((half,), 0.0) for half in halves[:MOST_FOUND]], self))[:MOST_PARTIAL]:
-                left = next((s for s in (self.first, *self.others) if not s.agrees_with(found.cause)), None)
+            alone = apart([Found((half,), 0.0) for half in halves[:MOST_FOUND]], self.first.observation)
+            for half in alone[:MOST_HALVES]:
+                left = next((s for s in (self.first, *self.others) if not s.agrees_with(half.cause)), None)
                 if left is not None:
-                    yield found.cause[0], left, ""
+                    yield half.cause[0], left
+        for half in self._isolated_upon((), clock):
+            yield half, next((s for s in (self.first, *self.others) if not s.agrees_with((half,))), self.first)
         # Of those that come equally far, the narrowest: a wider one spoils what is right elsewhere.
-        order = sorted(self.partial, key=lambda item: (-item[0], len(item[2].scope.lanes)))
-        for _, failed, half in order[:MOST_PARTIAL]:
-            yield half, self.first, failed
-        if isinstance(self.first.problem, Problem) and self.first.problem.case.lstm.single and self._forward_is_wrong:
-            for half in self._giving_more(clock):
-                yield half, self.first, ""
+        order = sorted(self.partial, key=lambda item: (-item[0], len(item[1].scope.lanes)))
+        repairing = self._repairing((), clock)
+        for far, more in zip_longest(order[:MOST_HALVES], repairing):
+            if far is not None:
+                yield far[1], self.first
+            if more is not None:
+                yield more, self.first
+
+    @cached_property
+    def isolated(self) -> list[Seen]:
+        """What a port that can be called returns where parts of the computation are silent."""
+        observations = [] if self.ask is None else self.ask(list(isolating(self.first.problem)))
+        isolated = [Seen.of(observation) for observation in observations]
+        for seen in isolated:
+            seen.alike = True
+        return isolated
+
+    def _isolated_upon(self, base: Cause, clock: _Clock) -> list[Deviation]:
+        """Deviations that on top of a base show alone where parts are silent; those first that explain most of it."""
+        halves: dict[str, Deviation] = {}
+        for seen in self.isolated:
+            if clock.is_over:
+                break
+            if not seen.agrees_with(base):
+                halves |= {half.name: half for half in self._explaining_alone(seen, clock, base)}
+        scores = dict.fromkeys(halves, 0)
+        for seen in self.isolated:
+            compared = outcomes(seen, [(*base, half) for half in halves.values()], seen.compared(base))
+            for name, outcome in zip(halves, compared, strict=True):
+                scores[name] += bool(outcome and outcome.passes)
+        best = sorted(halves, key=lambda name: (-scores[name], len(halves[name].scope.lanes)))
+        return [halves[name] for name in best[:MOST_HALVES]]
 
     def _of_other_kinds(self) -> list[Seen]:
         """Wrong observations, small ones of other kinds than the first: what one deviation leaves alone in some."""
@@ -339,44 +410,47 @@ class Search:
                 kinds.setdefault(_kind(seen), seen)
         return list(kinds.values())[1 : MOST_KINDS + 1]
 
-    def _explaining_alone(self, seen: Seen, clock: _Clock) -> list[Deviation]:
-        """Single deviations that explain one observation."""
+    def _explaining_alone(self, seen: Seen, clock: _Clock, base: Cause = ()) -> list[Deviation]:
+        """Single deviations that on top of a base explain one observation."""
         alone = Search(seen, [], self.limit, layout=self.layout)
         alone.until = clock.end
-        return [found.cause[0] for found in alone.singles()]
+        return [explaining.cause[-1] for explaining in alone.singles(base)]
 
-    def _giving_more(self, clock: _Clock) -> list[Deviation]:
-        """Those that give more of the numbers than what is right does, the best first."""
-        gains = []
-        before = self.first.repaired(())
-        for deviation in self._candidates():
+    def _repairing(self, base: Cause, clock: _Clock) -> list[Deviation]:
+        """Those on top of a base that give more of the numbers than it does, the best first; one of each effect."""
+        seen = self.first
+        wrong = seen.first_wrong(base)
+        label, names = wrong or ("", seen.compared(base))
+        candidates = [
+            deviation
+            for deviation in self._candidates(seen, base)
+            if (not label or deviation.scope.lanes == (label,)) and not (deviation.form or deviation.scope.steps)
+        ]
+        before = outcomes(seen, [base], names, counts=True)[0]
+        best: dict[Any, tuple[int, Deviation]] = {}
+        for chunk in _chunks(candidates, AT_ONCE):
+            for deviation, outcome in zip(chunk, self._outcomes(seen, base, chunk, names, counts=True), strict=True):
+                if outcome and before and outcome.repaired > before.repaired:
+                    best.setdefault(outcome.effect, (outcome.repaired, deviation))
             if clock.is_over:
                 break
-            if deviation.form or deviation.scope.steps:
-                continue
-            try:
-                gain = self.first.repaired((deviation,)) - before
-            except NoPlaceError:
-                continue
-            if gain > 0:
-                gains.append((gain, deviation))
-        gains.sort(key=lambda item: -item[0])
-        return [deviation for _, deviation in gains[: 2 * MOST_PARTIAL]]
+        return [deviation for _, deviation in sorted(best.values(), key=lambda item: -item[0])[:MOST_HALVES]]
 
-    def _partners(self, partial: Deviation, failed: str) -> Iterator[Deviation]:
-        """Candidates that reach the lane in which a number differs next, and none of those that became right."""
-        problem = self.first.problem
-        backward = bool(failed) and kind_of(failed) in BACKWARD
-        several = isinstance(problem, Problem) and not problem.case.lstm.single and not backward and failed
-        for other in (backward_deviations if backward else forward_deviations)(problem):
-            if (other.site, other.scope) == (partial.site, partial.scope) or not self._reaches(other, None):
-                continue
-            if several and other.scope.lanes != ("",):
-                place = tensors_of(problem.case)[failed].lane
-                right = {label_of(before) for before in lanes(problem.case.lstm) if before < place}
-                if label_of(place) not in other.scope.lanes or right & set(other.scope.lanes):
-                    continue
-            yield other
+
+# Sites whose edits show in the lane above, or in the one that comes before it on the way back, and not in their own.
+FROM_BELOW = frozenset({"h.up", "up.seq", "d x", "d h.up"})
+OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})
+Item = TypeVar("Item")
+
+
+def _without_lanes(deviation: Deviation) -> tuple[str, ...]:
+    return deviation.site, deviation.edit, deviation.scope.steps, str(deviation.scope.first_sequence)
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
 
 
 def _shapeless(architecture: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -388,9 +462,6 @@ def _kind(seen: Seen) -> tuple[bool, ...]:
     """What decides whether a deviation shows at all: lengths, and what there are several of."""
     T, B, I, H = seen.problem.case.shape
     return seen.problem.lengths is not None, T > 1, B > 1, H > 1, I == H
-
-
-OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})
 
 
 class _Clock:
@@ -411,114 +482,3 @@ def _depth(seen: Seen) -> int:
 
 def _size(seen: Seen) -> int:
     return sum(array.size for array in seen.observation.tensors.values())
-
-
-def told(causes: list[Found], search: Search, others: Sequence[AnyProblem] = ()) -> list[Diagnosis]:
-    """Put causes into words; what gives other numbers than the first for a fresh problem is named beside it.
-
-    ``others`` are problems by which causes of the same numbers might be told apart.
-    """
-    words, names = Words(search.layout), [found.name for found in causes]
-    apart = _telling_problem(causes, others) if causes[1:] else None
-    diagnoses = []
-    for found in causes:
-        families = [family_of(deviation) for deviation in found.cause]
-        diagnoses.append(
-            Diagnosis(
-                fault=found.name,
-                site=JOIN.join(deviation.site for deviation in found.cause),
-                edit=JOIN.join(deviation.edit for deviation in found.cause),
-                scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in found.cause),
-                message=AND.join(words.message(deviation) for deviation in found.cause) + _only_in(found, search),
-                fix=" ".join(dict.fromkeys(words.fix(deviation) for deviation in found.cause)),
-                sigma=found.sigma,
-                evidence=_evidence(found.sigma, 1 + len(search.others) + len(search.large)),
-                indistinguishable_from=[name for name in names if name != found.name],
-                told_apart_by=apart,
-                family=families[0],
-                met=FAMILIES[families[0]].met,
-                proof={"deviations": found.name.split(JOIN)} | ({ONLY_IN: [*found.only_in]} if found.only_in else {}),
-            )
-        )
-    return diagnoses
-
-
-def _only_in(found: Found, search: Search) -> str:
-    """In which cases it holds, where others are right."""
-    if not found.only_in:
-        return ""
-    every = (search.first, *search.others, *search.large)
-    right = [seen.problem.case.name for seen in every if seen.problem.case.name not in found.only_in]
-    return f" In {', '.join(found.only_in)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
-
-
-def _evidence(sigma: float, problems: int) -> str:
-    """What the proof came to."""
-    over = "" if problems == 1 else f" of {problems} problems"
-    how = f"to {number(sigma)} sigma" if sigma else "exactly"
-    return f"The reference with this mistake reproduces every number{over} {how}."
-
-
-def _telling_problem(causes: list[Found], others: Sequence[AnyProblem]) -> str | None:
-    """The name of a problem for which the first cause gives other numbers than another."""
-    for problem in others:
-        first, *alternatives = (expected_named(found.name, problem) for found in causes)
-        for alternative in alternatives:
-            if first is not None and alternative is not None and _differ(first, alternative):
-                return problem.case.name
-    return None
-
-
-def _differ(first: Expected, second: Expected) -> bool:
-    """Whether two causes give h or c further apart than rounding could."""
-    with np.errstate(all="ignore"):
-        for name in first.keys() & {"h", "c"}:
-            a, b = first[name], second[name]
-            near = np.abs(a.value - b.value) <= LIMIT_SIGMA * (a.noise + b.noise)
-            same = (np.isnan(a.value) & np.isnan(b.value)) | (a.value == b.value)
-            if not (near | same).all():
-                return True
-    return False
-
-
-def _apart(causes: list[Found], search: Search) -> Iterable[Found]:
-    """The causes without those that are identical to one before: alike for a problem that no search has seen."""
-    if not causes[1:]:
-        return causes
-    fresh = Seen(Observation(fresh_problem(search.first.problem), {}))
-    wanted = set(search.first.observation.tensors)
-    kept: list[Found] = []
-    known: list[dict[str, Array]] = []
-    for found in causes[:MOST_FOUND]:
-        cause = found.cause
-        try:
-            values = values_with(fresh.problem, edits_of(fresh.like(cause), fresh.problem), wanted)
-        except NoPlaceError:  # it needs sizes that are alike
-            kept.append(found)
-            continue
-        if not any(_same(values, other) for other in known):
-            kept.append(found)
-            known.append(values)
-    return kept or causes[:1]
-
-
-def _same(one: dict[str, Array], other: dict[str, Array]) -> bool:
-    return all(np.allclose(array, other[name], rtol=1e-9, atol=1e-12, equal_nan=True) for name, array in one.items())
-
-
-def fresh_problem(problem: AnyProblem) -> AnyProblem:
-    """A problem of the same form with other numbers and sizes, so that none of them coincide."""
-    case, run = problem.case, problem.case.run
-    changes: dict[str, Any] = {"seed": run.seed + FRESH, "timesteps": run.timesteps + 1, "batch": run.batch + 1}
-    changes |= {
-        key: "probe"
-        for key in ("weights", "inputs", "initial_state")
-        if run.values(key).file or run.values(key).kind in {"ones", "zeros"}  # type: ignore[arg-type]
-    }
-    if run.lengths is not None:
-        longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps + 1
-        changes["lengths"] = tuple(max(1, longest - 1 - (k + 1) % 3) for k in range(run.batch + 1))
-    lstm = case.lstm
-    if not isinstance(problem, DecoderProblem):
-        lstm = changed(lstm, hidden_size=lstm.hidden_size + 1)
-    return problem_of(changed(case, lstm=lstm, run=changed(run, **changes), expect=None))

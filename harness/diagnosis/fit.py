@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +12,10 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.diagnosis.anatomy.conventions import INTENDED, Changes
 
 FIT_STEPS = 6
+SOLVE_STEPS = 12
+FIRST_STEPS = 3  # after which only the nearest are gone on with
+MOST_SOLVED = 40
+NEAR = 1000.0  # in noise: the comparison with noise decides
 
 
 def refined(base: Changes, miss: Callable[[Changes], Array | None]) -> Changes | None:
@@ -74,31 +78,60 @@ def _with(base: Changes, values: dict[float, float]) -> Changes:
     return changes
 
 
-def solve(residual: Callable[[float], Array | None], start: float, steps: int = 12) -> float | None:
-    """Find the number at which a residual vanishes, by Gauss-Newton in one dimension; None if it goes astray."""
-    value, best = start, residual(start)
-    if best is None:
-        return None
-    for _ in range(steps):
-        change = 1e-4 * max(abs(value), 0.1)
-        beside = residual(value + change)
-        if beside is None:
-            return None
-        slope = (beside - best) / change
-        steepness = float(slope @ slope)
-        if not steepness or not math.isfinite(steepness):
-            return None
-        step = -float(slope @ best) / steepness
-        for damping in (1.0, 0.5, 0.1):
-            tried = residual(value + damping * step)
-            if tried is not None and float(tried @ tried) < float(best @ best):
-                value, best = value + damping * step, tried
-                break
-        else:
-            return value
-        if abs(step) < 1e-9 * max(abs(value), 1e-3):
+Misses = Callable[[Sequence[int], Sequence[float]], list[Array | None]]  # of which, at which numbers
+
+
+def solve_many(misses_at: Misses, starts: Sequence[float], is_over: Callable[[], bool]) -> list[tuple[int, float]]:
+    """Find for each the number at which its differences vanish, by Gauss-Newton in one dimension, all side by side.
+
+    Args:
+        misses_at: The vectors of differences of some of them, at a number for each.
+        starts: Where each begins.
+        is_over: Whether the time for it is over.
+
+    Returns:
+        Which, and its number, of those whose differences are near to rounding; the smallest differences first.
+    """
+    at = dict(enumerate(starts))
+    now = _vectors(misses_at, at)
+    active = set(now)
+    for step in range(SOLVE_STEPS):
+        if not active or is_over():
             break
-    return value
+        if step == FIRST_STEPS:  # what is far off by now is on no way to 0
+            active = set(sorted(active, key=lambda k: _square(now[k]))[:MOST_SOLVED])
+        moves = _moves(misses_at, at, {k: now[k] for k in active})
+        improved: dict[int, float] = {}
+        for damping in (1.0, 0.5, 0.1):
+            trying = {k: at[k] + damping * move for k, move in moves.items() if k not in improved}
+            for k, vector in _vectors(misses_at, trying).items():
+                if _square(vector) < _square(now[k]):
+                    improved[k], now[k] = trying[k], vector
+        at |= improved
+        active = {k for k in improved if abs(moves[k]) >= 1e-9 * max(abs(at[k]), 1e-3)}
+    near = [k for k, vector in now.items() if np.abs(vector).max() <= NEAR]
+    return [(k, at[k]) for k in sorted(near, key=lambda k: _square(now[k]))]
+
+
+def _moves(misses_at: Misses, at: dict[int, float], now: dict[int, Array]) -> dict[int, float]:
+    """How far to go from each number, by the slope of its differences there."""
+    widths = {k: 1e-4 * max(abs(at[k]), 0.1) for k in now}
+    moves = {}
+    for k, beside in _vectors(misses_at, {k: at[k] + width for k, width in widths.items()}).items():
+        slope = (beside - now[k]) / widths[k]
+        steepness = _square(slope)
+        if steepness and math.isfinite(steepness):
+            moves[k] = -float(slope @ now[k]) / steepness
+    return moves
+
+
+def _vectors(misses_at: Misses, at: dict[int, float]) -> dict[int, Array]:
+    vectors = misses_at(list(at), list(at.values())) if at else []
+    return {k: vector for k, vector in zip(at, vectors, strict=True) if vector is not None and vector.size}
+
+
+def _square(vector: Array) -> float:
+    return float(vector @ vector)
 
 
 def plain_values(value: float) -> Iterator[float]:

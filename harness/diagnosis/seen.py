@@ -100,6 +100,13 @@ class Seen:
             raise NoPlaceError
         return deviations  # type: ignore[return-value]
 
+    def like_or_none(self, cause: Cause) -> Cause | None:
+        """As ``like``; None where there is no place."""
+        try:
+            return self.like(cause)
+        except NoPlaceError:
+            return None
+
     def states_for(self, edits: Edits) -> Arrays | None:
         """The h and c that were returned, where they are the states that each step started from under these edits."""
         problem = self.problem
@@ -180,29 +187,6 @@ class Seen:
         """What a cause gives, with its noise."""
         return expected_with(self.problem, edits_of(self.like(cause), self.problem), set(self.observation.tensors))
 
-    def repaired(self, cause: Cause) -> int:
-        """How many numbers a cause gives as they were returned."""
-        edits = edits_of(cause, self.problem)
-        with np.errstate(all="ignore"):
-            values = values_with(self.problem, edits, self.forward_names, None, None, self.states_for(edits))
-            return sum(
-                int((np.abs(self.observation.values[name] - value) <= self.observation.near[name]).sum())
-                for name, value in values.items()
-            )
-
-    def misses(self, cause: Cause) -> Array | None:
-        """All differences from what a cause gives, in noise, as one vector; None if one is not finite."""
-        observation = self.observation
-        edits = edits_of(cause, self.problem)
-        with np.errstate(all="ignore"):
-            values = values_with(self.problem, edits, self.forward_names, None, None, self.states_for(edits))
-            parts = [
-                ((observation.values[name] - value) / observation.expected[name].noise).astype(np.float64).ravel()
-                for name, value in values.items()
-            ]
-        vector = np.concatenate(parts) if parts else np.zeros(0)
-        return vector if vector.size and np.isfinite(vector).all() else None
-
     @cached_property
     def wrong_in_a_step(self) -> set[str]:
         """Which of h and c are wrong where each step starts from the states that were returned, if it can."""
@@ -214,20 +198,52 @@ class Seen:
         near, actual = self.observation.near, self.observation.values
         return {name for name in "hc" if not close(actual[name], values[name], near[name], 1.0)}
 
-    def first_wrong_lane(self, limit: float) -> str | None:
-        """The label of the first lane, in order of computation, of which a tensor going forward is wrong."""
-        if isinstance(self.problem, DecoderProblem):
-            return None
-        lstm, observation = self.problem.case.lstm, self.observation
-        for place in lanes(lstm):
-            names = [
+    def goes_forward_wrong(self, cause: Cause) -> bool:
+        """Whether a number that goes forward differs under a cause."""
+        names = self.forward_names
+        if not cause:
+            parts = Observation(self.problem, {name: self.observation.tensors[name] for name in names})
+            return bool(names) and not parts.distance(self.observation.expected, None) <= LIMIT_SIGMA
+        return self._differing(cause, names) != set()
+
+    def compared(self, cause: Cause) -> set[str]:
+        """The tensors among which an explanation on top of a cause has to be looked for: what goes forward first."""
+        return self.forward_names if self.goes_forward_wrong(cause) else set(self.observation.tensors)
+
+    def _differing(self, cause: Cause, names: set[str]) -> set[str]:
+        """Those tensors in which a number differs under a cause."""
+        if not cause:
+            observation = self.observation
+            return {
                 name
-                for name in (name_of(kind, place, lstm) for kind in ("h", "c", "h_n", "c_n"))
-                if name in observation.tensors
-            ]
-            parts = Observation(self.problem, {name: observation.tensors[name] for name in names})
-            if names and not parts.distance(observation.expected, None) <= limit:
-                return label_of(place)
+                for name in names
+                if not Observation(self.problem, {name: observation.tensors[name]}).distance(observation.expected, None)
+                <= LIMIT_SIGMA
+            }
+        try:
+            with np.errstate(all="ignore"):
+                values = values_with(self.problem, edits_of(self.like(cause), self.problem), names)
+        except NoPlaceError:
+            return names
+        near, actual = self.observation.near, self.observation.values
+        return {name for name, value in values.items() if not close(actual[name], value, near[name], 1.0)}
+
+    def first_wrong(self, cause: Cause) -> tuple[str, set[str]] | None:
+        """Of a network under a cause, the first lane of which a tensor is wrong, with its tensors.
+
+        In the order of computation, and of lanes on the way back where all that goes forward is right. None where
+        there are no lanes, or none is wrong.
+        """
+        if isinstance(self.problem, DecoderProblem) or self.problem.case.lstm.single:
+            return None
+        lstm, forward = self.problem.case.lstm, self.goes_forward_wrong(cause)
+        wrong = self._differing(cause, self.compared(cause))
+        places = lanes(lstm) if forward else lanes(lstm)[::-1]
+        kinds = ("i", "f", "g", "o", "h", "c", "h_n", "c_n") if forward else sorted(set(BACKWARD) - {"dx"})
+        for place in places:
+            names = {name_of(kind, place, lstm) for kind in kinds} & set(self.observation.tensors)
+            if names & wrong:
+                return label_of(place), names
         return None
 
     def first_wrong_place(self, limit: float) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeights
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.explain_causes import JOIN, expected_named
+from lockstep.harness.diagnosis.named_causes import JOIN, expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.noise import LIMIT_SIGMA

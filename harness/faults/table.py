@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
@@ -22,8 +22,44 @@ from lockstep.harness.faults.weight_edits import (
 )  # fmt: skip
 
 
-def forward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+def forward_deviations(problem: AnyProblem) -> list[Deviation]:
     """What is done otherwise going forward; the way back follows it."""
+    return _table(problem).forward
+
+
+def backward_deviations(problem: AnyProblem) -> list[Deviation]:
+    """What is done otherwise on the way back alone; none where there are no gradients."""
+    return _table(problem).backward
+
+
+def named(problem: AnyProblem) -> dict[str, Deviation]:
+    """All of them by name."""
+    return _table(problem).by_name
+
+
+class _Table(NamedTuple):
+    """What problems of one architecture share."""
+
+    forward: list[Deviation]
+    backward: list[Deviation]
+    by_name: dict[str, Deviation]
+
+
+_TABLES: dict[tuple[Any, ...], _Table] = {}
+
+
+def _table(problem: AnyProblem) -> _Table:
+    key = (*architecture_of(problem), min(problem.case.run.timesteps, MOST_SHIFT))
+    if key not in _TABLES:
+        forward, backward = list(_forward(problem)), list(_backward(problem))
+        by_name: dict[str, Deviation] = {}
+        for deviation in (*forward, *backward):
+            by_name.setdefault(deviation.name, deviation)
+        _TABLES[key] = _Table(forward, backward, by_name)
+    return _TABLES[key]
+
+
+def _forward(problem: AnyProblem) -> Iterator[Deviation]:
     yield from rule_deviations(problem)
     yield from weight_deviations(problem)
     yield from group_deviations(problem)
@@ -33,8 +69,7 @@ def forward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         yield from sequence_deviations(problem)
 
 
-def backward_deviations(problem: AnyProblem) -> Iterator[Deviation]:
-    """What is done otherwise on the way back alone; none where there are no gradients."""
+def _backward(problem: AnyProblem) -> Iterator[Deviation]:
     has = problem.dlogit if isinstance(problem, DecoderProblem) else problem.dh
     if has is not None:
         yield from summed_deviations(problem)
@@ -107,17 +142,3 @@ def _in_scope(deviation: Deviation, part: str, problem: AnyProblem) -> Deviation
         return deviation.in_scope(steps=words)
     scope = scope_named(words, problem)
     return None if scope is None else deviation.in_scope(name=scope.name, lanes=scope.lanes)
-
-
-_TABLES: dict[tuple[Any, ...], dict[str, Deviation]] = {}
-
-
-def named(problem: AnyProblem) -> dict[str, Deviation]:
-    """All of them by name; problems of one architecture share them."""
-    key = (*architecture_of(problem), min(problem.case.run.timesteps, MOST_SHIFT))
-    if key not in _TABLES:
-        table: dict[str, Deviation] = {}
-        for deviation in (*forward_deviations(problem), *backward_deviations(problem)):
-            table.setdefault(deviation.name, deviation)
-        _TABLES[key] = table
-    return _TABLES[key]

@@ -25,7 +25,9 @@ from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, diagnose_found, diagnose_runs
-from lockstep.harness.diagnosis.explain_causes import ONLY_IN, Search, holding, told
+from lockstep.harness.diagnosis.explain_causes import Search
+from lockstep.harness.diagnosis.isolate import Ask
+from lockstep.harness.diagnosis.named_causes import ONLY_IN, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared, values_of
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
@@ -37,6 +39,7 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import counted, number
 
 MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
+MOST_SECONDS_A_QUESTION = 0.5  # that a call may take, for a port to be asked where several mistakes are looked for
 LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
 MOST_SCALED = 12  # timesteps of which it is measured how often x counts
 HELD_AGAINST = ("probe", "batch", "lengths", "one-timestep")  # cases whose fresh numbers an explanation is held against
@@ -64,6 +67,13 @@ class Checking:
     def observations(self) -> list[Observation]:
         """What was returned, by lane, where anything was."""
         return observed(self.problems, self.outcomes)
+
+    @property
+    def ask(self) -> Ask | None:
+        """What the port returns for further problems; None where it takes long, or is not to be asked."""
+        if not self.measure or self.seconds > MOST_SECONDS_A_QUESTION:
+            return None
+        return lambda problems: observed(problems, self.port.call(problems))
 
     @property
     def repeats(self) -> Repeats:
@@ -129,7 +139,7 @@ class Networks:
         """The causes of what diverges, by case; what fresh numbers speak against is dropped."""
         del not_shared
         runs, observations = checking.runs, checking.observations
-        causes = diagnose_runs(observations, runs)
+        causes = diagnose_runs(observations, runs, ask=checking.ask)
         # What the reference reproduces was found among many candidates: it must hold for other numbers too.
         doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
         problems = [self.fresh(seen.problem) for seen in observations if seen.problem.case.name in doubtful]
@@ -218,7 +228,9 @@ class PlainLayers(Networks):
         """Explain what was seen, and hold the explanation against numbers that no search has seen."""
         observations, measure = checking.observations, checking.measure
         others = _shipped_problems()
-        search = Search.of(observations, LIMIT_SIGMA, layout=checking.port.layout)
+        search = Search.of(observations, LIMIT_SIGMA, layout=layout)
+        if search is not None:
+            search.ask = checking.ask
         causes = diagnose_found(search, observations, checking.runs, others=others, pairs=not measure)
         if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
             return []
@@ -231,7 +243,11 @@ class PlainLayers(Networks):
             causes = (
                 _beside_the_algebra(port, observations, known)
                 or explain_measured(port, observations, others)
-                or (told(search.confirmed(search.pairs()), search, others) if search is not None else [])
+                or (
+                    search.told(search.confirmed(search.pairs()) or search.confirmed(search.triples()), others)
+                    if search is not None
+                    else []
+                )
                 or _measured(port, observations)
                 or [_with_facts(unknown, curve_facts(port))]
             )

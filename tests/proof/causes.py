@@ -30,7 +30,7 @@ from lockstep.harness.arrays import Arrays  # noqa: E402
 from lockstep.harness.cases.case import Case  # noqa: E402
 from lockstep.harness.cases.decoder_problem import problem_of  # noqa: E402
 from lockstep.harness.comparison.results import Diagnosis, RunResult  # noqa: E402
-from lockstep.harness.diagnosis.explain_causes import JOIN, expected_named, holding  # noqa: E402
+from lockstep.harness.diagnosis.named_causes import JOIN, expected_named, holding  # noqa: E402
 from lockstep.harness.diagnosis.observation import Observation  # noqa: E402
 from lockstep.harness.jobs.check import check  # noqa: E402
 from lockstep.harness.ports.port import LocalPort  # noqa: E402

@@ -14,7 +14,7 @@ from forms import forms
 
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.explain_causes import expected_named
+from lockstep.harness.diagnosis.named_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 
 FORMS = {form.name: form for form in forms()}

@@ -47,9 +47,11 @@ from lockstep.harness.diagnosis.anatomy.table import (
 )
 from lockstep.harness.diagnosis.anatomy.wiring import measure_wiring
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP
-from lockstep.harness.diagnosis.explain_causes import JOIN, Found, Search, told
+from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.fit import refined
+from lockstep.harness.diagnosis.named_causes import JOIN, Found
 from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.screen import misses
 from lockstep.harness.diagnosis.seen import Cause, Seen
 from lockstep.harness.faults.words import AND, FAMILIES, Words
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -90,7 +92,7 @@ def explain_measured(
     search = Search.of(observations, LIMIT_SIGMA, layout=black_box.layout)
     found = [] if search is None else _upon_measured(black_box, search, MOST_SECONDS)
     if search is not None and found:
-        return told(found, search, others)
+        return search.told(found, others)
     misplaced = _misplaced_entries(black_box)
     return [] if misplaced is None else [misplaced[0]]
 
@@ -102,7 +104,7 @@ def _upon_measured(black_box: BlackBox, search: Search, seconds: float) -> list[
 
     def miss(changes: Changes) -> Array | None:
         try:
-            return search.first.misses(deviations_of(changes, problem))
+            return misses(search.first, [deviations_of(changes, problem)], search.first.forward_names)[0]
         except NoPlaceError:
             return None
 
@@ -353,7 +355,7 @@ def _proof(black_box: BlackBox) -> _Proof:
             explanation, cause, kernel_map = misplaced
             return _Proof(cause, explanation, explanation.sigma, kernel_map)
         found = search.confirmed(search.pairs())
-    for (cause, *_), explanation in zip(found, told(found, search), strict=True):
+    for (cause, *_), explanation in zip(found, search.told(found), strict=True):
         sigma = max(Seen.of(observation).sigma(cause) for observation in held)
         if sigma <= LIMIT_SIGMA:
             return _Proof(cause, explanation, sigma)

@@ -8,7 +8,7 @@ from decoder_cases import make_decoder
 from lstm_cases import make_case
 
 from lockstep.harness.cases.decoder_problem import problem_of
-from lockstep.harness.diagnosis.explain_causes import expected_named
+from lockstep.harness.diagnosis.named_causes import expected_named
 from lockstep.harness.faults.table import named
 from lockstep.harness.reference.expect import expect
 

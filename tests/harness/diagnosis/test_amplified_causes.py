@@ -10,7 +10,7 @@ import numpy as np
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import shipped
-from lockstep.harness.diagnosis.explain_causes import expected_named, holding
+from lockstep.harness.diagnosis.named_causes import expected_named, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.problems import reseeded
 from lockstep.harness.reference.noise import LIMIT_SIGMA

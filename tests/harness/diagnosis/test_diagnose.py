@@ -11,7 +11,7 @@ from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Results, decode_results, encode_results
 from lockstep.harness.diagnosis.diagnose import diagnose
-from lockstep.harness.diagnosis.explain_causes import ONLY_IN
+from lockstep.harness.diagnosis.named_causes import ONLY_IN
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.jobs.run import run_cases

@@ -12,7 +12,8 @@ from lstm_cases import make_case
 
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.tensors import split
-from lockstep.harness.diagnosis.explain_causes import expected_named, explain, holding
+from lockstep.harness.diagnosis.explain_causes import explain
+from lockstep.harness.diagnosis.named_causes import expected_named, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.table import named
 from lockstep.harness.faults.words import Words

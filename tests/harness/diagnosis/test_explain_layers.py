@@ -10,8 +10,9 @@ from lstm_cases import make_case
 from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.causes.interpret import values_with
-from lockstep.harness.diagnosis.explain_causes import expected_named, explain, holding
-from lockstep.harness.diagnosis.fit import plain_values, solve
+from lockstep.harness.diagnosis.explain_causes import explain
+from lockstep.harness.diagnosis.fit import plain_values, solve_many
+from lockstep.harness.diagnosis.named_causes import expected_named, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.deviation import edits_of
 from lockstep.harness.faults.table import find
@@ -137,11 +138,18 @@ def test_what_overflows_is_judged_up_to_there():
 
 
 def test_numbers_are_solved_for_and_snapped_to_plain_ones():
-    value = solve(lambda v: np.array([v**3 - 8.0, v - 2.0]), 1.0)
+    vanishing = {0: lambda v: np.array([v**3 - 8.0, v - 2.0]), 1: lambda v: np.array([v**2 + 5000.0])}
+
+    def misses_at(which, numbers):
+        return [vanishing[k](number) if k in vanishing else None for k, number in zip(which, numbers, strict=True)]
+
+    # The second is never near 0, and of the third there is nothing.
+    ((which, value),) = solve_many(misses_at, [1.0, 1.0, 1.0], lambda: False)
+    assert which == 0
     assert value == pytest.approx(2.0, abs=1e-8)
     assert next(plain_values(0.33334)) == pytest.approx(1 / 3, abs=1e-3)
     assert next(plain_values(1.0000001)) == 1.0
-    assert solve(lambda v: None, 1.0) is None
+    assert solve_many(misses_at, [], lambda: False) == []
 
 
 @pytest.mark.parametrize(

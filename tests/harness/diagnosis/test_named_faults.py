@@ -14,7 +14,7 @@ from lstm_cases import make_case
 
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.causes.formats import FORMATS
-from lockstep.harness.diagnosis.explain_causes import expected_named
+from lockstep.harness.diagnosis.named_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import cases_of, check
 from lockstep.harness.jobs.problems import reseeded

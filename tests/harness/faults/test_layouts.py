@@ -9,7 +9,8 @@ from lstm_cases import make_case
 from stored_weights import read
 
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.explain_causes import expected_named, explain
+from lockstep.harness.diagnosis.explain_causes import explain
+from lockstep.harness.diagnosis.named_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.table import find
 from lockstep.harness.reference.noise import LIMIT_SIGMA

@@ -14,7 +14,8 @@ from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.comparison.results import RunResult
-from lockstep.harness.diagnosis.explain_causes import expected_named, explain
+from lockstep.harness.diagnosis.explain_causes import explain
+from lockstep.harness.diagnosis.named_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import cases_of, check, left_out
 from lockstep.harness.jobs.forms import as_given

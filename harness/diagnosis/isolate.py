@@ -1,0 +1,60 @@
+"""Problems in which parts of the computation have no say: of several mistakes at once, one may show alone there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lockstep.harness.arrays import Array
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.gates import GATES
+
+SHUT, OPEN = -30.0, 30.0  # added to a gate's bias: its sigmoid is 0, or 1, to the last bit of a float32
+Ask = Callable[[list[AnyProblem]], list[Any]]  # what a port returns for problems, as observations
+Change = Callable[[Array], Array]
+
+
+def isolating(problem: AnyProblem) -> Iterator[AnyProblem]:
+    """A problem again and again, each time with some of its arrays silent: weights, states, gates, what comes back."""
+    for names in (("R",), ("W",), ("W", "R"), ("b",), ("W_a",), ("W_tilde",), ("p",)):
+        yield from _with_weights(problem, dict.fromkeys(names, np.zeros_like))
+    for gate, shift in (("o", OPEN), ("f", SHUT), ("f", OPEN), ("i", SHUT), ("i", OPEN)):
+        yield from _with_weights(problem, {"b": _shifting(gate, shift)})
+    for inputs in (("h0", "c0"), ("c0",), ("x",), ("y0",), ("enc",), ("dh",), ("dc",), ("dy",), ("dlogit",)):
+        there = {name: np.zeros_like(array) for name in inputs if (array := getattr(problem, name, None)) is not None}
+        if there:
+            yield replace(problem, **there)
+    if problem.lengths is not None:
+        longest = (
+            problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else problem.case.run.timesteps
+        )
+        yield replace(problem, lengths=np.full_like(problem.lengths, longest))
+
+
+def _shifting(gate: str, shift: float) -> Change:
+    def change(bias: Array) -> Array:
+        rows = np.zeros((len(GATES), len(bias) // len(GATES)))
+        rows[GATES.index(gate)] = shift
+        return (bias + rows.ravel()).astype(bias.dtype)
+
+    return change
+
+
+def _with_weights(problem: AnyProblem, changes: dict[str, Change]) -> Iterator[AnyProblem]:
+    """The problem with some of its weights changed, in every lane; nothing where it has none of them."""
+
+    def changed(weights: Any) -> Any:
+        there = {name: getattr(weights, name, None) for name in changes}
+        return replace(weights, **{name: changes[name](a) for name, a in there.items() if a is not None})
+
+    names = {kind.removesuffix("_encoder") for kind in problem.named_weights()}
+    known = {name.split("_l", maxsplit=1)[0] for name in names} | names
+    if not changes.keys() <= known or ("b" in changes and not problem.case.lstm.bias):
+        return
+    if isinstance(problem, DecoderProblem):
+        yield replace(problem, weights=changed(problem.weights))
+    else:
+        yield replace(problem, weights=tuple(tuple(changed(lane) for lane in layer) for layer in problem.weights))

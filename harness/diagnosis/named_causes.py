@@ -1,0 +1,181 @@
+"""Causes that were found: by name, told apart from what is identical, and put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace as changed
+
+from lockstep.harness.arrays import Array
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
+from lockstep.harness.causes.edits import NoPlaceError
+from lockstep.harness.causes.interpret import expected_with, values_with
+from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.seen import Cause, Seen, fitting_in
+from lockstep.harness.faults.deviation import edits_of
+from lockstep.harness.faults.table import find
+from lockstep.harness.faults.words import AND, FAMILIES, Words, family_of
+from lockstep.harness.reference.expected import Expected
+from lockstep.harness.reference.noise import LIMIT_SIGMA
+from lockstep.harness.text import number
+
+JOIN = " + "  # between the names of deviations that hold together
+ONLY_IN = "only_in"  # the cases that a proof is about, where it is not about all
+FRESH = 77_003  # added to a seed for numbers that no search has seen
+MOST_FOUND = 40  # causes that are told apart by a fresh problem
+
+
+class Found(NamedTuple):
+    """A cause that reproduces everything, and how well."""
+
+    cause: Cause
+    sigma: float
+    only_in: tuple[str, ...] = ()  # the cases that it is about, where it is not about all
+
+    @property
+    def name(self) -> str:
+        """Its stable name."""
+        return JOIN.join(deviation.name for deviation in self.cause)
+
+
+def expected_named(fault: str, problem: AnyProblem) -> Expected | None:
+    """What comes out of a problem with the deviations of that name; None where it has no place for any."""
+    cause = _named_in(fault, problem)
+    try:
+        return expected_with(problem, edits_of(cause, problem)) if cause else None
+    except NoPlaceError:
+        fitting = fitting_in(problem, cause)
+        return expected_with(problem, edits_of(fitting, problem)) if fitting else None
+
+
+def _named_in(fault: str, problem: AnyProblem) -> Cause:
+    """The deviations of a name that a problem knows."""
+    return tuple(deviation for name in fault.split(JOIN) if (deviation := find(name, problem)) is not None)
+
+
+def holding(faults: Iterable[str], observations: Sequence[Observation], limit: float = LIMIT_SIGMA) -> set[str]:
+    """Those names whose deviations reproduce every number of every observation."""
+    return {
+        fault
+        for fault in faults
+        if all(Seen.of(seen).sigma(_named_in(fault, seen.problem)) <= limit for seen in observations)
+    }
+
+
+def told(
+    causes: list[Found], problems: Sequence[AnyProblem], others: Sequence[AnyProblem] = (), layout: str = "canonical"
+) -> list[Diagnosis]:
+    """Put causes into words; what gives other numbers than the first for a fresh problem is named beside it.
+
+    Args:
+        causes: What explains, the plainest first.
+        problems: Those that were looked at.
+        others: By which causes of the same numbers might be told apart.
+        layout: In whose terms they are told.
+    """
+    words, names = Words(layout), [found.name for found in causes]
+    apart = _telling_problem(causes, others) if causes[1:] else None
+    diagnoses = []
+    for found in causes:
+        families = [family_of(deviation) for deviation in found.cause]
+        diagnoses.append(
+            Diagnosis(
+                fault=found.name,
+                site=JOIN.join(deviation.site for deviation in found.cause),
+                edit=JOIN.join(deviation.edit for deviation in found.cause),
+                scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in found.cause),
+                message=AND.join(words.message(deviation) for deviation in found.cause) + _only_in(found, problems),
+                fix=" ".join(dict.fromkeys(words.fix(deviation) for deviation in found.cause)),
+                sigma=found.sigma,
+                evidence=_evidence(found.sigma, len(problems)),
+                indistinguishable_from=[name for name in names if name != found.name],
+                told_apart_by=apart,
+                family=families[0],
+                met=FAMILIES[families[0]].met,
+                proof={"deviations": found.name.split(JOIN)} | ({ONLY_IN: [*found.only_in]} if found.only_in else {}),
+            )
+        )
+    return diagnoses
+
+
+def _only_in(found: Found, problems: Sequence[AnyProblem]) -> str:
+    """In which cases it holds, where others are right."""
+    if not found.only_in:
+        return ""
+    right = [problem.case.name for problem in problems if problem.case.name not in found.only_in]
+    return f" In {', '.join(found.only_in)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
+
+
+def _evidence(sigma: float, problems: int) -> str:
+    """What the proof came to."""
+    over = "" if problems == 1 else f" of {problems} problems"
+    how = f"to {number(sigma)} sigma" if sigma else "exactly"
+    return f"The reference with this mistake reproduces every number{over} {how}."
+
+
+def _telling_problem(causes: list[Found], others: Sequence[AnyProblem]) -> str | None:
+    """The name of a problem for which the first cause gives other numbers than another."""
+    for problem in others:
+        first, *alternatives = (expected_named(found.name, problem) for found in causes)
+        for alternative in alternatives:
+            if first is not None and alternative is not None and _differ(first, alternative):
+                return problem.case.name
+    return None
+
+
+def _differ(first: Expected, second: Expected) -> bool:
+    """Whether two causes give h or c further apart than rounding could."""
+    with np.errstate(all="ignore"):
+        for name in first.keys() & {"h", "c"}:
+            a, b = first[name], second[name]
+            near = np.abs(a.value - b.value) <= LIMIT_SIGMA * (a.noise + b.noise)
+            same = (np.isnan(a.value) & np.isnan(b.value)) | (a.value == b.value)
+            if not (near | same).all():
+                return True
+    return False
+
+
+def apart(causes: list[Found], observation: Observation) -> list[Found]:
+    """The causes without those that are identical to one before: alike for a problem that no search has seen."""
+    if not causes[1:]:
+        return causes
+    fresh = Seen(Observation(fresh_problem(observation.problem), {}))
+    wanted = set(observation.tensors)
+    kept: list[Found] = []
+    known: list[dict[str, Array]] = []
+    for found in causes[:MOST_FOUND]:
+        cause = found.cause
+        try:
+            values = values_with(fresh.problem, edits_of(fresh.like(cause), fresh.problem), wanted)
+        except NoPlaceError:  # it needs sizes that are alike
+            kept.append(found)
+            continue
+        if not any(_same(values, other) for other in known):
+            kept.append(found)
+            known.append(values)
+    return kept or causes[:1]
+
+
+def _same(one: dict[str, Array], other: dict[str, Array]) -> bool:
+    return all(np.allclose(array, other[name], rtol=1e-9, atol=1e-12, equal_nan=True) for name, array in one.items())
+
+
+def fresh_problem(problem: AnyProblem) -> AnyProblem:
+    """A problem of the same form with other numbers and sizes, so that none of them coincide."""
+    case, run = problem.case, problem.case.run
+    changes: dict[str, Any] = {"seed": run.seed + FRESH, "timesteps": run.timesteps + 1, "batch": run.batch + 1}
+    changes |= {
+        key: "probe"
+        for key in ("weights", "inputs", "initial_state")
+        if run.values(key).file or run.values(key).kind in {"ones", "zeros"}  # type: ignore[arg-type]
+    }
+    if run.lengths is not None:
+        longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps + 1
+        changes["lengths"] = tuple(max(1, longest - 1 - (k + 1) % 3) for k in range(run.batch + 1))
+    lstm = case.lstm
+    if not isinstance(problem, DecoderProblem):
+        lstm = changed(lstm, hidden_size=lstm.hidden_size + 1)
+    return problem_of(changed(case, lstm=lstm, run=changed(run, **changes), expect=None))
