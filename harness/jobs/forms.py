@@ -228,7 +228,7 @@ class PlainLayers(Networks):
         """Explain what was seen, and hold the explanation against numbers that no search has seen."""
         observations, measure = checking.observations, checking.measure
         others = _shipped_problems()
-        search = Search.of(observations, LIMIT_SIGMA, layout=layout)
+        search = Search.of(observations, LIMIT_SIGMA, layout=checking.port.layout)
         if search is not None:
             search.ask = checking.ask
         causes = diagnose_found(search, observations, checking.runs, others=others, pairs=not measure)
