@@ -29,14 +29,14 @@ def rules_of(edits: Edits) -> frozenset[Any]:
 
 
 def can_join(edits: Edits) -> bool:
-    """Whether edits can be run with others: rounding of weights, parts of batches and what an encoder gives cannot."""
+    """Whether edits can be run with others: parts of batches, and what an encoder gives, cannot."""
     if edits.first_sequence or any(label == "encoder" for label, _ in (*edits.changes, *edits.readings, *edits.rules)):
         return False
     if any(site in {"keys", "values"} for _, site in edits.changes) or any(
         rule == "sequences" for _, rule in edits.rules
     ):
         return False
-    return not any(reading.form or not reading.adds for of_key in edits.readings.values() for _, _, reading in of_key)
+    return all(reading.adds for of_key in edits.readings.values() for _, _, reading in of_key)
 
 
 def _of_curve(rule: str) -> bool:
@@ -58,6 +58,7 @@ class Many(Edits):
     alive: Array = field(default_factory=lambda: np.zeros(0, bool))  # those whose edits are still asked for
     _read: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
     _readings: dict[tuple[Any, ...], Reading] = field(default_factory=dict)
+    _standing: dict[Key, tuple[tuple[int, ...], Reading]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, each: Sequence[Edits]) -> Many:
@@ -92,22 +93,20 @@ class Many(Edits):
 
     def reading(self, key: Key, step: int, size: int) -> tuple[tuple[int, ...], Reading | None]:
         """How a timestep reads a weight, by candidate."""
+        if key in self._standing:
+            return self._standing[key]
         read = [(n, *self.each[n].reading(key, step, size)) for n in self._read.get(key, ()) if self.alive[n]]
-        which = tuple((n, turns) for n, turns, _ in read if turns)
+        which: Any = tuple((n, turns) for n, turns, _ in read if turns)
         if not which:
             return (), None
         if (key, which) not in self._readings:
-            self._readings[key, which] = self._stacked([(n, own) for n, _, own in read if own is not None])
-        return which, self._readings[key, which]  # type: ignore[return-value]
-
-    def _stacked(self, read: list[tuple[int, Reading]]) -> Reading:
-        home = read[0][1].home
-        assert home is not None
-        lead = (len(self.each), *home.shape)
-        places, factors, constants = np.broadcast_to(home, lead).copy(), np.ones(lead), np.zeros(lead)
-        for n, reading in read:
-            places[n], factors[n], constants[n] = reading.places, reading.factor, reading.constant
-        return Reading(places, factors, constants, home=home)
+            own = {n: reading for n, _, reading in read if reading is not None}
+            home = next(iter(own.values())).home
+            assert home is not None
+            self._readings[key, which] = _Readings(home, home=home, of_candidates=own, count=len(self.each))
+        if all(steps is every for n, *_ in read for of_key in self.each[n].readings.values() for _, steps, _ in of_key):
+            self._standing[key] = which, self._readings[key, which]  # alike at every timestep
+        return which, self._readings[key, which]
 
     def _changing(self, site: tuple[str, str], entries: Entries) -> Change:
         """The change that gives each candidate its own."""
@@ -147,6 +146,21 @@ class Many(Edits):
             return np.moveaxis(rows, 0, axis)
 
         return change
+
+
+@dataclass(frozen=True, eq=False)
+class _Readings(Reading):
+    """A reading for each candidate; those that have none of their own read what is stored."""
+
+    of_candidates: Mapping[int, Reading] = field(default_factory=dict)
+    count: int = 0
+
+    def of(self, flat: Array) -> Array:
+        """What each reads, (candidates, ...)."""
+        read = np.repeat(flat[self.places][None], self.count, 0)
+        for n, reading in self.of_candidates.items():
+            read[n] = reading.of(flat)
+        return read
 
 
 def _part(node: Node, n: int, ndim: int) -> Node:

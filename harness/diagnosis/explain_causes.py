@@ -28,7 +28,7 @@ from lockstep.harness.diagnosis.screen import misses, outcomes
 from lockstep.harness.diagnosis.seen import OF_C, OF_H, Cause, Seen
 from lockstep.harness.faults.deviation import Deviation, architecture_of
 from lockstep.harness.faults.numbers import Numbered, numbered
-from lockstep.harness.faults.table import backward_deviations, forward_deviations, in_part, resets
+from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part, resets
 from lockstep.harness.faults.weight_edits import layout_deviations
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import TWO_BIASES
@@ -307,14 +307,14 @@ class Search:
 
     def resets(self) -> list[Found]:
         """States that are reset about the first timestep that differs."""
-        parts = resets(self.first.problem, self.first.first_wrong_place(self.limit)[0])
+        parts = resets(self.first.problem, self.first.first_wrong_place(())[0])
         return self._explaining(parts, _Clock("in part", self.until))
 
     def in_part(self) -> list[Found]:
         """Deviations at some timesteps, or in some sequences, that the first difference points to."""
         if not self.first.goes_forward_wrong(()):
             return []
-        parts = [d for d in in_part(self.first.problem, *self.first.first_wrong_place(self.limit)) if self._fits(d)]
+        parts = [d for d in in_part(self.first.problem, *self.first.first_wrong_place(())) if self._fits(d)]
         return self._explaining(self._possible(parts, self.first, ()), _Clock("in part", self.until))
 
     # -- several -------------------------------------------------------------------------------------------------
@@ -337,6 +337,10 @@ class Search:
         clock = _Clock("triples", self.until)
         for half in self._next(()):
             for other in self._next((half,)):
+                two: list[Found] = []
+                self._try((half, other), two)
+                if two:
+                    return two
                 causes = self._completed((half, other), self.first, clock)
                 if causes or clock.is_over:
                     return causes
@@ -361,6 +365,8 @@ class Search:
         """
         for seen in (None, *self._of_other_kinds()):
             halves = self.halves if seen is None else self._explaining_alone(seen, clock)
+            # A short format lets nearly everything pass in a case that shows little.
+            halves = sorted(halves, key=lambda half: bool(half.form))
             alone = apart([Found((half,), 0.0) for half in halves[:MOST_FOUND]], self.first.observation)
             for half in alone[:MOST_HALVES]:
                 left = next((s for s in (self.first, *self.others) if not s.agrees_with(half.cause)), None)
@@ -434,7 +440,15 @@ class Search:
                     best.setdefault(outcome.effect, (outcome.repaired, deviation))
             if clock.is_over:
                 break
-        return [deviation for _, deviation in sorted(best.values(), key=lambda item: -item[0])[:MOST_HALVES]]
+        narrow = [deviation for _, deviation in sorted(best.values(), key=lambda item: -item[0])[:MOST_HALVES]]
+        return [deviation for each in narrow for deviation in self._widened(each)] if label else narrow
+
+    def _widened(self, narrow: Deviation) -> Iterator[Deviation]:
+        """A deviation of one lane as it would be everywhere, and as it is."""
+        everywhere = find(f"{narrow.site}:{narrow.edit}".replace(" ", "-"), self.first.problem)
+        if everywhere is not None and everywhere.scope.lanes != narrow.scope.lanes:
+            yield everywhere
+        yield narrow
 
 
 # Sites whose edits show in the lane above, or in the one that comes before it on the way back, and not in their own.

@@ -14,7 +14,7 @@ from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.interpret import values_with
 from lockstep.harness.causes.many import Many, can_join, rules_of
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.seen import Cause, MissError, Seen
+from lockstep.harness.diagnosis.seen import Cause, MissError, Seen, flip_of, form_of
 from lockstep.harness.faults.deviation import edits_of
 
 MOST_AT_ONCE = 64
@@ -37,9 +37,12 @@ NO_PLACE = Outcome(passes=False)
 class Tally:
     """Compares the values of many candidates; ends their run when each of them has a number that differs."""
 
-    def __init__(self, observation: Observation, many: Many, *, counts: bool) -> None:
-        """Take what was returned; with ``counts`` all numbers are compared, and those that are right counted."""
-        self.observation, self.many, self.counts = observation, many, counts
+    def __init__(self, observation: Observation, many: Many, flip: float, *, counts: bool) -> None:
+        """Take what was returned, and by how much of values rounding to a shorter format may put these off.
+
+        With ``counts`` all numbers are compared, and those that are right counted.
+        """
+        self.observation, self.many, self.flip, self.counts = observation, many, flip, counts
         size = len(many.each)
         self.right = np.ones(size, bool)
         self.passed, self.repaired = np.zeros(size, int), np.zeros(size, int)
@@ -60,6 +63,8 @@ class Tally:
         if actual is None:
             return
         actual, near = actual[rows], self.observation.near[name][rows]
+        if self.flip:
+            near = np.maximum(near, self.flip * np.maximum(np.abs(actual), 1))
         if value.ndim > actual.ndim:
             value = np.moveaxis(value, 1 if kind_of(name).endswith("_t") else max(value.ndim - 3, 0), 0)
         else:
@@ -92,16 +97,16 @@ def outcomes(
     """
     found: list[Outcome | None] = [None] * len(causes)
     wanted = seen.forward_names if names is None else names & set(seen.observation.tensors)
-    for numbers, each in _groups(seen, causes, wanted, found):
-        for k, outcome in zip(numbers, _compared(seen, each, wanted, counts=counts), strict=True):
+    for numbers, each, form in _groups(seen, causes, wanted, found):
+        for k, outcome in zip(numbers, _compared(seen, each, wanted, flip_of(form), counts=counts), strict=True):
             found[k] = outcome
     return found
 
 
 def _groups(
     seen: Seen, causes: Sequence[Cause], wanted: set[str], found: list[Outcome | None] | None = None
-) -> Iterator[tuple[list[int], list[Edits]]]:
-    """Causes that can be run as one: their numbers, and their edits; those without a place are put down as such."""
+) -> Iterator[tuple[list[int], list[Edits], str | None]]:
+    """Causes that can be run as one: their numbers, edits and format; those without a place are put down as such."""
     groups: defaultdict[Any, list[tuple[int, Edits]]] = defaultdict(list)
     for k, cause in enumerate(causes):
         try:
@@ -110,14 +115,14 @@ def _groups(
             if found is not None:
                 found[k] = NO_PLACE
             continue
-        if can_join(edits) and not any(deviation.form for deviation in cause):
-            groups[_alike(edits)].append((k, edits))
+        if can_join(edits):
+            groups[form_of(cause), _alike(edits)].append((k, edits))
     size = sum(seen.observation.tensors[name].size for name in wanted)
     most = max(1, min(MOST_AT_ONCE, MOST_NUMBERS // max(size, 1)))
-    for group in groups.values():
+    for (form, _), group in groups.items():
         for start in range(0, len(group), most):
             part = group[start : start + most]
-            yield [k for k, _ in part], [edits for _, edits in part]
+            yield [k for k, _ in part], [edits for _, edits in part], form
 
 
 # Edges behind which what is compared at each timestep, or what a step starts from, is not what was returned.
@@ -129,9 +134,9 @@ def _alike(edits: Edits) -> Any:
     return rules_of(edits), frozenset(sites), edits.touch("")
 
 
-def _compared(seen: Seen, each: list[Edits], wanted: set[str], *, counts: bool) -> list[Outcome]:
+def _compared(seen: Seen, each: list[Edits], wanted: set[str], flip: float, *, counts: bool) -> list[Outcome]:
     many = Many.of(each)
-    tally = Tally(seen.observation, many, counts=counts)
+    tally = Tally(seen.observation, many, flip, counts=counts)
     back = wanted - seen.forward_names
     states = None if back else seen.states_for(many)
     with np.errstate(all="ignore"):
@@ -153,7 +158,7 @@ def _compared(seen: Seen, each: list[Edits], wanted: set[str], *, counts: bool) 
 def misses(seen: Seen, causes: Sequence[Cause], names: set[str]) -> list[Array | None]:
     """For each cause all differences from what was returned, in noise, as one vector; None if one is not finite."""
     vectors: list[Array | None] = [None] * len(causes)
-    for numbers, each in _groups(seen, causes, names):
+    for numbers, each, _ in _groups(seen, causes, names):
         many = Many.of(each)
         states = seen.states_for(many)
         with np.errstate(all="ignore"):

@@ -13,7 +13,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of
+from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of, turned
 from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.interpret import base_of, expected_with, values_with, widened_with
@@ -119,8 +119,7 @@ class Seen:
 
     def passes(self, cause: Cause) -> tuple[bool, Watcher]:
         """Whether values come near, and how far they came; first what goes forward is compared, then all."""
-        form = form_of(cause)
-        watcher = Watcher(self.observation, 0.0 if form is None else FLIP_SIZE * 2.0 ** -FORMATS[form])
+        watcher = Watcher(self.observation, flip_of(form_of(cause)))
         if not self.observation.tensors:
             return True, watcher
         edits = edits_of(cause, self.problem)
@@ -246,16 +245,32 @@ class Seen:
                 return label_of(place), names
         return None
 
-    def first_wrong_place(self, limit: float) -> tuple[int, int]:
-        """The first timestep and the first sequence that are wrong, of tensors (T, B, n) that go forward."""
-        places = []
-        for name in self.forward_names:
-            expected, actual = self.observation.expected[name], self.observation.tensors[name]
-            if actual.ndim == 3:  # noqa: PLR2004
-                with np.errstate(all="ignore"):
-                    wrong = ~(np.abs(actual - expected.value) <= limit * expected.noise)
-                places += [tuple(int(axis.min()) for axis in wrong.nonzero()[:2])] if wrong.any() else []
-        return min(t for t, _ in places) if places else 0, min(b for _, b in places) if places else 0
+    def first_wrong_place(self, cause: Cause) -> tuple[int, int]:
+        """Where tensors (T, B, n) going forward differ first under a cause, of the first lane that does.
+
+        The timestep, in the order in which its lane goes through them, and the sequence; 0 and 0 if none does.
+        """
+        label, names = self.first_wrong(cause) or ("", self.forward_names)
+        with np.errstate(all="ignore"):
+            if cause:
+                values = values_with(self.problem, edits_of(self.like(cause), self.problem), names)
+                near: Arrays = self.observation.near
+            else:
+                expected = self.observation.expected
+                values = {name: expected[name].value for name in names}
+                near = {name: LIMIT_SIGMA * expected[name].noise for name in names}
+            wrong = [
+                ~(np.abs(self.observation.values[name] - value) <= near[name]).all(axis=-1)
+                for name, value in values.items()
+                if value.ndim == 3  # noqa: PLR2004 (T, B, n)
+            ]
+        differs = np.logical_or.reduce(wrong) if wrong else np.zeros((1, 1), bool)
+        if not differs.any():
+            return 0, 0
+        if label.endswith("r") or (not label and self.problem.case.lstm.direction == "reverse"):
+            differs = turned(differs[..., None], self.problem.lengths)[..., 0]
+        timesteps, sequences = differs.nonzero()
+        return int(timesteps.min()), int(sequences.min())
 
 
 # Of a step that starts from the states that were returned: what changes h and not c, and what changes c. What is
@@ -285,6 +300,11 @@ def fitting_in(problem: AnyProblem, cause: Sequence[Deviation]) -> Cause:
 
 # Edges that what is returned goes over after the state was taken: what comes out is no state then.
 _AFTER_THE_STATE = frozenset({"h.out", "c.out", "h.seq", "c.seq", "returned"})
+
+
+def flip_of(form: str | None) -> float:
+    """By how much, of values of 1 and more, rounding to a format may put off."""
+    return 0.0 if form is None else FLIP_SIZE * 2.0 ** -FORMATS[form]
 
 
 def form_of(cause: Sequence[Deviation]) -> str | None:

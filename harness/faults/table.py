@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.faults.deviation import STEPS, Deviation, architecture_of, edits_of, scope_named
+from lockstep.harness.faults.deviation import STEPS, Deviation, architecture_of, edits_of, scope_named, timesteps_of
 from lockstep.harness.faults.moves import MOST_SHIFT
 from lockstep.harness.faults.numbers import numbered
 from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
@@ -94,7 +94,9 @@ def in_part(problem: AnyProblem, timestep: int, sequence: int) -> Iterator[Devia
         if _by_timestep(deviation, problem):
             # What is carried out of a step shows in the next.
             first = max(timestep - (".carry" in deviation.site), 0)
-            parts = ([f"from {first}"] if first else []) + [f"at {first}"]
+            # The last is the last whatever a sequence's length, and holds in other cases too.
+            last = ["last"] if first == timesteps_of(problem) - 1 else []
+            parts = last + ([f"from {first}"] if first else []) + [f"at {first}"]
             yield from (deviation.in_scope(steps=steps) for steps in parts)
         if sequence:
             yield deviation.in_scope(first_sequence=sequence)

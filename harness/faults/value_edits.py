@@ -128,7 +128,7 @@ def _edits(site: str, order: tuple[str, ...], factors: list[str]) -> Iterator[tu
 def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
     """What may become of a value by itself."""
     if site not in {"keys", "values", *STARTS}:
-        yield "initial", partial(_initial, site=site), ("", "later")
+        yield "initial", partial(_initial, site=site), ("", *STEPS)
     yield "zero", lambda lane, node, t: lane.tape.zeros(node), ("", *STEPS)
     yield "one", lambda lane, node, t: Node(np.ones_like(node.value)), ("",)
     for name in factors:
@@ -356,8 +356,8 @@ def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         ]
         for edit in tables[0]:
             if all(edit in table for table in tables):
-                steps = ("", *STEPS) if edit == "initial" else tables[0][edit][1]
-                yield from spread_over(problem, name, edit, put_group(sites, [t[edit][0] for t in tables]), steps=steps)
+                put = put_group(sites, [table[edit][0] for table in tables])
+                yield from spread_over(problem, name, edit, put, steps=tables[0][edit][1])
     for name, parts in JOINED.items():
         changes = [part for _, part in parts]
         yield from spread_over(problem, name, "at once", put_group(tuple(site for site, _ in parts), changes))

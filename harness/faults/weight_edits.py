@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import permutations
 
 import numpy as np
@@ -56,6 +56,7 @@ def shapes_of(problem: AnyProblem) -> dict[tuple[str, str], tuple[int, ...]]:
     }
 
 
+@lru_cache(maxsize=64)
 def places_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
     """Where each number of each weight stands among all."""
     found, start = {}, 0
@@ -292,6 +293,7 @@ def _gate_turned(places: Array, gate: str) -> Array:
     return np.concatenate([_turned(parts[name]) if name == gate else parts[name] for name in GATES])
 
 
+@lru_cache(maxsize=64)
 def arrays_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
     """The weights by lane and name."""
     if isinstance(problem, DecoderProblem):

@@ -165,7 +165,9 @@ def predicts(cause: Diagnosis, seen: Observation) -> bool:
 def _says_too_much(fault: str, seen: Observation) -> bool:
     """Whether what is named together gives the same without one of its parts: that one accuses what is right."""
     parts = fault.split(JOIN)
-    fewer = [JOIN.join(parts[:k] + parts[k + 1 :]) for k in range(len(parts))] if len(parts) > 1 else []
+    # A part that has no place in a problem, as of lengths where there are none, is no accusation there.
+    there = [k for k, part in enumerate(parts) if expected_named(part, seen.problem) is not None]
+    fewer = [JOIN.join(parts[:k] + parts[k + 1 :]) for k in there] if len(parts) > 1 else []
     predicted = [expected_named(left, seen.problem) for left in fewer]
     return any(expected is not None and seen.distance(expected, None) <= LIMIT_SIGMA for expected in predicted)
 
