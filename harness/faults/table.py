@@ -8,18 +8,14 @@ from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
+from lockstep.harness.faults.back_edits import back_deviations, returned_deviations, summed_deviations
 from lockstep.harness.faults.deviation import STEPS, Deviation, architecture_of, edits_of, scope_named, timesteps_of
 from lockstep.harness.faults.moves import MOST_SHIFT
 from lockstep.harness.faults.numbers import numbered
 from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
 from lockstep.harness.faults.sequence_edits import sequence_deviations
-from lockstep.harness.faults.value_edits import back_deviations, format_deviations, group_deviations, value_deviations
-from lockstep.harness.faults.weight_edits import (
-    layout_deviations,
-    returned_deviations,
-    summed_deviations,
-    weight_deviations,
-)  # fmt: skip
+from lockstep.harness.faults.value_edits import format_deviations, group_deviations, value_deviations
+from lockstep.harness.faults.weight_edits import layout_deviations, weight_deviations
 
 
 def forward_deviations(problem: AnyProblem) -> list[Deviation]:

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001 (edits have one signature; shapes)
-"""Edits of values, of what comes back to them, and of what is saved of them: the table by kind of site."""
+"""Edits of values: the table by kind of site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.lane import Lane
 from lockstep.harness.causes.tape import Node, Tape, curve_of
-from lockstep.harness.faults.deviation import BACK, STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
+from lockstep.harness.faults.deviation import STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.faults.moves import BATCH_MOVES, UNIT_MOVES, mixed, moved
 
 # In the order in which a step computes them: what another value may stand in for.
@@ -40,7 +40,6 @@ USES = {  # edges that one use of a value goes over, and of which value
     "c.out": "c", "softmax.scores": "scores", "context.attention": "attention", "join.context": "context",
     "join.h": "h", "target.y": "y", "y.fed": "y",
 }  # fmt: skip
-SAVED = ("h_in", "keep.f", "keep.c", "add.i", "add.g", "out.o", "out.u", "x", "peep.i", "peep.f", "peep.o")
 STATES = ("h_in", "c_in", "h.carry", "c.carry", "h0", "c0")
 PARTNERS = {"h_in": "c", "c_in": "h", "h.carry": "c", "c.carry": "h", "h0": "c", "c0": "h"}
 SOME_MOVES = ("batch flipped", "units flipped", "first sequence for all")
@@ -86,7 +85,7 @@ COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.
 
 def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a value, or one use of it, may be replaced by."""
-    order = _order(problem)
+    order = order_of(problem)
     for site in values_of(problem):
         for edit, change, steps in _edits(site, order, factors_of(problem)):
             yield from spread_over(problem, site, edit, put_value(site, change), steps=steps)
@@ -94,12 +93,12 @@ def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 
 def values_of(problem: AnyProblem) -> list[str]:
     """The sites of values that a problem has."""
-    order = _order(problem)
+    order = order_of(problem)
     attended = ("keys", "values") if isinstance(problem, DecoderProblem) else ()
-    return [*_sites(problem, order), *attended]
+    return [*sites_of(problem, order), *attended]
 
 
-def _order(problem: AnyProblem) -> tuple[str, ...]:
+def order_of(problem: AnyProblem) -> tuple[str, ...]:
     """The values there are: without a clip the new c is no other before it, without a projection h is m."""
     lstm = problem.case.lstm
     without = {"raw": lstm.cell_clip is None, "m": not lstm.proj_size}
@@ -107,7 +106,7 @@ def _order(problem: AnyProblem) -> tuple[str, ...]:
     return tuple(name for name in values if not without.get(name))
 
 
-def _sites(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
+def sites_of(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
     """The edges and values that a form has, uses of values first."""
     lstm, decoder = problem.case.lstm, isinstance(problem, DecoderProblem)
     missing = {"h_n", "c_n"} if decoder else {"y0", "join.h"}
@@ -210,7 +209,8 @@ def put_value(site: str, change: Change) -> Put:
     return put
 
 
-def _fit(node: Node, like: Node) -> Node:
+def fit(node: Node, like: Node) -> Node:
+    """A value, where it is as wide as another in whose place it stands."""
     if node.value.shape[-1] != like.value.shape[-1]:
         raise NoPlaceError
     return node
@@ -225,10 +225,10 @@ def value_at(lane: Lane, name: str, at: int, like: Node) -> Node:
     k = lane.tape.step + at
     if k < 0:
         start = lane.initial.get(name[0] if name in STATES_OF_STEPS else "")
-        return lane.tape.zeros(like) if start is None else _fit(start, like)
+        return lane.tape.zeros(like) if start is None else fit(start, like)
     if k >= len(history):
         raise NoPlaceError
-    return _fit(history[k], like)
+    return fit(history[k], like)
 
 
 def _other(lane: Lane, node: Node, t: int, name: str, at: int) -> Node:
@@ -293,12 +293,12 @@ def _plus(lane: Lane, node: Node, t: int, change: Change) -> Node:
 
 
 def _started(lane: Lane, node: Node, t: int, name: str) -> Node:
-    return _fit(lane.initial[name], node)
+    return fit(lane.initial[name], node)
 
 
 def _carried(lane: Lane, node: Node, t: int, name: str) -> Node:
     """A state as the step before left it."""
-    return _fit(lane.history[f"{name}.carry"][t - 1] if t else lane.initial[name], node)
+    return fit(lane.history[f"{name}.carry"][t - 1] if t else lane.initial[name], node)
 
 
 def _output(lane: Lane, node: Node, t: int, site: str, at: int) -> Node:
@@ -325,7 +325,7 @@ def _initial(lane: Lane, node: Node, t: int, site: str) -> Node:
     start = lane.initial.get(value[0]) if value in {"h", "c", "y", "h_in", "c_in", "y_in"} else None
     if start is None:
         raise NoPlaceError
-    return _fit(start, node)
+    return fit(start, node)
 
 
 GROUPS = {
@@ -350,7 +350,7 @@ def put_group(sites: Iterable[str], changes: Iterable[Change]) -> Put:
 
 def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Edits of several sites at once, where neither alone repairs anything."""
-    for name, sites in _groups_of(problem).items():
+    for name, sites in groups_of(problem).items():
         tables = [
             {edit: (change, steps) for edit, change, steps in _plain_edits(site, factors_of(problem))} for site in sites
         ]
@@ -413,7 +413,8 @@ H_EQUATIONS: dict[str, Equation] = {
 }
 
 
-def _groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
+def groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
+    """The groups of sites that a form has."""
     decoder = isinstance(problem, DecoderProblem)
     return {name: sites for name, sites in GROUPS.items() if decoder or "y.fed" not in sites}
 
@@ -443,67 +444,3 @@ def format_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 def cast(lane: Lane, node: Node, t: int, form: str) -> Node:
     """A value rounded to a shorter format."""
     return lane.tape.cast(node, form)
-
-
-# -- the way back ------------------------------------------------------------------------------------------------
-
-
-def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901 (a table)
-    """Everything that may become of a gradient on its way, and of what is saved for it."""
-    order = _order(problem)
-    for name, group in _groups_of(problem).items():
-        changes = [_back(lambda lane, d: lane.tape.zeros(d))] * len(group)
-        yield from spread_over(problem, f"d {name}", "zero", put_group(group, changes), BACK, ("", *STEPS))
-    for site in _sites(problem, order):
-        pulls: dict[str, tuple[Callable[[Lane, Node], Node], tuple[str, ...]]] = {
-            "zero": (lambda lane, d: lane.tape.zeros(d), ("", *STEPS)),
-        }
-        for name in factors_of(problem):
-            pulls[f"times {name}"] = (partial(_back_sized, name=name), ("",))
-        for bound in BOUNDS:
-            pulls[f"clip {bound:g}"] = (partial(_back_held, bound=bound), ("",))
-        for edit, (pull, steps) in pulls.items():
-            yield from spread_over(problem, f"d {site}", edit, put_value(site, _back(pull)), BACK, steps)
-    for site in [site for site in SAVED if site in set(_sites(problem, order))]:
-        for name in order:
-            for at, words in ((0, ""), (-1, "previous "), (1, "next ")):
-                if not (name == USES.get(site, site) and at == 0):
-                    edit = f"saved as {words}{name}"
-                    yield from spread_over(
-                        problem, site, edit, put_value(site, partial(_saved, name=name, at=at)), BACK
-                    )
-            if name in STATES_OF_STEPS:
-                put = put_value(site, partial(_saved, name=name, at=-1, started=False))
-                yield from spread_over(problem, site, f"saved as previous {name}, 0 at first", put, BACK)
-
-
-def _back_sized(lane: Lane, d: Node, name: str) -> Node:
-    return lane.tape.scale(d, FACTORS[name](lane.problem))
-
-
-def _back_held(lane: Lane, d: Node, bound: float) -> Node:
-    return Node(np.clip(d.value, -bound, bound), d.variance)
-
-
-def _back(pull: Callable[[Lane, Node], Node]) -> Change:
-    return lambda lane, node, t: lane.tape.through(node, lambda d: pull(lane, d))
-
-
-def _saved(lane: Lane, node: Node, t: int, name: str, at: int, *, started: bool = True) -> Node:
-    passed = lane.tape.through(node, lambda d: d)
-
-    def kept() -> Node:
-        history = lane.history.get(name, [])
-        if t + at < 0:
-            zeros = lane.tape.zeros(node)
-            return _fit(lane.initial.get(name[0], zeros), node) if started else zeros
-        if t + at >= len(history):
-            return lane.tape.zeros(node) if history else _no_place()
-        return _fit(history[t + at], node)
-
-    passed.saved = kept
-    return passed
-
-
-def _no_place() -> Node:
-    raise NoPlaceError

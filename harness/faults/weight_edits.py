@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001, PLR2004 (edits have one signature; shapes)
-"""Edits of weights as they are read, and of their gradients as they are returned."""
+"""Edits of weights as they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from lockstep.harness.cases.tensors import weight_shapes
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
 from lockstep.harness.causes.stored import Reading
 from lockstep.harness.faults.deviation import (
-    BACK,
     Deviation,
     Put,
     Scope,
@@ -25,7 +24,7 @@ from lockstep.harness.faults.deviation import (
     steps_of,
     timesteps_of,
 )
-from lockstep.harness.faults.value_edits import FACTORS, added, cast, factors_of, put_value, shorter_formats
+from lockstep.harness.faults.value_edits import added, cast, put_value, shorter_formats
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import uneven
@@ -96,7 +95,7 @@ def _of_blocks(group: str) -> Iterator[tuple[str, Put]]:
     for letters in permutations(GATES):
         order = "".join(letters)
         if order != GATES:
-            yield f"read as {order}", _moves(group, partial(_ordered, order=order))
+            yield f"read as {order}", _moves(group, partial(ordered, order=order))
     for edit, move in CELL_MOVES.items():
         if edit not in OF_COLUMNS:
             yield edit, _moves(group, move)
@@ -133,7 +132,7 @@ def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
                 yield from spread_over(problem, name, edit, _moves(group, move))
     for letters in permutations("ifo") if "p" in names else ():
         if letters != tuple("ifo"):
-            move = partial(_rows, order=[letters.index(gate) for gate in "ifo"])
+            move = partial(rows_in, order=[letters.index(gate) for gate in "ifo"])
             yield from spread_over(problem, "p", f"read as {''.join(letters)}", _moves(["p"], move))
 
 
@@ -154,12 +153,13 @@ _ANEW = (
 
 
 def _made_anew(problem: DecoderProblem) -> Iterator[Deviation]:
-    for site, names in _anew(problem).items():
+    for site, names in groups_made_anew(problem).items():
         put = partial(_put_anew, names=names)
         yield Deviation(site, "made anew as ones", Scope("", ("decoder",), "later"), put)
 
 
-def _anew(problem: DecoderProblem) -> dict[str, tuple[str, ...]]:
+def groups_made_anew(problem: DecoderProblem) -> dict[str, tuple[str, ...]]:
+    """The groups of weights of which no two steps may share any, by the words for them."""
     there = problem.weights.arrays().keys()
     return {f"{', '.join(names[:-1])} and {names[-1]}": names for names in _ANEW if there >= set(names)}
 
@@ -177,7 +177,8 @@ def _gate_parts(places: Array) -> list[Array]:
     return np.split(places, 4)
 
 
-def _ordered(places: Array, order: str) -> Array:
+def ordered(places: Array, order: str) -> Array:
+    """Blocks stacked in ``order``, as i, f, g, o."""
     parts = _gate_parts(places)
     return np.concatenate([parts[order.index(gate)] for gate in GATES])
 
@@ -284,7 +285,8 @@ _NUMBERS: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 
 
-def _rows(places: Array, order: list[int]) -> Array:
+def rows_in(places: Array, order: list[int]) -> Array:
+    """Rows in another order."""
     return places[order]
 
 
@@ -389,7 +391,7 @@ def _put_order(
     for key in [(label, name) for label in scope.lanes for name in "WRb" if (label, name) in places]:
         moved = places[key] if move is None or key[1] == "b" else move(places[key])
         shift = np.repeat([constants[gate] for gate in GATES], len(moved) // 4) if key[1] == "b" else 0.0
-        edits.read(key, every, Reading(_ordered(moved, order), constant=shift, home=places[key]))
+        edits.read(key, every, Reading(ordered(moved, order), constant=shift, home=places[key]))
 
 
 def _put_forget_bias(edits: Edits, problem: AnyProblem, scope: Scope, by: dict[str, float]) -> None:
@@ -522,90 +524,3 @@ def _put_lanes(edits: Edits, problem: AnyProblem, scope: Scope, source: dict[str
             edits.read((label, name), every, Reading(places[other], home=places[label, name]))
     if not changed:
         raise NoPlaceError
-
-
-# -- gradients that are returned ---------------------------------------------------------------------------------
-
-
-# By the steps whose uses of a weight add nothing to its gradient.
-_SUMS = {"of the first step only": "later", "of the last step only": "earlier", "without the first step": "first",
-         "without the last step": "last"}  # fmt: skip
-
-
-def summed_deviations(problem: AnyProblem) -> Iterator[Deviation]:
-    """Gradients of weights that are not summed over all steps, as of weights that no two steps share."""
-    weights = names_of(problem)
-    groups = {f"d{name}": (name,) for name in weights} | {"gradients of weights": tuple(weights)}
-    if isinstance(problem, DecoderProblem):
-        groups |= {f"gradients of {site}": names for site, names in _anew(problem).items()}
-    for site, names in groups.items():
-        for edit, steps in _SUMS.items():
-            yield from spread_over(problem, site, edit, partial(_put_sum, names=names, steps=steps), BACK)
-
-
-def _put_sum(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple[str, ...], steps: str) -> None:
-    places = places_of(problem)
-    for key in [(label, name) for label in scope.lanes for name in names if (label, name) in places]:
-        reading = Reading(places[key], adds=False, home=places[key])
-        edits.read(key, steps_of(steps, timesteps_of(problem)), reading)
-
-
-def returned_deviations(problem: AnyProblem) -> Iterator[Deviation]:
-    """Everything that may become of gradients after they are computed."""
-    weights = names_of(problem)
-    inputs = ["y0", "h0", "c0", "enc"] if isinstance(problem, DecoderProblem) else ["x", "h0", "c0"]
-    groups: dict[str, list[str]] = {f"d{name}": [name] for name in [*weights, *inputs]}
-    groups |= {"gradients of weights": weights, "all gradients": [*weights, *inputs], "dh0 and dc0": ["h0", "c0"]}
-    for site, names in groups.items():
-        yield from spread_over(problem, site, "zero", _returned(names, lambda a: 0 * a), BACK)
-        for name in factors_of(problem):
-            yield from spread_over(problem, site, f"times {name}", partial(_put_sized, names=names, name=name), BACK)
-        for bound in (1.0, 5.0):
-            yield from spread_over(
-                problem, site, f"clip {bound:g}", _returned(names, partial(_clipped, bound=bound)), BACK
-            )
-        yield from spread_over(problem, site, "first axis flipped", _returned(names, lambda a: a[::-1]), BACK)
-        yield from spread_over(problem, site, "last axis flipped", _returned(names, lambda a: a[..., ::-1]), BACK)
-    for site in (*GROUPS, "p"):
-        names = list(site)
-        for order in permutations(GATES if site != "p" else "ifo"):
-            if "".join(order) not in {GATES, "ifo"}:
-                label = "".join(order)
-                move = (
-                    partial(_ordered, order=label)
-                    if site != "p"
-                    else partial(_rows, order=["ifo".index(g) for g in order])
-                )
-                yield from spread_over(
-                    problem, f"d{site}", f"returned as {label}", _returned(names, partial(_safe, move=move)), BACK
-                )
-        for edit, move in CELL_MOVES.items():
-            yield from spread_over(problem, f"d{site}", f"{edit}", _returned(names, partial(_safe, move=move)), BACK)
-
-
-def _put_sized(edits: Edits, problem: AnyProblem, scope: Scope, names: list[str], name: str) -> None:
-    _returned(names, partial(_times, number=FACTORS[name](problem)))(edits, problem, scope)
-
-
-def _times(array: Array, number: float) -> Array:
-    return array * array.dtype.type(number)
-
-
-def _clipped(array: Array, bound: float) -> Array:
-    return np.clip(array, -bound, bound)
-
-
-def _safe(array: Array, move: Move) -> Array:
-    if array.ndim > 2 or len(array) % 4 not in {0, 3}:
-        return array
-    return move(array)
-
-
-def _returned(names: list[str], change: Move) -> Put:
-    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
-        for label in scope.lanes:
-            for name in names:
-                for key in ((label, f"d{name}"), ("", f"d{name}")):
-                    edits.returned[key] = [change]
-
-    return put
