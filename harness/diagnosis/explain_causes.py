@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice, zip_longest
@@ -43,6 +44,7 @@ SECONDS = {
 }  # of the processor
 MOST_HALVES = 24  # singles that repair part, each tried with all others
 MOST_THIRDS = 4  # of these that are gone on with to three, and of what each is then best with
+MOST_ALIKE = 3  # of those that give the same numbers of one observation
 MOST_NAMED = 6
 MOST_KINDS = 4  # of cases, in each of which one of two deviations may show alone
 AT_ONCE = 512  # candidates between two looks at the clock
@@ -80,6 +82,7 @@ class Search:
         self.halves: list[Deviation] = []  # of the first alone
         self.until = math.inf  # on the clock of ``time.process_time``
         self._known_next: dict[Cause, list[Deviation]] = {}
+        self._known_isolated: dict[Cause, list[Deviation]] = {}
         self.ask: Ask | None = None  # of a port that can be called: what it returns for further problems
 
     @classmethod
@@ -394,6 +397,8 @@ class Search:
 
     def _isolated_upon(self, base: Cause, clock: _Clock) -> list[Deviation]:
         """Deviations that on top of a base show alone where parts are silent; those first that explain most of it."""
+        if base in self._known_isolated:
+            return self._known_isolated[base]
         halves: dict[str, Deviation] = {}
         for seen in self.isolated:
             if clock.is_over:
@@ -406,7 +411,8 @@ class Search:
             for name, outcome in zip(halves, compared, strict=True):
                 scores[name] += bool(outcome and outcome.passes)
         best = sorted(halves, key=lambda name: (-scores[name], len(halves[name].scope.lanes)))
-        return [halves[name] for name in best[:MOST_HALVES]]
+        self._known_isolated[base] = [halves[name] for name in best[:MOST_HALVES]]
+        return self._known_isolated[base]
 
     def _of_other_kinds(self) -> list[Seen]:
         """Wrong observations, small ones of other kinds than the first: what one deviation leaves alone in some."""
@@ -423,7 +429,7 @@ class Search:
         return [explaining.cause[-1] for explaining in alone.singles(base)]
 
     def _repairing(self, base: Cause, clock: _Clock) -> list[Deviation]:
-        """Those on top of a base that give more of the numbers than it does, the best first; one of each effect."""
+        """Those on top of a base that give more of the numbers than it does, the best first; few of each effect."""
         seen = self.first
         wrong = seen.first_wrong(base)
         label, names = wrong or ("", seen.compared(base))
@@ -433,14 +439,17 @@ class Search:
             if (not label or deviation.scope.lanes == (label,)) and not (deviation.form or deviation.scope.steps)
         ]
         before = outcomes(seen, [base], names, counts=True)[0]
-        best: dict[Any, tuple[int, Deviation]] = {}
+        best: defaultdict[tuple[int, float], list[Found]] = defaultdict(list)
         for chunk in _chunks(candidates, AT_ONCE):
             for deviation, outcome in zip(chunk, self._outcomes(seen, base, chunk, names, counts=True), strict=True):
                 if outcome and before and outcome.repaired > before.repaired:
-                    best.setdefault(outcome.effect, (outcome.repaired, deviation))
+                    best[-outcome.repaired, outcome.effect].append(Found((deviation,), 0.0))
             if clock.is_over:
                 break
-        narrow = [deviation for _, deviation in sorted(best.values(), key=lambda item: -item[0])[:MOST_HALVES]]
+        narrow = []
+        for effect in sorted(best)[:MOST_HALVES]:
+            # What is alike in this observation may differ in others.
+            narrow += [each.cause[0] for each in apart(best[effect], seen.observation)][:MOST_ALIKE]
         return [deviation for each in narrow for deviation in self._widened(each)] if label else narrow
 
     def _widened(self, narrow: Deviation) -> Iterator[Deviation]:
@@ -451,8 +460,12 @@ class Search:
         yield narrow
 
 
-# Sites whose edits show in the lane above, or in the one that comes before it on the way back, and not in their own.
-FROM_BELOW = frozenset({"h.up", "up.seq", "d x", "d h.up"})
+# Sites whose edits may show first in the lane above, or in the one that comes before it on the way back: final states,
+# which may be all that is returned of a lower layer, can be right where its sequence is wrong.
+FROM_BELOW = frozenset({
+    "h.up", "up.seq", "h.seq", "h.seq and c.seq", "h.out", "h.out and c.out", "order of the run", "turn", "turn out",
+    "past the end", "lengths", "lengths that cut", "lengths that turn", "returned", "d x", "d h.up",
+})  # fmt: skip
 OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})
 Item = TypeVar("Item")
 
