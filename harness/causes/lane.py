@@ -156,6 +156,8 @@ class Lane:
             return self._one_by_one(inputs, h0, c0, wanted)
         tape = self.tape
         self.initial = {"h": h0, "c": c0}
+        if self.rule("left out", False):  # noqa: FBT003
+            return self._left_out(inputs, h0, c0)
         tape.step = 0
         h, c = self.at("h0", h0), self.at("c0", c0)
         # What was shown of the state last, which stands past a sequence's end.
@@ -190,6 +192,13 @@ class Lane:
                 raise NoPlaceError
             whole["h"], whole["c"] = whole["c"], whole["h"]
         return whole | finals
+
+    def _left_out(self, inputs: list[Node], h0: Node, c0: Node) -> dict[str, Node]:
+        """What there is of a lane that is not run: its input as output, its initial state as final one."""
+        if inputs[0].value.shape[-1] != h0.value.shape[-1]:
+            raise NoPlaceError
+        through = self.tape.stack(inputs)
+        return {"h": through, "up": through, "c": self.tape.stack([c0] * len(inputs)), "c_n": c0, "h_n": h0}
 
     def _one_by_one(
         self, inputs: list[Node], h0: Node, c0: Node, wanted: Callable[[str], bool]
@@ -278,6 +287,7 @@ class Lane:
         return self.lengths if change is None else change(self.lengths, self.timesteps)  # type: ignore[operator]
 
     problem: Any = None  # whose sizes some edits follow
+    ends: dict[str, dict[str, Node]] = field(default_factory=dict)  # what lanes that are through gave, by label
     timesteps: int = 0
     observed: dict[str, Array] | None = None  # h and c (T, B, H): each step then starts from these
     watch: Callable[[int, Array], None] | None = None

@@ -119,6 +119,7 @@ class NetworkRun(WantedTensors):
                 problem=problem, timesteps=problem.case.run.timesteps,
             )  # fmt: skip
             lane.watch, lane.observed = self._step_watch(place), self.observed
+            lane.ends = {label_of(before): results for before, results in self.results.items()}
             results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
             self._give_lane(place, results)
             if self.found.keys() >= self.wanted:

@@ -358,7 +358,9 @@ class Search:
         return self._known_next[base]
 
     def _completed(self, base: Cause, target: Seen, clock: _Clock) -> list[Found]:
-        """What beside a base explains everything."""
+        """What beside a base explains everything; nothing of a target that has no place for the base."""
+        if target.like_or_none(base) is None:
+            return []
         return self._explaining(self._possible(self._candidates(target, base), target, base), clock, base, target)
 
     def _halves(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:

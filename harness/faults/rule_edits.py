@@ -12,9 +12,13 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
+from lockstep.harness.causes.lane import Lane
+from lockstep.harness.causes.network_run import label_of
 from lockstep.harness.causes.tape import Curve, Node, curve_of
 from lockstep.harness.faults.deviation import BACK, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
+from lockstep.harness.faults.value_edits import put_group
 from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.curves import CURVES
 
@@ -139,6 +143,7 @@ def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912
         yield Deviation("joined", "exchanged in what is returned", everywhere, put_rules({"joined": "exchanged"}))
     if lstm.single:  # what a lane takes in and returns is all there is
         return
+    yield from _from_other_lanes(problem)
     for edit, order in orders_of(problem).items():
         for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
             yield Deviation(site, edit, everywhere, _whole(names, _reordered(order)))
@@ -158,6 +163,43 @@ def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912
             yield Deviation(f"between {k}", f"{name} of it", everywhere, _whole((f"between {k}",), _curved(name)))
 
 
+def _from_other_lanes(problem: AnyProblem) -> Iterator[Deviation]:
+    """Lanes that are not run, and initial states that are those, or the ends, of other lanes."""
+    yield from spread_over(problem, "layer", "left out", put_rules({"left out": True}))
+    for lane, of in (("layer below", _below), ("forward lane", _beside), ("lane before", _before)):
+        for words, kinds in (("end", ("h_n", "c_n")), ("start", ("h0", "c0"))):
+            for site, names in (("h0 and c0", "hc"), ("h0", "h"), ("c0", "c")):
+                changes = [partial(_of_lane, of=of, kind=kinds["hc".index(name)]) for name in names]
+                put = put_group([f"{name}0" for name in names], changes)
+                yield from spread_over(problem, site, f"{words} of the {lane}", put)
+
+
+def _below(label: str, directions: int) -> str:
+    return f"{int(label.rstrip('r')) - 1}{'r' * label.endswith('r')}"
+
+
+def _beside(label: str, directions: int) -> str:
+    return label[:-1] if label.endswith("r") else ""
+
+
+def _before(label: str, directions: int) -> str:
+    """The lane before, in the order of computation."""
+    if directions == 1:
+        return ""  # the layer below
+    return label[:-1] if label.endswith("r") else f"{int(label) - 1}r"
+
+
+def _of_lane(lane: Lane, node: Node, t: int, of: Callable[[str, int], str], kind: str) -> Node:
+    """A lane's own where there is no such other, as in the lowest layer."""
+    label = of(lane.label, len(lane.lstm.directions))
+    if label not in lane.ends:
+        return node
+    if kind.endswith("_n"):
+        return lane.ends[label][kind]
+    labels = [label_of(place) for place in lanes(lane.lstm)]
+    return lane.tape.exact(lane.problem.states(kind)[labels.index(label)])
+
+
 def orders_of(problem: AnyProblem) -> dict[str, list[int]]:
     """Orders in which lanes may be taken."""
     L, D = problem.case.lstm.num_layers, len(problem.case.lstm.directions)
@@ -167,17 +209,15 @@ def orders_of(problem: AnyProblem) -> dict[str, list[int]]:
     found = {
         "reversed": list(range(count))[::-1],
         "by direction": [layer * D + d for d in range(D) for layer in range(L)],
+        "stored by direction": [d * L + layer for layer in range(L) for d in range(D)],
         "layers reversed": [layer * D + d for layer in reversed(range(L)) for d in range(D)],
         "directions exchanged": [layer * D + d for layer in range(L) for d in reversed(range(D))],
         "rolled": [*range(1, count), 0],
         "the first for all": [0] * count,
         "the last for all": [count - 1] * count,
     }
-    kept: dict[str, list[int]] = {}
-    for name, order in found.items():
-        if order != list(range(count)) and order not in kept.values():
-            kept[name] = order
-    return kept
+    # Two that are alike in one network differ in another.
+    return {name: order for name, order in found.items() if order != list(range(count))}
 
 
 def _flip(axis: int) -> Callable[[Any, Node], Node]:

@@ -79,6 +79,7 @@ def factors_of(problem: AnyProblem) -> list[str]:
     return [name for name in FACTORS if isinstance(problem, DecoderProblem) or not set(name) & {"E", "S"}]
 
 
+AT_THE_BOUND = "clip at the bound of c"
 BOUNDS = (0.1, 0.2, 0.5, 1.0, 3.0, 5.0, 10.0, 50.0)
 COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.up": "h"}
 
@@ -87,6 +88,8 @@ def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that a value, or one use of it, may be replaced by."""
     order = order_of(problem)
     for site in values_of(problem):
+        if problem.case.lstm.cell_clip is not None:
+            yield from spread_over(problem, site, AT_THE_BOUND, put_value(site, _at_the_bound))
         for edit, change, steps in _edits(site, order, factors_of(problem)):
             yield from spread_over(problem, site, edit, put_value(site, change), steps=steps)
 
@@ -284,6 +287,13 @@ def held(lane: Lane, node: Node, t: int, bound: float) -> Node:
     return lane.tape.hold(node, bound)
 
 
+def _at_the_bound(lane: Lane, node: Node, t: int) -> Node:
+    """A value held as the new c is."""
+    if lane.lstm.cell_clip is None:
+        raise NoPlaceError
+    return lane.tape.hold(node, lane.lstm.cell_clip)
+
+
 def _averaged(lane: Lane, node: Node, t: int, site: str) -> Node:
     return lane.tape.scale(lane.tape.add(node, value_at(lane, site, -1, node)), 0.5)
 
@@ -314,6 +324,11 @@ def _called_again(lane: Lane, node: Node, t: int) -> Node:
     for name, nodes in lane.history.items():
         del nodes[before.get(name, 0) :]
     return further
+
+
+def _after(lane: Lane, node: Node, t: int, gate: str) -> Node:
+    """A gate with its peephole's term added, which its argument was to have."""
+    return lane.tape.add(node, lane.history[f"term.{gate}"][t])
 
 
 def _held_first(lane: Lane, node: Node, t: int, site: str) -> Node:
@@ -358,6 +373,10 @@ def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             if all(edit in table for table in tables):
                 put = put_group(sites, [table[edit][0] for table in tables])
                 yield from spread_over(problem, name, edit, put, steps=tables[0][edit][1])
+    for gate in "ifo" if problem.case.lstm.peephole else "":
+        after = {f"term.{gate}": lambda lane, node, t: lane.tape.zeros(node), gate: partial(_after, gate=gate)}
+        put = put_group(after, after.values())
+        yield from spread_over(problem, f"term.{gate}", "added after the activation", put)
     for name, parts in JOINED.items():
         changes = [part for _, part in parts]
         yield from spread_over(problem, name, "at once", put_group(tuple(site for site, _ in parts), changes))

@@ -130,6 +130,9 @@ def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, move in MOVES.items():
             if name not in GROUPS or edit not in OF_COLUMNS:
                 yield from spread_over(problem, name, edit, _moves(group, move))
+    for gate, other in permutations("ifo", 2) if "p" in names else ():
+        order = ["ifo".index(other if name == gate else name) for name in "ifo"]
+        yield from spread_over(problem, "p", f"row {other} for {gate}", _moves(["p"], partial(_rows, order=order)))
     for letters in permutations("ifo") if "p" in names else ():
         if letters != tuple("ifo"):
             move = partial(rows_in, order=[letters.index(gate) for gate in "ifo"])
@@ -220,6 +223,7 @@ def _folded(places: Array) -> Array:
 CELL_MOVES: dict[str, Move] = {
     "transposed by gate": _by_gate(_turned),
     "reshaped, not transposed, by gate": _by_gate(_columns(_folded)),
+    "column-major read as row-major, by gate": _by_gate(_columns(lambda a: np.ravel(a, "F").reshape(a.shape))),
     "units flipped": _by_gate(lambda a: a[::-1]),
     "units rolled": _by_gate(lambda a: np.roll(a, 1, axis=0)),
     "unit-major": lambda a: np.concatenate([a[k::4] for k in range(4)]),
@@ -228,7 +232,8 @@ CELL_MOVES: dict[str, Move] = {
     "block i for all": lambda a: np.concatenate([_gate_parts(a)[0]] * 4),
 }
 OF_COLUMNS = frozenset({
-    "transposed by gate", "reshaped, not transposed, by gate", "column-major read as row-major", "transposed",
+    "transposed by gate", "reshaped, not transposed, by gate", "column-major read as row-major, by gate",
+    "column-major read as row-major", "transposed",
     "reshaped, not transposed", "columns flipped", "columns rolled", "column halves exchanged",
 })  # fmt: skip
 # Which numbers of a gate's block, of a row u and a column k of n, are used; the others count as 0.

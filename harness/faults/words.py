@@ -114,6 +114,12 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("past the end", "both run on, c returned 0"): "past the end of a sequence h is still computed from the padding, and c is 0",
     ("past the end", "both initial"): "past the end of a sequence h and c fall back to the initial state",
     ("past the end", "h 0, c initial"): "past the end of a sequence c falls back to the initial state",
+    ("layer", "left out"): "the layer is not run: its input is its output, its states stay as they were given",
+    **{
+        (site, f"{which} of the {lane}"): f"{PHRASES[site]} {'are' if ' ' in site else 'is'} not {'their' if ' ' in site else 'its'} own, but the {'final' if which == 'end' else 'initial'} {state} of the {lane}"
+        for site, state in (("h0 and c0", "state"), ("h0", "h"), ("c0", "c"))
+        for which in ("end", "start") for lane in ("layer below", "forward lane", "lane before")
+    },
     ("coupling of f", "1 - i"): "the forget gate is 1 - i", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
 }  # fmt: skip
 # Rules: of lengths, turns, masks and the softmax; and orders of lanes.
@@ -146,6 +152,8 @@ FIXES: dict[tuple[str, str], str] = {
     ("x", "times 2"): "Feed x as it is given.", ("x", "times 1/2"): "Feed x as it is given.",
 }  # fmt: skip
 _PLAIN = {
+    "added after the activation": "is added after the activation, not before it", "clip at the bound of c": "is clipped at the bound of c too",
+    **{f"row {other} for {gate}": f"has {_GATE[other]}'s row in the place of {_GATE[gate]}'s" for gate in "ifo" for other in "ifo" if gate != other},
     "columns flipped": "has its columns in reverse", "columns rolled": "has its columns shifted by one", "rows flipped": "has its rows in reverse",
     "column halves exchanged": "has the two halves of its columns exchanged", "rows rolled": "has its rows shifted by one", "ignored": "is ignored",
     "zero": "is 0", "one": "is 1", "previous": "is that of the step before", "first held": "is that of the first step at every step",
@@ -158,7 +166,8 @@ _PLAIN = {
     "mean with the previous": "is the mean with that of the step before", "times itself": "is squared", "reversed": "is reversed in time",
     "reversed within lengths": "is reversed in time, each sequence within its length", "times -1": "has the opposite sign", "exchanged": "is exchanged",
     "transposed": "is transposed", "transposed by gate": "is transposed gate by gate", "reshaped, not transposed": "is reshaped where it must be transposed",
-    "reshaped, not transposed, by gate": "is reshaped gate by gate where it must be transposed", "unit-major": "is read unit by unit, (H, 4) for (4, H)",
+    "reshaped, not transposed, by gate": "is reshaped gate by gate where it must be transposed", "column-major read as row-major, by gate": "is reshaped gate by gate from how it is stored, where it must be transposed",
+    "unit-major": "is read unit by unit, (H, 4) for (4, H)",
     "gate-major for unit-major": "is stored unit by unit, and read gate by gate", "column-major read as row-major": "is written out in column-major order and read as row-major",
     "first unit for all": "has each gate's first unit for all units", "block i for all": "has the input gate's block for every gate",
     "run from the last timestep to the first": "is run from the last timestep to the first, and returned in its own order",
@@ -229,7 +238,9 @@ def family_of(deviation: Deviation) -> str:  # noqa: C901, PLR0911, PLR0912 (one
         return "bias"
     if group in {"W", "R", "WR", "WRb", "Wb", "Rb", "layout", "[W R]"}:
         return "gate order" if edit.startswith(("read as", "block")) else "kernel"
-    if site.endswith("weights of lanes") or site.startswith(("all ", "between", "joined", "finals", "turn", "up.seq")):
+    if site.endswith("weights of lanes") or site.startswith(
+        ("layer", "all ", "between", "joined", "finals", "turn", "up.seq")
+    ):
         return "network"
     if site in _ATTENTION or group.startswith("W_"):
         return "attention"
