@@ -132,7 +132,7 @@ def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
                 yield from spread_over(problem, name, edit, _moves(group, move))
     for gate, other in permutations("ifo", 2) if "p" in names else ():
         order = ["ifo".index(other if name == gate else name) for name in "ifo"]
-        yield from spread_over(problem, "p", f"row {other} for {gate}", _moves(["p"], partial(_rows, order=order)))
+        yield from spread_over(problem, "p", f"row {other} for {gate}", _moves(["p"], partial(rows_in, order=order)))
     for letters in permutations("ifo") if "p" in names else ():
         if letters != tuple("ifo"):
             move = partial(rows_in, order=[letters.index(gate) for gate in "ifo"])
