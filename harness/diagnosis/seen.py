@@ -248,9 +248,15 @@ class Seen:
     def first_wrong_place(self, cause: Cause) -> tuple[int, int]:
         """Where tensors (T, B, n) going forward differ first under a cause, of the first lane that does.
 
-        The timestep, in the order in which its lane goes through them, and the sequence; 0 and 0 if none does.
+        The timestep, in the order in which its lane goes through them, and the sequence; 0 and 0 if none does. A lane
+        of which there are final states alone shows in those above it that go the same way.
         """
         label, names = self.first_wrong(cause) or ("", self.forward_names)
+        if label:
+            lstm = self.problem.case.lstm
+            above = [place for place in lanes(lstm) if place.reverse == label.endswith("r")]
+            above = above[[label_of(place) for place in above].index(label) :]
+            names = {name_of(kind, place, lstm) for kind in "hc" for place in above} & self.forward_names
         with np.errstate(all="ignore"):
             if cause:
                 values = values_with(self.problem, edits_of(self.like(cause), self.problem), names)
