@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.network_run import Found, WantedTensors, Watch, go_back, gradients_of
+from lockstep.harness.causes.network_run import Found, WantedTensors, Watch, go_back, gradients_of, returned_for
 from lockstep.harness.causes.stored import Stored, Sums
 from lockstep.harness.causes.tape import Node, Tape, curve_of, variance_of
 
@@ -132,7 +133,8 @@ class DecoderRun(WantedTensors):
             parts.reverse()
         product = at("W_tilde.joined", tape.dense(tape.join(parts), cell.leaf("W_tilde")))
         bare = at("bare", tape.total([product], cell.leaf("b_tilde"), 0))
-        y = at("y", tape.curve(bare, curve_of(str(self.rule("curve y", "tanh"))), cell.slope("y")))
+        curve = curve_of(str(self.rule("curve y", "tanh")))
+        y = at("y", tape.curve(bare, curve, cell.slope("y"), cell.slope_edge("y")))
         logit = at("logit", tape.dense(at("target.y", y), cell.leaf("W_target")))
         valid = self.problem.valid
         shown = scores if valid is None else tape.where(valid, scores, tape.zeros(scores))
@@ -154,13 +156,16 @@ class DecoderRun(WantedTensors):
         if over == "nothing":
             return scores
         axis = -1 if over == "source" else -2
+        softmax = partial(
+            tape.softmax, axis=axis, slope=str(self.rule("slope softmax", "")), edge=self.cell.slope_edge("attention")
+        )
         if valid is None or masked == "not":
-            return tape.softmax(scores, axis)
+            return softmax(scores)
         if masked == "before":
-            return tape.softmax(scores, axis, np.broadcast_to(valid, scores.value.shape))
+            return softmax(scores, valid=np.broadcast_to(valid, scores.value.shape))
         if masked == "zero score":
-            return tape.softmax(tape.where(valid, scores, tape.zeros(scores)), axis)
-        return tape.where(valid, tape.softmax(scores, axis), tape.zeros(scores))
+            return softmax(tape.where(valid, scores, tape.zeros(scores)))
+        return tape.where(valid, softmax(scores), tape.zeros(scores))
 
     def _mask(self) -> Array | None:
         p = self.problem
@@ -184,11 +189,14 @@ class DecoderRun(WantedTensors):
         by_timestep = has_weight_steps(p.case)
         sums = Sums(tape.noise, p.case.run.timesteps, stepwise=True)
         self.cell.names = [name for name in (*PROJECTIONS, "W", "R", "b") if (DECODER, name) in self.stored.shapes]
-        for name, found in gradients_of(self.cell, sums, self.stored, by_timestep, tape.noisy).items():
+        gradients = gradients_of(self.cell, sums, self.stored, by_timestep, tape.noisy)
+        for name in gradients:
+            found = returned_for(name, gradients, self.cell)
             self._give(f"d{name}", found.value, found.variance)
             if found.by_timestep is not None:
                 self._give(f"d{name}_t", found.by_timestep, found.by_timestep_variance)
-        for name, node in self.start.items():
+        for name in self.start:
+            node = self.start[self.rule(f"returned d{name}0", f"d{name}0")[1]]
             self._give_node(f"d{name}0", gradient(node) or tape.zeros(node))
         if p.enc is not None:
             denc = gradient(self.given) or tape.zeros(self.given)

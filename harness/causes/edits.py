@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,16 @@ class Edits:
     # Of gradients that are returned: by tensor's kind and lane.
     returned: dict[tuple[str, str], list[Callable[[Array], Array]]] = field(default_factory=dict)
 
+    back: Edits | None = None  # how weights are read on the way back alone: going forward they stay as they are
+
     first_sequence: int = 0  # sequences of the batch before it are run without edits
     turn: int = 0  # of the deviation that is put: later ones read what earlier ones left
     _joined: dict[tuple[int, ...], Joined] = field(default_factory=dict)
 
     def touch(self, label: str) -> bool:
         """Whether anything in a lane is edited."""
-        return any(key[0] == label for table in (self.changes, self.readings, self.rules, self.curves) for key in table)
+        tables = (self.changes, self.readings, self.rules, self.curves, {} if self.back is None else self.back.readings)
+        return any(key[0] == label for table in tables for key in table)
 
     def whole(self, name: str, node: Node, lane: Any = None) -> Node:
         """What arrives over an edge that belongs to no lane."""
@@ -74,6 +78,19 @@ class Edits:
         form = next((reading.form for reading in own if reading.form), "")
         adds = all(reading.adds for reading in own)
         return active, Reading(places[at], factors[at], constants[at], adds, form, at)
+
+    def reading_back(self, key: Key, step: int, size: int) -> tuple[tuple[int, ...], Reading | None]:
+        """How a timestep reads a weight on the way back, where that is edited."""
+        if self.back is None or key not in self.back.readings:
+            return (), None
+        return self.both_ways.reading(key, step, size)
+
+    @cached_property
+    def both_ways(self) -> Edits:
+        """Weights as the way back reads them: what holds there alone is done to what is read going forward."""
+        back = {} if self.back is None else self.back.readings
+        keys = {**self.readings, **back}
+        return Edits(readings={key: [*self.readings.get(key, ()), *back.get(key, ())] for key in keys})
 
     def _join(self, active: tuple[int, ...], step: int, size: int) -> Joined:
         """Where every stored number is taken from when turns follow each other, each of what the one before left."""

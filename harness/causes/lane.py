@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,9 @@ class Lane:
         default_factory=lambda: defaultdict(list)
     )  # what went over each edge, by timestep
     initial: dict[str, Node] = field(default_factory=dict)
-    leaves: dict[tuple[str, tuple[int, ...]], Leaf] = field(
+    leaves: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Leaf] = field(
         default_factory=dict
-    )  # by name, and which of several readings
+    )  # by name, and which of several readings going forward and back
 
     def __post_init__(self) -> None:
         self.edited = self.edits.touch(self.label)
@@ -69,15 +70,20 @@ class Lane:
 
     def leaf(self, name: str) -> Leaf:
         """A weight, as this timestep reads it."""
-        key = self.label, name
-        which, reading = self.edits.reading(key, self.tape.step, self.stored.size) if self.edited else ((), None)
-        if not which and not self.tape.records:
-            return self.stored.leaf((self.label, name))
-        if (name, which) not in self.leaves:
-            places = self.stored.places((self.label, name))
-            value = self.stored.flat[places] if reading is None else reading.of(self.stored.flat)
-            self.leaves[name, which] = Leaf((self.label, name), value, reading)
-        return self.leaves[name, which]
+        key, step, stored = (self.label, name), self.tape.step, self.stored
+        which, reading = self.edits.reading(key, step, stored.size) if self.edited else ((), None)
+        if not self.tape.records:
+            if not which:
+                return stored.leaf(key)
+            which_back, back = (), None
+        else:
+            which_back, back = self.edits.reading_back(key, step, stored.size) if self.edited else ((), None)
+        if (name, which, which_back) not in self.leaves:
+            value = stored.flat[stored.places(key)] if reading is None else reading.of(stored.flat)
+            self.leaves[name, which, which_back] = Leaf(
+                key, value, reading, None if back is None else back.of(stored.flat)
+            )
+        return self.leaves[name, which, which_back]
 
     # -- one step ------------------------------------------------------------------------------------------------
 
@@ -92,13 +98,13 @@ class Lane:
         raw = tape.memory(at("keep.f", f), at("keep.c", c), at("add.i", i), at("add.g", g))
         new = at("raw", raw)
         if self.clip is not None:
-            new = tape.hold(new, self.clip)
+            new = tape.hold(new, self.clip, passes=self.rule("slope clip", None) == "1")
         new = at("c", new)
         if self.lstm.peephole:
             term = tape.peephole(at("peep.o", new), self.leaf("p"), 2, self.growth)
             z[3] = tape.total([z[3], at("term.o", term)], None, 0)
         o = at("o", self._gate("o", at("z.o", z[3])))
-        u = at("u", tape.curve(at("tanh.c", new), self.curve("u"), self.slope("u")))
+        u = at("u", self._gate("u", at("tanh.c", new)))
         m = at("m", tape.multiply(at("out.o", o), at("out.u", u), self.cap))
         h = at("h", tape.dense(m, self.leaf("P")) if "P" in self.names else m)
         return {"i": i, "f": f, "g": g, "o": o, "c": new, "h": h}
@@ -122,7 +128,12 @@ class Lane:
         return [at(f"z.{gate}", part) for gate, part in zip("ifg", parts[:3], strict=True)] + parts[3:]
 
     def _gate(self, gate: str, z: Node) -> Node:
-        return self.tape.curve(z, self.curve(gate), self.slope(gate))
+        return self.tape.curve(z, self.curve(gate), self.slope(gate), self.slope_edge(gate))
+
+    def slope_edge(self, kind: str) -> Callable[[Node], Node] | None:
+        """What a value goes through on its way to the slope of the curve that gave it, where that is edited."""
+        site = f"slope.{kind}"
+        return partial(self.at, site) if site in self.changes else None
 
     def curve(self, kind: str) -> Curve:
         """The activation of a gate, or of c ("u"), at this timestep."""

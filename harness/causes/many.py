@@ -8,7 +8,7 @@ that they are written for.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +30,19 @@ def rules_of(edits: Edits) -> frozenset[Any]:
 
 def can_join(edits: Edits) -> bool:
     """Whether edits can be run with others: parts of batches, and what an encoder gives, cannot."""
-    if edits.first_sequence or any(label == "encoder" for label, _ in (*edits.changes, *edits.readings, *edits.rules)):
+    if edits.first_sequence or any(label == "encoder" for label, _ in _keys(edits)):
         return False
     if any(site in {"keys", "values"} for _, site in edits.changes) or any(
         rule == "sequences" for _, rule in edits.rules
     ):
         return False
     return all(reading.adds for of_key in edits.readings.values() for _, _, reading in of_key)
+
+
+def _keys(edits: Edits) -> Iterator[tuple[str, str]]:
+    back = {} if edits.back is None else edits.back.readings
+    for table in (edits.changes, edits.readings, edits.rules, back):
+        yield from table
 
 
 def _of_curve(rule: str) -> bool:
@@ -89,7 +95,14 @@ class Many(Edits):
         many.returned = {kind: [many._returning(kind[1], own)] for kind, own in returned.items()}
         # What is read is asked for by key, as of any edits.
         many.readings = {key: [] for key in many._read}
+        many._join_back()
         return many
+
+    def _join_back(self) -> None:
+        """Join what is read otherwise on the way back."""
+        if any(edits.back is not None for edits in self.each):
+            back = self.back = Many.of([edits.both_ways for edits in self.each])
+            back.alive = self.alive
 
     def reading(self, key: Key, step: int, size: int) -> tuple[tuple[int, ...], Reading | None]:
         """How a timestep reads a weight, by candidate."""
@@ -107,6 +120,12 @@ class Many(Edits):
         if all(steps is every for n, *_ in read for of_key in self.each[n].readings.values() for _, steps, _ in of_key):
             self._standing[key] = which, self._readings[key, which]  # alike at every timestep
         return which, self._readings[key, which]
+
+    @property
+    def both_ways(self) -> Edits:  # type: ignore[override]
+        """Weights as the way back reads them, by candidate."""
+        assert self.back is not None
+        return self.back
 
     def _changing(self, site: tuple[str, str], entries: Entries) -> Change:
         """The change that gives each candidate its own."""

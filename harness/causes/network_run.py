@@ -206,7 +206,7 @@ class NetworkRun(WantedTensors):
         self._give_gradient("dx", "", found["dx"].value, variance_of(found["dx"]))
         for k, place in enumerate(self.results):
             for kind in ("dh0", "dc0"):
-                node = found[kind]
+                node = found[self.edits.rule(label_of(place), f"returned {kind}", kind)]
                 self._give_gradient(
                     name_of(kind, place, self.lstm), label_of(place), node.value[k], variance_of(node)[k]
                 )
@@ -225,6 +225,7 @@ class NetworkRun(WantedTensors):
         for name, gradient in gradients.items():
             if name == "b" and not self.lstm.bias:
                 continue
+            gradient = returned_for(name, gradients, lane)  # noqa: PLW2901 (another may be returned in its place)
             self._give_gradient(name_of(f"d{name}", place, self.lstm), lane.label, gradient.value, gradient.variance)
             if gradient.by_timestep is not None:
                 named = name_of(f"d{name}_t", place, self.lstm)
@@ -243,7 +244,7 @@ def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, nois
         total = Gradient(*(np.zeros(shape, stored.flat.dtype) for _ in range(2)))
         if by_timestep:
             total.by_timestep, total.by_timestep_variance = (np.zeros((T, *shape), stored.flat.dtype) for _ in range(2))
-        for (own, _), leaf in lane.leaves.items():
+        for (own, *_), leaf in lane.leaves.items():
             part = sums.of(leaf, noisy=noisy, by_timestep=by_timestep) if own == name else None
             if part is None:
                 continue
@@ -262,6 +263,11 @@ def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, nois
                 setattr(total, field_, before + array)
         found[name] = total
     return found
+
+
+def returned_for(name: str, gradients: dict[str, Gradient], lane: Lane) -> Gradient:
+    """What is returned as a weight's gradient."""
+    return gradients[lane.rule(f"returned d{name}", f"d{name}")[1:]]
 
 
 def go_back(tape: Tape, cotangents: list[tuple[Node, Node]]) -> Callable[[Node], Node | None]:

@@ -85,15 +85,16 @@ class Stored:
 class Leaf:
     """A weight as some timesteps of a lane read it, with the uses that its gradient is made of."""
 
-    def __init__(self, key: Key, value: Array, reading: Reading | None = None) -> None:
-        """Take what is read."""
+    def __init__(self, key: Key, value: Array, reading: Reading | None = None, back: Array | None = None) -> None:
+        """Take what is read; ``back`` is what stands in its place on the way back, where that is edited."""
         self.key, self.value, self.reading = key, value, reading
+        self.back = value if back is None else back
         self.uses: dict[int, tuple[Node, Node | None]] = {}  # by timestep in the lane's own order
 
     @cached_property
-    def square(self) -> Array:
-        """Its square."""
-        return np.square(self.value)
+    def back_square(self) -> Array:
+        """The square of what gradients go back through."""
+        return np.square(self.back)
 
     @cached_property
     def turned(self) -> Array:

@@ -157,20 +157,20 @@ class Tape:
         return node
 
     def _through(self, d: Node, leaf: Leaf) -> Node:
-        value = d.value @ leaf.value
+        value = d.value @ leaf.back
         if not self.noisy:
             return Node(value)
-        own = (self.noise.sum_growth(d.value.shape[-1]) * np.square(d.value)) @ leaf.square
+        own = (self.noise.sum_growth(d.value.shape[-1]) * np.square(d.value)) @ leaf.back_square
         own = own + self.noise.rounded(value)
-        return self._made(value, None if d.variance is None else d.variance @ leaf.square, own, ())
+        return self._made(value, None if d.variance is None else d.variance @ leaf.back_square, own, ())
 
     def peephole(self, c: Node, leaf: Leaf, row: int, growth: Any) -> Node:
         """Multiply by a row of (3, H), as a term of a sum that goes on."""
-        p = leaf.value[..., row : row + 1, :] if leaf.value.ndim > 2 else leaf.value[row]
+        p, back = (a[..., row : row + 1, :] if a.ndim > 2 else a[row] for a in (leaf.value, leaf.back))
         variance = None
         if self.noisy:
             variance = np.square(p) * (growth * np.square(c.value) + (0 if c.variance is None else c.variance))
-        weight = Node(p)
+        weight = Node(back)
         node = self._moved(p * c.value, variance, (c, lambda d: self.multiply(d, weight), None))
         node.uses = ((leaf, self.step, lambda d: (self._in_row(self.product(d, c.kept), row), None)),)
         return node
@@ -280,12 +280,13 @@ class Tape:
             carried = _sum(carried, _sum(_scaled(c.value, f.variance), _scaled(g.value, i.variance)))
         return self._made(value, carried, own, sources)
 
-    def hold(self, one: Node, bound: float) -> Node:
-        """Clip to [-bound, bound]."""
+    def hold(self, one: Node, bound: float, *, passes: bool = False) -> Node:
+        """Clip to [-bound, bound]; with ``passes`` gradients pass as if it were not clipped."""
         limit = self.noise.precision(bound)
         value = np.clip(one.value, -limit, limit)
         open_ = np.abs(one.value) < limit
-        sources: tuple[Source, ...] = ((one, lambda d: self._unheld(d, one, open_, limit), None),)
+        pull = _same if passes else lambda d: self._unheld(d, one, open_, limit)
+        sources: tuple[Source, ...] = ((one, pull, None),)
         if self.kick is not None or one.variance is None:
             return self._moved(value, one.variance, *sources)
         # Where it is held it is the bound itself, rounded to the dtype.
@@ -300,8 +301,15 @@ class Tape:
         near = np.abs(np.abs(one.value) - limit) <= NEAR_SIGMA * np.sqrt(one.variance)
         return Node(value, np.where(near, d.variance + np.square(d.value), d.variance * open_))
 
-    def curve(self, one: Node, curve: Curve, slope: Curve | None = None) -> Node:
-        """Apply an activation; ``slope``, if given, is the curve whose slope is taken on the way back."""
+    def curve(self, one: Node, curve: Curve, slope: Curve | None = None, edge: Pull | None = None) -> Node:
+        """Apply an activation.
+
+        Args:
+            one: What it is applied to.
+            curve: The activation.
+            slope: The curve whose slope is taken on the way back, where it is another.
+            edge: What the result goes through on its way to the slope, where that is edited.
+        """
         value = curve.value(one.value)
         if not self.noisy:
             result = self._moved(value, None)
@@ -311,7 +319,8 @@ class Tape:
             variance = np.zeros_like(value) if one.variance is None else one.variance
             result = self._made(value, None, curve.variance(one.value, variance, value, self.noise), ())
         if self.records:
-            result.sources = ((one, lambda d: self.multiply(d, self._slope(one, result.kept, slope or curve)), None),)
+            taken = result if edge is None else edge(result)
+            result.sources = ((one, lambda d: self.multiply(d, self._slope(one, taken.kept, slope or curve)), None),)
         return result
 
     def _slope(self, z: Node, a: Node, curve: Curve) -> Node:
@@ -343,7 +352,7 @@ class Tape:
         parts = _all_with_candidates(parts)
         lead = np.broadcast_shapes(*(part.value.shape[:-1] for part in parts))
         ends = np.cumsum([0, *(part.value.shape[-1] for part in parts)])
-        return self._moved(
+        joined = self._moved(
             _side_by_side([part.value for part in parts], lead),
             self._joined_variance(parts, lambda arrays: _side_by_side(arrays, lead)),
             *(
@@ -351,6 +360,9 @@ class Tape:
                 for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
             ),
         )
+        if any(part.saved for part in parts):
+            joined.saved = lambda: self.join([part.kept for part in parts])
+        return joined
 
     def stack(self, steps: list[Node]) -> Node:
         """Put values of timesteps behind each other, time first."""
@@ -374,7 +386,10 @@ class Tape:
 
     def moved(self, one: Node, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Node:
         """Move numbers to other places; ``back`` brings a gradient to where they came from."""
-        return self._moved(*both(one, there), (one, lambda d: Node(*both(d, back)), None))
+        node = self._moved(*both(one, there), (one, lambda d: Node(*both(d, back)), None))
+        if one.saved is not None:
+            node.saved = lambda: Node(*both(one.kept, there))
+        return node
 
     def taken(self, node: Node, places: Array) -> Node:
         """Take every number from a place of the value written out, counted from 1; 0 where there is none."""
@@ -449,11 +464,14 @@ class Tape:
     def _outer(self, one: Node, d: Node) -> Node:
         return self.matmul(turned_over(one), d, self.noise.batch_growth(one.value.shape[-2]))
 
-    def softmax(self, one: Node, axis: int = -1, valid: Array | None = None) -> Node:
+    def softmax(
+        self, one: Node, axis: int = -1, valid: Array | None = None, slope: str = "", edge: Pull | None = None
+    ) -> Node:
         """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
 
         An exponential is as far off as its argument, which the subtraction rounds and a factor of log2(e) before it
-        may, and rounded itself; z - log(sum(exp(z))) is rounded at the size of the largest z.
+        may, and rounded itself; z - log(sum(exp(z))) is rounded at the size of the largest z. ``slope`` names what
+        stands in the place of its slope on the way back, ``edge`` as that of a curve.
         """
         z = one.value if valid is None else np.where(valid, one.value, -np.inf)
         largest = z.max(axis=axis, keepdims=True)
@@ -469,10 +487,16 @@ class Tape:
             carried = None if one.variance is None else _of_exponents(a, one.variance, axis)
             result = self._made(a, carried, own, (), SIGMOID_CAP)
         if self.records:
-            result.sources = ((one, lambda d: self._softmax_back(result.kept, d, axis), None),)
+            taken = result if edge is None else edge(result)
+            result.sources = ((one, lambda d: self._softmax_back(taken.kept, d, axis, slope), None),)
         return result
 
-    def _softmax_back(self, a: Node, d: Node, axis: int) -> Node:
+    def _softmax_back(self, a: Node, d: Node, axis: int, slope: str = "") -> Node:
+        if slope == "1":
+            return d
+        if slope:
+            alone = self.multiply(a, d)
+            return self.multiply(alone, self.complement(a)) if slope == "a (1 - a)" else alone
         total = self._sum_along(self.multiply(a, d), axis)
         return self.multiply(a, self.add(d, Node(-total.value, total.variance)))
 

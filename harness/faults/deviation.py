@@ -13,6 +13,7 @@ from lockstep.harness.causes.edits import Edits, Steps, every
 from lockstep.harness.causes.network_run import label_of
 
 FORWARD, BACK = "forward", "back"
+ON_THE_WAY_BACK = " on the way back"  # behind the site of what is read otherwise there alone
 
 
 class Scope(NamedTuple):

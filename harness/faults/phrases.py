@@ -31,6 +31,7 @@ PHRASES: dict[str, str] = {
     "turn in": "the way inputs of the reverse direction are turned round", "turn out": "the way outputs of the reverse direction are turned back",
     "joined": "the order in which parts stand side by side", "finals": "the order in which lanes' final states are returned",
     "all h0 and c0": "the initial states", "all h0": "the initial h", "all c0": "the initial c", "all x": "the input",
+    "all dy": "the gradient that arrives at y", "all dlogit": "the gradient that arrives at the logits",
     "all dh": "the gradient that arrives at h", "all dc": "the gradient that arrives at the final c",
     "clip": "the clip of c", "coupling of f": "the coupling of the forget gate", "lengths": "lengths", "mask": "the mask of the softmax",
     "softmax": "the softmax", "every curve": "every activation", "past the end": "past the end of a sequence",
@@ -41,6 +42,9 @@ PHRASES: dict[str, str] = {
     "h.carry, c.carry and y.fed": "the state and what is fed back", "h_in and c_in": "the state that a step starts from (h and c)",
     "h.out and c.out": "what is returned (h and c)", "i, f, g and o": "every gate", "gates": "every gate",
     "c.carry and c.out": "the c that is carried and returned", "h and c": "the new state (h and c)",
+    "peep.i, peep.f and peep.o": "the c that the peepholes see", "x and h_in": "x[t] and the h that a step starts from",
+    "keep.f and keep.c": "the forget gate and c[t-1]", "add.i and add.g": "the input gate and the candidate",
+    "out.o and out.u": "the output gate and tanh(c)", "dh0 and dc0": "dh0 and dc0", "dW and dR": "dW and dR",
     "operands": "the operands of the products (W, R, x and h)", "[W R]": "the kernel of [x, h]", "WRb of i, f and o": "the argument of the sigmoids",
     "b_ih": "the input bias (bias_ih)", "b_hh": "the recurrent bias (bias_hh)", "layout": "the weights",
     "i and f left out": "c", "peepholes": "the pre-activations of i, f and o", "peepholes of weight 1": "c",
@@ -54,6 +58,7 @@ TURNS = {"within": "within lengths", "whole": "whole, padding too", "not": "not 
 PHRASES |= {f"z.{k}": f"the pre-activation of {words}" for k, words in GATE.items()}
 PHRASES |= dict(GATE)
 CURVES_OF = {
+    "every curve": "every curve",
     "gates": "i, f and o",
     "u": "c",
     "y": "y",
@@ -61,9 +66,13 @@ CURVES_OF = {
     "all gates": "all four gates",
     **GATE,
 }
+PHRASES |= {f"slope of {kind}": f"the slope of {words}" for kind, words in {**CURVES_OF, "u": "tanh(c)"}.items()}
+PHRASES |= {"slope of clip": "the slope of the clip of c", "slope of softmax": "the slope of the softmax"}
+SLOPES_OF = {"u": "tanh(c)", "y": "y", "attention": "the softmax", **GATE}
 PHRASES |= {f"curve of {kind}": f"the activation of {words}" for kind, words in CURVES_OF.items()}
 PHRASES |= {f"peep.{k}": f"the c that the peephole of {words} sees" for k, words in GATE.items()}
 PHRASES |= {f"term.{k}": f"the peephole term of {words}" for k, words in GATE.items()}
+PHRASES |= {f"slope.{k}": f"the value of which the slope of {words} is taken" for k, words in SLOPES_OF.items()}
 PHRASES |= {f"equation of {state}": f"the new {state}" for state in "ch"}
 WHEN = {"first": "at the first step", "later": "at every step but the first", "last": "at the last step",
           "earlier": "at every step but the last", "from": "from timestep {} on", "at": "at timestep {} only", "every": "every {} steps"}  # fmt: skip
@@ -142,6 +151,7 @@ FIXES: dict[tuple[str, str], str] = {
 PLAIN = {
     "added after the activation": "is added after the activation, not before it", "clip at the bound of c": "is clipped at the bound of c too",
     **{f"row {other} for {gate}": f"has {GATE[other]}'s row in the place of {GATE[gate]}'s" for gate in "ifo" for other in "ifo" if gate != other},
+    "first axis flipped": "is flipped along its first axis", "last axis flipped": "is flipped along its last axis",
     "columns flipped": "has its columns in reverse", "columns rolled": "has its columns shifted by one", "rows flipped": "has its rows in reverse",
     "column halves exchanged": "has the two halves of its columns exchanged", "rows rolled": "has its rows shifted by one", "ignored": "is ignored",
     "zero": "is 0", "one": "is 1", "previous": "is that of the step before", "first held": "is that of the first step at every step",

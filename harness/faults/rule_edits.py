@@ -349,10 +349,36 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             yield from spread_over(
                 problem, f"slope of {site}", edit, put_rules({f"slope {k}": curve for k in kinds}), BACK
             )
+    yield from _own_slopes(problem, sites)
+    if problem.case.lstm.cell_clip is not None:
+        yield from spread_over(problem, "slope of clip", "1", put_rules({"slope clip": "1"}), BACK)
+    if isinstance(problem, DecoderProblem):
+        for edit in ("1", "a", "a (1 - a)"):
+            put = put_rules({"slope softmax": edit})
+            yield Deviation("slope of softmax", edit, Scope("", ("decoder",)), put, BACK)
     names = ("all dy", "all dlogit") if isinstance(problem, DecoderProblem) else ("all dh", "all dc")
     for name in names:
         for edit, change in (_WHOLE | _steps_of_cotangents()).items():
             yield Deviation(name, edit, Scope("", ("",)), _whole((name,), change), BACK)
+
+
+def _own_slopes(problem: AnyProblem, sites: dict[str, tuple[str, ...]]) -> Iterator[Deviation]:
+    """Slopes of the right curves: taken twice; and all at once of z, not of what the curve gave."""
+    lstm = problem.case.lstm
+    gate = lstm.recurrent_activation
+    own = {"i": gate, "f": gate, "g": lstm.activation, "o": gate, "u": lstm.cell_activation, "y": "tanh"}
+    slopes = {kind: ACTIVATIONS[name].slope for kind, name in own.items()}
+    twice: dict[str, _Slope] = {}
+    of_z: dict[str, _Slope] = {}
+    for kind, slope in slopes.items():
+        twice[kind] = _Slope("slope", np.tanh, None, lambda z, a, slope=slope: slope(a) ** 2)
+        of_z[kind] = _Slope("slope", np.tanh, None, lambda z, a, slope=slope: slope(z))
+    every_curve = ("i", "f", "g", "o", "u")
+    for site, kinds in {**sites, "every curve": every_curve}.items():
+        put = put_rules({f"slope {kind}": twice[kind] for kind in kinds})
+        yield from spread_over(problem, f"slope of {site}", "taken twice", put, BACK)
+    put = put_rules({f"slope {kind}": of_z[kind] for kind in every_curve})
+    yield from spread_over(problem, "slope of every curve", "of z for a", put, BACK)
 
 
 def _steps_of_cotangents() -> dict[str, Callable[[Any, Node], Node]]:

@@ -350,6 +350,7 @@ GROUPS = {
     "h0 and c0": ("h0", "c0"),
     "h.out and c.out": ("h.out", "c.out"),
     "i, f, g and o": ("i", "f", "g", "o"),
+    "peep.i, peep.f and peep.o": ("peep.i", "peep.f", "peep.o"),
 }
 
 
@@ -435,7 +436,8 @@ H_EQUATIONS: dict[str, Equation] = {
 def groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
     """The groups of sites that a form has."""
     decoder = isinstance(problem, DecoderProblem)
-    return {name: sites for name, sites in GROUPS.items() if decoder or "y.fed" not in sites}
+    missing = {*(() if decoder else ("y.fed",)), *(() if problem.case.lstm.peephole else ("peep.i",))}
+    return {name: sites for name, sites in GROUPS.items() if not missing & set(sites)}
 
 
 # -- number formats ----------------------------------------------------------------------------------------------

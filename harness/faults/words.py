@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from lockstep.harness.causes.lane import GATES
-from lockstep.harness.faults.deviation import BACK, Deviation, Scope
+from lockstep.harness.faults.deviation import BACK, ON_THE_WAY_BACK, Deviation, Scope
 from lockstep.harness.faults.phrases import (
     FAMILIES,
     FIXES,
@@ -21,6 +21,7 @@ from lockstep.harness.faults.phrases import (
     PLAIN,
     PLURAL,
     SENTENCES,
+    SLOPES_OF,
     TURNS,
     WHEN,
 )
@@ -100,8 +101,8 @@ class Words:
     def fix(self, deviation: Deviation) -> str:
         """What to do."""
         if deviation.way == BACK:
-            what = self.phrase(deviation.site.removeprefix("d ")).rstrip(",")
-            return f"On the way back, leave {what} as the chain rule has it: undo `{deviation.edit}`."
+            site = deviation.site.removeprefix("d ").removesuffix(ON_THE_WAY_BACK)
+            return _fix_back(deviation, self.phrase(site).rstrip(","))
         return FIXES.get((deviation.site, deviation.edit)) or FAMILIES[family_of(deviation)].fix
 
     def phrase(self, site: str) -> str:
@@ -113,11 +114,15 @@ class Words:
         group = site.partition(" ")[0]
         if site.endswith("weights of lanes"):
             return "the lane's weights" if group == "all" else f"the lane's {self._arrays(group)}"
+        if site.endswith(ON_THE_WAY_BACK):
+            return f"{self.phrase(site.removesuffix(ON_THE_WAY_BACK)).rstrip(',')}, as the way back reads it"
         group, _, gate = site.partition(".")
         return f"{GATE[gate]}'s block of {self._arrays(group)}" if gate in GATE else self._arrays(group)
 
     def _arrays(self, group: str) -> str:
         """The arrays of a group, with their names in the layout."""
+        if group[:1] == "d" and set(group[1:]) <= set("WRb"):
+            return _listed(f"d{name}" for name in group[1:])
         if not set(group) <= set("WRb"):
             return group
         return _listed(self._array(name) for name in group)
@@ -229,23 +234,104 @@ class Words:
             return OTHERS[edit]
         return f"is {edit}" if edit.startswith("the ") else f"is taken otherwise: {edit}"
 
+    # -- the way back ------------------------------------------------------------------------------------------------
+
     def _backward(self, site: str, edit: str) -> str:
-        if site.startswith("slope of "):
-            what = PHRASES.get(site[9:], site[9:])
-            return (
-                f"on the way back the slope of {what} is {'left out' if edit == '1' else edit}; going forward is right"
-            )
-        if edit.startswith("saved as "):
-            return f"on the way back {PHRASES[site].rstrip(',')} is taken as {edit[9:]}; going forward is right"
-        if site.startswith("d "):
-            what = f"the gradient that arrives at {PHRASES.get(site[2:], site[2:]).rstrip(',')}"
-            return f"on the way back {what} {self._template(edit)}; going forward is right"
         if edit.endswith((" step", " step only")):
             what = f"the {site} are those" if " " in site else f"the gradient of {site[1:]} is that"
-            return f"on the way back {what} {edit}; going forward is right"
+        elif site.endswith(ON_THE_WAY_BACK):
+            read = site.removesuffix(ON_THE_WAY_BACK)
+            return f"on the way back {SENTENCES.get((read, edit)) or self._sentence(read, edit)}{_RIGHT}"
+        elif site.startswith("slope"):
+            return f"on the way back {_of_slope(site, edit)}{_RIGHT}"
+        elif edit.startswith("saved ") and site != "gates":
+            edit, what = _of_saved(edit), PHRASES[site].rstrip(",")
+            what += " are" if " and " in site else " is"
+        elif site == "gates":
+            return f"on the way back {_of_gates(edit)}{_RIGHT}"
+        elif site.startswith(("d ", "all d")):
+            arrives = f"the gradient that arrives at {PHRASES.get(site[2:], site[2:]).rstrip(',')}"
+            what = arrives if site.startswith("d ") else PHRASES[site]
+            edit = self._blocks(edit)
+        else:
+            return self._returned(site, edit)
+        return f"on the way back {what} {edit}{_RIGHT}"
+
+    def _returned(self, site: str, edit: str) -> str:
+        """What becomes of a gradient after it is computed."""
+        what = self.phrase(site)
+        verb = self._blocks(edit)
+        if _PLURAL_GRADIENTS.search(what) and "'s block" not in what:
+            verb = re.sub(r"^(is|has) ", lambda m: {"is": "are", "has": "have"}[m[1]] + " ", verb).replace(
+                "its", "their"
+            )
+        return f"{what} {verb} when {'they are' if verb.startswith(('are', 'have')) else 'it is'} returned"
+
+    def _blocks(self, edit: str) -> str:
+        """As other templates; of blocks of gates."""
         if edit.startswith("returned as "):
-            return f"{site} is returned with its blocks stacked {', '.join(edit[12:])}"
-        return f"{PHRASES.get(site, site)} {'are' if 'gradients' in site else 'is'} returned otherwise: {edit}"
+            return f"has its blocks stacked {', '.join(edit[12:])}"
+        several = re.fullmatch(r"block ([ifgo]) for (all|[ifgo] and [ifgo])", edit)
+        if several:
+            replaced = (
+                "every other's" if several[2] == "all" else _listed(f"{GATE[k]}'s" for k in several[2].split(" and "))
+            )
+            return f"has {GATE[several[1]]}'s block in the place of {replaced}"
+        return self._template(edit)
+
+
+_RIGHT = "; going forward is right"
+_PLURAL_GRADIENTS = re.compile(r" and |^(all )?gradients")
+
+
+def _of_slope(site: str, edit: str) -> str:
+    if site.startswith("slope of "):
+        own = re.sub(r"^of (\S+)", r"that of \1", edit).replace(
+            "of z for a", "at what the curve gave in the place of its argument"
+        )
+        return f"{PHRASES[site]} is {'left out' if edit == '1' else own}"
+    what = f"the slope of {SLOPES_OF[site[6:]]}"
+    if edit.startswith("taken at "):
+        return f"{what} is taken where the curve's argument is {_value(edit[9:])}"
+    return f"{what} is taken of {_value(edit[9:])}, not of its own value"
+
+
+def _of_saved(edit: str) -> str:
+    if edit == "saved for each other":
+        return "taken for each other"
+    value, _, rest = edit.removeprefix("saved as ").partition(", ")
+    if value in {"previous", "next"}:
+        return f"taken from the step {'before' if value == 'previous' else 'after'}"
+    return f"taken as {_value(value)}{f', {rest}' if rest else ''}"
+
+
+def _of_gates(edit: str) -> str:
+    order = edit.removeprefix("saved as ")
+    if order in {"previous", "next"}:
+        return f"the gates and their slopes are those of the step {'before' if order == 'previous' else 'after'}"
+    return f"the gates are read as {', '.join(GATES)}, and were saved as {', '.join(order)}"
+
+
+def _value(edit: str) -> str:
+    """A value of a step, the one before or the one after."""
+    for head, words in (("previous ", " of the step before"), ("next ", " of the step after")):
+        if edit.startswith(head):
+            return f"{PHRASES.get(edit.removeprefix(head), edit.removeprefix(head)).rstrip(',')}{words}"
+    return PHRASES.get(edit, edit).rstrip(",")
+
+
+def _fix_back(deviation: Deviation, what: str) -> str:
+    """What to do on the way back."""
+    site, edit = deviation.site, deviation.edit
+    if site.endswith(ON_THE_WAY_BACK):
+        return f"On the way back use {what} as going forward."
+    if site.startswith("slope."):
+        return "Take the slope of what the curve itself gave at that step: a (1 - a) for a sigmoid, 1 - a² for tanh."
+    if site == "gates":
+        return "Read the gates in the order in which they were saved, at the step at which they were used."
+    if edit.startswith("saved "):
+        return f"On the way back take {what} as it was at that step going forward."
+    return f"On the way back, leave {what} as the chain rule has it: undo `{edit}`."
 
 
 def _misread(edit: str) -> str:
