@@ -95,14 +95,16 @@ def _site(site: str, edits: Edits, form: str) -> str:
     return f"- `{site}`{words}{f' ({form} only)' if form else ''}"
 
 
+_VALUE = "|".join(map(re.escape, DECODER_VALUES))
 _KINDS: tuple[tuple[str, str], ...] = (
-    (r"^(read|returned) as [ifgo]+$", r"\1 as ORDER"),
+    (r"^(read|returned|saved) as [ifgo]{3,4}$", r"\1 as ORDER"),
     (r"^block [ifgo] for [ifgo]$", "block GATE for GATE"),
+    (r"^block [ifgo] for ([ifgo] and [ifgo]|all)$", "block GATE for GATES"),
     (rf"^((of )?)({'|'.join(map(re.escape, CURVES))})(?=$| of it$|, )", r"\1CURVE"),
     (r"^(times|clip) .*[\dBTHSE].*$", r"\1 NUMBER"),
     (r"^\d+ (late|early), ", r"NUMBER \1, "),
     (
-        rf"^((plus |minus |times |saved as )?(previous |next )?)({'|'.join(map(re.escape, DECODER_VALUES))})$",
+        rf"^((plus |minus |times |saved as |taken at )?(previous |next )?)({_VALUE})$",
         r"\1VALUE",
     ),
 )

@@ -102,7 +102,7 @@ class Words:
         """What to do."""
         if deviation.way == BACK:
             site = deviation.site.removeprefix("d ").removesuffix(ON_THE_WAY_BACK)
-            return _fix_back(deviation, self.phrase(site).rstrip(","))
+            return _fix_back(deviation, self.phrase(site))
         return FIXES.get((deviation.site, deviation.edit)) or FAMILIES[family_of(deviation)].fix
 
     def phrase(self, site: str) -> str:
@@ -116,6 +116,8 @@ class Words:
             return "the lane's weights" if group == "all" else f"the lane's {self._arrays(group)}"
         if site.endswith(ON_THE_WAY_BACK):
             return f"{self.phrase(site.removesuffix(ON_THE_WAY_BACK)).rstrip(',')}, as the way back reads it"
+        if site.startswith("d "):
+            return f"{_ARRIVES}{self.phrase(site[2:])}"
         group, _, gate = site.partition(".")
         return f"{GATE[gate]}'s block of {self._arrays(group)}" if gate in GATE else self._arrays(group)
 
@@ -245,13 +247,12 @@ class Words:
         elif site.startswith("slope"):
             return f"on the way back {_of_slope(site, edit)}{_RIGHT}"
         elif edit.startswith("saved ") and site != "gates":
-            edit, what = _of_saved(edit), PHRASES[site].rstrip(",")
+            edit, what = _of_saved(edit), PHRASES[site]
             what += " are" if " and " in site else " is"
         elif site == "gates":
             return f"on the way back {_of_gates(edit)}{_RIGHT}"
         elif site.startswith(("d ", "all d")):
-            arrives = f"the gradient that arrives at {PHRASES.get(site[2:], site[2:]).rstrip(',')}"
-            what = arrives if site.startswith("d ") else PHRASES[site]
+            what = PHRASES[site] if site.startswith("all d") else f"{_ARRIVES}{PHRASES.get(site[2:], site[2:])}"
             edit = self._blocks(edit)
         else:
             return self._returned(site, edit)
@@ -262,9 +263,8 @@ class Words:
         what = self.phrase(site)
         verb = self._blocks(edit)
         if _PLURAL_GRADIENTS.search(what) and "'s block" not in what:
-            verb = re.sub(r"^(is|has) ", lambda m: {"is": "are", "has": "have"}[m[1]] + " ", verb).replace(
-                "its", "their"
-            )
+            verb = re.sub(r"^(is|has) ", lambda m: {"is": "are", "has": "have"}[m[1]] + " ", verb)
+            verb = re.sub(r"\bits\b", "their", verb)
         return f"{what} {verb} when {'they are' if verb.startswith(('are', 'have')) else 'it is'} returned"
 
     def _blocks(self, edit: str) -> str:
@@ -280,15 +280,15 @@ class Words:
         return self._template(edit)
 
 
+_ARRIVES = "the gradient that arrives at "
 _RIGHT = "; going forward is right"
+_OF_Z = "taken at what the curve gave, not at its argument"
 _PLURAL_GRADIENTS = re.compile(r" and |^(all )?gradients")
 
 
 def _of_slope(site: str, edit: str) -> str:
     if site.startswith("slope of "):
-        own = re.sub(r"^of (\S+)", r"that of \1", edit).replace(
-            "of z for a", "at what the curve gave in the place of its argument"
-        )
+        own = re.sub(r"^of (\w[^ ,]+)", r"that of \1", edit).replace("of z for a", _OF_Z)
         return f"{PHRASES[site]} is {'left out' if edit == '1' else own}"
     what = f"the slope of {SLOPES_OF[site[6:]]}"
     if edit.startswith("taken at "):
@@ -316,7 +316,7 @@ def _value(edit: str) -> str:
     """A value of a step, the one before or the one after."""
     for head, words in (("previous ", " of the step before"), ("next ", " of the step after")):
         if edit.startswith(head):
-            return f"{PHRASES.get(edit.removeprefix(head), edit.removeprefix(head)).rstrip(',')}{words}"
+            return f"{PHRASES.get(edit.removeprefix(head), edit.removeprefix(head))}{words}"
     return PHRASES.get(edit, edit).rstrip(",")
 
 
