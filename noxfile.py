@@ -103,6 +103,12 @@ def causes(session: nox.Session) -> None:
 
 
 @shared
+def interpreters(session: nox.Session) -> None:
+    """The interpreter of causes against the reference, 5,000 random problems of each form; --runs, --form, --jobs."""
+    run(session, "python", "tests/proof/interpreters.py", *session.posargs)
+
+
+@shared
 def lint(session: nox.Session) -> None:
     """Format, style, types, and who imports whom."""
     for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["pyright"], ["lint-imports"]):

@@ -109,7 +109,7 @@ class DecoderRun(WantedTensors):
         encoder = p.decoder.encoder
         self.encoder = Lane(
             ENCODER, encoder, tape, self.stored, self.edits, lengths=p.lengths, separate=True,
-            timesteps=p.decoder.source_timesteps,
+            problem=p, timesteps=p.decoder.source_timesteps,
         )  # fmt: skip
         self.x = [tape.exact(x) for x in p.x]
         zero = tape.exact(np.zeros((p.x.shape[1], encoder.hidden_size)))

@@ -263,10 +263,9 @@ class Tape:
         sources: tuple[Source, ...] = ()
         if self.records:
             sources = (
-                (f, lambda d: self.multiply(d, c.kept), None),
                 (c, lambda d: self.multiply(d, f.kept), None),
-                (i, lambda d: self.multiply(d, g.kept), None),
                 (g, lambda d: self.multiply(d, i.kept), None),
+                *self._to_gates(f, c, i, g),
             )
         if not self.noisy:
             return self._moved(value, None, *sources)
@@ -279,6 +278,15 @@ class Tape:
         else:
             carried = _sum(carried, _sum(_scaled(c.value, f.variance), _scaled(g.value, i.variance)))
         return self._made(value, carried, own, sources)
+
+    def _to_gates(self, f: Node, c: Node, i: Node, g: Node) -> tuple[Source, ...]:
+        """What goes back to f and i, or to i alone where f is 1 - i: an error of the gradient then counts once."""
+        if f.complement is i:
+            return ((i, lambda d: self.multiply(d, self._apart(g.kept, c.kept)), None),)
+        return ((f, lambda d: self.multiply(d, c.kept), None), (i, lambda d: self.multiply(d, g.kept), None))
+
+    def _apart(self, one: Node, other: Node) -> Node:
+        return self.add(one, Node(-other.value, other.variance))
 
     def hold(self, one: Node, bound: float, *, passes: bool = False) -> Node:
         """Clip to [-bound, bound]; with ``passes`` gradients pass as if it were not clipped."""
@@ -498,7 +506,7 @@ class Tape:
             alone = self.multiply(a, d)
             return self.multiply(alone, self.complement(a)) if slope == "a (1 - a)" else alone
         total = self._sum_along(self.multiply(a, d), axis)
-        return self.multiply(a, self.add(d, Node(-total.value, total.variance)))
+        return self.multiply(a, self._apart(d, total))
 
     def _sum_along(self, one: Node, axis: int) -> Node:
         total = one.value.sum(axis=axis, keepdims=True)

@@ -15,7 +15,7 @@ from lockstep.harness.causes.interpret import values_with
 from lockstep.harness.causes.many import Many, can_join, rules_of
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.seen import Cause, MissError, Seen, flip_of, form_of
-from lockstep.harness.faults.deviation import edits_of
+from lockstep.harness.faults.deviation import FORWARD, edits_of
 
 MOST_AT_ONCE = 64
 MOST_NUMBERS = 100_000  # of all candidates that run at once: their values should stay near the processor
@@ -115,7 +115,9 @@ def _groups(
             if found is not None:
                 found[k] = NO_PLACE
             continue
-        if can_join(edits):
+        # Gradients do not go back through what each candidate does otherwise going forward.
+        forward = any(deviation.way == FORWARD for deviation in cause)
+        if can_join(edits) and not (forward and wanted - seen.forward_names):
             groups[form_of(cause), _alike(edits)].append((k, edits))
     size = sum(seen.observation.tensors[name].size for name in wanted)
     most = max(1, min(MOST_AT_ONCE, MOST_NUMBERS // max(size, 1)))

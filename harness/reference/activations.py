@@ -62,11 +62,15 @@ class Activation(NamedTuple):
         return self.jump**2 * (near & moves)
 
 
-def _hard(name: str, slope: float, end: float) -> Activation:
+def _hard(name: str, end: float) -> Activation:
     """A hard sigmoid, held at 0 and 1 from ±end on."""
-    between = lambda a: np.where((a > 0) & (a < 1), slope, 0.0)  # noqa: E731 (it is handed on)
+
+    def between(a: Array) -> Array:
+        # Divided in the gates' own precision: 1/6 as a float has 53 bits.
+        return np.where((a > 0) & (a < 1), (0 * a + 0.5) / end, 0)
+
     corners = ((-end, 0.0), (end, 1.0))
-    return Activation(CURVES[name].value, between, None, SIGMOID_CAP, corners=corners, jump=slope)
+    return Activation(CURVES[name].value, between, None, SIGMOID_CAP, corners=corners, jump=0.5 / end)
 
 
 def _step(a: Array) -> Array:
@@ -76,8 +80,8 @@ def _step(a: Array) -> Array:
 ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": Activation(CURVES["sigmoid"].value, lambda a: a * (1 - a), lambda a: 1 - 2 * a, SIGMOID_CAP),
     "tanh": Activation(np.tanh, lambda a: 1 - a * a, lambda a: -2 * a, TANH_CAP),
-    "hard_sigmoid_0.2": _hard("hard_sigmoid_0.2", 0.2, 2.5),
-    "hard_sigmoid_1/6": _hard("hard_sigmoid_1/6", 1 / 6, 3.0),
+    "hard_sigmoid_0.2": _hard("hard_sigmoid_0.2", 2.5),
+    "hard_sigmoid_1/6": _hard("hard_sigmoid_1/6", 3.0),
     "relu": Activation(CURVES["relu"].value, _step, None, np.inf, rounds=False, corners=((0.0, 0.0),), jump=1.0),
     "linear": Activation(CURVES["linear"].value, np.ones_like, None, np.inf, rounds=False),
 }
