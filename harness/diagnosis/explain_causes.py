@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice, zip_longest
+from itertools import combinations, islice, zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from lockstep.harness.diagnosis.named_causes import MOST_FOUND, Found, apart
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.screen import misses, outcomes
 from lockstep.harness.diagnosis.seen import OF_C, OF_H, Cause, Seen
-from lockstep.harness.faults.deviation import Deviation, architecture_of
+from lockstep.harness.faults.deviation import FORWARD, Deviation, architecture_of
 from lockstep.harness.faults.numbers import Numbered, numbered
 from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part, resets
 from lockstep.harness.faults.weight_edits import layout_deviations
@@ -82,7 +82,7 @@ class Search:
         self.halves: list[Deviation] = []  # of the first alone
         self.until = math.inf  # on the clock of ``time.process_time``
         self._known_next: dict[Cause, list[Deviation]] = {}
-        self._known_isolated: dict[Cause, list[Deviation]] = {}
+        self._known_isolated: defaultdict[Cause, dict[int, list[Deviation]]] = defaultdict(dict)
         self.ask: Ask | None = None  # of a port that can be called: what it returns for further problems
 
     @classmethod
@@ -120,8 +120,8 @@ class Search:
         """Of those that are not identical, those that reproduce every observation, the largest too."""
         confirmed = []
         for cause in [each.cause for each in apart(causes, self.first.observation)][:MOST_NAMED]:
-            # A part that explains all by itself needs no company.
-            parts = ((deviation,) for deviation in cause) if len(cause) > 1 else ()
+            # Parts that explain all by themselves need no company.
+            parts = [part for size in range(1, len(cause)) for part in combinations(cause, size)]
             for explaining in (*parts, cause):
                 sigma = self._sigma(explaining)
                 if sigma <= self.limit:
@@ -206,13 +206,14 @@ class Search:
 
     def _candidates(self, seen: Seen, base: Cause = ()) -> list[Deviation]:
         """Those that may reach what differs first under a base."""
-        problem = self.first.problem
+        # An observation with lengths has deviations that one without has not.
+        problem = seen.problem if seen.alike else self.first.problem
+        taken = {(deviation.site, deviation.scope) for deviation in base}
         if not seen.goes_forward_wrong(base):
-            return list(backward_deviations(problem))
+            return [d for d in backward_deviations(problem) if (d.site, d.scope) not in taken]
         of_layout = layout_deviations(problem, self.layout) if self.layout != "canonical" else ()
         of_step = seen.wrong_in_a_step if not base else set()
         beside = OF_H if "c" in of_step else OF_C if of_step else frozenset()
-        taken = {(deviation.site, deviation.scope) for deviation in base}
         return [
             deviation
             for deviation in (*of_layout, *forward_deviations(problem))
@@ -242,7 +243,7 @@ class Search:
             deviation
             for deviation in deviations
             if deviation.scope.lanes == ("",)
-            or deviation.site in FROM_BELOW
+            or (deviation.site in FROM_BELOW and _before(label, deviation))
             or (label in deviation.scope.lanes and _without_lanes(deviation) in giving)
         ]
 
@@ -361,7 +362,13 @@ class Search:
         """What beside a base explains everything; nothing of a target that has no place for the base."""
         if target.like_or_none(base) is None:
             return []
-        return self._explaining(self._possible(self._candidates(target, base), target, base), clock, base, target)
+        whole = self._possible(self._candidates(target, base), target, base)
+        causes = self._explaining(whole, clock, base, target)
+        place = target.first_wrong_place(base) if not causes and target.goes_forward_wrong(base) else (0, 0)
+        if place == (0, 0) or not target.alike or clock.is_over:
+            return causes
+        parts = [deviation for deviation in in_part(target.problem, *place) if self._fits(deviation)]
+        return self._explaining(self._possible(parts, target, base), clock, base, target)
 
     def _halves(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:
         """What explains a case alone, puts off the first number that differs, or gives more of the numbers.
@@ -377,7 +384,7 @@ class Search:
                 left = next((s for s in (self.first, *self.others) if not s.agrees_with(half.cause)), None)
                 if left is not None:
                     yield half.cause[0], left
-        for half in self._isolated_upon((), clock):
+        for half in self._isolated((), clock):
             yield half, next((s for s in (self.first, *self.others) if not s.agrees_with((half,))), self.first)
         # Of those that come equally far, the narrowest: a wider one spoils what is right elsewhere.
         order = sorted(self.partial, key=lambda item: (-item[0], len(item[1].scope.lanes)))
@@ -399,22 +406,25 @@ class Search:
 
     def _isolated_upon(self, base: Cause, clock: _Clock) -> list[Deviation]:
         """Deviations that on top of a base show alone where parts are silent; those first that explain most of it."""
-        if base in self._known_isolated:
-            return self._known_isolated[base]
-        halves: dict[str, Deviation] = {}
-        for seen in self.isolated:
-            if clock.is_over:
-                break
-            if not seen.agrees_with(base):
-                halves |= {half.name: half for half in self._explaining_alone(seen, clock, base)}
+        halves = {half.name: half for half in self._isolated(base, clock)}
         scores = dict.fromkeys(halves, 0)
         for seen in self.isolated:
             compared = outcomes(seen, [(*base, half) for half in halves.values()], seen.compared(base))
             for name, outcome in zip(halves, compared, strict=True):
                 scores[name] += bool(outcome and outcome.passes)
         best = sorted(halves, key=lambda name: (-scores[name], len(halves[name].scope.lanes)))
-        self._known_isolated[base] = [halves[name] for name in best[:MOST_HALVES]]
-        return self._known_isolated[base]
+        return [halves[name] for name in best[:MOST_HALVES]]
+
+    def _isolated(self, base: Cause, clock: _Clock) -> Iterator[Deviation]:
+        """Deviations that on top of a base show alone where parts are silent, as they are found."""
+        known = self._known_isolated[base]
+        for k, seen in enumerate(self.isolated):
+            if k not in known:
+                if clock.is_over:
+                    return
+                right = seen.agrees_with(base)
+                known[k] = [] if right else self._explaining_alone(seen, clock, base)
+            yield from known[k][:MOST_ALIKE]
 
     def _of_other_kinds(self) -> list[Seen]:
         """Wrong observations, small ones of other kinds than the first: what one deviation leaves alone in some."""
@@ -470,6 +480,13 @@ FROM_BELOW = frozenset({
 })  # fmt: skip
 OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})
 Item = TypeVar("Item")
+
+
+def _before(label: str, deviation: Deviation) -> bool:
+    """Whether a deviation holds in a layer from which a lane takes something in, going its way."""
+    layers = {int(lane.rstrip("r")) for lane in deviation.scope.lanes}
+    layer = int(label.rstrip("r"))
+    return min(layers) < layer if deviation.way == FORWARD else max(layers) > layer
 
 
 def _without_lanes(deviation: Deviation) -> tuple[str, ...]:

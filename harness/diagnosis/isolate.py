@@ -7,22 +7,26 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace as changed
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.gates import GATES
 
 SHUT, OPEN = -30.0, 30.0  # added to a gate's bias: its sigmoid is 0, or 1, to the last bit of a float32
+ENOUGH = 3  # timesteps
 Ask = Callable[[list[AnyProblem]], list[Any]]  # what a port returns for problems, as observations
 Change = Callable[[Array], Array]
 
 
 def isolating(problem: AnyProblem) -> Iterator[AnyProblem]:
     """A problem again and again, each time with some of its arrays silent: weights, states, gates, what comes back."""
+    problem = _shortened(problem)
     for names in (("R",), ("W",), ("W", "R"), ("b",), ("W_a",), ("W_tilde",), ("p",)):
         yield from _with_weights(problem, dict.fromkeys(names, np.zeros_like))
-    for gate, shift in (("o", OPEN), ("f", SHUT), ("f", OPEN), ("i", SHUT), ("i", OPEN)):
-        yield from _with_weights(problem, {"b": _shifting(gate, shift)})
+    # With i shut and f open c stays as it was: what is left is how h is made of it. The other way round c is g.
+    for shifts in ({"i": SHUT, "f": OPEN}, {"i": OPEN, "f": SHUT}, {"o": OPEN}, {"f": SHUT}, {"i": SHUT}, {"f": OPEN}):
+        yield from _with_weights(problem, {"b": _shifting(shifts)})
     for inputs in (("h0", "c0"), ("c0",), ("x",), ("y0",), ("enc",), ("dh",), ("dc",), ("dy",), ("dlogit",)):
         there = {name: np.zeros_like(array) for name in inputs if (array := getattr(problem, name, None)) is not None}
         if there:
@@ -34,10 +38,22 @@ def isolating(problem: AnyProblem) -> Iterator[AnyProblem]:
         yield replace(problem, lengths=np.full_like(problem.lengths, longest))
 
 
-def _shifting(gate: str, shift: float) -> Change:
+def _shortened(problem: AnyProblem) -> AnyProblem:
+    """The first timesteps of a problem without gradients: they show what steps do, for less."""
+    T = problem.case.run.timesteps
+    if isinstance(problem, DecoderProblem) or problem.dh is not None or T <= ENOUGH:
+        return problem
+    lengths = None if problem.lengths is None else np.minimum(problem.lengths, ENOUGH)
+    ends = None if lengths is None else tuple(int(end) for end in lengths)
+    run = changed(problem.case.run, timesteps=ENOUGH, lengths=ends)
+    return replace(problem, case=changed(problem.case, run=run, expect=None), x=problem.x[:ENOUGH], lengths=lengths)
+
+
+def _shifting(shifts: dict[str, float]) -> Change:
     def change(bias: Array) -> Array:
         rows = np.zeros((len(GATES), len(bias) // len(GATES)))
-        rows[GATES.index(gate)] = shift
+        for gate, shift in shifts.items():
+            rows[GATES.index(gate)] = shift
         return (bias + rows.ravel()).astype(bias.dtype)
 
     return change

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -242,12 +242,9 @@ class PlainLayers(Networks):
             # From what proves most with the fewest calls to what only measures: each where those before find nothing.
             causes = (
                 _beside_the_algebra(port, observations, known)
+                or _several(search, "pairs", others)
                 or explain_measured(port, observations, others)
-                or (
-                    search.told(search.confirmed(search.pairs()) or search.confirmed(search.triples()), others)
-                    if search is not None
-                    else []
-                )
+                or _several(search, "triples", others)
                 or _measured(port, observations)
                 or [_with_facts(unknown, curve_facts(port))]
             )
@@ -265,6 +262,13 @@ class PlainLayers(Networks):
         fresh = [self.fresh(problem) for problem in named or checking.problems[:1]]
         held = holding({cause.fault for cause in causes}, observed(fresh, checking.port.call(fresh)))
         return [cause for cause in causes if cause.fault in held]
+
+
+def _several(search: Search | None, kind: Literal["pairs", "triples"], others: Sequence[Problem]) -> list[Diagnosis]:
+    """Two or three deviations at once, in words."""
+    if search is None:
+        return []
+    return search.told(search.confirmed(search.pairs() if kind == "pairs" else search.triples()), others)
 
 
 def _beside_the_algebra(port: PortBlackBox, observations: Sequence[Observation], known: Known) -> list[Diagnosis]:

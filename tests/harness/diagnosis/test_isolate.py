@@ -12,7 +12,7 @@ from lstm_cases import make_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.diagnosis.diagnose import diagnose
 from lockstep.harness.diagnosis.explain_causes import explain
-from lockstep.harness.diagnosis.isolate import isolating
+from lockstep.harness.diagnosis.isolate import ENOUGH, isolating
 from lockstep.harness.diagnosis.observation import Observation
 
 LAYER = make_case("layer", timesteps=4, initial_state="probe")
@@ -23,10 +23,15 @@ def changed(case):
     """The names of the arrays that differ, problem by problem."""
     problem = problem_of(case)
     before = problem.arrays()
+    # Networks are shorter: that alone is no difference.
     return [
-        {name for name, array in silent.arrays().items() if not np.array_equal(array, before[name])}
+        {name for name, array in silent.arrays().items() if not np.array_equal(array, _as_short(before[name], array))}
         for silent in isolating(problem)
     ]
+
+
+def _as_short(array, silent):
+    return np.minimum(array, silent.max()) if array.ndim == 1 and array.dtype == np.int64 else array[: len(silent)]
 
 
 def test_each_problem_differs_from_the_first_in_what_is_silent_alone():
@@ -40,7 +45,8 @@ def test_each_problem_differs_from_the_first_in_what_is_silent_alone():
 def test_every_lane_of_a_network_is_silent_alike_and_lengths_are_full():
     names = changed(NETWORK)
     assert {"R_l0", "R_l0_reverse", "R_l1", "R_l1_reverse"} in names
-    assert names[-1] == {"lengths"}
+    *_, last = isolating(problem_of(NETWORK))
+    assert set(last.lengths) == {ENOUGH}
 
 
 def test_of_a_decoder_its_own_weights_are_silent_too():
