@@ -16,8 +16,9 @@ from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.seen import Cause, Seen, fitting_in
 from lockstep.harness.faults.deviation import edits_of
+from lockstep.harness.faults.families import FAMILIES, family_of
 from lockstep.harness.faults.table import find
-from lockstep.harness.faults.words import AND, FAMILIES, Words, family_of
+from lockstep.harness.faults.words import AND, Words
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
@@ -76,7 +77,8 @@ def told(
         others: By which causes of the same numbers might be told apart.
         layout: In whose terms they are told.
     """
-    words, names = Words(layout), [found.name for found in causes]
+    two_ways = all(problem.case.lstm.direction == "bidirectional" for problem in problems)
+    words, names = Words(layout, bidirectional=two_ways), [found.name for found in causes]
     apart = _telling_problem(causes, others) if causes[1:] else None
     diagnoses = []
     for found in causes:

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (templates of sentences)
-"""Deviations in words: a phrase for each site, a template for each edit, a suffix for each scope; and the fix.
+"""Deviations in words: the phrase of a site, the clause of an edit, and where it holds; and what to do about it.
 
 Names of arrays and orders of gates are those of the layout in which the weights were handed over.
 """
@@ -10,82 +10,36 @@ import re
 from collections.abc import Iterable
 
 from lockstep.harness.causes.lane import GATES
+from lockstep.harness.faults.clauses import PARTNERS, agreeing, clause_of, operand_of, saved, saved_gates, slope_of
 from lockstep.harness.faults.deviation import BACK, ON_THE_WAY_BACK, Deviation, Scope
+from lockstep.harness.faults.families import FAMILIES, family_of, is_number
 from lockstep.harness.faults.phrases import (
-    FAMILIES,
     FIXES,
     GATE,
-    OF_ATTENTION,
-    OTHERS,
+    OF_RETURNED_GRADIENTS,
+    OF_SUMS,
+    OF_WEIGHTS,
     PHRASES,
-    PLAIN,
     PLURAL,
     SENTENCES,
-    SLOPES_OF,
-    TURNS,
     WHEN,
+    WHERE,
 )
-from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 
 AND = " And: "  # between the sentences of deviations that hold together
-
-
-def family_of(deviation: Deviation) -> str:  # noqa: C901, PLR0911, PLR0912 (one for each family)
-    """The kind of a deviation, a key of ``FAMILIES``."""
-    site, edit = deviation.site, deviation.edit
-    group = site.partition(".")[0]
-    if deviation.way == BACK:
-        return "gradient"
-    if deviation.form:
-        return "precision"
-    if "forget bias" in edit:
-        return "forget bias"
-    if site in {"b_ih", "b_hh"} or group == "b":
-        return "bias"
-    if group in {"W", "R", "WR", "WRb", "Wb", "Rb", "layout", "[W R]"}:
-        return "gate order" if edit.startswith(("read as", "block")) else "kernel"
-    if site.endswith("weights of lanes") or site.startswith(
-        ("layer", "all ", "between", "joined", "finals", "turn", "up.seq")
-    ):
-        return "network"
-    if site in OF_ATTENTION or group.startswith("W_"):
-        return "attention"
-    if site.startswith(("curve", "every curve")):
-        return "activation"
-    if site.startswith(("past the end", "lengths")):
-        return "padding"
-    if (
-        site.startswith("clip")
-        or edit.startswith("clip")
-        or "peephole" in site
-        or "times c" in edit
-        or group in {"peep", "term", "p"}
-    ):
-        return "clip"
-    if site in {"h0", "c0", "h0 and c0"}:
-        return "initial state"
-    if site.startswith(("h_in", "c_in", "h.carry", "c.carry")):
-        return "state"
-    if ".seq" in site or site == "order of the run":
-        return (
-            "time"
-            if "time" in edit or "revers" in edit or "late" in edit or "early" in edit or "so far" in edit
-            else "batch"
-        )
-    if ".out" in site or site in {"returned", "h_n", "c_n"}:
-        return "returned"
-    return "scale" if edit.startswith("times ") and edit[6:] not in PHRASES else "cell"
+_SCALED = {"zero": ": do not detach or drop it", "times": ": do not scale it", "clip": ": do not clip it"}
 
 
 class Words:
     """Sentences in the terms of one layout."""
 
-    def __init__(self, layout: str = "canonical") -> None:
-        """Take the layout in which weights were handed over."""
+    def __init__(self, layout: str = "canonical", *, bidirectional: bool = False) -> None:
+        """Take the layout in which weights were handed over, and whether layers have two directions."""
         self.dialect: Dialect = DIALECTS.get(layout, DIALECTS["canonical"])
         self.layout = "" if self.dialect.name == "canonical" else self.dialect.name
+        self.bidirectional = bidirectional
 
     def message(self, deviation: Deviation) -> str:
         """What is done otherwise, as a sentence."""
@@ -93,38 +47,114 @@ class Words:
         if deviation.way == BACK:
             text = self._backward(site, edit)
         else:
+            if site == "joined" and deviation.scope.lanes == ("decoder",):
+                site = "joined of a decoder"
             text = SENTENCES.get((site, edit)) or self._sentence(site, edit)
-        sentence = f"{_where(deviation.scope)}{text}".rstrip(",")
-        # Names of arrays keep their letters.
-        return f"{sentence if _NAME.match(sentence) else sentence[0].upper() + sentence[1:]}."
+        sentence = f"{self._where(deviation.scope)}{text}".rstrip(",")
+        return f"{sentence[0].upper()}{sentence[1:]}."
 
     def fix(self, deviation: Deviation) -> str:
         """What to do."""
         if deviation.way == BACK:
-            site = deviation.site.removeprefix("d ").removesuffix(ON_THE_WAY_BACK)
-            return _fix_back(deviation, self.phrase(site))
-        return FIXES.get((deviation.site, deviation.edit)) or FAMILIES[family_of(deviation)].fix
+            return self._fix_back(deviation.site, deviation.edit)
+        special = FIXES.get((deviation.site, deviation.edit))
+        return special or self._fix_of_numbers(deviation) or FAMILIES[family_of(deviation)].fix
 
     def phrase(self, site: str) -> str:
         """A site in words."""
         if site in PHRASES:
             return PHRASES[site]
         if site.startswith("between "):
-            return f"what layer {int(site[8:]) + 1} takes in" if site[8:].isdigit() else "what upper layers take in"
-        group = site.partition(" ")[0]
-        if site.endswith("weights of lanes"):
-            return "the lane's weights" if group == "all" else f"the lane's {self._arrays(group)}"
+            return f"the sequence that layer {int(site[8:]) + 1} takes in (counted from 0)"
         if site.endswith(ON_THE_WAY_BACK):
-            return f"{self.phrase(site.removesuffix(ON_THE_WAY_BACK)).rstrip(',')}, as the way back reads it"
-        if site.startswith("d "):
-            return f"{_ARRIVES}{self.phrase(site[2:])}"
-        group, _, gate = site.partition(".")
+            return f"{self.phrase(site.removesuffix(ON_THE_WAY_BACK))}, as the way back reads it,"
+        if site.startswith(("d", "gradients of ")):
+            return f"the gradient that arrives at {self.phrase(site[2:])}" if site[1] == " " else _gradients(site)
+        group, _, gate = site.removesuffix(" weights of lanes").partition(".")
+        if group == "all":
+            return "all weights"
         return f"{GATE[gate]}'s block of {self._arrays(group)}" if gate in GATE else self._arrays(group)
+
+    # -- where it holds ----------------------------------------------------------------------------------------
+
+    def _where(self, scope: Scope) -> str:
+        parts = []
+        if scope.name:
+            parts.append(self._lane(scope.name))
+        if scope.steps:
+            kind, _, step = scope.steps.partition(" ")
+            parts.append(WHEN[kind].format(step))
+        if scope.first_sequence:
+            parts.append(f"from sequence {scope.first_sequence} on (counted from 0)")
+        return f"{', '.join(parts)}, " if parts else ""
+
+    def _lane(self, name: str) -> str:
+        if name in WHERE:
+            return WHERE[name]
+        reverse, both = (
+            name.endswith("r"),
+            name.startswith("layer "),
+        )  # a whole layer is named where it has two directions
+        directions = "both directions" if both else "reverse direction" if reverse else "forward direction"
+        told = both or reverse or self.bidirectional
+        return f"in layer {name.removeprefix('layer ').rstrip('r')} (counted from 0){f', {directions}' if told else ''}"
+
+    # -- going forward -----------------------------------------------------------------------------------------
+
+    def _sentence(self, site: str, edit: str) -> str:
+        if site == "layout":
+            return _misread(edit)
+        if site.startswith("equation of "):
+            state = site[-1]
+            return f"the step computes {state} = {edit}, not {'f c + i g' if state == 'c' else 'o tanh(c)'}"
+        if edit.startswith("read as "):
+            return f"{self._blocks(site)} are read as {self._orders(site, edit[8:])}"
+        if site == "clip" and edit.startswith("at "):
+            return f"the new c is clipped to ±{edit[3:].lstrip('-')}, which is not the case's bound"
+        return self._added(site, edit) or self._told(site, clause_of(site, edit))
+
+    def _blocks(self, site: str) -> str:
+        return "the peepholes" if site == "p" else f"the blocks of {self._arrays(site)}"
+
+    def _orders(self, site: str, order: str, stored_as: str = ", and stored as ") -> str:
+        """The order of blocks as they are taken, and as the layout stores them."""
+        gates, stored = ("ifo", self.dialect.peephole_gates) if site == "p" else (GATES, self.dialect.gates)
+        taken = ", ".join(order[gates.index(gate)] for gate in stored)
+        return f"{taken}{stored_as}{', '.join(stored)}{f' ({self.layout})' if self.layout else ''}"
+
+    def _told(self, site: str, clause: str) -> str:
+        """A site and its clause, of which the verb agrees with it."""
+        return f"{self.phrase(site)} {agreeing(clause, many=self._is_plural(site))}"
+
+    def _added(self, site: str, edit: str) -> str:
+        """Something that is added to a site, or subtracted; empty where the edit is another."""
+        verb, _, operand = edit.partition(" ")
+        if verb not in {"plus", "minus"}:
+            return ""
+        if operand in PHRASES:
+            what, many, less = operand_of(operand), operand in PLURAL, verb == "minus"
+        elif re.fullmatch(r"[-+]?[\d.e-]+( times (the old )?c)?", operand):
+            number, _, state = operand.partition(" ")
+            value = float(number) * (-1 if verb == "minus" else 1)
+            what = (
+                f"the term {abs(value):.7g} {state.removeprefix('times ')}"
+                if state
+                else f"the constant {abs(value):.7g}"
+            )
+            many, less = False, value < 0
+        elif edit.endswith(" of that place"):
+            what, many, less = operand_of(PARTNERS.get(site, site)), False, False
+        else:
+            return ""
+        to = "subtracted from" if less else "added to"
+        return f"{what} {'are' if many else 'is'} {to} {self.phrase(site)}"
+
+    def _is_plural(self, site: str) -> bool:
+        arrays = site.removesuffix(" weights of lanes")
+        return site in PLURAL or arrays == "all" or " and b" in site or (len(arrays) > 1 and set(arrays) <= set("WRb"))
 
     def _arrays(self, group: str) -> str:
         """The arrays of a group, with their names in the layout."""
-        if group[:1] == "d" and set(group[1:]) <= set("WRb"):
-            return _listed(f"d{name}" for name in group[1:])
         if not set(group) <= set("WRb"):
             return group
         return _listed(self._array(name) for name in group)
@@ -135,203 +165,94 @@ class Words:
             return name
         return f"{name} ({_listed(f'`{n}`' for n in names) if len(names) < len(GATES) else f'`{names[0]}` ...'})"
 
-    def _sentence(self, site: str, edit: str) -> str:
-        if site == "layout":
-            return _misread(edit)
-        if site in {"turn", "turn in", "turn out"}:
-            there, _, back = edit.partition(" and ")
-            return f"the reverse direction's inputs are turned round {TURNS[there]}, its outputs {TURNS[back or there]}"
-        if site.startswith("equation of "):
-            state = site[-1]
-            return f"the step computes {state} = {edit}, not {'f c + i g' if state == 'c' else 'o tanh(c)'}"
-        order = re.fullmatch(r"read as ([ifgo]{4})(.*)", edit)
-        if order and site != "p":
-            return self._order(site, order[1]) + order[2]
-        if site == "p" and edit.startswith("read as "):
-            stored = self.dialect.peephole_gates
-            read = ", ".join(edit[8:]["ifo".index(gate)] for gate in stored)
-            return f"the peepholes are read as {read}, and stored as {', '.join(stored)}{f' ({self.layout})' if self.layout else ''}"
-        verb = self._template(edit)
-        if site in PLURAL or (set(site) <= set("WRb") and len(site) > 1):
-            verb = re.sub(
-                r"^(is|has|enters) ", lambda m: {"is": "are", "has": "have", "enters": "enter"}[m[1]] + " ", verb
-            )
-        return f"{self.phrase(site)} {verb}"
-
-    def _order(self, site: str, order: str) -> str:
-        """Blocks read in another order, as the layout stores them."""
-        stored = self.dialect.gates
-        read = ", ".join(order[GATES.index(gate)] for gate in stored)
-        return f"the blocks of {self._arrays(site)} are read as {read}, and stored as {', '.join(stored)}{f' ({self.layout})' if self.layout else ''}"
-
-    def _template(self, edit: str) -> str:  # noqa: PLR0911 (one for each kind of edit)
-        if edit in PLAIN:
-            return PLAIN[edit]
-        if edit.startswith("read as "):
-            return f"is read as stacked {', '.join(edit[8:])}"
-        if edit.startswith("times ") and edit[6:] not in PHRASES:
-            return f"is multiplied by {edit[6:]}"
-        if edit.startswith("block "):
-            _, other, _, gate = edit.split()
-            return f"has {GATE[other]}'s block in the place of {GATE[gate]}'s"
-        if edit.startswith("clip "):
-            return f"is clipped to ±{edit[5:]}"
-        if edit.startswith("in ") and edit[3:] in {"float16", "bfloat16", "tf32", "float32"}:
-            return f"is rounded to {edit[3:]}"
-        number = re.fullmatch(r"(plus|minus) ([-+]?[\d.e-]+)(.*)", edit)
-        if number:
-            return f"has {_signed(number[1], number[2])}{number[3]} added"
-        if edit.startswith("zero but for "):
-            return f"reaches {GATE[edit[-1]]} only"
-        if edit.startswith(("those of", "directions ", "layers ")) and "read" not in edit:
-            return f"is taken from another lane: {edit}"
-        return self._of_values(edit)
-
-    def _of_values(self, edit: str) -> str:  # noqa: PLR0911 (one for each kind of edit)
-        """What becomes of a value: another in its place, or combined with it."""
-        if edit in CURVES:
-            return f"is {CURVES[edit].words}"
-        if edit.endswith(" of it"):
-            return f"goes through a further curve, {CURVES[edit[:-6]].words}"
-        if edit.endswith(" of the old kept"):
-            return f"keeps {edit.partition(' ')[0]} of the old one at every step"
-        if edit.endswith(" of that place"):
-            return f"{'has' if edit.startswith('plus') else 'is'} {edit.removeprefix('plus ').removesuffix(' of that place')}{' added' if edit.startswith('plus') else ' in its place'}"
-        for head, words in (
-            ("plus ", "has {} added"),
-            ("minus ", "has {} subtracted"),
-            ("times ", "is multiplied by {}"),
-        ):
-            if edit.startswith(head):
-                return words.format(PHRASES.get(edit.removeprefix(head), edit.removeprefix(head)).rstrip(","))
-        if edit.startswith("previous "):
-            return f"is replaced by {PHRASES.get(edit[9:], edit[9:]).rstrip(',')} of the step before"
-        if edit in PHRASES:
-            return f"is replaced by {PHRASES[edit].rstrip(',')}"
-        return self._of_moves(edit)
-
-    def _of_moves(self, edit: str) -> str:
-        """What stands elsewhere, or is used in part."""
-        if (
-            edit.endswith(" only")
-            or edit.startswith("all but")
-            or "of the columns" in edit
-            or edit == "every second column"
-        ):
-            return f"is used in part: {edit}"
-        shift = re.fullmatch(r"(\d+) (late|early), (.*)", edit)
-        if shift:
-            by, side = int(shift[1]), shift[2]
-            filled = {
-                "zero there": "with 0 where nothing is left",
-                "the end twice": "with its end repeated",
-                "rolled": "rolled round",
-            }[shift[3]]
-            return f"stands {by} step{'s' * (by > 1)} too {side}, {filled}"
-        if edit.startswith("output of the "):
-            return f"is the {edit}"
-        if edit.startswith("1 - "):
-            return f"is replaced by 1 - {PHRASES.get(edit[4:], edit[4:]).rstrip(',')}"
-        if edit in OTHERS:
-            return OTHERS[edit]
-        return f"is {edit}" if edit.startswith("the ") else f"is taken otherwise: {edit}"
-
-    # -- the way back ------------------------------------------------------------------------------------------------
+    # -- on the way back ---------------------------------------------------------------------------------------
 
     def _backward(self, site: str, edit: str) -> str:
-        if edit.endswith((" step", " step only")):
-            what = f"the {site} are those" if " " in site else f"the gradient of {site[1:]} is that"
-        elif site.endswith(ON_THE_WAY_BACK):
-            read = site.removesuffix(ON_THE_WAY_BACK)
-            return f"on the way back {SENTENCES.get((read, edit)) or self._sentence(read, edit)}{_RIGHT}"
-        elif site.startswith("slope"):
-            return f"on the way back {_of_slope(site, edit)}{_RIGHT}"
-        elif edit.startswith("saved ") and site != "gates":
-            edit, what = _of_saved(edit), PHRASES[site]
-            what += " are" if " and " in site else " is"
+        read = site.removesuffix(ON_THE_WAY_BACK)
+        if read != site:
+            told = SENTENCES.get((read, edit)) or self._sentence(read, edit)
         elif site == "gates":
-            return f"on the way back {_of_gates(edit)}{_RIGHT}"
-        elif site.startswith(("d ", "all d")):
-            what = PHRASES[site] if site.startswith("all d") else f"{_ARRIVES}{PHRASES.get(site[2:], site[2:])}"
-            edit = self._blocks(edit)
-        else:
-            return self._returned(site, edit)
-        return f"on the way back {what} {edit}{_RIGHT}"
-
-    def _returned(self, site: str, edit: str) -> str:
-        """What becomes of a gradient after it is computed."""
-        what = self.phrase(site)
-        verb = self._blocks(edit)
-        if _PLURAL_GRADIENTS.search(what) and "'s block" not in what:
-            verb = re.sub(r"^(is|has) ", lambda m: {"is": "are", "has": "have"}[m[1]] + " ", verb)
-            verb = re.sub(r"\bits\b", "their", verb)
-        return f"{what} {verb} when {'they are' if verb.startswith(('are', 'have')) else 'it is'} returned"
-
-    def _blocks(self, edit: str) -> str:
-        """As other templates; of blocks of gates."""
-        if edit.startswith("returned as "):
-            return f"has its blocks stacked {', '.join(edit[12:])}"
-        several = re.fullmatch(r"block ([ifgo]) for (all|[ifgo] and [ifgo])", edit)
-        if several:
-            replaced = (
-                "every other's" if several[2] == "all" else _listed(f"{GATE[k]}'s" for k in several[2].split(" and "))
+            told = saved_gates(edit)
+        elif site.startswith("slope"):
+            told = self._told(site, slope_of(edit))
+        elif edit.startswith("saved "):
+            told = self._told(site, saved(edit))
+        elif site.startswith("d "):
+            told = f"{self.phrase(site)} {self._passed_on(site[2:], edit)}"
+        elif site.startswith("all d"):
+            told = self._told(site, clause_of(site, edit))
+        elif edit in OF_SUMS:
+            told = self._returned(site, OF_SUMS[edit])
+        elif edit.startswith("returned as "):
+            return self._returned(
+                site, f"is returned with the gate blocks in the order {self._orders(site[1:], edit[12:], ', not ')}"
             )
-            return f"has {GATE[several[1]]}'s block in the place of {replaced}"
-        return self._template(edit)
+        else:
+            told = self._returned(site, OF_RETURNED_GRADIENTS.get(edit) or clause_of("W", edit))
+            return told if "returned" in told else re.sub(r"\bgradient", "returned gradient", told, count=1)
+        return f"on the way back {told}; going forward is right"
+
+    def _passed_on(self, site: str, edit: str) -> str:
+        """What becomes of a gradient on its way."""
+        if edit.startswith("returned as "):
+            return f"has its gate blocks in the order {self._orders(site, edit[12:], ', not ')}"
+        return agreeing(OF_WEIGHTS[edit] if edit.startswith("block ") else clause_of(site, edit), many=False)
+
+    def _returned(self, site: str, clause: str) -> str:
+        """A gradient as it is returned, and its clause."""
+        subject = _gradients(site)
+        return f"{subject} {agreeing(clause, many=subject.startswith(('the gradients', 'all gradients')))}"
+
+    def _fix_back(self, site: str, edit: str) -> str:  # noqa: PLR0911 (one for each kind of site)
+        """What to do about the way back, by what is done otherwise."""
+        if edit in OF_SUMS:
+            return "Sum the gradient of a weight over all timesteps that use it."
+        if site.endswith(ON_THE_WAY_BACK):
+            return f"On the way back read {self.phrase(site.removesuffix(ON_THE_WAY_BACK))} as going forward."
+        if site == "gates":
+            return "Read the gates in the order in which they were saved, at the step at which they were used."
+        if site.startswith("slope of softmax"):
+            return "Go back through the softmax with all its terms: a (d - sum(a d)), a the attention weights."
+        if site.startswith("slope"):
+            return "Multiply once by the slope of the function that is used going forward, taken at the same step: a (1 - a) of the sigmoid, 1 - a² of tanh, a its value."
+        if edit.startswith("saved "):
+            return f"On the way back use {self.phrase(site)} as going forward, of the same step."
+        if site.startswith("d "):
+            what = self.phrase(site[2:]).rstrip(",")
+            return f"Pass on the gradient that arrives at {what} unchanged{_SCALED.get(edit.partition(' ')[0], '')}."
+        if site.startswith("all d"):
+            return f"Start the way back from {self.phrase(site)} as it is given, at every timestep."
+        how = {"zero": "as computed", "times": "without that factor", "clip": "without a clip"}.get(
+            edit.partition(" ")[0]
+        )
+        return f"Return {_gradients(site)} {how or 'in the order and the layout of the array it belongs to'}."
+
+    # -- fixes of numbers ----------------------------------------------------------------------------------------
+
+    def _fix_of_numbers(self, deviation: Deviation) -> str:
+        """What to do where weights are scaled, shifted or left out: their shape and order are right."""
+        verb, _, operand = deviation.edit.partition(" ")
+        counted = verb in {"times", "plus", "minus"} and is_number(operand)
+        if family_of(deviation) not in {"kernel", "bias"} or not (counted or deviation.edit in _COUNTED):
+            return ""
+        return f"Use {self.phrase(deviation.site)} as {'they are' if self._is_plural(deviation.site) else 'it is'} given{': left out nowhere' if deviation.edit in _LEFT_OUT else ''}."
 
 
-_ARRIVES = "the gradient that arrives at "
-_RIGHT = "; going forward is right"
-_OF_Z = "taken at what the curve gave, not at its argument"
-_PLURAL_GRADIENTS = re.compile(r" and |^(all )?gradients")
+_LEFT_OUT = frozenset({"zero", *(f"zero but for {gate}" for gate in GATES)})
+_COUNTED = _LEFT_OUT | {"one", "absolute"}
 
 
-def _of_slope(site: str, edit: str) -> str:
-    if site.startswith("slope of "):
-        own = re.sub(r"^of (\w[^ ,]+)", r"that of \1", edit).replace("of z for a", _OF_Z)
-        return f"{PHRASES[site]} is {'left out' if edit == '1' else own}"
-    what = f"the slope of {SLOPES_OF[site[6:]]}"
-    if edit.startswith("taken at "):
-        return f"{what} is taken where the curve's argument is {_value(edit[9:])}"
-    return f"{what} is taken of {_value(edit[9:])}, not of its own value"
-
-
-def _of_saved(edit: str) -> str:
-    if edit == "saved for each other":
-        return "taken for each other"
-    value, _, rest = edit.removeprefix("saved as ").partition(", ")
-    if value in {"previous", "next"}:
-        return f"taken from the step {'before' if value == 'previous' else 'after'}"
-    return f"taken as {_value(value)}{f', {rest}' if rest else ''}"
-
-
-def _of_gates(edit: str) -> str:
-    order = edit.removeprefix("saved as ")
-    if order in {"previous", "next"}:
-        return f"the gates and their slopes are those of the step {'before' if order == 'previous' else 'after'}"
-    return f"the gates are read as {', '.join(GATES)}, and were saved as {', '.join(order)}"
-
-
-def _value(edit: str) -> str:
-    """A value of a step, the one before or the one after."""
-    for head, words in (("previous ", " of the step before"), ("next ", " of the step after")):
-        if edit.startswith(head):
-            return f"{PHRASES.get(edit.removeprefix(head), edit.removeprefix(head))}{words}"
-    return PHRASES.get(edit, edit).rstrip(",")
-
-
-def _fix_back(deviation: Deviation, what: str) -> str:
-    """What to do on the way back."""
-    site, edit = deviation.site, deviation.edit
-    if site.endswith(ON_THE_WAY_BACK):
-        return f"On the way back use {what} as going forward."
-    if site.startswith("slope."):
-        return "Take the slope of what the curve itself gave at that step: a (1 - a) for a sigmoid, 1 - a² for tanh."
-    if site == "gates":
-        return "Read the gates in the order in which they were saved, at the step at which they were used."
-    if edit.startswith("saved "):
-        return f"On the way back take {what} as it was at that step going forward."
-    return f"On the way back, leave {what} as the chain rule has it: undo `{edit}`."
+def _gradients(site: str) -> str:
+    """Gradients as they are returned, by name."""
+    site, _, gate = site.partition(".")
+    if gate:
+        return f"{GATE[gate]}'s block of {_gradients(site)}"
+    if site in PHRASES:
+        return PHRASES[site]
+    if site.startswith("gradients of "):
+        return f"the {site}"
+    names = [f"d{name}" for name in site[1:]] if set(site[1:]) <= set("WRb") else [site]
+    return f"the gradient{'s' * (len(names) > 1)} {_listed(names)}"
 
 
 def _misread(edit: str) -> str:
@@ -349,34 +270,6 @@ def _run_time(dialect: Dialect) -> str:
     return f"; forget bias {dialect.forget_bias:g} at run time" if dialect.forget_bias else ""
 
 
-_NAME = re.compile(r"([bxhcyz]|h0|c0|d[a-zA-Z]\w*)\b[^a-z]")
-
-
 def _listed(words: Iterable[str]) -> str:
     *heads, last = words
     return f"{', '.join(heads)} and {last}" if heads else last
-
-
-def _signed(verb: str, number: str) -> str:
-    value = float(number) * (-1 if verb == "minus" else 1)
-    return f"{value:.7g}"
-
-
-def _where(scope: Scope) -> str:
-    parts = []
-    if scope.name:
-        parts.append(_lane(scope.name))
-    if scope.steps:
-        kind, _, step = scope.steps.partition(" ")
-        parts.append(WHEN[kind].format(step))
-    if scope.first_sequence:
-        parts.append(f"from sequence {scope.first_sequence} on")
-    return f"{', '.join(parts)}, " if parts else ""
-
-
-def _lane(name: str) -> str:
-    if name.rstrip("r").isdigit():
-        direction = " of the reverse direction" if name.endswith("r") else ""
-        return f"in layer {name.rstrip('r')}{direction} (counted from 0)"
-    return {"upper": "in the upper layers", "reverse": "in the reverse direction", "forward": "in the forward direction",
-            "encoder": "in the encoder", "below the top": "in every layer but the top one", "top": "in the top layer"}.get(name, f"in {name}")  # fmt: skip

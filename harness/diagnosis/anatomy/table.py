@@ -14,9 +14,10 @@ from lockstep.harness.diagnosis.anatomy.precision import KeptBits
 from lockstep.harness.diagnosis.anatomy.wiring import Wiring
 from lockstep.harness.diagnosis.seen import Cause
 from lockstep.harness.faults.deviation import Deviation
+from lockstep.harness.faults.families import family_of
 from lockstep.harness.faults.moves import BATCH_MOVES
 from lockstep.harness.faults.table import RESET
-from lockstep.harness.faults.words import Words, family_of
+from lockstep.harness.faults.words import Words
 from lockstep.harness.reference.curves import CURVES, sigmoid
 from lockstep.harness.text import number
 
