@@ -206,13 +206,13 @@ class DecoderRun(WantedTensors):
         self._give("dx", np.stack([d.value for d in dx]), np.stack([variance_of(d) for d in dx]))
         sums = Sums(tape.noise, p.decoder.source_timesteps, stepwise=True)
         for name, found in gradients_of(self.encoder, sums, self.stored, by_timestep, tape.noisy).items():
-            self._give(f"d{name}_encoder", found.value, found.variance)
+            self._give(f"d{name}_encoder", found.value, found.variance, (ENCODER, f"d{name}"))
 
     def _give_node(self, name: str, node: Node) -> None:
         self._give(name, node.value, variance_of(node))
 
-    def _give(self, name: str, value: Array, variance: Array | None) -> None:
-        for change in self.edits.returned.get((DECODER, name), ()):
+    def _give(self, name: str, value: Array, variance: Array | None, key: tuple[str, str] | None = None) -> None:
+        for change in self.edits.returned.get(key or (DECODER, name), ()):
             value = change(value)
             variance = np.abs(change(variance)) if variance is not None and self.tape.noisy else None
         self.give(name, value, variance)

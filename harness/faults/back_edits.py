@@ -308,7 +308,9 @@ _BY_GATE = {"zero": 0.0, "times -1": -1.0, "times 1/2": 0.5, "times 2": 2.0}
 def returned_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that may become of gradients after they are computed."""
     weights = names_of(problem)
-    inputs = ["y0", "h0", "c0", "enc"] if isinstance(problem, DecoderProblem) else ["x", "h0", "c0"]
+    inputs = ["x", "h0", "c0"]
+    if isinstance(problem, DecoderProblem):  # what an encoder takes in, or what it would give
+        inputs = ["y0", "h0", "c0", "x" if problem.enc is None else "enc"]
     groups: dict[str, list[str]] = {f"d{name}": [name] for name in [*weights, *inputs]}
     groups |= {"gradients of weights": weights, "all gradients": [*weights, *inputs], "dh0 and dc0": ["h0", "c0"]}
     for site, names in groups.items():
@@ -387,9 +389,20 @@ def _safe(array: Array, move: Move) -> Array:
 
 def _returned(names: list[str], change: Move) -> Put:
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
-        for label in scope.lanes:
-            for name in names:
-                for key in ((label, f"d{name}"), ("", f"d{name}")):
-                    edits.returned[key] = [change]
+        keys = {_returned_key(label, name) for label in scope.lanes for name in names if _has(label, name)}
+        if not keys:
+            raise NoPlaceError
+        for key in keys:
+            edits.returned.setdefault(key, []).append(change)
 
     return put
+
+
+def _has(label: str, name: str) -> bool:
+    """An encoder's are those of its weights; what it takes in belongs to the decoder."""
+    return label != "encoder" or name in {"W", "R", "b"}
+
+
+def _returned_key(label: str, name: str) -> tuple[str, str]:
+    """The gradient of the inputs belongs to no lane of a network."""
+    return "" if name == "x" and label != "decoder" else label, f"d{name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from decoder_cases import make_decoder
+from decoder_cases import ENCODER, make_decoder
 from faulty_way_back import by_gate, in_order, of_step, returned_values, way_back
 from lstm_cases import make_case
 
@@ -296,3 +296,21 @@ def test_words_tell_that_it_is_the_way_back(name):
     assert "On the way back" in message or "returned" in message
     assert deviation.way == "back"
     assert deviation.name not in {each.name for each in forward_deviations(problem_of(make_case(**SQUARE)))}
+
+
+def test_the_gradients_of_an_encoder_are_returned_as_others_are():
+    case = make_decoder(gradients=True, dtype="float64", seed=3, encoder=ENCODER)
+    problem = problem_of(case)
+    right = expect(problem)
+    halved = expected_named("dW.g:times-1/2@encoder", problem)
+    assert differing("dW.g:times-1/2@encoder", case, None) == {"dW_encoder"}
+    H = len(right["dW_encoder"].value) // 4
+    np.testing.assert_allclose(halved["dW_encoder"].value[2 * H : 3 * H], right["dW_encoder"].value[2 * H : 3 * H] / 2)
+    assert differing("dx:zero", case, None) == {"dx"}
+
+
+def test_what_is_returned_otherwise_twice_is_changed_twice():
+    problem = problem_of(make_case(dtype="float64", **SQUARE))
+    quarter = expected_named("dW:times-1/2 + gradients-of-weights:times-1/2", problem)
+    np.testing.assert_allclose(quarter["dW"].value, expect(problem)["dW"].value / 4)
+    np.testing.assert_allclose(quarter["dR"].value, expect(problem)["dR"].value / 2)
