@@ -1,4 +1,4 @@
-"""How far healthy decoders and networks in all styles are from what is expected."""
+"""How far healthy layers, decoders and networks in all styles are from what is expected."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import healthy_decoders
+import healthy_layers
 import healthy_networks
 import numpy as np
 
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-FORMS = {"decoder": healthy_decoders, "network": healthy_networks}
+FORMS = {"decoder": healthy_decoders, "network": healthy_networks}  # that give every tensor
+ALL_FORMS = {"layer": healthy_layers, **FORMS}
 
 
 class Distance(NamedTuple):
@@ -25,7 +27,7 @@ class Distance(NamedTuple):
 
 def distances(case, problems: Problems) -> Iterator[tuple[str, str, Distance]]:
     """Run a case in all styles that take it: the form, the style, and how far it is."""
-    for form, module in FORMS.items():
+    for form, module in ALL_FORMS.items():
         if module.takes(case):
             for name, parts in module.STYLES.items():
                 yield form, name, distance(case, problems, module.run(problems.problem(case), parts))

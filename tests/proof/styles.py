@@ -1,9 +1,15 @@
-"""The healthy styles of decoders and networks, over random ones and over the shipped cases."""
+"""The healthy styles of layers, decoders and networks: ``python tests/proof/styles.py [--runs N] [--first SEED]``.
+
+Over random problems, until there are so many runs; ``nox -s proof`` has them over the shipped cases too.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +23,7 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from healthy_styles import FORMS, Distance, distances
+from healthy_styles import ALL_FORMS, Distance, distances
 
 AMPLIFIES = "attention-window"  # whose gradients amplify rounding most of what is shipped
 SEEDS = 85  # of it: with 25 styles more than 2,000 runs
@@ -44,18 +50,28 @@ class Styles:
     def add_all(self) -> None:
         """Run random cases, the shipped ones, and the one that amplifies rounding with other numbers."""
         for seed in range(DRAWN):
-            rng, dtype = np.random.default_rng(seed), ("float32", "float64")[seed % 2]
-            self.add(random_decoder(rng, dtype=dtype), "random")
-            self.add(random_case(rng, FEATURES, dtype=dtype), "random")
+            self.add_random(seed)
         cases = {name: load_case(path) for name, path in shipped().items()}
         for case in cases.values():
             self.add(case, "shipped")
         for seed in range(SEEDS):
             self.add(reseeded(cases[AMPLIFIES], seed), AMPLIFIES)
 
+    def add_random(self, seed: int) -> None:
+        """Run a random decoder, a random network and a random plain layer."""
+        rng, dtype = np.random.default_rng(seed), ("float32", "float64")[seed % 2]
+        self.add(random_decoder(rng, dtype=dtype), "random")
+        self.add(random_case(rng, FEATURES, dtype=dtype), "random")
+        self.add(random_case(rng, ("lengths", "no bias"), dtype=dtype), "random")
+
+    @property
+    def count(self) -> int:
+        """How many runs there were."""
+        return sum(map(len, self.runs.values()))
+
     def table(self) -> Iterator[str]:
         """The distribution of the largest sigma of a run, before copies and as it is judged."""
-        counts = ", ".join(f"{len(module.STYLES)} styles of {form}s" for form, module in FORMS.items())
+        counts = ", ".join(f"{len(module.STYLES)} styles of {form}s" for form, module in ALL_FORMS.items())
         yield f"| {counts} | runs | median | 90 % | 99 % | largest | first order alone | by copies | alarms |"
         yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
         for name, runs in self.runs.items():
@@ -63,3 +79,22 @@ class Styles:
             quantiles = " | ".join(f"{value:.1f}" for value in np.quantile(judged, [0.5, 0.9, 0.99, 1]))
             beyond = [int((array > LIMIT_SIGMA).sum()) for array in (first, judged)]
             yield f"| {name} | {len(runs)} | {quantiles} | {first.max():.1f} | {beyond[0]} | {beyond[1]} |"
+
+
+def main() -> int:
+    """Run random problems and print the table; exit status 1 if anything healthy is accused."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=20_000, help="of all styles together")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    options, started, styles = parser.parse_args(), time.perf_counter(), Styles()
+    for seed in count(options.first):
+        styles.add_random(seed)
+        if styles.count >= options.runs:
+            break
+    print("\n".join([*styles.table(), "", *(f"ALARM {alarm}" for alarm in styles.alarms)]))
+    print(f"{styles.count} runs, seeds {options.first} to {seed}, {time.perf_counter() - started:.0f} s")
+    return int(bool(styles.alarms))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
