@@ -139,7 +139,7 @@ def apart(problem: AnyProblem, *, bare: bool = True) -> list[Apart]:
     with np.errstate(all="ignore"):
         if bare:
             _same_without_noise(problem, run, noise)
-        right = _before_overflow(problem, right, noise)
+        right = _before_overflow(problem, right)
         sigmas = {name: _sigma(run[name], tensor, noise) for name, tensor in right.items()}
         if max(sigmas.values()) > MOST_SIGMA:
             longer = _of_copies(problem, noise)
@@ -229,23 +229,22 @@ def _of_copies(problem: AnyProblem, noise: Noise) -> Arrays:
     return {name: np.sqrt(square / COPIES) for name, square in squares.items()}
 
 
-def _before_overflow(problem: AnyProblem, right: Expected, noise: Noise) -> Expected:
+def _before_overflow(problem: AnyProblem, right: Expected) -> Expected:
     """What is computed before a value is beyond the largest of its dtype, and is infinite.
 
     What comes of that is not determined (``harness.reference.undetermined``): the reference goes on from the infinity,
     the interpreter from the number.
     """
     names = [name for name in tensors_of(problem.case) if name in right]
-    beyond = [name for name in names if np.isinf(right[name].value).any()] if noise.largest < np.inf else []
-    if not beyond:
+    beyond = [name for name in names if not (np.isfinite(right[name].value) & np.isfinite(right[name].noise)).all()]
+    if not beyond or not np.isfinite(problem.x).all():
         return right
-    lane = beyond[0].removeprefix(kind_of(beyond[0]))
-    before = names[: names.index(beyond[0]) + 1]
-    return {
-        name: right[name]
-        for name in names
-        if name in before or (name.removeprefix(kind_of(name)) == lane and kind_of(name) not in BACKWARD)
-    }
+    lane, before = beyond[0].removeprefix(kind_of(beyond[0])), names[: names.index(beyond[0])]
+    for name in names[len(before) :]:
+        of_lane = name.removeprefix(kind_of(name)) == lane and kind_of(name) not in BACKWARD
+        if of_lane and np.isfinite(right[name].noise).all():
+            before.append(name)
+    return {name: right[name] for name in before}
 
 
 class Verdict(NamedTuple):
