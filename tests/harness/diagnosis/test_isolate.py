@@ -84,6 +84,6 @@ def seen():
 
 
 def test_two_mistakes_that_hide_each_other_are_told_apart_by_questions(seen):
-    assert not explain([seen])  # neither repairs a number of what the other spoils
+    assert not explain([seen], several=False)
     (cause, *_) = diagnose([seen], ask=lambda problems: [two_mistakes(problem) for problem in problems])
     assert set(cause.fault.split(" + ")) == {"R:read-as-ogfi", "curve-of-g:hard_tanh"}
