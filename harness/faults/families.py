@@ -21,7 +21,7 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "gate order": Family("Gates read in another order", "Reorder the unpacking of the gates, or the blocks themselves (`lockstep convert --from ... --to ...`).",
         "TF1 stores i, g, f, o; PyTorch and Keras i, f, g, o; ONNX i, o, f, g. tensorflow/tensorflow#29308, apple/coremltools#93."),
-    "forget bias": Family("The forget bias left out, doubled or misplaced", "Add the forget bias once, before the sigmoid of the forget gate; canonical b holds it already.",
+    "forget bias": Family("The forget bias left out, doubled or misplaced", "Add the forget bias once, before the sigmoid of the forget gate; the b of the case holds it already.",
         "TF1's BasicLSTMCell adds forget_bias = 1.0 at run time, Keras stores it in the bias. apache/tvm#3410 (after the sigmoid), apple/coremltools#309."),
     "bias": Family("The bias dropped, doubled or split wrongly", "Add b once to each gate; where a framework stores two biases, add both.",
         "PyTorch stores bias_ih and bias_hh, ONNX both in B, Keras and TF1 one. keras-team/keras#8307, lisa-lab/DeepLearningTutorials#81 (added twice), ddbourgin/numpy-ml#42."),
@@ -86,7 +86,7 @@ _OF_BATCH = frozenset({
 })  # fmt: skip
 # By the family of a site and the first word of an edit there.
 _BY_VERB = {
-    ("kernel", "read"): "gate order", ("kernel", "block"): "gate order", ("bias", "forget"): "forget bias",
+    ("kernel", "read"): "gate order", ("kernel", "block"): "gate order", ("bias", "read"): "gate order", ("bias", "block"): "gate order", ("bias", "forget"): "forget bias",
     ("cell", "clip"): "clip", ("state", "clip"): "clip", ("returned", "clip"): "clip", ("initial state", "clip"): "clip",
 }  # fmt: skip
 
@@ -97,7 +97,8 @@ def family_of(deviation: Deviation) -> str:
         return "gradient"
     if deviation.form:
         return "precision"
-    family, edit = _family_of_site(deviation.site), deviation.edit
+    in_decoder = deviation.site == "joined" and deviation.scope.lanes == ("decoder",)
+    family, edit = "attention" if in_decoder else _family_of_site(deviation.site), deviation.edit
     if family == "time":
         return "batch" if edit in _OF_BATCH else "time"
     verb, _, operand = edit.partition(" ")

@@ -6,6 +6,8 @@ Clauses are written for one subject (``is``, ``has``, ``counts``); where there a
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from lockstep.harness.reference.curves import CURVES
 
 GATE = {"i": "the input gate", "f": "the forget gate", "g": "the candidate", "o": "the output gate"}
@@ -285,4 +287,25 @@ FIXES: dict[tuple[str, str], str] = {
     ("clip", "none"): "Clip the new c to the case's bound at every step.", ("coupling of f", "not coupled"): "Compute the forget gate as 1 - i.",
     ("layer", "left out"): "Run every layer.", ("softmax", "left out"): "Take the softmax of the scores, over the timesteps of the source.",
     ("query", "one call further"): "Call the cell once in each step, and use its h for both the attention and the next step.",
+    ("joined of a decoder", "exchanged"): "Join the context first, then h.",
+    **{("W_a", edit): "Check the shape and orientation of W_a: transpose with .T, never with reshape." for edit in ("transposed", "reshaped, not transposed")},
+    ("tanh.c", "raw"): "Take tanh of the clipped c.", ("softmax", "over the batch"): "Take the softmax over the timesteps of the source, for each sequence.",
+    **{("mask", edit): "Set the scores of padding to minus infinity before the softmax." for edit in ("not", "zero score", "after")},
+    **{("p", f"read as {''.join(order)}"): "Read the peepholes in the order in which they are stored." for order in permutations("ifo")},
+}  # fmt: skip
+# By the first word of an edit with a number or a curve, and by the site, where the edit has no fix of its own.
+FIXES_OF_NUMBERS = {
+    "times": "Remove the factor.",
+    "plus": "Remove what is added.",
+    "minus": "Remove what is subtracted.",
+}
+MORE_ACTIVATIONS = "Leave that activation out."
+ONE_CLIP = "Clip the new c only."
+_PEEPHOLES = "Compute the peepholes as the case has them, before the sigmoids: those of i and f see the old c, that of o the new c."
+_ARGUMENTS = "Compute the pre-activations of i, f, g and o as W x + R h + b, each with its own block."
+FIXES_OF_SITES: dict[str, str] = {
+    "peep": _PEEPHOLES, "term": _PEEPHOLES, "p": _PEEPHOLES, "z": _ARGUMENTS, "Wx": _ARGUMENTS, "Rh": _ARGUMENTS,
+    "h_n": "Return the h that the last valid step leaves as the final h.", "c_n": "Return the c that the last valid step leaves as the final c.",
+    "query": "Ask the attention with the h of the same step.", "y0": "Start from the y0 that is given.", "y.fed": "Feed the y of each step into the next step.",
+    "lengths": "Give each sequence its own length, in the order of the batch.",
 }  # fmt: skip

@@ -15,10 +15,14 @@ from lockstep.harness.faults.deviation import BACK, ON_THE_WAY_BACK, Deviation, 
 from lockstep.harness.faults.families import FAMILIES, family_of, is_number
 from lockstep.harness.faults.phrases import (
     FIXES,
+    FIXES_OF_NUMBERS,
+    FIXES_OF_SITES,
     GATE,
+    MORE_ACTIVATIONS,
     OF_RETURNED_GRADIENTS,
     OF_SUMS,
     OF_WEIGHTS,
+    ONE_CLIP,
     PHRASES,
     PLURAL,
     SENTENCES,
@@ -57,8 +61,18 @@ class Words:
         """What to do."""
         if deviation.way == BACK:
             return self._fix_back(deviation.site, deviation.edit)
-        special = FIXES.get((deviation.site, deviation.edit))
-        return special or self._fix_of_numbers(deviation) or FAMILIES[family_of(deviation)].fix
+        site = (
+            "joined of a decoder"
+            if family_of(deviation) == "attention" and deviation.site == "joined"
+            else deviation.site
+        )
+        special = FIXES.get((site, deviation.edit))
+        return (
+            special
+            or self._fix_of_numbers(deviation)
+            or _fix_of_values(deviation)
+            or FAMILIES[family_of(deviation)].fix
+        )
 
     def phrase(self, site: str) -> str:
         """A site in words."""
@@ -216,12 +230,14 @@ class Words:
         if site.startswith("slope"):
             return "Multiply once by the slope of the function that is used going forward, taken at the same step: a (1 - a) of the sigmoid, 1 - a² of tanh, a its value."
         if edit.startswith("saved "):
-            return f"On the way back use {self.phrase(site)} as going forward, of the same step."
+            return f"Save {self.phrase(site)} at each step going forward, and use that on the way back."
         if site.startswith("d "):
             what = self.phrase(site[2:]).rstrip(",")
             return f"Pass on the gradient that arrives at {what} unchanged{_SCALED.get(edit.partition(' ')[0], '')}."
         if site.startswith("all d"):
             return f"Start the way back from {self.phrase(site)} as it is given, at every timestep."
+        if edit.startswith("block "):
+            return f"Return each gate's own block of {_gradients(site)}."
         how = {"zero": "as computed", "times": "without that factor", "clip": "without a clip"}.get(
             edit.partition(" ")[0]
         )
@@ -233,13 +249,33 @@ class Words:
         """What to do where weights are scaled, shifted or left out: their shape and order are right."""
         verb, _, operand = deviation.edit.partition(" ")
         counted = verb in {"times", "plus", "minus"} and is_number(operand)
-        if family_of(deviation) not in {"kernel", "bias"} or not (counted or deviation.edit in _COUNTED):
+        site = deviation.site
+        if family_of(deviation) not in {"kernel", "bias"} and not site.startswith(("W_", "b_tilde")):
             return ""
+        if not (counted or deviation.edit in _COUNTED):
+            moved = site.startswith("b") and deviation.edit in OF_WEIGHTS
+            return f"Use {self.phrase(site)} in the order in which it is stored." if moved else ""
         return f"Use {self.phrase(deviation.site)} as {'they are' if self._is_plural(deviation.site) else 'it is'} given{': left out nowhere' if deviation.edit in _LEFT_OUT else ''}."
 
 
 _LEFT_OUT = frozenset({"zero", *(f"zero but for {gate}" for gate in GATES)})
 _COUNTED = _LEFT_OUT | {"one", "absolute"}
+
+
+def _fix_of_values(deviation: Deviation) -> str:
+    """What to do by the kind of an edit or of its site, where that says more than the family."""
+    site, edit = deviation.site, deviation.edit
+    verb, _, operand = edit.partition(" ")
+    if edit == "clip at the bound of c":
+        return ONE_CLIP
+    if edit.endswith(" of it"):
+        return MORE_ACTIVATIONS
+    if verb in FIXES_OF_NUMBERS and is_number(operand) and family_of(deviation) != "clip":
+        return FIXES_OF_NUMBERS[verb]
+    if verb == "clip":
+        return "Remove the clip, or set it as the case has it."
+    head = site.partition(" that ")[0]
+    return "" if deviation.form else FIXES_OF_SITES.get(head) or FIXES_OF_SITES.get(head.partition(".")[0], "")
 
 
 def _gradients(site: str) -> str:

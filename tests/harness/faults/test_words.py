@@ -156,7 +156,7 @@ def test_what_was_hard_to_read_is_told_in_words(name: str, case: str, message: s
     ("name", "fix"),
     [
         ("d-h.carry:zero", "Pass on the gradient that arrives at the h that is carried to the next step unchanged: do not detach or drop it."),
-        ("keep.f:saved-as-i", "On the way back use the forget gate, where it multiplies c[t-1], as going forward, of the same step."),
+        ("keep.f:saved-as-i", "Save the forget gate, where it multiplies c[t-1], at each step going forward, and use that on the way back."),
         ("dW:times-1/B", "Return the gradient dW without that factor."),
         ("dW:of-the-last-step-only", "Sum the gradient of a weight over all timesteps that use it."),
     ],
@@ -165,6 +165,23 @@ def test_fixes_of_the_way_back_say_what_to_do(name: str, fix: str) -> None:
     deviation = find(name, problem_of(load_case(shipped()["gradients"])))
     assert deviation is not None
     assert deviation.way == BACK
+    assert Words().fix(deviation) == fix
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "fix"),
+    [
+        ("h.out-and-c.out:times--1", "probe", "Remove the factor."),
+        ("b:units-rolled", "probe", "Use the bias b in the order in which it is stored."),
+        ("p:read-as-iof", "peepholes", "Read the peepholes in the order in which they are stored."),
+        ("joined:exchanged", "attention-probe", "Join the context first, then h."),
+        ("lengths:one-more", "lengths", "Give each sequence its own length, in the order of the batch."),
+        ("db:block-f-for-i", "gradients", "Return each gate's own block of the gradient db."),
+    ],
+)
+def test_a_fix_is_about_what_is_wrong(name: str, case: str, fix: str) -> None:
+    deviation = find(name, problem_of(load_case(shipped()[case])))
+    assert deviation is not None
     assert Words().fix(deviation) == fix
 
 
