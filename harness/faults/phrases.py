@@ -188,7 +188,7 @@ OF_SLOPES: dict[str, str] = {
     "a": "is taken as a, the softmax's value", "a (1 - a)": "is taken as a (1 - a), as if each weight were a sigmoid", "0": "is taken as 0", "the value itself": "is taken as the activation's value a",
     "1 - the value": "is taken as 1 - a, a the activation's value", "the argument itself": "is taken as the activation's argument z",
     **{f"of {name}": f"is that of {curve.words}" for name, curve in CURVES.items()},
-    **{f"of {name}, of z for a": f"is the formula for {curve.words}, of the argument z where the value a must stand" for name, curve in CURVES.items()},
+    **{f"of {name}, of z for a": f"is that of {curve.words}, but computed from the argument z where the value a must stand" for name, curve in CURVES.items()},
     "of linear": "is left out: taken as 1", "of linear, of z for a": "is left out: taken as 1",
 }  # fmt: skip
 # Where a sequence is shifted: what stands at the places that are left.
