@@ -21,6 +21,7 @@ from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured, independent
+from lockstep.harness.diagnosis.anatomy.lanes import explain_by_lane
 from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
@@ -31,7 +32,7 @@ from lockstep.harness.diagnosis.named_causes import ONLY_IN, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared, values_of
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
-from lockstep.harness.jobs.measure import PortBlackBox
+from lockstep.harness.jobs.measure import PortBlackBox, tensors_of_calls
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.attention import expect_decoder
@@ -139,7 +140,7 @@ class Networks:
         """The causes of what diverges, by case; what fresh numbers speak against is dropped."""
         del not_shared
         runs, observations = checking.runs, checking.observations
-        causes = diagnose_runs(observations, runs, ask=checking.ask)
+        causes = self._upon_measured(checking, diagnose_runs(observations, runs, ask=checking.ask))
         # What the reference reproduces was found among many candidates: it must hold for other numbers too.
         doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
         problems = [self.fresh(seen.problem) for seen in observations if seen.problem.case.name in doubtful]
@@ -150,6 +151,17 @@ class Networks:
                 matches = [match for match in causes[case] if match.fault in held]
                 causes[case] = matches or [unexplained(observations, runs)]
         return causes
+
+
+    def _upon_measured(self, checking: Checking, causes: Causes) -> Causes:
+        """The causes, of what the search does not explain those on top of what is measured in single lanes."""
+        unknown = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].fault == UNEXPLAINED}
+        if not unknown or checking.ask is None:
+            return causes
+        left = [seen for seen in checking.observations if seen.problem.case.name in unknown or seen.sigma <= LIMIT_SIGMA]
+        port = checking.port
+        found = explain_by_lane(lambda problems: tensors_of_calls(port, problems), left, name=port.name, layout=port.layout)
+        return {**causes, **dict.fromkeys(unknown, found)} if found else causes
 
 
 class Decoders(Networks):

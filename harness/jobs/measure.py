@@ -9,9 +9,11 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.arrays import Arrays
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
+from lockstep.harness.diagnosis.anatomy.black_box import Reach
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.ports.port import LocalPort, Port
 
@@ -53,7 +55,7 @@ class PortBlackBox:
 
     def __init__(self, port: Port | LocalPort, *, calls: int | None = None) -> None:
         """Ask this port: ``calls`` times at most, and none twice for one question; None is once for each question."""
-        self.name, self.layout = port.name, port.layout
+        self.name, self.layout, self.reach = port.name, port.layout, Reach()
         self._port, self._left = port, calls
         self._known: dict[str, Arrays | None] = {}
         self.refused: set[str] = set()  # questions, by digest, that were more than the calls that were left
@@ -81,7 +83,7 @@ class BackendBlackBox:
 
     def __init__(self, backend: BackendInfo, worker: Worker) -> None:
         """Ask this backend, which the worker serves."""
-        self.name, self.layout = backend.name, "canonical"
+        self.name, self.layout, self.reach = backend.name, "canonical", Reach()
         self._backend, self._worker = backend, worker
         self.last: list[Outcome] = []
 
@@ -97,3 +99,12 @@ def _h_and_c(tensors: Arrays) -> Arrays:
     if "c" not in without_gates and "c_n" in without_gates and "h" in without_gates and len(without_gates["h"]) == 1:
         without_gates["c"] = without_gates["c_n"][None]
     return without_gates
+
+
+def tensors_of_calls(port: Port | LocalPort, problems: Sequence[AnyProblem]) -> list[Arrays | None]:
+    """What a port returns for problems of any form, by lane; None where it gave nothing."""
+    outcomes = port.call(problems)
+    return [
+        None if outcome.trace is None else outcome.trace.tensors(problem.case)
+        for problem, outcome in zip(problems, outcomes, strict=True)
+    ]

@@ -19,7 +19,7 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.comparison.results import Diagnosis
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays, problem_of_sequence
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, Reach, problem_from_arrays, problem_of_sequence
 from lockstep.harness.diagnosis.anatomy.conventions import Changes, deviations_of, merged
 from lockstep.harness.diagnosis.anatomy.curves import (
     Reading,
@@ -29,7 +29,6 @@ from lockstep.harness.diagnosis.anatomy.curves import (
 )
 from lockstep.harness.diagnosis.anatomy.kernels import (
     H,
-    I,
     KernelMap,
     is_regular,
     kernel_rules,
@@ -41,6 +40,7 @@ from lockstep.harness.diagnosis.anatomy.precision import measure_precision
 from lockstep.harness.diagnosis.anatomy.table import (
     Convention,
     ConventionTable,
+    as_asked,
     described_curves,
     precision_rows,
     repeatability_row,
@@ -78,7 +78,7 @@ class _CallCounter:
     """Counts the calls of a black box."""
 
     def __init__(self, black_box: BlackBox) -> None:
-        self.name, self.layout = black_box.name, black_box.layout
+        self.name, self.layout, self.reach = black_box.name, black_box.layout, black_box.reach
         self._black_box, self.calls = black_box, 0
 
     def ask(self, problems: Sequence[Problem]) -> list[Any]:
@@ -109,7 +109,7 @@ def _upon_measured(black_box: BlackBox, search: Search, seconds: float) -> list[
         except NoPlaceError:
             return None
 
-    for base in islice(_measured_bases(black_box, batched=independent(black_box)), MOST_BASES):
+    for base in islice(measured_bases(black_box), MOST_BASES):
         for changes in (base, refined(base, miss)):
             if time.process_time() > until or changes is None:
                 break
@@ -131,7 +131,7 @@ def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Cause, KernelMap
             measured = measure_kernels(black_box, reading.changes, batched=batched)
             if measured is None or measured.undecided or is_regular(measured):
                 continue
-            shapes = [{"T": T, "B": B, "I": I, "H": H} for T, B in ((1, 1), (6, 1), (5, 3))]
+            shapes = [{"T": T, "B": B, "I": measured.input_size, "H": H} for T, B in ((1, 1), (6, 1), (5, 3))]
             observations = observe(black_box, 500, shapes)
             # Handed the weights in effect, the reference needs no map.
             read = [
@@ -165,7 +165,7 @@ def _misplaced_diagnosis(measured: KernelMap, explanation: Found, words: Words) 
     return Diagnosis(
         fault=JOIN.join(["weights-misplaced", *(deviation.name for deviation in explanation.cause)]),
         message="Entries of the weights drive other gates, units or inputs than theirs "
-        f"(measured at I = {I}, H = {H}): "
+        f"(measured at I = {measured.input_size}, H = {H}): "
         f"{entries}.{also}",
         fix=FAMILIES["kernel"].fix,
         sigma=explanation.sigma,
@@ -179,7 +179,7 @@ def _misplaced_diagnosis(measured: KernelMap, explanation: Found, words: Words) 
 
 def independent(black_box: BlackBox) -> bool:
     """Whether a sequence's result does not depend on its neighbours in the batch."""
-    problem = _random_problem(1, T=1, B=3, I=3, H=5)
+    problem = _random_problem(black_box.reach, 1, T=1, B=3, I=3, H=5)
     together = black_box.ask([problem])[0]
     alone = black_box.ask([problem_of_sequence(problem, b) for b in range(3)])
     if together is None or any(answer is None for answer in alone):
@@ -193,8 +193,9 @@ def independent(black_box: BlackBox) -> bool:
     )
 
 
-def _measured_bases(black_box: BlackBox, *, batched: bool) -> Iterator[Changes]:
+def measured_bases(black_box: BlackBox) -> Iterator[Changes]:
     """What one timestep shows, the plainest reading first."""
+    batched = independent(black_box)
     for _, readings in _curve_readings(black_box, batched=batched):
         read = False
         for reading in readings:
@@ -269,16 +270,17 @@ def _without_x(reading: Reading, measured: KernelMap, start: Changes) -> Iterato
 
 
 def _random_problem(
-    seed: int, *, T: int, B: int, I: int, H: int, lengths: Sequence[int] | None = None, dtype: str = "float32"
+    reach: Reach, seed: int, *, T: int, B: int, I: int, H: int, lengths: Sequence[int] | None = None, dtype: str = "float32"
 ) -> Problem:
-    rng = np.random.default_rng(seed)
+    rng, I = np.random.default_rng(seed), reach.input_size(H, I)  # noqa: N806 (the equations' name)
 
     def draw(*shape: int, bound: float = 1.0) -> Array:
         return rng.uniform(0.1 * bound, bound, shape) * rng.choice([-1.0, 1.0], shape)
 
     bound = 2 / np.sqrt(I + H)
     return problem_from_arrays(
-        draw(4 * H, I, bound=bound), draw(4 * H, H, bound=bound), draw(4 * H, bound=bound), draw(T, B, I), draw(B, H),
+        draw(4 * H, I, bound=bound), draw(4 * H, H, bound=bound), draw(4 * H, bound=bound),
+        draw(T, B, I, bound=min(1.0, reach.largest_input)), draw(B, H),
         draw(B, H), None if lengths is None else np.array(lengths), dtype=dtype,
     )  # fmt: skip
 
@@ -294,14 +296,17 @@ FRESH_SHAPES = (
 
 def observe(black_box: BlackBox, seed: int, shapes: Iterable[dict[str, Any]] = FRESH_SHAPES) -> list[Observation]:
     """Ask for fresh problems; what gives nothing is left out."""
-    problems = [_random_problem(seed + k, **shape) for k, shape in enumerate(shapes)]
+    reach = black_box.reach
+    if not reach.over_time:  # sequences in the place of timesteps
+        shapes = [{**shape, "T": 1, "B": shape["T"] * shape["B"], "lengths": None} for shape in shapes]
+    problems = [_random_problem(reach, seed + k, **shape) for k, shape in enumerate(shapes)]
     answers = black_box.ask(problems)
     return [
         Observation(problem, answer) for problem, answer in zip(problems, answers, strict=True) if answer is not None
     ]
 
 
-class _Proof(NamedTuple):
+class Proof(NamedTuple):
     """What explains a black box, and how well that reproduces fresh problems."""
 
     cause: Cause | None  # of no deviation where it does as intended; None: nothing reproduces it
@@ -317,7 +322,7 @@ def anatomy(black_box: BlackBox) -> Anatomy:
     batched = independent(counted)
     curves = next(iter(_curve_readings(counted, batched=batched)), None)
     kernel_map = _first_map(counted, curves, batched=batched)
-    proof = _proof(counted)
+    proof = prove(counted)
     table = ConventionTable(proof.cause, sigma=proof.sigma)
     conventions = [
         *table.weights(proof.kernel_map or kernel_map), *table.curves(curves), *table.cell(), *table.state(wiring),
@@ -325,6 +330,7 @@ def anatomy(black_box: BlackBox) -> Anatomy:
         repeatability_row(wiring),
     ]  # fmt: skip
     proved = proof.cause is not None
+    conventions = list(as_asked(conventions, black_box.reach))
     return Anatomy(black_box.name, conventions, proof.explanation, proved, proof.sigma, counted.calls)
 
 
@@ -340,24 +346,24 @@ def _first_map(
     return measured
 
 
-def _proof(black_box: BlackBox) -> _Proof:
+def prove(black_box: BlackBox) -> Proof:
     """Find what explains fresh problems, and hold it against other fresh problems."""
     observations, held = observe(black_box, seed=100), observe(black_box, seed=900)
     if not observations or not held:
-        return _Proof(None, None, None)
+        return Proof(None, None, None)
     search = Search.of(observations, LIMIT_SIGMA, layout=black_box.layout)
     if search is None:
         sigma = max(observation.sigma for observation in held)
-        return _Proof(() if sigma <= LIMIT_SIGMA else None, None, sigma)
+        return Proof(() if sigma <= LIMIT_SIGMA else None, None, sigma)
     found = search.causes(several=False) or _upon_measured(black_box, search, QUICK_SECONDS)
     if not found:
         misplaced = _misplaced_entries(black_box)
         if misplaced is not None:
             explanation, cause, kernel_map = misplaced
-            return _Proof(cause, explanation, explanation.sigma, kernel_map)
+            return Proof(cause, explanation, explanation.sigma, kernel_map)
         found = search.confirmed(search.pairs())
     for (cause, *_), explanation in zip(found, search.told(found), strict=True):
         sigma = max(Seen.of(observation).sigma(cause) for observation in held)
         if sigma <= LIMIT_SIGMA:
-            return _Proof(cause, explanation, sigma)
-    return _Proof(None, None, None)
+            return Proof(cause, explanation, sigma)
+    return Proof(None, None, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +16,31 @@ from lockstep.harness.cases.problem import Problem
 HEARD = 1e-6  # a larger change of h is an effect of what was moved
 
 
+@dataclass(frozen=True)
+class Reach:
+    """Which plain problems a black box answers: what is part of something larger does not answer all."""
+
+    sources: int = 0  # layers' directions below whose states, side by side, are its input; 0: any input
+    over_time: bool = True  # whether it is asked for more than one timestep
+    lengths: bool = True  # whether the ends of sequences are seen
+    largest_input: float = math.inf
+
+    def input_size(self, hidden_size: int, wanted: int) -> int:
+        """The width of the input beside a state: that which is wanted, if there is a choice."""
+        return self.sources * hidden_size or wanted
+
+    def scaled(self, largest: float) -> float:
+        """The power of two by which inputs that are at most so large are divided."""
+        # A power of two: what divides x and multiplies W again changes no bit of their product.
+        return 1.0 if largest <= self.largest_input else 2.0 ** math.ceil(math.log2(largest / self.largest_input))
+
+
 class BlackBox(Protocol):
     """An implementation that answers problems."""
 
     name: str
     layout: str  # in which it is handed its weights
+    reach: Reach
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """The h, and c where it is returned, for each problem; None where it gave nothing."""

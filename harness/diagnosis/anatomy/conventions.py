@@ -131,14 +131,15 @@ def deviations_of(changes: Changes, problem: AnyProblem) -> tuple[Deviation, ...
     Raises:
         NoPlaceError: If a problem has no place for one.
     """
-    deviations = [find(name, problem) for name in _names({**INTENDED, **changes})]
+    deviations = [find(name, problem) for name in names_of(changes)]
     if None in deviations:
         raise NoPlaceError
     return tuple(deviations)  # type: ignore[arg-type]
 
 
-def _names(fields: Changes) -> Iterator[str]:
-    """The names of deviations, in the order in which they act."""
+def names_of(changes: Changes) -> Iterator[str]:
+    """The names of the deviations that a reading is, in the order in which they act."""
+    fields = {**INTENDED, **changes}
     if fields["kernels"]:
         yield f"[W-R]:{_slug(fields['kernels'])}"
     for field, edits in (("layout", _plain), ("part", _plain), ("gates", _order), ("blocks", _blocks)):

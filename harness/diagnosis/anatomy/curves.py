@@ -15,7 +15,7 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, Reach, ask_batches, problem_from_arrays
 from lockstep.harness.diagnosis.anatomy.conventions import CELLS, HIDDEN, INTENDED, Changes
 from lockstep.harness.diagnosis.fit import plain_values
 from lockstep.harness.faults.numbers import shown
@@ -52,15 +52,18 @@ class Reading:
     words: dict[str, str] = field(default_factory=dict)
 
 
-def _rows(door: str, z: Array, c0: Array) -> Problem:
+def _rows(door: str, z: Array, c0: Array, reach: Reach) -> Problem:
     """One timestep of a batch that drives every gate with z through one of the doors W x, R h0."""
-    n = len(z)
-    flat = np.broadcast_to(z[:, None], (n, I))
-    W = np.full((4 * H, I), 1 / I if door == "W" else 0.0)
+    n, width, scale = len(z), reach.input_size(H, I), reach.scaled(float(np.abs(GRID).max()))
+    W = np.full((4 * H, width), scale / width if door == "W" else 0.0)
     R = np.full((4 * H, H), 1 / H if door == "R" else 0.0)
     # Through W, h0 is what c0 is: R is 0, so it shows only where the two are exchanged.
     state = np.repeat(c0[:, None], H, axis=1)
-    x, h0 = (flat, state) if door == "W" else (0 * flat, flat)
+    x, h0 = np.zeros((n, width)), state
+    if door == "W":
+        x += z[:, None] / scale
+    else:
+        h0 = np.broadcast_to(z[:, None], (n, H))
     return problem_from_arrays(W, R, np.zeros(4 * H), x[None], h0, state)
 
 
@@ -68,7 +71,7 @@ def response(black_box: BlackBox, door: str, *, batched: bool) -> Response | Non
     """Ask for the response to z through a door; None if nothing usable comes back."""
     z = np.concatenate([GRID, GRID, GRID, np.full(len(SWEEP), SWEPT_AT)])
     c0 = np.concatenate([np.repeat([0.0, 1.0, -1.0], len(GRID)), SWEEP])
-    answers = ask_batches(black_box, [_rows(door, z, c0)], batched=batched)
+    answers = ask_batches(black_box, [_rows(door, z, c0, black_box.reach)], batched=batched)
     if answers is None:
         return None
     c, h = (answers[0][name][0, :, 0].astype(np.float64) for name in "ch")

@@ -18,7 +18,7 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.gates import GATES, reorder
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.causes.edits import NoPlaceError
-from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, ask_batches, problem_from_arrays
+from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, Reach, ask_batches, problem_from_arrays
 from lockstep.harness.diagnosis.anatomy.conventions import (
     CELLS,
     HIDDEN,
@@ -62,6 +62,7 @@ class KernelMap:
     entries: Entries
     undecided: int
     base_gain: tuple[float, float, float, float]
+    input_size: int = I
 
     def is_silent(self, array: str) -> bool:
         """Whether no entry of an array drives anything."""
@@ -103,9 +104,10 @@ class _Unit:
         return c, self.hidden(a[3], c, c0)
 
 
-def _batch(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+def _batch(rng: np.random.Generator, reach: Reach) -> tuple[Array, Array, Array]:
     """Inputs x (B, I), h0 (B, H), c0 (B, H): no two columns alike or opposite."""
-    x = rng.uniform(0.2, 1.0, (B, I)) * rng.choice([-1, 1], (B, I))
+    shape = B, reach.input_size(H, I)
+    x = rng.uniform(0.2, 1.0, shape) * rng.choice([-1, 1], shape) * min(1.0, reach.largest_input)
     h0 = rng.uniform(0.2, 0.95, (B, H)) * rng.choice([-1, 1], (B, H))
     c0 = rng.uniform(0.3, 1.5, (B, H)) * rng.choice([-1, 1], (B, H))
     return x.astype(np.float32), h0.astype(np.float32), c0.astype(np.float32)
@@ -116,12 +118,13 @@ def measure_kernels(
 ) -> KernelMap | None:
     """Measure the map of all entries under the given curves; None if rest itself is not understood."""
     rng = np.random.default_rng(7)
-    x, h0, c0 = _batch(rng)
+    x, h0, c0 = _batch(rng, black_box.reach)
+    input_size = x.shape[1]
     model = _Unit(changes)
     problem_at_rest = _problem(x, h0, c0, {})
     state = h0, c0
     fed_h, fed_c = INITIAL[initial[0]](h0, c0), INITIAL[initial[1]](c0, h0)
-    moves = [(a, r, k) for a, shape in (("W", (4 * H, I)), ("R", (4 * H, H)), ("b", (4 * H, 1)))
+    moves = [(a, r, k) for a, shape in (("W", (4 * H, input_size)), ("R", (4 * H, H)), ("b", (4 * H, 1)))
              for r, k in product(range(shape[0]), range(shape[1]))]  # fmt: skip
     problems = [problem_at_rest, *(_problem(x, *state, {move: MOVE}) for move in moves)]
     answers = ask_batches(black_box, problems, batched=batched)
@@ -143,7 +146,7 @@ def measure_kernels(
             return None
         more, unknown = _entries(_Effects(model, resting, x, fed_h, fed_c), silent, answers)
         entries, undecided = {**entries, **more}, undecided + unknown
-    return KernelMap(entries, undecided, base)
+    return KernelMap(entries, undecided, base, input_size)
 
 
 def _entries(table: _Effects, moves: list[tuple[str, int, int]], answers: list[Arrays]) -> tuple[Entries, int]:
@@ -165,7 +168,7 @@ def _with_g_open(
             if len(drives) == 1 and drives[0].gate == "g" and drives[0].unit == unit:
                 drive = drives[0]
                 kind, column = drive.source[0], int(drive.source[2:-1] or 0) if len(drive.source) > 1 else 0
-                values = {"x": x[:, min(column, I - 1)], "h": h0[:, column], "1": np.ones(B)}[kind]
+                values = {"x": x[:, min(column, x.shape[1] - 1)], "h": h0[:, column], "1": np.ones(B)}[kind]
                 opened[move] = 0.9
                 base[:, unit, GATES.index("g")] += 0.9 * drive.coefficient * values
                 break
@@ -173,7 +176,7 @@ def _with_g_open(
 
 
 def _problem(x: Array, h0: Array, c0: Array, moved: dict[tuple[str, int, int], float]) -> Problem:
-    W, R, b = np.zeros((4 * H, I)), np.zeros((4 * H, H)), np.full(4 * H, BASE)
+    W, R, b = np.zeros((4 * H, x.shape[1])), np.zeros((4 * H, H)), np.full(4 * H, BASE)
     arrays = {"W": W, "R": R, "b": b[:, None]}
     for (array, row, column), value in moved.items():
         arrays[array][row, column] += value
@@ -199,7 +202,7 @@ class _Effects:
     """What every single effect would look like, to be compared with what was seen."""
 
     def __init__(self, model: _Unit, resting: Array, x: Array, h0: Array, c0: Array) -> None:
-        self.sources = {f"x[{j}]": x[:, j] for j in range(I)} | {f"h[{j}]": h0[:, j] for j in range(H)}
+        self.sources = {f"x[{j}]": x[:, j] for j in range(x.shape[1])} | {f"h[{j}]": h0[:, j] for j in range(H)}
         self.sources["1"] = np.ones(B)
         self.model, self.c0 = model, c0.astype(np.float64)
         self.resting = resting.astype(np.float64)  # (B, H, 4)
@@ -281,7 +284,8 @@ def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
 def kernel_rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -> Iterator[Changes]:
     """The readings of kernels and bias that make the measured map, the plainest first; it may be more than one."""
     rng = np.random.default_rng(11)
-    W, R, b = (rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape) for shape in ((4 * H, I), (4 * H, H), (4 * H,)))
+    shapes = (4 * H, measured.input_size), (4 * H, H), (4 * H,)
+    W, R, b = (rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape) for shape in shapes)
     new_W, new_R, new_b = measured.effective(W, R, b)
     rules_of_b = list(islice(_array_rules("b", b, new_b, unused), 3))
     if not rules_of_b:

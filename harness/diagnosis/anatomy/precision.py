@@ -78,12 +78,15 @@ PROBES: dict[str, Callable[[float], dict[str, Array]]] = {
     "x": _of_x,
     "h as operand": _of_h,
 }
+_OF_INPUT = frozenset({"W", "b", "x"})
 
 
 def measure_precision(black_box: BlackBox, dtype: str = "float32") -> list[KeptBits]:
     """Measure the bits that W, R, b, x, h and the carried c keep of what they are given in a dtype."""
     depths = DEPTHS[dtype]
-    probes = [*PROBES.values(), _of_c]
+    # An input that a layer below makes holds no bits of anyone's choice.
+    parts = {part: probe for part, probe in PROBES.items() if part not in _OF_INPUT or not black_box.reach.sources}
+    probes = [*parts.values(), _of_c]
     deepest = [-1] * len(probes)  # by part, the index of the deepest k that was seen
     # What is seen at one depth is seen at all before it: the deepest is found by halving.
     bounds = [(0, len(depths) - 1) for _ in probes]
@@ -100,7 +103,7 @@ def measure_precision(black_box: BlackBox, dtype: str = "float32") -> list[KeptB
                 bounds[n] = (bounds[n][0], k - 1) if k else (1, 0)
     return [
         _kept_bits(part, depths[k] if k >= 0 else None, how, depths)
-        for part, k, how in zip((*PROBES, "c"), deepest, [*[_SUM] * len(PROBES), _HALF], strict=True)
+        for part, k, how in zip((*parts, "c"), deepest, [*[_SUM] * len(parts), _HALF], strict=True)
     ]
 
 

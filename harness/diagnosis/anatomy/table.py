@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from lockstep.harness.cases.gates import GATES
+from lockstep.harness.diagnosis.anatomy.black_box import Reach
 from lockstep.harness.diagnosis.anatomy.curves import CURVE_TOLERANCE, Reading, Response, describe_curve, sparkline
 from lockstep.harness.diagnosis.anatomy.kernels import KernelMap, is_regular, misplaced_entries
 from lockstep.harness.diagnosis.anatomy.precision import KeptBits
@@ -222,6 +223,33 @@ def precision_rows(kept: list[KeptBits]) -> Iterator[Convention]:
         measured = "not decided" if part.bits is None else f"{part.bits} bits ({part.format})"
         differs = None if part.bits is None else part.bits < part.intended
         yield Convention(f"precision of {part.part}", f"{part.intended} bits", measured, part.evidence, differs)
+
+
+# What one timestep does not show, and what final states do not.
+_OVER_TIME = frozenset({
+    "h that reaches the next step", "c that reaches the next step", "resets of the state", "input over time",
+    "returned as h_seq", "returned as c_seq",
+})  # fmt: skip
+_OF_LENGTHS = frozenset({"past the end of a sequence", "lengths"})
+NOT_ASKED = "not asked"
+
+
+def as_asked(rows: Iterable[Convention], reach: Reach) -> Iterator[Convention]:
+    """The rows, with those marked that no question was about."""
+    unseen = (frozenset() if reach.over_time else _OVER_TIME) | (frozenset() if reach.lengths else _OF_LENGTHS)
+    for row in rows:
+        if row.name not in unseen or row.differs:
+            yield row
+        else:
+            why = "one timestep alone can be asked" if row.name in _OVER_TIME else "final states do not show it"
+            yield Convention(row.name, row.intended, NOT_ASKED, why, None)
+
+
+def covered(row: Convention, sigma: float) -> Convention:
+    """A row that no question was about, where the proof of the whole network is one."""
+    if row.measured != NOT_ASKED:
+        return row
+    return Convention(row.name, row.intended, row.intended, f"proof of the whole: {number(sigma)} sigma", differs=False)
 
 
 def repeatability_row(wiring: Wiring) -> Convention:

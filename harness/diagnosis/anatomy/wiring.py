@@ -14,6 +14,7 @@ from lockstep.harness.diagnosis.anatomy.black_box import HEARD, BlackBox, proble
 T, B, I, H = 5, 3, 3, 4
 MOVED_TIMESTEP, MOVED_SEQUENCE = 2, 1  # of the impulse
 PADDED_LENGTHS = (4, 2, 5)
+NOT_ASKED = "asked for one timestep alone"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def _with_impulse(problem: Problem, name: str, place: tuple[int, ...]) -> Proble
 def measure_wiring(black_box: BlackBox) -> Wiring:
     """Where impulses are heard, from answers with and without them."""
     plain = _random_problem()
+    if not black_box.reach.over_time:
+        return Wiring(*[NOT_ASKED] * 6, padding=None, repeatable=_repeats(black_box, plain))
     problems = [
         plain,
         plain,
@@ -73,9 +76,18 @@ def measure_wiring(black_box: BlackBox) -> Wiring:
         c0=f"an impulse in c0 is heard at timesteps {_listed(c0, 0)}",
         h=_carried(x),
         c=_carried(x),
-        padding=_padding(black_box),
+        padding=_padding(black_box) if black_box.reach.lengths else None,
         repeatable=repeatable,
     )
+
+
+def _repeats(black_box: BlackBox, problem: Problem) -> bool | None:
+    """Whether a timestep without input gives the same twice, and again after another."""
+    rest = problem_from_arrays(0 * problem.W, problem.R, problem.b, problem.x[:1], problem.h0, problem.c0)
+    first, second, _, last = black_box.ask([rest, rest, _with_impulse(rest, "h0", (MOVED_SEQUENCE,)), rest])
+    if first is None or second is None or last is None:
+        return None
+    return _same(first, second) and _same(first, last)
 
 
 def _same(first: Arrays, second: Arrays) -> bool:

@@ -1,0 +1,266 @@
+"""The anatomy of a network, lane by lane; and what was measured in its lanes as the base on which a search goes on.
+
+A lane that is measured is explained as a plain layer is. Its deviations are put together with those of the other
+lanes, in the widest scopes in which they were seen, and the whole network is held against that: alone, or with
+one more deviation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from lockstep.harness.cases.case import LSTM, Case, Run
+from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import Lane, lanes
+from lockstep.harness.causes.network_run import label_of
+from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy, measured_bases, prove
+from lockstep.harness.diagnosis.anatomy.conventions import names_of
+from lockstep.harness.diagnosis.anatomy.lane_box import Asked, LaneBlackBox, measurable
+from lockstep.harness.diagnosis.anatomy.table import covered
+from lockstep.harness.diagnosis.explain_causes import Search
+from lockstep.harness.diagnosis.named_causes import JOIN, Found
+from lockstep.harness.diagnosis.observation import Observation
+from lockstep.harness.diagnosis.seen import Cause, Seen
+from lockstep.harness.faults.deviation import scopes_of
+from lockstep.harness.faults.table import find
+from lockstep.harness.reference.noise import LIMIT_SIGMA
+
+SECONDS = 6.0  # of the processor, for what is measured in the course of a check
+MOST_CALLS = 6000  # in the course of a check
+MOST_TOGETHER = 64  # ways to put the deviations of lanes together
+MOST_READINGS = 4  # of a lane that nothing explains, each as a base
+FRESH_RUNS = (
+    {"timesteps": 5, "batch": 3, "seed": 51}, {"timesteps": 6, "batch": 3, "lengths": (4, 6, 2), "seed": 52},
+)  # fmt: skip
+FRESH_SIZES = ((4, 5), (4, 4))
+
+
+class LaneAnatomy(Struct, frozen=True):
+    """What was measured in one lane."""
+
+    lane: str  # as causes name it: the layer, and r where it goes backward in time
+    place: str  # in words
+    anatomy: Anatomy | None
+    left_out: str = ""  # why it was not measured
+
+
+class NetworkAnatomy(Struct, frozen=True):
+    """The conventions of a network: of each lane, and what explains all of it."""
+
+    subject: str
+    form: str
+    lanes: list[LaneAnatomy]
+    explanation: Diagnosis | None  # the deviations of all lanes and between them; None if there are none, or no proof
+    proved: bool
+    sigma: float | None
+    calls: int
+
+
+Measured = Mapping[str, Sequence[str]]  # names of deviations of a plain layer, by the label of the lane they are of
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is measured: the form, and who answers for it."""
+
+    ask: Asked
+    lstm: LSTM
+    name: str
+    layout: str = "canonical"
+
+    def box(self, lane: Lane) -> LaneBlackBox:
+        """One lane of it."""
+        return LaneBlackBox(self.ask, self.lstm, lane, name=self.name, layout=self.layout)
+
+
+def network_anatomy(network: Network) -> NetworkAnatomy:
+    """Measure each lane, put together what they deviate in, and prove it on fresh problems of the whole."""
+    measured, names, calls = [], {}, 0
+    for lane in lanes(network.lstm):
+        box = network.box(lane)
+        refusal = box.refusal
+        of_lane = None if refusal else anatomy(box)
+        measured.append(LaneAnatomy(label_of(lane), place_of(lane, network.lstm), of_lane, refusal))
+        calls += box.calls
+        if of_lane is not None and of_lane.proved:
+            names[label_of(lane)] = of_lane.explanation.fault.split(JOIN) if of_lane.explanation else []
+    found, explanation, asked = _proved(network, names)
+    sigma = None if found is None else found.sigma
+    if sigma is not None:
+        measured = [_covered(of_lane, sigma) for of_lane in measured]
+    form = form_words(network.lstm)
+    return NetworkAnatomy(network.name, form, measured, explanation, found is not None, sigma, calls + asked)
+
+
+def _covered(measured: LaneAnatomy, sigma: float) -> LaneAnatomy:
+    of_lane = measured.anatomy
+    if of_lane is None:
+        return measured
+    rows = [covered(row, sigma) for row in of_lane.conventions]
+    return msgspec.structs.replace(measured, anatomy=msgspec.structs.replace(of_lane, conventions=rows))
+
+
+def place_of(lane: Lane, lstm: LSTM) -> str:
+    """A lane in words."""
+    direction = ", backward in time" if lane.reverse else ", forward in time" if len(lstm.directions) > 1 else ""
+    return f"layer {lane.layer} (counted from 0){direction}"
+
+
+def form_words(lstm: LSTM) -> str:
+    """A form in words."""
+    layers = "one layer" if lstm.num_layers == 1 else f"{lstm.num_layers} layers"
+    more = [
+        word for word, there in (
+            ("projection", lstm.proj_size), ("peepholes", lstm.peephole), ("a clip of c", lstm.cell_clip is not None),
+        ) if there
+    ]  # fmt: skip
+    return f"{layers}, {lstm.direction}" + (f", with {' and '.join(more)}" if more else "")
+
+
+# -- the whole network -------------------------------------------------------------------------------------------
+
+
+def _proved(network: Network, names: Measured) -> tuple[Found | None, Diagnosis | None, int]:
+    """What explains fresh problems of the network, held against others; and the number of calls."""
+    observations, held = (_observed(network, seed) for seed in (0, 1000))
+    calls = 2 * len(FRESH_RUNS) * len(FRESH_SIZES)
+    if not observations or not held:
+        return None, None, calls
+    search = Search.of(observations, LIMIT_SIGMA, layout=network.layout)
+    if search is None:
+        sigma = max(Seen.of(observation).distance for observation in (*observations, *held))
+        return (Found((), sigma) if sigma <= LIMIT_SIGMA else None), None, calls
+    search.until = time.process_time() + SECONDS
+    found = upon_measured(search, names) or search.causes(several=False)
+    for explaining, diagnosis in zip(found, search.told(found), strict=True):
+        sigma = max(Seen.of(observation).sigma(explaining.cause) for observation in held)
+        if sigma <= LIMIT_SIGMA:
+            return Found(explaining.cause, sigma), diagnosis, calls
+    return None, None, calls
+
+
+def _observed(network: Network, seed: int) -> list[Observation]:
+    problems = []
+    for input_size, hidden_size in FRESH_SIZES:
+        for fresh in FRESH_RUNS:
+            lstm = msgspec.structs.replace(
+                network.lstm, input_size=input_size, hidden_size=hidden_size,
+                proj_size=hidden_size - 2 if network.lstm.proj_size else 0,
+            )  # fmt: skip
+            run = Run(**{**fresh, "seed": fresh["seed"] + seed, "initial_state": "probe"})  # type: ignore[arg-type]
+            problems.append(Problem.from_case(Case(lstm=lstm, run=run, name=f"fresh-{len(problems)}")))
+    answers = network.ask(problems)
+    return [Observation(p, answer) for p, answer in zip(problems, answers, strict=True) if answer]
+
+
+# -- what was measured as a base ---------------------------------------------------------------------------------
+
+
+class _Budget(NamedTuple):
+    until: float  # on the clock of ``time.process_time``
+    calls: int
+
+    def allows(self, calls: int) -> bool:
+        return calls < self.calls and time.process_time() < self.until
+
+
+def explain_by_lane(ask: Asked, observations: Sequence[Observation], *, name: str, layout: str) -> list[Diagnosis]:
+    """What explains observations of networks on top of what is measured in the lanes that are wrong first."""
+    search = Search.of(observations, LIMIT_SIGMA, layout=layout)
+    if search is None or measurable(search.first.problem.case.lstm):
+        return []
+    network = Network(ask, search.first.problem.case.lstm, name, layout)
+    search.until = time.process_time() + SECONDS
+    budget, calls = _Budget(search.until, MOST_CALLS), 0
+    names: dict[str, list[str]] = {}
+    while budget.allows(calls):
+        lane = _first_wrong(search, names)
+        if lane is None or label_of(lane) in names:
+            break
+        box = network.box(lane)
+        readings = [] if box.refusal else list(_readings(box))
+        calls += box.calls
+        if not readings:
+            break
+        for reading in readings:
+            found = upon_measured(search, {**names, label_of(lane): reading})
+            if found:
+                return search.told(found)
+        names[label_of(lane)] = readings[0]
+    return []
+
+
+def _first_wrong(search: Search, names: Measured) -> Lane | None:
+    """The lane that is wrong first under what was measured."""
+    places = lanes(search.first.problem.case.lstm)
+    base = next(together(names, search.first.problem), ())
+    wrong = search.first.first_wrong(base)
+    label = wrong[0] if wrong else label_of(places[0])
+    return next((place for place in places if label_of(place) == label), None)
+
+
+def _readings(box: LaneBlackBox) -> Iterator[list[str]]:
+    """The deviations of a lane: those that are proved for it alone, else each way to read its first timestep."""
+    proof = prove(box)
+    if proof.cause is not None:
+        yield [deviation.name for deviation in proof.cause]
+        return
+    for changes in islice(measured_bases(box), MOST_READINGS):
+        yield list(names_of(changes))
+
+
+def upon_measured(search: Search, names: Measured) -> list[Found]:
+    """What explains everything on top of what was measured in lanes: nothing more, or one deviation more."""
+    problem = search.first.problem
+    base = None
+    for cause in islice(together(names, problem), MOST_TOGETHER):
+        base = cause if base is None else base
+        if cause and search.first.passes(cause)[0]:
+            found = search.confirmed([Found(cause, 0.0)])
+            if found:
+                return found
+    if not base or time.process_time() > search.until:
+        return []
+    return search.confirmed(search.singles(base)) or search.confirmed(search.with_numbers(base))
+
+
+def together(names: Measured, problem: AnyProblem) -> Iterator[Cause]:
+    """The deviations of all lanes as one cause, for each choice of scopes, the widest first.
+
+    A lane that was not measured may have any of them.
+    """
+    options = [list(_in_scopes(name, names, problem)) for name in dict.fromkeys(n for of in names.values() for n in of)]
+    for choice in product(*(option for option in options if option)):
+        yield tuple(deviation for group in choice for deviation in group)
+
+
+def _in_scopes(name: str, names: Measured, problem: AnyProblem) -> Iterator[Cause]:
+    """A deviation in each set of lanes that fits where it was measured; else in each of these lanes by itself."""
+    having = {label for label, of_lane in names.items() if name in of_lane}
+    lacking = set(names) - having
+    fits = False
+    for scope in scopes_of(problem):
+        if having <= set(scope.lanes) and not lacking & set(scope.lanes):
+            deviation = find(_named(name, scope.name), problem)
+            if deviation is not None:
+                fits = True
+                yield (deviation,)
+    if not fits:
+        alone = [find(_named(name, label), problem) for label in sorted(having)]
+        if None not in alone:
+            yield tuple(alone)  # type: ignore[arg-type]
+
+
+def _named(name: str, scope: str) -> str:
+    """The name of a plain layer's deviation in a scope."""
+    head, *parts = name.split("@")
+    return "@".join([head, *([scope.replace(" ", "-")] if scope else []), *parts])
