@@ -6,18 +6,19 @@ reproduces it. One that can be called is measured as well: see ``harness.diagnos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.isolate import Ask
-from lockstep.harness.diagnosis.named_causes import expected_named
+from lockstep.harness.diagnosis.named_causes import Found, expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import explained_in_part, first_wrong_text, known_of, unexplained
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import names_text
 
+Measuring = Callable[[Search], list[Found]]
 MEASURED_MAP = "measured_map"  # a proof that holds for the shape of the measurement only
 
 
@@ -30,6 +31,7 @@ def diagnose(
     layout: str = "canonical",
     limit: float = LIMIT_SIGMA,
     ask: Ask | None = None,
+    measuring: Measuring | None = None,
 ) -> list[Diagnosis]:
     """Explain what one implementation returned.
 
@@ -41,13 +43,14 @@ def diagnose(
         layout: In which it was handed its weights.
         limit: In sigma.
         ask: What it returns for further problems, where it can be called.
+        measuring: What explains with what is measured of it, where it can be called and is no plain layer.
 
     Returns:
         The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
     """
     search = Search.of(observations, limit, layout=layout)
     if search is not None:
-        search.ask = ask
+        search.ask, search.measuring = ask, measuring
     return diagnose_found(search, observations, runs, others=others, pairs=pairs)
 
 
@@ -85,6 +88,7 @@ def diagnose_runs(
     *,
     pairs: bool = True,
     ask: Ask | None = None,
+    measuring: Measuring | None = None,
 ) -> dict[str, list[Diagnosis]]:
     """Explain what one implementation returned for cases of any form.
 
@@ -94,6 +98,7 @@ def diagnose_runs(
         limit: In sigma.
         pairs: Whether to look for several faults at once, which takes longer.
         ask: What it returns for further problems, where it can be called.
+        measuring: What explains with what is measured of it, where it can be called and is no plain layer.
 
     Returns:
         The explanations by case, for each that diverges: of plain layers, networks and decoders each by themselves.
@@ -105,7 +110,9 @@ def diagnose_runs(
     causes: dict[str, list[Diagnosis]] = {}
     for group in (decoders, plain, networks):
         names = {seen.problem.case.name for seen in group}
-        diagnosis = diagnose(group, [run for run in runs if run.case in names], pairs=pairs, limit=limit, ask=ask)
+        diagnosis = diagnose(
+            group, [run for run in runs if run.case in names], pairs=pairs, limit=limit, ask=ask, measuring=measuring
+        )
         causes |= dict.fromkeys(names, diagnosis)
     diverging = [run.case for run in runs if run.status == "diverge"]
     return {case: causes.get(case) or [unexplained(list(observations), runs)] for case in diverging}

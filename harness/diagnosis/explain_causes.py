@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import combinations, islice, zip_longest
 from typing import Any, TypeVar
@@ -84,6 +84,7 @@ class Search:
         self._known_next: dict[Cause, list[Deviation]] = {}
         self._known_isolated: defaultdict[Cause, dict[int, list[Deviation]]] = defaultdict(dict)
         self.ask: Ask | None = None  # of a port that can be called: what it returns for further problems
+        self.measuring: Callable[[Search], list[Found]] | None = None  # what explains with what is measured of a port
 
     @classmethod
     def of(cls, observations: Sequence[Observation], limit: float, *, layout: str = "canonical") -> Search | None:
@@ -110,7 +111,7 @@ class Search:
     def causes(self, *, several: bool = True) -> list[Found]:
         """Every cause of the simplest kind that explains."""
         kinds = [self.singles, self.resets, self.with_numbers, self.in_part]
-        for kind in [*kinds, *([self.pairs, self.triples] if several else [])]:
+        for kind in [*kinds, *([self.upon_measured, self.pairs, self.triples] if several else [])]:
             causes = self.confirmed(kind())
             if causes:
                 return causes
@@ -322,6 +323,10 @@ class Search:
         return self._explaining(self._possible(parts, self.first, ()), _Clock("in part", self.until))
 
     # -- several -------------------------------------------------------------------------------------------------
+
+    def upon_measured(self) -> list[Found]:
+        """What explains with conventions that are measured in a port: several at once take no longer than one."""
+        return [] if self.measuring is None else self.measuring(self)
 
     def pairs(self) -> list[Found]:
         """Two deviations at once: one that explains some cases or repairs part of one, and any other."""

@@ -21,11 +21,11 @@ from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_measured, independent
-from lockstep.harness.diagnosis.anatomy.lanes import explain_by_lane
 from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
+from lockstep.harness.diagnosis.anatomy.lanes import measured_causes
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
-from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, diagnose_found, diagnose_runs
+from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, Measuring, diagnose_found, diagnose_runs
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.isolate import Ask
 from lockstep.harness.diagnosis.named_causes import ONLY_IN, holding
@@ -140,7 +140,7 @@ class Networks:
         """The causes of what diverges, by case; what fresh numbers speak against is dropped."""
         del not_shared
         runs, observations = checking.runs, checking.observations
-        causes = self._upon_measured(checking, diagnose_runs(observations, runs, ask=checking.ask))
+        causes = diagnose_runs(observations, runs, ask=checking.ask, measuring=self._measuring(checking))
         # What the reference reproduces was found among many candidates: it must hold for other numbers too.
         doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
         problems = [self.fresh(seen.problem) for seen in observations if seen.problem.case.name in doubtful]
@@ -152,16 +152,12 @@ class Networks:
                 causes[case] = matches or [unexplained(observations, runs)]
         return causes
 
-
-    def _upon_measured(self, checking: Checking, causes: Causes) -> Causes:
-        """The causes, of what the search does not explain those on top of what is measured in single lanes."""
-        unknown = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].fault == UNEXPLAINED}
-        if not unknown or checking.ask is None:
-            return causes
-        left = [seen for seen in checking.observations if seen.problem.case.name in unknown or seen.sigma <= LIMIT_SIGMA]
+    def _measuring(self, checking: Checking) -> Measuring | None:
+        """What explains with what is measured in lanes; None where the port takes long, or is not to be asked."""
         port = checking.port
-        found = explain_by_lane(lambda problems: tensors_of_calls(port, problems), left, name=port.name, layout=port.layout)
-        return {**causes, **dict.fromkeys(unknown, found)} if found else causes
+        if checking.ask is None:
+            return None
+        return lambda search: measured_causes(lambda p: tensors_of_calls(port, p), search, name=port.name)
 
 
 class Decoders(Networks):

@@ -6,27 +6,48 @@ from collections.abc import Sequence
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.user_code import parse_target
+from lockstep.harness.adapters.user_code import Target, parse_target
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.arrays import Arrays
+from lockstep.harness.cases.case import LSTM, Case, Run
 from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
 from lockstep.harness.diagnosis.anatomy.black_box import Reach
+from lockstep.harness.diagnosis.anatomy.lane_box import measurable
+from lockstep.harness.diagnosis.anatomy.lanes import Network, NetworkAnatomy, network_anatomy
 from lockstep.harness.errors import BackendError, LockstepError, unknown
-from lockstep.harness.ports.port import LocalPort, Port
+from lockstep.harness.ports.port import LocalPort, Port, is_decoder_port
+
+NO_CELL = "it returns no cell state, and its h through two more curves"
 
 
-def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anatomy:
+# Forms in which a port is asked that takes no plain layer, by one call each: the first that it answers is measured.
+FORMS = (
+    {"num_layers": 2, "direction": "bidirectional"}, {"num_layers": 2}, {"direction": "bidirectional"},
+    {"direction": "reverse"}, {"proj_size": 3}, {"peephole": True}, {"cell_clip": 0.5},
+    {"num_layers": 2, "proj_size": 3}, {"proj_size": 3, "peephole": True, "cell_clip": 0.5},
+)  # fmt: skip
+
+
+def anatomy_of(
+    target: str, *, layout: str, arrays: str, timeout: float, case: str | None = None
+) -> Anatomy | NetworkAnatomy:
     """The measured conventions of a port, FILE.py:FUNCTION, or of a backend.
 
+    ``case`` names a case of the form in which a port is measured: by default one plain layer, or, for a port that gives
+    nothing for that, the first of ``FORMS`` for which it gives something.
+
     Raises:
-        LockstepError: If there is no such file, function or backend, or it answers nothing.
+        LockstepError: If there is no such file, function, backend or case, or it answers nothing.
     """
     if ".py" in target or ":" in target or "/" in target:  # no backend's name has any of these
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
-            return _measured(PortBlackBox(port))
+            return anatomy_of_port(port, _form_of(port, parse_target(target), case))
+    if case is not None:
+        raise LockstepError("--case is for ports: a backend is measured as one plain layer.")
     backends = {backend.name: backend for backend in find_backends()}
     if target not in backends:
         raise BackendError(unknown("backend", target, backends) + " A port is written FILE.py:FUNCTION.")
@@ -38,6 +59,44 @@ def anatomy_of(target: str, *, layout: str, arrays: str, timeout: float) -> Anat
         raise BackendError(f"{target}: {missing}")
     with Worker(backend.environment, timeout) as worker:
         return _measured(BackendBlackBox(backend, worker))
+
+
+def anatomy_of_port(port: Port | LocalPort, lstm: LSTM) -> Anatomy | NetworkAnatomy:
+    """The measured conventions of a port, asked for networks of a form.
+
+    Raises:
+        LockstepError: If it answers nothing, or the form has conventions that are not measured.
+    """
+    if lstm.plain:
+        return _measured(PortBlackBox(port))
+    if measurable(lstm):
+        raise LockstepError(f"{port.name} is not measured over that case: {measurable(lstm)}.")
+    measured = network_anatomy(Network(lambda problems: tensors_of_calls(port, problems), lstm, port.name, port.layout))
+    reasons = [lane.left_out for lane in measured.lanes]
+    if all(reasons):
+        raise LockstepError(f"No lane of {port.name} can be measured: {reasons[0]}.")
+    return measured
+
+
+def _form_of(port: Port, target: Target, case: str | None) -> LSTM:
+    """The form in which a port is measured: a case's, or the first that it answers."""
+    plain = LSTM(input_size=3, hidden_size=4)
+    if case is not None:
+        asked = find_cases([case])[0].case
+        decoder, lstm = asked.attention_decoder is not None, asked.lstm
+    else:
+        decoder, lstm = is_decoder_port(target), plain
+    if decoder:
+        raise LockstepError(f"{port.name} is a port of an attention decoder, which is not measured: {NO_CELL}.")
+    if case is not None or _answers(port, plain):
+        return lstm
+    others = (LSTM(input_size=3, hidden_size=4, **form) for form in FORMS)  # type: ignore[arg-type]
+    return next((form for form in others if _answers(port, form)), plain)
+
+
+def _answers(port: Port, lstm: LSTM) -> bool:
+    problem = Problem.from_case(Case(lstm=lstm, run=Run(timesteps=2, batch=2, initial_state="probe"), name="form"))
+    return port.call([problem])[0].trace is not None
 
 
 def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:

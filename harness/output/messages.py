@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Diagnosis, Difference, RunResult
     from lockstep.harness.diagnosis.adequacy import Adequacy
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
+    from lockstep.harness.diagnosis.anatomy.lanes import LaneAnatomy, NetworkAnatomy
 
 
 FAILED = frozenset({"failed", "crashed", "timeout"})  # statuses of what gave no numbers, though it should have
@@ -145,23 +146,55 @@ def _spread(names: Sequence[str]) -> list[str]:
 
 def anatomy_lines(anatomy: Anatomy) -> list[str]:
     """What differs, whether it is proved, and what could not be decided."""
+    return [*_proof_lines(anatomy), _counts_line(anatomy)]
+
+
+def _proof_lines(anatomy: Anatomy | NetworkAnatomy) -> list[str]:
+    if anatomy.explanation is not None:
+        return diagnosis_lines([anatomy.explanation])
+    if anatomy.proved and anatomy.sigma is not None:
+        same = f"for new inputs the reference gives the same numbers, to {number(anatomy.sigma)} sigma."
+        return [f"{anatomy.subject} is canonical: {same}"]
+    return [f"Not proved: no set of conventions gives the numbers of {anatomy.subject} for new inputs."]
+
+
+def _counts_line(anatomy: Anatomy) -> str:
     differing = [row.name for row in anatomy.conventions if row.differs]
     undecided = [row.name for row in anatomy.conventions if row.differs is None]
-    lines = []
-    if anatomy.explanation is not None:
-        lines += diagnosis_lines([anatomy.explanation])
-    elif anatomy.proved and anatomy.sigma is not None:
-        lines.append(
-            f"{anatomy.subject} is canonical: for new inputs the reference gives the same numbers, "
-            f"to {number(anatomy.sigma)} sigma."
-        )
-    else:
-        lines.append(f"Not proved: no set of conventions gives the numbers of {anatomy.subject} for new inputs.")
-    lines.append(
+    return (
         f"{counted(len(anatomy.conventions), 'convention')}: {len(differing)} different, {len(undecided)} undecided "
         f"({counted(anatomy.calls, 'call')})."
     )
-    return lines
+
+
+def same_conventions(before: LaneAnatomy, lane: LaneAnatomy) -> bool:
+    """Whether a lane's table says what another's does, but for the evidence."""
+    if before.anatomy is None or lane.anatomy is None:
+        return False
+    of_before, of_lane = (
+        {row.name: (row.measured, row.differs) for row in each.conventions} for each in (before.anatomy, lane.anatomy)
+    )
+    # Of an upper layer some rows are missing: what goes into it has no bits of anyone's choice.
+    return all(of_before.get(name) == value for name, value in of_lane.items())
+
+
+def lane_line(lane: LaneAnatomy, alike: LaneAnatomy | None) -> str:
+    """The heading of a lane's table, or what stands in its place."""
+    if lane.anatomy is None:
+        return f"\n{lane.place}: left out, because {lane.left_out}."
+    if alike is not None:
+        return f"\n{lane.place}: {_counts_line(lane.anatomy)} As measured in {alike.place}."
+    proved = "" if lane.anatomy.proved else " Not proved for this lane alone."
+    return f"\n{lane.place}: {_counts_line(lane.anatomy)}{proved}"
+
+
+def network_lines(anatomy: NetworkAnatomy) -> list[str]:
+    """What explains a network, whether it is proved, and how many calls that took."""
+    measured = sum(lane.anatomy is not None for lane in anatomy.lanes)
+    lines = ["", *_proof_lines(anatomy)]
+    if not anatomy.proved:
+        lines.append("What was measured in single lanes holds for these; between them something else differs.")
+    return [*lines, f"{measured} of {counted(len(anatomy.lanes), 'lane')} measured ({counted(anatomy.calls, 'call')})."]
 
 
 def adequacy_lines(adequacy: Adequacy) -> list[str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.diagnosis.adequacy import Adequacy
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
+    from lockstep.harness.diagnosis.anatomy.lanes import LaneAnatomy, NetworkAnatomy
+    from lockstep.harness.diagnosis.anatomy.table import Convention
     from lockstep.harness.jobs.findings import Finding
 
 _STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
@@ -162,18 +164,35 @@ def _left_out_text(names: list[str]) -> str:
     )
 
 
-def show_anatomy(console: Console, anatomy: Anatomy) -> None:
-    """Print the table of conventions, what differs, and the proof."""
+def show_anatomy(console: Console, anatomy: Anatomy | NetworkAnatomy) -> None:
+    """Print the table of conventions, of a network that of each lane, what differs, and the proof."""
+    from lockstep.harness.diagnosis.anatomy.lanes import NetworkAnatomy
+
+    if not isinstance(anatomy, NetworkAnatomy):
+        _show_conventions(console, anatomy.conventions)
+        say(console, "\n".join(messages.anatomy_lines(anatomy)))
+        return
+    say(console, f"{anatomy.subject} is measured as a network: {anatomy.form}.")
+    shown: list[LaneAnatomy] = []
+    for lane in anatomy.lanes:
+        alike = next((before for before in shown if messages.same_conventions(before, lane)), None)
+        say(console, messages.lane_line(lane, alike))
+        if lane.anatomy is not None and alike is None:
+            _show_conventions(console, lane.anatomy.conventions)
+            shown.append(lane)
+    say(console, "\n".join(messages.network_lines(anatomy)))
+
+
+def _show_conventions(console: Console, conventions: Sequence[Convention]) -> None:
     table = bare_table()
     for column in ("convention", "intended", "measured", "evidence"):
         table.add_column(column, overflow="fold", ratio=3 if column == "evidence" else 2)
     marks = {True: ("! ", "bold red"), False: ("", ""), None: ("? ", "yellow")}
-    for row in anatomy.conventions:
+    for row in conventions:
         mark, style = marks[row.differs]
         same = "as intended" if row.measured == row.intended else row.measured
         table.add_row(*(plain(cell) for cell in (mark + row.name, row.intended, same, row.evidence)), style=style)
     console.print(table)
-    say(console, "\n".join(messages.anatomy_lines(anatomy)))
 
 
 def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:

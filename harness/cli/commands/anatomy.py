@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import complete_backend
+from lockstep.harness.cli.options import complete_backend, complete_case
 from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
@@ -21,6 +21,14 @@ def anatomy(
     *,
     layout: Annotated[str, Parameter(help="The layout in which a port gets its weights.")] = "canonical",
     arrays: Annotated[str, Parameter(help="The kind of arrays that a port gets.")] = "numpy",
+    case: Annotated[
+        str | None,
+        Parameter(
+            completer=complete_case,
+            help="Measure a port of a network lane by lane, as it is asked by this case. Default: one plain layer, or "
+            "the first form that it answers.",
+        ),
+    ] = None,
     json: JsonOption = None,
     timeout: Annotated[float, Parameter(help="Seconds allowed for one call.")] = TIMEOUT,
 ) -> int:
@@ -30,7 +38,7 @@ def anatomy(
 
     check_positive("--{} ", timeout=timeout)
     check_writable(json)
-    measured = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout)
+    measured = anatomy_of(target, layout=layout, arrays=arrays, timeout=timeout, case=case)
     show_anatomy(console_beside(json), measured)
     write_json(measured, json)
     return 0 if measured.proved and measured.explanation is None else 1

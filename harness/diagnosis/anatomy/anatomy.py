@@ -270,9 +270,17 @@ def _without_x(reading: Reading, measured: KernelMap, start: Changes) -> Iterato
 
 
 def _random_problem(
-    reach: Reach, seed: int, *, T: int, B: int, I: int, H: int, lengths: Sequence[int] | None = None, dtype: str = "float32"
+    reach: Reach,
+    seed: int,
+    *,
+    T: int,
+    B: int,
+    I: int,
+    H: int,
+    lengths: Sequence[int] | None = None,
+    dtype: str = "float32",
 ) -> Problem:
-    rng, I = np.random.default_rng(seed), reach.input_size(H, I)  # noqa: N806 (the equations' name)
+    rng, I = np.random.default_rng(seed), reach.input_size(H, I)
 
     def draw(*shape: int, bound: float = 1.0) -> Array:
         return rng.uniform(0.1 * bound, bound, shape) * rng.choice([-1.0, 1.0], shape)

@@ -56,9 +56,10 @@ class LaneBlackBox:
         """Ask a network of this form about a lane of it."""
         self.name, self.layout = name, layout
         self._ask, self._lstm, self._lane = ask, lstm, lane
-        fed = lane.layer > 0
         of_top = lane.layer == lstm.num_layers - 1
-        self.reach = Reach(len(lstm.directions), False, False, FED) if fed else Reach(lengths=of_top)
+        self.reach = Reach(lengths=of_top)
+        if lane.layer:
+            self.reach = Reach(len(lstm.directions), over_time=False, lengths=False, largest_input=FED)
         self.calls = 0
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
@@ -111,7 +112,9 @@ class LaneBlackBox:
     def _of_prefixes(self, answers: list[Arrays]) -> Arrays | None:
         states = [self._read_last(answer) for answer in answers]
         there = [state for state in states if state is not None]
-        return {name: np.stack([state[name] for state in there]) for name in "hc"} if len(there) == len(states) else None
+        return (
+            {name: np.stack([state[name] for state in there]) for name in "hc"} if len(there) == len(states) else None
+        )
 
     def _of_sequence(self, answer: Arrays, problem: Problem) -> Arrays:
         """What is returned of a top lane over time, in its own order of time, and its final c."""
@@ -211,7 +214,7 @@ class LaneBlackBox:
         return curves
 
     def _fed(self, problem: Problem) -> Array | None:
-        """The c0 of the layer below at which it gives the x (B, directions x H) of a timestep; None if there is none."""
+        """The c0 of the layer below at which it gives the x (B, directions x H) of a timestep, if there is any."""
         x, (B, H) = problem.x[0], problem.h0.shape
         width = H * len(self._lstm.directions)
         if not problem.W.any():  # then x counts for nothing, and is of any width

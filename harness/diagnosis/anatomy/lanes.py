@@ -8,16 +8,15 @@ one more deviation.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from lockstep.harness.cases.case import LSTM, Case, Run
-from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, lanes
 from lockstep.harness.causes.network_run import label_of
@@ -35,6 +34,7 @@ from lockstep.harness.faults.table import find
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 SECONDS = 6.0  # of the processor, for what is measured in the course of a check
+SECONDS_UPON = 4.0  # for the search on top of it
 MOST_CALLS = 6000  # in the course of a check
 MOST_TOGETHER = 64  # ways to put the deviations of lanes together
 MOST_READINGS = 4  # of a lane that nothing explains, each as a base
@@ -165,38 +165,32 @@ def _observed(network: Network, seed: int) -> list[Observation]:
 # -- what was measured as a base ---------------------------------------------------------------------------------
 
 
-class _Budget(NamedTuple):
-    until: float  # on the clock of ``time.process_time``
-    calls: int
-
-    def allows(self, calls: int) -> bool:
-        return calls < self.calls and time.process_time() < self.until
-
-
-def explain_by_lane(ask: Asked, observations: Sequence[Observation], *, name: str, layout: str) -> list[Diagnosis]:
-    """What explains observations of networks on top of what is measured in the lanes that are wrong first."""
-    search = Search.of(observations, LIMIT_SIGMA, layout=layout)
-    if search is None or measurable(search.first.problem.case.lstm):
+def measured_causes(ask: Asked, search: Search, *, name: str) -> list[Found]:
+    """What explains a search's observations of networks by what is measured in the lanes that are wrong first."""
+    lstm = search.first.problem.case.lstm
+    if isinstance(search.first.problem, DecoderProblem) or measurable(lstm):
         return []
-    network = Network(ask, search.first.problem.case.lstm, name, layout)
-    search.until = time.process_time() + SECONDS
-    budget, calls = _Budget(search.until, MOST_CALLS), 0
-    names: dict[str, list[str]] = {}
-    while budget.allows(calls):
-        lane = _first_wrong(search, names)
-        if lane is None or label_of(lane) in names:
-            break
-        box = network.box(lane)
-        readings = [] if box.refusal else list(_readings(box))
-        calls += box.calls
-        if not readings:
-            break
-        for reading in readings:
-            found = upon_measured(search, {**names, label_of(lane): reading})
-            if found:
-                return search.told(found)
-        names[label_of(lane)] = readings[0]
-    return []
+    network, names, calls = Network(ask, lstm, name, search.layout), {}, 0
+    search.until, limit = time.process_time() + SECONDS, search.until
+    try:
+        while calls < MOST_CALLS and time.process_time() < search.until:
+            lane = _first_wrong(search, names)
+            if lane is None or label_of(lane) in names:
+                break
+            box = network.box(lane)
+            readings = [] if box.refusal else list(_readings(box))
+            calls += box.calls
+            for reading in readings:
+                found = _explaining(search, {**names, label_of(lane): reading})
+                if found:
+                    return found
+            if not readings:
+                break
+            names[label_of(lane)] = readings[0]
+        search.until += SECONDS_UPON
+        return _upon(search, names)
+    finally:
+        search.until = limit
 
 
 def _first_wrong(search: Search, names: Measured) -> Lane | None:
@@ -220,14 +214,22 @@ def _readings(box: LaneBlackBox) -> Iterator[list[str]]:
 
 def upon_measured(search: Search, names: Measured) -> list[Found]:
     """What explains everything on top of what was measured in lanes: nothing more, or one deviation more."""
-    problem = search.first.problem
-    base = None
-    for cause in islice(together(names, problem), MOST_TOGETHER):
-        base = cause if base is None else base
+    return _explaining(search, names) or _upon(search, names)
+
+
+def _explaining(search: Search, names: Measured) -> list[Found]:
+    """What was measured in lanes, in the scopes in which it explains everything."""
+    for cause in islice(together(names, search.first.problem), MOST_TOGETHER):
         if cause and search.first.passes(cause)[0]:
             found = search.confirmed([Found(cause, 0.0)])
             if found:
                 return found
+    return []
+
+
+def _upon(search: Search, names: Measured) -> list[Found]:
+    """One deviation, or one with a number, that explains everything on top of what was measured."""
+    base = next(together(names, search.first.problem), ())
     if not base or time.process_time() > search.until:
         return []
     return search.confirmed(search.singles(base)) or search.confirmed(search.with_numbers(base))
