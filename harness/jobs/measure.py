@@ -9,8 +9,8 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import Target, parse_target
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.arrays import Arrays
-from lockstep.harness.cases.case import LSTM, Case, Run
-from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run, Score
+from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.problem import Problem
@@ -21,7 +21,7 @@ from lockstep.harness.diagnosis.anatomy.lanes import Network, NetworkAnatomy, ne
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.ports.port import LocalPort, Port, is_decoder_port
 
-NO_CELL = "it returns no cell state, and its h through two more curves"
+SCORES: tuple[Score, ...] = ("dot", "general")
 
 
 # Forms in which a port is asked that takes no plain layer, by one call each: the first that it answers is measured.
@@ -45,7 +45,7 @@ def anatomy_of(
     """
     if ".py" in target or ":" in target or "/" in target:  # no backend's name has any of these
         with Port(parse_target(target), layout=layout, arrays=arrays, timeout=timeout) as port:
-            return anatomy_of_port(port, _form_of(port, parse_target(target), case))
+            return anatomy_of_port(port, *_form_of(port, parse_target(target), case))
     if case is not None:
         raise LockstepError("--case is for ports: a backend is measured as one plain layer.")
     backends = {backend.name: backend for backend in find_backends()}
@@ -61,41 +61,43 @@ def anatomy_of(
         return _measured(BackendBlackBox(backend, worker))
 
 
-def anatomy_of_port(port: Port | LocalPort, lstm: LSTM) -> Anatomy | NetworkAnatomy:
-    """The measured conventions of a port, asked for networks of a form.
+def anatomy_of_port(
+    port: Port | LocalPort, lstm: LSTM, decoder: AttentionDecoder | None = None
+) -> Anatomy | NetworkAnatomy:
+    """The measured conventions of a port, asked for networks, or decoders, of a form.
 
     Raises:
         LockstepError: If it answers nothing, or the form has conventions that are not measured.
     """
-    if lstm.plain:
+    if lstm.plain and decoder is None:
         return _measured(PortBlackBox(port))
     if measurable(lstm):
         raise LockstepError(f"{port.name} is not measured over that case: {measurable(lstm)}.")
-    measured = network_anatomy(Network(lambda problems: tensors_of_calls(port, problems), lstm, port.name, port.layout))
+    network = Network(lambda problems: tensors_of_calls(port, problems), lstm, port.name, port.layout, decoder)
+    measured = network_anatomy(network)
     reasons = [lane.left_out for lane in measured.lanes]
     if all(reasons):
         raise LockstepError(f"No lane of {port.name} can be measured: {reasons[0]}.")
     return measured
 
 
-def _form_of(port: Port, target: Target, case: str | None) -> LSTM:
+def _form_of(port: Port, target: Target, case: str | None) -> tuple[LSTM, AttentionDecoder | None]:
     """The form in which a port is measured: a case's, or the first that it answers."""
-    plain = LSTM(input_size=3, hidden_size=4)
     if case is not None:
         asked = find_cases([case])[0].case
-        decoder, lstm = asked.attention_decoder is not None, asked.lstm
+        return asked.lstm, asked.attention_decoder
+    plain = LSTM(input_size=3, hidden_size=4)
+    forms: list[tuple[LSTM, AttentionDecoder | None]] = [(plain, None)]
+    if is_decoder_port(target):
+        forms = [(plain, AttentionDecoder(source_timesteps=5, score=score)) for score in SCORES]
     else:
-        decoder, lstm = is_decoder_port(target), plain
-    if decoder:
-        raise LockstepError(f"{port.name} is a port of an attention decoder, which is not measured: {NO_CELL}.")
-    if case is not None or _answers(port, plain):
-        return lstm
-    others = (LSTM(input_size=3, hidden_size=4, **form) for form in FORMS)  # type: ignore[arg-type]
-    return next((form for form in others if _answers(port, form)), plain)
+        forms += [(LSTM(input_size=3, hidden_size=4, **form), None) for form in FORMS]  # type: ignore[arg-type]
+    return next((form for form in forms if _answers(port, *form)), forms[0])
 
 
-def _answers(port: Port, lstm: LSTM) -> bool:
-    problem = Problem.from_case(Case(lstm=lstm, run=Run(timesteps=2, batch=2, initial_state="probe"), name="form"))
+def _answers(port: Port, lstm: LSTM, decoder: AttentionDecoder | None) -> bool:
+    run = Run(timesteps=2, batch=2, initial_state="probe")
+    problem = problem_of(Case(lstm=lstm, run=run, attention_decoder=decoder, name="form"))
     return port.call([problem])[0].trace is not None
 
 

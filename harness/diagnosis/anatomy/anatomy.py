@@ -310,7 +310,9 @@ def observe(black_box: BlackBox, seed: int, shapes: Iterable[dict[str, Any]] = F
     problems = [_random_problem(reach, seed + k, **shape) for k, shape in enumerate(shapes)]
     answers = black_box.ask(problems)
     return [
-        Observation(problem, answer) for problem, answer in zip(problems, answers, strict=True) if answer is not None
+        Observation(problem, {name: array for name, array in answer.items() if name != "c" or "c" in reach.proves})
+        for problem, answer in zip(problems, answers, strict=True)
+        if answer is not None
     ]
 
 

@@ -24,6 +24,7 @@ class Reach:
     over_time: bool = True  # whether it is asked for more than one timestep
     lengths: bool = True  # whether the ends of sequences are seen
     largest_input: float = math.inf
+    proves: str = "hc"  # what of an answer is as exact as what it was read from
 
     def input_size(self, hidden_size: int, wanted: int) -> int:
         """The width of the input beside a state: that which is wanted, if there is a choice."""

@@ -8,22 +8,24 @@ one more deviation.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from lockstep.harness.cases.case import LSTM, Case, Run
-from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.problem import Problem
+from lockstep.harness.arrays import Arrays
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.cases.tensors import Lane, lanes
 from lockstep.harness.causes.network_run import label_of
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy, measured_bases, prove
 from lockstep.harness.diagnosis.anatomy.conventions import names_of
-from lockstep.harness.diagnosis.anatomy.lane_box import Asked, LaneBlackBox, measurable
+from lockstep.harness.diagnosis.anatomy.decoder_box import CellBlackBox
+from lockstep.harness.diagnosis.anatomy.lane_box import LaneBlackBox, measurable
 from lockstep.harness.diagnosis.anatomy.table import covered
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.named_causes import JOIN, Found
@@ -41,6 +43,7 @@ MOST_READINGS = 4  # of a lane that nothing explains, each as a base
 FRESH_RUNS = (
     {"timesteps": 5, "batch": 3, "seed": 51}, {"timesteps": 6, "batch": 3, "lengths": (4, 6, 2), "seed": 52},
 )  # fmt: skip
+CELL = "decoder"  # the label that causes have for a decoder
 FRESH_SIZES = ((4, 5), (4, 4))
 
 
@@ -65,6 +68,7 @@ class NetworkAnatomy(Struct, frozen=True):
     calls: int
 
 
+Ask = Callable[[list[Any]], list[Arrays | None]]  # problems of a network or of a decoder; tensors by lane
 Measured = Mapping[str, Sequence[str]]  # names of deviations of a plain layer, by the label of the lane they are of
 
 
@@ -72,33 +76,66 @@ Measured = Mapping[str, Sequence[str]]  # names of deviations of a plain layer, 
 class Network:
     """What is measured: the form, and who answers for it."""
 
-    ask: Asked
+    ask: Ask
     lstm: LSTM
     name: str
     layout: str = "canonical"
+    decoder: AttentionDecoder | None = None  # around it, which is then its cell
 
-    def box(self, lane: Lane) -> LaneBlackBox:
-        """One lane of it."""
-        return LaneBlackBox(self.ask, self.lstm, lane, name=self.name, layout=self.layout)
+    def box(self, label: str) -> LaneBlackBox | CellBlackBox:
+        """One lane of it, or the cell of a decoder, by the label that causes have for it."""
+        options = {"name": self.name, "layout": self.layout}
+        if self.decoder is not None:
+            return CellBlackBox(self.ask, self.decoder, **options)  # type: ignore[arg-type]
+        lane = next(lane for lane in lanes(self.lstm) if label_of(lane) == label)
+        return LaneBlackBox(self.ask, self.lstm, lane, **options)  # type: ignore[arg-type]
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Its lanes in words, by label."""
+        if self.decoder is not None:
+            return {CELL: "the cell"}
+        return {label_of(lane): place_of(lane, self.lstm) for lane in lanes(self.lstm)}
+
+    @property
+    def form(self) -> str:
+        """Its form in words."""
+        if self.decoder is not None:
+            return f"an attention decoder, {self.decoder.score} scores"
+        return form_words(self.lstm)
+
+    @property
+    def fresh_cases(self) -> Iterator[Case]:
+        """Cases of the form by which it is proved as a whole, small and of different sizes."""
+        for input_size, hidden_size in FRESH_SIZES:
+            for fresh in FRESH_RUNS:
+                lstm = msgspec.structs.replace(
+                    self.lstm, input_size=input_size, hidden_size=hidden_size,
+                    proj_size=hidden_size - 2 if self.lstm.proj_size else 0,
+                )  # fmt: skip
+                decoder = self.decoder and AttentionDecoder(
+                    source_timesteps=6, source_size=hidden_size, score=self.decoder.score, output_size=3
+                )
+                run = Run(**{**fresh, "initial_state": "probe"})  # type: ignore[arg-type]
+                yield Case(lstm=lstm, run=run, attention_decoder=decoder)
 
 
 def network_anatomy(network: Network) -> NetworkAnatomy:
     """Measure each lane, put together what they deviate in, and prove it on fresh problems of the whole."""
     measured, names, calls = [], {}, 0
-    for lane in lanes(network.lstm):
-        box = network.box(lane)
+    for label, place in network.places.items():
+        box = network.box(label)
         refusal = box.refusal
         of_lane = None if refusal else anatomy(box)
-        measured.append(LaneAnatomy(label_of(lane), place_of(lane, network.lstm), of_lane, refusal))
+        measured.append(LaneAnatomy(label, place, of_lane, refusal))
         calls += box.calls
         if of_lane is not None and of_lane.proved:
-            names[label_of(lane)] = of_lane.explanation.fault.split(JOIN) if of_lane.explanation else []
+            names[label] = of_lane.explanation.fault.split(JOIN) if of_lane.explanation else []
     found, explanation, asked = _proved(network, names)
     sigma = None if found is None else found.sigma
     if sigma is not None:
         measured = [_covered(of_lane, sigma) for of_lane in measured]
-    form = form_words(network.lstm)
-    return NetworkAnatomy(network.name, form, measured, explanation, found is not None, sigma, calls + asked)
+    return NetworkAnatomy(network.name, network.form, measured, explanation, found is not None, sigma, calls + asked)
 
 
 def _covered(measured: LaneAnatomy, sigma: float) -> LaneAnatomy:
@@ -150,14 +187,9 @@ def _proved(network: Network, names: Measured) -> tuple[Found | None, Diagnosis 
 
 def _observed(network: Network, seed: int) -> list[Observation]:
     problems = []
-    for input_size, hidden_size in FRESH_SIZES:
-        for fresh in FRESH_RUNS:
-            lstm = msgspec.structs.replace(
-                network.lstm, input_size=input_size, hidden_size=hidden_size,
-                proj_size=hidden_size - 2 if network.lstm.proj_size else 0,
-            )  # fmt: skip
-            run = Run(**{**fresh, "seed": fresh["seed"] + seed, "initial_state": "probe"})  # type: ignore[arg-type]
-            problems.append(Problem.from_case(Case(lstm=lstm, run=run, name=f"fresh-{len(problems)}")))
+    for case in network.fresh_cases:
+        run = msgspec.structs.replace(case.run, seed=case.run.seed + seed)
+        problems.append(problem_of(msgspec.structs.replace(case, run=run, name=f"fresh-{len(problems)}")))
     answers = network.ask(problems)
     return [Observation(p, answer) for p, answer in zip(problems, answers, strict=True) if answer]
 
@@ -165,44 +197,42 @@ def _observed(network: Network, seed: int) -> list[Observation]:
 # -- what was measured as a base ---------------------------------------------------------------------------------
 
 
-def measured_causes(ask: Asked, search: Search, *, name: str) -> list[Found]:
+def measured_causes(ask: Ask, search: Search, *, name: str) -> list[Found]:
     """What explains a search's observations of networks by what is measured in the lanes that are wrong first."""
-    lstm = search.first.problem.case.lstm
-    if isinstance(search.first.problem, DecoderProblem) or measurable(lstm):
+    case = search.first.problem.case
+    if measurable(case.lstm):
         return []
-    network, names, calls = Network(ask, lstm, name, search.layout), {}, 0
+    network, calls = Network(ask, case.lstm, name, search.layout, case.attention_decoder), 0
+    names: dict[str, list[str]] = {}
     search.until, limit = time.process_time() + SECONDS, search.until
     try:
         while calls < MOST_CALLS and time.process_time() < search.until:
-            lane = _first_wrong(search, names)
-            if lane is None or label_of(lane) in names:
+            label = _first_wrong(search, names, next(iter(network.places)))
+            if label in names:
                 break
-            box = network.box(lane)
+            box = network.box(label)
             readings = [] if box.refusal else list(_readings(box))
             calls += box.calls
             for reading in readings:
-                found = _explaining(search, {**names, label_of(lane): reading})
+                found = _explaining(search, {**names, label: reading})
                 if found:
                     return found
             if not readings:
                 break
-            names[label_of(lane)] = readings[0]
+            names[label] = readings[0]
         search.until += SECONDS_UPON
         return _upon(search, names)
     finally:
         search.until = limit
 
 
-def _first_wrong(search: Search, names: Measured) -> Lane | None:
-    """The lane that is wrong first under what was measured."""
-    places = lanes(search.first.problem.case.lstm)
-    base = next(together(names, search.first.problem), ())
-    wrong = search.first.first_wrong(base)
-    label = wrong[0] if wrong else label_of(places[0])
-    return next((place for place in places if label_of(place) == label), None)
+def _first_wrong(search: Search, names: Measured, only: str) -> str:
+    """The lane that is wrong first under what was measured; the only one where there are no others."""
+    wrong = search.first.first_wrong(next(together(names, search.first.problem), ()))
+    return wrong[0] if wrong else only
 
 
-def _readings(box: LaneBlackBox) -> Iterator[list[str]]:
+def _readings(box: LaneBlackBox | CellBlackBox) -> Iterator[list[str]]:
     """The deviations of a lane: those that are proved for it alone, else each way to read its first timestep."""
     proof = prove(box)
     if proof.cause is not None:

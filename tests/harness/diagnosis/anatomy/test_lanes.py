@@ -7,10 +7,11 @@ import pytest
 from judge import causes_of
 from lstm_cases import make_case
 
-from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
 from lockstep.harness.cases.tensors import Lane, lanes
 from lockstep.harness.diagnosis.anatomy.anatomy import prove
 from lockstep.harness.diagnosis.anatomy.lane_box import NO_ANSWER, NO_STATES, LaneBlackBox
+from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.check import check
 from lockstep.harness.jobs.measure import FORMS, anatomy_of_port, tensors_of_calls
 from lockstep.harness.ports.port import LocalPort
@@ -205,3 +206,63 @@ def test_a_gate_that_never_opens_below_leaves_the_upper_lane_out():
     port = network_port(cell=lambda z, c: (np.zeros_like(z[3]), sigmoid(z[1]) * c + sigmoid(z[0]) * np.tanh(z[2])))
     lstm = LSTM(input_size=3, hidden_size=4, num_layers=2)
     assert "gives no rising curve" in box_of(port, lanes(lstm)[1], num_layers=2).refusal
+
+
+def decoder_port(
+    *,
+    cell=lambda z, c: (sigmoid(z[3]), sigmoid(z[1]) * c + sigmoid(z[0]) * np.tanh(z[2])),
+    weights_of=lambda w: w,
+    tilde=True,
+):
+    """A port of an attention decoder; ``cell`` as of ``network_port``."""
+
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        w, h, c, y = weights_of(weights), h0, c0, y0
+        valid = np.ones(enc.shape[:2], bool) if lengths is None else np.arange(len(enc))[:, None] < lengths
+        logits, outputs = [], []
+        for _ in range(steps):
+            o, c = cell(np.split(y @ w["W"].T + h @ w["R"].T + w["b"], 4, axis=1), c)
+            h = o * np.tanh(c)
+            scores = np.where(valid, (enc * (h @ w["W_a"].T if "W_a" in w else h)).sum(-1), -np.inf)
+            attention = np.exp(scores - scores.max(0))
+            context = (attention[:, :, None] * enc).sum(0) / attention.sum(0)[:, None]
+            y = np.tanh(np.concatenate([context, h], axis=1) @ w["W_tilde"].T + w["b_tilde"])
+            outputs.append(y)
+            logits.append(y @ w["W_target"].T)
+        return np.stack(logits).astype(enc.dtype), np.stack(outputs).astype(enc.dtype) if tilde else None
+
+    return port
+
+
+CELL = LSTM(input_size=3, hidden_size=4)
+
+
+@pytest.mark.parametrize("score", ["dot", "general"])
+def test_a_decoders_cell_is_measured_and_the_decoder_is_proved_as_a_whole(score):
+    decoder = AttentionDecoder(source_timesteps=4, score=score)
+    healthy = anatomy_of_port(LocalPort(decoder_port()), CELL, decoder)
+    assert healthy.proved
+    assert healthy.explanation is None
+    assert [row.name for row in healthy.lanes[0].anatomy.conventions if row.differs is not False] == []
+
+    faulty = anatomy_of_port(LocalPort(decoder_port(cell=hard_cell, weights_of=reshaped)), CELL, decoder)
+    assert set(faulty.explanation.fault.split(" + ")) == {
+        "R:reshaped,-not-transposed", "b.f:plus-0.3", "curve-of-gates:hard_sigmoid_0.2",
+    }  # fmt: skip
+
+
+def test_a_check_of_a_decoder_goes_on_from_what_was_measured_in_its_cell():
+    decoder = AttentionDecoder(source_timesteps=4, source_size=3, score="general", output_size=2)
+    cases = [
+        Case(lstm=CELL, run=Run(timesteps=4, batch=3, initial_state="probe", seed=s), attention_decoder=decoder, name=n)
+        for s, n in ((1, "first"), (2, "second"))
+    ]
+    (cause,) = causes_of(check(LocalPort(decoder_port(cell=hard_cell, weights_of=reshaped)), cases))
+    assert set(cause.fault.split(" + ")) == {
+        "R:reshaped,-not-transposed", "b.f:plus-0.3", "curve-of-gates:hard_sigmoid_0.2",
+    }  # fmt: skip
+
+
+def test_a_decoder_that_keeps_its_h_tilde_is_not_measured_and_says_so():
+    with pytest.raises(LockstepError, match="does not return h_tilde"):
+        anatomy_of_port(LocalPort(decoder_port(tilde=False)), CELL, AttentionDecoder(source_timesteps=4))
