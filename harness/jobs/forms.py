@@ -32,7 +32,7 @@ from lockstep.harness.diagnosis.named_causes import ONLY_IN, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared, values_of
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
-from lockstep.harness.jobs.measure import PortBlackBox, tensors_of_calls
+from lockstep.harness.jobs.measure import LimitedCalls, PortBlackBox
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.reference.attention import expect_decoder
@@ -87,6 +87,11 @@ class Checking:
     def seconds(self) -> float:
         """The median of what a call takes."""
         return float(np.median([outcome.seconds.get("run", 0.0) for outcome in self.outcomes]))
+
+    @property
+    def most_calls(self) -> int:
+        """How many calls of a measurement are waited for."""
+        return max(LEAST_CALLS, int(MEASURING_SECONDS / max(self.seconds, 1e-6)))
 
 
 def _tensors(outcome: Outcome, problem: AnyProblem) -> Arrays | None:
@@ -157,7 +162,7 @@ class Networks:
         port = checking.port
         if checking.ask is None:
             return None
-        return lambda search: measured_causes(lambda p: tensors_of_calls(port, p), search, name=port.name)
+        return lambda search: measured_causes(LimitedCalls(port, checking.most_calls), search, name=port.name)
 
 
 class Decoders(Networks):
@@ -245,7 +250,7 @@ class PlainLayers(Networks):
         unknown = causes[0]
         known = known_of(observations, checking.runs)
         if measure and unknown.fault == UNEXPLAINED and known.finite_steps is None:
-            calls = max(LEAST_CALLS, int(MEASURING_SECONDS / max(checking.seconds, 1e-6)))
+            calls = checking.most_calls
             port = PortBlackBox(checking.port, calls=calls)
             # From what proves most with the fewest calls to what only measures: each where those before find nothing.
             causes = (

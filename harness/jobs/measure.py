@@ -162,6 +162,21 @@ def _h_and_c(tensors: Arrays) -> Arrays:
     return without_gates
 
 
+class LimitedCalls:
+    """A port of any form that is called so often at most; questions that are too many together have no answer."""
+
+    def __init__(self, port: Port | LocalPort, calls: int) -> None:
+        """Take a port, and how often it is called."""
+        self._port, self._left = port, calls
+
+    def __call__(self, problems: Sequence[AnyProblem]) -> list[Arrays | None]:
+        """What it returns for problems, by lane."""
+        if len(problems) > self._left:  # half of a question's calls would measure nothing
+            return [None] * len(problems)
+        self._left -= len(problems)
+        return tensors_of_calls(self._port, problems)
+
+
 def tensors_of_calls(port: Port | LocalPort, problems: Sequence[AnyProblem]) -> list[Arrays | None]:
     """What a port returns for problems of any form, by lane; None where it gave nothing."""
     outcomes = port.call(problems)

@@ -37,7 +37,6 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 SECONDS = 6.0  # of the processor, for what is measured in the course of a check
 SECONDS_UPON = 4.0  # for the search on top of it
-MOST_CALLS = 6000  # in the course of a check
 MOST_TOGETHER = 64  # ways to put the deviations of lanes together
 MOST_READINGS = 4  # of a lane that nothing explains, each as a base
 FRESH_RUNS = (
@@ -202,17 +201,16 @@ def measured_causes(ask: Ask, search: Search, *, name: str) -> list[Found]:
     case = search.first.problem.case
     if measurable(case.lstm):
         return []
-    network, calls = Network(ask, case.lstm, name, search.layout, case.attention_decoder), 0
+    network = Network(ask, case.lstm, name, search.layout, case.attention_decoder)
     names: dict[str, list[str]] = {}
     search.until, limit = time.process_time() + SECONDS, search.until
     try:
-        while calls < MOST_CALLS and time.process_time() < search.until:
+        while time.process_time() < search.until:
             label = _first_wrong(search, names, next(iter(network.places)))
             if label in names:
                 break
             box = network.box(label)
             readings = [] if box.refusal else list(_readings(box))
-            calls += box.calls
             for reading in readings:
                 found = _explaining(search, {**names, label: reading})
                 if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -430,6 +431,17 @@ def test_the_anatomy_of_a_healthy_port_is_canonical(lockstep, ports):
     status, out, _ = lockstep("anatomy", f"{ports}:keras_layout", "--layout", "keras")
     assert status == 0
     assert "keras_layout is canonical: " in out
+
+
+def test_the_anatomy_of_a_network_is_told_lane_by_lane_in_the_first_form_that_it_answers(lockstep, tmp_path):
+    port = Path(__file__).parents[4] / "cases" / "ports" / "bidirectional.py"
+    status, out, _ = lockstep("anatomy", f"{port}:port", "--json", tmp_path / "a.json")
+    assert status == 0
+    assert "port is measured as a network: 2 layers, bidirectional." in out
+    assert "4 of 4 lanes measured" in out
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert [lane["lane"] for lane in written["lanes"]] == ["0", "0r", "1", "1r"]
+    assert all(not row["differs"] for lane in written["lanes"] for row in lane["anatomy"]["conventions"])
 
 
 def test_the_anatomy_of_a_port_with_a_fault_names_it(lockstep, ports, tmp_path):
