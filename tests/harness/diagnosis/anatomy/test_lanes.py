@@ -13,7 +13,7 @@ from lockstep.harness.diagnosis.anatomy.anatomy import prove
 from lockstep.harness.diagnosis.anatomy.lane_box import NO_ANSWER, NO_STATES, LaneBlackBox
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.check import check
-from lockstep.harness.jobs.measure import FORMS, anatomy_of_port, tensors_of_calls
+from lockstep.harness.jobs.measure import FORMS, LimitedCalls, anatomy_of_port, tensors_of_calls
 from lockstep.harness.ports.port import LocalPort
 
 
@@ -266,3 +266,12 @@ def test_a_check_of_a_decoder_goes_on_from_what_was_measured_in_its_cell():
 def test_a_decoder_that_keeps_its_h_tilde_is_not_measured_and_says_so():
     with pytest.raises(LockstepError, match="does not return h_tilde"):
         anatomy_of_port(LocalPort(decoder_port(tilde=False)), CELL, AttentionDecoder(source_timesteps=4))
+
+
+def test_questions_beyond_the_calls_that_are_waited_for_have_no_answer():
+    port = network_port()
+    limited = LimitedCalls(LocalPort(port), 3)
+    lstm = LSTM(input_size=3, hidden_size=4, num_layers=2)
+    box = LaneBlackBox(limited, lstm, Lane(0, reverse=False), name="port", layout="canonical")
+    assert box.refusal == ""
+    assert prove(box).cause is None
