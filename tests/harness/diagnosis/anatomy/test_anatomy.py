@@ -118,7 +118,7 @@ def test_several_deviations_are_measured_apart_and_proved_together():
     assert table["gate order in W"].measured == "i, g, f, o"
     assert table["R as it drives the gates from h"].measured == "R is reshaped where it must be transposed"
     assert "0.2 z + 0.5" in table["activation of o"].measured
-    assert "0.3 added" in table["constant added to f"].measured
+    assert "0.3 is added" in table["constant added to f"].measured
     assert table["update of c"].differs is False
 
 
