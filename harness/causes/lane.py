@@ -176,7 +176,8 @@ class Lane:
         kinds = [kind for kind in (*GATES, "c") if wanted(kind)]
         rows: dict[str, list[Node]] = {kind: [] for kind in [*kinds, "h", "up"]}
         turns = self.rule("turn in", "within") if self.reverse else "not"
-        for t, x in enumerate(self.turned(self._all_steps("x.seq", inputs), turns)):
+        turned_round = self.turned(self._all_steps("x.seq", inputs), turns)
+        for t, x in enumerate(self._all_steps("x.turned", turned_round)):
             tape.step = t
             results = self.step(x, h, c)
             out = {name: self.at(f"{name}.out", results[name]) for name in "hc"}
