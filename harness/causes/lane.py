@@ -177,7 +177,7 @@ class Lane:
         rows: dict[str, list[Node]] = {kind: [] for kind in [*kinds, "h", "up"]}
         turns = self.rule("turn in", "within") if self.reverse else "not"
         turned_round = self.turned(self._all_steps("x.seq", inputs), turns)
-        for t, x in enumerate(self._all_steps("x.turned", turned_round)):
+        for t, x in enumerate(self._all_steps("x.turned.seq", turned_round)):
             tape.step = t
             results = self.step(x, h, c)
             out = {name: self.at(f"{name}.out", results[name]) for name in "hc"}

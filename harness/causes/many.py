@@ -20,7 +20,7 @@ from lockstep.harness.causes.stored import Reading
 from lockstep.harness.causes.tape import Curve, Node, curve_of
 
 Entries = list[tuple[int, Steps, Any]]  # whose, at which timesteps, what
-WHOLE = frozenset({"x.seq", "x.turned", "h.seq", "c.seq", "up.seq"})  # edges that whole sequences (T, B, n) go over
+WHOLE = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "up.seq"})  # edges that whole sequences (T, B, n) go over
 
 
 def rules_of(edits: Edits) -> frozenset[Any]:

@@ -91,7 +91,7 @@ class NetworkRun(WantedTensors):
         """Past its end a sequence holds nothing, whatever stands there, unless an edit brings it to light."""
         x, lengths = self.problem.x, self.problem.lengths
         edited = any(name.startswith(("lengths", "turn", "runs past")) for _, name in self.edits.rules)
-        edited = edited or any(site in {"x.seq", "x.turned", "all x"} for _, site in self.edits.changes)
+        edited = edited or any(site in {"x.seq", "x.turned.seq", "all x"} for _, site in self.edits.changes)
         if lengths is None or edited:
             return x
         return np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0))

@@ -128,7 +128,7 @@ def _groups(
 
 
 # Edges behind which what is compared at each timestep, or what a step starts from, is not what was returned.
-_APART = frozenset({"x.seq", "x.turned", "h.seq", "c.seq", "h.out", "c.out", "returned"})
+_APART = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "h.out", "c.out", "returned"})
 
 
 def _alike(edits: Edits) -> Any:

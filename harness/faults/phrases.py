@@ -39,7 +39,7 @@ PHRASES: dict[str, str] = {
     "returned": "h_seq and c_seq", "past the end": "what stands past the end of a sequence", "coupling of f": "the coupling of the forget gate", "layout": "the weights",
     "layer": "a layer as a whole", "equation of c": "the new c", "equation of h": "the new h", "i and f left out": "the new c",
     "peepholes of weight 1": "the pre-activations of i, f and o", "c.out and h.out of the step before": "what is returned (h and c)",
-    "x.seq": "the input sequence", "x.turned": "the input sequence, as the reverse direction turns it round,", "h.seq": "the returned h_seq", "c.seq": "the returned c_seq",
+    "x.seq": "the input sequence", "x.turned.seq": "the input sequence, as the reverse direction turns it round,", "h.seq": "the returned h_seq", "c.seq": "the returned c_seq",
     "h.seq and c.seq": "what is returned (h_seq and c_seq)", "up.seq": "the sequence that the layer above takes in",
     "order of the run": "the sequence", "all x": "the input sequence", "between layers": "the sequence that every upper layer takes in",
     "all h0 and c0": "the initial states (h0 and c0) of all layers and directions", "all h0": "the initial states h0 of all layers and directions",

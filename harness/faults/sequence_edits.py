@@ -23,7 +23,7 @@ from lockstep.harness.faults.moves import (
 
 SEQUENCES: dict[str, tuple[str, ...]] = {
     "x.seq": ("x.seq",),
-    "x.turned": ("x.turned",),
+    "x.turned.seq": ("x.turned.seq",),
     "h.seq": ("h.seq",),
     "c.seq": ("c.seq",),
     "h.seq and c.seq": ("h.seq", "c.seq"),
@@ -53,7 +53,7 @@ def sequence_deviations(problem: Problem) -> Iterator[Deviation]:
     changes |= {"reversed within lengths": within, "largest so far": largest_so_far}
     single = problem.case.lstm.single
     for site, sites in SEQUENCES.items():
-        if (site == "up.seq" and single) or (site == "x.turned" and problem.case.lstm.direction == "forward"):
+        if (site == "up.seq" and single) or (site == "x.turned.seq" and problem.case.lstm.direction == "forward"):
             continue
         for edit, change in changes.items():
             yield from spread_over(problem, site, edit, _put(dict.fromkeys(sites, change)))
