@@ -259,7 +259,10 @@ class Seen:
             names = {name_of(kind, place, lstm) for kind in "hc" for place in above} & self.forward_names
         with np.errstate(all="ignore"):
             if cause:
-                values = values_with(self.problem, edits_of(self.like(cause), self.problem), names)
+                try:
+                    values = values_with(self.problem, edits_of(self.like(cause), self.problem), names)
+                except NoPlaceError:
+                    return 0, 0
                 near: Arrays = self.observation.near
             else:
                 expected = self.observation.expected
