@@ -84,8 +84,7 @@ def hard_cell(z, c):
 
 
 def reshaped(lane, *_):
-    H = lane["R"].shape[1]
-    return {**lane, "R": lane["R"].reshape(H, 4 * H).T} if lane["R"].shape == (4 * H, H) else lane
+    return {**lane, "R": lane["R"].reshape(lane["R"].shape[::-1]).T}
 
 
 def box_of(port, lane, **form):
@@ -181,6 +180,30 @@ def test_a_check_goes_on_from_what_was_measured_in_the_first_wrong_lane(form):
     assert names & where
     assert cause.sigma is not None
     assert cause.sigma < 10
+
+
+def with_f_raised(lane, by=0.7):
+    i, f, g, o = np.split(lane["b"], 4)
+    return {**reshaped(lane), "b": np.concatenate([i, f + np.float32(by), g, o])}
+
+
+IN_THE_FORM = [
+    ({"peephole": True}, lambda lane, *_: {**with_f_and_g_exchanged(lane), "p": lane["p"][[1, 0, 2]]},
+     {"W:read-as-igfo", "p:read-as-fio"}),
+    ({"cell_clip": 0.4}, lambda lane, *_: {**with_f_raised(lane), "clip": 2 * lane["clip"]},
+     {"R:reshaped,-not-transposed", "b.f:plus-0.7", "clip:times-2"}),
+    ({"proj_size": 3}, lambda lane, *_: {**with_f_raised(lane), "P": lane["P"] / 2},
+     {"R:reshaped,-not-transposed", "b.f:plus-0.7", "o:times-0.5"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "weights_of", "names"), IN_THE_FORM)
+def test_what_a_form_adds_is_found_on_top_of_what_was_measured(form, weights_of, names):
+    cases = [
+        make_case(f"case {seed}", timesteps=5, batch=3, initial_state="probe", seed=seed, **form) for seed in (0, 1)
+    ]
+    causes = causes_of(check(LocalPort(network_port(weights_of=weights_of)), cases))
+    assert names in [set(cause.fault.split(" + ")) for cause in causes]
 
 
 def test_what_cannot_be_asked_says_why():
