@@ -331,9 +331,9 @@ def anatomy(black_box: BlackBox) -> Anatomy:
     wiring = measure_wiring(counted)
     batched = independent(counted)
     curves = next(iter(_curve_readings(counted, batched=batched)), None)
-    kernel_map = _first_map(counted, curves, batched=batched)
+    kernel_map, first_reading = _first_map(counted, curves, batched=batched)
     proof = prove(counted)
-    table = ConventionTable(proof.cause, sigma=proof.sigma)
+    table = ConventionTable(proof.cause, sigma=proof.sigma, seen=_seen_in_a_step(kernel_map, first_reading))
     conventions = [
         *table.weights(proof.kernel_map or kernel_map), *table.curves(curves), *table.cell(), *table.state(wiring),
         *table.data(wiring), *table.padding(wiring), *table.returned(), *precision_rows(measure_precision(counted)),
@@ -346,14 +346,26 @@ def anatomy(black_box: BlackBox) -> Anatomy:
 
 def _first_map(
     black_box: BlackBox, curves: tuple[Response, list[Reading]] | None, *, batched: bool
-) -> KernelMap | None:
-    """Measure the kernels under the first reading of the curves that makes sense of them."""
+) -> tuple[KernelMap | None, Changes | None]:
+    """The kernels as measured under the first reading of the curves that makes sense of them; and that reading."""
     measured = None
     for reading in () if curves is None else curves[1]:
         measured = measure_kernels(black_box, reading.changes, batched=batched)
         if measured is not None and not measured.undecided:
-            break
-    return measured
+            return measured, reading.changes
+    return measured, None
+
+
+def _seen_in_a_step(kernel_map: KernelMap | None, reading: Changes | None) -> Cause | None:
+    """The deviations that one timestep shows, proved or not; None where it is not understood."""
+    if kernel_map is None or reading is None:
+        return None
+    rule = next(kernel_rules(kernel_map, unused_gates(reading)), None)
+    changes = None if rule is None else merged(reading, rule)
+    try:
+        return None if changes is None else deviations_of(changes, _random_problem(Reach(), 1, T=1, B=1, I=3, H=5))
+    except NoPlaceError:
+        return None
 
 
 def prove(black_box: BlackBox) -> Proof:

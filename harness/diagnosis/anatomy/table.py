@@ -38,10 +38,11 @@ class Convention(Struct, frozen=True):
 class ConventionTable:
     """Rows of the table from proved deviations and from what the experiments saw."""
 
-    def __init__(self, cause: Cause | None, *, sigma: float | None) -> None:
-        """A table of what is proved to that many sigma; of nothing proved if it is None."""
-        self.cause = cause or ()
+    def __init__(self, cause: Cause | None, *, sigma: float | None, seen: Cause | None = None) -> None:
+        """A table of what is proved to that many sigma; where nothing is, of what was ``seen`` in one timestep."""
         self.known = cause is not None
+        self.seen = self.known or seen is not None
+        self.cause = (cause if cause is not None else seen) or ()
         self.proof = f"proof: {number(sigma)} sigma" if self.known and sigma is not None else ""
         self.words = Words()
 
@@ -54,10 +55,12 @@ class ConventionTable:
         measured = "; ".join(self.words.message(deviation).removesuffix(".") for deviation in deviations)
         return self._convention(name, intended, measured or intended, evidence, differs=bool(deviations))
 
-    def _convention(self, name: str, intended: str, measured: str, evidence: str, *, differs: bool) -> Convention:
+    def _convention(
+        self, name: str, intended: str, measured: str, evidence: str, *, differs: bool, in_a_step: bool = False
+    ) -> Convention:
         # Without a proof the intended value may only be what was never measured otherwise.
         if not self.known:
-            measured = f"{measured} (not confirmed)" if differs else "not decided"
+            measured = f"{measured} (not confirmed)" if differs or (in_a_step and self.seen) else "not decided"
         evidence = evidence or self.proof or "no reading reproduces it"
         return Convention(name, intended, measured, evidence, differs if self.known else None)
 
@@ -69,7 +72,9 @@ class ConventionTable:
             orders = [d for d in of_array if d.edit.startswith(("read as ", "block "))]
             read = next((d.edit.removeprefix("read as ") for d in orders if d.edit.startswith("read")), GATES)
             order = "; ".join([", ".join(read), *(d.edit for d in orders if d.edit.startswith("block"))])
-            yield self._convention(f"gate order in {array}", "i, f, g, o", order, evidence, differs=bool(orders))
+            yield self._convention(
+                f"gate order in {array}", "i, f, g, o", order, evidence, differs=bool(orders), in_a_step=True
+            )
             name = f"{array} as it drives the gates from {what}"
             misplaced = "" if kernel_map is None or is_regular(kernel_map) else misplaced_entries(kernel_map, array)
             if misplaced:

@@ -122,6 +122,25 @@ def test_several_deviations_are_measured_apart_and_proved_together():
     assert table["update of c"].differs is False
 
 
+def test_what_one_timestep_shows_is_told_though_something_later_fits_nothing():
+    def before(weights):
+        i, f, g, o = np.split(weights["R"], 4)
+        return {**weights, "R": np.concatenate([i, g, f, o])}
+
+    def port(x, weights, h0, c0, lengths=None):
+        h, c = right(x, before(weights), h0, c0, lengths)
+        drift = 1 + 0.013 * np.arange(len(x))[:, None, None] ** 2.3
+        return (h * drift).astype(x.dtype), c
+
+    result = measured(port)
+    assert not result.proved
+    table = rows(result)
+    assert table["gate order in R"].measured == "i, g, f, o (not confirmed)"
+    assert table["gate order in W"].measured == "i, f, g, o (not confirmed)"
+    assert table["resets of the state"].measured == "not decided"
+    assert {row.differs for row in (table["gate order in R"], table["gate order in W"])} == {None}
+
+
 def test_entries_misplaced_by_no_rule_are_listed():
     def before(weights):
         W = weights["W"].copy()
