@@ -389,8 +389,16 @@ class Search:
                 left = next((s for s in (self.first, *self.others) if not s.agrees_with(half.cause)), None)
                 if left is not None:
                     yield half.cause[0], left
+        yield from self._shown_alone(clock)
+        yield from self._going_further(clock)
+
+    def _shown_alone(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:
+        """What shows alone where parts are silent."""
         for half in self._isolated((), clock):
             yield half, next((s for s in (self.first, *self.others) if not s.agrees_with((half,))), self.first)
+
+    def _going_further(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:
+        """What puts off the first number that differs, or gives more of the numbers."""
         # Of those that come equally far, the narrowest: a wider one spoils what is right elsewhere.
         order = sorted(self.partial, key=lambda item: (-item[0], len(item[1].scope.lanes)))
         repairing = self._repairing((), clock)

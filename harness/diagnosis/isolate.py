@@ -12,6 +12,7 @@ from msgspec.structs import replace as changed
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.gates import GATES
+from lockstep.harness.cases.problem import Problem
 
 SHUT, OPEN = -30.0, 30.0  # added to a gate's bias: its sigmoid is 0, or 1, to the last bit of a float32
 ENOUGH = 3  # timesteps
@@ -21,7 +22,10 @@ Change = Callable[[Array], Array]
 
 def isolating(problem: AnyProblem) -> Iterator[AnyProblem]:
     """A problem again and again, each time with some of its arrays silent: weights, states, gates, what comes back."""
-    problem = _shortened(problem)
+    if isinstance(problem, Problem) and problem.dh is not None:
+        first = _shortened(problem, 1)  # nothing of it comes back from later steps
+        yield from (replace(first, c0=np.zeros_like(first.c0)), first)
+    problem = _shortened(problem, ENOUGH)
     for names in (("R",), ("W",), ("W", "R"), ("b",), ("W_a",), ("W_tilde",), ("p",)):
         yield from _with_weights(problem, dict.fromkeys(names, np.zeros_like))
     # With i shut and f open c stays as it was: what is left is how h is made of it. The other way round c is g.
@@ -38,15 +42,15 @@ def isolating(problem: AnyProblem) -> Iterator[AnyProblem]:
         yield replace(problem, lengths=np.full_like(problem.lengths, longest))
 
 
-def _shortened(problem: AnyProblem) -> AnyProblem:
-    """The first timesteps of a problem without gradients: they show what steps do, for less."""
-    T = problem.case.run.timesteps
-    if isinstance(problem, DecoderProblem) or problem.dh is not None or T <= ENOUGH:
+def _shortened(problem: AnyProblem, timesteps: int) -> AnyProblem:
+    """The first timesteps of a problem: they show what steps do, for less."""
+    if isinstance(problem, DecoderProblem) or problem.case.run.timesteps <= timesteps:
         return problem
-    lengths = None if problem.lengths is None else np.minimum(problem.lengths, ENOUGH)
+    lengths = None if problem.lengths is None else np.minimum(problem.lengths, timesteps)
     ends = None if lengths is None else tuple(int(end) for end in lengths)
-    run = changed(problem.case.run, timesteps=ENOUGH, lengths=ends)
-    return replace(problem, case=changed(problem.case, run=run, expect=None), x=problem.x[:ENOUGH], lengths=lengths)
+    case = changed(problem.case, run=changed(problem.case.run, timesteps=timesteps, lengths=ends), expect=None)
+    dh = None if problem.dh is None else problem.dh[:timesteps]
+    return replace(problem, case=case, x=problem.x[:timesteps], lengths=lengths, dh=dh)
 
 
 def _shifting(shifts: dict[str, float]) -> Change:
