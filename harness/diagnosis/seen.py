@@ -118,20 +118,23 @@ class Seen:
         return None if outside else self.observation.values
 
     def passes(self, cause: Cause) -> tuple[bool, Watcher]:
-        """Whether values come near, and how far they came; first what goes forward is compared, then all."""
+        """Whether values come near, and how far they came; first what goes forward is compared, then all.
+
+        What has no place in the problem does not.
+        """
         watcher = Watcher(self.observation, flip_of(form_of(cause)))
         if not self.observation.tensors:
             return True, watcher
-        edits = edits_of(cause, self.problem)
         forward, all_names = self.forward_names, set(self.observation.tensors)
         with np.errstate(all="ignore"):
             try:
+                edits = edits_of(cause, self.problem)
                 if forward and all(deviation.way == "forward" for deviation in cause):
                     states = self.states_for(edits)
                     values_with(self.problem, edits, forward, watcher, None if states else self.base, states)
                 if forward != all_names:
                     values_with(self.problem, edits, all_names, watcher)
-            except MissError:
+            except (MissError, NoPlaceError):
                 return False, watcher
         return True, watcher
 
