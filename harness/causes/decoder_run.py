@@ -13,7 +13,7 @@ from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.network_run import Found, WantedTensors, Watch, go_back, gradients_of, returned_for
+from lockstep.harness.causes.network_run import Computed, WantedTensors, Watch, go_back, gradients_of, returned_for
 from lockstep.harness.causes.stored import Stored, Sums
 from lockstep.harness.causes.tape import Node, Tape, curve_of, variance_of
 
@@ -45,7 +45,7 @@ class DecoderRun(WantedTensors):
         self.cell = Lane(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True, problem=problem)
         self.steps: list[dict[str, Node]] = []
 
-    def go(self) -> Found:
+    def go(self) -> Computed:
         """Every tensor that is wanted."""
         with np.errstate(all="ignore"):
             self._forward()

@@ -19,7 +19,7 @@ from lockstep.harness.causes.edits import Change, Edits, Key, NoPlaceError, Step
 from lockstep.harness.causes.stored import Reading
 from lockstep.harness.causes.tape import Curve, Node, curve_of
 
-Entries = list[tuple[int, Steps, Any]]  # whose, at which timesteps, what
+ByCandidate = list[tuple[int, Steps, Any]]  # whose, at which timesteps, what
 WHOLE = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "up.seq"})  # edges that whole sequences (T, B, n) go over
 
 
@@ -71,9 +71,9 @@ class Many(Edits):
         """Join edits that ``can_join``, and of which ``rules_of`` are alike."""
         many = cls(each=each, alive=np.ones(len(each), bool))
         many.rules = {key: value for key, value in each[0].rules.items() if not _of_curve(key[1])}
-        changes: defaultdict[tuple[str, str], Entries] = defaultdict(list)
-        curves: defaultdict[tuple[str, str], Entries] = defaultdict(list)
-        returned: defaultdict[tuple[str, str], Entries] = defaultdict(list)
+        changes: defaultdict[tuple[str, str], ByCandidate] = defaultdict(list)
+        curves: defaultdict[tuple[str, str], ByCandidate] = defaultdict(list)
+        returned: defaultdict[tuple[str, str], ByCandidate] = defaultdict(list)
         for n, edits in enumerate(each):
             for site, own in edits.changes.items():
                 changes[site] += [(n, steps, change) for steps, change in own]
@@ -127,7 +127,7 @@ class Many(Edits):
         assert self.back is not None
         return self.back
 
-    def _changing(self, site: tuple[str, str], entries: Entries) -> Change:
+    def _changing(self, site: tuple[str, str], entries: ByCandidate) -> Change:
         """The change that gives each candidate its own."""
         ndim = 3 if site[0] == "" or site[1] in WHOLE else 2
         common = len(entries) == len(self.each) and len({(id(steps), id(own)) for _, steps, own in entries}) == 1
@@ -148,7 +148,7 @@ class Many(Edits):
 
         return change
 
-    def _returning(self, kind: str, entries: Entries) -> Callable[[Array], Array]:
+    def _returning(self, kind: str, entries: ByCandidate) -> Callable[[Array], Array]:
         """What becomes of a gradient that is returned, by candidate."""
         ndim = 3 if kind in {"dx", "denc"} else 1 if kind.startswith("db") else 2
         axis = 1 if ndim == 3 else 0  # behind time
@@ -252,7 +252,7 @@ def _rows(array: Array, n: int) -> Array:
     return array[..., n, :, :] if array.ndim > 2 else array
 
 
-def _choosing(entries: Entries, count: int) -> Callable[[Curve, int], Curve]:
+def _choosing(entries: ByCandidate, count: int) -> Callable[[Curve, int], Curve]:
     """Curves by candidate, from the curve that stands there and a timestep."""
 
     def of(standing: Curve, step: int) -> Curve:

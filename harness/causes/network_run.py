@@ -18,7 +18,7 @@ from lockstep.harness.causes.stored import Gradient, Stored, Sums
 from lockstep.harness.causes.tape import Node, Slot, Tape, variance_of
 from lockstep.harness.reference.noise import Noise
 
-Found = dict[str, tuple[Array, Array | None]]  # values and variances, by tensor
+Computed = dict[str, tuple[Array, Array | None]]  # values and variances, by tensor
 Watch = Callable[[str, Array], None]  # told of each tensor as soon as it is there; raises to end the run
 
 
@@ -42,7 +42,7 @@ class WantedTensors:
     def __init__(self, wanted: set[str], watch: Watch | None) -> None:
         """Take the names that are asked for, and who is told of each; it may end the run."""
         self.wanted, self.watch = wanted, watch
-        self.found: Found = {}
+        self.found: Computed = {}
 
     def give(self, name: str, value: Array, variance: Array | None) -> None:
         """Put a tensor beside the others."""
@@ -77,7 +77,7 @@ class NetworkRun(WantedTensors):
         self.lanes: dict[Place, Lane] = {}
         self.results: dict[Place, dict[str, Node]] = {}
 
-    def go(self) -> Found:
+    def go(self) -> Computed:
         """Every tensor that is wanted."""
         with np.errstate(all="ignore"):
             self._forward()

@@ -15,7 +15,7 @@ FIT_STEPS = 6
 SOLVE_STEPS = 12
 FIRST_STEPS = 3  # after which only the nearest are gone on with
 MOST_SOLVED = 40
-NEAR = 1000.0  # in noise: the comparison with noise decides
+SOLVED_TO = 1000.0  # in noise: the comparison with noise decides
 
 
 def refined(base: Changes, miss: Callable[[Changes], Array | None]) -> Changes | None:
@@ -109,7 +109,7 @@ def solve_many(misses_at: Misses, starts: Sequence[float], is_over: Callable[[],
                     improved[k], now[k] = trying[k], vector
         at |= improved
         active = {k for k in improved if abs(moves[k]) >= 1e-9 * max(abs(at[k]), 1e-3)}
-    near = [k for k, vector in now.items() if np.abs(vector).max() <= NEAR]
+    near = [k for k, vector in now.items() if np.abs(vector).max() <= SOLVED_TO]
     return [(k, at[k]) for k in sorted(near, key=lambda k: _square(now[k]))]
 
 

@@ -17,7 +17,7 @@ from lockstep.harness.cases.problem import Problem
 SHUT, OPEN = -30.0, 30.0  # added to a gate's bias: its sigmoid is 0, or 1, to the last bit of a float32
 ENOUGH = 3  # timesteps
 Ask = Callable[[list[AnyProblem]], list[Any]]  # what a port returns for problems, as observations
-Change = Callable[[Array], Array]
+ArrayChange = Callable[[Array], Array]
 
 
 def isolating(problem: AnyProblem) -> Iterator[AnyProblem]:
@@ -53,7 +53,7 @@ def _shortened(problem: AnyProblem, timesteps: int) -> AnyProblem:
     return replace(problem, case=case, x=problem.x[:timesteps], lengths=lengths, dh=dh)
 
 
-def _shifting(shifts: dict[str, float]) -> Change:
+def _shifting(shifts: dict[str, float]) -> ArrayChange:
     def change(bias: Array) -> Array:
         rows = np.zeros((len(GATES), len(bias) // len(GATES)))
         for gate, shift in shifts.items():
@@ -63,7 +63,7 @@ def _shifting(shifts: dict[str, float]) -> Change:
     return change
 
 
-def _with_weights(problem: AnyProblem, changes: dict[str, Change]) -> Iterator[AnyProblem]:
+def _with_weights(problem: AnyProblem, changes: dict[str, ArrayChange]) -> Iterator[AnyProblem]:
     """The problem with some of its weights changed, in every lane; nothing where it has none of them."""
 
     def changed(weights: Any) -> Any:

@@ -18,10 +18,10 @@ from lockstep.harness.diagnosis.seen import Cause, MissError, Seen, flip_of, for
 from lockstep.harness.faults.deviation import FORWARD, edits_of
 
 MOST_AT_ONCE = 64
-MOST_NUMBERS = 100_000  # of all candidates that run at once: their values should stay near the processor
+MOST_VALUES = 100_000  # of all candidates that run at once: their values should stay near the processor
 
 
-class Outcome(NamedTuple):
+class Comparison(NamedTuple):
     """How a cause's values compare with what was returned."""
 
     passes: bool
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     effect: float = 0.0  # alike where all values are
 
 
-NO_PLACE = Outcome(passes=False)
+NO_PLACE = Comparison(passes=False)
 
 
 class Tally:
@@ -90,12 +90,12 @@ class Tally:
 
 def outcomes(
     seen: Seen, causes: Sequence[Cause], names: set[str] | None = None, *, counts: bool = False
-) -> list[Outcome | None]:
+) -> list[Comparison | None]:
     """How each cause's values compare with an observation; None for those that have to be run by themselves.
 
     ``names`` are the tensors that are compared, all that go forward if left out; with ``counts`` every number of them.
     """
-    found: list[Outcome | None] = [None] * len(causes)
+    found: list[Comparison | None] = [None] * len(causes)
     wanted = seen.forward_names if names is None else names & set(seen.observation.tensors)
     for numbers, each, form in _groups(seen, causes, wanted, found):
         for k, outcome in zip(numbers, _compared(seen, each, wanted, flip_of(form), counts=counts), strict=True):
@@ -104,7 +104,7 @@ def outcomes(
 
 
 def _groups(
-    seen: Seen, causes: Sequence[Cause], wanted: set[str], found: list[Outcome | None] | None = None
+    seen: Seen, causes: Sequence[Cause], wanted: set[str], found: list[Comparison | None] | None = None
 ) -> Iterator[tuple[list[int], list[Edits], str | None]]:
     """Causes that can be run as one: their numbers, edits and format; those without a place are put down as such."""
     groups: defaultdict[Any, list[tuple[int, Edits]]] = defaultdict(list)
@@ -120,7 +120,7 @@ def _groups(
         if can_join(edits) and not (forward and wanted - seen.forward_names):
             groups[form_of(cause), _alike(edits)].append((k, edits))
     size = sum(seen.observation.tensors[name].size for name in wanted)
-    most = max(1, min(MOST_AT_ONCE, MOST_NUMBERS // max(size, 1)))
+    most = max(1, min(MOST_AT_ONCE, MOST_VALUES // max(size, 1)))
     for (form, _), group in groups.items():
         for start in range(0, len(group), most):
             part = group[start : start + most]
@@ -136,7 +136,7 @@ def _alike(edits: Edits) -> Any:
     return rules_of(edits), frozenset(sites), edits.touch("")
 
 
-def _compared(seen: Seen, each: list[Edits], wanted: set[str], flip: float, *, counts: bool) -> list[Outcome]:
+def _compared(seen: Seen, each: list[Edits], wanted: set[str], flip: float, *, counts: bool) -> list[Comparison]:
     many = Many.of(each)
     tally = Tally(seen.observation, many, flip, counts=counts)
     back = wanted - seen.forward_names
@@ -152,7 +152,7 @@ def _compared(seen: Seen, each: list[Edits], wanted: set[str], flip: float, *, c
     effects = [float(f"{float(effect):.9g}") for effect in tally.effect]
     columns = zip(tally.right, tally.passed, tally.failed, tally.repaired, effects, strict=True)
     return [
-        Outcome(bool(right), int(passed), failed, int(repaired), effect)
+        Comparison(bool(right), int(passed), failed, int(repaired), effect)
         for right, passed, failed, repaired, effect in columns
     ]
 
