@@ -12,15 +12,22 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import ATTENTION, PROJECTIONS, has_weight_steps, tensors_of
 from lockstep.harness.causes.edits import Edits
-from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.network_run import Computed, WantedTensors, Watch, go_back, gradients_of, returned_for
-from lockstep.harness.causes.stored import Stored, Sums
-from lockstep.harness.causes.tape import Node, Tape, curve_of, variance_of
+from lockstep.harness.causes.lane import LaneRun
+from lockstep.harness.causes.network_run import (
+    Computed,
+    TensorCallback,
+    WantedTensors,
+    go_back,
+    gradients_of,
+    returned_for,
+)
+from lockstep.harness.causes.stored import GradientSums, Stored
+from lockstep.harness.causes.tape import Node, NodeTape, curve_of, variance_of
 
 DECODER, ENCODER = "decoder", "encoder"
 
 
-def stored_of(problem: DecoderProblem, tape: Tape) -> Stored:
+def stored_of(problem: DecoderProblem, tape: NodeTape) -> Stored:
     """All weights of a decoder, and of its encoder."""
     arrays = problem.weights.arrays()
     return Stored(
@@ -36,13 +43,18 @@ class DecoderRun(WantedTensors):
     """One run of a problem."""
 
     def __init__(
-        self, problem: DecoderProblem, edits: Edits, tape: Tape, watch: Watch | None, wanted: set[str] | None
-    ) -> None:  # fmt: skip
+        self,
+        problem: DecoderProblem,
+        edits: Edits,
+        tape: NodeTape,
+        watch: TensorCallback | None,
+        wanted: set[str] | None,
+    ) -> None:
         """Take a problem, what is edited, and where it is recorded; ``wanted`` are the tensors that are asked for."""
         super().__init__(wanted or set(tensors_of(problem.case)), watch)
         self.problem, self.edits, self.tape = problem, edits, tape
         self.stored = stored_of(problem, tape)
-        self.cell = Lane(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True, problem=problem)
+        self.cell = LaneRun(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True, problem=problem)
         self.steps: list[dict[str, Node]] = []
 
     def go(self) -> Computed:
@@ -107,7 +119,7 @@ class DecoderRun(WantedTensors):
         assert p.x is not None
         assert p.decoder.encoder is not None
         encoder = p.decoder.encoder
-        self.encoder = Lane(
+        self.encoder = LaneRun(
             ENCODER, encoder, tape, self.stored, self.edits, lengths=p.lengths, separate=True,
             problem=p, timesteps=p.decoder.source_timesteps,
         )  # fmt: skip
@@ -187,9 +199,9 @@ class DecoderRun(WantedTensors):
             cotangents += [(step["y"], Node(dy.value[t])), (step["logit"], Node(dlogit.value[t]))]
         gradient = go_back(tape, cotangents)
         by_timestep = has_weight_steps(p.case)
-        sums = Sums(tape.noise, p.case.run.timesteps, stepwise=True)
+        sums = GradientSums(tape.noise, p.case.run.timesteps, stepwise=True)
         self.cell.names = [name for name in (*PROJECTIONS, "W", "R", "b") if (DECODER, name) in self.stored.shapes]
-        gradients = gradients_of(self.cell, sums, self.stored, by_timestep, tape.noisy)
+        gradients = gradients_of(self.cell, sums, self.stored, by_timestep=by_timestep)
         for name in gradients:
             found = returned_for(name, gradients, self.cell)
             self._give(f"d{name}", found.value, found.variance)
@@ -204,8 +216,8 @@ class DecoderRun(WantedTensors):
             return
         dx = [gradient(x) or tape.zeros(x) for x in self.x]
         self._give("dx", np.stack([d.value for d in dx]), np.stack([variance_of(d) for d in dx]))
-        sums = Sums(tape.noise, p.decoder.source_timesteps, stepwise=True)
-        for name, found in gradients_of(self.encoder, sums, self.stored, by_timestep, tape.noisy).items():
+        sums = GradientSums(tape.noise, p.decoder.source_timesteps, stepwise=True)
+        for name, found in gradients_of(self.encoder, sums, self.stored, by_timestep=by_timestep).items():
             self._give(f"d{name}_encoder", found.value, found.variance, (ENCODER, f"d{name}"))
 
     def _give_node(self, name: str, node: Node) -> None:

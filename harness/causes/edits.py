@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.causes.stored import Reading
+from lockstep.harness.causes.stored import WeightKey, WeightReading
 from lockstep.harness.causes.tape import Node
 
-Key = tuple[str, str]  # a lane's label and a weight's name
 Joined = tuple[Array, Array, Array]  # places, factors and constants of all stored numbers
 Steps = Callable[[int], bool]  # whether an edit holds at a timestep, in the lane's own order
 Change = Callable[[Any, Node, int], Node]  # of a lane, a value, a timestep: what stands in its place
@@ -33,7 +32,8 @@ class Edits:
     """What is edited, by lane ("" is what belongs to no lane) and site."""
 
     changes: dict[tuple[str, str], list[tuple[Steps, Change]]] = field(default_factory=dict)
-    readings: dict[Key, list[tuple[int, Steps, Reading]]] = field(default_factory=dict)  # with whose turn it is
+    # Each with its turn: a later one reads what earlier ones left.
+    readings: dict[WeightKey, list[tuple[int, Steps, WeightReading]]] = field(default_factory=dict)
     rules: dict[tuple[str, str], Any] = field(default_factory=dict)
     curves: dict[tuple[str, str], list[tuple[Steps, Any]]] = field(default_factory=dict)  # of some timesteps
     # Of gradients that are returned: by tensor's kind and lane.
@@ -56,11 +56,11 @@ class Edits:
             node = change(lane, node, 0)
         return node
 
-    def read(self, key: Key, steps: Steps, reading: Reading) -> None:
+    def read(self, key: WeightKey, steps: Steps, reading: WeightReading) -> None:
         """Have a weight read otherwise."""
         self.readings.setdefault(key, []).append((self.turn, steps, reading))
 
-    def reading(self, key: Key, step: int, size: int) -> tuple[tuple[int, ...], Reading | None]:
+    def reading(self, key: WeightKey, step: int, size: int) -> tuple[tuple[int, ...], WeightReading | None]:
         """How a timestep reads a weight, of ``size`` stored numbers in all; and by which turns, none if it is right."""
         if key not in self.readings:
             return (), None
@@ -77,9 +77,9 @@ class Edits:
         at = own[0].home
         form = next((reading.form for reading in own if reading.form), "")
         adds = all(reading.adds for reading in own)
-        return active, Reading(places[at], factors[at], constants[at], adds, form, at)
+        return active, WeightReading(places[at], factors[at], constants[at], adds, form, at)
 
-    def reading_back(self, key: Key, step: int, size: int) -> tuple[tuple[int, ...], Reading | None]:
+    def reading_back(self, key: WeightKey, step: int, size: int) -> tuple[tuple[int, ...], WeightReading | None]:
         """How a timestep reads a weight on the way back, where that is edited."""
         if self.back is None or key not in self.back.readings:
             return (), None

@@ -12,8 +12,8 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.causes.decoder_run import DecoderRun
 from lockstep.harness.causes.edits import Edits, NoPlaceError
-from lockstep.harness.causes.network_run import NetworkRun, Watch
-from lockstep.harness.causes.tape import Tape
+from lockstep.harness.causes.network_run import NetworkRun, TensorCallback
+from lockstep.harness.causes.tape import NodeTape
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import COMMON, Noise
 from lockstep.harness.reference.spread import copies_of, covering
@@ -28,7 +28,7 @@ def expected_with(
     no network amplifies what one step may round.
     """
     noise = Noise.of(problem.case.run.dtype)
-    run = _run(problem, edits, Tape(noise, noisy=True, records=_goes_back(problem, wanted)), None, wanted)
+    run = _run(problem, edits, NodeTape(noise, noisy=True, records=_goes_back(problem, wanted)), None, wanted)
     run.observed = observed
     with np.errstate(all="ignore"):
         tensors = {
@@ -71,13 +71,13 @@ def widened_with(problem: AnyProblem, edits: Edits, expected: Expected) -> Expec
     squares = {name: np.zeros_like(value) for name, value in exact.items()}
     rng = np.random.Generator(np.random.Philox(0))
     for _ in range(count):
-        tape = Tape(noise, noisy=True, records=_goes_back(problem, names), kick=Kicks(rng))
+        tape = NodeTape(noise, noisy=True, records=_goes_back(problem, names), kick=CopyKicks(rng))
         for name, (value, _) in _run(problem, edits, tape, None, names).go().items():
             squares[name] += np.square(value - exact[name])
     return {name: covering(tensor, np.sqrt(squares[name] / count)) for name, tensor in expected.items()}
 
 
-class Kicks:
+class CopyKicks:
     """Puts the values of one copy off by roundings, part of which is the same throughout."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -93,7 +93,7 @@ class Kicks:
         return value + (np.sqrt(COMMON) * self._fixed[value.shape] + np.sqrt(1 - COMMON) * fresh) * np.sqrt(variance)
 
 
-class Watcher(Protocol):
+class RunWatcher(Protocol):
     """Told of tensors and timesteps as soon as they are there; may end the run by raising."""
 
     def tensor(self, name: str, value: Array) -> None:
@@ -107,7 +107,7 @@ def values_with(
     problem: AnyProblem,
     edits: Edits,
     wanted: set[str] | None = None,
-    watcher: Watcher | None = None,
+    watcher: RunWatcher | None = None,
     base: NetworkRun | None = None,
     observed: Arrays | None = None,
 ) -> Arrays:
@@ -131,7 +131,7 @@ def values_with(
                 watcher.tensor(name, value)
         return values
     noise = Noise.of(problem.case.run.dtype)
-    tape = Tape(noise, noisy=False, records=_goes_back(problem, wanted))
+    tape = NodeTape(noise, noisy=False, records=_goes_back(problem, wanted))
     watch = None if watcher is None else watcher.tensor
     run = _run(problem, edits, tape, watch, wanted, base)
     run.watch_step = None if watcher is None else watcher.step
@@ -145,7 +145,7 @@ def base_of(problem: AnyProblem) -> NetworkRun | None:
         return None
     forward = {name for name in tensors_of(problem.case) if not name.startswith("d")}
     run = NetworkRun(
-        problem, Edits(), Tape(Noise.of(problem.case.run.dtype), noisy=False, records=False), None, forward
+        problem, Edits(), NodeTape(Noise.of(problem.case.run.dtype), noisy=False, records=False), None, forward
     )
     run.go()
     return run
@@ -159,8 +159,8 @@ def _goes_back(problem: AnyProblem, wanted: set[str] | None) -> bool:
 def _run(
     problem: AnyProblem,
     edits: Edits,
-    tape: Tape,
-    watch: Watch | None,
+    tape: NodeTape,
+    watch: TensorCallback | None,
     wanted: set[str] | None,
     base: NetworkRun | None = None,
 ) -> NetworkRun | DecoderRun:

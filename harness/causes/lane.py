@@ -13,21 +13,20 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.tensors import turned
 from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.stored import Leaf, Stored
-from lockstep.harness.causes.tape import Curve, Node, Tape, both, curve_of, variance_of
-
-GATES = "ifgo"
+from lockstep.harness.causes.tape import Node, NodeTape, NoisyCurve, both, curve_of, variance_of
 
 
 @dataclass
-class Lane:
+class LaneRun:
     """One direction of one layer, or a decoder's cell, or its encoder."""
 
     label: str  # "0", "0r", "1" ...: layer and direction; "decoder", "encoder"
     lstm: LSTM
-    tape: Tape
+    tape: NodeTape
     stored: Stored
     edits: Edits
     reverse: bool = False
@@ -135,7 +134,7 @@ class Lane:
         site = f"slope.{kind}"
         return partial(self.at, site) if site in self.changes else None
 
-    def curve(self, kind: str) -> Curve:
+    def curve(self, kind: str) -> NoisyCurve:
         """The activation of a gate, or of c ("u"), at this timestep."""
         curve: Any = self.curves[kind]
         for steps, name in self.edits.curves.get((self.label, f"curve {kind}"), ()) if self.edited else ():
@@ -228,7 +227,7 @@ class Lane:
             if results:
                 starts |= {name: results[-1][f"{name}_n"] for name in chained}
             lengths = None if self.lengths is None else self.lengths[b : b + 1]
-            alone = Lane(
+            alone = LaneRun(
                 self.label, self.lstm, self.tape, self.stored, replace(self.edits, rules=rules), self.reverse, lengths,
                 self.separate, problem=self.problem, timesteps=self.timesteps,
             )  # fmt: skip

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.arrays import Array
-from lockstep.harness.causes.edits import Change, Edits, Key, NoPlaceError, Steps, every
-from lockstep.harness.causes.stored import Reading
-from lockstep.harness.causes.tape import Curve, Node, curve_of
+from lockstep.harness.causes.edits import Change, Edits, NoPlaceError, Steps, WeightKey, every
+from lockstep.harness.causes.stored import WeightReading
+from lockstep.harness.causes.tape import Node, NoisyCurve, curve_of
 
 ByCandidate = list[tuple[int, Steps, Any]]  # whose, at which timesteps, what
 WHOLE = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "up.seq"})  # edges that whole sequences (T, B, n) go over
@@ -62,9 +62,9 @@ class Many(Edits):
 
     each: Sequence[Edits] = ()
     alive: Array = field(default_factory=lambda: np.zeros(0, bool))  # those whose edits are still asked for
-    _read: dict[Key, list[int]] = field(default_factory=lambda: defaultdict(list))
-    _readings: dict[tuple[Any, ...], Reading] = field(default_factory=dict)
-    _standing: dict[Key, tuple[tuple[int, ...], Reading]] = field(default_factory=dict)
+    _read: dict[WeightKey, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _readings: dict[tuple[Any, ...], WeightReading] = field(default_factory=dict)
+    _standing: dict[WeightKey, tuple[tuple[int, ...], WeightReading]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, each: Sequence[Edits]) -> Many:
@@ -104,7 +104,7 @@ class Many(Edits):
             back = self.back = Many.of([edits.both_ways for edits in self.each])
             back.alive = self.alive
 
-    def reading(self, key: Key, step: int, size: int) -> tuple[tuple[int, ...], Reading | None]:
+    def reading(self, key: WeightKey, step: int, size: int) -> tuple[tuple[int, ...], WeightReading | None]:
         """How a timestep reads a weight, by candidate."""
         if key in self._standing:
             return self._standing[key]
@@ -168,10 +168,10 @@ class Many(Edits):
 
 
 @dataclass(frozen=True, eq=False)
-class _Readings(Reading):
+class _Readings(WeightReading):
     """A reading for each candidate; those that have none of their own read what is stored."""
 
-    of_candidates: Mapping[int, Reading] = field(default_factory=dict)
+    of_candidates: Mapping[int, WeightReading] = field(default_factory=dict)
     count: int = 0
 
     def of(self, flat: Array) -> Array:
@@ -233,11 +233,11 @@ def _saved(node: Node, changed: dict[int, Node], alive: Array, ndim: int) -> Nod
 
 
 @dataclass(frozen=True)
-class _Curves(Curve):
+class _Curves(NoisyCurve):
     """A curve for each candidate; those that have none of their own keep the one that stands there."""
 
-    standing: Curve = field(default_factory=lambda: curve_of("tanh"))
-    own_of: Mapping[int, Curve] = field(default_factory=dict)
+    standing: NoisyCurve = field(default_factory=lambda: curve_of("tanh"))
+    own_of: Mapping[int, NoisyCurve] = field(default_factory=dict)
     count: int = 0
 
     def slope(self, z: Array, a: Array) -> Array:
@@ -252,10 +252,10 @@ def _rows(array: Array, n: int) -> Array:
     return array[..., n, :, :] if array.ndim > 2 else array
 
 
-def _choosing(entries: ByCandidate, count: int) -> Callable[[Curve, int], Curve]:
+def _choosing(entries: ByCandidate, count: int) -> Callable[[NoisyCurve, int], NoisyCurve]:
     """Curves by candidate, from the curve that stands there and a timestep."""
 
-    def of(standing: Curve, step: int) -> Curve:
+    def of(standing: NoisyCurve, step: int) -> NoisyCurve:
         own = {n: curve_of(name) if isinstance(name, str) else name for n, steps, name in entries if steps(step)}
 
         def value(z: Array) -> Array:

@@ -10,19 +10,18 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane as Place
-from lockstep.harness.cases.tensors import has_weight_steps, lanes, name_of, tensors_of
+from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
 from lockstep.harness.causes.edits import Edits
-from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.stored import Gradient, Stored, Sums
-from lockstep.harness.causes.tape import Node, Slot, Tape, variance_of
+from lockstep.harness.causes.lane import LaneRun
+from lockstep.harness.causes.stored import Gradient, GradientSums, Stored
+from lockstep.harness.causes.tape import Node, NodeTape, Slot, variance_of
 from lockstep.harness.reference.noise import Noise
 
 Computed = dict[str, tuple[Array, Array | None]]  # values and variances, by tensor
-Watch = Callable[[str, Array], None]  # told of each tensor as soon as it is there; raises to end the run
+TensorCallback = Callable[[str, Array], None]  # told of each tensor as soon as it is there; raises to end the run
 
 
-def label_of(place: Place) -> str:
+def label_of(place: Lane) -> str:
     """How a lane is called in edits."""
     return f"{place.layer}{'r' if place.reverse else ''}"
 
@@ -39,7 +38,7 @@ def stored_of(problem: Problem) -> Stored:
 class WantedTensors:
     """The tensors of a run that are wanted, told to who watches as soon as they are there."""
 
-    def __init__(self, wanted: set[str], watch: Watch | None) -> None:
+    def __init__(self, wanted: set[str], watch: TensorCallback | None) -> None:
         """Take the names that are asked for, and who is told of each; it may end the run."""
         self.wanted, self.watch = wanted, watch
         self.found: Computed = {}
@@ -57,9 +56,14 @@ class NetworkRun(WantedTensors):
     """One run of a problem."""
 
     def __init__(
-        self, problem: Problem, edits: Edits, tape: Tape, watch: Watch | None = None, wanted: set[str] | None = None,
+        self,
+        problem: Problem,
+        edits: Edits,
+        tape: NodeTape,
+        watch: TensorCallback | None = None,
+        wanted: set[str] | None = None,
         base: NetworkRun | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Take a problem, what is edited, and where it is recorded.
 
         Args:
@@ -74,8 +78,8 @@ class NetworkRun(WantedTensors):
         self.base = base
         self.problem, self.edits, self.tape, self.lstm = problem, edits, tape, problem.case.lstm
         self.stored = stored_of(problem)
-        self.lanes: dict[Place, Lane] = {}
-        self.results: dict[Place, dict[str, Node]] = {}
+        self.lanes: dict[Lane, LaneRun] = {}
+        self.results: dict[Lane, dict[str, Node]] = {}
 
     def go(self) -> Computed:
         """Every tensor that is wanted."""
@@ -114,7 +118,7 @@ class NetworkRun(WantedTensors):
                 if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
                     inputs = self._joined(places[k + 1 - count : k + 1])
                 continue
-            lane = self.lanes[place] = Lane(
+            lane = self.lanes[place] = LaneRun(
                 label_of(place), self.lstm, tape, self.stored, self.edits, place.reverse, problem.lengths,
                 problem=problem, timesteps=problem.case.run.timesteps,
             )  # fmt: skip
@@ -128,10 +132,10 @@ class NetworkRun(WantedTensors):
                 inputs = self._joined(places[k + 1 - count : k + 1])
         self._give_whole()
 
-    def _wants(self, place: Place) -> Callable[[str], bool]:
+    def _wants(self, place: Lane) -> Callable[[str], bool]:
         return lambda kind: name_of(kind, place, self.lstm) in self.wanted
 
-    def _step_watch(self, place: Place) -> Callable[[int, Array], None] | None:
+    def _step_watch(self, place: Lane) -> Callable[[int, Array], None] | None:
         """Tells of h at each timestep, where it is returned as it is computed."""
         name = name_of("h", place, self.lstm)
         label, lengths = label_of(place), self.problem.lengths
@@ -152,7 +156,7 @@ class NetworkRun(WantedTensors):
     observed: Arrays | None = None  # of a single lane: what each step starts from
     watch_step: Callable[[str, Any, Array], None] | None = None
 
-    def _joined(self, below: list[Place]) -> list[Node]:
+    def _joined(self, below: list[Lane]) -> list[Node]:
         """What the next layer takes in: directions side by side, forward first."""
         parts = [self.results[place]["up"] for place in below]
         if self.edits.rule("", "joined between layers", "right") == "exchanged":
@@ -160,7 +164,7 @@ class NetworkRun(WantedTensors):
         joined = self.edits.whole(f"between {below[0].layer}", self.tape.join(parts), self)
         return self.tape.steps(joined)
 
-    def _give_lane(self, place: Place, results: dict[str, Node]) -> None:
+    def _give_lane(self, place: Lane, results: dict[str, Node]) -> None:
         finals = self.edits.rule("", "finals", None)
         outputs = self.edits.rule("", "joined", "right")
         top = place.layer == self.lstm.num_layers - 1
@@ -218,10 +222,10 @@ class NetworkRun(WantedTensors):
             variance = np.abs(change(variance)) if variance is not None and self.tape.noisy else None
         self.give(name, value, variance)
 
-    def _give_sums(self, place: Place) -> None:
+    def _give_sums(self, place: Lane) -> None:
         lane, case = self.lanes[place], self.problem.case
-        sums = Sums(self.tape.noise, case.run.timesteps, self.problem.lengths, place.reverse)
-        gradients = gradients_of(lane, sums, self.stored, has_weight_steps(case), self.tape.noisy)
+        sums = GradientSums(self.tape.noise, case.run.timesteps, self.problem.lengths, place.reverse)
+        gradients = gradients_of(lane, sums, self.stored, by_timestep=has_weight_steps(case))
         for name, gradient in gradients.items():
             if name == "b" and not self.lstm.bias:
                 continue
@@ -232,7 +236,7 @@ class NetworkRun(WantedTensors):
                 self._give_gradient(named, lane.label, gradient.by_timestep, gradient.by_timestep_variance)
 
 
-def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, noisy: bool) -> dict[str, Gradient]:  # noqa: FBT001
+def gradients_of(lane: LaneRun, sums: GradientSums, stored: Stored, *, by_timestep: bool) -> dict[str, Gradient]:
     """The gradients of a lane's weights as they are stored.
 
     What another lane's reading gives to them is not seen here: ports that share arrays by mistake keep gradients apart.
@@ -245,7 +249,7 @@ def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, nois
         if by_timestep:
             total.by_timestep, total.by_timestep_variance = (np.zeros((T, *shape), stored.flat.dtype) for _ in range(2))
         for (own, *_), leaf in lane.leaves.items():
-            part = sums.of(leaf, noisy=noisy, by_timestep=by_timestep) if own == name else None
+            part = sums.of(leaf, noisy=lane.tape.noisy, by_timestep=by_timestep) if own == name else None
             if part is None:
                 continue
             for field_, power in (("value", 1), ("variance", 2), ("by_timestep", 1), ("by_timestep_variance", 2)):
@@ -265,12 +269,12 @@ def gradients_of(lane: Lane, sums: Sums, stored: Stored, by_timestep: bool, nois
     return found
 
 
-def returned_for(name: str, gradients: dict[str, Gradient], lane: Lane) -> Gradient:
+def returned_for(name: str, gradients: dict[str, Gradient], lane: LaneRun) -> Gradient:
     """What is returned as a weight's gradient."""
     return gradients[lane.rule(f"returned d{name}", f"d{name}")[1:]]
 
 
-def go_back(tape: Tape, cotangents: list[tuple[Node, Node]]) -> Callable[[Node], Node | None]:
+def go_back(tape: NodeTape, cotangents: list[tuple[Node, Node]]) -> Callable[[Node], Node | None]:
     """Go back from results with their cotangents; weights collect their uses.
 
     Args:
@@ -327,7 +331,7 @@ def accumulated(one: Node, other: Node) -> Node:
     return Node(one.value + other.value, None if exact else variance_of(one) + variance_of(other))
 
 
-def _plus(tape: Tape, one: Node, other: Node) -> Node:
+def _plus(tape: NodeTape, one: Node, other: Node) -> Node:
     """Add what comes back from two uses; where one is 0, as past a sequence's end, nothing is rounded."""
     found = accumulated(one, other)
     if not tape.noisy:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 CHUNK = 16  # timesteps whose part of a gradient is summed at once
 
-Key = tuple[str, str]  # a lane's label and a weight's name
+WeightKey = tuple[str, str]  # a lane's label and a weight's name
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class WeightReading:
     """Where each number of a weight is taken from: places in all stored numbers, a factor, and a constant."""
 
     places: Array  # int, of the weight's shape; an axis of candidates may stand in front
@@ -56,27 +56,27 @@ class Reading:
 class Stored:
     """All weights of a problem, one behind the other."""
 
-    def __init__(self, arrays: Mapping[Key, Array], noise: Noise) -> None:
+    def __init__(self, arrays: Mapping[WeightKey, Array], noise: Noise) -> None:
         """Take the arrays by lane and name."""
         self.shapes = {key: array.shape for key, array in arrays.items()}
         self.flat = np.concatenate([noise.taken(array).ravel() for array in arrays.values()])
         self.size = len(self.flat)
-        self._leaves: dict[Key, Leaf] = {}
+        self._leaves: dict[WeightKey, Leaf] = {}
         starts = np.cumsum([0, *(array.size for array in arrays.values())])
         self._starts = {key: int(start) for key, start in zip(arrays, starts[:-1], strict=True)}
 
-    def leaf(self, key: Key) -> Leaf:
+    def leaf(self, key: WeightKey) -> Leaf:
         """A weight as it is stored, for runs that keep no record of its uses."""
         if key not in self._leaves:
             self._leaves[key] = Leaf(key, self.flat[self.places(key)])
         return self._leaves[key]
 
-    def places(self, key: Key) -> Array:
+    def places(self, key: WeightKey) -> Array:
         """Where a weight's numbers stand, in its shape."""
         shape, start = self.shapes[key], self._starts[key]
         return np.arange(start, start + int(np.prod(shape))).reshape(shape)
 
-    def part(self, flat: Array, key: Key) -> Array:
+    def part(self, flat: Array, key: WeightKey) -> Array:
         """A weight's part of (..., size), in its shape."""
         shape, start = self.shapes[key], self._starts[key]
         return flat[..., start : start + int(np.prod(shape))].reshape(*flat.shape[:-1], *shape)
@@ -85,7 +85,9 @@ class Stored:
 class Leaf:
     """A weight as some timesteps of a lane read it, with the uses that its gradient is made of."""
 
-    def __init__(self, key: Key, value: Array, reading: Reading | None = None, back: Array | None = None) -> None:
+    def __init__(
+        self, key: WeightKey, value: Array, reading: WeightReading | None = None, back: Array | None = None
+    ) -> None:
         """Take what is read; ``back`` is what stands in its place on the way back, where that is edited."""
         self.key, self.value, self.reading = key, value, reading
         self.back = value if back is None else back
@@ -123,7 +125,7 @@ class Gradient:
 
 
 @dataclass
-class Sums:
+class GradientSums:
     """Makes gradients of the uses that a lane's leaves have collected."""
 
     noise: Noise

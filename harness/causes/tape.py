@@ -21,12 +21,13 @@ from lockstep.harness.causes.stored import Leaf
 from lockstep.harness.reference.activations import ACTIVATIONS, NEAR_SIGMA, Activation
 from lockstep.harness.reference.curves import CURVES
 from lockstep.harness.reference.noise import SIGMOID_CAP, Noise
+from lockstep.harness.reference.tape import Kick
 
 WIDTH = 2.0**-17  # of a central difference: its error and that of rounding are both below 1e-10
 
 
 @dataclass(frozen=True)
-class Curve:
+class NoisyCurve:
     """A curve by its name in ``harness.reference.curves``."""
 
     name: str
@@ -60,16 +61,15 @@ class Curve:
 
 
 @cache
-def curve_of(name: str) -> Curve:
+def curve_of(name: str) -> NoisyCurve:
     """The curve of that name."""
     own = ACTIVATIONS.get(name)
-    return Curve(name, CURVES[name].value if own is None else own.value, own)
+    return NoisyCurve(name, CURVES[name].value if own is None else own.value, own)
 
 
-Kick = Callable[[Array, Array], Array]  # puts a value off by a rounding of some variance
-Pull = Callable[["Node"], "Node"]  # the gradient of an operand from that of the result
+Pullback = Callable[["Node"], "Node"]  # the gradient of an operand from that of the result
 Slot = tuple[str, int, int]  # "columns" or "rows", which part of a value, of how many
-Source = tuple["Node", Pull, Slot | None]
+GradientEdge = tuple["Node", Pullback, Slot | None]
 
 
 class Node:
@@ -77,7 +77,7 @@ class Node:
 
     __slots__ = ("complement", "saved", "sources", "uses", "value", "variance")
 
-    def __init__(self, value: Array, variance: Array | None = None, sources: tuple[Source, ...] = ()) -> None:
+    def __init__(self, value: Array, variance: Array | None = None, sources: tuple[GradientEdge, ...] = ()) -> None:
         """Take a value; ``sources`` tell how its gradient is handed on."""
         self.value, self.variance, self.sources = value, variance, sources
         self.uses: tuple[tuple[Leaf, int, Callable[[Node], tuple[Node, Node | None]]], ...] = ()
@@ -90,7 +90,7 @@ class Node:
         return self if self.saved is None else self.saved()
 
 
-class Tape:
+class NodeTape:
     """The operations, in order."""
 
     def __init__(self, noise: Noise, *, noisy: bool, records: bool, kick: Kick | None = None) -> None:
@@ -115,8 +115,13 @@ class Tape:
         return Node(np.zeros_like(like.value))
 
     def _made(
-        self, value: Array, carried: Array | None, own: Array | Any, sources: tuple[Source, ...], cap: float = np.inf
-    ) -> Node:  # fmt: skip
+        self,
+        value: Array,
+        carried: Array | None,
+        own: Array | Any,
+        sources: tuple[GradientEdge, ...],
+        cap: float = np.inf,
+    ) -> Node:
         """A result of which rounding has its part."""
         if self.kick is not None:
             node = Node(self.kick(value, own), None, sources)
@@ -128,7 +133,7 @@ class Tape:
             self.recorded.append(node)
         return node
 
-    def _moved(self, value: Array, variance: Array | None, *sources: Source) -> Node:
+    def _moved(self, value: Array, variance: Array | None, *sources: GradientEdge) -> Node:
         """A result that only moved numbers, or one of which no variance is asked for."""
         node = Node(value, variance, sources if self.records else ())
         if self.records:
@@ -223,7 +228,7 @@ class Tape:
     def multiply(self, one: Node, other: Node, cap: float = np.inf) -> Node:
         """Multiply values; ``cap`` bounds the variance of what is bounded itself."""
         value = one.value * other.value
-        sources: tuple[Source, ...] = ()
+        sources: tuple[GradientEdge, ...] = ()
         if self.records:
             sources = (
                 (one, lambda d: self.multiply(d, other.kept), None),
@@ -238,7 +243,7 @@ class Tape:
         """Multiply by a constant and add another."""
         number = self.noise.precision(factor)
         value = one.value * number + self.noise.precision(shift)
-        sources: tuple[Source, ...] = ((one, lambda d: self.scale(d, factor), None),) if self.records else ()
+        sources: tuple[GradientEdge, ...] = ((one, lambda d: self.scale(d, factor), None),) if self.records else ()
         if not self.noisy:
             return self._moved(value, None, *sources)
         carried = None if one.variance is None else one.variance * number**2
@@ -247,7 +252,7 @@ class Tape:
     def complement(self, one: Node) -> Node:
         """1 - a value within [0, 1]: within u of its range, not of itself."""
         value = 1 - one.value
-        sources: tuple[Source, ...] = ((one, lambda d: Node(-d.value, d.variance), None),) if self.records else ()
+        sources: tuple[GradientEdge, ...] = ((one, lambda d: Node(-d.value, d.variance), None),) if self.records else ()
         if not self.noisy:
             node = self._moved(value, None, *sources)
         else:
@@ -260,7 +265,7 @@ class Tape:
         """F c + i g."""
         kept, added = f.value * c.value, i.value * g.value
         value = kept + added
-        sources: tuple[Source, ...] = ()
+        sources: tuple[GradientEdge, ...] = ()
         if self.records:
             sources = (
                 (c, lambda d: self.multiply(d, f.kept), None),
@@ -279,7 +284,7 @@ class Tape:
             carried = _sum(carried, _sum(_scaled(c.value, f.variance), _scaled(g.value, i.variance)))
         return self._made(value, carried, own, sources)
 
-    def _to_gates(self, f: Node, c: Node, i: Node, g: Node) -> tuple[Source, ...]:
+    def _to_gates(self, f: Node, c: Node, i: Node, g: Node) -> tuple[GradientEdge, ...]:
         """What goes back to f and i, or to i alone where f is 1 - i: an error of the gradient then counts once."""
         if f.complement is i:
             return ((i, lambda d: self.multiply(d, self._apart(g.kept, c.kept)), None),)
@@ -294,7 +299,7 @@ class Tape:
         value = np.clip(one.value, -limit, limit)
         open_ = np.abs(one.value) < limit
         pull = _same if passes else lambda d: self._unheld(d, one, open_, limit)
-        sources: tuple[Source, ...] = ((one, pull, None),)
+        sources: tuple[GradientEdge, ...] = ((one, pull, None),)
         if self.kick is not None or one.variance is None:
             return self._moved(value, one.variance, *sources)
         # Where it is held it is the bound itself, rounded to the dtype.
@@ -309,7 +314,9 @@ class Tape:
         near = np.abs(np.abs(one.value) - limit) <= NEAR_SIGMA * np.sqrt(one.variance)
         return Node(value, np.where(near, d.variance + np.square(d.value), d.variance * open_))
 
-    def curve(self, one: Node, curve: Curve, slope: Curve | None = None, edge: Pull | None = None) -> Node:
+    def curve(
+        self, one: Node, curve: NoisyCurve, slope: NoisyCurve | None = None, edge: Pullback | None = None
+    ) -> Node:
         """Apply an activation.
 
         Args:
@@ -331,7 +338,7 @@ class Tape:
             result.sources = ((one, lambda d: self.multiply(d, self._slope(one, taken.kept, slope or curve)), None),)
         return result
 
-    def _slope(self, z: Node, a: Node, curve: Curve) -> Node:
+    def _slope(self, z: Node, a: Node, curve: NoisyCurve) -> Node:
         """The slope is computed of the rounded output, and rounded twice itself."""
         value = curve.slope(z.value, a.value)
         if not self.noisy:
@@ -420,7 +427,7 @@ class Tape:
             return np.moveaxis(np.tensordot(by.astype(array.dtype), array, axes=(1, axis)), 0, axis)
 
         value = along(node.value, matrix)
-        sources: tuple[Source, ...] = ((node, lambda d: self.mixed(d, matrix.T, axis), None),)
+        sources: tuple[GradientEdge, ...] = ((node, lambda d: self.mixed(d, matrix.T, axis), None),)
         if not self.noisy:
             return self._moved(value, None, *sources)
         square = np.square(matrix)
@@ -444,7 +451,7 @@ class Tape:
             (other, lambda d: Node(*both(d, lambda a: np.where(mask, 0, a))), None),
         )
 
-    def through(self, one: Node, pull: Pull) -> Node:
+    def through(self, one: Node, pull: Pullback) -> Node:
         """The same value, with what becomes of the gradient that arrives."""
         return self._moved(one.value, one.variance, (one, pull, None))
 
@@ -453,7 +460,7 @@ class Tape:
     def matmul(self, one: Node, other: Node, growth: Any = None) -> Node:
         """Multiply matrices (..., m, k) and (..., k, n)."""
         value = one.value @ other.value
-        sources: tuple[Source, ...] = ()
+        sources: tuple[GradientEdge, ...] = ()
         if self.records:
             sources = (
                 (one, lambda d: self.matmul(d, turned_over(other.kept)), None),
@@ -473,7 +480,7 @@ class Tape:
         return self.matmul(turned_over(one), d, self.noise.batch_growth(one.value.shape[-2]))
 
     def softmax(
-        self, one: Node, axis: int = -1, valid: Array | None = None, slope: str = "", edge: Pull | None = None
+        self, one: Node, axis: int = -1, valid: Array | None = None, slope: str = "", edge: Pullback | None = None
     ) -> Node:
         """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
 

@@ -34,7 +34,7 @@ class MissError(Exception):
 
 
 @dataclass
-class Watcher:
+class EarlyStop:
     """Ends a run at the first number that differs, and counts how far it came."""
 
     observation: Observation
@@ -117,12 +117,12 @@ class Seen:
         outside = any(site in _AFTER_THE_STATE for _, site in (*edits.changes, *edits.rules))
         return None if outside else self.observation.values
 
-    def passes(self, cause: Cause) -> tuple[bool, Watcher]:
+    def passes(self, cause: Cause) -> tuple[bool, EarlyStop]:
         """Whether values come near, and how far they came; first what goes forward is compared, then all.
 
         What has no place in the problem does not.
         """
-        watcher = Watcher(self.observation, flip_of(form_of(cause)))
+        watcher = EarlyStop(self.observation, flip_of(form_of(cause)))
         if not self.observation.tensors:
             return True, watcher
         forward, all_names = self.forward_names, set(self.observation.tensors)

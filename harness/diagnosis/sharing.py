@@ -26,7 +26,7 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 QUESTION = "Stack Overflow, of an attention decoder whose weights were not shared: the second question behind Lockstep."
 TOLD_STEPS = 4  # as many as tell "not at the first" from "not at any other"
-SHUT = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32
+SATURATED = 80.0  # a pre-activation that leaves no doubt, and whose exponential is a float32
 NEAR = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}  # of what should not differ
 
 
@@ -81,7 +81,7 @@ def unshared(port: Port | LocalPort, problem: DecoderProblem) -> list[Unshared]:
 _ORDER = ("W_target", "W_tilde", "b_tilde", "W_a", "W", "R", "b")
 
 
-class Values(NamedTuple):
+class InitialValues(NamedTuple):
     """What a new variable starts with, where that reproduces every number, to so many sigma."""
 
     names: str
@@ -89,7 +89,7 @@ class Values(NamedTuple):
     sigma: float
 
 
-def values_of(names: Sequence[str], observations: Sequence[Observation]) -> Values | None:
+def values_of(names: Sequence[str], observations: Sequence[Observation]) -> InitialValues | None:
     """What weights hold that are made anew at every step but the first; None where neither ones nor zeros fit."""
     for words, value in (("ones (biases with zeros)", "one"), ("zeros", "zero")):
         fault = JOIN.join(f"{name}:{'zero' if name.startswith('b') else value}@later" for name in names)
@@ -98,11 +98,11 @@ def values_of(names: Sequence[str], observations: Sequence[Observation]) -> Valu
             for observation in observations
         )
         if sigma <= LIMIT_SIGMA:
-            return Values(", ".join(names), words, sigma)
+            return InitialValues(", ".join(names), words, sigma)
     return None
 
 
-def diagnosis_of(unshared: Unshared, values: Values | None = None) -> Diagnosis:
+def diagnosis_of(unshared: Unshared, values: InitialValues | None = None) -> Diagnosis:
     """Put it into words; ``values``, if there are any, reproduce what was returned."""
     names, steps = ", ".join(unshared.names), ", ".join(str(t) for t in unshared.steps)
     several = len(unshared.names) > 1
@@ -178,16 +178,16 @@ def _experiments(p: DecoderProblem) -> list[Pinned]:
     of_state[:, :E] = 0  # y sees the state alone
     experiments = [
         Pinned(("W_target",), replace(w, W_target=np.zeros_like(w.W_target)), seen_in_y=False),
-        Pinned(("b_tilde",), replace(w, b_tilde=np.full_like(w.b_tilde, SHUT))),
+        Pinned(("b_tilde",), replace(w, b_tilde=np.full_like(w.b_tilde, SATURATED))),
         Pinned(("W_tilde",), replace(w, W_tilde=np.zeros_like(w.W_tilde))),
     ]
     # i and f shut: c and h are 0.
     b = w.b.copy()
-    b[: 2 * H] = -SHUT
+    b[: 2 * H] = -SATURATED
     experiments.append(Pinned(("b",), replace(w, b=b, W_tilde=of_state), _y(w, np.zeros(H + E))))
     # i and o open, f shut, and the candidate is its bias: c is tanh of that, h tanh of c.
-    b = np.full_like(w.b, SHUT)
-    b[H : 2 * H] = -SHUT
+    b = np.full_like(w.b, SATURATED)
+    b[H : 2 * H] = -SATURATED
     b[2 * H : 3 * H] = w.b[2 * H : 3 * H]
     kernels = replace(w, W=np.zeros_like(w.W), R=np.zeros_like(w.R), b=b)
     h = np.tanh(np.tanh(b[2 * H : 3 * H].astype(np.float64)))

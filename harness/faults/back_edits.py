@@ -11,9 +11,10 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
-from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.stored import Reading
+from lockstep.harness.causes.lane import LaneRun
+from lockstep.harness.causes.stored import WeightReading
 from lockstep.harness.causes.tape import Node, both, curve_of
 from lockstep.harness.faults.deviation import (
     BACK,
@@ -26,8 +27,9 @@ from lockstep.harness.faults.deviation import (
     steps_of,
     timesteps_of,
 )
+from lockstep.harness.faults.moves import Move
 from lockstep.harness.faults.value_edits import (
-    BOUNDS,
+    CLIP_BOUNDS,
     FACTORS,
     STATES_OF_STEPS,
     USES,
@@ -41,10 +43,8 @@ from lockstep.harness.faults.value_edits import (
 )
 from lockstep.harness.faults.weight_edits import (
     CELL_MOVES,
-    GATES,
-    GROUPS,
     PARTS,
-    Move,
+    WEIGHT_GROUPS,
     groups_made_anew,
     names_of,
     ordered,
@@ -64,7 +64,7 @@ USED = {"i": "add.i", "f": "keep.f", "g": "add.g", "o": "out.o"}  # where a gate
 # What the curve of each kind is applied to.
 ARGUMENT_OF = {**{gate: f"z.{gate}" for gate in GATES}, "u": "c", "y": "bare"}
 PLACES = ((0, ""), (-1, "previous "), (1, "next "))  # in time, with the words for them
-Pull = Callable[[Lane, Node], Node]
+Pull = Callable[[LaneRun, Node], Node]
 
 
 def back_deviations(problem: AnyProblem) -> Iterator[Deviation]:
@@ -96,7 +96,7 @@ def _cotangents(problem: AnyProblem) -> Iterator[Deviation]:
 def _pulls(problem: AnyProblem) -> dict[str, tuple[Pull, tuple[str, ...]]]:
     pulls: dict[str, tuple[Pull, tuple[str, ...]]] = {"zero": (lambda lane, d: lane.tape.zeros(d), ("", *STEPS))}
     pulls |= {f"times {name}": (partial(_back_sized, name=name), ("",)) for name in factors_of(problem)}
-    return pulls | {f"clip {bound:g}": (partial(_back_held, bound=bound), ("",)) for bound in BOUNDS}
+    return pulls | {f"clip {bound:g}": (partial(_back_held, bound=bound), ("",)) for bound in CLIP_BOUNDS}
 
 
 def _block_moves() -> Iterator[tuple[str, Move]]:
@@ -125,15 +125,15 @@ def _copied(array: Array, gate: str, replaced: str) -> Array:
     return np.concatenate([parts[gate if name in replaced else name] for name in GATES])
 
 
-def _back_sized(lane: Lane, d: Node, name: str) -> Node:
+def _back_sized(lane: LaneRun, d: Node, name: str) -> Node:
     return lane.tape.scale(d, FACTORS[name](lane.problem))
 
 
-def _back_held(lane: Lane, d: Node, bound: float) -> Node:
+def _back_held(lane: LaneRun, d: Node, bound: float) -> Node:
     return Node(np.clip(d.value, -bound, bound), d.variance)
 
 
-def _back_moved(lane: Lane, d: Node, move: Move) -> Node:
+def _back_moved(lane: LaneRun, d: Node, move: Move) -> Node:
     def moved(array: Array) -> Array:
         return np.moveaxis(move(np.moveaxis(array, -1, 0)), 0, -1)
 
@@ -217,13 +217,13 @@ def _gates_saved(saved: dict[str, str], at: int) -> Put:
     return put_group(sites, changes)
 
 
-def _saved(lane: Lane, node: Node, t: int, name: str, at: int, *, started: bool = True) -> Node:
+def _saved(lane: LaneRun, node: Node, t: int, name: str, at: int, *, started: bool = True) -> Node:
     passed = lane.tape.through(node, lambda d: d)
     passed.saved = lambda: _of_step(lane, node, t + at, name, started=started)
     return passed
 
 
-def _taken_at(lane: Lane, node: Node, t: int, kind: str, name: str, at: int) -> Node:
+def _taken_at(lane: LaneRun, node: Node, t: int, kind: str, name: str, at: int) -> Node:
     """The value of which the slope is taken, as the curve gives it at another argument."""
     curve = curve_of("tanh") if kind == "y" else lane.curve(kind)
     passed = lane.tape.through(node, lambda d: d)
@@ -231,13 +231,13 @@ def _taken_at(lane: Lane, node: Node, t: int, kind: str, name: str, at: int) -> 
     return passed
 
 
-def _saved_as_one(lane: Lane, node: Node, t: int) -> Node:
+def _saved_as_one(lane: LaneRun, node: Node, t: int) -> Node:
     passed = lane.tape.through(node, lambda d: d)
     passed.saved = lambda: Node(np.ones_like(node.value))
     return passed
 
 
-def _of_step(lane: Lane, node: Node, t: int, name: str, *, started: bool = True) -> Node:
+def _of_step(lane: LaneRun, node: Node, t: int, name: str, *, started: bool = True) -> Node:
     """What a value was at a timestep; before the first a state as it started, or zeros; zeros behind the last."""
     history = lane.history.get(name, [])
     if t < 0:
@@ -298,7 +298,7 @@ def summed_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 def _put_sum(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple[str, ...], steps: str) -> None:
     places = places_of(problem)
     for key in [(label, name) for label in scope.lanes for name in names if (label, name) in places]:
-        reading = Reading(places[key], adds=False, home=places[key])
+        reading = WeightReading(places[key], adds=False, home=places[key])
         edits.read(key, steps_of(steps, timesteps_of(problem)), reading)
 
 
@@ -338,7 +338,7 @@ def _returned_blocks(problem: AnyProblem) -> Iterator[Deviation]:
         if letters != tuple("ifo")
     ]
     of_peepholes = [("p", "ifo", peephole_moves)] if problem.case.lstm.peephole else []
-    for group, gates, own_moves in (*((group, GATES, moves) for group in GROUPS), *of_peepholes):
+    for group, gates, own_moves in (*((group, GATES, moves) for group in WEIGHT_GROUPS), *of_peepholes):
         for edit, move in own_moves:
             put = _returned(list(group), partial(_safe, move=move))
             yield from spread_over(problem, f"d{group}", edit, put, BACK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lockstep.harness.causes.lane import GATES
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.faults.families import is_number
 from lockstep.harness.faults.phrases import (
     BEFORE,

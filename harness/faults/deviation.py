@@ -7,8 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.tensors import Lane as Place
-from lockstep.harness.cases.tensors import lanes
+from lockstep.harness.cases.tensors import Lane, lanes
 from lockstep.harness.causes.edits import Edits, Steps, every
 from lockstep.harness.causes.network_run import label_of
 
@@ -97,7 +96,7 @@ def _named_lanes(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
         return {"": whole}
     layers = range(problem.case.lstm.num_layers)
     top = max(layers)
-    sets: dict[str, list[Place]] = {
+    sets: dict[str, list[Lane]] = {
         "upper": [p for p in places if p.layer > 0],
         "reverse": [p for p in places if p.reverse],
         "forward": [p for p in places if not p.reverse],

@@ -8,8 +8,9 @@ from functools import partial
 from typing import NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import Change
-from lockstep.harness.causes.lane import GATES, Lane
+from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.tape import Node
 from lockstep.harness.faults.deviation import Deviation, Put, Scope, scopes_of
 from lockstep.harness.faults.rule_edits import put_rules
@@ -19,7 +20,7 @@ from lockstep.harness.faults.weight_edits import put_numbers
 AROUND_0 = (1.0, -1.0, 0.1)
 AROUND_1 = (1.1, 2.0, 0.5, -1.0, 0.0)
 SHARES = (0.1, 0.5)
-BOUNDS = (0.1, 0.3, 1.0, 3.0)
+START_BOUNDS = (0.1, 0.3, 1.0, 3.0)
 
 
 class Numbered(NamedTuple):
@@ -58,7 +59,7 @@ def _table(problem: AnyProblem) -> Iterator[Row]:
         for edit, change, starts in (
             ("times {}", _scaled, AROUND_1),
             ("plus {}", _added, AROUND_0),
-            ("clip {}", _held, BOUNDS),
+            ("clip {}", _held, START_BOUNDS),
         ):
             yield site, edit, partial(_at_one, site=site, change=change), starts
 
@@ -84,14 +85,14 @@ def _of_states(problem: AnyProblem) -> Iterator[Row]:
     for site, sites in (("h_in and c_in", ("h_in", "c_in")), ("h0 and c0", ("h0", "c0"))):
         yield site, "times {}", partial(_at_all, sites=sites, change=_scaled), AROUND_1
     late = ("c.carry", "c.out")
-    yield "c.carry and c.out", "clip {}", partial(_at_all, sites=late, change=_held), BOUNDS
+    yield "c.carry and c.out", "clip {}", partial(_at_all, sites=late, change=_held), START_BOUNDS
     for site, names in (("h and c", "hc"), ("h", "h"), ("c", "c")):
         yield site, "{} of the old kept", partial(_mixtures, names=names), SHARES
     for site, gates in (*((f"z.{gate}", gate) for gate in "ifo"), ("peepholes", "ifo")):
         yield site, "plus {} times c", partial(_peepholes, gates=gates), AROUND_0
     yield "z.o", "plus {} times the old c", partial(_peepholes, gates="O"), AROUND_0
     if problem.case.lstm.cell_clip is not None:
-        yield "clip", "at {}", lambda number: put_rules({"clip": abs(number)}), BOUNDS
+        yield "clip", "at {}", lambda number: put_rules({"clip": abs(number)}), START_BOUNDS
 
 
 def _scaled(number: float) -> Change:
@@ -120,7 +121,7 @@ def _mixtures(number: float, names: str) -> Put:
     return put_group(sites, [partial(_mixed, share=number, old=f"{site[0]}_in") for site in sites])
 
 
-def _mixed(lane: Lane, node: Node, t: int, share: float, old: str) -> Node:
+def _mixed(lane: LaneRun, node: Node, t: int, share: float, old: str) -> Node:
     kept = lane.tape.scale(value_at(lane, old, 0, node), share)
     return lane.tape.add(lane.tape.scale(node, 1 - share), kept)
 
@@ -131,5 +132,5 @@ def _peepholes(number: float, gates: str) -> Put:
     return put_group([f"z.{gate.lower()}" for gate in gates], changes)
 
 
-def _with_peephole(lane: Lane, node: Node, t: int, weight: float, name: str) -> Node:
+def _with_peephole(lane: LaneRun, node: Node, t: int, weight: float, name: str) -> Node:
     return lane.tape.add(node, lane.tape.scale(value_at(lane, name, 0, node), weight))

@@ -14,9 +14,9 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
-from lockstep.harness.causes.lane import Lane
+from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.network_run import label_of
-from lockstep.harness.causes.tape import Curve, Node, curve_of
+from lockstep.harness.causes.tape import Node, NoisyCurve, curve_of
 from lockstep.harness.faults.deviation import BACK, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.faults.value_edits import put_group
 from lockstep.harness.reference.activations import ACTIVATIONS
@@ -189,7 +189,7 @@ def _before(label: str, directions: int) -> str:
     return label[:-1] if label.endswith("r") else f"{int(label) - 1}r"
 
 
-def _of_lane(lane: Lane, node: Node, t: int, of: Callable[[str, int], str], kind: str) -> Node:
+def _of_lane(lane: LaneRun, node: Node, t: int, of: Callable[[str, int], str], kind: str) -> Node:
     """A lane's own where there is no such other, as in the lowest layer."""
     label = of(lane.label, len(lane.lstm.directions))
     if label not in lane.ends:
@@ -322,7 +322,7 @@ def put_rules(rules: dict[str, Any]) -> Put:
 
 
 @dataclass(frozen=True)
-class _Slope(Curve):
+class _Slope(NoisyCurve):
     """Whose slope is taken by a rule that is not its own."""
 
     rule: Callable[[Array, Array], Array] = lambda z, a: a

@@ -11,8 +11,8 @@ import numpy as np
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
-from lockstep.harness.causes.lane import Lane
-from lockstep.harness.causes.tape import Node, Tape, curve_of
+from lockstep.harness.causes.lane import LaneRun
+from lockstep.harness.causes.tape import Node, NodeTape, curve_of
 from lockstep.harness.faults.deviation import STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.faults.moves import BATCH_MOVES, UNIT_MOVES, mixed, moved
 
@@ -41,11 +41,11 @@ USES = {  # edges that one use of a value goes over, and of which value
     "join.h": "h", "target.y": "y", "y.fed": "y",
 }  # fmt: skip
 STATES = ("h_in", "c_in", "h.carry", "c.carry", "h0", "c0")
-PARTNERS = {"h_in": "c", "c_in": "h", "h.carry": "c", "c.carry": "h", "h0": "c", "c0": "h"}
+OTHER_STATES = {"h_in": "c", "c_in": "h", "h.carry": "c", "c.carry": "h", "h0": "c", "c0": "h"}
 SOME_MOVES = ("batch flipped", "units flipped", "first sequence for all")
 STARTS = ("h0", "c0", "y0", "h_n", "c_n")
 TERMS = ("term.i", "term.f", "term.o")
-CURVES = (
+CURVES_TRIED = (
     "tanh", "sigmoid", "relu", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "hard_tanh", "softsign", "leaky_relu_0.01",
     "exp",
 )  # fmt: skip
@@ -80,7 +80,7 @@ def factors_of(problem: AnyProblem) -> list[str]:
 
 
 AT_THE_BOUND = "clip at the bound of c"
-BOUNDS = (0.1, 0.2, 0.5, 1.0, 3.0, 5.0, 10.0, 50.0)
+CLIP_BOUNDS = (0.1, 0.2, 0.5, 1.0, 3.0, 5.0, 10.0, 50.0)
 COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.up": "h"}
 
 
@@ -137,9 +137,9 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
         yield f"times {name}", partial(_sized, name=name), ("",)
     for shift in (1.0, -1.0):
         yield f"plus {shift:+.0f}", lambda lane, node, t, shift=shift: lane.tape.scale(node, 1.0, shift), ("",)
-    for bound in BOUNDS[1:5]:
+    for bound in CLIP_BOUNDS[1:5]:
         yield f"clip {bound:g}", partial(held, bound=bound), ("",)
-    for name in CURVES:
+    for name in CURVES_TRIED:
         yield f"{name} of it", partial(_curved, name=name), ("",)
     yield "absolute", _absolute, ("",)
     yield "times itself", lambda lane, node, t: lane.tape.multiply(node, node), ("",)
@@ -159,8 +159,8 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
 
 def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:  # noqa: C901 (a table)
     """Other values in a value's place, or combined with it."""
-    if site in PARTNERS:
-        partner = PARTNERS[site]
+    if site in OTHER_STATES:
+        partner = OTHER_STATES[site]
         change = partial(_started, name=partner) if site in STARTS else partial(_carried, name=partner)
         plus = partial(_plus, change=change)
         yield f"the {partner} of that place", change, ("",) if site in STARTS else ("", "later")
@@ -222,7 +222,7 @@ def fit(node: Node, like: Node) -> Node:
 STATES_OF_STEPS = {"h", "c", "h_in", "c_in", "h.carry", "c.carry", "raw", "m", "y", "y_in"}
 
 
-def value_at(lane: Lane, name: str, at: int, like: Node) -> Node:
+def value_at(lane: LaneRun, name: str, at: int, like: Node) -> Node:
     """What went over an edge at this step or the one before; before the first the initial state, or zeros."""
     history = lane.history.get(name, [])
     k = lane.tape.step + at
@@ -234,24 +234,24 @@ def value_at(lane: Lane, name: str, at: int, like: Node) -> Node:
     return fit(history[k], like)
 
 
-def _other(lane: Lane, node: Node, t: int, name: str, at: int) -> Node:
+def _other(lane: LaneRun, node: Node, t: int, name: str, at: int) -> Node:
     return value_at(lane, name, at, node)
 
 
-def _combined(lane: Lane, node: Node, t: int, name: str, sign: int, at: int = 0) -> Node:
+def _combined(lane: LaneRun, node: Node, t: int, name: str, sign: int, at: int = 0) -> Node:
     other = value_at(lane, name, at, node)
     return lane.tape.add(node, other if sign > 0 else lane.tape.scale(other, -1.0))
 
 
-def _times(lane: Lane, node: Node, t: int, name: str) -> Node:
+def _times(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     return lane.tape.multiply(node, value_at(lane, name, 0, node))
 
 
-def _complement(lane: Lane, node: Node, t: int, name: str) -> Node:
+def _complement(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     return lane.tape.complement(value_at(lane, name, 0, node))
 
 
-def _early_gate(lane: Lane, node: Node, t: int, gate: str, *, complement: bool) -> Node:
+def _early_gate(lane: LaneRun, node: Node, t: int, gate: str, *, complement: bool) -> Node:
     width = node.value.shape[-1]
     z = lane.history["z"][t]
     if z.value.shape[-1] != 4 * width or lane.lstm.peephole:
@@ -260,64 +260,64 @@ def _early_gate(lane: Lane, node: Node, t: int, gate: str, *, complement: bool) 
     return lane.tape.complement(o) if complement else o
 
 
-def added(lane: Lane, node: Node, t: int, number: float) -> Node:
+def added(lane: LaneRun, node: Node, t: int, number: float) -> Node:
     """A value with a number added."""
     return lane.tape.scale(node, 1.0, number)
 
 
-def scaled(lane: Lane, node: Node, t: int, factor: float) -> Node:
+def scaled(lane: LaneRun, node: Node, t: int, factor: float) -> Node:
     """A value times a number."""
     return lane.tape.scale(node, factor)
 
 
-def _sized(lane: Lane, node: Node, t: int, name: str) -> Node:
+def _sized(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     return lane.tape.scale(node, FACTORS[name](lane.problem))
 
 
-def _curved(lane: Lane, node: Node, t: int, name: str) -> Node:
+def _curved(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     return lane.tape.curve(node, curve_of(name))
 
 
-def _absolute(lane: Lane, node: Node, t: int) -> Node:
+def _absolute(lane: LaneRun, node: Node, t: int) -> Node:
     return lane.tape.where(node.value >= 0, node, lane.tape.scale(node, -1.0))
 
 
-def held(lane: Lane, node: Node, t: int, bound: float) -> Node:
+def held(lane: LaneRun, node: Node, t: int, bound: float) -> Node:
     """A value held in [-bound, bound]."""
     return lane.tape.hold(node, bound)
 
 
-def _at_the_bound(lane: Lane, node: Node, t: int) -> Node:
+def _at_the_bound(lane: LaneRun, node: Node, t: int) -> Node:
     """A value held as the new c is."""
     if lane.lstm.cell_clip is None:
         raise NoPlaceError
     return lane.tape.hold(node, lane.lstm.cell_clip)
 
 
-def _averaged(lane: Lane, node: Node, t: int, site: str) -> Node:
+def _averaged(lane: LaneRun, node: Node, t: int, site: str) -> Node:
     return lane.tape.scale(lane.tape.add(node, value_at(lane, site, -1, node)), 0.5)
 
 
-def _plus(lane: Lane, node: Node, t: int, change: Change) -> Node:
+def _plus(lane: LaneRun, node: Node, t: int, change: Change) -> Node:
     return lane.tape.add(node, change(lane, node, t))
 
 
-def _started(lane: Lane, node: Node, t: int, name: str) -> Node:
+def _started(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     return fit(lane.initial[name], node)
 
 
-def _carried(lane: Lane, node: Node, t: int, name: str) -> Node:
+def _carried(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     """A state as the step before left it."""
     return fit(lane.history[f"{name}.carry"][t - 1] if t else lane.initial[name], node)
 
 
-def _output(lane: Lane, node: Node, t: int, site: str, at: int) -> Node:
+def _output(lane: LaneRun, node: Node, t: int, site: str, at: int) -> Node:
     """What a lane gave at a place in the order of time: past the end of a sequence h is 0, and c stays."""
     turns = lane.rule("turn out", "within") if lane.reverse else "not"
     return lane.turned(lane.history[f"{site[0]}.shown"], turns)[at]
 
 
-def _called_again(lane: Lane, node: Node, t: int) -> Node:
+def _called_again(lane: LaneRun, node: Node, t: int) -> Node:
     """The h of one call of the cell more, as a cell gives that is called for its output and again for its state."""
     before = {name: len(nodes) for name, nodes in lane.history.items()}
     further = lane.step(lane.history["x"][t], lane.history["h"][t], lane.history["c"][t])["h"]
@@ -326,16 +326,16 @@ def _called_again(lane: Lane, node: Node, t: int) -> Node:
     return further
 
 
-def _after(lane: Lane, node: Node, t: int, gate: str) -> Node:
+def _after(lane: LaneRun, node: Node, t: int, gate: str) -> Node:
     """A gate with its peephole's term added, which its argument was to have."""
     return lane.tape.add(node, lane.history[f"term.{gate}"][t])
 
 
-def _held_first(lane: Lane, node: Node, t: int, site: str) -> Node:
+def _held_first(lane: LaneRun, node: Node, t: int, site: str) -> Node:
     return lane.history[site][0]
 
 
-def _initial(lane: Lane, node: Node, t: int, site: str) -> Node:
+def _initial(lane: LaneRun, node: Node, t: int, site: str) -> Node:
     value = USES.get(site, site)
     start = lane.initial.get(value[0]) if value in {"h", "c", "y", "h_in", "c_in", "y_in"} else None
     if start is None:
@@ -343,7 +343,7 @@ def _initial(lane: Lane, node: Node, t: int, site: str) -> Node:
     return fit(start, node)
 
 
-GROUPS = {
+SITE_GROUPS = {
     "h_in and c_in": ("h_in", "c_in"),
     "h.carry and c.carry": ("h.carry", "c.carry"),
     "h.carry, c.carry and y.fed": ("h.carry", "c.carry", "y.fed"),
@@ -411,12 +411,12 @@ def _equations(problem: AnyProblem) -> Iterator[Deviation]:
 Equation = Callable[..., Node]
 
 
-def _computed(lane: Lane, node: Node, t: int, equation: Equation) -> Node:
+def _computed(lane: LaneRun, node: Node, t: int, equation: Equation) -> Node:
     names = ("i", "f", "g", "c_in") if "o" not in lane.history or len(lane.history["o"]) <= t else ("o", "c", "u")
     return equation(lane.tape, *(lane.history[name][t] for name in names))
 
 
-def _maximum(tape: Tape, left: Node, right: Node) -> Node:
+def _maximum(tape: NodeTape, left: Node, right: Node) -> Node:
     return tape.where(left.value >= right.value, left, right)
 
 
@@ -437,7 +437,7 @@ def groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
     """The groups of sites that a form has."""
     decoder = isinstance(problem, DecoderProblem)
     missing = {*(() if decoder else ("y.fed",)), *(() if problem.case.lstm.peephole else ("peep.i",))}
-    return {name: sites for name, sites in GROUPS.items() if not missing & set(sites)}
+    return {name: sites for name, sites in SITE_GROUPS.items() if not missing & set(sites)}
 
 
 # -- number formats ----------------------------------------------------------------------------------------------
@@ -462,6 +462,6 @@ def format_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             yield from spread_over(problem, site, f"in {form}", put, form=form)
 
 
-def cast(lane: Lane, node: Node, t: int, form: str) -> Node:
+def cast(lane: LaneRun, node: Node, t: int, form: str) -> Node:
     """A value rounded to a shorter format."""
     return lane.tape.cast(node, form)

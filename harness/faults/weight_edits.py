@@ -12,9 +12,10 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.tensors import weight_shapes
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
-from lockstep.harness.causes.stored import Reading
+from lockstep.harness.causes.stored import WeightReading
 from lockstep.harness.faults.deviation import (
     Deviation,
     Put,
@@ -24,14 +25,13 @@ from lockstep.harness.faults.deviation import (
     steps_of,
     timesteps_of,
 )
+from lockstep.harness.faults.moves import Move
 from lockstep.harness.faults.value_edits import added, cast, put_value, shorter_formats
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import uneven
 
-GATES = "ifgo"
-GROUPS = ("WRb", "WR", "Wb", "Rb", "W", "R", "b")
-Move = Callable[[Array], Array]  # of places
+WEIGHT_GROUPS = ("WRb", "WR", "Wb", "Rb", "W", "R", "b")
 
 
 def names_of(problem: AnyProblem) -> list[str]:
@@ -72,7 +72,7 @@ def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, by in _FORGET_BIAS.items():
             yield from spread_over(problem, "b", edit, partial(_put_forget_bias, by=by))
         yield from spread_over(problem, "b", "forget bias after the sigmoid", _put_after_the_sigmoid)
-    for group in GROUPS:
+    for group in WEIGHT_GROUPS:
         for edit, put in _of_blocks(group):
             site, _, what = edit.rpartition(": ")
             yield from spread_over(problem, site or group, what, put)
@@ -110,7 +110,7 @@ def _of_blocks(group: str) -> Iterator[tuple[str, Put]]:
 
 def _of_columns(group: str) -> Iterator[tuple[str, Put]]:
     """Edits of kernels, which have columns."""
-    for edit, move in (CELL_MOVES | MOVES).items():
+    for edit, move in (CELL_MOVES | WEIGHT_MOVES).items():
         if edit in OF_COLUMNS:
             yield edit, _moves(group, move)
     for gate in GATES:
@@ -123,12 +123,12 @@ def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
     """Edits of any array, whole."""
     names = names_of(problem)
     steps = ("", "later") if isinstance(problem, DecoderProblem) else ("",)
-    for name in [*GROUPS, *(name for name in names if name not in "WRb")]:
-        group = list(name) if name in GROUPS else [name]
+    for name in [*WEIGHT_GROUPS, *(name for name in names if name not in "WRb")]:
+        group = list(name) if name in WEIGHT_GROUPS else [name]
         for edit, (factor, constant) in _NUMBERS.items():
             yield from spread_over(problem, name, edit, put_numbers(group, factor, constant), steps=steps)
-        for edit, move in MOVES.items():
-            if name not in GROUPS or edit not in OF_COLUMNS:
+        for edit, move in WEIGHT_MOVES.items():
+            if name not in WEIGHT_GROUPS or edit not in OF_COLUMNS:
                 yield from spread_over(problem, name, edit, _moves(group, move))
     for gate, other in permutations("ifo", 2) if "p" in names else ():
         order = ["ifo".index(other if name == gate else name) for name in "ifo"]
@@ -274,7 +274,7 @@ _FORGET_BIAS: dict[str, dict[str, float]] = {
     **{f"forget bias on {gate} instead": {"f": -1.0, gate: 1.0} for gate in "igo"},
     **{f"forget bias on {gate} too": {gate: 1.0} for gate in "igo"},
 }
-MOVES: dict[str, Move] = {
+WEIGHT_MOVES: dict[str, Move] = {
     "column-major read as row-major": _columns(lambda a: np.ravel(a, "F").reshape(a.shape)),
     "transposed": _turned,
     "reshaped, not transposed": _columns(_folded),
@@ -313,7 +313,7 @@ def arrays_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
     }
 
 
-def _readings(group: str | list[str], reading: Callable[[Array, Array], Reading]) -> Put:
+def _readings(group: str | list[str], reading: Callable[[Array, Array], WeightReading]) -> Put:
     """Read arrays otherwise, by a function of their places and their values."""
 
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
@@ -339,22 +339,22 @@ def kept_part(part: str, shape: tuple[int, ...]) -> Array:
 
 
 def _masked(group: str, part: str) -> Put:
-    return _readings(group, lambda places, array: Reading(places, kept_part(part, places.shape)))
+    return _readings(group, lambda places, array: WeightReading(places, kept_part(part, places.shape)))
 
 
 def _absolute(group: str) -> Put:
-    return _readings(group, lambda places, array: Reading(places, np.where(array < 0, -1.0, 1.0)))
+    return _readings(group, lambda places, array: WeightReading(places, np.where(array < 0, -1.0, 1.0)))
 
 
 def _cast(group: str, form: str) -> Put:
-    return _readings(group, lambda places, array: Reading(places, form=form))
+    return _readings(group, lambda places, array: WeightReading(places, form=form))
 
 
 def _shifts(by_gate: dict[str, float]) -> Put:
     """Add numbers to the bias, by gate."""
 
-    def reading(places: Array, array: Array) -> Reading:
-        return Reading(places, constant=np.repeat([by_gate.get(gate, 0.0) for gate in GATES], len(places) // 4))
+    def reading(places: Array, array: Array) -> WeightReading:
+        return WeightReading(places, constant=np.repeat([by_gate.get(gate, 0.0) for gate in GATES], len(places) // 4))
 
     return _readings("b", reading)
 
@@ -396,7 +396,7 @@ def _put_order(
     for key in [(label, name) for label in scope.lanes for name in "WRb" if (label, name) in places]:
         moved = places[key] if move is None or key[1] == "b" else move(places[key])
         shift = np.repeat([constants[gate] for gate in GATES], len(moved) // 4) if key[1] == "b" else 0.0
-        edits.read(key, every, Reading(ordered(moved, order), constant=shift, home=places[key]))
+        edits.read(key, every, WeightReading(ordered(moved, order), constant=shift, home=places[key]))
 
 
 def _put_forget_bias(edits: Edits, problem: AnyProblem, scope: Scope, by: dict[str, float]) -> None:
@@ -416,9 +416,9 @@ def _of_two_biases(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, times in (("left out", (0.0, 1.0)), ("twice, the other left out", (2.0, 0.0))):
             first, second = times if which == 0 else times[::-1]
 
-            def reading(places: Array, array: Array, first: float = first, second: float = second) -> Reading:
+            def reading(places: Array, array: Array, first: float = first, second: float = second) -> WeightReading:
                 parts = uneven(array)
-                return Reading(places, constant=(first - 1) * parts[0].astype(float) + (second - 1) * parts[1])
+                return WeightReading(places, constant=(first - 1) * parts[0].astype(float) + (second - 1) * parts[1])
 
             yield from spread_over(problem, ("b_ih", "b_hh")[which], edit, _readings("b", reading))
 
@@ -431,7 +431,7 @@ def _fused(join: Callable[[Array, Array], tuple[Array, Array]]) -> Put:
             for name, right, read in zip("WR", (W, R), join(W, R), strict=True):
                 if read.shape != right.shape:
                     raise NoPlaceError
-                edits.read((label, name), every, Reading(np.ascontiguousarray(read), home=right))
+                edits.read((label, name), every, WeightReading(np.ascontiguousarray(read), home=right))
 
     return put
 
@@ -462,7 +462,7 @@ def _moves(group: str | list[str], move: Move) -> Put:
             raise NoPlaceError
         steps = steps_of(scope.steps, timesteps_of(problem))
         for key, own in moved.items():
-            edits.read(key, steps, Reading(own, home=places[key]))
+            edits.read(key, steps, WeightReading(own, home=places[key]))
 
     return put
 
@@ -480,7 +480,7 @@ def put_numbers(group: str | list[str], factor: float, constant: float, gates: s
                 if name in (gates or GATES):
                     rows = slice(k * len(factors) // 4, (k + 1) * len(factors) // 4) if gates else slice(None)
                     factors[rows], constants[rows] = factor, constant
-            edits.read(key, steps, Reading(places[key], factors, constants, home=places[key]))
+            edits.read(key, steps, WeightReading(places[key], factors, constants, home=places[key]))
 
     return put
 
@@ -502,7 +502,7 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
         },
     }
     for edit, source in maps.items():
-        for group in ("all", *GROUPS):
+        for group in ("all", *WEIGHT_GROUPS):
             for scope in scopes_of(problem):
                 names = names_of(problem) if group == "all" else list(group)
                 yield Deviation(
@@ -526,6 +526,6 @@ def _put_lanes(edits: Edits, problem: AnyProblem, scope: Scope, source: dict[str
             if places[other].shape != places[label, name].shape:
                 continue
             changed |= source[label] != label
-            edits.read((label, name), every, Reading(places[other], home=places[label, name]))
+            edits.read((label, name), every, WeightReading(places[other], home=places[label, name]))
     if not changed:
         raise NoPlaceError

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from lockstep.harness.causes.lane import GATES
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.faults.clauses import PARTNERS, agreeing, clause_of, operand_of, saved, saved_gates, slope_of
 from lockstep.harness.faults.deviation import BACK, ON_THE_WAY_BACK, Deviation, Scope
 from lockstep.harness.faults.families import FAMILIES, family_of, is_number

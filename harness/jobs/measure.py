@@ -17,7 +17,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy, anatomy
 from lockstep.harness.diagnosis.anatomy.black_box import Reach
 from lockstep.harness.diagnosis.anatomy.lane_box import measurable
-from lockstep.harness.diagnosis.anatomy.lanes import Network, NetworkAnatomy, network_anatomy
+from lockstep.harness.diagnosis.anatomy.lanes import MeasuredNetwork, NetworkAnatomy, network_anatomy
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.ports.port import LocalPort, Port, is_decoder_port
 
@@ -73,7 +73,7 @@ def anatomy_of_port(
         return _measured(PortBlackBox(port))
     if measurable(lstm):
         raise LockstepError(f"{port.name} is not measured over that case: {measurable(lstm)}.")
-    network = Network(lambda problems: tensors_of_calls(port, problems), lstm, port.name, port.layout, decoder)
+    network = MeasuredNetwork(lambda problems: tensors_of_calls(port, problems), lstm, port.name, port.layout, decoder)
     measured = network_anatomy(network)
     reasons = [lane.left_out for lane in measured.lanes]
     if all(reasons):

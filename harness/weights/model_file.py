@@ -273,9 +273,9 @@ def too_many(names: Sequence[str], what: str = "LSTMs") -> ModelError:
     )
 
 
-MOST_NAMED = 12
+MOST_TENSORS_LISTED = 12
 
 
 def listed(names: Iterable[str]) -> str:
     """Name some things, not hundreds."""
-    return names_text([name or '""' for name in names], MOST_NAMED)
+    return names_text([name or '""' for name in names], MOST_TENSORS_LISTED)

@@ -1,10 +1,11 @@
-"""The README's picture of the house is that of the code."""
+"""The README's picture of the house is that of the code, and the house keeps its rules."""
 
 from __future__ import annotations
 
 import ast
 import re
 import tomllib
+from collections import Counter, defaultdict
 
 import pytest
 from running import ROOT
@@ -16,6 +17,10 @@ PACKAGES = [
     *sorted((ROOT / "harness").glob("*/__init__.py")),
     *(ROOT / part / "__init__.py" for part in ("backends", "cases", "reports")),
 ]
+MODULES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "harness").rglob("*.py"))
+}
 
 
 def test_the_rows_are_those_that_are_checked():
@@ -24,6 +29,52 @@ def test_the_rows_are_those_that_are_checked():
     rows = re.findall(r"^    (\S.*?) +[│▼]$", HOUSE, flags=re.MULTILINE)
     assert rows == rooms["layers"]
     assert len(rows) <= 10
+
+
+def test_a_public_class_or_constant_has_one_home():
+    homes = defaultdict(set)
+    for path, tree in MODULES.items():
+        for node in tree.body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = (
+                [node.name] if isinstance(node, ast.ClassDef) else [t.id for t in targets if isinstance(t, ast.Name)]
+            )
+            for name in names:
+                if not name.startswith("_"):
+                    homes[name].add(path)
+    assert homes
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+def test_packages_files_and_functions_stay_small():
+    packages = Counter(path.rpartition("/")[0] for path in MODULES if not path.endswith("/__init__.py"))
+    assert {package: count for package, count in packages.items() if count > 14} == {}
+    assert {path: lines for path, tree in MODULES.items() if (lines := _code_lines(path, tree)) > 420} == {}
+    functions = {
+        f"{path} {node.name}": node.body[-1].end_lineno - body[0].lineno + 1
+        for path, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and (body := node.body[_has_docstring(node) :])
+    }
+    assert functions
+    assert {name: lines for name, lines in functions.items() if lines > 45} == {}
+
+
+def _code_lines(path, tree):
+    """Lines without blank ones, comments, docstrings, and tables: public constants of several lines."""
+    apart = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and _has_docstring(node):
+            apart.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            apart.update(range(node.lineno, node.end_lineno + 1))
+    lines = enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
+    return sum(number not in apart and line.strip()[:1] not in {"", "#"} for number, line in lines)
+
+
+def _has_docstring(node):
+    return ast.get_docstring(node) is not None
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.parent.name)

@@ -28,7 +28,7 @@ from lockstep.harness.cases.tensors import BACKWARD, kind_of, tensors_of
 from lockstep.harness.causes import tape
 from lockstep.harness.causes.decoder_run import DecoderRun
 from lockstep.harness.causes.edits import Edits, NoPlaceError
-from lockstep.harness.causes.interpret import Kicks, expected_with, values_with
+from lockstep.harness.causes.interpret import CopyKicks, expected_with, values_with
 from lockstep.harness.causes.network_run import NetworkRun
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.screen import outcomes
@@ -216,14 +216,14 @@ def _of_copies(problem: AnyProblem, noise: Noise) -> Arrays:
 
     For networks that amplify rounding: the noise of first order is too small there, or held at half a value's range.
     """
-    number, kick = noise.precision, Kicks(np.random.default_rng(0))
+    number, kick = noise.precision, CopyKicks(np.random.default_rng(0))
     fine = replace(noise, u2=_roundoff(noise) ** 2, tiny2=number(0), floor=number(0))
     back = (problem.dlogit if isinstance(problem, DecoderProblem) else problem.dh) is not None
     run_of = DecoderRun if isinstance(problem, DecoderProblem) else NetworkRun
     exact = values_with(problem, Edits())
     squares = {name: np.zeros_like(value) for name, value in exact.items()}
     for _ in range(COPIES):
-        operations = tape.Tape(fine, noisy=True, records=back, kick=kick)
+        operations = tape.NodeTape(fine, noisy=True, records=back, kick=kick)
         for name, (value, _) in run_of(problem, Edits(), operations, None, None).go().items():
             squares[name] += np.square(value - exact[name])
     return {name: np.sqrt(square / COPIES) for name, square in squares.items()}

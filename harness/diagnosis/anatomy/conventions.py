@@ -16,7 +16,7 @@ from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.faults.deviation import Deviation
 from lockstep.harness.faults.table import find
-from lockstep.harness.faults.weight_edits import CELL_MOVES, GROUPS, MOVES, PARTS, kept_part
+from lockstep.harness.faults.weight_edits import CELL_MOVES, PARTS, WEIGHT_GROUPS, WEIGHT_MOVES, kept_part
 
 Changes = dict[str, Any]
 ONCE = (1.0, 1.0, 1.0, 1.0)
@@ -33,8 +33,8 @@ INTENDED: Changes = {
 BY_GATE = frozenset({"W_gain", "R_gain", "b_gain", "constant", "curves", "gain", "offset"})
 
 # Equations of c, of the old c; and the names of the deviations that they are.
-Cell = Callable[[Array, Array, Array, Array], Array]
-CELLS: dict[str, tuple[Cell, str]] = {
+CellUpdate = Callable[[Array, Array, Array, Array], Array]
+CELLS: dict[str, tuple[CellUpdate, str]] = {
     "f c + i g": (lambda i, f, g, c: f * c + i * g, ""),
     "(1 - i) c + i g": (lambda i, f, g, c: (1 - i) * c + i * g, "coupling-of-f:1---i"),
     "f c + (1 - f) g": (lambda i, f, g, c: f * c + (1 - f) * g, "add.i:1---f"),
@@ -92,7 +92,7 @@ def moved(array: Array, layout: str) -> Array:
     """
     if layout == "absolute":
         return np.abs(array)
-    changed = array if not layout else (CELL_MOVES | MOVES)[layout](array)
+    changed = array if not layout else (CELL_MOVES | WEIGHT_MOVES)[layout](array)
     if changed.shape != array.shape:
         raise NoPlaceError
     return changed
@@ -103,7 +103,7 @@ def part_of(array: Array, part: str) -> Array:
     return array * kept_part(part, array.shape) if part else array
 
 
-LAYOUTS = ("", "absolute", *CELL_MOVES, *MOVES)
+LAYOUTS = ("", "absolute", *CELL_MOVES, *WEIGHT_MOVES)
 KERNEL_PARTS = tuple(PARTS)
 
 
@@ -179,7 +179,7 @@ def _alike(values: dict[str, Any], intended: Any) -> Iterator[tuple[Any, str]]:
     for value in dict.fromkeys(values.values()):
         group = "".join(array for array in "WRb" if values.get(array) == value)
         if value != intended:
-            yield from [(value, group)] if group in GROUPS else [(value, array) for array in group]
+            yield from [(value, group)] if group in WEIGHT_GROUPS else [(value, array) for array in group]
 
 
 def _gains(fields: Changes) -> Iterator[str]:

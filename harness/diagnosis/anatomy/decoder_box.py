@@ -22,7 +22,7 @@ AskedDecoder = Callable[[list[DecoderProblem]], list[Arrays | None]]
 QUARTER = 0.25  # of h: tanh loses no more than a bit of it, and dividing by a power of two none
 OPEN = 1e8  # a c0 at which h is o, however small f is
 SOURCES = 2
-NO_ANSWER = "it gives no answer where its encoder outputs are 0"
+NO_ANSWER_WITHOUT_SOURCE = "it gives no answer where its encoder outputs are 0"
 NO_STATE = "it does not return h_tilde, by which its cell is read"
 
 
@@ -45,7 +45,7 @@ class CellBlackBox:
             case, *(zeros(shape, np.float32) for shape in ((12, 2), (12, 3), (12,), (1, 2, 2), (2, 3), (2, 3)))
         )
         answer = self._called(self._questions(problem))[0]
-        return NO_ANSWER if answer is None else "" if "y" in answer else NO_STATE
+        return NO_ANSWER_WITHOUT_SOURCE if answer is None else "" if "y" in answer else NO_STATE
 
     def ask(self, problems: Sequence[Problem]) -> list[Arrays | None]:
         """The h and c of the cell for each problem of one timestep; None for others, or where it gave nothing."""

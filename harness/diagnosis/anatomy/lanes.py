@@ -35,14 +35,14 @@ from lockstep.harness.faults.deviation import scopes_of
 from lockstep.harness.faults.table import find
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-SECONDS = 6.0  # of the processor, for what is measured in the course of a check
-SECONDS_UPON = 4.0  # for the search on top of it
+LANE_SECONDS = 6.0  # of the processor, for what is measured in the course of a check
+LANE_SEARCH_SECONDS = 4.0  # for the search on top of it
 MOST_TOGETHER = 64  # ways to put the deviations of lanes together
-MOST_READINGS = 4  # of a lane that nothing explains, each as a base
+MOST_LANE_READINGS = 4  # of a lane that nothing explains, each as a base
 FRESH_RUNS = (
     {"timesteps": 5, "batch": 3, "seed": 51}, {"timesteps": 6, "batch": 3, "lengths": (4, 6, 2), "seed": 52},
 )  # fmt: skip
-CELL = "decoder"  # the label that causes have for a decoder
+DECODER_CELL = "decoder"  # the label that causes have for a decoder
 FRESH_SIZES = ((4, 5), (4, 4))
 
 
@@ -67,15 +67,15 @@ class NetworkAnatomy(Struct, frozen=True):
     calls: int
 
 
-Ask = Callable[[list[Any]], list[Arrays | None]]  # problems of a network or of a decoder; tensors by lane
+AskTensors = Callable[[list[Any]], list[Arrays | None]]  # problems of a network or of a decoder; tensors by lane
 Measured = Mapping[str, Sequence[str]]  # names of deviations of a plain layer, by the label of the lane they are of
 
 
 @dataclass(frozen=True)
-class Network:
+class MeasuredNetwork:
     """What is measured: the form, and who answers for it."""
 
-    ask: Ask
+    ask: AskTensors
     lstm: LSTM
     name: str
     layout: str = "canonical"
@@ -93,7 +93,7 @@ class Network:
     def places(self) -> dict[str, str]:
         """Its lanes in words, by label."""
         if self.decoder is not None:
-            return {CELL: "the cell"}
+            return {DECODER_CELL: "the cell"}
         return {label_of(lane): place_of(lane, self.lstm) for lane in lanes(self.lstm)}
 
     @property
@@ -119,7 +119,7 @@ class Network:
                 yield Case(lstm=lstm, run=run, attention_decoder=decoder)
 
 
-def network_anatomy(network: Network) -> NetworkAnatomy:
+def network_anatomy(network: MeasuredNetwork) -> NetworkAnatomy:
     """Measure each lane, put together what they deviate in, and prove it on fresh problems of the whole."""
     measured, names, calls = [], {}, 0
     for label, place in network.places.items():
@@ -165,7 +165,7 @@ def form_words(lstm: LSTM) -> str:
 # -- the whole network -------------------------------------------------------------------------------------------
 
 
-def _proved(network: Network, names: Measured) -> tuple[Found | None, Diagnosis | None, int]:
+def _proved(network: MeasuredNetwork, names: Measured) -> tuple[Found | None, Diagnosis | None, int]:
     """What explains fresh problems of the network, held against others; and the number of calls."""
     observations, held = (_observed(network, seed) for seed in (0, 1000))
     calls = 2 * len(FRESH_RUNS) * len(FRESH_SIZES)
@@ -175,7 +175,7 @@ def _proved(network: Network, names: Measured) -> tuple[Found | None, Diagnosis 
     if search is None:
         sigma = max(Seen.of(observation).distance for observation in (*observations, *held))
         return (Found((), sigma) if sigma <= LIMIT_SIGMA else None), None, calls
-    search.until = time.process_time() + SECONDS
+    search.until = time.process_time() + LANE_SECONDS
     found = upon_measured(search, names) or search.causes(several=False)
     for explaining, diagnosis in zip(found, search.told(found), strict=True):
         sigma = max(Seen.of(observation).sigma(explaining.cause) for observation in held)
@@ -184,7 +184,7 @@ def _proved(network: Network, names: Measured) -> tuple[Found | None, Diagnosis 
     return None, None, calls
 
 
-def _observed(network: Network, seed: int) -> list[Observation]:
+def _observed(network: MeasuredNetwork, seed: int) -> list[Observation]:
     problems = []
     for case in network.fresh_cases:
         run = msgspec.structs.replace(case.run, seed=case.run.seed + seed)
@@ -196,14 +196,14 @@ def _observed(network: Network, seed: int) -> list[Observation]:
 # -- what was measured as a base ---------------------------------------------------------------------------------
 
 
-def measured_causes(ask: Ask, search: Search, *, name: str) -> list[Found]:
+def measured_causes(ask: AskTensors, search: Search, *, name: str) -> list[Found]:
     """What explains a search's observations of networks by what is measured in the lanes that are wrong first."""
     case = search.first.problem.case
     if measurable(case.lstm):
         return []
-    network = Network(ask, case.lstm, name, search.layout, case.attention_decoder)
+    network = MeasuredNetwork(ask, case.lstm, name, search.layout, case.attention_decoder)
     names: dict[str, list[str]] = {}
-    search.until, limit = time.process_time() + SECONDS, search.until
+    search.until, limit = time.process_time() + LANE_SECONDS, search.until
     try:
         while time.process_time() < search.until:
             label = _first_wrong(search, names, next(iter(network.places)))
@@ -218,7 +218,7 @@ def measured_causes(ask: Ask, search: Search, *, name: str) -> list[Found]:
             if not readings:
                 break
             names[label] = readings[0]
-        search.until += SECONDS_UPON
+        search.until += LANE_SEARCH_SECONDS
         return _upon(search, names)
     finally:
         search.until = limit
@@ -236,7 +236,7 @@ def _readings(box: LaneBlackBox | CellBlackBox) -> Iterator[list[str]]:
     if proof.cause is not None:
         yield [deviation.name for deviation in proof.cause]
         return
-    for changes in islice(measured_bases(box), MOST_READINGS):
+    for changes in islice(measured_bases(box), MOST_LANE_READINGS):
         yield list(names_of(changes))
 
 

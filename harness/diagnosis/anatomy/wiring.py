@@ -14,7 +14,7 @@ from lockstep.harness.diagnosis.anatomy.black_box import HEARD, BlackBox, proble
 T, B, I, H = 5, 3, 3, 4
 MOVED_TIMESTEP, MOVED_SEQUENCE = 2, 1  # of the impulse
 PADDED_LENGTHS = (4, 2, 5)
-NOT_ASKED = "asked for one timestep alone"
+ONE_TIMESTEP_ASKED = "asked for one timestep alone"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def measure_wiring(black_box: BlackBox) -> Wiring:
     """Where impulses are heard, from answers with and without them."""
     plain = _random_problem()
     if not black_box.reach.over_time:
-        return Wiring(*[NOT_ASKED] * 6, padding=None, repeatable=_repeats(black_box, plain))
+        return Wiring(*[ONE_TIMESTEP_ASKED] * 6, padding=None, repeatable=_repeats(black_box, plain))
     problems = [
         plain,
         plain,
