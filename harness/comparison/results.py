@@ -199,13 +199,22 @@ class RunResult(Struct, frozen=True, kw_only=True):
         return _html_of(Results(environment={}, runs=[self]))
 
 
+class Source(Struct, frozen=True):
+    """The lines of a user's file that define a port, as they were when it ran."""
+
+    file: str  # as seen from where the command ran
+    line: int  # of the file, the first of the text
+    text: str
+
+
 class Results(Struct, frozen=True, kw_only=True):
     """All runs of one command, and the environment they ran in."""
 
     format: Literal[1] = FORMAT  # 1, as long as fields are only added
-    environment: dict[str, Any]  # versions, machine, how precise the reference is; models where they were given
+    environment: dict[str, Any]  # command, time, versions, machine, precision of the reference; models where given
     runs: list[RunResult]
     cases: dict[str, CaseInfo] = field(default_factory=dict)  # by name; empty in results of earlier versions
+    sources: dict[str, Source] = field(default_factory=dict)  # of ports whose files are known, by the runs' backend
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""

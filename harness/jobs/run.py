@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shlex
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -118,8 +122,11 @@ def results_of(cases: Iterable[Case], runs: list[RunResult], **facts: Any) -> Re
 
 
 def environment() -> dict[str, Any]:
-    """Where results come from: versions, machine, precision of the reference."""
+    """Where results come from: the command, when it ended, versions, machine, precision of the reference."""
+    given = command()
     return {
+        **({} if given is None else {"command": given}),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "lockstep": lockstep_version(),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -129,6 +136,13 @@ def environment() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "threads": THREADS,
     }
+
+
+def command() -> str | None:
+    """The command line of this process, if it is one of ours or pytest's: a script's or a notebook's says nothing."""
+    path = Path(sys.argv[0])
+    program = path.parent.name if path.stem == "__main__" else path.stem  # python -m pytest
+    return shlex.join([program, *sys.argv[1:]]) if program in {"lockstep", "pytest"} else None
 
 
 def lockstep_version() -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from lockstep.harness.adapters.user_code import defined_in, parsed_file
 from lockstep.harness.cases.find import shipped
+from lockstep.harness.comparison.results import Source
 from lockstep.harness.errors import LockstepError
 
 
@@ -27,6 +28,7 @@ class Place(Struct, frozen=True):
 
 
 Places = Mapping[str, Place]  # by the name of the case
+MOST_SOURCE_LINES = 400  # of a function: a report shows some of them, and results hold no whole files
 
 
 def place_of_function(path: Path, name: str) -> Place:
@@ -36,6 +38,22 @@ def place_of_function(path: Path, name: str) -> Place:
     except LockstepError:
         return Place(path)
     return Place(path, max(lines, default=1))  # what is defined again replaces what was defined before
+
+
+def source_of_function(path: Path, name: str) -> Source | None:
+    """The lines with which a file defines a function, its decorators among them; None if they cannot be found."""
+    try:
+        nodes = [node for defined, node in defined_in(parsed_file(path)) if defined == name]
+        lines = path.read_text("utf-8").splitlines()
+    except (LockstepError, OSError, ValueError):
+        return None
+    if not nodes:
+        return None
+    node = max(nodes, key=lambda node: node.lineno)
+    first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+    last = min(node.end_lineno or first, first + MOST_SOURCE_LINES - 1)
+    place = Place(path, first)
+    return Source(place.within() or str(path), first, "\n".join(lines[first - 1 : last]))
 
 
 def places_of_shipped(cases: Iterable[str]) -> dict[str, Place]:

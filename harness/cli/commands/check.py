@@ -54,7 +54,7 @@ def check(
     from lockstep.harness.adapters.user_code import parse_target
     from lockstep.harness.jobs.check import blind_spots, cases_of, check
     from lockstep.harness.jobs.run import results_of
-    from lockstep.harness.output.location import place_of_function
+    from lockstep.harness.output.location import place_of_function, source_of_function
     from lockstep.harness.output.terminal import advance, progress, show_check
     from lockstep.harness.ports.port import Port, is_decoder_port
 
@@ -74,7 +74,10 @@ def check(
     # The command to run again has only what differs from the defaults.
     options = {name: value for name, value in options.items() if value != usual.get(name)}
     runs = [replace(run, rerun=command_line("check", target, case=run.case, **options)) for run in runs]
+    source = source_of_function(parsed.file, parsed.function)
     results = results_of(cases, runs)
+    if source is not None:
+        results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
     blind = blind_spots(cases, layout) if case else None
     place = place_of_function(parsed.file, parsed.function)
     return outputs.deliver(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from lstm_cases import make_case
 
@@ -11,7 +13,7 @@ from lockstep.harness.errors import CaseError
 from lockstep.harness.jobs import problems as problems_of_run
 from lockstep.harness.jobs import run as running
 from lockstep.harness.jobs.problems import Problems
-from lockstep.harness.jobs.run import run_cases
+from lockstep.harness.jobs.run import environment, run_cases
 
 
 def planted(name):
@@ -70,3 +72,17 @@ def test_two_cases_of_one_name_have_problems_of_their_own():
     assert problems.problem(one).digest != problems.problem(other).digest
     problems.keep_only(other)
     assert list(problems._problems) == [other]
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [(["/usr/bin/lockstep", "run", "a case.toml"], "lockstep run 'a case.toml'"),
+     (["C:/bin/lockstep.exe", "cases"], "lockstep cases"),
+     (["/lib/pytest/__main__.py", "-q"], "pytest -q"),
+     (["my_script.py"], None), (["/lib/ipykernel_launcher.py", "-f", "x.json"], None)],
+)  # fmt: skip
+def test_results_say_by_which_command_and_when_they_came_about(words, given, monkeypatch):
+    monkeypatch.setattr("sys.argv", words)
+    facts = environment()
+    assert facts.get("command") == given
+    assert datetime.fromisoformat(facts["time"]).tzinfo is not None
