@@ -1,4 +1,4 @@
-"""All ports of the held-out set, part 1 and part 2: importing their modules takes them into it."""
+"""All ports of the held-out set, parts 1 to 3: importing their modules takes them into it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import second_plain_ports
 import second_stacked_ports
 import second_two_way_ports
 import stacked_ports
+import third_loaded_ports
+import third_plain_ports
 import two_way_ports
 from register import HELD_OUT
 
@@ -31,5 +33,6 @@ SECOND = (
     second_cell_ports,
     second_pair_ports,
 )
+THIRD = (third_plain_ports, third_loaded_ports)
 
-__all__ = ["FIRST", "HELD_OUT", "SECOND"]
+__all__ = ["FIRST", "HELD_OUT", "SECOND", "THIRD"]

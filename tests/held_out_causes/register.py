@@ -143,8 +143,8 @@ class HeldOut:
 
     @property
     def part(self) -> int:
-        """Of the set: 1 is what was written first; 2 what was written when others had looked at 1."""
-        return 2 if self.port.__module__.startswith("second_") else 1
+        """Of the set: 1 is what was written first; 2 what was written when others had looked at 1; 3 after 2."""
+        return {"second": 2, "third": 3}.get(self.port.__module__.partition("_")[0], 1)
 
     def told(self, diagnosis: Diagnosis) -> bool:
         """Whether an explanation names every mistake, in whatever words."""

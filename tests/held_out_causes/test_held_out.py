@@ -45,11 +45,12 @@ def test_every_port_runs_and_is_wrong_in_a_case(held):
     [
         (1, {"plain": 20, "two ways": 8, "stacked": 8, "gradients": 8, "decoder": 10, "cell": 8}),
         (2, {"plain": 14, "two ways": 10, "stacked": 12, "gradients": 12, "decoder": 12, "cell": 12}),
+        (3, {"plain": 22}),
     ],
 )
-def test_there_are_enough_in_every_form_of_both_parts(part, least):
+def test_there_are_enough_in_every_form_of_each_part(part, least):
     forms = [held.form for held in HELD_OUT if held.part == part]
-    assert len(forms) >= 60
+    assert len(forms) >= sum(least.values())
     assert {form: forms.count(form) >= number for form, number in least.items()} == dict.fromkeys(least, True)
 
 
