@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from lockstep.harness.adapters.inventory import LAYER, InventoryError, Made, Material, Read
+from lockstep.harness.adapters.inventory import LAYER, Around, InventoryError, Made, Material, Read
 
 
 def material(value: Any, built: Any) -> Material | None:
@@ -70,9 +70,9 @@ def _reads(value: Any, keras: Any) -> dict[int, list[Read]]:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         over_time = isinstance(layer, keras.layers.RNN)
-        within = f"in every timestep of the loop inside {layer.name}" if over_time else None
+        around = (Around("loop over timesteps", layer.name),) if over_time else ()
         for k in range(len(getattr(layer, "_inbound_nodes", ()))):
             for weight in layer.weights:
-                read = Read(f"{layer.name}/call_{k}", "call", (layer.name,), within=within)
+                read = Read(f"{layer.name}/call_{k}", "call", (layer.name,), around=around)
                 reads_of_weight.setdefault(id(weight), []).append(read)
     return reads_of_weight

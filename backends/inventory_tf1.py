@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import lockstep.harness
 from lockstep.harness.adapters import inventory
-from lockstep.harness.adapters.inventory import InventoryError, Made, Material, Read
+from lockstep.harness.adapters.inventory import Around, InventoryError, Made, Material, Read
 
 _VARIABLES = {"VarHandleOp", "VariableV2", "Variable"}
 # They hand a value on as it is.
@@ -32,9 +32,9 @@ _NO_READERS = {
 _WRITES = ("Assign", "Scatter", "ResourceScatter", "Apply", "SparseApply", "ResourceApply", "ResourceSparseApply")
 # The functions that an operation calls: under which attributes, from which of its inputs on they take them, and when.
 _CALLS = {
-    "While": (("body", "cond"), 0, "in every round of the while loop {}"),
-    "If": (("then_branch", "else_branch"), 1, "in a branch of the condition {}"),
-    "Case": (("branches",), 1, "in a branch of the condition {}"),
+    "While": (("body", "cond"), 0, "while loop"),
+    "If": (("then_branch", "else_branch"), 1, "condition"),
+    "Case": (("branches",), 1, "condition"),
     "PartitionedCall": (("f",), 0, None),
     "StatefulPartitionedCall": (("f",), 0, None),
 }
@@ -206,7 +206,7 @@ class _Call(NamedTuple):
     """Where a function's graph is called from: the operations around it, outermost first."""
 
     operations: tuple[Any, ...] = ()
-    within: tuple[str, ...] = ()
+    around: tuple[Around, ...] = ()
 
     def name(self, operation: Any) -> str:
         return "/".join([*(around.name for around in self.operations), operation.name])
@@ -219,14 +219,13 @@ def _reads(variable: Any, turns: _Turns) -> list[Read]:
         if operation.type in _NO_READERS or _writes(operation) or _initialises(operation):
             continue
         lines = _lines(operation)
-        around = [*call.within, *_old_contexts(operation)]
         path = (*call.operations, operation)
         read = Read(
             call.name(operation),
             operation.type,
             site=tuple(f"{line.file}:{line.number}" for line in lines if _counts(line)),
             turn=tuple(turns(step).turn for step in path),
-            within=" ".join(dict.fromkeys(around)) or None,
+            around=tuple(dict.fromkeys([*call.around, *_old_contexts(operation)])),
             backward=any(line.file.endswith(_GRADIENTS) for line in lines),
         )
         by_operation.setdefault(read.operation, (tuple(turns(step).position for step in path), read))
@@ -251,10 +250,9 @@ def _takers_inside(
     operation: Any, tensor: Any, call: _Call, visited: set[tuple[Any, ...]]
 ) -> Iterator[tuple[Any, _Call]]:
     """Follow a tensor into the functions that an operation calls."""
-    attributes, first, within = _CALLS[operation.type]
-    inner = _Call(
-        (*call.operations, operation), (*call.within, *([within.format(call.name(operation))] if within else []))
-    )
+    attributes, first, kind = _CALLS[operation.type]
+    around = [Around(kind, call.name(operation))] if kind else []
+    inner = _Call((*call.operations, operation), (*call.around, *around))
     for function in chain.from_iterable(_functions(operation, attribute) for attribute in attributes):
         graph = operation.graph._get_function(function.name).graph  # noqa: SLF001 (nothing public gives it)
         for k, operand in enumerate(operation.inputs):
@@ -285,14 +283,14 @@ def _initialises(operation: Any) -> bool:
     return any(part in {"Initializer", "initial_value"} for part in operation.name.split("/"))
 
 
-def _old_contexts(operation: Any) -> Iterator[str]:
+def _old_contexts(operation: Any) -> Iterator[Around]:
     """In which loops and conditions an operation is that were made without control flow v2, outermost first."""
     contexts, context = [], operation._get_control_flow_context()  # noqa: SLF001 (nothing public gives it)
     while context is not None:
         name = (context.name or "").rpartition("/")[0]
         if context.IsWhileContext():
-            contexts.append(f"in every round of the while loop {name}")
+            contexts.append(Around("while loop", name))
         elif context.IsCondContext():
-            contexts.append(f"in a branch of the condition {name}")
+            contexts.append(Around("condition", name))
         context = context.outer_context
     return reversed(contexts)

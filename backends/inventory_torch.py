@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
 import lockstep.harness
-from lockstep.harness.adapters.inventory import InventoryError, Made, Material, Read
+from lockstep.harness.adapters.inventory import Around, InventoryError, Made, Material, Read
 
 _OURS = (str(Path(torch.__file__).parent) + os.sep, str(Path(lockstep.harness.__file__).parent) + os.sep, __file__, "<")
 _OVER_TIME = {"lstm", "gru", "rnn_tanh", "rnn_relu"}  # functions that run over a whole sequence
@@ -122,8 +122,8 @@ class _Watch(TorchFunctionMode):
         operation = f"{self._calls[-1] or 'forward'}/{name}" if self._calls else name
         for key, tensor in taken.items():
             if key in self._held:
-                within = f"in every timestep of the loop inside {name}" if name in _OVER_TIME else None
-                read = Read(operation, name, (*self._calls, *_lines()), within=within)
+                around = (Around("loop over timesteps", name),) if name in _OVER_TIME else ()
+                read = Read(operation, name, (*self._calls, *_lines()), around=around)
                 self.reads.setdefault(key, []).append(read)
             elif isinstance(tensor, torch.nn.Parameter) and not name.endswith("_") and not _initialises():
                 self._loose[operation] = None

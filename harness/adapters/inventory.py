@@ -37,6 +37,26 @@ class InventoryError(LockstepError):
     """What was named holds no variables that could be listed: its text says what to do."""
 
 
+class Around(Struct, frozen=True):
+    """A loop or a condition in which an operation is run."""
+
+    kind: Literal["while loop", "loop over timesteps", "condition"]
+    name: str
+
+    @property
+    def words(self) -> str:
+        """The whole of it, as the end of a sentence."""
+        return f"{_AROUND[self.kind][0]} {self.name}"
+
+
+# Of one, and of several together.
+_AROUND = {
+    "while loop": ("in every round of the while loop", "in every round of the while loops"),
+    "loop over timesteps": ("in every timestep of the loop inside", "in every timestep of the loops inside"),
+    "condition": ("in a branch of the condition", "in a branch of the conditions"),
+}
+
+
 class Read(Struct, frozen=True):
     """One operation that takes a variable's value.
 
@@ -48,7 +68,7 @@ class Read(Struct, frozen=True):
     type: str
     site: tuple[str, ...] = ()
     turn: tuple[int, ...] = ()
-    within: str | None = None  # "in every round of the while loop rnn/while"
+    around: tuple[Around, ...] = ()  # outermost first
     backward: bool = False
 
 
@@ -89,8 +109,14 @@ class Reader(Struct, frozen=True):
     operation: str
     type: str
     iteration: int | None
-    within: str | None
+    within: str | None  # in words: "in every round of the while loop rnn/while"
     backward: bool
+    around: tuple[Around, ...] = ()
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether one operation reads the variable at many iterations."""
+        return any(around.kind != "condition" for around in self.around)
 
 
 class Variable(Named, frozen=True, kw_only=True):
@@ -241,11 +267,12 @@ def _counted(members: list[Made]) -> list[Variable]:
     all_reads = [read for member in members for read in member.reads]
     # By identity: two reads may be equal in all that is known of them.
     number: dict[int, int | None] = {}
-    for reads in grouped(all_reads, lambda read: (read.type, read.site, read.within, read.backward)).values():
+    for reads in grouped(all_reads, lambda read: (read.type, read.site, read.around, read.backward)).values():
         number |= {id(read): k for read, k in zip(reads, _passes(reads), strict=True)}
 
     def reader(read: Read) -> Reader:
-        return Reader(read.operation, read.type, number[id(read)], read.within, read.backward)
+        within = " ".join(around.words for around in read.around) or None
+        return Reader(read.operation, read.type, number[id(read)], within, read.backward, read.around)
 
     return [
         Variable(*(getattr(member, name) for name in Named.__struct_fields__), readers=tuple(map(reader, member.reads)))
@@ -337,7 +364,7 @@ def _uniquified(names: tuple[str, ...]) -> tuple[str, str]:
 def _shared(v: Variable, material: Material) -> Group | None:
     """The group of a variable that is read more than once, or held under several names; None where it is not."""
     forward = [reader for reader in v.readers if not reader.backward]
-    often = len(forward) > 1 or any(map(_in_loop, forward))
+    often = len(forward) > 1 or any(reader.in_loop for reader in forward)
     group = Group(v.name, (v.name,), v.shape, "shared", v.place, v.made_by, "", None)
     if v.aliases and material.loose:
         names = listed_names((v.name, *v.aliases))
@@ -355,7 +382,7 @@ def _shared(v: Variable, material: Material) -> Group | None:
 def when_read(v: Variable) -> str:
     """When a variable is read, in words."""
     forward = [reader for reader in v.readers if not reader.backward]
-    if any(_in_loop(read) for read in forward):
+    if any(reader.in_loop for reader in forward):
         return " and ".join(_within(forward))
     iterations = v.iterations
     if not iterations:
@@ -365,21 +392,14 @@ def when_read(v: Variable) -> str:
     return f"in {iterations_text(iterations)}"
 
 
-def _in_loop(read: Reader) -> bool:
-    return read.within is not None and "loop" in read.within
-
-
-def _within(reads: Iterable[Reader]) -> list[str]:
+def _within(readers: Iterable[Reader]) -> list[str]:
     """In which loops and conditions reads are, those of one kind together."""
+    paths = dict.fromkeys(reader.around for reader in readers if reader.around)
     lines = []
-    for kind, names in grouped(dict.fromkeys(read.within for read in reads if read.within), _kind_of_loop).items():
-        plural = kind.replace(" loop", " loops").replace(" condition", " conditions")
-        lines.append(f"{kind if len(names) == 1 else plural} {listed_names([name[len(kind) + 1 :] for name in names])}")
+    for (outer, kind), alike in grouped(paths, lambda path: (path[:-1], path[-1].kind)).items():
+        words = [*(around.words for around in outer), _AROUND[kind][len(alike) > 1]]
+        lines.append(f"{' '.join(words)} {listed_names([path[-1].name for path in alike])}")
     return lines
-
-
-def _kind_of_loop(within: str) -> str:
-    return within.rpartition(" ")[0]
 
 
 def iterations_text(iterations: Sequence[int]) -> str:

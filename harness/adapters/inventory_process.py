@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from lockstep.harness.adapters.inventory import InventoryError, Material
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.user_code import Target, import_file, raised, text_of
+from lockstep.harness.adapters.user_code import Target, import_file, mistake_of, raised
 from lockstep.harness.adapters.user_process import check_no_arguments, named_value, outcome_of, serve_once
 
 INVENTORY_GROUP = "lockstep.inventories"
@@ -111,10 +111,10 @@ def _outside(function: Callable[[], Any]) -> Material | None:
 
 def _hint(error: BaseException) -> str:
     """What may help where code needs eager mode: it is called while a graph is built."""
-    text = text_of(error)
-    if "capture an EagerTensor" in text:
+    mistake = mistake_of(error)
+    if mistake == "eager variable":
         return " (a variable was made in eager mode, perhaps at the file's top level: make it inside the function)"
-    if "SymbolicTensor" in text or type(error).__name__ == "OperatorNotAllowedInGraphError":
+    if mistake == "no value yet":
         return " (it is called while a tf.Graph is built, where tensors have no values yet)"
     return ""
 

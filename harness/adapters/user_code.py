@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import Literal
 
 from msgspec import Struct
 
@@ -44,6 +45,27 @@ def text_of(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text: frameworks' fill pages."""
     return text_of(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+Mistake = Literal["relative import", "list", "string", "eager variable", "no value yet"]
+# All that is read in texts of exceptions that others wrote, each with its types: nothing else tells these mistakes
+# from others of one type. Where a framework words one anew, a hint is lost, never a result.
+_SIGNS: dict[Mistake, tuple[tuple[type[BaseException], ...], tuple[str, ...]]] = {
+    "relative import": ((ImportError,), ("relative import",)),
+    "eager variable": ((BaseException,), ("capture an EagerTensor",)),
+    "no value yet": ((BaseException,), ("SymbolicTensor", "OperatorNotAllowedInGraphError")),
+    "list": ((TypeError, AttributeError), ("list",)),  # a list was used as something else
+    "string": ((TypeError, AttributeError), ("string ind",)),  # "string indices must be integers"
+}
+
+
+def mistake_of(error: BaseException) -> Mistake | None:
+    """Which mistake that a hint helps with is behind an exception of Python's or of a framework's, if one is."""
+    text = f"{type(error).__name__}: {text_of(error)}"
+    for mistake, (types, signs) in _SIGNS.items():
+        if isinstance(error, types) and any(sign in text for sign in signs):
+            return mistake
+    return None
 
 
 _HARNESS = str(Path(__file__).parents[1])
@@ -111,7 +133,7 @@ def raised(
         return UserCodeError(f"{what} called sys.exit({text}){place}: {hint}", stderr=_traceback(error))
     if isinstance(error, EOFError):
         hint = " (a port has no standard input)"
-    elif "relative import" in text and isinstance(error, ImportError):
+    elif mistake_of(error) == "relative import":
         hint = " (its folder has no __init__.py: import what lies beside it by its plain name)"
     return UserCodeError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
 

@@ -18,7 +18,7 @@ from typing import Any
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace, close
 from lockstep.harness.adapters.transfer import Parcel
-from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, raised, text_of
+from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, mistake_of, raised
 from lockstep.harness.adapters.user_process import serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
@@ -132,10 +132,10 @@ def _function(target: Target) -> Callable[..., Any]:
 
 def _hint(error: BaseException, problem: AnyProblem) -> str:
     """What weights are, where a port seems to have taken them for those of a case of another form."""
-    text = text_of(error) if isinstance(error, (TypeError, AttributeError)) else ""
-    if "list" in text and not problem.case.lstm.single:
+    mistake, single = mistake_of(error), problem.case.lstm.single
+    if mistake == "list" and not single:
         return " (here weights is a list over layers of a list over directions of dicts)"
-    return " (here weights is a dict)" if "string ind" in text and problem.case.lstm.single else ""
+    return " (here weights is a dict)" if mistake == "string" and single else ""
 
 
 def _match_jax(dtype: str) -> None:

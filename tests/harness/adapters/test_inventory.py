@@ -14,6 +14,7 @@ from lockstep.harness.adapters.inventory import (
     LAYER,
     OPTIMIZER,
     TF_VARIABLE,
+    Around,
     Inventory,
     Made,
     Material,
@@ -147,7 +148,7 @@ def test_other_types_sites_and_the_backward_pass_are_counted_apart():
         ([read("M", 1), read("M_1", 2)], "read in both iterations"),
         ([read(f"M_{k}", k) for k in range(20)], "read in all 20 iterations"),
         ([read("M", 1), read("N", 2)], "read by 2 operations"),
-        ([read("M", within="in every round of the while loop a/b")], "read in every round of the while loop `a/b`"),
+        ([read("M", around=(Around("while loop", "a/b"),))], "read in every round of the while loop `a/b`"),
     ],
 )
 def test_what_is_read_more_than_once_is_shared(reads, when):
@@ -158,7 +159,7 @@ def test_what_is_read_more_than_once_is_shared(reads, when):
 
 def test_what_is_read_once_or_never_or_only_backward_is_neither():
     assert judged(made("w"), made("v", read("M")), made("u", read("M"), read("N", backward=True))).groups == ()
-    branch = read("M", within="in a branch of the condition c")
+    branch = read("M", around=(Around("condition", "c"),))
     assert judged(made("w", branch)).groups == ()
 
 
@@ -217,7 +218,7 @@ def test_the_last_line_is_the_sum():
 
 
 def test_readers_are_told_shortly():
-    (v,) = judged(made("w", read("M", within="in a branch of the condition c"))).variables
+    (v,) = judged(made("w", read("M", around=(Around("condition", "c"),)))).variables
     assert readers_text(v) == "1: in a branch of the condition c"
     found = judged(made("w"), made("v", read("M")), made("w/Adam", read("M"), by=OPTIMIZER))
     assert [readers_text(v) for v in found.variables] == ["nothing", "1", "an optimizer"]
@@ -238,9 +239,7 @@ def test_an_inventory_survives_json():
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_what_is_shown_fits_the_terminal(width):
     long = "a_long_scope/and_another/of_the_decoder/lstm_cell/kernel"
-    reads = [
-        read(f"M_{k}", k, within="in every round of the while loop a_long_scope/rnn/while/context") for k in range(3)
-    ]
+    reads = [read(f"M_{k}", k, around=(Around("while loop", "a_long_scope/rnn/while/context"),)) for k in range(3)]
     found = judged(made(long, *reads), made("w"), made("w_1"), made(f"{long}_of_{long}"))
     shown = io.StringIO()
     show_variables(Console(file=shown, width=width), found)

@@ -405,6 +405,13 @@ def test_a_file_of_a_package_may_import_relatively(ask):
     assert_right(ask("port", file="package/lstm"))
 
 
+def test_where_there_is_no_package_a_relative_import_is_told_what_to_be(tmp_path):
+    target = Target(write(tmp_path, "alone.py", "from . import helper\ndef port(x, weights, h0, c0): return x"), "port")
+    with Port(target) as port:
+        (reply,) = port.call([PROBLEM])
+    assert reply.message.endswith("its folder has no __init__.py: import what lies beside it by its plain name)")
+
+
 def test_weights_come_as_the_layout_stores_them(tmp_path):
     text = (
         "def port(x, weights, h0, c0):\n"
