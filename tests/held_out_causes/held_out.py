@@ -18,6 +18,8 @@ import second_two_way_ports
 import stacked_ports
 import third_loaded_ports
 import third_plain_ports
+import third_stacked_ports
+import third_two_way_ports
 import two_way_ports
 from register import HELD_OUT
 
@@ -33,6 +35,6 @@ SECOND = (
     second_cell_ports,
     second_pair_ports,
 )
-THIRD = (third_plain_ports, third_loaded_ports)
+THIRD = (third_plain_ports, third_loaded_ports, third_two_way_ports, third_stacked_ports)
 
 __all__ = ["FIRST", "HELD_OUT", "SECOND", "THIRD"]

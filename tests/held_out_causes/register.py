@@ -57,6 +57,14 @@ CASES: dict[str, list[Case]] = {
         _lstm("both-b", seed=837, num_layers=3, direction="bidirectional", timesteps=5, batch=2, hidden_size=3),
         _lstm("both-lengths", seed=838, num_layers=2, direction="bidirectional", batch=4, lengths=(5, 7, 2, 6)),
     ],
+    "stacked two ways alike": [
+        _lstm("both-alike-a", seed=839, num_layers=2, direction="bidirectional", input_size=10),
+        _lstm("both-alike-b", seed=840, num_layers=3, direction="bidirectional", input_size=6, hidden_size=3),
+    ],
+    "stacked lengths": [
+        _lstm("stack-a", seed=831, num_layers=2),
+        _lstm("stack-lengths", seed=881, num_layers=3, batch=4, lengths=(5, 7, 2, 6)),
+    ],
     "gradients": [
         _lstm("back-a", seed=841, gradients=True),
         _lstm("back-b", seed=842, gradients=True, timesteps=5, batch=4, input_size=6, hidden_size=3),
