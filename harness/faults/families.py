@@ -78,12 +78,14 @@ _SITES: dict[str, tuple[str, ...]] = {
     "returned": ("h.out", "c.out", "h.out and c.out", "c.out and h.out of the step before", "returned", "h_n", "c_n"),
 }  # fmt: skip
 _FAMILY_OF_SITE = {site: family for family, sites in _SITES.items() for site in sites}
-# Edits of sequences that mix what belongs to sequences or units, not to timesteps.
-_OF_BATCH = frozenset({
-    *BATCH_MOVES, *UNIT_MOVES, "mean over sequences", "mean over units taken off", "time and batch exchanged",
-    "units and sequences reshaped", "(B, T) read as (T, B)", "(T, B) read as (B, T)", "(B, T) read as (T, B) and back",
-    "(T, B) read as (B, T) and back",
+# Edits that mix what belongs to sequences.
+ACROSS_SEQUENCES = frozenset({
+    *BATCH_MOVES, "mean over sequences", "time and batch exchanged", "units and sequences reshaped",
+    "(B, T) read as (T, B)", "(T, B) read as (B, T)", "(B, T) read as (T, B) and back", "(T, B) read as (B, T) and back",
+    "(B, n) read as (n, B)", "(n, B) read as (B, n)",
 })  # fmt: skip
+# Edits of sequences that are none of time.
+_OF_BATCH = ACROSS_SEQUENCES | {*UNIT_MOVES, "mean over units taken off"}
 # By the family of a site and the first word of an edit there.
 _BY_VERB = {
     ("kernel", "read"): "gate order", ("kernel", "block"): "gate order", ("bias", "read"): "gate order", ("bias", "block"): "gate order", ("bias", "forget"): "forget bias",

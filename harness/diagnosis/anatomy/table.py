@@ -15,8 +15,7 @@ from lockstep.harness.diagnosis.anatomy.precision import KeptBits
 from lockstep.harness.diagnosis.anatomy.wiring import Wiring
 from lockstep.harness.diagnosis.seen import Cause
 from lockstep.harness.faults.deviation import Deviation
-from lockstep.harness.faults.families import family_of
-from lockstep.harness.faults.moves import BATCH_MOVES
+from lockstep.harness.faults.families import ACROSS_SEQUENCES, family_of
 from lockstep.harness.faults.table import RESET
 from lockstep.harness.faults.words import Words
 from lockstep.harness.reference.curves import CURVES, sigmoid
@@ -82,7 +81,8 @@ class ConventionTable:
                 continue
             others = [d for d in of_array if d not in orders and not _is_constant(d)]
             yield self._of(name, "as given", others, evidence)
-        yield self.row("kernels", "W times x, R times h", ["[W R]"])
+        sums = [d for d in self.cause if d.site in _SUMS and family_of(d) != "clip"]
+        yield self._of("kernels", "W times x, R times h", sums)
 
     def curves(self, reading: tuple[Response, list[Reading]] | None) -> Iterator[Convention]:
         """Each activation, and the constants of each gate."""
@@ -100,9 +100,10 @@ class ConventionTable:
 
     def cell(self) -> Iterator[Convention]:
         """The equations."""
-        clips = [d for d in self.cause if d.edit.startswith("clip ")]
-        peepholes = [d for d in self.cause if "peephole" in d.site or "times c" in d.edit or "the old c" in d.edit]
-        rest = [d for d in self.cause if d not in clips and d not in peepholes]
+        bounds_and_peepholes = [d for d in self.cause if family_of(d) == "clip"]
+        clips = [d for d in bounds_and_peepholes if d.edit.startswith("clip ")]
+        peepholes = [d for d in bounds_and_peepholes if d not in clips]
+        rest = [d for d in self.cause if d not in bounds_and_peepholes]
         yield self._of("update of c", "c = f c + i g", [d for d in rest if d.site in _UPDATE_OF_C])
         yield self._of("update of h", "h = o tanh(c)", [d for d in rest if d.site in _UPDATE_OF_H])
         yield self._of("clips", "none", clips)
@@ -123,9 +124,7 @@ class ConventionTable:
         """Time, batch and features of the input."""
         taken = [d for d in self.cause if d.site in {"x", "x.seq", "order of the run"}]
         time = [d for d in taken if family_of(d) == "time"]
-        batch = [
-            d for d in taken if d not in time and (d.edit in BATCH_MOVES or "B" in d.edit or "sequences" in d.edit)
-        ]
+        batch = [d for d in taken if d not in time and d.edit in ACROSS_SEQUENCES]
         yield self._of("input over time", "x[t] into step t", time, wiring.time)
         yield self._of("input over the batch", "sequences apart", batch, wiring.batch)
         features = [d for d in taken if d not in time and d not in batch]
@@ -151,6 +150,7 @@ class ConventionTable:
             yield self.row(f"returned as {state}_seq", f"{state} of every step", sites)
 
 
+_SUMS = frozenset({"[W R]", "Wx", "Rh", "z", *(f"z.{gate}" for gate in GATES)})
 _UPDATE_OF_C = frozenset({
     "keep.f", "keep.c", "add.i", "add.g", "coupling of f", "equation of c", "c", "raw", "i and f left out",
 })  # fmt: skip
