@@ -210,7 +210,7 @@ def _by_role(material: Material) -> list[tuple[Sharing, str, list[Made]]]:
 
 
 def _by_stack(members: list[Made]) -> list[tuple[Sharing, list[Made]]]:
-    """Tell a loop that makes a variable anew from what an author wrote out: by the lines that made it."""
+    """What a loop makes anew, and what an author wrote out several times: the lines that made it tell them apart."""
     anew = grouped(members, lambda member: member.stack or member.name)
     groups: list[tuple[Sharing, list[Made]]] = [("not shared", alike) for alike in anew.values() if len(alike) > 1]
     looped = {variable.name for _, alike in groups for variable in alike}

@@ -50,7 +50,7 @@ def find_readers() -> dict[str, BackendInfo]:
 
 
 def parse_model(text: str, prefix: str) -> ModelFile:
-    """Tell which file is meant, and of which kind it is; a LockstepError if it is not there, or none that is taken."""
+    """Which file is meant, and of which kind it is; a LockstepError if it is not there, or none that is taken."""
     if text.endswith(".py") or ".py:" in text:
         target = parse_target(text if ":" in text else f"{text}:model")
         return ModelFile(f"{target.file.name}:{target.function}", "python", str(target.file), target.function, prefix)

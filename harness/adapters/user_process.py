@@ -101,7 +101,7 @@ def check_no_arguments(function: Callable[..., Any], name: str, wrong: type[Exce
     except (TypeError, ValueError):  # of a function compiled from another language
         return
     variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    needed = [given.name for given in parameters if given.default is given.empty and given.kind not in variadic]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
     if needed:
         raise wrong(
             f"{name} needs arguments ({', '.join(needed)}), and is called without any: give them defaults, or name a "

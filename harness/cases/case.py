@@ -53,8 +53,8 @@ class Values(Table, frozen=True, kw_only=True):
         if (self.kind is None) == (self.file is None):
             raise ValueError('give either kind = "..." or file = "..."')
         _check_finite(scale=self.scale)
-        for name, given in (("scale", self.scale != 1.0), ("zero_timesteps", bool(self.zero_timesteps))):
-            if self.file is not None and given:
+        for name, is_given in (("scale", self.scale != 1.0), ("zero_timesteps", bool(self.zero_timesteps))):
+            if self.file is not None and is_given:
                 raise ValueError(f"{name} goes with kind, not with file: a file's values are taken as they are")
 
 

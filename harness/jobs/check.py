@@ -140,7 +140,7 @@ def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> l
     The suite is all shipped cases of one plain layer; for a port of an attention decoder, all attention decoders.
     """
     wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
-    cases = [reseeded(found.case, seed) for found in find_cases(names) if names or wanted(found.case)]
+    cases = [reseeded(found_case.case, seed) for found_case in find_cases(names) if names or wanted(found_case.case)]
     if not cases:
         raise LockstepError("no case to check: name one with --case, or leave --case out for all cases.")
     return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)
@@ -151,7 +151,7 @@ def left_out(checked: Sequence[str] = ()) -> list[str]:
 
     ``checked``: the cases that a check without names ran; if they are decoders nothing of their kind was left out.
     """
-    cases = [found.case for found in find_cases([])]
+    cases = [found_case.case for found_case in find_cases([])]
     if any(case.name in checked and case.model != "lstm" for case in cases):
         return []
     return [case.name for case in cases if not case.plain and case.model == "lstm"]

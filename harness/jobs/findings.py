@@ -161,7 +161,7 @@ def chosen(names: Sequence[str]) -> list[Finding]:
 
 
 def finding_text(finding: Finding) -> str:
-    """Tell a finding in full."""
+    """All that is known of a finding, as a text."""
     lines = [
         f"{finding.name}: {finding.title}",
         f"  Backends: {', '.join(finding.backends)}; seen in {_seen(finding)}.",

@@ -148,7 +148,9 @@ class Networks:
         causes = diagnose_runs(observations, runs, ask=checking.ask, measuring=self._measuring(checking))
         # What the reference reproduces was found among many candidates: it must hold for other numbers too.
         doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
-        problems = [self.fresh(seen.problem) for seen in observations if seen.problem.case.name in doubtful]
+        problems = [
+            self.fresh(observation.problem) for observation in observations if observation.problem.case.name in doubtful
+        ]
         again = observed(problems, checking.port.call(problems)) if problems else []
         if again:
             held = holding({match.fault for case in doubtful for match in causes[case]}, again)
@@ -291,7 +293,9 @@ def _beside_the_algebra(port: PortBlackBox, observations: Sequence[Observation],
         by_step = differs_by_step(scales(port, MOST_SCALED), observations)
         cause = by_step if by_step is not None and by_step.sigma is not None else None
     if cause is None and known.narrow is not None:
-        wrong = {seen.problem.case.run.dtype for seen in observations if not seen.sigma <= LIMIT_SIGMA}
+        wrong = {
+            observation.problem.case.run.dtype for observation in observations if not observation.sigma <= LIMIT_SIGMA
+        }
         cause = narrow(measure_precision(port, "float64" if wrong == {"float64"} else "float32"))
     return [] if cause is None else [cause]
 
@@ -319,7 +323,7 @@ def _with_facts(diagnosis: Diagnosis, facts: Sequence[str]) -> Diagnosis:
 
 def _shipped_problems() -> list[Problem]:
     """Small shipped problems, by which explanations of the same numbers might be told apart."""
-    cases = [found.case for found in find_cases([])]
+    cases = [found_case.case for found_case in find_cases([])]
     return [Problem.from_case(case) for case in cases if case.plain and case.run.timesteps <= 50]  # noqa: PLR2004
 
 

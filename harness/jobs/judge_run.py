@@ -108,7 +108,7 @@ class Judge:
 
 
 def measurable(run: RunResult) -> RunResult:
-    """Tell of an unexplained divergence that the backend, which can be called, can be measured."""
+    """An unexplained divergence, with the hint that the backend, which can be called, can be measured."""
     if not run.diagnosis or run.diagnosis[0].fault != UNEXPLAINED:
         return run
     fact = f"its conventions can be measured: lockstep anatomy {run.backend}"

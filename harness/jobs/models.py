@@ -78,7 +78,7 @@ class Models(Closing):
                 case has no room for the network.
             UserFileError: If reading one fails.
         """
-        readers, forget_bias = find_readers(), _forget_bias([found.case for found in cases])
+        readers, forget_bias = find_readers(), _forget_bias([found_case.case for found_case in cases])
         for file, text in self._asked:
             reader = readers[file.kind]
             missing = reader.missing()
@@ -97,7 +97,7 @@ class Models(Closing):
                     f"{loaded.file.name} and {first.file.name} do not go together: {contradiction}. "
                     "Run them one after the other."
                 )
-        return [replace(found, case=self._case(found.case, named=named)) for found in cases]
+        return [replace(found_case, case=self._case(found_case.case, named=named)) for found_case in cases]
 
     def backends(self) -> list[BackendInfo]:
         """The files that are run as backends."""
@@ -183,13 +183,13 @@ class Models(Closing):
             for k, loaded in enumerate(self.loaded)
         ]
 
-    def explain(self, run: RunResult, found: FoundCase, timeout: float, *, named: bool) -> RunResult:
+    def explain(self, run: RunResult, found_case: FoundCase, timeout: float, *, named: bool) -> RunResult:
         """A result with what is known of its file's weights, and the command that runs it again.
 
         Where no known mistake explains it, and the file is right by its own weights, these are the cause. ``named``:
         whether the user named the case.
         """
-        words = ["lockstep", "run", *([found.argument] if named else [])]
+        words = ["lockstep", "run", *([found_case.argument] if named else [])]
         for loaded in self.loaded:
             words += ["--model", loaded.text]
         if any(loaded.file.prefix for loaded in self.loaded):
@@ -198,7 +198,7 @@ class Models(Closing):
         further = next((loaded for loaded in self.loaded[1:] if loaded.file.name == run.backend), None)
         if further is None:
             return run
-        cause = self._other_weights(run, further, found.case, timeout)
+        cause = self._other_weights(run, further, found_case.case, timeout)
         if cause is not None:
             return replace(run, diagnosis=[cause])
         return replace(run, notes=[*run.notes, *(f"weights: {line}" for line in self.differences(further))])

@@ -123,9 +123,9 @@ def results_of(cases: Iterable[Case], runs: list[RunResult], **facts: Any) -> Re
 
 def environment() -> dict[str, Any]:
     """Where results come from: the command, when it ended, versions, machine, precision of the reference."""
-    given = command()
+    arguments = command()
     return {
-        **({} if given is None else {"command": given}),
+        **({} if arguments is None else {"command": arguments}),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "lockstep": lockstep_version(),
         "python": platform.python_version(),

@@ -21,7 +21,7 @@ class Selection:
     @property
     def count(self) -> int:
         """How many runs they are."""
-        return len(pairs([found.case for found in self.cases], self.backends))
+        return len(pairs([found_case.case for found_case in self.cases], self.backends))
 
 
 def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
@@ -49,7 +49,7 @@ def select_backends(
     backends = find_backends(names)
     absent = [backend for backend in backends if names is None and backend.missing()]
     there = [*models, *(backend for backend in backends if backend not in absent)]
-    of_cases = [found.case for found in cases]
+    of_cases = [found_case.case for found_case in cases]
     kept, able = matched(of_cases, there, cases_named=cases_named, backends_named=bool(names))
     alone = [backend for backend in there if names and backend not in able]
-    return Selection([found for found in cases if found.case in kept], able, absent, alone)
+    return Selection([found_case for found_case in cases if found_case.case in kept], able, absent, alone)

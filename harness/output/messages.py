@@ -274,7 +274,7 @@ def _beyond(run: RunResult) -> str:
 
 
 def _replayed_steps(run: RunResult) -> list[str]:
-    """Tell a timestep that is computed wrong from one that was handed a wrong state."""
+    """Lines that tell a timestep that is computed wrong from one that was handed a wrong state."""
     if run.first_divergence is None:
         return []
     if run.local is None:

@@ -27,7 +27,7 @@ MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is no
 
 
 def is_decoder_port(port: Target | Callable[..., Any]) -> bool:
-    """Tell a port that is written for attention decoders, by the names of its parameters."""
+    """Whether a port is written for attention decoders, by the names of its parameters."""
     return is_decoder(_parameters_in(port) if isinstance(port, Target) else parameters_of(port))
 
 

@@ -25,7 +25,7 @@ def arguments_for(case: Case) -> tuple[str, ...]:
 
 
 def is_decoder(parameters: Collection[str] | None) -> bool:
-    """Tell a function that is written as the port of an attention decoder."""
+    """Whether a function is written as the port of an attention decoder."""
     names = set(parameters or ())
     return {"enc", "y0"} <= names or {"enc", "steps"} <= names
 

@@ -48,7 +48,7 @@ def run(
         options.tell_left_out(selection)
     outputs.check()
     runs = _watched(selection, outputs, bounds)
-    arguments = {found.case.name: found.argument for found in selection.cases}
+    arguments = {found_case.case.name: found_case.argument for found_case in selection.cases}
     runs = [
         replace(
             run,
@@ -76,7 +76,7 @@ def _run_models(
         for text in models.texts():
             say(outputs.console, text)
     runs = _watched(selection, outputs, bounds)
-    found_by_name = {found.case.name: found for found in cases}
+    found_by_name = {found_case.case.name: found_case for found_case in cases}
     runs = [models.explain(run, found_by_name[run.case], timeout, named=bool(case)) for run in runs]
     return _conclude(runs, selection, outputs, models=models.facts())
 
@@ -86,7 +86,7 @@ def _watched(selection: Selection, outputs: Outputs, bounds: dict[str, Any]) -> 
     from lockstep.harness.jobs.run import run_cases
     from lockstep.harness.output.terminal import advance, progress
 
-    cases = [found.case for found in selection.cases]
+    cases = [found_case.case for found_case in selection.cases]
     with progress(error_console(), selection.count, quiet=outputs.quiet) as bar:
         return run_cases(
             cases, selection.backends, on_result=lambda run: advance(bar, run), details=outputs.numbers, **bounds
