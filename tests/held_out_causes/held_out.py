@@ -16,6 +16,11 @@ import second_plain_ports
 import second_stacked_ports
 import second_two_way_ports
 import stacked_ports
+import third_attention_ports
+import third_backward_ports
+import third_cell_ports
+import third_decoder_ports
+import third_gradient_ports
 import third_loaded_ports
 import third_plain_ports
 import third_stacked_ports
@@ -35,6 +40,16 @@ SECOND = (
     second_cell_ports,
     second_pair_ports,
 )
-THIRD = (third_plain_ports, third_loaded_ports, third_two_way_ports, third_stacked_ports)
+THIRD = (
+    third_plain_ports,
+    third_loaded_ports,
+    third_two_way_ports,
+    third_stacked_ports,
+    third_gradient_ports,
+    third_backward_ports,
+    third_decoder_ports,
+    third_attention_ports,
+    third_cell_ports,
+)
 
 __all__ = ["FIRST", "HELD_OUT", "SECOND", "THIRD"]

@@ -69,6 +69,10 @@ CASES: dict[str, list[Case]] = {
         _lstm("back-a", seed=841, gradients=True),
         _lstm("back-b", seed=842, gradients=True, timesteps=5, batch=4, input_size=6, hidden_size=3),
     ],
+    "gradients lengths": [
+        _lstm("back-a", seed=841, gradients=True),
+        _lstm("back-lengths", seed=882, gradients=True, batch=4, lengths=(5, 7, 2, 6)),
+    ],
     "gradients with peepholes": [
         _lstm("back-peep-a", seed=843, gradients=True, peephole=True),
         _lstm("back-peep-b", seed=844, gradients=True, peephole=True, timesteps=5, batch=4, hidden_size=3),
@@ -112,6 +116,10 @@ CASES: dict[str, list[Case]] = {
     "projection square": [
         _lstm("proj-square-a", seed=871, proj_size=4, hidden_size=4),
         _lstm("proj-square-b", seed=872, proj_size=3, hidden_size=3, timesteps=9, batch=2),
+    ],
+    "projection alike": [
+        _lstm("proj-alike-a", seed=883, proj_size=3, input_size=3),
+        _lstm("proj-alike-b", seed=884, proj_size=2, input_size=2, timesteps=9, batch=2, hidden_size=4),
     ],
     "peepholes and clip": [
         _lstm("peep-clip-a", seed=873, peephole=True, cell_clip=0.3),
