@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError, check_positive
-from lockstep.harness.jobs.check import cases_of, check
+from lockstep.harness.jobs.check import cases_of, check, float32_will_do
 from lockstep.harness.jobs.run import results_of
 from lockstep.harness.jobs.settings import Settings, find_settings
 from lockstep.harness.output.messages import alike_texts, check_texts
@@ -35,6 +35,7 @@ def assert_agrees(
     limit: float | None = None,
     timeout: float | None = None,
     seed: int = 0,
+    strict_dtype: bool = False,
     settings: Settings | None = None,
     rerun: str | None = None,
     on_cases: Callable[[list[Case]], None] = lambda cases: None,
@@ -55,6 +56,7 @@ def assert_agrees(
         limit: Sigma beyond which a number diverges; None leaves it to each case, then to the settings.
         timeout: Seconds for one call, where it has a process of its own; None leaves it to the settings, or is 120.
         seed: Added to the seed of every case: the same check with different numbers.
+        strict_dtype: Whether to compute in float32 is wrong where a case in float64 is not named itself, too.
         settings: What the project sets; None is ``[tool.lockstep]`` of the nearest ``pyproject.toml``, from the current
             directory upward.
         rerun: The command that runs this check again, which is told where the port does not agree.
@@ -76,11 +78,13 @@ def assert_agrees(
         if seed < 0:
             raise LockstepError(f"seed={seed}: must be 0 or above.")  # noqa: TRY301
         check_positive("{}=", limit=limit, timeout=timeout)
-        cases = cases_of(list_names(case, "case"), decoder=is_decoder_port(port), seed=seed)
+        names = list_names(case, "case")
+        cases = cases_of(names, decoder=is_decoder_port(port), seed=seed)
+        any_precision = float32_will_do(cases, names, strict=strict_dtype)
         settings = find_settings(Path.cwd()) if settings is None else settings
         with port_of(port, layout=layout, arrays=arrays, timeout=settings.timeout_or(timeout)) as opened:
             on_cases(cases)
-            runs = check(opened, cases, limit=settings.limit_or(limit), details=details)
+            runs = check(opened, cases, limit=settings.limit_or(limit), details=details, float32_will_do=any_precision)
     except LockstepError as error:
         raise error.with_traceback(None) from None  # our own frames tell a caller nothing
     runs = [replace(run, rerun=rerun) for run in runs]

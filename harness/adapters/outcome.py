@@ -33,6 +33,7 @@ class Outcome:
     versions: dict[str, str] = field(default_factory=dict)
     repeatable: bool | None = None
     overwrites: tuple[str, ...] = ()  # arguments that it changed, where the next call with them gives other numbers
+    raised: bool = False  # whether the user's code raised an exception
     megabytes: float | None = None  # that importing a backend added to the process
     exited: bool = False  # whether its process ended by itself, with an exit status
 

@@ -24,10 +24,12 @@ from lockstep.harness.errors import LockstepError, meant, unknown
 class UserCodeError(Exception):
     """Why a user's code gave no value."""
 
-    def __init__(self, message: str, status: str = "failed", stderr: str | None = None) -> None:
+    def __init__(
+        self, message: str, status: str = "failed", stderr: str | None = None, *, raised: bool = False
+    ) -> None:
         """Take what its outcome is made of."""
         super().__init__(message)
-        self.outcome = Outcome(status, None, message, stderr)
+        self.outcome = Outcome(status, None, message, stderr, raised=raised)
 
 
 MOST_TEXT = 500  # characters of an exception
@@ -135,7 +137,8 @@ def raised(
         hint = " (a port has no standard input)"
     elif mistake_of(error) == "relative import":
         hint = " (its folder has no __init__.py: import what lies beside it by its plain name)"
-    return UserCodeError(f"{what} raised {type(error).__name__}{place}: {text}{hint}", stderr=_traceback(error))
+    message = f"{what} raised {type(error).__name__}{place}: {text}{hint}"
+    return UserCodeError(message, stderr=_traceback(error), raised=True)
 
 
 def _place(error: BaseException, file: Path | None) -> str:

@@ -181,6 +181,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     repeatable: bool | None = None  # whether a second call gave the same bits; None if it was called once
     message: str | None = None  # why there is nothing to compare
     stderr: str | None = None  # what a backend that failed wrote there, its end
+    computed_in: str | None = None  # "float32" where it was judged by float32's rounding though its case is float64
     timesteps: int = 0  # how many the case has
     rerun: str | None = None  # the command that runs exactly this again
     known: str | None = None  # the finding (harness.jobs.findings) that it is, and that was expected

@@ -6,8 +6,9 @@ and give the curve that the cause predicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,8 +17,9 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.find import find_cases
+from lockstep.harness.comparison.precision import allows_float32, as_float32, computed_in_float32, in_dtype
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.diagnosis.adequacy import adequacy
+from lockstep.harness.diagnosis.adequacy import Adequacy, adequacy
 from lockstep.harness.diagnosis.behaviour import overwritten
 from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
 from lockstep.harness.diagnosis.sharing import Unshared
@@ -25,9 +27,11 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.forms import Checking, Networks, form_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
+from lockstep.harness.ports.outputs import CONVERTED
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.text import grouped
 
+Judging = Callable[[AnyProblem, Outcome], RunResult]
 COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 
 
@@ -39,6 +43,7 @@ class Request:
     limit: float | Limit | None = None  # sigma beyond which a number diverges; None leaves it to each case
     measure: bool = True  # whether a port that no named fault explains is measured (harness.diagnosis.anatomy)
     details: bool = False  # whether results tell some places number by number, for a report
+    float32_will_do: Collection[str] = ()  # cases in float64 in which a port may compute in float32
     on_result: Callable[[RunResult], None] = lambda result: None  # called with each result
 
 
@@ -91,24 +96,80 @@ def _overwriting(checking: Checking) -> dict[int, RunResult]:
 
 def _asked(request: Request, asked: list[AnyProblem], form: Networks) -> Checking:
     """Have a port answer problems, and judge what it gives."""
-    problems = Problems()
-    for problem in asked:
-        problems.put(problem)
+    port = request.port
     # The first problem comes again after one of other numbers, and once more when all others are through: what is
     # remembered shows.
     stranger = form.stranger(asked[0])
-    outcomes = request.port.call([asked[0], stranger, *asked, asked[0]])
+    outcomes = port.call([asked[0], stranger, *asked, asked[0]])
     repeated = [outcomes[0], outcomes[2], outcomes[-1]]
-    of_stranger, outcomes = outcomes[1], [outcomes[0], *outcomes[3:-1]]
+    of_stranger, outcomes = outcomes[1], _with_refusals(port, asked, [outcomes[0], *outcomes[3:-1]])
+    judged = _judging(request)
+    answers = [
+        _Answer.of(problem, outcome, judged, float32_will_do=problem.case.name in request.float32_will_do)
+        for problem, outcome in zip(asked, outcomes, strict=True)
+    ]
+    if answers[0].narrow:
+        repeated = [as_float32(outcome) for outcome in repeated]
+        stranger, of_stranger = in_dtype(stranger, "float32"), as_float32(of_stranger)
+    problems = [answer.problem for answer in answers]
+    runs = [answer.run for answer in answers]
+    again = [runs[0], *(judged(problems[0], outcome) for outcome in repeated[1:])]
+    outcomes = [answer.outcome for answer in answers]
+    return Checking(port, problems, outcomes, repeated, (stranger, of_stranger), runs, again, request.measure)
 
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a port gave for a problem, judged: both in float32 where the port computes in it and may."""
+
+    problem: AnyProblem
+    outcome: Outcome
+    run: RunResult
+    narrow: bool = False
+
+    @classmethod
+    def of(cls, problem: AnyProblem, outcome: Outcome, judged: Judging, *, float32_will_do: bool) -> _Answer:
+        run, trace = judged(problem, outcome), outcome.trace
+        if run.status != "diverge" or not float32_will_do or trace is None or not computed_in_float32(trace):
+            return cls(problem, outcome, run)
+        problem, outcome = in_dtype(problem, "float32"), as_float32(outcome)
+        run = judged(problem, outcome)
+        how = "agrees to float32's rounding" if run.status == "agree" else "held against float32's rounding"
+        notes = [note for note in run.notes if not note.endswith(CONVERTED)]  # it would say so again
+        run = replace(run, notes=[*notes, f"computed in float32: {how}"], computed_in="float32")
+        return cls(problem, outcome, run, narrow=True)
+
+
+def _judging(request: Request) -> Judging:
+    """What judges the answers of a check."""
+    problems = Problems()
     judge = Judge(problems, request.limit, details=request.details)
 
     def judged(problem: AnyProblem, outcome: Outcome) -> RunResult:
+        problems.put(problem)
         return judge.judge_outcome(problem.case, request.port.name, outcome)
 
-    runs = [judged(problem, outcome) for problem, outcome in zip(asked, outcomes, strict=True)]
-    again = [runs[0], *(judged(asked[0], outcome) for outcome in repeated[1:])]
-    return Checking(request.port, asked, outcomes, repeated, (stranger, of_stranger), runs, again, request.measure)
+    return judged
+
+
+def _with_refusals(
+    port: Port | LocalPort, problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """The outcomes, a refused dtype as unsupported: what was raised for it is not raised for the same in another."""
+    answered = {
+        problem.case.run.dtype for problem, outcome in zip(problems, outcomes, strict=True) if outcome.trace is not None
+    }
+    doubtful = {
+        k: problem.case.run.dtype
+        for k, (problem, outcome) in enumerate(zip(problems, outcomes, strict=True))
+        if outcome.raised and problem.case.run.dtype not in answered
+    }
+    others = [in_dtype(problems[k], "float64" if dtype == "float32" else "float32") for k, dtype in doubtful.items()]
+    told = list(outcomes)
+    for (k, dtype), reply in zip(doubtful.items(), port.call(others) if others else [], strict=True):
+        if reply.trace is not None:
+            told[k] = with_changes(told[k], status="unsupported", message=f"it refuses {dtype}: {told[k].message}")
+    return told
 
 
 def _repeated(checking: Checking, form: Networks) -> tuple[Checking, Diagnosis | None]:
@@ -127,11 +188,27 @@ def _with(run: RunResult, diagnosis: list[Diagnosis]) -> RunResult:
     return replace(run, diagnosis=diagnosis) if run.status == "diverge" else run
 
 
-def blind_spots(cases: Sequence[Case], layout: str) -> dict[str, list[str]]:
-    """By case, the faults that it cannot see; of plain layers alone, whose faults the catalogue has."""
-    plain = [case for case in cases if case.plain]
-    strength = adequacy(plain, layout=layout)
-    return {case.name: strength.blind(case.name) for case in plain}
+def strength(cases: Sequence[Case], runs: Sequence[RunResult], layout: str) -> Adequacy | None:
+    """How strong the cases are in which a port agrees; None where it does not agree in some, which matters more.
+
+    Of plain layers alone, whose faults the catalogue has.
+    """
+    agreeing = {run.case for run in runs if run.status == "agree"}
+    plain = [case for case in cases if case.plain and case.name in agreeing]
+    if not plain or any(run.status not in {"agree", "unsupported"} for run in runs):
+        return None
+    return adequacy(plain, layout=layout)
+
+
+def float32_will_do(cases: Sequence[Case], names: Sequence[str], *, strict: bool = False) -> frozenset[str]:
+    """The cases in which a port may compute in float32 though they are in float64: those that nobody named.
+
+    ``names`` are those that a check was asked for. A folder names none of the cases in it. ``strict``: there are none.
+    """
+    if strict:
+        return frozenset()
+    named = {found.case.name for found in find_cases(names) if found.argument in names} if names else set()
+    return frozenset(case.name for case in cases if case.name not in named and allows_float32(case))
 
 
 def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> list[Case]:

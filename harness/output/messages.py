@@ -8,7 +8,7 @@ from lockstep.harness.faults.words import AND
 from lockstep.harness.text import counted, grouped, names_text, number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lockstep.harness.comparison.results import Diagnosis, Difference, RunResult
     from lockstep.harness.diagnosis.adequacy import Adequacy
@@ -115,14 +115,26 @@ def check_texts(runs: Sequence[RunResult]) -> list[str]:
     return [divergence_text(first, title), *alike_texts(failed)]
 
 
-def blind_texts(blind: Mapping[str, Sequence[str]]) -> list[str]:
-    """Which mistakes each case could not have detected."""
+def blind_text(adequacy: Adequacy) -> str:
+    """Which mistakes cases could not have detected, all together."""
+    cases, missed = adequacy.cases, adequacy.unseen
+    who = f'Case "{cases[0]}"' if len(cases) == 1 else "Together these cases"
+    return (
+        f"{who} cannot detect {counted(len(missed), 'known mistake')}, for example {', '.join(_spread(missed))}. "
+        f"List all: lockstep adequacy {' '.join(cases)}. Without --case all cases run."
+    )
+
+
+def note_lines(runs: Sequence[RunResult]) -> list[str]:
+    """What else is worth knowing, each note once, with the cases that it is about unless these are all."""
+    compared = sum(run.status in {"agree", "diverge"} for run in runs)
+    cases: dict[str, list[str]] = {}
+    for run in runs:
+        for note in dict.fromkeys(run.notes):
+            cases.setdefault(note, []).append(run.case)
     return [
-        f'Case "{case}" cannot detect {counted(len(missed), "known mistake")}, '
-        f"for example {', '.join(_spread(missed))}. "
-        f"List all: lockstep adequacy {case}. Without --case all cases run."
-        for case, missed in blind.items()
-        if missed
+        f"Note: {note}{'' if len(names) >= compared else f' ({names_text(names, _MOST_CASES)})'}."
+        for note, names in cases.items()
     ]
 
 
@@ -136,6 +148,7 @@ def alike_texts(runs: Sequence[RunResult]) -> list[str]:
 
 
 _MOST_EXAMPLES, _MOST_UNDETECTED = 8, 30  # names of mistakes in a text
+_MOST_CASES = 4  # names of cases that a note is about
 
 
 def _spread(names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -129,12 +129,12 @@ def _cell(run: RunResult | None, *, short: bool) -> Text:
 
 
 def show_check(
-    console: Console, runs: list[RunResult], blind: Mapping[str, Sequence[str]] | None, *, quiet: bool = False
+    console: Console, runs: list[RunResult], adequacy: Adequacy | None = None, *, named: bool, quiet: bool = False
 ) -> None:
     """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
-    ``blind``: by case the mistakes that it cannot detect; None where the user named no cases, who learns then which
-    shipped ones were left out. ``quiet``: print only what is not right, and nothing if all runs are.
+    ``adequacy``: what the cases detect that agree, where that is to be told. ``named``: whether the user named cases;
+    who did not learns which shipped ones were left out. ``quiet``: print only what is not right, and nothing if all is.
     """
     from lockstep.harness.jobs.check import left_out
 
@@ -143,15 +143,13 @@ def show_check(
         say(console, text)
     if quiet:
         return
-    notes = dict.fromkeys(note for run in runs for note in run.notes)
-    for note in notes:
-        say(console, f"Note: {note}.")
-    if blind is not None:
-        for text in messages.blind_texts(blind):
-            say(console, text)
-    elif names := left_out([run.case for run in runs]):
+    for text in messages.note_lines(runs):
+        say(console, text)
+    if not named and (names := left_out([run.case for run in runs])):
         say(console, _left_out_text(names))
     console.print(overview.summary(runs))
+    if adequacy is not None and adequacy.unseen:
+        say(console, messages.blind_text(adequacy))
 
 
 def _left_out_text(names: list[str]) -> str:

@@ -26,6 +26,7 @@ TENSOR_OF = {
 }  # fmt: skip
 WEIGHTS = ("W", "R", "b", "P", "p")
 FINAL_STATES = ("h_n", "c_n", "dh0", "dc0")
+CONVERTED = ": converted"  # the end of a note on the dtype in which something came
 
 
 def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
@@ -243,7 +244,7 @@ class _Reader:
         """Which arrays came in another dtype, and which are not finite."""
         wanted = self._dtype.name
         converted = [
-            f"{', '.join(places)} came as {dtype} where the case is {wanted}: converted"
+            f"{', '.join(places)} came as {dtype} where the case is {wanted}{CONVERTED}"
             for dtype, places in self._converted.items()
         ]
         return converted + self._not_finite

@@ -31,6 +31,13 @@ def check(
     ] = None,
     limit: LimitOption = None,
     seed: Annotated[int, Parameter(help="Added to the seed of every case: the same check with different numbers.")] = 0,
+    strict_dtype: Annotated[
+        bool,
+        Parameter(
+            help="Count it as a divergence if the port computes in float32 where a case is float64. Without it that "
+            "is one only in cases that you name."
+        ),
+    ] = False,
     outputs: Outputs = NO_OUTPUTS,
 ) -> int:
     """Check your own implementation: does it agree, where does it first diverge, and why?
@@ -52,7 +59,7 @@ def check(
     from msgspec.structs import replace
 
     from lockstep.harness.adapters.user_code import parse_target
-    from lockstep.harness.jobs.check import blind_spots, cases_of, check
+    from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import place_of_function, source_of_function
     from lockstep.harness.output.terminal import advance, progress, show_check
@@ -68,20 +75,27 @@ def check(
         Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
         progress(error_console(), len(cases), quiet=outputs.quiet) as bar,
     ):
-        runs = check(port, cases, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers)
+        runs = check(
+            port, cases, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers,
+            float32_will_do=float32_will_do(cases, case or [], strict=strict_dtype),
+        )  # fmt: skip
     options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
     usual = {"layout": "canonical", "arrays": "numpy", "seed": 0}
     # The command to run again has only what differs from the defaults.
     options = {name: value for name, value in options.items() if value != usual.get(name)}
-    runs = [replace(run, rerun=command_line("check", target, case=run.case, **options)) for run in runs]
+    # To name a case in float64 would ask for its precision.
+    runs = [
+        replace(run, rerun=command_line("check", target, case=None if run.computed_in else run.case, **options))
+        for run in runs
+    ]
     source = source_of_function(parsed.file, parsed.function)
     results = results_of(cases, runs)
     if source is not None:
         results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
-    blind = blind_spots(cases, layout) if case else None
+    adequacy = strength(cases, runs, layout) if case and not outputs.quiet else None
     place = place_of_function(parsed.file, parsed.function)
     return outputs.deliver(
         results,
         dict.fromkeys((run.case for run in runs), place),
-        lambda console: show_check(console, runs, blind, quiet=outputs.quiet),
+        lambda console: show_check(console, runs, adequacy, named=bool(case), quiet=outputs.quiet),
     )

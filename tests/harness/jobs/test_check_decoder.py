@@ -90,7 +90,7 @@ def test_a_right_number_from_unshared_weights_is_said_to_be_right_by_chance():
     port = LocalPort(decoder("target unshared"))
     found = check(port, [case])
     shown = io.StringIO()
-    show_check(Console(file=shown, width=200), found, {})
+    show_check(Console(file=shown, width=200), found, named=True)
     text = shown.getvalue()
     assert "W_target is in use at the first step only" in text
     assert "Traceback" not in text
