@@ -56,8 +56,7 @@ def test_under_the_questions_weights_the_cause_is_named_with_what_these_could_no
     # From zeros, the initial state cannot be told from zeros.
     assert "h_in-and-c_in:zero" in run["diagnosis"][0]["indistinguishable_from"]
     assert "Fits these numbers equally well: " in out
-    assert 'Case "ones" cannot detect ' in out
-    assert "WRb:read-as" in out.partition('Case "ones" cannot detect ')[2]
+    assert "cannot detect" not in out  # what is wrong matters more
 
 
 @tensorflow

@@ -12,7 +12,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.check import cases_of, check, left_out
+from lockstep.harness.jobs.check import cases_of, check, float32_will_do, left_out, strength
 from lockstep.harness.jobs.forms import Networks
 from lockstep.harness.ports.port import LocalPort
 
@@ -256,3 +256,110 @@ def test_the_suite_is_what_asks_for_one_plain_layer_and_the_rest_is_run_when_nam
         assert not case.plain
     with pytest.raises(LockstepError, match="no case is called"):
         cases_of(["bidirectoinal"])
+
+
+# Precision
+
+
+def loop(x, weights, h0, c0, *, dtype, forget_bias=0.0):
+    """One plain layer in a dtype of its own, whatever it is given."""
+    W, R, b, x, h, c = (np.asarray(array, dtype) for array in (weights["W"], weights["R"], weights["b"], x, h0, c0))
+    h_seq, c_seq = [], []
+    for x_t in x:
+        i, f, g, o = np.split(x_t @ W.T + h @ R.T + b, 4, axis=-1)
+        i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f + dtype(forget_bias), o))
+        c = f * c + i * np.tanh(g)
+        h = o * np.tanh(c)
+        h_seq.append(h)
+        c_seq.append(c)
+    return np.stack(h_seq), np.stack(c_seq)
+
+
+def in_float32(x, weights, h0, c0):
+    return loop(x, weights, h0, c0, dtype=np.float32)
+
+
+def in_float32_given_back_in_float64(x, weights, h0, c0):
+    return tuple(array.astype(np.float64) for array in in_float32(x, weights, h0, c0))
+
+
+def wrong_in_float32(x, weights, h0, c0):
+    return loop(x, weights, h0, c0, dtype=np.float32, forget_bias=1.0)
+
+
+def narrow_on_the_way(x, weights, h0, c0):
+    return loop(x.astype(np.float32), weights, h0, c0, dtype=np.float64)
+
+
+BOTH = make_case("single"), make_case("double", dtype="float64")
+
+
+@pytest.mark.parametrize("port", [in_float32, in_float32_given_back_in_float64])
+def test_what_computes_in_float32_is_right_in_float64_unless_that_is_asked_for(port):
+    run = checked(port, *BOTH, float32_will_do={"double"})["double"]
+    assert (run.status, run.computed_in) == ("agree", "float32")
+    assert run.notes == ["computed in float32: agrees to float32's rounding"]
+    assert run.worst[1].sigma < 5
+    strict = checked(port, *BOTH)["double"]
+    assert strict.status == "diverge"
+    assert strict.diagnosis[0].fault == "computed-in-float32"
+
+
+def test_a_fault_of_what_computes_in_float32_is_held_against_its_rounding_and_explained_in_all_cases():
+    runs = checked(wrong_in_float32, *BOTH, float32_will_do={"double"})
+    assert [run.status for run in runs.values()] == ["diverge", "diverge"]
+    assert {run.diagnosis[0].fault for run in runs.values()} == {
+        checked(wrong_in_float32, BOTH[0])["single"].diagnosis[0].fault
+    }
+    assert runs["double"].notes == ["computed in float32: held against float32's rounding"]
+
+
+def test_what_is_narrow_somewhere_on_the_way_only_still_diverges():
+    run = checked(narrow_on_the_way, *BOTH, float32_will_do={"double"})["double"]
+    assert (run.status, run.computed_in) == ("diverge", None)
+
+
+def refusing(*dtypes):
+    def port(x, weights, h0, c0):
+        if x.dtype in dtypes:
+            raise TypeError(f"no {x.dtype} here")
+        return loop(x, weights, h0, c0, dtype=np.float64)
+
+    return port
+
+
+@pytest.mark.parametrize(("dtype", "case", "other"), [("float64", "double", "single"), ("float32", "single", "double")])
+def test_a_dtype_that_is_refused_is_unsupported(dtype, case, other):
+    runs = checked(refusing(dtype), *BOTH)
+    assert (runs[case].status, runs[other].status) == ("unsupported", "agree")
+    assert runs[case].message.startswith(f"it refuses {dtype}: it raised TypeError in test_check.py")
+
+
+def test_what_fails_in_every_dtype_or_in_one_case_of_it_alone_is_no_refusal():
+    assert {run.status for run in checked(refusing("float32", "float64"), *BOTH).values()} == {"failed"}
+
+    def long_ones_fail(x, weights, h0, c0):
+        if len(x) > 5 and x.dtype == np.float64:
+            raise ValueError("too long")
+        return loop(x, weights, h0, c0, dtype=np.float64)
+
+    longer = make_case("long", dtype="float64", timesteps=7)
+    assert checked(long_ones_fail, *BOTH, longer)["long"].status == "failed"
+
+
+def test_float32_will_do_where_nobody_named_the_case(tmp_path):
+    shipped_cases = cases_of([])
+    assert float32_will_do(shipped_cases, []) == {"float64"}
+    assert float32_will_do(cases_of([], decoder=True), []) == {"attention-float64"}
+    assert float32_will_do(shipped_cases, [], strict=True) == frozenset()
+    assert float32_will_do(cases_of(["float64", "probe"]), ["float64", "probe"]) == frozenset()
+    (tmp_path / "mine.toml").write_bytes(shipped()["float64"].read_bytes())
+    assert float32_will_do(cases_of([str(tmp_path)]), [str(tmp_path)]) == {"mine"}
+    assert float32_will_do(cases_of([f"{tmp_path}/mine.toml"]), [f"{tmp_path}/mine.toml"]) == frozenset()
+
+
+def test_how_strong_cases_are_is_asked_where_a_port_agrees_alone():
+    agrees = check(LocalPort(in_float32), BOTH[:1])
+    assert strength(BOTH[:1], agrees, "canonical").unseen
+    assert strength(BOTH[:1], check(LocalPort(wrong_in_float32), BOTH[:1]), "canonical") is None
+    assert strength(BOTH[:1], check(LocalPort(refusing("float32", "float64")), BOTH[:1]), "canonical") is None

@@ -42,6 +42,11 @@ def without_lengths(x, weights, h0, c0):
     return port(x, weights, h0, c0)
 
 
+def in_float32(x, weights, h0, c0, lengths=None):
+    weights = {name: array.astype("float32") for name, array in weights.items()}
+    return port(x.astype("float32"), weights, h0.astype("float32"), c0.astype("float32"), lengths)
+
+
 def gates_ifog(x, weights, h0, c0, lengths=None):
     return run(x, weights["W"], weights["R"], weights["b"], h0, c0, lengths, order="ifog")
 
@@ -411,9 +416,26 @@ def test_a_page_is_written(check, tmp_path):
     assert "gates_ifog" in (tmp_path / "page" / "index.html").read_text()
 
 
-def test_cases_that_were_named_tell_what_they_could_not_have_seen(check, lockstep, ports):
+def test_a_port_that_computes_in_float32_is_healthy_unless_more_is_asked_for(check):
+    status, out, runs = check("in_float32", cases=())
+    assert status == 0
+    assert (runs["float64"]["status"], runs["float64"]["computed_in"]) == ("agree", "float32")
+    assert "--case" not in runs["float64"]["rerun"]
+    assert "\nNote: computed in float32: agrees to float32's rounding (float64).\n" in out
+    for options, cases in ((("--strict-dtype",), ()), ((), ("float64", "ones"))):
+        status, _, runs = check("in_float32", *options, cases=cases)
+        assert status == 1
+        assert [name for name, run in runs.items() if run["status"] == "diverge"] == ["float64"]
+
+
+def test_agreement_in_named_cases_ends_with_what_they_could_not_have_seen(check, lockstep, ports):
     _, out, _ = check("port", cases=("ones",))
-    assert 'Case "ones" cannot detect ' in out
+    assert out.splitlines()[-1].startswith('Case "ones" cannot detect ')
+    _, out, _ = check("port", cases=("ones", "probe"))
+    assert out.count("cannot detect") == 1
+    assert out.splitlines()[-1].startswith("Together these cases cannot detect ")
+    _, out, _ = check("gates_ifog", cases=("ones", "probe"))
+    assert "cannot detect" not in out
     _, out, _ = lockstep("check", f"{ports}:port")
     assert "cannot detect" not in out
 
