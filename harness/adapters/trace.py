@@ -188,5 +188,6 @@ def same(first: Arrays, second: Arrays) -> bool:
 def close(first: Arrays, second: Arrays) -> bool:
     """Whether two sets of tensors differ by no more than rounding may."""
     pairs = ((array.astype(np.float64), second[name].astype(np.float64)) for name, array in first.items())
+    # Far above what another order of sums does in float32.
     alike = (np.allclose(*pair, rtol=1e-4, atol=1e-5, equal_nan=True) for pair in pairs)
     return first.keys() == second.keys() and all(alike)

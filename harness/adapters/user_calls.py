@@ -38,11 +38,13 @@ class Watch:
         """
         now = time.monotonic()
         size = self._replies.stat().st_size
+        # The file of replies grows with each: as long as it does, the process gets on.
         if size != self._size:
             self._size, self._since = size, now
             if not self._imported:
                 self._process, self._imported = read_header(self._replies)
         allowed = self._timeout + GRACE if self._imported else IMPORT_TIMEOUT
+        # Until it has written its header the process itself is still being started.
         if now - self._since > allowed + (0 if self._process else START_TIMEOUT):
             raise TimeoutError
         if self._process is not None and not _is_alive(self._process):
@@ -50,11 +52,13 @@ class Watch:
             if now - self._gone_since > GRACE:
                 raise ProcessExpired("gone", code=0)
         if self._log.exists() and self._log.stat().st_size > MOST_PRINTED:
+            # What prints without end must not fill the disk.
             os.truncate(self._log, 0)
 
 
 def _is_alive(process: int) -> bool:
     try:
+        # Signal 0 reaches nobody: it only asks whether there is somebody.
         os.kill(process, 0)
     except ProcessLookupError:
         return False

@@ -371,6 +371,7 @@ def _check_finite(**numbers: float) -> None:
 
 
 def _check_room(counts: dict[str, int]) -> None:
+    # Refused while a case is read, not when memory runs out in the middle of a run.
     for what, count in counts.items():
         if count > MOST_CASE_NUMBERS:
             raise ValueError(f"{what} = {count}: more than {MOST_CASE_NUMBERS} numbers do not fit")

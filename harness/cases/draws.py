@@ -21,12 +21,14 @@ def raw_bits(seed: int, stream: str, count: int) -> NDArray[np.uint64]:
 
     Source: Philox 4x64 (Salmon et al., 2011) as ``numpy.random.Philox``, keyed by SHA-256 of seed and name.
     """
+    # 128 bits, as many as Philox takes for a key.
     key = hashlib.sha256(f"lockstep 1/{seed}/{stream}".encode()).digest()[:16]
     return np.random.Philox(key=int.from_bytes(key, "little")).random_raw(count)
 
 
 def uniform(seed: int, stream: str, count: int, bound: float) -> F64:
     """Draw independent values, uniform in [-bound, bound)."""
+    # 53 bits, as many as a float64 below 1 has: the division is exact.
     unit = (raw_bits(seed, stream, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return (2 * unit - 1) * bound
 

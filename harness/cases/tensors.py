@@ -197,6 +197,7 @@ def split(arrays: Arrays, case: Case) -> Arrays:
         if name not in natural:
             parts[name] = array
         elif name in PER_TIMESTEP:
+            # By timestep frameworks give the top layer alone, its directions side by side.
             width = array.shape[-1] // count
             for k, lane in enumerate(all_lanes[-count:]):
                 parts[name + lane.suffix] = array[..., k * width : (k + 1) * width]
@@ -206,7 +207,7 @@ def split(arrays: Arrays, case: Case) -> Arrays:
     return {name: parts[name] for name in tensors_of(case) if name in parts}
 
 
-_AFTER_ALL = 2**62
+_AFTER_ALL = 2**62  # beyond every timestep: the place of what has none
 
 
 def place_of(kind: str, lane: Lane, row: int, timesteps: int) -> tuple[int, ...]:
@@ -231,5 +232,6 @@ def turned(array: Array, lengths: Array | None) -> Array:
     """Turn (T, B, n) round, each sequence within its own length; what lies past it stays where it is."""
     if lengths is None:
         return array[::-1]
+    # A flip of the whole would put padding first.
     t, n = np.arange(len(array))[:, None], lengths[None, :]
     return array[np.where(t < n, n - 1 - t, t), np.arange(len(lengths))]

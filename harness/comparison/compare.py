@@ -161,6 +161,7 @@ def measure(actual: Array, expected: ExpectedTensor, limit: Limit) -> dict[str, 
 def _narrow_ulp(actual: Array, expected: ExpectedTensor, wide: Array) -> Array:
     """Count in floats of a half precision; what is infinite where it must not be stays so."""
     value = expected.value
+    # Elsewhere zeros stand on both sides, which are no float apart.
     counts = np.isfinite(actual.astype(value.dtype)) & np.isfinite(value) & ~np.isnan(expected.noise)
     zero = np.zeros((), actual.dtype)
     buffer = ulp_buffer(actual.shape, actual.dtype)
@@ -260,6 +261,7 @@ def golden_values(case: Case) -> dict[str, Array]:
     whole = {}
     for name, numbers in case.expect.tensors().items():
         shape, golden = case.natural_shape(name), np.array(numbers, np.float64)
+        # Leading axes alone may be given: then a number holds for all places of the others.
         whole[name] = np.broadcast_to(golden.reshape(golden.shape + (1,) * (len(shape) - golden.ndim)), shape)
     return split(whole, case)
 
@@ -270,6 +272,7 @@ def _golden(name: str, actual: Array, golden: dict[str, Array], case: Case) -> G
         return None
     with np.errstate(all="ignore"):
         difference = float(np.abs(actual.astype(np.float64) - golden[name]).max())
+    # No limit could be held against NaN, and it would agree with everything.
     if math.isnan(difference):
         difference = math.inf
     agrees = difference <= case.expect.atol

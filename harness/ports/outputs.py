@@ -38,6 +38,7 @@ def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
     parts = _parts(value, case)
     reader, tensors = _Reader(case), {}
     for name, part in _by_lane(parts, case):
+        # None is left out; of h_seq, which is always needed, the reader tells that it is None.
         if part.value is None and (name not in {"h_seq", "logits"} or case.run.gradients):
             continue
         array = reader(part)
@@ -180,6 +181,7 @@ def _listed(value: Sequence[Any], case: Case) -> dict[str, Any]:
     decoder = case.attention_decoder is not None
     first, full = ("logits", _wanted("logit", case).shape) if decoder else ("h_seq", case.natural_shape("h"))
     shapes = [_shape(part) for part in value]
+    # First of all: of two timesteps a list over them is a pair too.
     if (len(value), *(shapes[0] if shapes else ())) == full:
         return {first: value}  # a list over timesteps, of whatever length
     match value:
@@ -254,6 +256,7 @@ class _Reader:
         if kind == "f" or dtype == "bfloat16":
             return
         shape = f"an array of shape {part.wanted.shape}"
+        # No array at all: None, a text, an object of the framework's.
         if not array.shape and kind in "OUSM":
             raise UserCodeError(f"{place} is a {type(part.value).__name__}, expected {shape}")
         if kind in "iub":

@@ -101,6 +101,7 @@ def _sequence_looks(T: int, B: int, n: int) -> Looks:
 
 
 def _hint(shape: Shape, looks: Looks) -> str:
+    # Sizes may coincide, as T and B often do: all guesses that fit are told.
     return " or ".join(hint for shapes, hint in looks if shape in shapes)
 
 

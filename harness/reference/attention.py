@@ -69,6 +69,7 @@ def expect_decoder_steps(problem: DecoderProblem, observed: Arrays) -> Expected:
         for name, first in (("h", problem.h0), ("c", problem.c0), ("y", problem.y0))
     }
     with np.errstate(all="ignore"):
+        # All steps at once, along a leading axis of time: none needs what another one gives.
         decoder = Decoder(problem, Tape(noise))
         source = problem.enc if problem.enc is not None else observed["enc"]
         state = {name: decoder.tape.exact(array) for name, array in before.items()}
@@ -136,6 +137,7 @@ class Decoder:
         context = tape.reshape(context, lambda a: a[..., 0, :], lambda a: a[..., None, :])
         y = tape.curve(tape.add_bias(_dense(tape, tape.join(context, h), w["W_tilde"]), w["b_tilde"]), "tanh")
         logit = _dense(tape, y, w["W_target"])
+        # The softmax has its own mask; in what is compared there are no scores past a source's end.
         shown = scores if valid is None else scores.each(lambda a: np.where(valid, a, 0))
         return {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit}
 
@@ -172,6 +174,7 @@ class Decoder:
         assert p.dy is not None
         assert p.dlogit is not None
         cotangents = []
+        # y has a cotangent of its own, beside what comes back from its logit and from the next step.
         for step, dy, dlogit in zip(self._results, p.dy, p.dlogit, strict=True):
             cotangents += [(step["y"], tape.exact(dy)), (step["logit"], tape.exact(dlogit))]
         of = tape.gradients(cotangents)
@@ -202,6 +205,7 @@ def lstm_step(tape: Tape, w: dict[str, Noisy], x: Noisy, h: Noisy, c: Noisy) -> 
     i, f, g, o = (tape.part(z, slice(k * H, (k + 1) * H)) for k in range(4))
     kept = tape.multiply(tape.curve(f, "sigmoid"), c)
     c = tape.add(kept, tape.multiply(tape.curve(i, "sigmoid"), tape.curve(g, "tanh")))
+    # h lies between -1 and 1, whatever first-order variances of a chaotic decoder grow to.
     return tape.multiply(tape.curve(o, "sigmoid"), tape.curve(c, "tanh"), cap=1.0), c
 
 

@@ -32,6 +32,7 @@ def _pade_tanh(z: Array) -> Array:
 
 
 def _where_positive(z: Array, otherwise: Array) -> Array:
+    # Both branches are computed everywhere: one that may overflow is given min(z, 0).
     return np.where(z > 0, z, otherwise)
 
 
@@ -69,11 +70,13 @@ CURVES: dict[str, Curve] = {
     "leaky_relu_0.01": Curve(lambda z: _where_positive(z, z / 100), "leaky relu with slope 0.01"),
     "leaky_relu_0.2": Curve(lambda z: _where_positive(z, z / 5), "leaky relu with slope 0.2"),
     "elu": Curve(lambda z: _where_positive(z, np.expm1(np.minimum(z, 0))), "elu"),
+    # Klambauer et al., Self-Normalizing Neural Networks (2017), for both constants.
     "selu": Curve(
         lambda z: 1.0507009873554805 * _where_positive(z, 1.6732632423543772 * np.expm1(np.minimum(z, 0))), "selu"
     ),
     "softplus": Curve(lambda z: np.logaddexp(z, 0 * z), "softplus"),
     "silu": Curve(lambda z: z * sigmoid(z), "silu, z sigmoid(z)"),
+    # Hendrycks and Gimpel, Gaussian Error Linear Units (2016): sqrt(2 / pi) and 0.044715.
     "gelu_tanh": Curve(
         lambda z: z / 2 * (1 + np.tanh(0.7978845608028654 * (z + 0.044715 * z**3))), "gelu in its tanh form"
     ),
@@ -82,6 +85,7 @@ CURVES: dict[str, Curve] = {
     "arctan": Curve(np.arctan, "arctan"),
     "algebraic": Curve(lambda z: z / np.sqrt(1 + z * z), "z / sqrt(1 + z²)"),
     "step": Curve(lambda z: np.where(z >= 0, 1.0, 0.0), "a step at 0"),
+    # Made of z, so that they have its shape and precision.
     "one": Curve(lambda z: 0 * z + 1, "the constant 1"),
     "half": Curve(lambda z: 0 * z + 0.5, "the constant 1/2"),
     "zero": Curve(lambda z: 0 * z, "the constant 0"),

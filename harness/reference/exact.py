@@ -44,6 +44,7 @@ def wanted(case: Case) -> bool:
 
 def fits(case: Case) -> bool:
     """Whether a case is small enough."""
+    # The way back makes some three times the products of the way there.
     passes = 4 if case.run.gradients else 1
     return case.run.timesteps * case.run.batch * weight_count(case) * passes <= MOST_PRODUCTS
 
@@ -61,6 +62,7 @@ def refined(expected: dict[str, Any], values: dict[str, Array]) -> dict[str, Any
             tensor,
             value=np.where(sound, value, tensor.value),
             rest=np.where(sound, remainder, tensor.rest),
+            # Variances were doubled for the rounding of a float64 reference, which is gone.
             noise=tensor.noise / np.sqrt(2),
         )
     return better
@@ -69,6 +71,7 @@ def refined(expected: dict[str, Any], values: dict[str, Array]) -> dict[str, Any
 def _balls(array: Array) -> Array:
     import flint
 
+    # A setting of the whole process: whoever else uses FLINT may have changed it.
     flint.ctx.prec = BITS
     make: Any = np.frompyfunc(flint.arb, 1, 1)
     return make(array.astype(np.float64).astype(object))

@@ -34,6 +34,7 @@ class Quantity:
         value = noise.taken(self.value[rows])
         if self.rest is not None:
             value += self.rest[rows]
+        # Squared in the wider precision: in float32 the square of a small noise would be 0.
         return value, None if self.noise is None else np.square(self.noise[rows], dtype=noise.precision)
 
 
@@ -64,6 +65,7 @@ class ExpectedTensor(Quantity):
 
     def put(self, rows: Any, exact: Array, variance: Array, noise: Noise) -> None:
         """Set some rows from exact values and variances."""
+        # Of float16 alone: it is kept in float32, which has room for what is infinite in float16.
         if noise.largest < np.inf:
             exact = np.where(np.abs(exact) >= noise.largest, np.copysign(np.inf, exact), exact)
         self.value[rows] = exact

@@ -30,6 +30,7 @@ def expect_network(problem: Problem) -> Expected:
         named: dict[str, Any] = network.backward(results, noisy=True) if problem.dh is not None else {}
         for lane in list(results):  # one by one: what is turned round into the order of time is there twice
             named |= network.named({lane: results.pop(lane)})
+        # Only of float64, and only where no longdouble is wider: elsewhere the reference is better than what it judges.
         if exact.wanted(problem.case):
             named = exact.refined(named, exactly(problem))
         return {name: named[name] for name in tensors_of(problem.case)}
@@ -65,7 +66,7 @@ class Network:
         self.noise = noise or Noise.of(problem.case.run.dtype)
         self.lanes = [lane for lane, _ in problem.lanes()]
         self.layers = list(grouped(self.lanes, lambda lane: lane.layer).values())
-        self.walks: dict[Lane, Walk] = {}
+        self.walks: dict[Lane, Walk] = {}  # made going forward; the way back goes over them again
 
     def inputs(self) -> Quantity:
         """What the first layer takes in: past its end a sequence holds nothing, whatever stands there.
@@ -108,6 +109,7 @@ class Network:
             for lane in layer:
                 self.walks[lane] = walk = self.walk(lane, inputs)
                 results[lane] = {**walk.expected()} if noisy else walk.values()
+            # The layer above takes the directions side by side, each in the order of time again.
             if layer[0].layer < self.lstm.num_layers - 1:
                 h, *others = (self.in_time(results[lane]["h"], lane) for lane in layer)
                 inputs = h.each(lambda *arrays: np.concatenate(arrays, axis=-1), *others)
@@ -122,6 +124,7 @@ class Network:
         """
         assert self.problem.dh is not None
         named: LaneResults = {}
+        # Copies keep the chunks alone: a gradient by timestep of each of them would not fit into memory.
         with_steps = noisy and has_weight_steps(self.problem.case)
         dh = Quantity(self.problem.dh)
         for layer in reversed(self.layers):
@@ -136,9 +139,10 @@ class Network:
                     gradients |= contributions(walk.cell, self.by_timestep(kept, lane))
                 if chunks is not None and kept is not None:
                     chunks[lane] = kept
-                below.append(self.in_time(gradients.pop("dx"), lane))
+                below.append(self.in_time(gradients.pop("dx"), lane))  # of x, not of the lane
                 named |= {
                     name_of(kind, lane, self.lstm): gradient for kind, gradient in gradients.items()
+                    # Without a bias b is zeros, which no implementation has a gradient for.
                     if self.lstm.bias or kind not in {"db", "db_t"}
                 }  # fmt: skip
             dh = named["dx"] = below[0] if len(below) == 1 else self._added(*below)
@@ -155,4 +159,5 @@ class Network:
         total = values[0] + values[1]
         if variances[0] is None:
             return Quantity(total)
+        # Two sums that were rounded each, and their sum once more.
         return ExpectedTensor.of(total, variances[0] + variances[1] + noise.u2 * (total * total), noise)

@@ -63,6 +63,7 @@ def covering(tensor: ExpectedTensor, spread: Array) -> ExpectedTensor:
 
 def copies_of(problem: AnyProblem) -> int:
     """How many copies are run of a problem; none where even a few would not fit into memory."""
+    # One more is run than is counted: the exact one, from which distances are taken.
     copies = min(COPIES, MOST_COPIED_NUMBERS // _numbers(problem) - 1)
     return copies if copies >= FEWEST else 0
 
@@ -116,6 +117,7 @@ def _apart(network: Network, results: dict[Lane, LaneResults], copies: int) -> M
             size = np.sqrt(np.square(value).mean(axis=(1, 3)))  # (T, B)
             distance = np.sqrt(np.square(value[:, 1:] - value[:, :1]).mean(axis=(1, 3)))
             # Not `>`: where copies overflow nothing is known either.
+            # Of the largest size so far: a state that passes through 0 is not chaotic for that.
             far |= ~(distance <= APART * np.maximum.accumulate(size, axis=0))
         apart[lane] = turned(far, lengths) if lane.reverse else far
     return onward(apart, lengths)
@@ -139,6 +141,7 @@ def _spread_over_batch(array: Array, copies: int) -> Array:
 
 
 def _spread(array: Array) -> Array:
+    # Around the exact copy, not around their mean: what shifts all copies alike counts.
     return np.sqrt(np.square(array[1:] - array[0]).mean(axis=0))
 
 
@@ -164,4 +167,5 @@ def _copied(problem: Problem, copies: int) -> Problem:
         name: np.concatenate([array] * copies, axis=-1 if name == "lengths" else -2)
         for name, array in inputs.items() if array is not None
     }  # fmt: skip
+    # Golden values are lists over the batch of the case itself.
     return Problem(replace(case, run=run, expect=None), problem.weights, **tiled)

@@ -62,7 +62,7 @@ class Tape:
 
     def gradients(self, cotangents: list[tuple[Noisy, Noisy]]) -> Callable[[Noisy], Noisy]:
         """Go back from results with their cotangents: a function that gives the gradient of each value."""
-        by_id: dict[int, Noisy] = {}
+        by_id: dict[int, Noisy] = {}  # by identity: two operands may hold equal numbers
 
         def plus(operand: Noisy, gradient: Noisy) -> None:
             by_id[id(operand)] = self.add(by_id[id(operand)], gradient) if id(operand) in by_id else gradient
@@ -178,6 +178,7 @@ class Tape:
         """Apply a smooth activation of ``harness.reference.activations``."""
         curve = ACTIVATIONS[name]
         a = curve.value(operand.value)
+        # Outright, not times a²: healthy implementations are accurate to u of the range only.
         fresh = np.broadcast_to(self.noise.u2, a.shape)
         result = self._made(a, _scaled(curve.slope(a), operand.variance), fresh, cap=curve.cap)
 
@@ -212,6 +213,7 @@ class Tape:
         result = self._made(a, carried, variance, cap=SIGMOID_CAP)
 
         def pull(d: Noisy) -> Noisy:
+            # a (d - sum(a d)), each product and sum with its rounding.
             weighted = self.multiply(result, d)
             total, carried, squares = _sums(weighted, axis=-1, keepdims=True)
             made = self._made(total, carried, growth * squares)
@@ -257,6 +259,7 @@ def _sums(operand: Noisy, **over: Any) -> tuple[Array, Array | None, Array]:
 
 def _of_exponents(a: Array, variance: Array) -> Array:
     """Carry variances through da_s = a_s (dz_s - sum_k a_k dz_k)."""
+    # (1 - a_s)² var_s, and a_k² var_k of each other k: written with the sum over all of them.
     a2 = np.square(a)
     return a2 * (variance * (1 - 2 * a) + (a2 * variance).sum(axis=-1, keepdims=True))
 

@@ -82,6 +82,7 @@ class Walk:
 
     def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: CellStep) -> CellStep:
         """Put a step off by what rounding may do to it alone."""
+        # What came in was put off by the kicks of earlier steps, and counts as exact here.
         none_h, none_c = np.zeros_like(h), np.zeros_like(c)
         z_var = self.cell.pre_activation_variance(zx_var, z, h, none_h, c, none_c)
         var = self.cell.variances(z, z_var, c, none_c, step)
@@ -94,6 +95,7 @@ class Walk:
         cell, noise = self.cell, self.noise
         expected = {name: ExpectedTensor.empty(self.shape(name), noise) for name in PER_TIMESTEP}
         shapes = {name: (min(self.T, CHUNK_STEPS), *self.shape(name)[1:]) for name in PER_TIMESTEP}
+        # Buffers of one chunk: whole tensors in the reference's precision would be several times the trace.
         values, variances = ({name: np.empty(shape, noise.precision) for name, shape in shapes.items()} for _ in "vn")
         h, c = self.h0, self.c0
         h_var, c_var = np.zeros_like(h), np.zeros_like(c)
@@ -108,6 +110,8 @@ class Walk:
                 valid = self.valid(t)
                 h, c, h_var, c_var = keep(valid, (h, c, h_var, c_var), (step.h, step.c, var.h, var.c))
                 store(values, k, step.a, step.h, c, valid)
+                # Past its end a sequence gives an h of 0, which is exact, but keeps its c with the variance that it
+                # has.
                 store(variances, k, var.a, var.h, c_var, valid)
             count = rows.stop - rows.start
             for name, tensor in expected.items():
@@ -152,6 +156,7 @@ class Walk:
         noise, shape = self.noise, self.inputs.value.shape
         sums = Sums(self.cell, copies=1 if self.kicks is None else self.kicks.copies)
         dx = ExpectedTensor.empty(shape, noise) if noisy else Quantity(np.empty(shape, noise.precision))
+        # The cotangent of c_n goes back unchanged through the steps past a sequence's end, to its last valid one.
         dc = noise.taken(dc_n)
         carried = Carried(np.zeros_like(self.h0), dc, np.zeros_like(self.h0), np.zeros_like(dc))
         for rows in reversed(self.chunks()):
@@ -168,6 +173,7 @@ class Walk:
                 chunks.append((operands, variances))
         made = {"dh0": (carried.dh, carried.dh_var), "dc0": (carried.dc, carried.dc_var)}
         for name, value in sums.values.items():
+            # Without kicks the axis of copies has one entry, and is taken off.
             made[name] = value if self.kicks else value[0], sums.variances[name][0] if noisy else value
         return {"dx": dx} | {
             name: ExpectedTensor.of(*of_both, noise) if noisy else Quantity(of_both[0])
@@ -212,6 +218,7 @@ class Walk:
             back, var = cell.back(_at(slopes, k), dh_k, carried.dc), None
             if slope_vars is not None:
                 dh_var = carried.dh_var + self.noise.rounded(dh_k)
+                # That of the top layer is given; that of a lower one carries the noise of the layer above.
                 if dh[1] is not None:
                     dh_var += dh[1][k]
                 var = cell.back_variances(_at(slope_vars, k), back, dh_var, carried.dc_var)

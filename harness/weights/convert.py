@@ -141,6 +141,7 @@ def _check_files(path: Path, out: Path) -> None:
     for file in (path, out):
         if file.suffix not in ARRAY_SUFFIXES:
             raise ConvertError(f"{file}: not a {' or '.join(ARRAY_SUFFIXES)} file by its name.")
+    # By its name they may be two: one may be a link to the other.
     if path.exists() and out.exists() and path.samefile(out):
         raise ConvertError(f"{out}: would overwrite the file it is made from. Give another name.")
     if path.suffix == ".safetensors":

@@ -153,7 +153,7 @@ def _turned(kind: str, array: Array) -> Iterator[tuple[Array, str]]:
 
 def _order_text(order: tuple[str, ...], model: StoredModel) -> str:
     """In which order the file stacks its gates, in words, where i, f, g, o are read as ``order``."""
-    # order[k] is the other's gate that is read as the canonical gate k; the file's blocks are read as one.gates.
+    # order[k] is the other's gate that is read as the canonical gate k; the file's blocks are read as its gates.
     stacked = "".join(order[GATES.index(gate)] for gate in model.gates)
     known = sorted({dialect.name for dialect in DIALECTS.values() if dialect.gates == stacked} & _KNOWN)
     whose = f", as {' and '.join(known)} do{'es' if len(known) == 1 else ''}" if known else ""

@@ -34,6 +34,7 @@ def store(weights: Arrays, dialect: Dialect, *, split_bias: SplitBias = "first")
     """
     W, R, b = weights["W"], weights["R"], weights["b"]
     if dialect.forget_bias:
+        # The framework adds it at run time, and the canonical b holds it already.
         b = with_forget_bias(b, -dialect.forget_bias)
     biases = (b,)
     if dialect.biases == "two":
@@ -252,6 +253,7 @@ def _check_shapes(arrays: Arrays, dialect: Dialect, H: int) -> None:
         hint = ""
         if dialect.directions_axis and len(shape) == len(expected) and shape[0] != 1:
             hint = f" It holds {shape[0]} directions; only one can be read."
+        # Its last two axes exchanged.
         elif len(shape) > 1 and _matches((*shape[:-2], *shape[:-3:-1]), expected, smallest):
             hint = " It looks transposed."
         raise ConvertError(f"{name} has shape {shape}, and {dialect.name} needs {shape_text(expected)}, H = {H}.{hint}")
