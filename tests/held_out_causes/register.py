@@ -30,11 +30,19 @@ CASES: dict[str, list[Case]] = {
         _lstm("plain-b", seed=812, timesteps=9, batch=2, input_size=3, hidden_size=6),
         _lstm("plain-lengths", seed=813, batch=4, lengths=(5, 7, 2, 6)),
     ],
+    "plain lengths": [
+        _lstm("plain-lengths", seed=813, batch=4, lengths=(5, 7, 2, 6)),
+        _lstm("plain-lengths-b", seed=885, timesteps=9, hidden_size=6, lengths=(9, 3, 8)),
+    ],
     "plain square": [_lstm("plain-a", seed=811), _lstm("plain-square", seed=814, **_SQUARE)],
     "two ways": [
         _lstm("two-a", seed=821, direction="bidirectional"),
         _lstm("two-b", seed=822, direction="bidirectional", timesteps=5, batch=4, hidden_size=3),
         _lstm("two-lengths", seed=823, direction="bidirectional", batch=4, lengths=(5, 7, 2, 6)),
+    ],
+    "two ways lengths": [
+        _lstm("two-lengths", seed=823, direction="bidirectional", batch=4, lengths=(5, 7, 2, 6)),
+        _lstm("two-lengths-b", seed=886, direction="bidirectional", timesteps=5, hidden_size=3, lengths=(4, 5, 2)),
     ],
     "reverse": [
         _lstm("reverse-a", seed=824, direction="reverse"),
@@ -84,6 +92,10 @@ CASES: dict[str, list[Case]] = {
     "decoder lengths": [
         make_decoder("decoder-a", seed=851, hidden_size=5, input_size=4, output_size=2),
         make_decoder("decoder-lengths", seed=853, batch=4, hidden_size=3, lengths=(3, 5, 1, 4)),
+    ],
+    "decoder both lengths": [
+        make_decoder("decoder-lengths", seed=853, batch=4, hidden_size=3, lengths=(3, 5, 1, 4)),
+        make_decoder("decoder-lengths-b", seed=887, hidden_size=5, output_size=2, lengths=(2, 4, 3)),
     ],
     "decoder general": [
         make_decoder("general-a", seed=854, score="general", source_size=3, hidden_size=5),

@@ -210,7 +210,7 @@ def equal_at_first(enc, weights, h0, c0, y0, steps):
     "The mask lets one timestep of padding through, and b_tilde is missing.",
     [r"mask", r"padding", r"length"],
     [r"b_tilde", r"bias"],
-    cases="decoder lengths",
+    cases="decoder both lengths",
     source="a common slip (<= for <), with OpenNMT/OpenNMT-py, pull request 110 (a linear layer without its bias)",
 )
 def long_mask_without_bias(enc, weights, h0, c0, y0, steps, lengths=None):
@@ -222,5 +222,25 @@ def long_mask_without_bias(enc, weights, h0, c0, y0, steps, lengths=None):
         h, c = lstm_cell(y, (h, c), weights)
         context = luong(h, enc, valid)
         y = np.tanh(np.concatenate([context, h], 1) @ weights["W_tilde"].T)
+        ys.append(y)
+    return np.stack(ys) @ weights["W_target"].T, np.stack(ys)
+
+
+@held_out(
+    "decoder",
+    "The scores go through tanh, and the decoder starts from zeros instead of the initial states.",
+    [r"tanh"],
+    [r"initial", r"\bh0\b", r"start", r"zero"],
+    source="AuCson/PyTorch-Batch-Attention-Seq2seq, issue 3, with nyu-dl/dl4mt-tutorial, pull request 65",
+)
+def tanh_scores_from_zeros(enc, weights, h0, c0, y0, steps, lengths=None):
+    mask, y, ys = source_mask(enc, lengths), y0, []
+    s = (np.zeros_like(h0), np.zeros_like(c0))
+    for _ in range(steps):
+        s = lstm_cell(y, s, weights)
+        e = np.tanh(np.einsum("be,sbe->bs", s[0], enc))
+        if mask is not None:
+            e = np.where(mask, e, -np.inf)
+        y = h_tilde(np.einsum("bs,sbe->be", softmax(e), enc), s[0], weights)
         ys.append(y)
     return np.stack(ys) @ weights["W_target"].T, np.stack(ys)

@@ -280,3 +280,21 @@ def linear_slope_no_h0(x, weights, h0, c0, dh, dc):
         )
         dht, dct = dz[t] @ R, dct * f
     return {**summed(x, h, dz, weights), "h0": d_h0, "c0": dct}
+
+
+@held_out(
+    "gradients",
+    "Going back, dc is not multiplied by the forget gate, and the gradient of R lacks the first timestep's part.",
+    [r"\bf\b", r"forget"],
+    [r"\bdR\b", r"\bR\b", r"recurrent", r"Rh"],
+    source="pytorch/extension-cpp, lltm_baseline.py (d_old_cell = d_new_cell), with a common slip",
+)
+def carousel_without_gate(x, weights, h0, c0, dh, dc):
+    gates, h, c = run_forward(x, weights["W"], weights["R"], weights["b"], h0, c0)
+    delta, e_h, e_c = np.empty_like(gates), np.zeros_like(h0), dc
+    for t in range(len(x))[::-1]:
+        delta[t], s_c, forget = gate_gradients(dh[t] + e_h, e_c, gates[t], c[t], c[t + 1])
+        e_h, e_c = delta[t] @ weights["R"], s_c
+    grads = summed(x, h, delta, weights)
+    grads["R"] = sum(delta[t].T @ h[t] for t in range(1, len(x)))
+    return {**grads, "h0": e_h, "c0": e_c}

@@ -276,6 +276,7 @@ def dynet_builder(x, weights, h0, c0):
     "Only bias_ih is added, and sequences run one step past their ends before they are held.",
     [r"bias", r"\bb\b"],
     [r"length", r"padding", r"end", r"one (step|more|longer)"],
+    cases="plain lengths",
     source="a common slip (<= for <), with intel/torch-xpu-ops, pull request 3770 (a bias is skipped)",
     layout="torch",
 )
@@ -293,5 +294,29 @@ def one_bias_one_step_more(x, weights, h0, c0, lengths=None):
         alive = (t <= last)[:, None]
         h, c = np.where(alive, h_t, h), np.where(alive, c_t, c)
         hs.append(np.where(alive, h_t, 0))
+        cs.append(c)
+    return np.stack(hs), np.stack(cs)
+
+
+@held_out(
+    "plain",
+    "The blocks i, f, g, o are read as i, f, o, g, and the recurrent kernel of each gate is used untransposed.",
+    [r"i, f, o, (g|z)", r"ifog", r"\bg\b.*\bo\b", r"exchang", r"order of the gates"],
+    [r"transpos", r"\.T\b"],
+    source="apple/coremltools, pull request 93: Fix weight ordering in LSTM documentation, with transformers' 10712",
+    layout="torch",
+)
+def coreml_order_untransposed(x, weights, h0, c0):
+    params = {}
+    for block, (W, R, b1, b2) in enumerate(
+        zip(*(np.split(weights[f"{k}_l0"], 4) for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")), strict=True)
+    ):
+        params["ifoz"[block]] = (W.T, R, b1 + b2)
+    h, c, hs, cs = h0, c0, [], []
+    for x_t in x:
+        pre = {gate: x_t @ W + h @ R + b for gate, (W, R, b) in params.items()}
+        c = logistic(pre["f"]) * c + logistic(pre["i"]) * np.tanh(pre["z"])
+        h = logistic(pre["o"]) * np.tanh(c)
+        hs.append(h)
         cs.append(c)
     return np.stack(hs), np.stack(cs)

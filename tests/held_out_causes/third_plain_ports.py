@@ -223,7 +223,7 @@ def pointer_scorer(x, weights, h0, c0):
     "h is made with the cell state from before the step, tanh(c), not tanh(c').",
     [r"\bc\b", r"cell state"],
     [r"before", r"previous", r"\bold\b", r"c_in", r"t ?[-\N{MINUS SIGN}] ?1", r"start"],
-    source="pytorch/pytorch, pull request 6951: fix typo in the LSTMCell math definition",
+    source="a common slip; pytorch/pytorch, pull request 6951: fix typo in the LSTMCell math definition",
 )
 def as_the_formula_stood(x, weights, h0, c0):
     W_ii, W_if, W_ig, W_io = np.split(weights["W"], 4)
@@ -332,7 +332,13 @@ def hidden_in_null(x, weights, h0, c0):
     "plain",
     "The input gate lacks its recurrent product, and h lacks the tanh of the cell state.",
     [r"\bi\b", r"input gate"],
-    [r"tanh.*(left out|missing|not applied|without)", r"(without|no) .*tanh", r"linear", r"identity", r"bare"],
+    [
+        r"tanh.*(left out|missing|not applied|without)",
+        r"(without|no|lacks|leaves out).*tanh",
+        r"linear",
+        r"identity",
+        r"bare",
+    ],
     source="a common slip; h = s * o: nicodjimenez/lstm, issue 9: about tan(s)",
 )
 def node_without_tanh(x, weights, h0, c0):
@@ -346,3 +352,29 @@ def node_without_tanh(x, weights, h0, c0):
         trace.append((h, s))
     hs, cs = zip(*trace, strict=True)
     return np.stack(hs), np.stack(cs)
+
+
+@held_out(
+    "plain",
+    "The bias is added twice, and the candidate goes through the sigmoid instead of tanh.",
+    [r"bias", r"\bb\b", r"\bb:"],
+    [r"sigmoid"],
+    source="kelvinxu/arctic-captions, issue 7: bias term has been added twice in LSTM layer, with a common slip",
+)
+def captions_layer(x, weights, h0, c0):
+    W, U, b = weights["W"].T, weights["R"].T, weights["b"]
+    dim = U.shape[0]
+
+    def _step(x_, h_, c_):
+        preact = x_ + h_ @ U + b
+        gate = sigmoid(preact)
+        i, f, o = gate[:, :dim], gate[:, dim : 2 * dim], gate[:, 3 * dim :]
+        c = gate[:, 2 * dim : 3 * dim]
+        c = f * c_ + i * c
+        return o * np.tanh(c), c
+
+    seq = [(h0, c0)]
+    for x_ in np.dot(x, W) + b:
+        seq.append(_step(x_, *seq[-1]))
+    h_seq, c_seq = zip(*seq[1:], strict=True)
+    return np.stack(h_seq), np.stack(c_seq)

@@ -341,3 +341,20 @@ def predicted_cell_from_zeros(x, weights, h0, c0):
             h[k], c[k] = step(inp if k == 0 else h[k - 1], h[k], c[k], weights[k][0])
         outs.append(c[-1])
     return np.stack(outs), np.stack(h), np.stack(c)
+
+
+@held_out(
+    "stacked",
+    "An upper layer's input is added to its output, and every layer starts from the top layer's initial state.",
+    [r"residual", r"added", r"skip", r"\+", r"sum"],
+    [r"initial", r"start", r"h0", r"state"],
+    source="neulab/xnmt, pull request 39 (residual connections), with bentrevett/pytorch-seq2seq, issue 29",
+)
+def residual_from_the_top(x, weights, h0, c0):
+    state = (h0[-1], c0[-1])
+    seq, ends = x, []
+    for depth, (cell,) in enumerate(weights):
+        out, *end = unroll(seq, cell, *state)
+        seq = out if depth == 0 else seq + out
+        ends.append(end)
+    return seq, np.stack([h for h, _ in ends]), np.stack([c for _, c in ends])

@@ -352,3 +352,23 @@ def backward_first_from_zeros(x, weights, h0, c0, lengths=None):
     B, h_b, c_b = unroll(x, weights[0][1], zeros, zeros, mask, backwards(x))
     out = np.dstack([B, F])
     return out, np.stack([h_f, h_b]), np.stack([c_f, c_b])
+
+
+@held_out(
+    "two ways",
+    "The reverse direction runs through the padding first, and the two directions' features are interleaved.",
+    [r"length", r"padding"],
+    [r"interleav", r"order", r"reshap", r"transpos", r"axes"],
+    cases="two ways lengths",
+    source="pytorch/pytorch, issues 517: Length Masking for RNNs (backward from pads), and 10838 (ONNX' output format)",
+)
+def from_pads_and_permuted(x, weights, h0, c0, lengths=None):
+    mask = mask_of(x, lengths)
+    lanes = [unroll(x, weights[0][0], h0[0], c0[0], mask)]
+    lanes.append(unroll(x, weights[0][1], h0[1], c0[1], None, backwards(x)))
+    y = np.stack([lane[0] for lane in lanes])
+    if mask is not None:
+        y = y * mask[..., None]
+    D, T, B, H = y.shape
+    y = np.transpose(y, (1, 2, 3, 0)).reshape(T, B, D * H)
+    return y, *both(*(lane[1:] for lane in lanes))
