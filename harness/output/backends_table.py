@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lockstep.harness.adapters.backend import MODELS
 from lockstep.harness.jobs.support import Support
-from lockstep.harness.output.columns import bare_table, parted
+from lockstep.harness.output.columns import Column, fitting, parted, table_of
 from lockstep.harness.output.console import plain, say, wrapped
 from lockstep.harness.text import grouped
 
@@ -106,15 +106,13 @@ def show_matrix(console: Console, supports: list[Support]) -> None:
     for title, of_table in matrices(supports):
         console.print(plain(f"{title}:"))
         names, rows, notes = _marked(of_table)
-        if rows:
-            table = bare_table()
-            table.add_column("feature", no_wrap=True)
-            for name in names:
-                # Broken after each underscore: whole names would make the table wider than a terminal.
-                table.add_column(plain(name.replace("_", "_\n")), overflow="fold", justify="right", min_width=6)
-            for feature, marks in rows.items():
-                table.add_row(feature, *(Text(mark, "" if mark == "yes" else "dim") for mark in marks))
-            console.print(table)
+        columns = [
+            Column(name, tuple(Text(marks[k], "" if marks[k] == "yes" else "dim") for marks in rows.values()))
+            for k, name in enumerate(names)
+        ]
+        room = console.width - max(map(len, ("feature", *rows)))
+        for part in fitting(columns, room) if columns else ():
+            console.print(table_of("feature", rows, [columns[k] for k in part], console.width), crop=False)
         for note in [*notes, *_absent(of_table)]:
             for line in wrapped(note, console.width):
                 say(console, line)

@@ -1,4 +1,4 @@
-"""Columns beside each other: how many fit, how wide each is, and where a long name is broken."""
+"""Columns beside each other: how many fit, and how wide each is. Their headers are names, which are never broken."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from lockstep.harness.text import printable
 _Item = TypeVar("_Item")
 
 GAP = 2  # between columns: rich's padding, and its divider
-MOST_HEADER = 12  # of a header's part that is not broken further
-NARROW_FIRST = 21  # of the column that names the rows, where there is no room for more
 
 
 class Column(Struct, frozen=True):
@@ -34,10 +32,9 @@ class Column(Struct, frozen=True):
 
     @property
     def least(self) -> int:
-        """The width at which no word of a cell and no short part of the header is broken."""
-        parts = [min(cell_len(part), MOST_HEADER) for part in _parts(self.header)]
+        """The width at which neither the header nor a word of a cell is broken."""
         words = [cell_len(word) for cell in self.cells for word in str(cell).split()]
-        return max(1, *parts, *words)
+        return max([1, cell_len(self.header), *words])
 
 
 def fitting(columns: Sequence[Column], width: int, *, most: int = 1000, gap: int = GAP) -> list[list[int]]:
@@ -84,19 +81,39 @@ def bare_table(gap: int = GAP) -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
 
 
-def table_of(corner: str, names: Iterable[str], columns: Sequence[Column], width: int, gap: int = GAP) -> Table:
-    """A table of which nothing is cut: ``corner`` and ``names`` are its first column."""
-    names = [printable(name) for name in names]
-    natural = max(map(cell_len, [corner, *names]))
-    room = width - sum(column.least + gap for column in columns)
-    first = min(natural, max(NARROW_FIRST, room))  # the longest name gives way where the others need the room
+def table_of(
+    corner: str,
+    names: Iterable[str],
+    columns: Sequence[Column],
+    width: int,
+    gap: int = GAP,
+    *,
+    narrow_first: int | None = None,
+) -> Table:
+    """A table of which nothing is cut; ``corner`` and ``names`` are its first column.
+
+    It is wider than ``width`` where a name is. ``narrow_first``: how narrow the first column may be; else its names
+    are not broken.
+    """
+    names = [in_one_line(name) for name in names]
+    first = max(map(cell_len, [corner, *names]))
+    if narrow_first is not None:  # the longest name gives way where the others need the room
+        first = min(first, max(narrow_first, width - sum(column.least + gap for column in columns)))
+    rooms = widths(columns, width - first, gap)
+    needed = first + sum(rooms) + gap * len(rooms)
     table = bare_table(gap)
+    table.width = needed if needed > width else None
     table.add_column(corner, width=first)
-    for column, room in zip(columns, widths(columns, width - first, gap), strict=True):
-        table.add_column(Text(broken(column.header, room)), justify="right", width=room, overflow="fold")
+    for column, room in zip(columns, rooms, strict=True):
+        table.add_column(Text(column.header), justify="right", width=room, overflow="fold")
     for name, *cells in zip(names, *(column.cells for column in columns), strict=True):
         table.add_row(Text(broken(name, first)), *cells)
     return table
+
+
+def in_one_line(name: str) -> str:
+    """A name as a table shows it."""
+    return " ".join(printable(name).split())
 
 
 def _parts(name: str) -> list[str]:

@@ -10,13 +10,13 @@ from rich import progress as bars
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column as TableColumn
-from rich.table import Table
 from rich.text import Text
 
 from lockstep.harness.output import messages, overview
-from lockstep.harness.output.columns import GAP, NARROW_FIRST, Column, bare_table, fitting, table_of
+from lockstep.harness.output.columns import GAP, Column, bare_table, fitting, table_of
 from lockstep.harness.output.console import plain, say, wrapped
-from lockstep.harness.output.overview import MOST_CASE_NAMES, TABLE_TITLE, WIDE_TABLE, cell_text
+from lockstep.harness.output.overview import MOST_CASE_NAMES, TABLE_TITLE
+from lockstep.harness.output.results_table import results_tables
 from lockstep.harness.text import counted, names_text, number, printable
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from lockstep.harness.diagnosis.anatomy.lanes import LaneAnatomy, NetworkAnatomy
     from lockstep.harness.diagnosis.anatomy.table import Convention
     from lockstep.harness.jobs.findings import Finding
-
-_STYLES = {"agree": "green", "diverge": "bold red", "unsupported": "dim"}
 
 
 @contextmanager
@@ -61,44 +59,12 @@ def advance(bar: bars.Progress, run: RunResult) -> None:
     bar.update(bar.task_ids[0], advance=1, description=printable(f"{run.case} x {run.backend}").replace("\n", " "))
 
 
-def results_table(runs: list[RunResult], width: int) -> Table:
-    """The table case x backend: status, and the worst sigma where there is one."""
-    return table_of("case", dict.fromkeys(run.case for run in runs), list(_columns(runs).values()), width)
-
-
-def _columns(runs: list[RunResult]) -> dict[str, Column]:
-    """The columns of a table by backend, each with a cell for every case."""
-    by_place = {(run.case, run.backend): run for run in runs}
-    cases, backends = (list(dict.fromkeys(names)) for names in zip(*by_place, strict=True)) if runs else ([], [])
-    short = len(backends) >= WIDE_TABLE
-    return {
-        backend: Column(printable(backend), tuple(_cell(by_place.get((case, backend)), short=short) for case in cases))
-        for backend in backends
-    }
-
-
-MOST_BACKENDS = 8  # backends beside each other: more are hard to follow, however wide the terminal is
-
-
-def side_by_side(runs: list[RunResult], width: int = 80) -> list[list[RunResult]]:
-    """Divide runs into tables: backends that ran the same cases, as many as fit beside each other."""
-    longest = max((cell_len(printable(run.case)) for run in runs), default=0)
-    groups = []
-    for names in overview.of_same_cases(runs):
-        group = [run for run in runs if run.backend in names]
-        columns = _columns(group)
-        backends = list(columns)
-        parts = fitting(list(columns.values()), width - min(longest, NARROW_FIRST), most=MOST_BACKENDS)
-        groups += [[run for run in group if run.backend in {backends[k] for k in part}] for part in parts]
-    return groups
-
-
 def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False) -> None:
     """Print the table, every refusal with its reason, every divergence and failure in full, and the counts.
 
     ``quiet``: print only what is not right, and nothing if all runs are.
     """
-    _show_tables(console, side_by_side(runs, console.width), runs, quiet=quiet)
+    _show_tables(console, runs, quiet=quiet)
     for text in [] if quiet else overview.known_texts(runs):
         say(console, text, "yellow")
     for run in runs:
@@ -110,22 +76,15 @@ def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False
         console.print(overview.summary(runs))
 
 
-def _show_tables(console: Console, tables: list[list[RunResult]], runs: list[RunResult], *, quiet: bool) -> None:
+def _show_tables(console: Console, runs: list[RunResult], *, quiet: bool) -> None:
     """Print tables case x backend, and why what is unsupported is; quietly only that, where there is nothing else."""
     if not quiet:
         console.print(f"{TABLE_TITLE}:", soft_wrap=True)
-        for table in tables:
-            console.print(results_table(table, console.width))
+        for table in results_tables(runs, console.width):
+            console.print(table, crop=False)
     if not quiet or all(run.status == "unsupported" for run in runs):
         for text in overview.refusals(runs):
             say(console, text, "dim")
-
-
-def _cell(run: RunResult | None, *, short: bool) -> Text:
-    if run is None:
-        return Text("-", style="dim")
-    style = "yellow" if run.known else _STYLES.get(run.status, "bold magenta")
-    return Text(cell_text(run, short=short), style=style)
 
 
 def show_check(
@@ -138,7 +97,7 @@ def show_check(
     """
     from lockstep.harness.jobs.check import left_out
 
-    _show_tables(console, [runs], runs, quiet=quiet)
+    _show_tables(console, runs, quiet=quiet)
     for text in messages.check_texts(runs):
         say(console, text)
     if quiet:
@@ -210,8 +169,9 @@ def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:
     console.print(f"Faults that change a case's numbers by more than {limit:g} sigma; a dot: not detected:")
     gap = 1 if many else GAP
     longest = max(map(cell_len, ["fault", *rows]))
-    for part in fitting(columns, console.width - min(longest, NARROW_FIRST), gap=gap):
-        console.print(table_of("fault", rows, [columns[k] for k in part], console.width, gap))
+    for part in fitting(columns, console.width - min(longest, NARROW_FAULTS), gap=gap):
+        table = table_of("fault", rows, [columns[k] for k in part], console.width, gap, narrow_first=NARROW_FAULTS)
+        console.print(table, crop=False)
     if many:
         console.print(plain("Cases: " + ", ".join(f"{k + 1} {case}" for k, case in enumerate(adequacy.cases)) + "."))
     say(console, "\n".join(messages.adequacy_lines(adequacy)))
@@ -243,4 +203,5 @@ def show_cases(console: Console, cases: Sequence[Case]) -> None:
 
 
 NOT_DETECTED = "·"
+NARROW_FAULTS = 21  # columns for the names of faults, where numbers leave no room for more
 MOST_NUMBERS = 5  # cases beside each other for which there is room to show by how much

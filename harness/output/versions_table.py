@@ -115,7 +115,7 @@ def _against(name: str, new: str, old: str) -> str:
 
 def _table(pairs: Sequence[Pair]) -> Table:
     table = bare_table()
-    table.add_column("backend", overflow="fold")
+    table.add_column("backend", no_wrap=True)
     for column in ("cases", "same bits", "sigma", "ulp"):
         table.add_column(column, justify="right")
     table.add_column("largest in", overflow="fold")

@@ -15,7 +15,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import BackendError, CaseError
-from lockstep.harness.output.terminal import show_results, side_by_side
+from lockstep.harness.output.terminal import show_results
 
 LAYER, DECODER = make_case("layer"), make_decoder("decoder")
 BOTH = find_backends(["numpy_loop", "numpy_attention"])
@@ -57,8 +57,6 @@ def test_a_network_is_not_made_of_a_decoder():
 def test_tables_stand_apart_and_no_pair_is_shown_that_was_not_run():
     runs = [RunResult(case="a", backend="x", status="agree"), RunResult(case="b", backend="y", status="agree")]
     runs += [RunResult(case="a", backend=f"z{k}", status="agree") for k in range(9)]
-    groups = side_by_side(runs)
-    assert [{run.case for run in group} for group in groups] == [{"a"}, {"a"}, {"b"}]
     shown = io.StringIO()
     show_results(Console(file=shown, width=80), runs)
     assert " - " not in shown.getvalue()

@@ -12,12 +12,13 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from made_results import HOSTILE, made, many
+from made_results import HOSTILE, made, together
 from rich.cells import cell_len
 from rich.console import Console
 
 from lockstep.harness.cli.main import app
 from lockstep.harness.cli.options import complete_backend, complete_case, complete_finding
+from lockstep.harness.comparison.results import encode_results
 from lockstep.harness.diagnosis.adequacy import Adequacy
 from lockstep.harness.jobs.findings import findings
 from lockstep.harness.output.columns import Column, broken, fitting, widths
@@ -37,22 +38,52 @@ def shown(show, *arguments, width=80, **options):
 # Tables
 
 
-@pytest.mark.parametrize("width", [80, 100, 160])
-def test_tables_of_many_backends_fit_and_break_no_number(width):
-    runs = many(3, 25, sigma=0.5)
-    runs += [made("a-case-of-a-name-that-is-long", f"backend_{j}", "diverge", sigma=1.5e37) for j in range(25)]
-    runs += [made("a-case-of-a-name-that-is-long", "a_backend_of_quite_a_long_name", "unsupported", message="no")]
-    text = shown(show_results, runs, width=width)
-    tables = text.partition("a_backend_of_quite_a_long_name, unsupported")[0].removeprefix(f"{TABLE_TITLE}:\n")
-    assert max(map(cell_len, tables.splitlines())) <= width
-    assert tables.count("1.5e+37") == 25
-    assert "…" not in tables
-    assert "quite" in tables
+LONGEST = "flax_linen_optimized_and_longer"
+FLEET = [*(f"framework_{k}_layer" for k in range(38)), LONGEST, "b"]
+MANY_CASES = [*(f"case-{k}" for k in range(42)), "a-case-of-a-name-that-is-long", "a"]
 
 
-def test_a_case_and_a_backend_of_endless_names_fit():
+def tables_in(text):
+    """The lines of the tables, without the title and what is told below them."""
+    return text.removeprefix(f"{TABLE_TITLE}:\n").partition("\nb, unsupported: ")[0].splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("cases", [MANY_CASES, MANY_CASES[-1:], MANY_CASES[-2:]], ids=len)
+def test_of_forty_backends_every_name_stands_in_one_line_and_no_number_is_broken(width, cases):
+    runs = [made(case, name, sigma=0.5) for case in cases for name in FLEET[:-2]]
+    runs += [made(case, LONGEST, "diverge", sigma=1.5e37) for case in cases]
+    runs += [made(case, "b", "unsupported", message="no") for case in cases]
+    lines = tables_in(shown(show_results, runs, width=width))
+    assert max(map(cell_len, lines)) <= width
+    words = [word for line in lines for word in line.split()]
+    tables = words.count("case") + words.count("backend")
+    assert all(words.count(name) >= 1 for name in (*FLEET, *cases))
+    assert sum(words.count(name) for name in cases) in {len(cases), len(cases) * tables}
+    assert words.count("1.5e+37") == len(cases)
+    assert words.count("0.5") == len(cases) * 38
+    assert "…" not in " ".join(lines)
+
+
+def test_a_table_turns_where_its_backends_do_not_fit_beside_each_other_and_its_cases_do():
+    few = tables_in(shown(show_results, [made("ones", name, sigma=0.5) for name in FLEET[:3]]))
+    assert [line.split()[0] for line in few[:3:2]] == ["case", "ones"]
+    turned = tables_in(shown(show_results, [made("ones", name, sigma=0.5) for name in FLEET]))
+    assert [line.split() for line in turned[:3:2]] == [["backend", "ones"], ["framework_0_layer", "0.5"]]
+
+
+def test_a_pipe_gets_whole_names(tmp_path):
+    long = [made("ones", f"port (tests/test_{k}.py::test_of_a_name_that_is_{'very_' * 12}long)") for k in range(3)]
+    (tmp_path / "saved.json").write_bytes(encode_results(together(*long)))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    words = [sys.executable, "-m", "lockstep", "compare", str(tmp_path / "saved.json")]
+    lines = subprocess.run(words, capture_output=True, text=True, env=environment, check=True).stdout.splitlines()
+    assert all(sum(run.backend in line for line in lines) == 1 for run in long)
+
+
+def test_a_case_and_a_backend_of_endless_names_are_whole_and_steer_no_terminal():
     text = shown(show_results, [made("x" * 200, "y" * 200, sigma=0.5), made(HOSTILE, "b", sigma=0.5)])
-    assert max(map(cell_len, text.removeprefix(f"{TABLE_TITLE}:\n").splitlines())) <= 80
+    assert {"x" * 200, "y" * 200} <= set(text.split())
     assert ESCAPE not in text
 
 
@@ -78,7 +109,7 @@ def test_names_are_broken_where_their_parts_are_joined():
 
 
 def test_columns_are_parted_evenly_and_take_the_room_that_is_left():
-    columns = [Column(f"a_{k}", ("0.5", "diverge 12")) for k in range(7)]
+    columns = [Column(f"a {k}", ("0.5", "diverge 12")) for k in range(7)]
     assert [len(group) for group in fitting(columns, 50, most=8)] == [4, 3]
     assert widths(columns[:2], 30) == [10, 10]
     assert widths(columns[:2], 21) == [10, 7]
