@@ -63,7 +63,7 @@ class DecoderRun(WantedTensors):
             self._forward()
             if self.problem.dlogit is not None and any(name.startswith("d") for name in self.wanted):
                 self._backward()
-        return self.found
+        return self.computed
 
     def rule(self, name: str, default: Any) -> Any:
         """A rule of the decoder."""
@@ -109,6 +109,7 @@ class DecoderRun(WantedTensors):
         if p.enc is None:
             return self._encoded()
         source = p.enc.swapaxes(0, 1)
+        # What stands past a source's end comes to light only where the mask itself is edited.
         if p.valid is not None and self.rule("mask", "before") == "before" and self.rule("lengths mask", None) is None:
             source = np.where(p.valid[..., None], source, source.dtype.type(0))
         self.given = tape.exact(source)
@@ -199,14 +200,16 @@ class DecoderRun(WantedTensors):
             cotangents += [(step["y"], Node(dy.value[t])), (step["logit"], Node(dlogit.value[t]))]
         gradient = go_back(tape, cotangents)
         by_timestep = has_weight_steps(p.case)
+        # The reference adds a decoder's steps one by one: each step has its own view of the weights.
         sums = GradientSums(tape.noise, p.case.run.timesteps, stepwise=True)
+        # The projections' uses were collected by the cell's leaves too.
         self.cell.names = [name for name in (*PROJECTIONS, "W", "R", "b") if (DECODER, name) in self.stored.shapes]
         gradients = gradients_of(self.cell, sums, self.stored, by_timestep=by_timestep)
         for name in gradients:
-            found = returned_for(name, gradients, self.cell)
-            self._give(f"d{name}", found.value, found.variance)
-            if found.by_timestep is not None:
-                self._give(f"d{name}_t", found.by_timestep, found.by_timestep_variance)
+            returned = returned_for(name, gradients, self.cell)
+            self._give(f"d{name}", returned.value, returned.variance)
+            if returned.by_timestep is not None:
+                self._give(f"d{name}_t", returned.by_timestep, returned.by_timestep_variance)
         for name in self.start:
             node = self.start[self.rule(f"returned d{name}0", f"d{name}0")[1]]
             self._give_node(f"d{name}0", gradient(node) or tape.zeros(node))
@@ -217,8 +220,8 @@ class DecoderRun(WantedTensors):
         dx = [gradient(x) or tape.zeros(x) for x in self.x]
         self._give("dx", np.stack([d.value for d in dx]), np.stack([variance_of(d) for d in dx]))
         sums = GradientSums(tape.noise, p.decoder.source_timesteps, stepwise=True)
-        for name, found in gradients_of(self.encoder, sums, self.stored, by_timestep=by_timestep).items():
-            self._give(f"d{name}_encoder", found.value, found.variance, (ENCODER, f"d{name}"))
+        for name, returned in gradients_of(self.encoder, sums, self.stored, by_timestep=by_timestep).items():
+            self._give(f"d{name}_encoder", returned.value, returned.variance, (ENCODER, f"d{name}"))
 
     def _give_node(self, name: str, node: Node) -> None:
         self._give(name, node.value, variance_of(node))

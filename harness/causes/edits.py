@@ -66,17 +66,17 @@ class Edits:
             return (), None
         entries = [entry for of_key in self.readings.values() for entry in of_key]
         active = tuple(sorted({turn for turn, steps, _ in entries if steps(step)}))
-        own = [reading for turn, steps, reading in self.readings[key] if turn in active and steps(step)]
-        if not own:
+        readings = [reading for turn, steps, reading in self.readings[key] if turn in active and steps(step)]
+        if not readings:
             return (), None
-        if len(active) == 1 and len(own) == 1:
-            return active, own[0]
+        if len(active) == 1 and len(readings) == 1:
+            return active, readings[0]
         if active not in self._joined:
             self._joined[active] = self._join(active, step, size)
         places, factors, constants = self._joined[active]
-        at = own[0].home
-        form = next((reading.form for reading in own if reading.form), "")
-        adds = all(reading.adds for reading in own)
+        at = readings[0].home
+        form = next((reading.form for reading in readings if reading.form), "")
+        adds = all(reading.adds for reading in readings)
         return active, WeightReading(places[at], factors[at], constants[at], adds, form, at)
 
     def reading_back(self, key: WeightKey, step: int, size: int) -> tuple[tuple[int, ...], WeightReading | None]:

@@ -67,8 +67,10 @@ def widened_with(problem: AnyProblem, edits: Edits, expected: Expected) -> Expec
         right = widened_with(problem, Edits(), expected)
         edited = widened_with(problem, replace(edits, first_sequence=0), expected)
         return {name: _of_rows(right[name], edited[name], edits.first_sequence, problem) for name in expected}
+    # Distances are from what the edits give exactly, not from the reference: it is their noise.
     exact = values_with(problem, edits, names)
     squares = {name: np.zeros_like(value) for name, value in exact.items()}
+    # Always the same seed: a verdict is not to depend on the day.
     rng = np.random.Generator(np.random.Philox(0))
     for _ in range(count):
         tape = NodeTape(noise, noisy=True, records=_goes_back(problem, names), kick=CopyKicks(rng))
@@ -87,6 +89,7 @@ class CopyKicks:
 
     def __call__(self, value: Array, variance: Array) -> Array:
         """A value put off by a rounding of that variance."""
+        # Part of it is alike throughout a copy, as an own way of rounding is; shapes tell kinds of values apart.
         if value.shape not in self._fixed:
             self._fixed[value.shape] = float(self._rng.standard_normal())
         fresh = self._rng.standard_normal(value.shape)

@@ -41,8 +41,9 @@ class LaneRun:
     )  # by name, and which of several readings going forward and back
 
     def __post_init__(self) -> None:
+        # Most lanes are untouched in most runs: asked once, not at every edge of every step.
         self.edited = self.edits.touch(self.label)
-        self.changes = {site: own for (label, site), own in self.edits.changes.items() if label == self.label}
+        self.changes = {site: entries for (label, site), entries in self.edits.changes.items() if label == self.label}
         names = {"W", "R", "b", "P", "p"}
         self.names = [name for label, name in self.stored.shapes if label == self.label and name in names]
         terms = sum(self.stored.shapes[self.label, name][-1] for name in "WR") + self.lstm.peephole
@@ -50,6 +51,7 @@ class LaneRun:
         gate, lstm = self.lstm.recurrent_activation, self.lstm
         named = {"i": gate, "f": gate, "g": lstm.activation, "o": gate, "u": lstm.cell_activation}
         self.curves = {k: curve_of(self.rule(f"curve {k}", name)) for k, name in named.items()}
+        # As in the reference: o u is bounded where both are.
         self.cap = max(4 * self.curves["o"].cap, 1.0) * self.curves["u"].cap
         self.coupled, self.clip = self.rule("coupled", lstm.input_forget), self.rule("clip", lstm.cell_clip)
 
@@ -61,6 +63,7 @@ class LaneRun:
         """What arrives over an edge."""
         if not self.changes:
             return node
+        # Edits may put an earlier value in the place of this one.
         self.history[name].append(node)
         for steps, change in self.changes.get(name, ()):
             if steps(self.tape.step):
@@ -72,6 +75,7 @@ class LaneRun:
         key, step, stored = (self.label, name), self.tape.step, self.stored
         which, reading = self.edits.reading(key, step, stored.size) if self.edited else ((), None)
         if not self.tape.records:
+            # Without gradients, and without a reading of its own, one leaf serves every timestep.
             if not which:
                 return stored.leaf(key)
             which_back, back = (), None
@@ -120,7 +124,9 @@ class LaneRun:
                 at(f"term.{gate}", tape.peephole(at(f"peep.{gate}", c), p, k, self.growth))
                 for k, gate in enumerate("if")
             ]
+            # g has no peephole, and that of o comes with the new c.
             terms.append(tape.join([*rows, tape.zeros(c), tape.zeros(c)]))
+        # A decoder's reference rounds each product and sum; that of a network takes all as one sum.
         z = tape.total([tape.total(terms, None, 0)], b, 0) if self.separate else tape.total(terms, b, self.growth)
         # The output gate's goes on past its edge when the new c, which its peephole sees, is there.
         parts = tape.split(at("z", z), 4)
@@ -184,6 +190,7 @@ class LaneRun:
             if self.changes:
                 for name in "hc":
                     self.history[f"{name}.shown"].append(shown[name])
+            # What the layer above takes in is an edge of its own, beside what is returned and what is carried.
             up = self.at("h.up", results["h"])
             rows["up"].append(shown["h"] if up is out["h"] else self._shown(t, "h", up, last["h"]))
             h, c = self._carried(t, results, h, c)
@@ -199,6 +206,7 @@ class LaneRun:
             kind: self.at_whole(f"{kind}.seq", tape.stack(self.turned(steps, back))) for kind, steps in rows.items()
         }
         if self.rule("returned", "") == "exchanged":
+            # A c that was not asked for, or is wider than a projected h, cannot be returned in its place.
             if "c" not in whole or whole["c"].value.shape != whole["h"].value.shape:
                 raise NoPlaceError
             whole["h"], whole["c"] = whole["c"], whole["h"]
@@ -206,6 +214,7 @@ class LaneRun:
 
     def _left_out(self, inputs: list[Node], h0: Node, c0: Node) -> dict[str, Node]:
         """What there is of a lane that is not run: its input as output, its initial state as final one."""
+        # Its input passes for its output only where both are of one width.
         if inputs[0].value.shape[-1] != h0.value.shape[-1]:
             raise NoPlaceError
         through = self.tape.stack(inputs)

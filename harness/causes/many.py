@@ -30,6 +30,7 @@ def rules_of(edits: Edits) -> frozenset[Any]:
 
 def can_join(edits: Edits) -> bool:
     """Whether edits can be run with others: parts of batches, and what an encoder gives, cannot."""
+    # Parts of a batch are put together of two runs, one with the edits and one without.
     if edits.first_sequence or any(label == "encoder" for label, _ in _keys(edits)):
         return False
     if any(site in {"keys", "values"} for _, site in edits.changes) or any(
@@ -53,6 +54,7 @@ _CURVES = frozenset(f"{kind} {gate}" for kind in ("curve", "slope") for gate in 
 
 
 def _identity(value: Any) -> Any:
+    # Functions have no equality of their own: one object for all, or not alike.
     return id(value) if callable(value) else value
 
 
@@ -75,8 +77,8 @@ class Many(Edits):
         curves: defaultdict[tuple[str, str], ByCandidate] = defaultdict(list)
         returned: defaultdict[tuple[str, str], ByCandidate] = defaultdict(list)
         for n, edits in enumerate(each):
-            for site, own in edits.changes.items():
-                changes[site] += [(n, steps, change) for steps, change in own]
+            for site, entries in edits.changes.items():
+                changes[site] += [(n, steps, change) for steps, change in entries]
             for site, value in edits.rules.items():
                 if _of_curve(site[1]):
                     curves[site].append((n, every, value))
@@ -86,13 +88,13 @@ class Many(Edits):
                 returned[kind] += [(n, every, function) for function in functions]
             for key in edits.readings:
                 many._read[key].append(n)
-        many.changes = {site: [(every, many._changing(site, own))] for site, own in changes.items()}
-        for site, own in curves.items():
+        many.changes = {site: [(every, many._changing(site, entries))] for site, entries in changes.items()}
+        for site, entries in curves.items():
             if site[1].startswith("curve "):
-                many.curves[site] = [(every, _choosing(own, len(each)))]
+                many.curves[site] = [(every, _choosing(entries, len(each)))]
             else:
-                many.rules[site] = _choosing(own, len(each))
-        many.returned = {kind: [many._returning(kind[1], own)] for kind, own in returned.items()}
+                many.rules[site] = _choosing(entries, len(each))
+        many.returned = {kind: [many._returning(kind[1], entries)] for kind, entries in returned.items()}
         # What is read is asked for by key, as of any edits.
         many.readings = {key: [] for key in many._read}
         many._join_back()
@@ -113,10 +115,11 @@ class Many(Edits):
         if not which:
             return (), None
         if (key, which) not in self._readings:
-            own = {n: reading for n, _, reading in read if reading is not None}
-            home = next(iter(own.values())).home
+            by_candidate = {n: reading for n, _, reading in read if reading is not None}
+            # All readings of one weight are of one home: those of other candidates read it as it is stored.
+            home = next(iter(by_candidate.values())).home
             assert home is not None
-            self._readings[key, which] = _Readings(home, home=home, of_candidates=own, count=len(self.each))
+            self._readings[key, which] = _Readings(home, home=home, of_candidates=by_candidate, count=len(self.each))
         if all(steps is every for n, *_ in read for of_key in self.each[n].readings.values() for _, steps, _ in of_key):
             self._standing[key] = which, self._readings[key, which]  # alike at every timestep
         return which, self._readings[key, which]
@@ -130,7 +133,7 @@ class Many(Edits):
     def _changing(self, site: tuple[str, str], entries: ByCandidate) -> Change:
         """The change that gives each candidate its own."""
         ndim = 3 if site[0] == "" or site[1] in WHOLE else 2
-        common = len(entries) == len(self.each) and len({(id(steps), id(own)) for _, steps, own in entries}) == 1
+        common = len(entries) == len(self.each) and len({(id(steps), id(edit)) for _, steps, edit in entries}) == 1
 
         def change(lane: Any, node: Node, t: int) -> Node:
             if common and node.value.ndim == ndim:  # what all candidates do to one value is done once
@@ -139,9 +142,10 @@ class Many(Edits):
             changed: dict[int, Node] = {}
             for n, steps, of_candidate in entries:
                 if self.alive[n] and steps(t):
-                    own = changed[n] if n in changed else _part(node, n, ndim)
+                    part = changed[n] if n in changed else _part(node, n, ndim)
                     try:
-                        changed[n] = of_candidate(lane, own, t)
+                        changed[n] = of_candidate(lane, part, t)
+                    # It has no place for its edit: the others go on, and nobody looks at it any more.
                     except NoPlaceError:
                         self.alive[n] = False
             return _put_together(lane, node, changed, self.alive, ndim) if changed else node
@@ -156,6 +160,7 @@ class Many(Edits):
         def change(array: Array) -> Array:
             once = np.expand_dims(array, axis) if array.ndim == ndim else array
             rows = np.moveaxis(once, axis, 0)
+            # Until here it was alike for all candidates.
             rows = np.repeat(rows, len(self.each), 0) if len(rows) == 1 else rows.copy()
             for n, _, of_candidate in entries:
                 try:
@@ -195,6 +200,7 @@ def _spread(array: Array, count: int, ndim: int) -> Array:
 
 
 def _put_together(lane: Any, node: Node, changed: dict[int, Node], alive: Array, ndim: int) -> Node:
+    # The value itself stayed: these are edits of what comes back.
     if lane.tape.records and all(new.value is node.value for new in changed.values()):
         return _going_back(lane, node, changed, alive, ndim)
     value = _spread(node.value, len(alive), ndim)
@@ -209,11 +215,11 @@ def _going_back(lane: Any, node: Node, changed: dict[int, Node], alive: Array, n
     def pull(d: Node) -> Node:
         value = _spread(d.value, len(alive), ndim)
         for n, new in changed.items():
-            own = _part(d, n, ndim)
+            part = _part(d, n, ndim)
             while new is not node:
                 ((new, of_candidate, _),) = new.sources  # noqa: PLW2901 (back along its own edits)
-                own = of_candidate(own)
-            value[..., n, :, :] = _part(own, n, ndim).value
+                part = of_candidate(part)
+            value[..., n, :, :] = _part(part, n, ndim).value
         return Node(value)
 
     result = lane.tape.through(node, pull)
@@ -256,14 +262,14 @@ def _choosing(entries: ByCandidate, count: int) -> Callable[[NoisyCurve, int], N
     """Curves by candidate, from the curve that stands there and a timestep."""
 
     def of(standing: NoisyCurve, step: int) -> NoisyCurve:
-        own = {n: curve_of(name) if isinstance(name, str) else name for n, steps, name in entries if steps(step)}
+        curves = {n: curve_of(name) if isinstance(name, str) else name for n, steps, name in entries if steps(step)}
 
         def value(z: Array) -> Array:
             values = _spread(standing.value(z), count, 2)
-            for n, curve in own.items():
+            for n, curve in curves.items():
                 values[..., n, :, :] = curve.value(_rows(z, n))
             return values
 
-        return _Curves(standing.name, value, standing.own, standing, own, count)
+        return _Curves(standing.name, value, standing.activation, standing, curves, count)
 
     return of

@@ -41,7 +41,7 @@ class WantedTensors:
     def __init__(self, wanted: set[str], watch: TensorCallback | None) -> None:
         """Take the names that are asked for, and who is told of each; it may end the run."""
         self.wanted, self.watch = wanted, watch
-        self.found: Computed = {}
+        self.computed: Computed = {}
 
     def give(self, name: str, value: Array, variance: Array | None) -> None:
         """Put a tensor beside the others."""
@@ -49,7 +49,7 @@ class WantedTensors:
             return
         if self.watch is not None:
             self.watch(name, value)
-        self.found[name] = value, variance
+        self.computed[name] = value, variance
 
 
 class NetworkRun(WantedTensors):
@@ -87,7 +87,7 @@ class NetworkRun(WantedTensors):
             self._forward()
             if self.problem.dh is not None and any(name.startswith("d") for name in self.wanted):
                 self._backward()
-        return self.found
+        return self.computed
 
     # -- forward -------------------------------------------------------------------------------------------------
 
@@ -111,6 +111,7 @@ class NetworkRun(WantedTensors):
         count = len(self.lstm.directions)
         touched = self.edits.touch("")
         for k, place in enumerate(places):
+            # Lanes after one that is touched are run again: those above take in what it gives.
             touched = touched or self.edits.touch(label_of(place))
             if self.base is not None and not touched:
                 self.results[place] = self.base.results[place]
@@ -126,7 +127,8 @@ class NetworkRun(WantedTensors):
             lane.ends = {label_of(before): results for before, results in self.results.items()}
             results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
             self._give_lane(place, results)
-            if self.found.keys() >= self.wanted:
+            # Upper lanes are not run for what nobody asked of them.
+            if self.computed.keys() >= self.wanted:
                 return
             if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
                 inputs = self._joined(places[k + 1 - count : k + 1])
@@ -144,6 +146,7 @@ class NetworkRun(WantedTensors):
             for key in self.edits.rules
         )
         watch, T = self.watch_step, self.problem.case.run.timesteps
+        # While it runs a lane cannot tell where in time its steps will stand in the end.
         if watch is None or name not in self.wanted or turned_otherwise or self.edits.touch(""):
             return None
         if not place.reverse:
@@ -151,6 +154,7 @@ class NetworkRun(WantedTensors):
         if lengths is None:
             return lambda t, value: watch(name, T - 1 - t, value)
         sequences = np.arange(len(lengths))
+        # Each sequence is at another timestep: its own length less those that are through.
         return lambda t, value: watch(name, (np.where(t < lengths, lengths - 1 - t, t), sequences), value)
 
     observed: Arrays | None = None  # of a single lane: what each step starts from
@@ -169,6 +173,7 @@ class NetworkRun(WantedTensors):
         outputs = self.edits.rule("", "joined", "right")
         top = place.layer == self.lstm.num_layers - 1
         for kind, node in results.items():
+            # What is returned in another order is told when all lanes are through.
             moved = (finals is not None and kind in {"h_n", "c_n"}) or (outputs != "right" and kind == "h" and top)
             if kind != "up" and not moved:
                 self.give(name_of(kind, place, self.lstm), node.value, node.variance)
@@ -182,8 +187,8 @@ class NetworkRun(WantedTensors):
                 for place, node in zip(places, order(self, kind), strict=True):
                     self.give(name_of(kind, place, self.lstm), node.value, node.variance)
         if self.edits.rule("", "joined", "right") == "exchanged":
-            *_, one, other = places
-            for place, source in ((one, other), (other, one)):
+            *_, forward, reverse = places
+            for place, source in ((forward, reverse), (reverse, forward)):
                 node = self.results[source]["h"]
                 self.give(name_of("h", place, self.lstm), node.value, node.variance)
 
@@ -204,13 +209,13 @@ class NetworkRun(WantedTensors):
             cotangents.append((self.results[place]["c_n"], Node(dc.value[k])))
         gradient = go_back(tape, cotangents)
         zeros = {"dx": self.x, "dh0": self.h0, "dc0": self.c0}
-        found = {name: gradient(node) or tape.zeros(node) for name, node in zeros.items()}
+        gradients = {name: gradient(node) or tape.zeros(node) for name, node in zeros.items()}
         for place in reversed(self.results):
             self._give_sums(place)
-        self._give_gradient("dx", "", found["dx"].value, variance_of(found["dx"]))
+        self._give_gradient("dx", "", gradients["dx"].value, variance_of(gradients["dx"]))
         for k, place in enumerate(self.results):
             for kind in ("dh0", "dc0"):
-                node = found[self.edits.rule(label_of(place), f"returned {kind}", kind)]
+                node = gradients[self.edits.rule(label_of(place), f"returned {kind}", kind)]
                 self._give_gradient(
                     name_of(kind, place, self.lstm), label_of(place), node.value[k], variance_of(node)[k]
                 )
@@ -241,15 +246,15 @@ def gradients_of(lane: LaneRun, sums: GradientSums, stored: Stored, *, by_timest
 
     What another lane's reading gives to them is not seen here: ports that share arrays by mistake keep gradients apart.
     """
-    found: dict[str, Gradient] = {}
+    gradients: dict[str, Gradient] = {}
     size = len(stored.flat)
     for name in lane.names:
         key, shape, T = (lane.label, name), stored.shapes[lane.label, name], sums.timesteps
         total = Gradient(*(np.zeros(shape, stored.flat.dtype) for _ in range(2)))
         if by_timestep:
             total.by_timestep, total.by_timestep_variance = (np.zeros((T, *shape), stored.flat.dtype) for _ in range(2))
-        for (own, *_), leaf in lane.leaves.items():
-            part = sums.of(leaf, noisy=lane.tape.noisy, by_timestep=by_timestep) if own == name else None
+        for (leaf_name, *_), leaf in lane.leaves.items():
+            part = sums.of(leaf, noisy=lane.tape.noisy, by_timestep=by_timestep) if leaf_name == name else None
             if part is None:
                 continue
             for field_, power in (("value", 1), ("variance", 2), ("by_timestep", 1), ("by_timestep_variance", 2)):
@@ -265,8 +270,8 @@ def gradients_of(lane: LaneRun, sums: GradientSums, stored: Stored, *, by_timest
                 if array.ndim > before.ndim and field_.startswith("by_timestep"):
                     before = before[:, None]  # candidates stand behind time
                 setattr(total, field_, before + array)
-        found[name] = total
-    return found
+        gradients[name] = total
+    return gradients
 
 
 def returned_for(name: str, gradients: dict[str, Gradient], lane: LaneRun) -> Gradient:
@@ -279,7 +284,7 @@ def go_back(tape: NodeTape, cotangents: list[tuple[Node, Node]]) -> Callable[[No
 
     Args:
         tape: What was recorded.
-        cotangents: WantedTensors, and what comes back to each.
+        cotangents: Results, and what comes back to each.
 
     Returns:
         A function that gives the gradient of a value; None where nothing depends on it.
@@ -295,16 +300,18 @@ def go_back(tape: NodeTape, cotangents: list[tuple[Node, Node]]) -> Callable[[No
             return
         kind, k, count = slot
         kinds[key] = (kind, count)
-        own = parts.setdefault(key, {})
-        own[k] = _plus(tape, own[k], gradient) if k in own else gradient
+        parts_of_node = parts.setdefault(key, {})
+        parts_of_node[k] = _plus(tape, parts_of_node[k], gradient) if k in parts_of_node else gradient
 
     def gradient_of(node: Node) -> Node | None:
         key = id(node)
+        # All uses of a value are through by now: its parts can be put together.
         if key in parts:
             joined = _joined(parts.pop(key), *kinds[key])
             whole[key] = _plus(tape, whole[key], joined) if key in whole else joined
         return whole.get(key)
 
+    # What is computed on the way back is not gone back through.
     recorded, tape.records = tape.recorded, False
     try:
         for result, cotangent in cotangents:
@@ -325,21 +332,21 @@ def go_back(tape: NodeTape, cotangents: list[tuple[Node, Node]]) -> Callable[[No
     return gradient_of
 
 
-def accumulated(one: Node, other: Node) -> Node:
+def accumulated(left: Node, right: Node) -> Node:
     """A sum of which one part is 0 everywhere: nothing is rounded."""
-    exact = one.variance is None and other.variance is None
-    return Node(one.value + other.value, None if exact else variance_of(one) + variance_of(other))
+    exact = left.variance is None and right.variance is None
+    return Node(left.value + right.value, None if exact else variance_of(left) + variance_of(right))
 
 
-def _plus(tape: NodeTape, one: Node, other: Node) -> Node:
+def _plus(tape: NodeTape, left: Node, right: Node) -> Node:
     """Add what comes back from two uses; where one is 0, as past a sequence's end, nothing is rounded."""
-    found = accumulated(one, other)
+    total = accumulated(left, right)
     if not tape.noisy:
-        return found
-    rounded = np.where((one.value == 0) | (other.value == 0), 0, tape.noise.rounded(found.value))
+        return total
+    rounded = np.where((left.value == 0) | (right.value == 0), 0, tape.noise.rounded(total.value))
     if tape.kick is not None:
-        return Node(tape.kick(found.value, rounded))
-    return Node(found.value, variance_of(found) + rounded)
+        return Node(tape.kick(total.value, rounded))
+    return Node(total.value, variance_of(total) + rounded)
 
 
 def _joined(parts: dict[int, Node], kind: str, count: int) -> Node:

@@ -45,12 +45,13 @@ class WeightReading:
     def back(self, gradient: Array, size: int, power: int = 1) -> Array:
         """Bring a gradient (..., *shape), or with ``power`` 2 a variance, to all stored numbers: (..., size)."""
         lead = gradient.shape[: gradient.ndim - self.places.ndim]
-        found = np.zeros((*lead, size), gradient.dtype)
+        spread = np.zeros((*lead, size), gradient.dtype)
         scaled = gradient * np.asarray(self.factor, gradient.dtype) ** power
-        rows = found.reshape(-1, size)
+        rows = spread.reshape(-1, size)
         for row, part in zip(rows, scaled.reshape(len(rows), -1), strict=True):
+            # Not by assignment: a number that is read at several places gets the sum of their gradients.
             np.add.at(row, self.places.ravel(), part)
-        return found
+        return spread
 
 
 class Stored:
@@ -146,10 +147,10 @@ class GradientSums:
         parts = self._parts(left, left_var, right, right_var, noisy=noisy) if by_timestep or self.stepwise else None
         if self.stepwise and parts is not None:
             return self._running(*parts)
-        found = self._summed(left, left_var, right, right_var, noisy=noisy)
+        gradient = self._summed(left, left_var, right, right_var, noisy=noisy)
         if parts is not None:
-            found.by_timestep, found.by_timestep_variance = parts
-        return found
+            gradient.by_timestep, gradient.by_timestep_variance = parts
+        return gradient
 
     def _over_time(self, uses: list[tuple[int, Any]]) -> tuple[Array, Array]:
         """Put uses in their places in time, zeros where there is none."""
@@ -177,6 +178,7 @@ class GradientSums:
                 variance = variance + _product(a2, None if b is None else np.square(b), self.batch)
                 if right_var is not None:
                     variance = variance + _product(np.square(a), right_var[rows], self.batch)
+                # A running sum is rounded at each term: of a bias at each sequence too.
                 terms = len(a) if right is not None else a.shape[0] * a.shape[1]
                 variance = variance + terms * self.noise.rounded(np.asarray(total))
         value = np.asarray(total)
@@ -207,6 +209,7 @@ class GradientSums:
 
     def _running(self, value: Array, variance: Array) -> Gradient:
         """A running sum from the last timestep to the first."""
+        # As a framework's way back adds them up: from the last timestep to the first.
         partial = np.cumsum(value[::-1], axis=0)
         total = variance.sum(axis=0) + self.noise.rounded(partial[1:]).sum(axis=0)
         return Gradient(partial[-1], total, value, variance)

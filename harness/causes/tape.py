@@ -32,30 +32,32 @@ class NoisyCurve:
 
     name: str
     value: Callable[[Array], Array]
-    own: Activation | None = None  # the rules of a curve that a case may ask for
+    activation: Activation | None = None  # the rules of a curve that a case may ask for
 
     @property
     def cap(self) -> float:
         """(range / 2)²: the variance of a bounded value cannot be larger."""
-        return np.inf if self.own is None else self.own.cap
+        return np.inf if self.activation is None else self.activation.cap
 
     def slope(self, z: Array, a: Array) -> Array:
         """The slope, from the output where the curve is one that a case may ask for."""
-        if self.own is not None:
-            return self.own.slope(a)
+        if self.activation is not None:
+            return self.activation.slope(a)
+        # Of a curve that no case may ask for nobody has written the slope down.
         return (self.value(z + WIDTH) - self.value(z - WIDTH)) / (2 * WIDTH)
 
     def variance(self, z: Array, z_var: Array, a: Array, noise: Noise) -> Array:
         """Carry the variance of z through."""
-        if self.own is not None:
-            return self.own.variance(z, z_var, a, noise)
+        if self.activation is not None:
+            return self.activation.variance(z, z_var, a, noise)
         slope = self.slope(z, a)
         return slope * slope * z_var + noise.u2 * np.maximum(1, a * a)
 
     def slope_variance(self, z: Array, a: Array, a_var: Array, noise: Noise) -> Array:
         """The variance that a rounded output brings to the slope."""
-        if self.own is not None:
-            return self.own.slope_variance(a, a_var, noise)
+        if self.activation is not None:
+            return self.activation.slope_variance(a, a_var, noise)
+        # Its second derivative, by differences: it only sizes a noise.
         bend = (self.slope(z + 0.01, a) - self.slope(z - 0.01, a)) / 0.02
         return bend * bend * a_var
 
@@ -63,8 +65,8 @@ class NoisyCurve:
 @cache
 def curve_of(name: str) -> NoisyCurve:
     """The curve of that name."""
-    own = ACTIVATIONS.get(name)
-    return NoisyCurve(name, CURVES[name].value if own is None else own.value, own)
+    activation = ACTIVATIONS.get(name)
+    return NoisyCurve(name, CURVES[name].value if activation is None else activation.value, activation)
 
 
 Pullback = Callable[["Node"], "Node"]  # the gradient of an operand from that of the result
@@ -118,15 +120,15 @@ class NodeTape:
         self,
         value: Array,
         carried: Array | None,
-        own: Array | Any,
+        rounding: Array | Any,
         sources: tuple[GradientEdge, ...],
         cap: float = np.inf,
     ) -> Node:
         """A result of which rounding has its part."""
         if self.kick is not None:
-            node = Node(self.kick(value, own), None, sources)
+            node = Node(self.kick(value, rounding), None, sources)
         else:
-            variance = own if carried is None else own + carried
+            variance = rounding if carried is None else rounding + carried
             # fmin: where infinities meet the variance is NaN, and the cap holds.
             node = Node(value, np.fmin(variance, cap) if cap < np.inf else variance, sources)
         if self.records:
@@ -149,15 +151,17 @@ class NodeTape:
         if not self.noisy:
             node = self._moved(value, None, *sources)
         else:
-            own = self.noise.sum_growth(x.value.shape[-1]) if growth is None else growth
-            own = (own * np.square(x.value)) @ leaf.turned_square
+            rounding = self.noise.sum_growth(x.value.shape[-1]) if growth is None else growth
+            rounding = (rounding * np.square(x.value)) @ leaf.turned_square
             if growth is None:
-                own = own + self.noise.rounded(value)
+                rounding = rounding + self.noise.rounded(value)
             carried = None if x.variance is None else x.variance @ leaf.turned_square
+            # A term of a sum is put off together with the sum, not by itself.
             if growth is None or self.kick is None:
-                node = self._made(value, carried, own, sources)
+                node = self._made(value, carried, rounding, sources)
             else:
-                node = self._moved(value, own, *sources)
+                node = self._moved(value, rounding, *sources)
+        # The weight's gradient is made at the end, of all uses at once: a sum over time has noise of its own.
         node.uses = ((leaf, self.step, lambda d: (d, x.kept)),)
         return node
 
@@ -165,12 +169,13 @@ class NodeTape:
         value = d.value @ leaf.back
         if not self.noisy:
             return Node(value)
-        own = (self.noise.sum_growth(d.value.shape[-1]) * np.square(d.value)) @ leaf.back_square
-        own = own + self.noise.rounded(value)
-        return self._made(value, None if d.variance is None else d.variance @ leaf.back_square, own, ())
+        rounding = (self.noise.sum_growth(d.value.shape[-1]) * np.square(d.value)) @ leaf.back_square
+        rounding = rounding + self.noise.rounded(value)
+        return self._made(value, None if d.variance is None else d.variance @ leaf.back_square, rounding, ())
 
     def peephole(self, c: Node, leaf: Leaf, row: int, growth: Any) -> Node:
         """Multiply by a row of (3, H), as a term of a sum that goes on."""
+        # With candidates the row keeps an axis for sequences, (candidates, 1, H).
         p, back = (a[..., row : row + 1, :] if a.ndim > 2 else a[row] for a in (leaf.value, leaf.back))
         variance = None
         if self.noisy:
@@ -180,7 +185,7 @@ class NodeTape:
         node.uses = ((leaf, self.step, lambda d: (self._in_row(self.product(d, c.kept), row), None)),)
         return node
 
-    def _in_row(self, one: Node, row: int) -> Node:
+    def _in_row(self, operand: Node, row: int) -> Node:
         """One row of three."""
 
         def put(a: Array) -> Array:
@@ -188,14 +193,14 @@ class NodeTape:
             whole[..., row, :] = a
             return whole
 
-        return Node(*both(one, put))
+        return Node(*both(operand, put))
 
-    def product(self, one: Node, other: Node) -> Node:
+    def product(self, left: Node, right: Node) -> Node:
         """A product that is summed at once: without its rounding, and not gone back through."""
         carried = None
         if self.noisy and self.kick is None:
-            carried = _sum(_scaled(other.value, one.variance), _scaled(one.value, other.variance))
-        return Node(one.value * other.value, carried)
+            carried = _sum(_scaled(right.value, left.variance), _scaled(left.value, right.variance))
+        return Node(left.value * right.value, carried)
 
     def total(self, terms: list[Node], bias: Leaf | None, growth: Any) -> Node:
         """Sum terms and a bias, rounded once."""
@@ -208,57 +213,60 @@ class NodeTape:
         if not self.noisy:
             node = self._moved(value, None, *sources)
         else:
-            own = self.noise.rounded(value) + (0 if bias is None else growth * np.square(bias.rows))
+            rounding = self.noise.rounded(value) + (0 if bias is None else growth * np.square(bias.rows))
             carried = None
             for term in terms:
                 carried = _sum(carried, term.variance)
+            # The terms were not put off: what rounding did to them is put on their sum.
             if self.kick is not None:
-                own, carried = own + (0 if carried is None else carried), None
-            node = self._made(value, carried, own, sources)
+                rounding, carried = rounding + (0 if carried is None else carried), None
+            node = self._made(value, carried, rounding, sources)
         if bias is not None:
             node.uses = ((bias, self.step, lambda d: (d, None)),)
         return node
 
     # -- arithmetic ----------------------------------------------------------------------------------------------
 
-    def add(self, one: Node, other: Node) -> Node:
+    def add(self, left: Node, right: Node) -> Node:
         """Add values."""
-        return self.total([one, other], None, 0)
+        return self.total([left, right], None, 0)
 
-    def multiply(self, one: Node, other: Node, cap: float = np.inf) -> Node:
+    def multiply(self, left: Node, right: Node, cap: float = np.inf) -> Node:
         """Multiply values; ``cap`` bounds the variance of what is bounded itself."""
-        value = one.value * other.value
+        value = left.value * right.value
         sources: tuple[GradientEdge, ...] = ()
         if self.records:
             sources = (
-                (one, lambda d: self.multiply(d, other.kept), None),
-                (other, lambda d: self.multiply(d, one.kept), None),
+                (left, lambda d: self.multiply(d, right.kept), None),
+                (right, lambda d: self.multiply(d, left.kept), None),
             )
         if not self.noisy:
             return self._moved(value, None, *sources)
-        carried = _sum(_scaled(other.value, one.variance), _scaled(one.value, other.variance))
+        carried = _sum(_scaled(right.value, left.variance), _scaled(left.value, right.variance))
         return self._made(value, carried, self.noise.rounded(value), sources, cap)
 
-    def scale(self, one: Node, factor: float, shift: float = 0.0) -> Node:
+    def scale(self, operand: Node, factor: float, shift: float = 0.0) -> Node:
         """Multiply by a constant and add another."""
         number = self.noise.precision(factor)
-        value = one.value * number + self.noise.precision(shift)
-        sources: tuple[GradientEdge, ...] = ((one, lambda d: self.scale(d, factor), None),) if self.records else ()
+        value = operand.value * number + self.noise.precision(shift)
+        sources: tuple[GradientEdge, ...] = ((operand, lambda d: self.scale(d, factor), None),) if self.records else ()
         if not self.noisy:
             return self._moved(value, None, *sources)
-        carried = None if one.variance is None else one.variance * number**2
+        carried = None if operand.variance is None else operand.variance * number**2
         return self._made(value, carried, self.noise.rounded(value), sources)
 
-    def complement(self, one: Node) -> Node:
+    def complement(self, operand: Node) -> Node:
         """1 - a value within [0, 1]: within u of its range, not of itself."""
-        value = 1 - one.value
-        sources: tuple[GradientEdge, ...] = ((one, lambda d: Node(-d.value, d.variance), None),) if self.records else ()
+        value = 1 - operand.value
+        pull = lambda d: Node(-d.value, d.variance)  # noqa: E731
+        sources: tuple[GradientEdge, ...] = ((operand, pull, None),) if self.records else ()
         if not self.noisy:
             node = self._moved(value, None, *sources)
         else:
-            own = self.noise.u2 * (np.square(value) + np.square(one.value))
-            node = self._made(value, one.variance, own, sources)
-        node.complement = one
+            rounding = self.noise.u2 * (np.square(value) + np.square(operand.value))
+            node = self._made(value, operand.variance, rounding, sources)
+        # Remembered, so that one error of i is not counted as two that are independent.
+        node.complement = operand
         return node
 
     def memory(self, f: Node, c: Node, i: Node, g: Node) -> Node:
@@ -275,14 +283,14 @@ class NodeTape:
         if not self.noisy:
             return self._moved(value, None, *sources)
         carried = _sum(_scaled(f.value, c.variance), _scaled(i.value, g.variance))
-        own = self.noise.u2 * (np.square(kept) + np.square(added) + np.square(value))
+        rounding = self.noise.u2 * (np.square(kept) + np.square(added) + np.square(value))
         if f.complement is i and i.variance is not None:
             # One rounding of i moves both terms.
             carried = _sum(carried, _scaled(g.value - c.value, i.variance))
-            own = own + self.noise.u2 * np.square(kept)
+            rounding = rounding + self.noise.u2 * np.square(kept)
         else:
             carried = _sum(carried, _sum(_scaled(c.value, f.variance), _scaled(g.value, i.variance)))
-        return self._made(value, carried, own, sources)
+        return self._made(value, carried, rounding, sources)
 
     def _to_gates(self, f: Node, c: Node, i: Node, g: Node) -> tuple[GradientEdge, ...]:
         """What goes back to f and i, or to i alone where f is 1 - i: an error of the gradient then counts once."""
@@ -290,52 +298,55 @@ class NodeTape:
             return ((i, lambda d: self.multiply(d, self._apart(g.kept, c.kept)), None),)
         return ((f, lambda d: self.multiply(d, c.kept), None), (i, lambda d: self.multiply(d, g.kept), None))
 
-    def _apart(self, one: Node, other: Node) -> Node:
-        return self.add(one, Node(-other.value, other.variance))
+    def _apart(self, left: Node, right: Node) -> Node:
+        return self.add(left, Node(-right.value, right.variance))
 
-    def hold(self, one: Node, bound: float, *, passes: bool = False) -> Node:
+    def hold(self, operand: Node, bound: float, *, passes: bool = False) -> Node:
         """Clip to [-bound, bound]; with ``passes`` gradients pass as if it were not clipped."""
         limit = self.noise.precision(bound)
-        value = np.clip(one.value, -limit, limit)
-        open_ = np.abs(one.value) < limit
-        pull = _same if passes else lambda d: self._unheld(d, one, open_, limit)
-        sources: tuple[GradientEdge, ...] = ((one, pull, None),)
-        if self.kick is not None or one.variance is None:
-            return self._moved(value, one.variance, *sources)
+        value = np.clip(operand.value, -limit, limit)
+        # At the bound itself, and where a NaN stands, nothing comes back.
+        open_ = np.abs(operand.value) < limit
+        pull = _same if passes else lambda d: self._unheld(d, operand, open_, limit)
+        sources: tuple[GradientEdge, ...] = ((operand, pull, None),)
+        if self.kick is not None or operand.variance is None:
+            return self._moved(value, operand.variance, *sources)
         # Where it is held it is the bound itself, rounded to the dtype.
-        held = np.abs(one.value) > limit + NEAR_SIGMA * np.sqrt(one.variance)
-        return self._moved(value, np.where(held, self.noise.u2 * (limit * limit), one.variance), *sources)
+        held = np.abs(operand.value) > limit + NEAR_SIGMA * np.sqrt(operand.variance)
+        return self._moved(value, np.where(held, self.noise.u2 * (limit * limit), operand.variance), *sources)
 
-    def _unheld(self, d: Node, one: Node, open_: Array, limit: Any) -> Node:
+    def _unheld(self, d: Node, operand: Node, open_: Array, limit: Any) -> Node:
         value = d.value * open_
-        if d.variance is None or one.variance is None:
+        if d.variance is None or operand.variance is None:
             return Node(value, d.variance)
         # Where rounding decides whether it is held, all of it may come through or nothing.
-        near = np.abs(np.abs(one.value) - limit) <= NEAR_SIGMA * np.sqrt(one.variance)
+        near = np.abs(np.abs(operand.value) - limit) <= NEAR_SIGMA * np.sqrt(operand.variance)
         return Node(value, np.where(near, d.variance + np.square(d.value), d.variance * open_))
 
     def curve(
-        self, one: Node, curve: NoisyCurve, slope: NoisyCurve | None = None, edge: Pullback | None = None
+        self, operand: Node, curve: NoisyCurve, slope: NoisyCurve | None = None, edge: Pullback | None = None
     ) -> Node:
         """Apply an activation.
 
         Args:
-            one: What it is applied to.
+            operand: What it is applied to.
             curve: The activation.
             slope: The curve whose slope is taken on the way back, where it is another.
             edge: What the result goes through on its way to the slope, where that is edited.
         """
-        value = curve.value(one.value)
+        value = curve.value(operand.value)
         if not self.noisy:
             result = self._moved(value, None)
+        # What comes in was put off by kicks already; what the curve adds is all that is left.
         elif self.kick is not None:
-            result = self._made(value, None, curve.variance(one.value, np.zeros_like(value), value, self.noise), ())
+            result = self._made(value, None, curve.variance(operand.value, np.zeros_like(value), value, self.noise), ())
         else:
-            variance = np.zeros_like(value) if one.variance is None else one.variance
-            result = self._made(value, None, curve.variance(one.value, variance, value, self.noise), ())
+            variance = np.zeros_like(value) if operand.variance is None else operand.variance
+            result = self._made(value, None, curve.variance(operand.value, variance, value, self.noise), ())
         if self.records:
             taken = result if edge is None else edge(result)
-            result.sources = ((one, lambda d: self.multiply(d, self._slope(one, taken.kept, slope or curve)), None),)
+            pull = lambda d: self.multiply(d, self._slope(operand, taken.kept, slope or curve))  # noqa: E731
+            result.sources = ((operand, pull, None),)
         return result
 
     def _slope(self, z: Node, a: Node, curve: NoisyCurve) -> Node:
@@ -350,15 +361,14 @@ class NodeTape:
 
     # -- moving --------------------------------------------------------------------------------------------------
 
-    def split(self, one: Node, count: int) -> list[Node]:
+    def split(self, operand: Node, count: int) -> list[Node]:
         """Take columns apart into equal parts."""
-        width = one.value.shape[-1] // count
+        width = operand.value.shape[-1] // count
+        columns = [slice(k * width, (k + 1) * width) for k in range(count)]
         return [
-            self._moved(
-                *both(one, lambda a, k=k: a[..., k * width : (k + 1) * width]), (one, _same, ("columns", k, count))
-            )
-            for k in range(count)
-        ]  # fmt: skip
+            self._moved(*both(operand, lambda a, part=part: a[..., part]), (operand, _same, ("columns", k, count)))
+            for k, part in enumerate(columns)
+        ]
 
     def join(self, parts: list[Node]) -> Node:
         """Put values side by side."""
@@ -375,6 +385,7 @@ class NodeTape:
                 for part, a, b in zip(parts, ends[:-1], ends[1:], strict=True)
             ),
         )
+        # What was saved otherwise of a part is saved so of the whole.
         if any(part.saved for part in parts):
             joined.saved = lambda: self.join([part.kept for part in parts])
         return joined
@@ -399,11 +410,11 @@ class NodeTape:
         T = len(sequence.value)
         return [self._moved(*both(sequence, lambda a, t=t: a[t]), (sequence, _same, ("rows", t, T))) for t in range(T)]
 
-    def moved(self, one: Node, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Node:
+    def moved(self, operand: Node, there: Callable[[Array], Array], back: Callable[[Array], Array]) -> Node:
         """Move numbers to other places; ``back`` brings a gradient to where they came from."""
-        node = self._moved(*both(one, there), (one, lambda d: Node(*both(d, back)), None))
-        if one.saved is not None:
-            node.saved = lambda: Node(*both(one.kept, there))
+        node = self._moved(*both(operand, there), (operand, lambda d: Node(*both(d, back)), None))
+        if operand.saved is not None:
+            node.saved = lambda: Node(*both(operand.kept, there))
         return node
 
     def taken(self, node: Node, places: Array) -> Node:
@@ -415,6 +426,7 @@ class NodeTape:
 
         def back(d: Array) -> Array:
             spread = np.zeros(size, d.dtype)
+            # Not by assignment: a place that was taken twice gets both gradients.
             np.add.at(spread, places[kept] - 1, d[kept])
             return spread.reshape(node.value.shape)
 
@@ -430,57 +442,58 @@ class NodeTape:
         sources: tuple[GradientEdge, ...] = ((node, lambda d: self.mixed(d, matrix.T, axis), None),)
         if not self.noisy:
             return self._moved(value, None, *sources)
+        # Of a sum of independent errors the variances add up, by the squares of the weights.
         square = np.square(matrix)
-        own = along(np.square(node.value), square) * self.noise.sum_growth(len(matrix)) + self.noise.rounded(value)
+        rounding = along(np.square(node.value), square) * self.noise.sum_growth(len(matrix)) + self.noise.rounded(value)
         carried = None if node.variance is None else along(node.variance, square)
-        return self._made(value, carried, own, sources if self.records else ())
+        return self._made(value, carried, rounding, sources if self.records else ())
 
     def cast(self, node: Node, to: str) -> Node:
         """Round to a shorter format; the flips that its coarse steps bring are let pass by the comparison."""
         return self._moved(rounded(node.value, to), node.variance, (node, _same, None))
 
-    def where(self, mask: Array, one: Node, other: Node) -> Node:
+    def where(self, mask: Array, left: Node, right: Node) -> Node:
         """Choose element by element."""
         variance = None
-        if one.variance is not None or other.variance is not None:
-            variance = np.where(mask, variance_of(one), variance_of(other))
+        if left.variance is not None or right.variance is not None:
+            variance = np.where(mask, variance_of(left), variance_of(right))
         return self._moved(
-            np.where(mask, one.value, other.value),
+            np.where(mask, left.value, right.value),
             variance,
-            (one, lambda d: Node(*both(d, lambda a: np.where(mask, a, 0))), None),
-            (other, lambda d: Node(*both(d, lambda a: np.where(mask, 0, a))), None),
+            (left, lambda d: Node(*both(d, lambda a: np.where(mask, a, 0))), None),
+            (right, lambda d: Node(*both(d, lambda a: np.where(mask, 0, a))), None),
         )
 
-    def through(self, one: Node, pull: Pullback) -> Node:
+    def through(self, operand: Node, pull: Pullback) -> Node:
         """The same value, with what becomes of the gradient that arrives."""
-        return self._moved(one.value, one.variance, (one, pull, None))
+        return self._moved(operand.value, operand.variance, (operand, pull, None))
 
     # -- attention -----------------------------------------------------------------------------------------------
 
-    def matmul(self, one: Node, other: Node, growth: Any = None) -> Node:
+    def matmul(self, left: Node, right: Node, growth: Any = None) -> Node:
         """Multiply matrices (..., m, k) and (..., k, n)."""
-        value = one.value @ other.value
+        value = left.value @ right.value
         sources: tuple[GradientEdge, ...] = ()
         if self.records:
             sources = (
-                (one, lambda d: self.matmul(d, turned_over(other.kept)), None),
-                (other, lambda d: self._outer(one.kept, d), None),
+                (left, lambda d: self.matmul(d, turned_over(right.kept)), None),
+                (right, lambda d: self._outer(left.kept, d), None),
             )
         if not self.noisy:
             return self._moved(value, None, *sources)
-        growth = self.noise.sum_growth(one.value.shape[-1]) if growth is None else growth
-        one2, other2 = np.square(one.value), np.square(other.value)
+        growth = self.noise.sum_growth(left.value.shape[-1]) if growth is None else growth
+        one2, other2 = np.square(left.value), np.square(right.value)
         carried = _sum(
-            None if one.variance is None else one.variance @ other2,
-            None if other.variance is None else one2 @ other.variance,
+            None if left.variance is None else left.variance @ other2,
+            None if right.variance is None else one2 @ right.variance,
         )
         return self._made(value, carried, growth * (one2 @ other2) + self.noise.rounded(value), sources)
 
-    def _outer(self, one: Node, d: Node) -> Node:
-        return self.matmul(turned_over(one), d, self.noise.batch_growth(one.value.shape[-2]))
+    def _outer(self, operand: Node, d: Node) -> Node:
+        return self.matmul(turned_over(operand), d, self.noise.batch_growth(operand.value.shape[-2]))
 
     def softmax(
-        self, one: Node, axis: int = -1, valid: Array | None = None, slope: str = "", edge: Pullback | None = None
+        self, operand: Node, axis: int = -1, valid: Array | None = None, slope: str = "", edge: Pullback | None = None
     ) -> Node:
         """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
 
@@ -488,7 +501,7 @@ class NodeTape:
         may, and rounded itself; z - log(sum(exp(z))) is rounded at the size of the largest z. ``slope`` names what
         stands in the place of its slope on the way back, ``edge`` as that of a curve.
         """
-        z = one.value if valid is None else np.where(valid, one.value, -np.inf)
+        z = operand.value if valid is None else np.where(valid, operand.value, -np.inf)
         largest = z.max(axis=axis, keepdims=True)
         shifted = z - largest
         raised = np.exp(shifted)
@@ -497,13 +510,13 @@ class NodeTape:
             result = self._moved(a, None)
         else:
             argument = np.where(raised > 0, self.noise.u2 * (shifted**2 + z**2 + 1), 0)
-            own = _of_exponents(a, argument, axis) + self.noise.u2 * np.square(a * largest)
-            own = own + self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
-            carried = None if one.variance is None else _of_exponents(a, one.variance, axis)
-            result = self._made(a, carried, own, (), SIGMOID_CAP)
+            rounding = _of_exponents(a, argument, axis) + self.noise.u2 * np.square(a * largest)
+            rounding = rounding + self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
+            carried = None if operand.variance is None else _of_exponents(a, operand.variance, axis)
+            result = self._made(a, carried, rounding, (), SIGMOID_CAP)
         if self.records:
             taken = result if edge is None else edge(result)
-            result.sources = ((one, lambda d: self._softmax_back(taken.kept, d, axis, slope), None),)
+            result.sources = ((operand, lambda d: self._softmax_back(taken.kept, d, axis, slope), None),)
         return result
 
     def _softmax_back(self, a: Node, d: Node, axis: int, slope: str = "") -> Node:
@@ -515,13 +528,14 @@ class NodeTape:
         total = self._sum_along(self.multiply(a, d), axis)
         return self.multiply(a, self._apart(d, total))
 
-    def _sum_along(self, one: Node, axis: int) -> Node:
-        total = one.value.sum(axis=axis, keepdims=True)
+    def _sum_along(self, operand: Node, axis: int) -> Node:
+        total = operand.value.sum(axis=axis, keepdims=True)
         if not self.noisy:
             return Node(total)
-        own = self.noise.sum_growth(one.value.shape[axis]) * np.square(one.value).sum(axis=axis, keepdims=True)
-        carried = None if one.variance is None else one.variance.sum(axis=axis, keepdims=True)
-        return self._made(total, carried, own, ())
+        squares = np.square(operand.value).sum(axis=axis, keepdims=True)
+        rounding = self.noise.sum_growth(operand.value.shape[axis]) * squares
+        carried = None if operand.variance is None else operand.variance.sum(axis=axis, keepdims=True)
+        return self._made(total, carried, rounding, ())
 
 
 def _all_with_candidates(parts: list[Node]) -> list[Node]:
@@ -549,8 +563,8 @@ def _side_by_side(arrays: list[Array], lead: tuple[int, ...]) -> Array:
     return np.concatenate([np.broadcast_to(a, (*lead, a.shape[-1])) for a in arrays], axis=-1)
 
 
-def _sum(one: Array | None, other: Array | None) -> Array | None:
-    return other if one is None else one if other is None else one + other
+def _sum(left: Array | None, right: Array | None) -> Array | None:
+    return right if left is None else left if right is None else left + right
 
 
 def _scaled(factor: Array, variance: Array | None) -> Array | None:

@@ -27,7 +27,7 @@ Kick = Callable[[Array, Array], Array]
 class Noisy:
     """A value, the variance of its rounding (None where it is exact), and what it was made of."""
 
-    def __init__(self, value: Array, variance: Array | None = None, sources: tuple[Source, ...] = ()) -> None:
+    def __init__(self, value: Array, variance: Array | None = None, sources: tuple[NoisyEdge, ...] = ()) -> None:
         """Take a value; ``sources`` tell how its gradient is handed on."""
         self.value, self.variance, self.sources = value, variance, sources
 
@@ -40,7 +40,7 @@ class Noisy:
 
 
 # What a value was made of: an operand, and its gradient from that of the result.
-Source = tuple[Noisy, Callable[[Noisy], Noisy]]
+NoisyEdge = tuple[Noisy, Callable[[Noisy], Noisy]]
 
 
 class Tape:
@@ -117,7 +117,7 @@ class Tape:
             (right, lambda d: self._product(left.each(transposed), d, growth=growth)),
         )  # fmt: skip
 
-    def _product(self, left: Noisy, right: Noisy, *sources: Source, growth: Any = None) -> Noisy:
+    def _product(self, left: Noisy, right: Noisy, *sources: NoisyEdge, growth: Any = None) -> Noisy:
         product = left.value @ right.value
         growth = self.noise.sum_growth(left.value.shape[-1]) if growth is None else growth
         left2, right2 = np.square(left.value), np.square(right.value)
@@ -225,7 +225,7 @@ class Tape:
     # -- keeping account -----------------------------------------------------------------------------------------
 
     def _made(
-        self, value: Array, carried: Array | None, fresh: Array, *sources: Source, cap: float = np.inf
+        self, value: Array, carried: Array | None, fresh: Array, *sources: NoisyEdge, cap: float = np.inf
     ) -> Noisy:  # fmt: skip
         """A result of which rounding has its part."""
         if self._kick is not None:
@@ -236,7 +236,7 @@ class Tape:
         self._recorded.append(made)
         return made
 
-    def _moved(self, moved: Noisy, *sources: Source) -> Noisy:
+    def _moved(self, moved: Noisy, *sources: NoisyEdge) -> Noisy:
         """A result that only moved numbers."""
         moved.sources = sources
         self._recorded.append(moved)
