@@ -25,8 +25,8 @@ from lockstep.reports.page_data import case_page_data, page_data, page_of
 PAGE = "index.html"
 # In this order they are one script: each uses what stands above, or is called when all is there.
 SCRIPTS = (
-    "elements.js", "data.js", "scale.js", "route.js", "overview.js", "cases_table.js", "lanes.js", "curves.js",
-    "linked.js", "words.js", "case.js", "main.js",
+    "elements.js", "data.js", "scale.js", "route.js", "virtual.js", "overview.js", "causes.js", "cases_table.js",
+    "lanes.js", "curves.js", "linked.js", "words.js", "case.js", "main.js",
 )  # fmt: skip
 MOST_TEXTS, LONGEST_TEXT = 50, 2000  # of what is not right, for browsers without scripts
 

@@ -1,15 +1,17 @@
 """What the page shows, as one plain object, made of results alone.
 
     {"environment": {..}, "counts": {status: n}, "known": n, "reduced": null or what was left out,
-     "backends": [{"name", "versions"}],
+     "backends": [{"name", "versions", "test": {"port", "test"} of a port that a test checked}],
+     "causes": [..] (``reports.page_causes``), "sources": [{"file", "line", "text"}],
+     "tables": [..] (``reports.page_tables``),
      "cases": [{"name", "description", "features", "timesteps", "facts": {"B", "I", "H", "dtype", "model"}, "page",
                 "pairs": {"backends", "sigma", "of"} or null, "shared": [base64 ..], "runs": [run ..]}]}
 
-A run names its backend by index (``"b"``). Numbers that are not finite are the strings "NaN", "Infinity", "-Infinity".
+A run names its backend (``"b"``), and the cause of what is wrong with it (``"cause"``), by index. Numbers that are not
+finite are the strings "NaN", "Infinity", "-Infinity".
 Arrays of details are those of ``harness.comparison.results.Detail``, but that of ``"expected"`` and ``"noise"`` each
-place has one
-of its own, which is named by its index in the case's ``"shared"``: runs have them in common. What a run or a tensor has
-not (null, false, or empty) is left out; ``templates/data.js`` fills it in for runs.
+place has one of its own, which is named by its index in the case's ``"shared"``: runs have them in common. What a run
+or a tensor has not (null, false, or empty) is left out; ``templates/data.js`` fills it in for runs.
 
 What does not fit into the page's budget is reduced (``reports.page_room``): timesteps are joined, the largest sigma of
 each bucket and its place kept; then details go, of agreeing runs first. Of a tensor ``"at"`` and ``"ulp"`` may then be
@@ -30,8 +32,10 @@ from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.output.messages import text_of
 from lockstep.harness.text import printable
 from lockstep.reports.markdown import as_markdown
+from lockstep.reports.page_causes import Causes, cause_of, causes_of, numbered
 from lockstep.reports.page_details import Shared, details_of_run, pairs_of
 from lockstep.reports.page_room import FULL, Room, room_for
+from lockstep.reports.page_tables import checked_by, tables_of
 from lockstep.reports.page_tensors import local_of_run, number_of, tensors_of_run, there, worst_tensor
 
 Json = dict[str, Any]
@@ -70,27 +74,42 @@ def _data(results: Results, room: Room, *, pages: bool) -> Json:
     versions: dict[str, dict[str, str]] = {}
     for run in results.runs:
         versions[run.backend] = versions.get(run.backend) or run.versions
-    backends = {name: k for k, name in enumerate(versions)}
+    backends, cases = numbered(versions), numbered(by_case)
+    causes = causes_of(results, cases, backends)
     return {
         "environment": plain(results.environment),
         "counts": dict(Counter(run.status for run in results.runs)),
         "known": sum(run.known is not None for run in results.runs),
         "reduced": room.says,
         "backends": [
-            {"name": printable(name), "versions": plain(versions_of_one)} for name, versions_of_one in versions.items()
+            there({"name": printable(name), "versions": plain(of_backend), "test": checked_by(name)})
+            for name, of_backend in versions.items()
         ],
+        "causes": causes.entries,
+        "sources": causes.sources,
+        "tables": tables_of(results, cases, backends),
         "cases": [
-            _case(name, runs, results, room, backends, page_of(k) if pages else None)
+            _case(name, runs, results, room, backends, causes, page_of(k) if pages else None)
             for k, (name, runs) in enumerate(by_case.items())
         ],
     }
 
 
 def _case(
-    name: str, runs: list[RunResult], results: Results, room: Room, backends: dict[str, int], page: str | None
+    name: str,
+    runs: list[RunResult],
+    results: Results,
+    room: Room,
+    backends: dict[str, int],
+    causes: Causes,
+    page: str | None,
 ) -> Json:
     info, shared = results.cases.get(name), Shared()
-    described = [_run(run, info, results.environment, room, backends[run.backend], shared) for run in runs]
+    described = [
+        _run(run, info, results.environment, room, shared)
+        | there({"b": backends[run.backend], "cause": causes.numbers.get(cause_of(run))})
+        for run in runs
+    ]
     return {
         "name": printable(name),
         "description": "" if info is None else printable(info.description),
@@ -108,14 +127,13 @@ def _facts(info: CaseInfo) -> Json:
     return {"B": info.batch, "I": info.input_size, "H": info.hidden_size, "dtype": info.dtype, "model": info.model}
 
 
-def _run(run: RunResult, info: CaseInfo | None, environment: Json, room: Room, backend: int, shared: Shared) -> Json:
+def _run(run: RunResult, info: CaseInfo | None, environment: Json, room: Room, shared: Shared) -> Json:
     agrees = run.status == "agree"
     full = room.measures or not agrees
     buckets = room.agreeing_buckets if agrees else room.buckets
     worst = worst_tensor(run)
     first = run.first_divergence
     facts = {
-        "b": backend,
         "status": run.status,
         "known": _text(run.known),
         "sigma": None if worst is None else number_of(run.tensors[worst].worst.sigma),

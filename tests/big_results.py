@@ -58,6 +58,7 @@ def big_results(
     details: bool = True,
     plain: bool = False,
     seed: int = 0,
+    largest: float = 1e5,
 ) -> Results:
     """Make results of every case through every backend.
 
@@ -73,12 +74,16 @@ def big_results(
         details: Whether runs have details, and cases are told.
         plain: Whether all cases are of the first form: one layer that gives h, c, h_n and c_n.
         seed: Of everything.
+        largest: Of the errors that are too large, in sigma.
     """
     names = [f"{framework}_{k}" for k, framework in zip(range(backends), _endless(), strict=False)]
     different = [_case(k, timesteps, batch, hidden_size, plain=plain) for k in range(min(cases, DIFFERENT))]
     runs: list[RunResult] = []
     infos = {}
-    made = [_runs(case, names, np.random.default_rng([seed, k]), details=details) for k, case in enumerate(different)]
+    made = [
+        _runs(case, names, np.random.default_rng([seed, k]), largest, details=details)
+        for k, case in enumerate(different)
+    ]
     for k in range(cases):
         like = different[k % DIFFERENT]
         name = like.name if k < DIFFERENT else f"{like.name}-{k // DIFFERENT}"
@@ -114,10 +119,13 @@ def _case(k: int, timesteps: int, batch: int, hidden_size: int, *, plain: bool) 
     )
 
 
-def _runs(case: Case, backends: list[str], rng: np.random.Generator, *, details: bool) -> list[RunResult]:
+def _runs(
+    case: Case, backends: list[str], rng: np.random.Generator, largest: float, *, details: bool
+) -> list[RunResult]:
     tensors = {name: tensor for name, tensor in tensors_of(case).items() if kind_of(name) in GIVEN}
     expected = {name: _expected(tensor, case, rng) for name, tensor in tensors.items()}
-    return [_run(case, backend, k, tensors, expected, rng, details=details) for k, backend in enumerate(backends)]
+    given = case, tensors, expected, rng, largest
+    return [_run(backend, k, *given, details=details) for k, backend in enumerate(backends)]
 
 
 def _expected(tensor: Tensor, case: Case, rng: np.random.Generator) -> ExpectedTensor:
@@ -132,7 +140,9 @@ def _expected(tensor: Tensor, case: Case, rng: np.random.Generator) -> ExpectedT
     return ExpectedTensor.of(values.reshape(tensor.shape), np.square(deviation).reshape(tensor.shape), noise)
 
 
-def _run(case: Case, backend: str, k: int, tensors, expected: Expected, rng, *, details: bool) -> RunResult:
+def _run(
+    backend: str, k: int, case: Case, tensors, expected: Expected, rng, largest: float, *, details: bool
+) -> RunResult:
     fate = str(rng.choice([*WRONG, "agree"], p=[*SHARES, 1 - sum(SHARES)]))
     facts = {"versions": {backend.partition("_")[0]: f"2.{k}.0"}, "device": "cpu", "repeatable": True}
     if fate not in {"agree", "diverge"}:
@@ -147,7 +157,7 @@ def _run(case: Case, backend: str, k: int, tensors, expected: Expected, rng, *, 
             timesteps=case.run.timesteps,
         )  # fmt: skip
     first = int(rng.integers(0, case.run.timesteps)) if fate == "diverge" else None
-    arrays = {name: _observed(tensor, expected[name], case, first, rng) for name, tensor in tensors.items()}
+    arrays = {name: _observed(tensor, expected[name], case, first, rng, largest) for name, tensor in tensors.items()}
     limit = limit_for(case)
     measured = RunResult(
         case=case.name, backend=backend, status="agree", limit=limit, timesteps=case.run.timesteps,
@@ -167,13 +177,13 @@ def _run(case: Case, backend: str, k: int, tensors, expected: Expected, rng, *, 
     return run
 
 
-def _observed(tensor: Tensor, expected: ExpectedTensor, case: Case, first: int | None, rng) -> np.ndarray:
+def _observed(tensor: Tensor, expected: ExpectedTensor, case, first: int | None, rng, largest: float) -> np.ndarray:
     sigma = 0.4 * rng.normal(size=tensor.shape)
     if first is not None:
         after = np.arange(tensor.shape[0]) if tensor.timed else np.full(tensor.shape[0], case.run.timesteps - 1)
         after = case.run.timesteps - 1 - after if tensor.lane.reverse else after
         after = after.reshape(-1, *[1] * (len(tensor.shape) - 1)) - first
-        wrong = 10 ** rng.uniform(2, 5) * np.sin(rng.uniform(0, 6.3, tensor.shape[1:]) + 0.1 * after)
+        wrong = 10 ** rng.uniform(2, np.log10(largest)) * np.sin(rng.uniform(0, 6.3, tensor.shape[1:]) + 0.1 * after)
         sigma = sigma + np.where(after >= 0, wrong * np.minimum(after + 1, 5), 0)
     values = expected.value.astype(np.float64) + expected.rest + sigma * expected.noise
     return values.astype(dtype_of(case.run.dtype))

@@ -43,12 +43,13 @@ function caseView(data, index, asked) {
     }
     if (other) {
       parts = linked(data, one, view, select);
-      below.replaceChildren(...parts.map((part) => part.element));
+      const [head, rest] = [parts.filter((part) => !part.track), parts.filter((part) => part.track)];
+      below.replaceChildren(head[0].element, el("div", { class: "charts" }, rest.map((part) => part.element)), ...head.slice(1).map((part) => part.element));
     }
     for (const part of parts) part.draw?.(view.t);
   };
   put(above, el("h2", { id: "lanes" }, "Lanes"), el("p", { class: "small soft noprint" },
-    "One tick for each timestep: low and blue within the limit, high and orange beyond it. ▼ marks the first divergence in order of computation; lanes marked ◀ are computed backward in time."), own.element);
+    "One tick for each timestep: low and blue within the limit, high and orange beyond it. ▼ marks the first divergence in order of computation; lanes marked ◀ are computed backward in time."), signed(own.element));
   draw(true, true);
   return el("div", {}, caseHead(data, index), complaints.filter(Boolean).map((text) => el("p", { class: "notice", role: "alert" }, text)),
     tracks, pairsTable(data, one));
@@ -103,7 +104,11 @@ function linked(data, one, view, select) {
   const numbers = unpacked(one, run, tensor.name);
   const at = (t) => select({ t });
   const parts = [controls(one, view, select, numbers)];
+  const all = series(tensor, one);
   if (tensor.timed) {
+    const axis = ruler(all.timesteps, view.t, at);
+    // In sight while the curves scroll.
+    parts.push({ element: axis, draw: (t) => axis.querySelector(".now").replaceWith(now(all.timesteps, t)) });
     if (numbers) {
       parts.push(valuesChart(one, run, tensor, numbers, view.place, at), differenceChart(one, run, tensor, numbers, view.place, at));
       const other = besides(one, run, tensor);
@@ -115,9 +120,9 @@ function linked(data, one, view, select) {
     if (numbers) parts.push(heatMap(one, run, tensor, numbers, at));
   }
   // Values and gradients share the cursor of the lanes; what has another axis has its own.
-  const all = series(tensor, one);
   if (all.timesteps !== one.timesteps) for (const part of parts) part.draw = both(part.draw, (t) => cursor(part.element, t, all.timesteps));
-  return [...parts, { element: tables(one, view, numbers, parts.at(-1)?.table) }];
+  const [selected, ...tracks] = parts;
+  return [selected, ...tracks.map((part) => ({ ...part, track: true })), { element: tables(one, view, numbers, tracks.at(-1)?.table) }];
 }
 
 const both = (one, other) => (t) => {
@@ -181,7 +186,7 @@ function readoutText(one, view, numbers, all, t) {
     return `${tensor.name}[${worst.at.join(", ")}]:${value} ${number(num(worst.sigma))} sigma, the worst of ${tensor.size} numbers; ${limit}`;
   }
   const bucket = all.bucket(t);
-  const joined = all.reduced ? `timesteps ${all.start(bucket)} to ${all.start(bucket + 1) - 1}` : `timestep ${t}`;
+  const joined = all.name(bucket);
   const largestText = `largest of all units at ${joined}: ${number(all.sigma[bucket])} sigma${tensor.at?.[bucket] ? ` at [${tensor.at[bucket].join(", ")}]` : ""}`;
   if (!numbers) return `${largestText}; ${limit}`;
   const k = nearest(numbers.t, t);
@@ -200,8 +205,8 @@ function tables(one, view, numbers, heatTable) {
     ["tensor", (row) => row.name], ["verdict", (row) => [el("span", { "aria-hidden": "true" }, MARKS[row.verdict]), ` ${row.verdict}`]],
     ["sigma", measure("sigma")], ["ulp", measure("ulp")], ["absolute", measure("abs")], ["relative", measure("rel")], ["at", (row) => `[${row.worst.at.join(", ")}]`],
     ["observed", (row) => (row.worst.observed === undefined ? "–" : pairs("observed", row.worst))], ["expected", (row) => (row.worst.expected === undefined ? "–" : pairs("expected", row.worst))],
-    ["first divergence", (row) => (row.first ? `t = ${row.first.t}, [${row.first.at.join(", ")}]: ${number(num(row.first.sigma))} sigma` : "–")],
-    ["golden", (row) => (row.golden ? `${row.golden.verdict}: ${number(num(row.golden.abs))} away, allowed ${number(row.golden.atol)} (${row.golden.source})` : "–")]], run.tensors);
+    ["first divergence", (row) => (row.first ? `t = ${row.first.t}, [${row.first.at.join(", ")}]: ${number(num(row.first.sigma))} sigma` : "–"), "text"],
+    run.tensors.some((row) => row.golden) && ["golden", (row) => (row.golden ? `${row.golden.verdict}: ${number(num(row.golden.abs))} away, allowed ${number(row.golden.atol)} (${row.golden.source})` : "–"), "text"]].filter(Boolean), run.tensors);
   const overTime = () => {
     const found = track(numbers, place);
     return table(`${tensor.name}, ${placeText(numbers.at[place])}, over time`, [["timestep", (k) => numbers.t[k]], ["observed", (k) => full(found.observed[k])], ["expected", (k) => full(found.expected[k])],
@@ -220,7 +225,7 @@ function tables(one, view, numbers, heatTable) {
 /** How far every two backends are from each other. */
 function pairsTable(data, one) {
   const { pairs } = one;
-  if (!pairs) return el("section", {}, el("h2", {}, "Pairwise agreement"), el("p", { class: "soft" }, "Not available: the results contain single numbers of fewer than two backends."));
+  if (!pairs) return null;
   const name = (k) => data.backends[pairs.backends[k]].name;
   const limit = limitOf(one.runs.find((run) => run.limit) ?? {});
   const square = pairs.backends.map((_, k) => k);
@@ -230,5 +235,5 @@ function pairsTable(data, one) {
   };
   const step = (row, k) => (k === row ? "" : `tone ${tone(num(pairs.sigma[row][k]), limit)}`);
   return el("section", { "aria-labelledby": "pairs" }, el("h2", { id: "pairs" }, "Pairwise agreement"),
-    table(`Largest difference between each two backends, in sigma, over ${pairs.of}`, [["", name], ...square.map((k) => [short(name(k)), (row) => between(row, k), (row) => step(row, k)])], square, "numbers pairs"));
+    table(`Largest difference between each two backends, in sigma, over ${pairs.of}`, [["backend", name], ...square.map((k) => [short(name(k)), (row) => between(row, k), (row) => step(row, k)])], square, "numbers pairs"));
 }

@@ -34,38 +34,41 @@ function logarithmic(values, limit) {
   return { marks: powers.map((power) => 10 ** power), text: (value) => (value >= 1e4 ? value.toExponential(0).replace("+", "") : String(Number(value.toPrecision(1)))), y };
 }
 
+const FIXED = { "vector-effect": "non-scaling-stroke" };
+const clip = (y) => Math.max(-2, Math.min(HIGH + 2, y));
+
+/** A line, and if its numbers are few a dot for each. */
+function drawn(line, x, scale, most = 40) {
+  let d = "", pen = "M", dots = "";
+  for (let k = 0; k < line.t.length; k++) {
+    const value = line.y[k];
+    if (value === null || Number.isNaN(value)) {
+      pen = "M";
+      continue;
+    }
+    const place = `${x(line.t[k]).toFixed(1)} ${clip(scale.y(value)).toFixed(2)}`;
+    d += pen + place;
+    dots += `M${place}h0`;
+    pen = "L";
+  }
+  return [svg("path", { class: `line ${line.cls}`, d, ...FIXED }), line.t.length <= most && svg("path", { class: `dots ${line.cls}`, d: dots, ...FIXED })];
+}
+
 /**
  * A chart: lines [{name, cls, t, y, start?}] of numbers y at timesteps t (NaN parts a line, infinity is drawn at the edge).
  * band: {t, low, high}. limit: a line across. Gives {element, draw(t)}, which tells the values at a timestep.
  */
 function chart({ title, note, lines, scale, band, limit, limitText, timesteps, chosen, label }) {
   const x = (t) => (WIDE * (t + 0.5)) / timesteps;
-  const clip = (value) => Math.max(-2, Math.min(HIGH + 2, value));
   const picture = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
-  const fixed = { "vector-effect": "non-scaling-stroke" };
-  for (const mark of scale.marks) put(picture, svg("path", { class: "grid", d: `M0 ${scale.y(mark)}H${WIDE}`, ...fixed }));
+  for (const mark of scale.marks) put(picture, svg("path", { class: "grid", d: `M0 ${scale.y(mark)}H${WIDE}`, ...FIXED }));
   if (band) {
     const above = band.t.map((t, k) => `${x(t)} ${clip(scale.y(band.high[k]))}`);
     const below = band.t.map((t, k) => `${x(t)} ${clip(scale.y(band.low[k]))}`).reverse();
     put(picture, svg("path", { class: "band", d: `M${[...above, ...below].join("L")}z` }));
   }
-  if (limit) put(picture, svg("path", { class: "limit-line", d: `M0 ${scale.y(limit)}H${WIDE}`, ...fixed }));
-  for (const line of lines) {
-    let d = "", pen = "M", dots = "";
-    for (let k = 0; k < line.t.length; k++) {
-      const value = line.y[k];
-      if (value === null || Number.isNaN(value)) {
-        pen = "M";
-        continue;
-      }
-      const place = `${x(line.t[k]).toFixed(1)} ${clip(scale.y(value)).toFixed(2)}`;
-      d += pen + place;
-      dots += `M${place}h0`;
-      pen = "L";
-    }
-    put(picture, svg("path", { class: `line ${line.cls}`, d, ...fixed }));
-    if (line.t.length <= 40) put(picture, svg("path", { class: `dots ${line.cls}`, d: dots, ...fixed }));
-  }
+  if (limit) put(picture, svg("path", { class: "limit-line", d: `M0 ${scale.y(limit)}H${WIDE}`, ...FIXED }));
+  for (const line of lines) put(picture, drawn(line, x, scale));
   const plot = el("div", { class: "plot" }, picture);
   for (const mark of scale.marks) if (scale.y(mark) < 97) put(plot, placed("tick", scale.text(mark), scale.y(mark)));
   if (limit) put(plot, placed("tick limit", limitText, scale.y(limit)));

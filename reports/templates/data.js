@@ -12,7 +12,7 @@ function bytes(text) {
 const NOTHING = {
   known: null, sigma: null, worst: null, limit: null, first: null, message: null, stderr: null, text: "", diagnosis: [], notes: [],
   rerun: null, markdown: null, seconds: {}, versions: {}, device: null, parameters: [], repeatable: null, local: null,
-  localFirst: null, tensors: [], details: null,
+  localFirst: null, tensors: [], details: null, cause: null,
 };
 
 async function inflated(text) {
@@ -68,6 +68,7 @@ function series(tensor, one) {
     sigma, count, start,
     worst: (k) => tensor.tbest?.[k] ?? start(k),
     bucket: (t) => Math.max(0, Math.min(Math.floor(t / every), count - 1)),
+    name: (k) => (every > 1 && start(k + 1) - start(k) > 1 ? `timesteps ${start(k)} to ${start(k + 1) - 1}` : `timestep ${start(k)}`),
     reduced: every > 1,
   };
 }

@@ -48,9 +48,9 @@ function table(caption, columns, rows, cls = "numbers") {
   const heads = columns.map(([title, , kind], k) => el("th", { scope: "col", class: k === 0 ? "text" : typeof kind === "string" && kind }, title));
   const line = (row) => columns.map(([, cell, kind], k) =>
     k === 0 ? el("th", { scope: "row", class: "text" }, cell(row)) : el("td", { class: typeof kind === "function" ? kind(row) : kind }, cell(row)));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return signed(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     el("table", { class: cls }, el("caption", {}, caption), el("thead", {}, el("tr", {}, heads)),
-      el("tbody", {}, rows.map((row) => el("tr", {}, line(row))))));
+      el("tbody", {}, rows.map((row) => el("tr", {}, line(row)))))));
 }
 
 /** A list of terms, each with what stands beside it; a term without anything is left out. */

@@ -16,7 +16,7 @@ function lanes(data, one, view, select) {
   const build = () => {
     all.clear();
     heads.clear();
-    element.replaceChildren(ruler(one, view, select), ...one.runs.flatMap((run) => {
+    element.replaceChildren(ruler(one.timesteps, view.t, (t) => select({ t })), ...one.runs.flatMap((run) => {
       const name = data.backends[run.b].name;
       const tensors = timed(run);
       const open = opened.has(run.b);
@@ -51,7 +51,7 @@ function lanes(data, one, view, select) {
     }
     for (const [run, button] of heads) button.setAttribute("aria-pressed", String(run === view.run));
     for (const [key, found] of all) found.draw(key === `${view.run.b} ${view.tensor?.name}`);
-    element.querySelector(".now").replaceWith(now(one, view));
+    element.querySelector(".now").replaceWith(now(one.timesteps, view.t));
     for (const chip of element.querySelectorAll(".once button")) chip.setAttribute("aria-pressed", String(chip.dataset.of === `${view.run.b} ${view.tensor?.name}`));
   };
   const focus = () => all.get(`${view.run.b} ${view.tensor?.name}`)?.focus();
@@ -124,22 +124,22 @@ function once(run, view, select) {
   }, `${tensor.verdict === "diverge" ? "✕ " : ""}${short(tensor.name)} ${number(num(tensor.worst.sigma))}`)));
 }
 
-function ruler(one, view, select) {
+/** The axis of time, with the selected timestep. */
+function ruler(timesteps, t, chosen) {
   const plot = el("div", { class: "plot" });
-  const last = one.timesteps - 1;
-  for (const t of marks(0, last, 6).filter((mark) => Number.isInteger(mark))) {
-    const mark = el("span", {}, t);
-    mark.style.left = `${(100 * (t + 0.5)) / one.timesteps}%`;
+  for (const at of marks(0, timesteps - 1, 6).filter((mark) => Number.isInteger(mark))) {
+    const mark = el("span", {}, at);
+    mark.style.left = `${(100 * (at + 0.5)) / timesteps}%`;
     put(plot, mark);
   }
-  put(plot, now(one, view));
-  pick(plot, one.timesteps, (t) => select({ t }));
+  put(plot, now(timesteps, t));
+  pick(plot, timesteps, chosen);
   return el("div", { class: "track ruler", "aria-hidden": "true" }, el("div", { class: "name soft small" }, el("span", {}, "timestep")), plot);
 }
 
-function now(one, view) {
-  const mark = el("span", { class: "now" }, `t = ${view.t}`);
-  mark.style.left = `clamp(2rem, ${(100 * (view.t + 0.5)) / one.timesteps}%, calc(100% - 2rem))`;
+function now(timesteps, t) {
+  const mark = el("span", { class: "now" }, `t = ${t}`);
+  mark.style.left = `clamp(2rem, ${(100 * (t + 0.5)) / timesteps}%, calc(100% - 2rem))`;
   return mark;
 }
 

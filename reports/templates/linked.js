@@ -84,42 +84,36 @@ function localChart(one, run, tensor, chosen) {
     label: `Line chart of the error of ${short(tensor.name)} of the whole run and of single timesteps, in sigma over time; the numbers are in the table below.` });
 }
 
-/** Time across, units down; each cell the largest sigma over sequences. */
+/** Time across, units down; each cell the largest sigma over sequences. The numbers in words are those of the tensor: a color has no more than steps. */
 function heatMap(one, run, tensor, numbers, chosen) {
   const { codes, columns, sigma } = heat(numbers.detail);
-  const { timesteps } = series(tensor, one);
+  const all = series(tensor, one);
   const starts = numbers.detail.heat_t, limit = limitOf(run), units = numbers.detail.units;
   const paths = new Map();
-  let worst = [0, 0, -1];
   starts.forEach((start, row) => {
-    const width = (starts[row + 1] ?? timesteps) - start;
+    const width = (starts[row + 1] ?? all.timesteps) - start;
     for (let column = 0; column < columns; column++) {
-      const code = codes[row * columns + column];
-      if (code > worst[2]) worst = [start, column, code];
-      const step = tone(sigma(code), limit);
+      const step = tone(sigma(codes[row * columns + column]), limit);
       paths.set(step, (paths.get(step) ?? "") + `M${start} ${column}h${width}v1h${-width}z`);
     }
   });
-  const size = (code) => (code === 254 ? `${number(sigma(code))} or more` : number(sigma(code)));
   const each = Math.ceil(units / columns);
-  const unit = (column) => (each === 1 ? `unit ${column}` : `units ${column * each} to ${Math.min(units, (column + 1) * each) - 1}`);
-  const picture = svg("svg", { viewBox: `0 0 ${timesteps} ${columns}`, preserveAspectRatio: "none", role: "img",
-    "aria-label": `Heat map of ${short(tensor.name)}: time across, ${units} units down. Worst: ${size(worst[2])} sigma, ${unit(worst[1])}, timestep ${worst[0]}.` },
+  const place = (at) => (at ? ` at [${at.join(", ")}]` : "");
+  const worst = `${number(num(tensor.worst.sigma))} sigma${place(tensor.worst.at)}`;
+  const picture = svg("svg", { viewBox: `0 0 ${all.timesteps} ${columns}`, preserveAspectRatio: "none", role: "img",
+    "aria-label": `Heat map of ${short(tensor.name)}: time across, ${plural(units, "unit")} down. Worst: ${worst}.` },
     [...paths].map(([step, d]) => svg("path", { class: step, d })));
   const plot = el("div", { class: "plot" }, picture, placed("tick", "unit 0", 0), columns > 1 && placed("tick", `unit ${units - 1}`, 100));
-  pick(plot, timesteps, chosen);
+  pick(plot, all.timesteps, chosen);
   const value = el("p", { class: "small" });
   const element = el("section", { class: "track chart heat" }, el("div", { class: "name" }, el("h3", {}, `All units of ${short(tensor.name)}`), value,
-    el("p", { class: "small soft" }, `Worst: ${size(worst[2])} sigma, ${unit(worst[1])}, timestep ${worst[0]}${starts.length < timesteps || each > 1 ? "; each cell shows the largest of several" : ""}.`)), plot);
+    el("p", { class: "small soft" }, `Worst: ${worst}.${starts.length < all.timesteps || each > 1 ? " Each cell shows the largest of several." : ""}`)), plot);
   const draw = (t) => {
-    let row = starts.findLastIndex((start) => start <= t);
-    row = Math.max(row, 0);
-    let column = 0;
-    for (let k = 1; k < columns; k++) if (codes[row * columns + k] > codes[row * columns + column]) column = k;
-    value.textContent = `At timestep ${starts[row]}: ${size(codes[row * columns + column])} sigma, ${unit(column)}`;
+    const bucket = all.bucket(t);
+    value.textContent = `${capital(all.name(bucket))}: ${number(all.sigma[bucket])} sigma${place(tensor.at?.[bucket])}`;
   };
-  const bySteps = () => table(`Largest sigma of ${short(tensor.name)} by time and unit`, [["from timestep", (row) => starts[row]], ["largest sigma", (row) => size(Math.max(...codes.subarray(row * columns, (row + 1) * columns)))],
-    ["at", (row) => unit(codes.subarray(row * columns, (row + 1) * columns).indexOf(Math.max(...codes.subarray(row * columns, (row + 1) * columns))))],
-    ["beyond the limit", (row) => `${codes.subarray(row * columns, (row + 1) * columns).filter((code) => !(sigma(code) <= limit)).length} of ${columns}`]], starts.map((_, row) => row));
+  const beyond = (row) => codes.subarray(row * columns, (row + 1) * columns).filter((code) => !(sigma(code) <= limit)).length;
+  const bySteps = () => table(`Units of ${short(tensor.name)} beyond the limit over time`, [["from timestep", (row) => starts[row]],
+    [each > 1 ? `groups of ${each} units beyond the limit` : "units beyond the limit", (row) => `${beyond(row)} of ${columns}`]], starts.map((_, row) => row));
   return { element, draw, table: bySteps };
 }

@@ -22,7 +22,21 @@ function pageHead(data) {
     kept = localStorage.getItem("lockstep-colors");
   } catch { /* likewise */ }
   set(THEMES.includes(kept) ? kept : "auto");
-  return el("div", { class: "top" }, el("div", { class: "grow" }, el("strong", {}, "Lockstep report"), ` · ${counts}${data.known ? `, ${data.known} of them known` : ""}`), button);
+  return el("div", { class: "top" }, el("div", { class: "grow" }, el("strong", {}, "Lockstep report"), ` · ${counts}${data.known ? `, ${data.known} of them known` : ""}`), button, cameAbout(data));
+}
+
+const MOST_VERSIONS = 8; // in the header; all of them are at the end of the overview
+
+/** When results came about, by which command, with which versions. */
+function cameAbout(data) {
+  const { time, command, ...environment } = data.environment;
+  const versions = new Map(["lockstep", "python", "numpy"].filter((name) => typeof environment[name] === "string").map((name) => [name, new Set([environment[name]])]));
+  for (const backend of data.backends) for (const [name, version] of Object.entries(backend.versions ?? {})) versions.set(name, (versions.get(name) ?? new Set()).add(version));
+  const named = [...versions].map(([name, found]) => `${name} ${[...found][0]}${found.size > 1 ? ` and ${plural(found.size - 1, "other version")}` : ""}`);
+  const more = named.length > MOST_VERSIONS ? ` and ${named.length - MOST_VERSIONS} more` : "";
+  const when = typeof time === "string" && /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(time) ? `${time.slice(0, 10)} ${time.slice(11, 16)}${/(\+00:00|Z)$/.test(time) ? " UTC" : ""}` : null;
+  return el("div", { class: "came" }, [when && el("time", { datetime: time }, when), typeof command === "string" && el("code", {}, short(command, 300)),
+    named.length > 0 && `${named.slice(0, MOST_VERSIONS).join(", ")}${more}`].filter(Boolean).map((part) => el("span", {}, part)));
 }
 
 function start(data) {

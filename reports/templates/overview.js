@@ -5,15 +5,21 @@ function overview(data) {
   const features = [...new Set(data.cases.flatMap((one) => one.features))].sort();
   const statuses = STATUSES.filter((name) => cases.some((one) => one.statuses.has(name)));
   const wanted = filtersAsked({ status: statuses, backend: data.backends.map((one) => one.name), feature: features, sort: Object.keys(ORDERS) });
-  const grid = casesTable(data);
+  const tables = data.tables.map((given) => {
+    const title = tableTitle(data, given, data.tables.length > 1);
+    return { title, ...casesTable(data, { ...given, label: title }, cases) };
+  });
   const count = el("span", { class: "count", role: "status" });
 
   const shown = () => {
-    const columns = data.backends.map((_, b) => b).filter((b) => !wanted.backend.size || wanted.backend.has(data.backends[b].name));
-    const rows = cases.filter((one) => matches(one, wanted, columns)).sort(ORDERS[wanted.sort](columns));
-    grid.show(rows, columns, wanted.status);
-    const runs = rows.reduce((sum, one) => sum + columns.filter((b) => one.runs[b]).length, 0);
-    count.textContent = `${rows.length} of ${plural(cases.length, "case")}, ${plural(runs, "run")}`;
+    let [total, runs] = [0, 0];
+    for (const grid of tables) {
+      const left = grid.show(wanted, ORDERS[wanted.sort]);
+      total += left.cases;
+      runs += left.runs;
+      grid.section.hidden = left.runs === 0 && tables.length > 1;
+    }
+    count.textContent = `${total} of ${plural(most, "case")}, ${plural(runs, "run")}`;
   };
 
   const changed = () => {
@@ -34,7 +40,7 @@ function overview(data) {
     return chip;
   });
   const search = el("input", {
-    type: "search", placeholder: "Search cases, causes, messages", "aria-label": "Search cases, causes, messages",
+    type: "search", placeholder: "Search", "aria-label": "Search cases, causes, messages",
     input: () => {
       wanted.text = search.value.toLowerCase().trim();
       changed();
@@ -48,15 +54,17 @@ function overview(data) {
       changed();
     },
   }, Object.keys(ORDERS).map((name) => el("option", { value: name, selected: name === wanted.sort }, ORDER_NAMES[name])));
-  const bar = el("div", { class: "bar", role: "group", "aria-label": "Filters" }, chips, search,
+  const bar = el("div", { class: "bar filters", role: "group", "aria-label": "Filters" }, chips, search,
     choice("Backends", data.backends.map((one) => one.name), wanted.backend, changed),
     features.length > 0 && choice("Features", features, wanted.feature, changed), sort, count);
 
-  const element = el("div", {}, notRight(data),
+  const most = data.tables.reduce((sum, given) => sum + given.cases.length, 0);
+  for (const grid of tables) grid.section = el("section", { class: "cases" }, el("h2", {}, grid.title), grid.element);
+  const element = el("div", {}, causesOf(data),
     data.cases.length === 0 ? el("p", {}, "No runs.") : [
-      el("h2", { id: "cases-heading" }, "Cases and backends"), bar, grid.element,
+      bar, tables.map((grid) => grid.section),
       el("p", { class: "small soft noprint" },
-        "Each number is the largest error, in units of expected rounding (sigma): about 1 is healthy, above the limit is wrong. Arrow keys move from cell to cell."),
+        "t 4, or 4 alone in a narrow column: the first wrong timestep. Other numbers: the largest error, in units of expected rounding (sigma): about 1 is healthy, above the limit is wrong. A frame: a known finding. Arrow keys move from cell to cell."),
       legend()],
     data.reduced && el("p", { class: "small soft" }, data.reduced),
     refused(data), surroundings(data));
@@ -64,7 +72,7 @@ function overview(data) {
   // Whoever comes back finds the filters, and the address that has them.
   const entered = () => {
     history.replaceState(null, "", filterAddress(wanted));
-    grid.entered();
+    for (const grid of tables) grid.entered();
   };
   return { element, entered, address: () => filterAddress(wanted) };
 }
@@ -127,36 +135,6 @@ function choice(title, options, chosen, changed) {
   return details;
 }
 
-/** Every divergence and failure, those of one cause together: what to look at first. */
-function notRight(data) {
-  const groups = new Map();
-  for (const one of data.cases) {
-    for (const run of one.runs) {
-      const kind = statusOf(run);
-      if (kind === "agree" || kind === "unsupported") continue;
-      const why = run.diagnosis?.[0];
-      const cause = run.known ?? (run.status === "diverge" ? why?.fault ?? "not diagnosed" : run.message ?? "no reason given");
-      const key = JSON.stringify([kind, cause]);
-      if (!groups.has(key)) groups.set(key, { kind, cause, said: run.known ? why?.message ?? run.message : why?.message, found: [] });
-      groups.get(key).found.push([one, run]);
-    }
-  }
-  if (groups.size === 0) return null;
-  const order = [...groups.values()].sort((a, b) => STATUSES.indexOf(a.kind) - STATUSES.indexOf(b.kind) || b.found.length - a.found.length);
-  const shown = order.slice(0, 8).map((group) => causes(data, group));
-  const rest = order.slice(8);
-  return el("section", { "aria-labelledby": "causes" }, el("h2", { id: "causes" }, "What is wrong, by cause"), shown,
-    rest.length > 0 && disclosure(plural(rest.length, "more cause"), () => rest.map((group) => causes(data, group))));
-}
-
-function causes(data, { kind, cause, said, found }) {
-  const cases = new Set(found.map(([one]) => one)).size;
-  const label = el("span", { class: "what" }, el("span", { class: `status-${kind}` }, status(kind)), " ",
-    el("span", { class: "fault" }, cause), said && [" ", said]);
-  const many = `${plural(found.length, "run")} in ${plural(cases, "case")}`;
-  return disclosure([label, el("span", { class: "many" }, many)], () => el("div", { class: "inside" }, links(data, found)), { cls: "group" });
-}
-
 const plural = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
 
 const MOST_LINKS = 200;
@@ -168,7 +146,7 @@ function links(data, found) {
 }
 
 /** A name that fits a line. */
-const short = (text) => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
+const short = (text, most = 80) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 /** What is not supported, by reason, with who says so of how many cases. */
 function refused(data) {
@@ -185,7 +163,7 @@ function refused(data) {
   const order = [...reasons].sort((a, b) => b[1].length - a[1].length);
   const group = ([reason, found]) => {
     const names = [...new Set(found.map(([, run]) => data.backends[run.b].name))];
-    const label = el("span", { class: "what" }, reason, el("span", { class: "soft" }, ` (${names.slice(0, 6).map(short).join(", ")}${names.length > 6 ? ", …" : ""})`));
+    const label = el("span", { class: "what" }, reason, el("span", { class: "soft" }, ` (${names.slice(0, 6).map((name) => short(name)).join(", ")}${names.length > 6 ? ", …" : ""})`));
     return disclosure([label, el("span", { class: "many" }, plural(found.length, "run"))], () => el("div", { class: "inside" }, links(data, found)), { cls: "group" });
   };
   return el("section", { "aria-labelledby": "refused" }, el("h2", { id: "refused" }, "Not supported, and why"), order.slice(0, 30).map(group),
@@ -197,7 +175,7 @@ function surroundings(data) {
   const told = (value) => (typeof value === "object" && value !== null ? Object.entries(value).map(([key, part]) => `${key} ${told(part)}`).join(", ") : String(value));
   const versions = data.backends.filter((one) => Object.keys(one.versions ?? {}).length > 0);
   return el("section", { "aria-labelledby": "surroundings" }, el("h2", { id: "surroundings" }, "Environment and versions"),
-    terms(Object.entries(data.environment).map(([key, value]) => [key, told(value)])),
+    terms(Object.entries(data.environment).filter(([key]) => key !== "command" && key !== "time").map(([key, value]) => [key, told(value)])),
     versions.length > 0 && disclosure(`Versions of ${plural(versions.length, "backend")}`, () =>
       table("Versions", [["backend", (one) => one.name], ["versions", (one) => told(one.versions), "text"]], versions)));
 }

@@ -1,9 +1,14 @@
-"""A browser that opens reports, and notes all that they ask for and complain of."""
+"""A browser that opens reports, and notes all that they ask for and complain of.
+
+Tests wait for what they assert: a busy machine makes them slow, not red. ``LOCKSTEP_TEST_SLOWER=10`` has the browser
+compute ten times as slowly, to try that.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +21,9 @@ from big_results import big_results
 
 from lockstep.reports.html import write_html
 
+PATIENCE = 60  # seconds: nothing takes nearly as long, but another program may have the processors meanwhile
+SLOWER = float(os.environ.get("LOCKSTEP_TEST_SLOWER", "1"))
+
 
 @dataclass
 class Opened:
@@ -25,6 +33,18 @@ class Opened:
     path: Path
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+
+    def settles(self, read: Callable[[], Any], wanted: Any) -> None:
+        """Wait until something is read as it is wanted; ``wanted`` may be a function that judges what was read."""
+        good = wanted if callable(wanted) else lambda value: value == wanted
+        end = time.monotonic() + PATIENCE
+        while not good(value := read()):
+            assert time.monotonic() < end, f"still {value!r}"
+            self.page.wait_for_timeout(20)
+
+    def evaluates(self, expression: str, wanted: Any = True) -> None:  # noqa: FBT002
+        """Wait until an expression has a value in the page."""
+        self.settles(lambda: self.page.evaluate(expression), wanted)
 
     def go(self, address: str = "") -> None:
         """Open the page anew at an address within it."""
@@ -53,8 +73,9 @@ def browser() -> Iterator[Any]:
         _do_without(f"none of {', '.join(_BROWSERS)} is on the PATH: install Chromium to test the page in it")
     if find_spec("playwright") is None:
         _do_without("playwright is not installed: pip install playwright, to test the page in a browser")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         yield chromium
@@ -77,7 +98,9 @@ def open_page(browser) -> Callable[..., Any]:
         tab = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", **context
         ).new_page()
-        tab.set_default_timeout(10_000)
+        tab.set_default_timeout(1000 * PATIENCE)
+        if SLOWER > 1:
+            tab.context.new_cdp_session(tab).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
         found = Opened(tab, path)
         tab.on("request", lambda request: found.requests.append(request.url))
         tab.on("console", lambda message: found.complaints.append(message.text))

@@ -19,13 +19,13 @@ LARGE = 10_000_000  # bytes
 def test_nothing_hostile_runs_or_overflows(open_results, width):
     with open_results(hostile(), width=width) as report:
         page = report.page
-        assert SHOWN in page.locator("#overview-table tbody").inner_text()
-        for group in page.locator("details.group > summary").all():
+        expect(page.locator(".grid-scroll tbody").first).to_contain_text(SHOWN)
+        for group in page.locator("details:is(.group, .more) > summary").all():
             group.click()
         for k in range(4):
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            report.evaluates("document.documentElement.scrollWidth", width)
             report.go()
-            page.locator("#overview-table tbody a").nth(k).click()
+            page.locator(".grid-scroll tbody a").nth(k).click()
             expect(page.locator(".case")).to_be_visible()
             for summary in page.locator("details.more > summary").all():
                 summary.click()
@@ -36,10 +36,10 @@ def test_nothing_hostile_runs_or_overflows(open_results, width):
 
 def test_hostile_words_are_shown_as_text(open_results):
     with open_results(hostile()) as report:
-        report.page.locator("#overview-table tbody td a").first.click()
+        report.page.locator(".grid-scroll tbody td a").first.click()
+        expect(report.page.get_by_role("heading", level=1)).to_contain_text(SHOWN)
+        expect(report.page.locator(".words")).to_contain_text(SHOWN)
         text = report.page.locator("main").inner_text()
-        assert SHOWN in report.page.get_by_role("heading", level=1).inner_text()
-        assert SHOWN in report.page.locator(".words").inner_text()
         assert not set("\x00\x1b\u202e") & set(text)
         assert report.page.evaluate("window.ran") is None
 
@@ -68,21 +68,16 @@ def test_without_scripts_the_page_tells_what_is_not_right(browser, tmp_path):
     context.close()
 
 
+@pytest.mark.parametrize("width", [1400, 420])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("address", ["", "#case-0000/flax_4"], ids=["overview", "case"])
-def test_nothing_serious_is_inaccessible(open_page, few, address, dark):
+def test_nothing_is_inaccessible(open_page, few, address, dark, width):
     from axe_playwright_python.sync_playwright import Axe
 
-    with open_page(few, address, dark=dark) as report:
-        for summary in report.page.locator("details.group > summary, details.more > summary").all():
-            summary.click()
-        found = Axe().run(report.page).response["violations"]
-        serious = {
-            one["id"]: [node["html"][:200] for node in one["nodes"]]
-            for one in found
-            if one["impact"] in {"serious", "critical"}
-        }
-        assert serious == {}
+    with open_page(few, address, dark=dark, width=width) as report:
+        report.page.evaluate("document.querySelectorAll('details:not(.choice)').forEach(part => { part.open = true })")
+        violations = Axe().run(report.page).response["violations"]
+        assert {rule["id"]: [node["html"][:200] for node in rule["nodes"]] for rule in violations} == {}
 
 
 def test_colors_follow_the_system_and_the_button(open_page, few):
@@ -91,23 +86,24 @@ def test_colors_follow_the_system_and_the_button(open_page, few):
         page = report.page
         dark = page.evaluate(back)
         page.emulate_media(color_scheme="light")
-        light = page.evaluate(back)
-        assert light == "rgb(255, 255, 255)" != dark
+        light = "rgb(255, 255, 255)"
+        report.evaluates(back, light)
+        assert light != dark
         button = page.get_by_role("button", name="Colors")
         button.click()
         button.click()
-        assert button.inner_text() == "Colors: dark"
-        assert page.evaluate(back) == dark
+        expect(button).to_have_text("Colors: dark")
+        report.evaluates(back, dark)
         page.emulate_media(media="print")
-        assert page.evaluate(back) == light
+        report.evaluates(back, light)
 
 
 def test_the_skip_link_leads_to_the_content(open_page, few):
     with open_page(few) as report:
         report.page.keyboard.press("Tab")
         report.page.keyboard.press("Enter")
-        assert report.page.evaluate("document.activeElement.id") == "main"
-        assert report.page.locator("html").get_attribute("lang") == "en"
+        report.evaluates("document.activeElement.id", "main")
+        expect(report.page.locator("html")).to_have_attribute("lang", "en")
 
 
 def test_focus_can_be_seen(open_page, few):
@@ -115,7 +111,7 @@ def test_focus_can_be_seen(open_page, few):
         for _ in range(3):
             report.page.keyboard.press("Tab")
         style = "getComputedStyle(document.activeElement).outlineStyle"
-        assert report.page.evaluate(style) == "solid"
+        report.evaluates(style, "solid")
 
 
 @pytest.mark.parametrize("address", ["", "#case-0000/flax_4"], ids=["overview", "case"])
@@ -126,25 +122,25 @@ def test_a_page_can_be_printed(open_page, few, address, tmp_path):
         assert 1 <= file.read_bytes().count(b"/Type /Page\n") + file.read_bytes().count(b"/Type /Page ") <= 8
         report.page.emulate_media(media="print")
         report.page.set_viewport_size({"width": 700, "height": 1000})
-        assert report.page.evaluate("document.documentElement.scrollWidth") <= 700
-        hidden = report.page.locator(".bar").first
-        assert not hidden.is_visible()
+        report.evaluates("document.documentElement.scrollWidth", 700)
+        expect(report.page.locator(".bar").first).to_be_hidden()
 
 
 def opens(open_page, path: Path) -> float:
     start = time.monotonic()
     with open_page(path) as report:
-        expect(report.page.locator("#overview-table tbody td a").first).to_be_visible()
+        expect(report.page.locator(".grid-scroll tbody td a").first).to_be_visible()
         seconds = time.monotonic() - start
-        assert report.page.locator("#overview-table td").count() < 2000
+        assert report.page.locator(".grid-scroll td").count() < 2000
         report.page.get_by_label("Sort by").select_option("by worst sigma")
-        expect(report.page.locator("#overview-table tbody td a").first).to_be_visible()
+        expect(report.page.locator(".grid-scroll tbody td a").first).to_be_visible()
     return seconds
 
 
-def test_a_large_run_opens_quickly(open_page, large):
+def test_a_large_run_opens_quickly(open_page, few, large):
     assert large.stat().st_size < LARGE / 4
-    assert opens(open_page, large) < 3
+    # Where all is slow, so is a small page.
+    assert opens(open_page, large) < max(3, 5 * opens(open_page, few))
 
 
 @pytest.mark.slow
