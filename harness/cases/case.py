@@ -99,6 +99,12 @@ class LSTM(Table, frozen=True, kw_only=True):
         return {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[self.direction]
 
     @property
+    def activations(self) -> dict[str, ActivationName]:
+        """The activation of each gate, and that of the cell state before the output gate, ``u``."""
+        gate = self.recurrent_activation
+        return {"i": gate, "f": gate, "g": self.activation, "o": gate, "u": self.cell_activation}
+
+    @property
     def output_size(self) -> int:
         """Width P of one direction's hidden state: the projection's, or H."""
         return self.proj_size or self.hidden_size

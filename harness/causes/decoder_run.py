@@ -21,22 +21,18 @@ from lockstep.harness.causes.network_run import (
     gradients_of,
     returned_for,
 )
-from lockstep.harness.causes.stored import GradientSums, Stored
+from lockstep.harness.causes.stored import GradientSums, Stored, WeightKey
 from lockstep.harness.causes.tape import Node, NodeTape, curve_of, variance_of
 
 DECODER, ENCODER = "decoder", "encoder"
 
 
-def stored_of(problem: DecoderProblem, tape: NodeTape) -> Stored:
-    """All weights of a decoder, and of its encoder."""
-    arrays = problem.weights.arrays()
-    return Stored(
-        {
-            (ENCODER if name.endswith("_encoder") else DECODER, name.removesuffix("_encoder")): array
-            for name, array in arrays.items()
-        },
-        tape.noise,
-    )
+def weights_of_decoder(problem: DecoderProblem) -> dict[WeightKey, Array]:
+    """All weights of a decoder, and of its encoder, in the order in which they are stored."""
+    return {
+        (ENCODER if name.endswith("_encoder") else DECODER, name.removesuffix("_encoder")): array
+        for name, array in problem.weights.arrays().items()
+    }
 
 
 class DecoderRun(WantedTensors):
@@ -53,7 +49,7 @@ class DecoderRun(WantedTensors):
         """Take a problem, what is edited, and where it is recorded; ``wanted`` are the tensors that are asked for."""
         super().__init__(wanted or set(tensors_of(problem.case)), watch)
         self.problem, self.edits, self.tape = problem, edits, tape
-        self.stored = stored_of(problem, tape)
+        self.stored = Stored(weights_of_decoder(problem), tape.noise)
         self.cell = LaneRun(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True, problem=problem)
         self.steps: list[dict[str, Node]] = []
 

@@ -48,9 +48,8 @@ class LaneRun:
         self.names = [name for label, name in self.stored.shapes if label == self.label and name in names]
         terms = sum(self.stored.shapes[self.label, name][-1] for name in "WR") + self.lstm.peephole
         self.growth = None if self.separate else self.tape.noise.sum_growth(terms)
-        gate, lstm = self.lstm.recurrent_activation, self.lstm
-        named = {"i": gate, "f": gate, "g": lstm.activation, "o": gate, "u": lstm.cell_activation}
-        self.curves = {k: curve_of(self.rule(f"curve {k}", name)) for k, name in named.items()}
+        lstm = self.lstm
+        self.curves = {k: curve_of(self.rule(f"curve {k}", name)) for k, name in lstm.activations.items()}
         # As in the reference: o u is bounded where both are.
         self.cap = max(4 * self.curves["o"].cap, 1.0) * self.curves["u"].cap
         self.coupled, self.clip = self.rule("coupled", lstm.input_forget), self.rule("clip", lstm.cell_clip)

@@ -13,7 +13,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import LaneRun
-from lockstep.harness.causes.stored import Gradient, GradientSums, Stored
+from lockstep.harness.causes.stored import Gradient, GradientSums, Stored, WeightKey
 from lockstep.harness.causes.tape import Node, NodeTape, Slot, variance_of
 from lockstep.harness.reference.noise import Noise
 
@@ -26,13 +26,15 @@ def label_of(place: Lane) -> str:
     return f"{place.layer}{'r' if place.reverse else ''}"
 
 
+def weights_of(problem: Problem) -> dict[WeightKey, Array]:
+    """All weights of a network, by lane and name, in the order in which they are stored."""
+    return {(label_of(place), name): a for place, w in problem.lanes() for name, a in w.arrays().items()}
+
+
 @lru_cache(maxsize=32)
 def stored_of(problem: Problem) -> Stored:
     """All weights of a network."""
-    return Stored(
-        {(label_of(place), name): a for place, w in problem.lanes() for name, a in w.arrays().items()},
-        Noise.of(problem.case.run.dtype),
-    )
+    return Stored(weights_of(problem), Noise.of(problem.case.run.dtype))
 
 
 class WantedTensors:

@@ -160,16 +160,17 @@ def _saved_operands(problem: AnyProblem) -> Iterator[Deviation]:
         yield from spread_over(problem, site, "saved as 1", put_value(site, _saved_as_one), BACK)
 
 
-def _values_saved(order: tuple[str, ...], own: str) -> Iterator[tuple[str, Change]]:
+def _values_saved(order: tuple[str, ...], value: str) -> Iterator[tuple[str, Change]]:
     for name in order:
         for at, words in PLACES:
-            if (name, at) != (own, 0):
+            if (name, at) != (value, 0):
                 yield f"saved as {words}{name}", partial(_saved, name=name, at=at)
 
 
 def _saved_slopes(problem: AnyProblem) -> Iterator[Deviation]:
     """The slope of a curve, taken of another value than the one that the curve gave, or at another argument."""
     order = order_of(problem)
+    # Coupled, f is 1 - i, and has no curve of its own.
     without_slope = "f" if problem.case.lstm.input_forget else ""
     kinds = [kind for kind in (*"ifgou", "y", "attention") if kind in order and kind != without_slope]
     for kind in kinds:
@@ -243,6 +244,7 @@ def _of_step(lane: LaneRun, node: Node, t: int, name: str, *, started: bool = Tr
     if t < 0:
         start = lane.initial.get(name[0]) if started and name in STATES_OF_STEPS else None
         return lane.tape.zeros(node) if start is None else fit(start, node)
+    # Asked on the way back, when all steps have been: behind the last there is none, as in an array that ends.
     if t >= len(history):
         return lane.tape.zeros(node) if history else _no_place()
     return fit(history[t], node)
@@ -271,6 +273,7 @@ def _weights_back(problem: AnyProblem) -> Iterator[Deviation]:
 
 
 def _put_back(edits: Edits, problem: AnyProblem, scope: Scope, put: Put) -> None:
+    # Under the same turn: on the way back it follows what earlier deviations left.
     back = edits.back = edits.back or Edits()
     back.turn = edits.turn
     put(back, problem, scope)
@@ -362,13 +365,13 @@ def _put_exchanged(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple
     if not labels or (states and (problem.case.lstm.proj_size or "encoder" in labels)):
         raise NoPlaceError
     for label in labels:
-        for name, other in (names, reversed(names)):
-            edits.rules[label, f"returned d{name}"] = f"d{other}"
+        for name, returned in (names, reversed(names)):
+            edits.rules[label, f"returned d{name}"] = f"d{returned}"
 
 
 def _alike(places: dict[tuple[str, str], Array], label: str, names: tuple[str, str]) -> bool:
-    one, other = (places[label, name] for name in names)
-    return one.shape == other.shape
+    first, second = (places[label, name] for name in names)
+    return first.shape == second.shape
 
 
 def _put_sized(edits: Edits, problem: AnyProblem, scope: Scope, names: list[str], name: str) -> None:
@@ -384,6 +387,7 @@ def _clipped(array: Array, bound: float) -> Array:
 
 
 def _safe(array: Array, move: Move) -> Array:
+    # Gradients by timestep have time in front: edits of blocks are for whole gradients alone.
     return array if array.ndim > 2 else move(array)
 
 

@@ -31,9 +31,9 @@ def agreeing(clause: str, *, many: bool) -> str:
     """A clause with the verb and the pronouns of its subject."""
     if not many:
         return clause.replace("{its}", "its")
-    verb, _, rest = clause.partition(" ")
-    rest = rest.replace("that of ", "those of ").replace("the initial one ", "the initial ones ")
-    return f"{_OF_MANY[verb]} {rest}".replace("{its}", "their")
+    verb, _, remainder = clause.partition(" ")
+    remainder = remainder.replace("that of ", "those of ").replace("the initial one ", "the initial ones ")
+    return f"{_OF_MANY[verb]} {remainder}".replace("{its}", "their")
 
 
 def clause_of(site: str, edit: str) -> str:
@@ -90,8 +90,8 @@ def _other_value(site: str, edit: str) -> str:
         by = int(shift[1])
         return f"is shifted: {by} step{'s' * (by > 1)} too {shift[2]}, {SHIFTED[shift[2], shift[3]]}"
     if edit.endswith(" of that place"):
-        other = PARTNERS.get(site, site)
-        return f"is replaced by {operand_of(other)}"
+        partner = PARTNERS.get(site, site)
+        return f"is replaced by {operand_of(partner)}"
     verb, _, operand = edit.partition(" ")
     if verb == "1":
         return f"is replaced by 1 - {operand_of(operand.removeprefix('- '))}"

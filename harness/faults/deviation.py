@@ -110,6 +110,7 @@ def _named_lanes(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
 
 def architecture_of(problem: AnyProblem) -> tuple[Any, ...]:
     """What decides which deviations a problem has a place for; sizes do not, but for a single timestep's."""
+    # Tables of deviations are long, and made once for all problems that are alike in this.
     case, lstm = problem.case, problem.case.lstm
     back = problem.dlogit if isinstance(problem, DecoderProblem) else problem.dh
     return (

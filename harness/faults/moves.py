@@ -127,6 +127,7 @@ def long_shifts(timesteps: int) -> list[str]:
 
 
 def _move(edit: str) -> Move:
+    # Longer shifts are in no table: their names tell by how many steps.
     if edit in MOVES:
         return MOVES[edit]
     by, words, *_ = edit.split()
@@ -135,6 +136,7 @@ def _move(edit: str) -> Move:
 
 @lru_cache(maxsize=512)
 def _places(edit: str, shape: tuple[int, ...]) -> Array:
+    # From 1, so that a 0 of the move's own is told from the first place.
     start = np.arange(1, int(np.prod(shape)) + 1).reshape(shape)
     places = _move(edit)(start)
     if np.array_equal(places, start):

@@ -17,6 +17,7 @@ from lockstep.harness.faults.rule_edits import put_rules
 from lockstep.harness.faults.value_edits import added, held, put_group, put_value, scaled, value_at, values_of
 from lockstep.harness.faults.weight_edits import put_numbers
 
+# Several: from one start a search may end at the wrong side of 0, or at a bound that nothing reaches.
 AROUND_0 = (1.0, -1.0, 0.1)
 AROUND_1 = (1.1, 2.0, 0.5, -1.0, 0.0)
 SHARES = (0.1, 0.5)
@@ -127,8 +128,8 @@ def _mixed(lane: LaneRun, node: Node, t: int, share: float, old: str) -> Node:
 
 
 def _peepholes(number: float, gates: str) -> Put:
-    seen = {"i": "c_in", "f": "c_in", "o": "c", "O": "c_in"}
-    changes = [partial(_with_peephole, weight=number, name=seen[gate]) for gate in gates]
+    states = {"i": "c_in", "f": "c_in", "o": "c", "O": "c_in"}
+    changes = [partial(_with_peephole, weight=number, name=states[gate]) for gate in gates]
     return put_group([f"z.{gate.lower()}" for gate in gates], changes)
 
 

@@ -62,18 +62,15 @@ _EVERY_CURVE = {
 def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Everything that is done by a rule."""
     lstm = problem.case.lstm
-    gate = lstm.recurrent_activation
-    own = {"i": gate, "f": gate, "g": lstm.activation, "o": gate, "u": lstm.cell_activation}
     sites = (*(((k,), k) for k in "ifgou"), (("g", "u"), "g and u"), (("i", "f", "g", "o"), "all gates"))
     for kinds, site in ((("i", "f", "o"), "gates"), *sites):
         for name in CURVES:
-            if all(own[kind] != name for kind in kinds):
+            if all(lstm.activations[kind] != name for kind in kinds):
                 rules = {f"curve {kind}": name for kind in kinds}
                 yield from spread_over(problem, f"curve of {site}", name, put_rules(rules))
     for sigmoid, tanh in _EVERY_CURVE.items():
         rules = {f"curve {k}": sigmoid for k in "ifo"} | {f"curve {k}": tanh for k in "gu"}
         yield from spread_over(problem, "every curve", tanh, put_rules(rules))
-    lstm = problem.case.lstm
     if lstm.cell_clip is not None:
         yield from spread_over(problem, "clip", "none", put_rules({"clip": None}))
         for name, factor in (("times 2", 2.0), ("times 1/2", 0.5)):
@@ -97,6 +94,7 @@ def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
     turns = problem.case.lstm.direction != "forward"
     uses = ("mask",) if isinstance(problem, DecoderProblem) else (*(("turn",) if turns else ()), "hold", "cut")
     for name, change in LENGTHS.items():
+        # An implementation may take other lengths for all of them, or for one use alone.
         for kinds in (uses, *((use,) for use in uses if len(uses) > 1)):
             site = "lengths" if kinds == uses else f"lengths that {kinds[0]}"
             rules = {f"lengths {kind}": change for kind in kinds}
@@ -116,8 +114,8 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
     if problem.lengths is not None:
         rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after")}
     rules |= {("curve of y", name): {"curve y": name} for name in CURVES if name != "tanh"}
-    for (site, edit), own in rules.items():
-        yield Deviation(site, edit, Scope("", ("decoder",)), put_rules(own))
+    for (site, edit), settings in rules.items():
+        yield Deviation(site, edit, Scope("", ("decoder",)), put_rules(settings))
 
 
 def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912 (a table)
@@ -206,7 +204,7 @@ def orders_of(problem: AnyProblem) -> dict[str, list[int]]:
     count = L * D
     if count == 1:
         return {}
-    found = {
+    orders = {
         "reversed": list(range(count))[::-1],
         "by direction": [layer * D + d for d in range(D) for layer in range(L)],
         "stored by direction": [d * L + layer for layer in range(L) for d in range(D)],
@@ -217,7 +215,7 @@ def orders_of(problem: AnyProblem) -> dict[str, list[int]]:
         "the last for all": [count - 1] * count,
     }
     # Two that are alike in one network differ in another.
-    return {name: order for name, order in found.items() if order != list(range(count))}
+    return {name: order for name, order in orders.items() if order != list(range(count))}
 
 
 def _flip(axis: int) -> Callable[[Any, Node], Node]:
@@ -273,9 +271,9 @@ def _curved(name: str) -> Callable[[Any, Node], Node]:
 
 def _reordered(order: list[int]) -> Callable[[Any, Node], Node]:
     def back(d: Array) -> Array:
-        found = np.zeros_like(d)
-        np.add.at(found, order, d)
-        return found
+        spread = np.zeros_like(d)
+        np.add.at(spread, order, d)
+        return spread
 
     return lambda run, node: run.tape.moved(node, lambda a: a[order], back)
 
@@ -297,10 +295,11 @@ def _whole(names: tuple[str, ...], change: Callable[[Any, Node], Node]) -> Put:
 
 
 def _exchanged(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+    # A projected h is narrower than c, and cannot stand in its place.
     if problem.case.lstm.proj_size:
         raise NoPlaceError
-    for name, other in (("all h0", "c0"), ("all c0", "h0")):
-        edits.changes.setdefault(("", name), []).append((every, lambda run, node, t, other=other: getattr(run, other)))
+    for name, state in (("all h0", "c0"), ("all c0", "h0")):
+        edits.changes.setdefault(("", name), []).append((every, lambda run, node, t, state=state: getattr(run, state)))
 
 
 def put_rules(rules: dict[str, Any]) -> Put:
@@ -345,6 +344,7 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             rules[f"of {name}"] = lambda z, a, slope=activation.slope: slope(a)
             rules[f"of {name}, of z for a"] = lambda z, a, slope=activation.slope: slope(z)
         for edit, rule in rules.items():
+            # Its value is never asked for: tanh stands there for form's sake.
             curve = _Slope("slope", np.tanh, None, rule)
             yield from spread_over(
                 problem, f"slope of {site}", edit, put_rules({f"slope {k}": curve for k in kinds}), BACK
@@ -364,10 +364,8 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 
 def _own_slopes(problem: AnyProblem, sites: dict[str, tuple[str, ...]]) -> Iterator[Deviation]:
     """Slopes of the right curves: taken twice; and all at once of z, not of what the curve gave."""
-    lstm = problem.case.lstm
-    gate = lstm.recurrent_activation
-    own = {"i": gate, "f": gate, "g": lstm.activation, "o": gate, "u": lstm.cell_activation, "y": "tanh"}
-    slopes = {kind: ACTIVATIONS[name].slope for kind, name in own.items()}
+    activations = {**problem.case.lstm.activations, "y": "tanh"}
+    slopes = {kind: ACTIVATIONS[name].slope for kind, name in activations.items()}
     twice: dict[str, _Slope] = {}
     of_z: dict[str, _Slope] = {}
     for kind, slope in slopes.items():
@@ -384,9 +382,9 @@ def _own_slopes(problem: AnyProblem, sites: dict[str, tuple[str, ...]]) -> Itera
 def _steps_of_cotangents() -> dict[str, Callable[[Any, Node], Node]]:
     def only(rows: slice) -> Callable[[Any, Node], Node]:
         def change(run: Any, node: Node) -> Node:
-            found = np.zeros_like(node.value)
-            found[rows] = node.value[rows]
-            return Node(found)
+            kept = np.zeros_like(node.value)
+            kept[rows] = node.value[rows]
+            return Node(kept)
 
         return change
 

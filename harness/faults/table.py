@@ -56,6 +56,7 @@ def _table(problem: AnyProblem) -> _Table:
 
 
 def _forward(problem: AnyProblem) -> Iterator[Deviation]:
+    # Rules and weights before single values: they are nearer to what somebody writes.
     yield from rule_deviations(problem)
     yield from weight_deviations(problem)
     yield from group_deviations(problem)
@@ -115,6 +116,7 @@ def find(name: str, problem: AnyProblem) -> Deviation | None:
     known = named(problem)
     if name in known:
         return known[name]
+    # They are in no table: what they predict follows the layout in which weights were handed over.
     if name.startswith("layout:"):
         layout = re.split(r"-(?:gates-)?read-as-", name.removeprefix("layout:"))[0]
         return next((d for d in layout_deviations(problem, layout) if d.name == name), None)
@@ -122,6 +124,7 @@ def find(name: str, problem: AnyProblem) -> Deviation | None:
     deviation = find(whole, problem) if whole else None
     if deviation is not None:
         return _in_scope(deviation, part, problem)
+    # The number is part of the name: what stands around it tells the row.
     for row in numbered(problem):
         head, tail = f"{row.site}:{row.edit}{row.scope.suffix}".replace(" ", "-").split("{}")
         number = name.removeprefix(head).removesuffix(tail)

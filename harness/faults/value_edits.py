@@ -137,6 +137,7 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
         yield f"times {name}", partial(_sized, name=name), ("",)
     for shift in (1.0, -1.0):
         yield f"plus {shift:+.0f}", lambda lane, node, t, shift=shift: lane.tape.scale(node, 1.0, shift), ("",)
+    # On the way back all of them are tried: gradients are clipped at larger bounds than values.
     for bound in CLIP_BOUNDS[1:5]:
         yield f"clip {bound:g}", partial(held, bound=bound), ("",)
     for name in CURVES_TRIED:
@@ -181,6 +182,7 @@ def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Chan
     value = USES.get(site, site)
     place = order.index(COMPUTED_WITH.get(site, value)) if value in order else 0
     for k, name in enumerate(order):
+        # Only what a step has computed by then can stand in its place.
         if k < place or (site in USES and k <= _computed_before(site, order) and name != value):
             yield name, partial(_other, name=name, at=0), ("",)
             yield f"plus {name}", partial(_combined, name=name, sign=1), ("",)
@@ -196,6 +198,7 @@ def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Chan
 
 
 def _computed_before(site: str, order: tuple[str, ...]) -> int:
+    # The value that is computed last before each use: c is made when all of i, f and g are there.
     last = {"keep.f": "g", "keep.c": "g", "add.i": "g", "add.g": "g", "peep.i": "Rh", "peep.f": "Rh", "peep.o": "c",
             "tanh.c": "o", "out.o": "u", "out.u": "u"}  # fmt: skip
     return order.index(last.get(site, order[-1] if site in COMPUTED_WITH or site == "y.fed" else USES[site]))
@@ -239,8 +242,8 @@ def _other(lane: LaneRun, node: Node, t: int, name: str, at: int) -> Node:
 
 
 def _combined(lane: LaneRun, node: Node, t: int, name: str, sign: int, at: int = 0) -> Node:
-    other = value_at(lane, name, at, node)
-    return lane.tape.add(node, other if sign > 0 else lane.tape.scale(other, -1.0))
+    operand = value_at(lane, name, at, node)
+    return lane.tape.add(node, operand if sign > 0 else lane.tape.scale(operand, -1.0))
 
 
 def _times(lane: LaneRun, node: Node, t: int, name: str) -> Node:
@@ -254,6 +257,7 @@ def _complement(lane: LaneRun, node: Node, t: int, name: str) -> Node:
 def _early_gate(lane: LaneRun, node: Node, t: int, gate: str, *, complement: bool) -> Node:
     width = node.value.shape[-1]
     z = lane.history["z"][t]
+    # Where o waits for the new c, which its peephole sees, there is no such gate yet.
     if z.value.shape[-1] != 4 * width or lane.lstm.peephole:
         raise NoPlaceError
     o = lane.tape.curve(lane.tape.split(z, 4)[3], lane.curves[gate])
@@ -319,6 +323,7 @@ def _output(lane: LaneRun, node: Node, t: int, site: str, at: int) -> Node:
 
 def _called_again(lane: LaneRun, node: Node, t: int) -> Node:
     """The h of one call of the cell more, as a cell gives that is called for its output and again for its state."""
+    # The further call leaves no trace: edits after it see the history of one call.
     before = {name: len(nodes) for name, nodes in lane.history.items()}
     further = lane.step(lane.history["x"][t], lane.history["h"][t], lane.history["c"][t])["h"]
     for name, nodes in lane.history.items():
@@ -378,6 +383,7 @@ def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         after = {f"term.{gate}": lambda lane, node, t: lane.tape.zeros(node), gate: partial(_after, gate=gate)}
         put = put_group(after, after.values())
         yield from spread_over(problem, f"term.{gate}", "added after the activation", put)
+    # Named by what somebody would have done, since no single edit of the table is that.
     for name, parts in JOINED.items():
         changes = [part for _, part in parts]
         yield from spread_over(problem, name, "at once", put_group(tuple(site for site, _ in parts), changes))
@@ -412,6 +418,7 @@ Equation = Callable[..., Node]
 
 
 def _computed(lane: LaneRun, node: Node, t: int, equation: Equation) -> Node:
+    # Of c where o is not there yet, else of h.
     names = ("i", "f", "g", "c_in") if "o" not in lane.history or len(lane.history["o"]) <= t else ("o", "c", "u")
     return equation(lane.tape, *(lane.history[name][t] for name in names))
 

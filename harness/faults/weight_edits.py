@@ -13,9 +13,10 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.cases.tensors import weight_shapes
+from lockstep.harness.causes.decoder_run import weights_of_decoder
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
-from lockstep.harness.causes.stored import WeightReading
+from lockstep.harness.causes.network_run import weights_of
+from lockstep.harness.causes.stored import WeightKey, WeightReading
 from lockstep.harness.faults.deviation import (
     Deviation,
     Put,
@@ -41,29 +42,20 @@ def names_of(problem: AnyProblem) -> list[str]:
     return list(problem.weights[0][0].arrays())
 
 
-def shapes_of(problem: AnyProblem) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Shapes by lane and name, in the order in which they are stored."""
-    if isinstance(problem, DecoderProblem):
-        return {
-            ("encoder" if name.endswith("_encoder") else "decoder", name.removesuffix("_encoder")): array.shape
-            for name, array in problem.weights.arrays().items()
-        }
-    return {
-        (f"{place.layer}{'r' if place.reverse else ''}", name): shape
-        for place, _ in problem.lanes()
-        for name, shape in weight_shapes(problem.case.lstm, place.layer).items()
-    }
+@lru_cache(maxsize=64)
+def arrays_of(problem: AnyProblem) -> dict[WeightKey, Array]:
+    """The weights by lane and name, in the order in which they are stored."""
+    return weights_of_decoder(problem) if isinstance(problem, DecoderProblem) else weights_of(problem)
 
 
 @lru_cache(maxsize=64)
-def places_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
+def places_of(problem: AnyProblem) -> dict[WeightKey, Array]:
     """Where each number of each weight stands among all."""
-    found, start = {}, 0
-    for key, shape in shapes_of(problem).items():
-        size = int(np.prod(shape))
-        found[key] = np.arange(start, start + size).reshape(shape)
-        start += size
-    return found
+    places, start = {}, 0
+    for key, array in arrays_of(problem).items():
+        places[key] = np.arange(start, start + array.size).reshape(array.shape)
+        start += array.size
+    return places
 
 
 def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:
@@ -99,8 +91,8 @@ def _of_blocks(group: str) -> Iterator[tuple[str, Put]]:
     for edit, move in CELL_MOVES.items():
         if edit not in OF_COLUMNS:
             yield edit, _moves(group, move)
-    for gate, other in permutations(GATES, 2):
-        yield f"block {other} for {gate}", _moves(group, partial(_block, gate=gate, other=other))
+    for gate, taken in permutations(GATES, 2):
+        yield f"block {taken} for {gate}", _moves(group, partial(_block, gate=gate, taken=taken))
     for gate in GATES:
         for edit, (factor, constant) in _NUMBERS.items():
             yield f"{group}.{gate}: {edit}", put_numbers(group, factor, constant, gate)
@@ -122,6 +114,7 @@ def _of_columns(group: str) -> Iterator[tuple[str, Put]]:
 def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
     """Edits of any array, whole."""
     names = names_of(problem)
+    # A decoder's steps may be calls of layers of their own: those after the first read other weights.
     steps = ("", "later") if isinstance(problem, DecoderProblem) else ("",)
     for name in [*WEIGHT_GROUPS, *(name for name in names if name not in "WRb")]:
         group = list(name) if name in WEIGHT_GROUPS else [name]
@@ -130,9 +123,9 @@ def _of_arrays(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, move in WEIGHT_MOVES.items():
             if name not in WEIGHT_GROUPS or edit not in OF_COLUMNS:
                 yield from spread_over(problem, name, edit, _moves(group, move))
-    for gate, other in permutations("ifo", 2) if "p" in names else ():
-        order = ["ifo".index(other if name == gate else name) for name in "ifo"]
-        yield from spread_over(problem, "p", f"row {other} for {gate}", _moves(["p"], partial(rows_in, order=order)))
+    for gate, taken in permutations("ifo", 2) if "p" in names else ():
+        order = ["ifo".index(taken if name == gate else name) for name in "ifo"]
+        yield from spread_over(problem, "p", f"row {taken} for {gate}", _moves(["p"], partial(rows_in, order=order)))
     for letters in permutations("ifo") if "p" in names else ():
         if letters != tuple("ifo"):
             move = partial(rows_in, order=[letters.index(gate) for gate in "ifo"])
@@ -186,9 +179,9 @@ def ordered(places: Array, order: str) -> Array:
     return np.concatenate([parts[order.index(gate)] for gate in GATES])
 
 
-def _block(places: Array, gate: str, other: str) -> Array:
+def _block(places: Array, gate: str, taken: str) -> Array:
     parts = dict(zip(GATES, _gate_parts(places), strict=True))
-    return np.concatenate([parts[other if name == gate else name] for name in GATES])
+    return np.concatenate([parts[taken if name == gate else name] for name in GATES])
 
 
 def _by_gate(change: Move) -> Move:
@@ -300,19 +293,6 @@ def _gate_turned(places: Array, gate: str) -> Array:
     return np.concatenate([_turned(parts[name]) if name == gate else parts[name] for name in GATES])
 
 
-@lru_cache(maxsize=64)
-def arrays_of(problem: AnyProblem) -> dict[tuple[str, str], Array]:
-    """The weights by lane and name."""
-    if isinstance(problem, DecoderProblem):
-        keys = shapes_of(problem)
-        return dict(zip(keys, problem.weights.arrays().values(), strict=True))
-    return {
-        (f"{place.layer}{'r' if place.reverse else ''}", name): array
-        for place, weights in problem.lanes()
-        for name, array in weights.arrays().items()
-    }
-
-
 def _readings(group: str | list[str], reading: Callable[[Array, Array], WeightReading]) -> Put:
     """Read arrays otherwise, by a function of their places and their values."""
 
@@ -334,6 +314,7 @@ def kept_part(part: str, shape: tuple[int, ...]) -> Array:
     if len(shape) < 2 or shape[0] % 4:
         raise NoPlaceError
     H, n = shape[0] // 4, shape[1]
+    # Alike for the four gates: a slip in a loop over units or columns hits each of them.
     mask = np.broadcast_to(PARTS[part](np.arange(H)[:, None], np.arange(n)[None, :], H, n), (H, n))
     return np.tile(mask, (4, 1)).astype(float)
 
@@ -343,6 +324,7 @@ def _masked(group: str, part: str) -> Put:
 
 
 def _absolute(group: str) -> Put:
+    # As a factor, so that its gradient goes back with the sign.
     return _readings(group, lambda places, array: WeightReading(places, np.where(array < 0, -1.0, 1.0)))
 
 
@@ -389,6 +371,7 @@ def _put_order(
     edits: Edits, problem: AnyProblem, scope: Scope, order: str, taken: float, added: float, move: Move | None = None
 ) -> None:
     """Read blocks in another order, of a bias of which the forget bias was taken out, to which it is added again."""
+    # Taken out where f is stored, added where f is read: in another order these are two gates.
     constants = dict.fromkeys(GATES, 0.0)
     constants[order[GATES.index("f")]] -= taken
     constants["f"] += added
@@ -417,6 +400,7 @@ def _of_two_biases(problem: AnyProblem) -> Iterator[Deviation]:
             first, second = times if which == 0 else times[::-1]
 
             def reading(places: Array, array: Array, first: float = first, second: float = second) -> WeightReading:
+                # The split by which two biases are handed over: what is lost of b is then not zero.
                 parts = uneven(array)
                 return WeightReading(places, constant=(first - 1) * parts[0].astype(float) + (second - 1) * parts[1])
 
@@ -461,8 +445,8 @@ def _moves(group: str | list[str], move: Move) -> Put:
         if not moved:
             raise NoPlaceError
         steps = steps_of(scope.steps, timesteps_of(problem))
-        for key, own in moved.items():
-            edits.read(key, steps, WeightReading(own, home=places[key]))
+        for key, taken in moved.items():
+            edits.read(key, steps, WeightReading(taken, home=places[key]))
 
     return put
 
@@ -489,7 +473,7 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
     """Lanes that read each other's weights."""
     if isinstance(problem, DecoderProblem) or problem.case.lstm.single:
         return
-    shapes = shapes_of(problem)
+    shapes = {key: array.shape for key, array in arrays_of(problem).items()}
     labels = list(dict.fromkeys(label for label, _ in shapes))
     maps: dict[str, dict[str, str]] = {
         "those of the forward lane": {label: label.removesuffix("r") for label in labels},
@@ -510,7 +494,7 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
                 )
 
 
-def _first_fitting(label: str, shapes: dict[tuple[str, str], tuple[int, ...]]) -> str:
+def _first_fitting(label: str, shapes: dict[WeightKey, tuple[int, ...]]) -> str:
     direction = "r" * label.endswith("r")
     fitting = [k for k in range(int(label.rstrip("r")) + 1) if shapes[f"{k}{direction}", "W"] == shapes[label, "W"]]
     return f"{fitting[0]}{direction}"
@@ -520,12 +504,13 @@ def _put_lanes(edits: Edits, problem: AnyProblem, scope: Scope, source: dict[str
     places, changed = places_of(problem), False
     for label in scope.lanes:
         for name in names:
-            other = (source[label], name)
-            if other not in places:
+            source_key = (source[label], name)
+            if source_key not in places:
                 raise NoPlaceError
-            if places[other].shape != places[label, name].shape:
+            # The first layer's W is of another width than the others': it stays, and R and b are exchanged.
+            if places[source_key].shape != places[label, name].shape:
                 continue
             changed |= source[label] != label
-            edits.read((label, name), every, WeightReading(places[other], home=places[label, name]))
+            edits.read((label, name), every, WeightReading(places[source_key], home=places[label, name]))
     if not changed:
         raise NoPlaceError

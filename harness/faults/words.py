@@ -110,8 +110,8 @@ class Words:
             name.startswith("layer "),
         )  # a whole layer is named where it has two directions
         directions = "both directions" if both else "reverse direction" if reverse else "forward direction"
-        told = both or reverse or self.bidirectional
-        return f"in layer {name.removeprefix('layer ').rstrip('r')} (counted from 0){f', {directions}' if told else ''}"
+        which = f", {directions}" if both or reverse or self.bidirectional else ""
+        return f"in layer {name.removeprefix('layer ').rstrip('r')} (counted from 0){which}"
 
     # -- going forward -----------------------------------------------------------------------------------------
 
@@ -184,27 +184,27 @@ class Words:
     def _backward(self, site: str, edit: str) -> str:
         read = site.removesuffix(ON_THE_WAY_BACK)
         if read != site:
-            told = SENTENCES.get((read, edit)) or self._sentence(read, edit)
+            sentence = SENTENCES.get((read, edit)) or self._sentence(read, edit)
         elif site == "gates":
-            told = saved_gates(edit)
+            sentence = saved_gates(edit)
         elif site.startswith("slope"):
-            told = self._told(site, slope_of(edit))
+            sentence = self._told(site, slope_of(edit))
         elif edit.startswith("saved "):
-            told = self._told(site, saved(edit))
+            sentence = self._told(site, saved(edit))
         elif site.startswith("d "):
-            told = f"{self.phrase(site)} {self._passed_on(site[2:], edit)}"
+            sentence = f"{self.phrase(site)} {self._passed_on(site[2:], edit)}"
         elif site.startswith("all d"):
-            told = self._told(site, clause_of(site, edit))
+            sentence = self._told(site, clause_of(site, edit))
         elif edit in OF_SUMS:
-            told = self._returned(site, OF_SUMS[edit])
+            sentence = self._returned(site, OF_SUMS[edit])
         elif edit.startswith("returned as "):
             return self._returned(
                 site, f"is returned with the gate blocks in the order {self._orders(site[1:], edit[12:], ', not ')}"
             )
         else:
-            told = self._returned(site, OF_RETURNED_GRADIENTS.get(edit) or clause_of("W", edit))
-            return told if "returned" in told else re.sub(r"\bgradient", "returned gradient", told, count=1)
-        return f"on the way back {told}; going forward is right"
+            sentence = self._returned(site, OF_RETURNED_GRADIENTS.get(edit) or clause_of("W", edit))
+            return sentence if "returned" in sentence else re.sub(r"\bgradient", "returned gradient", sentence, count=1)
+        return f"on the way back {sentence}; going forward is right"
 
     def _passed_on(self, site: str, edit: str) -> str:
         """What becomes of a gradient on its way."""
