@@ -16,7 +16,6 @@ from lockstep.harness.output.write_results import check_writable, write_html, wr
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Results
-    from lockstep.harness.output.location import Places
 
 JsonOption = Annotated[
     Path | None, Parameter(allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout.")
@@ -82,33 +81,32 @@ class Outputs:
         """The console for what people read."""
         return console_beside(self.json, self.sarif)
 
-    def deliver(self, results: Results, places: Places, show: Callable[[Console], None] | None) -> int:
+    def deliver(self, results: Results, show: Callable[[Console], None] | None) -> int:
         """Write results everywhere, show them, and return their exit status.
 
-        ``places`` are the files and lines of cases, or of the port that ran them. ``show`` prints the results; None
-        where nothing is to be printed.
+        ``show`` prints the results; None where nothing is to be printed.
         """
         write_json(results, self.json)  # first: it is there even if a report cannot be made
         page = None if self.html is None else write_html(results, self.html, details=self.details)
         if self.sarif is not None:
             from lockstep.harness.output.sarif import results_as_sarif
 
-            write_json(results_as_sarif(results, places), self.sarif)
+            write_json(results_as_sarif(results), self.sarif)
         if self.github:
             from lockstep.harness.output.github import annotate
 
-            annotate(results, places, self.console, show)
+            annotate(results, self.console, show)
         elif show is not None:
             show(self.console)
         if page is not None and not self.quiet:
             say(error_console(), f"Report: {page}")
         return results.exit_status
 
-    def deliver_as_table(self, results: Results, places: Places) -> int:
+    def deliver_as_table(self, results: Results) -> int:
         """Deliver results, shown as the table case x backend with the text of each run that is not right."""
         from lockstep.harness.output.terminal import show_results
 
-        return self.deliver(results, places, lambda console: show_results(console, results.runs, quiet=self.quiet))
+        return self.deliver(results, lambda console: show_results(console, results.runs, quiet=self.quiet))
 
 
 @Parameter(name="*")

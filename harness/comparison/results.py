@@ -216,6 +216,7 @@ class Results(Struct, frozen=True, kw_only=True):
     runs: list[RunResult]
     cases: dict[str, CaseInfo] = field(default_factory=dict)  # by name; empty in results of earlier versions
     sources: dict[str, Source] = field(default_factory=dict)  # of ports whose files are known, by the runs' backend
+    files: dict[str, str] = field(default_factory=dict)  # of cases, by name, as seen from the root of the checkout
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows."""

@@ -120,13 +120,14 @@ def _cell(run: RunResult | None, *, short: bool) -> str:
     return f"{text} (known)" if run.known else text if overview.is_right(run) else f"**{text}**"
 
 
-def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
+def annotation_commands(results: Results) -> list[str]:
     """The workflow commands that annotate wrong runs, and known findings, at the places of the cases or of the port.
 
     A file outside the checkout is not named.
     """
+    runs, places = results.runs, Places(results)
     errors = [
-        _command("error", _headline(same), text_of(same[0])[:MOST_MESSAGE] + _likewise(same), places.get(same[0].case))
+        _command("error", _headline(same), text_of(same[0])[:MOST_MESSAGE] + _likewise(same), places(same[0]))
         for same in overview.alike(runs, places)
     ]
     if runs and all(run.status == "unsupported" for run in runs):
@@ -135,13 +136,13 @@ def annotation_commands(runs: Sequence[RunResult], places: Places) -> list[str]:
     return [*_most(errors, "error"), *_most(warnings, "warning")]
 
 
-def annotate(results: Results, places: Places, console: Console, show: Callable[[Console], None] | None) -> None:
+def annotate(results: Results, console: Console, show: Callable[[Console], None] | None) -> None:
     """Show results with GitHub's commands stopped, then annotate what is wrong and add to the step's summary."""
     if show is not None:
         with commands_stopped(console.file):
             show(console)
     # Not through rich, which would wrap a command.
-    for command in annotation_commands(results.runs, places):
+    for command in annotation_commands(results):
         print(command, file=console.file)
     write_summary(results, summary_file())
 
@@ -192,7 +193,7 @@ def _names(same: Sequence[RunResult]) -> str:
 
 
 def _likewise(same: Sequence[RunResult]) -> str:
-    return f"\nThe same in: {', '.join(run.case for run in same[1:])}."[:MOST_MESSAGE] if len(same) > 1 else ""
+    return f"\nThe same in: {', '.join(overview.names_in(same)[1:])}."[:MOST_MESSAGE] if len(same) > 1 else ""
 
 
 def _short(text: str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
 from lockstep.harness.adapters.user_code import defined_in, parsed_file
-from lockstep.harness.cases.find import shipped
-from lockstep.harness.comparison.results import Source
+from lockstep.harness.cases.find import FoundCase, shipped
+from lockstep.harness.comparison.results import Results, RunResult, Source
 from lockstep.harness.errors import LockstepError
+
+MOST_SOURCE_LINES = 400  # of a function: a report shows some of them, and results hold no whole files
 
 
 class Place(Struct, frozen=True):
@@ -19,44 +23,92 @@ class Place(Struct, frozen=True):
 
     path: Path
     line: int = 1
+    of_port: bool = False  # else of a case
 
     def within(self) -> str | None:
         """The path as seen from the root of the checkout, with slashes; None if it lies elsewhere."""
-        root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
-        path = self.path.resolve()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
+        return within(self.path)
 
 
-Places = Mapping[str, Place]  # by the name of the case
-MOST_SOURCE_LINES = 400  # of a function: a report shows some of them, and results hold no whole files
+def within(path: Path, root: Path | None = None) -> str | None:
+    """A path as seen from the root of the checkout, else from ``root`` or the current directory; None if not in it."""
+    root = Path(os.environ.get("GITHUB_WORKSPACE") or root or Path.cwd()).resolve()
+    path = path.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
 
-def place_of_function(path: Path, name: str) -> Place:
-    """Find where a file defines a function, or what else bears its name; the file's first line if it does not say."""
-    try:
-        lines = [node.lineno for defined, node in defined_in(parsed_file(path)) if defined == name]
-    except LockstepError:
-        return Place(path)
-    return Place(path, max(lines, default=1))  # what is defined again replaces what was defined before
+class Places:
+    """Where each of several runs belongs: at the function of its port, else at the file of its case."""
+
+    def __init__(self, results: Results) -> None:
+        """Take what results say of files; those of shipped cases are known anyway."""
+        self._sources, self._files = results.sources, results.files
+        self._shipped = shipped()
+
+    def __call__(self, run: RunResult) -> Place | None:
+        """The place of a run; None if it is not known."""
+        source = self._sources.get(run.backend)
+        if source is not None:
+            return Place(_found(source.file), source.line, of_port=True)
+        if run.case in self._files:
+            return Place(_found(self._files[run.case]))
+        return Place(self._shipped[run.case]) if run.case in self._shipped else None
+
+
+def _found(file: str) -> Path:
+    """The file that saved results name as seen from a root, which is here or further up."""
+    here = Path.cwd()
+    return next((folder / file for folder in (here, *here.parents) if (folder / file).is_file()), here / file)
+
+
+def files_of(cases: Iterable[FoundCase]) -> dict[str, str]:
+    """The files of cases by name, as seen from the root if they lie in it; installed ones are known anyway."""
+    installed = shipped()
+    files = {found.case.name: (within(found.path), found.path) for found in cases}
+    return {
+        name: seen or str(path.resolve())
+        for name, (seen, path) in files.items()
+        if seen is not None or installed.get(name) != path
+    }
 
 
 def source_of_function(path: Path, name: str) -> Source | None:
-    """The lines with which a file defines a function, its decorators among them; None if they cannot be found."""
+    """The lines with which a file defines a function, its decorators among them; None if it cannot be read.
+
+    Where the file does not show what bears the name, as after a star import, it is the first line.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines() or [""]
+    except (OSError, ValueError):
+        return None
+    first, last = 1, 1
     try:
         nodes = [node for defined, node in defined_in(parsed_file(path)) if defined == name]
-        lines = path.read_text("utf-8").splitlines()
-    except (LockstepError, OSError, ValueError):
-        return None
-    if not nodes:
-        return None
-    node = max(nodes, key=lambda node: node.lineno)
-    first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
-    last = min(node.end_lineno or first, first + MOST_SOURCE_LINES - 1)
-    place = Place(path, first)
-    return Source(place.within() or str(path), first, "\n".join(lines[first - 1 : last]))
+    except LockstepError:
+        nodes = []
+    if nodes:
+        node = max(nodes, key=lambda node: node.lineno)  # what is defined again replaces what was defined before
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+        last = node.end_lineno or first
+    return _source(path, first, lines[first - 1 : last])
 
 
-def places_of_shipped(cases: Iterable[str]) -> dict[str, Place]:
-    """Find the files of shipped cases by their names, where no file was named; other cases have no place."""
-    files = shipped()
-    return {case: Place(files[case]) for case in cases if case in files}
+def source_of(port: Callable[..., Any], root: Path | None = None) -> Source | None:
+    """The lines that define a function or the class of a callable object; None if they are not in a file of ours.
+
+    ``root``: as of ``within``. What lies outside it, or in an environment in it, is a library's.
+    """
+    function = inspect.unwrap(getattr(port, "func", port))  # of a functools.partial
+    subject = function if hasattr(function, "__code__") else type(function)
+    try:
+        file = inspect.getsourcefile(subject)
+        lines, first = inspect.getsourcelines(subject)
+    except (OSError, TypeError):  # made by exec, built in
+        return None
+    if file is None or within(Path(file), root) is None or "site-packages" in Path(file).parts:
+        return None
+    return _source(Path(file), first, [line.rstrip("\n") for line in lines], root)
+
+
+def _source(path: Path, first: int, lines: list[str], root: Path | None = None) -> Source:
+    return Source(within(path, root) or str(path), first, "\n".join(lines[:MOST_SOURCE_LINES]))

@@ -37,19 +37,31 @@ def is_right(run: RunResult) -> bool:
     return run.status in {"agree", "unsupported"} or run.known is not None
 
 
+def cause_of(run: RunResult) -> tuple[str, str | None]:
+    """What makes runs wrong alike: the status, and the first diagnosis or else the message."""
+    return run.status, run.diagnosis[0].fault if run.diagnosis else run.message
+
+
 def alike(runs: Iterable[RunResult], places: Places | None = None) -> list[list[RunResult]]:
     """Group runs that are wrong for one cause, at one place if places are given; each backend's first comes first.
 
-    GitHub shows ten annotations: of a backend that fails thirty cases nine of its own must not hide the other backends.
+    At the place of a port all that ran it are one. GitHub shows ten annotations: of a backend that fails thirty cases
+    nine of its own must not hide the other backends.
     """
 
     def why(run: RunResult) -> tuple[object, ...]:
-        cause = run.diagnosis[0].fault if run.diagnosis else run.message
-        return run.backend, run.status, cause, None if places is None else places.get(run.case)
+        place = None if places is None else places(run)
+        return "" if place is not None and place.of_port else run.backend, cause_of(run), place
 
     groups = grouped((run for run in runs if not is_right(run)), why).values()
     by_backend = grouped(groups, lambda same: same[0].backend).values()
     return [same for turn in zip_longest(*by_backend) for same in turn if same is not None]
+
+
+def names_in(same: Sequence[RunResult]) -> list[str]:
+    """The cases of runs that are alike, with the backend where it is not that of the first."""
+    backend = same[0].backend
+    return [run.case if run.backend == backend else f"{run.case} ({run.backend})" for run in same]
 
 
 def summary(runs: Sequence[RunResult]) -> str:

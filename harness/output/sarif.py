@@ -15,9 +15,10 @@ from urllib.parse import quote
 from lockstep.harness.comparison.results import Diagnosis, Results, RunResult
 from lockstep.harness.jobs.findings import FINDING_KINDS, Finding, findings
 from lockstep.harness.jobs.run import lockstep_version
+from lockstep.harness.output import overview
 from lockstep.harness.output.location import Place, Places
 from lockstep.harness.output.messages import text_of
-from lockstep.harness.text import printable
+from lockstep.harness.text import grouped, printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 ROOT = "%SRCROOT%"  # what a viewer resolves paths against: the checkout
@@ -33,17 +34,18 @@ STATUSES = {
 }
 
 
-def results_as_sarif(results: Results, places: Places) -> Json:
+def results_as_sarif(results: Results) -> Json:
     """Wrong runs and known findings as a SARIF log; runs that agree are left out.
 
-    A known finding is a suppressed note. A case without a known file has a logical location only.
+    What is wrong with a port for one cause is one result, in however many cases. A known finding is a suppressed note.
+    A case without a known file has a logical location only.
     """
-    wrong = [run for run in results.runs if run.status in STATUSES]
+    wrong, places = [run for run in results.runs if run.status in STATUSES], Places(results)
     known = {finding.name: finding for finding in findings()} if any(run.known for run in wrong) else {}
     rules = {_rule_id(run): _rule(run, known) for run in wrong}
     return _log(
         rules,
-        [_result(run, list(rules), places.get(run.case)) for run in wrong],
+        [_result(same, list(rules), places(same[0])) for same in _alike(wrong, places)],
         # To diverge is what the tool found, not a failure of the tool.
         invocation={"executionSuccessful": results.exit_status in {0, 1}, "exitCode": results.exit_status},
         properties={"environment": results.environment, "runs": len(results.runs)},
@@ -84,21 +86,41 @@ def _log(
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _result(run: RunResult, rules: list[str], place: Place | None) -> Json:
-    rule = _rule_id(run)
+def _alike(wrong: Sequence[RunResult], places: Places) -> Iterable[list[RunResult]]:
+    """Group what is wrong with a port by its causes; every other run is a result of its own."""
+
+    def why(run: RunResult) -> tuple[object, ...]:
+        place = places(run)
+        at_port = place is not None and place.of_port and run.known is None
+        return (place, *overview.cause_of(run)) if at_port else (run.backend, run.case)
+
+    return grouped(wrong, why).values()
+
+
+def _result(same: Sequence[RunResult], rules: list[str], place: Place | None) -> Json:
+    run, rule = same[0], _rule_id(same[0])
+    likewise = f"\n  The same in: {', '.join(overview.names_in(same)[1:])}." if len(same) > 1 else ""
     result: Json = {
         "ruleId": rule,
         "ruleIndex": rules.index(rule),
         "level": "note" if run.known else "error",
-        "message": {"text": printable(text_of(run))},
+        "message": {"text": printable(text_of(run) + likewise)},
         "locations": [_location(place, f"{run.backend}.{run.case}")],
-        "partialFingerprints": _fingerprints((place and place.within()) or "", run.backend, run.case, rule),
-        "properties": _properties(run),
+        "partialFingerprints": _fingerprints((place and place.within()) or "", *_identity(run, place), rule),
+        "properties": _properties(run) | {"cases": list(dict.fromkeys(run.case for run in same))},
     }
     if run.known:
         reason = f"A known finding, as expected. Details: lockstep findings {run.known}"
         result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": reason}]
     return result
+
+
+def _identity(run: RunResult, place: Place | None) -> tuple[str, ...]:
+    """What a result is about: of a port that a fault explains the function, whichever test and case show it first."""
+    if place is None or not place.of_port:
+        return run.backend, run.case
+    function = run.backend.partition(" (")[0]  # without the test of pytest
+    return (function,) if _explanation(run) else (function, run.case)
 
 
 def _properties(run: RunResult) -> Json:

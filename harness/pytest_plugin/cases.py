@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.info import case_info, features_used
-from lockstep.harness.comparison.results import RunResult
+from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.findings import Finding, expected_of
 from lockstep.harness.jobs.judge_run import Judge, measurable
 from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.output.location import within
 from lockstep.harness.output.messages import headline, text_of
 from lockstep.harness.pytest_plugin.marks import marks_of
 from lockstep.harness.pytest_plugin.results import are_written, at_work, rerun_of, settings_of, take
@@ -65,10 +66,13 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Run, judge, explain, and fail where the backend does not agree."""
         rerun = rerun_of(self)
-        with at_work(self, [self.case], self.backend.name, rerun):
+        file = within(self.path, self.config.rootpath)
+        lost = crashed([self.case], self.backend.name, rerun)
+        lost = replace(lost, files={} if file is None else {self.case.name: file})
+        with at_work(self, lost):
             result = _runner(self.config).result(self.case, self.backend)
         result = replace(result, rerun=rerun)
-        take(self, [result], {self.case.name: case_info(self.case)})
+        take(self, replace(lost, runs=[result]))
         _settle(result, self.case)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
@@ -87,6 +91,17 @@ class CaseItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, None, str]:
         """Name the test in headlines."""
         return self.path, None, f"{self.case.name} x {self.backend.name}"
+
+
+def crashed(cases: Sequence[Case], backend: str, rerun: str) -> Results:
+    """The results of a test whose process died."""
+    return Results(
+        environment={}, cases={case.name: case_info(case) for case in cases},
+        runs=[
+            RunResult(case=case.name, backend=backend, status="crashed", timesteps=case.run.timesteps, rerun=rerun)
+            for case in cases
+        ],
+    )  # fmt: skip
 
 
 class NotInLockstepError(AssertionError):

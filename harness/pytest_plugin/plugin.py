@@ -24,7 +24,7 @@ from lockstep.harness.pytest_plugin.marks import described
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a case.
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
-    from lockstep.harness.comparison.results import Results
+    from lockstep.harness.comparison.results import Results, Source
     from lockstep.harness.pytest_plugin.cases import CaseFile
 
 _LSTM_TABLE = re.compile(rb"^\s*\[\s*lstm\s*\]", re.MULTILINE)
@@ -104,6 +104,7 @@ class Lockstep:
         __tracebackhide__ = True
         from contextlib import ExitStack
 
+        from lockstep.harness.pytest_plugin.cases import crashed
         from lockstep.harness.testing import assert_agrees
 
         config, rerun = self._item.config, results.rerun_of(self._item)
@@ -111,26 +112,38 @@ class Lockstep:
         # Ports of many tests are called alike: beside each other they go by their test, and by which check of it.
         place = results.nodeid_of(self._item) + (f" {self._checks}" if self._checks > 1 else "")
         name = getattr(port, "__name__", type(port).__name__)
+        source = self._source(port)
         with ExitStack() as stack:
 
             def start(cases: list[Case]) -> None:
-                stack.enter_context(results.at_work(self._item, cases, f"{name} ({place})", rerun))
+                lost = crashed(cases, name, rerun)
+                stack.enter_context(results.at_work(self._item, _placed(lost, place, source)))
 
             try:
                 return assert_agrees(
                     port, settings=results.settings_of(config), rerun=rerun, on_cases=start,
-                    on_results=lambda checked: self._keep(checked, place), details=results.are_written(config),
-                    **{**results.bounds_of(config), **options},
+                    on_results=lambda checked: results.take(self._item, _placed(checked, place, source)),
+                    details=results.are_written(config), **{**results.bounds_of(config), **options},
                 )  # fmt: skip
             except LockstepError as error:
                 error.add_note(f"  Rerun: {rerun}")
                 raise
 
-    def _keep(self, checked: Results, place: str) -> None:
-        from msgspec.structs import replace
+    def _source(self, port: Callable[..., Any]) -> Source | None:
+        """The lines of a port, or those of its test where it is somebody else's: a library's, or made by the test."""
+        from lockstep.harness.output.location import source_of
 
-        runs = [replace(run, backend=f"{run.backend} ({place})") for run in checked.runs]
-        results.take(self._item, runs, checked.cases)
+        root, test = self._item.config.rootpath, getattr(self._item, "function", port)
+        return source_of(port, root) or source_of(test, root)
+
+
+def _placed(checked: Results, place: str, source: Source | None) -> Results:
+    """Results under the name of their test, with where the port stands."""
+    from msgspec.structs import replace
+
+    runs = [replace(run, backend=f"{run.backend} ({place})") for run in checked.runs]
+    sources = {} if source is None else dict.fromkeys((run.backend for run in runs), source)
+    return replace(checked, runs=runs, sources=sources, environment={})
 
 
 @pytest.fixture

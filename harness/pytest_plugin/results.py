@@ -21,8 +21,6 @@ from lockstep.harness.output.write_results import check_writable, write_html, wr
 
 # pytest loads this module in every session, whatever it tests: heavy imports wait until there is a result.
 if TYPE_CHECKING:
-    from lockstep.harness.cases.case import Case
-    from lockstep.harness.cases.info import CaseInfo
     from lockstep.harness.comparison.results import Results, RunResult
     from lockstep.harness.jobs.settings import Settings
 
@@ -78,16 +76,25 @@ def nodeid_of(item: pytest.Item) -> str:
     return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
 
 
-def take(item: pytest.Item, runs: Sequence[RunResult], cases: dict[str, CaseInfo]) -> None:
+def take(item: pytest.Item, found: Results) -> None:
     """Keep what a test found for its report, and tell it in the properties of all its reports from here on."""
-    from lockstep.harness.comparison.results import Results
-
     all_runs = item.stash.setdefault(_ALL, {})  # a test may check several ports
-    all_runs.update({(run.case, run.backend): run for run in runs})
+    all_runs.update({(run.case, run.backend): run for run in found.runs})
     properties_of_others = [(name, value) for name, value in item.user_properties if not name.startswith(PREFIX)]
     item.user_properties[:] = [*properties_of_others, *properties(list(all_runs.values()))]
-    before = item.stash.get(_UNREPORTED, None) or Results(environment={}, runs=[])
-    item.stash[_UNREPORTED] = Results(environment={}, runs=[*before.runs, *runs], cases={**before.cases, **cases})
+    before = item.stash.get(_UNREPORTED, None)
+    item.stash[_UNREPORTED] = found if before is None else _joined(before, found)
+
+
+def _joined(first: Results, second: Results) -> Results:
+    """Results of both; where both have one of a case and a backend, the second's, which came later."""
+    from lockstep.harness.comparison.results import Results
+
+    runs = {(run.case, run.backend): run for run in (*first.runs, *second.runs)}
+    return Results(
+        environment={}, runs=list(runs.values()), cases=first.cases | second.cases,
+        sources=first.sources | second.sources, files=first.files | second.files,
+    )  # fmt: skip
 
 
 def hand_over(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -128,23 +135,20 @@ def properties(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def at_work(item: pytest.Item, cases: Sequence[Case], backend: str, rerun: str) -> Iterator[None]:
-    """Note, in an xdist worker, what its process is at: whoever finds the note knows what it died of."""
+def at_work(item: pytest.Item, lost: Results) -> Iterator[None]:
+    """Note, in an xdist worker, what its process is at: whoever finds the note knows what it died of.
+
+    ``lost``: the results that are to be told then.
+    """
     worker: dict[str, Any] = getattr(item.config, "workerinput", {})
     if _NOTES not in worker:
         yield
         return
-    from lockstep.harness.cases.info import case_info
-    from lockstep.harness.comparison.results import Results, RunResult, encode_results
+    from lockstep.harness.comparison.results import encode_results
 
     note = Path(worker[_NOTES], worker["workerid"])
-    runs = [
-        RunResult(case=case.name, backend=backend, status="crashed", timesteps=case.run.timesteps, rerun=rerun)
-        for case in cases
-    ]
-    crashed = Results(environment={}, runs=runs, cases={case.name: case_info(case) for case in cases})
     with contextlib.suppress(OSError):  # a worker on another machine has no such folder
-        note.write_bytes(encode_results(crashed))
+        note.write_bytes(encode_results(lost))
     try:
         yield
     finally:
@@ -158,8 +162,7 @@ class Gatherer:
     def __init__(self, config: pytest.Config) -> None:
         """Make sure that results can be written where they are asked for."""
         self._config = config
-        self._runs: dict[tuple[str, str], RunResult] = {}
-        self._cases: dict[str, CaseInfo] = {}
+        self._results: Results | None = None
         paths = [config.getoption(f"lockstep_{name}") for name in ("json", "html")]
         # Absolute, before any test changes the current directory.
         self._json, self._html = (None if path is None else path.absolute() for path in paths)
@@ -188,7 +191,7 @@ class Gatherer:
         """Add to the report of a test whose xdist worker died what it was at; xdist itself then hands it on."""
         if self._notes is None:
             return
-        from lockstep.harness.comparison.results import Results, decode_results, encode_results
+        from lockstep.harness.comparison.results import decode_results, encode_results
         from lockstep.harness.output.messages import alike_texts
 
         note = Path(self._notes.name, report.node.gateway.id)
@@ -204,7 +207,7 @@ class Gatherer:
         runs = [replace(run, message=message) for run in crashed.runs]
         report.longrepr = "\n".join([str(report.longrepr), *alike_texts(runs)])
         report.user_properties.extend(properties(runs))
-        report.lockstep_results = encode_results(Results(environment={}, runs=runs, cases=crashed.cases)).decode()
+        report.lockstep_results = encode_results(replace(crashed, runs=runs)).decode()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the results of a test; of a test that is run again the last ones count."""
@@ -212,9 +215,8 @@ class Gatherer:
         if encoded and self._wanted:
             from lockstep.harness.comparison.results import decode_results
 
-            results = decode_results(encoded.encode(), report.nodeid)
-            self._runs |= {(run.case, run.backend): run for run in results.runs}
-            self._cases |= results.cases
+            found = decode_results(encoded.encode(), report.nodeid)
+            self._results = found if self._results is None else _joined(self._results, found)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write what there is, also of a session that was broken off."""
@@ -224,10 +226,14 @@ class Gatherer:
         from lockstep.harness.jobs.run import environment
         from lockstep.harness.text import counted
 
-        runs = [self._runs[key] for key in sorted(self._runs)]
-        cases = {name: self._cases[name] for name in sorted(self._cases)}
+        found = self._results or Results(environment={}, runs=[])
+        # Workers report in any order.
+        runs = sorted(found.runs, key=lambda run: (run.case, run.backend))
+        cases = {name: found.cases[name] for name in sorted(found.cases)}
         try:
-            results = Results(environment=environment(), runs=runs, cases=cases)
+            results = Results(
+                environment=environment(), runs=runs, cases=cases, sources=found.sources, files=found.files
+            )
             write_json(results, self._json)
             page = None if self._html is None else write_html(results, self._html)
         except (LockstepError, OSError) as error:

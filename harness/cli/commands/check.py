@@ -61,7 +61,7 @@ def check(
     from lockstep.harness.adapters.user_code import parse_target
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
     from lockstep.harness.jobs.run import results_of
-    from lockstep.harness.output.location import place_of_function, source_of_function
+    from lockstep.harness.output.location import source_of_function
     from lockstep.harness.output.terminal import advance, progress, show_check
     from lockstep.harness.ports.port import Port, is_decoder_port
 
@@ -93,9 +93,7 @@ def check(
     if source is not None:
         results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
     adequacy = strength(cases, runs, layout) if case and not outputs.quiet else None
-    place = place_of_function(parsed.file, parsed.function)
     return outputs.deliver(
         results,
-        dict.fromkeys((run.case for run in runs), place),
         lambda console: show_check(console, runs, adequacy, named=bool(case), quiet=outputs.quiet),
     )

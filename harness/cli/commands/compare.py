@@ -42,7 +42,6 @@ def compare(
     from lockstep.harness.comparison.results import Results
     from lockstep.harness.jobs.record import judge_files
     from lockstep.harness.jobs.run import environment
-    from lockstep.harness.output.location import places_of_shipped
 
     if not file:
         raise LockstepError("nothing to compare: name traces (lockstep record writes them) or results (--json).")
@@ -53,9 +52,8 @@ def compare(
     runs, errors, infos = judge_files(
         file, expected_case, bounds(limit, quiet=outputs.quiet)[0], details=outputs.numbers
     )
-    places = places_of_shipped(run.case for run in runs)
     results = Results(environment=environment(), runs=runs, cases=infos)
-    status = outputs.deliver_as_table(results, places) if runs else 0
+    status = outputs.deliver_as_table(results) if runs else 0
     for error in errors:
         complain(str(error))
     return max(status, LockstepError.exit_status) if errors else status

@@ -22,12 +22,10 @@ def report(
 ) -> int:
     """Make an HTML report, SARIF or a GitHub summary from saved results, of lockstep or of pytest."""
     from lockstep.harness.comparison.results import load_results
-    from lockstep.harness.output.location import places_of_shipped
 
     if html is None and sarif is None and not github:
         html = Path("lockstep-report")
     outputs = DetailedOutputs(html=html, sarif=sarif, github=github, details=details)
     outputs.check()
-    saved = load_results(results)
-    outputs.deliver(saved, places_of_shipped(run.case for run in saved.runs), show=None)
+    outputs.deliver(load_results(results), show=None)
     return 0

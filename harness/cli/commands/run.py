@@ -95,12 +95,13 @@ def _watched(selection: Selection, outputs: Outputs, bounds: dict[str, Any]) -> 
 
 def _conclude(runs: list[RunResult], selection: Selection, outputs: Outputs, **facts: Any) -> int:
     """Write and show what ran; where it is less than what was to run, somebody interrupted it."""
+    from msgspec.structs import replace
+
     from lockstep.harness.jobs.run import results_of
-    from lockstep.harness.output.location import Place
+    from lockstep.harness.output.location import files_of
 
     results = results_of([found_case.case for found_case in selection.cases], runs, **facts)
-    places = {found_case.case.name: Place(found_case.path) for found_case in selection.cases}
-    status = outputs.deliver_as_table(results, places)
+    status = outputs.deliver_as_table(replace(results, files=files_of(selection.cases)))
     # ``run_cases`` gives what there is when somebody presses Ctrl-C.
     if len(runs) < selection.count:
         complain("interrupted: results up to this point are shown, and written to the files that you asked for.")

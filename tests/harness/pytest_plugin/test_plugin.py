@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lockstep.harness.adapters.backend import BACKEND_GROUP
+from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import load_results
 from lockstep.harness.jobs.findings import Finding, SmallestCase
 from lockstep.harness.jobs.support import DECODER_FEATURES, FEATURES
@@ -410,3 +412,61 @@ def test_offered_backends_are_looked_for_where_the_core_does():
     from lockstep.harness.pytest_plugin.marks import BACKENDS
 
     assert BACKENDS == BACKEND_GROUP
+
+
+WRONG_PORT = """
+import numpy as np
+
+def port(x, weights, h0, c0):
+    h_seq, c_seq = [], []
+    for x_t in x:
+        i, f, g, o = np.split(x_t @ weights["W"].T + h0 @ weights["R"].T + weights["b"], 4, axis=-1)
+        i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+        c_seq.append(f * c0 + i * np.tanh(g))
+        h_seq.append(o * np.tanh(c_seq[-1]))
+    return np.stack(h_seq), np.stack(c_seq)
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "n2"])
+def test_a_report_annotates_the_port_once_for_each_cause_and_cases_at_their_files(
+    project, monkeypatch, capsys, workers
+):
+    project = project(["half_right"], plain=TEXT)
+    project.makepyfile(
+        lstm=WRONG_PORT,
+        test_lstm="import lstm, os\n"
+        "def test_ones(lockstep): lockstep.check(lstm.port, case=['ones', 'probe'])\n"
+        "def test_square(lockstep, monkeypatch, tmp_path):\n"
+        "    monkeypatch.chdir(tmp_path)\n"
+        "    lockstep.check(lstm.port, case='square')\n",
+    )
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    run(project, "cases", "test_lstm.py", "--lockstep-json", "r.json", *workers).assert_outcomes(failed=3)
+    saved = load_results(project.path / "r.json")
+    assert saved.files == {"plain": "cases/plain.toml"}
+    assert {(source.file, source.line) for source in saved.sources.values()} == {("lstm.py", 3)}
+    assert saved.sources.keys() == {"port (test_lstm.py::test_ones)", "port (test_lstm.py::test_square)"}
+
+    monkeypatch.chdir(project.path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary.md"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["report", "r.json", "--github", "--sarif", "r.sarif"])
+    out = capsys.readouterr().out
+    placed = re.findall(r"::error file=(.*?),line=(\d+),title=Lockstep%3A (\w+)", out)
+    assert sorted(placed) == [("cases/plain.toml", "1", "half_right"), ("lstm.py", "3", "port")]
+    assert "The same in: " in out
+    found = json.loads((project.path / "r.sarif").read_text())["runs"][0]["results"]
+    places = [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in found]
+    assert sorted(places) == ["cases/plain.toml", "lstm.py"]
+
+
+def test_a_port_of_a_library_is_annotated_at_its_test(project):
+    project = project(["healthy"], plain=TEXT)
+    project.makepyfile(
+        test_lstm="import numpy\n\n\ndef test_it(lockstep):\n    lockstep.check(numpy.linalg.norm, case='ones')\n"
+    )
+    run(project, "test_lstm.py", "--lockstep-json", "r.json").assert_outcomes(failed=1)
+    (source,) = load_results(project.path / "r.json").sources.values()
+    assert (source.file, source.line) == ("test_lstm.py", 4)
