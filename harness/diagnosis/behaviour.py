@@ -82,7 +82,7 @@ def _kept_state(problem: AnyProblem, reply: Arrays, before: AnyProblem, its_repl
             sigma = Observation(replace(problem, **started), reply).sigma
             if sigma <= LIMIT_SIGMA:
                 state = {"hc": "state (h and c)", "h": "hidden state h", "c": "cell state c"}[names]
-                return _found(
+                return _diagnosis(
                     "state-kept-between-calls",
                     f"The final {state} of a call is kept, and the next call starts from it {words} the given one.",
                     "Start every call from the h0 and c0 that it is given (Keras: stateful=False, or reset_states()).",
@@ -134,7 +134,7 @@ def _with_those_of(problem: AnyProblem, donor: AnyProblem, names: Sequence[str])
 def kept(names: Sequence[str], sigma: float, when: str) -> Diagnosis:
     """The cause that arguments of an earlier call were used."""
     what = ", ".join(names)
-    return _found(
+    return _diagnosis(
         "arguments-kept-between-calls",
         f"{what} of {when} {'are' if len(names) > 1 else 'is'} used in the place of what the call was given.",
         "Use the arguments of each call: build no weights, caches or graphs that outlive it.",
@@ -160,7 +160,7 @@ def _subsets(problem: AnyProblem) -> Iterator[tuple[str, ...]]:
 def overwritten(names: Sequence[str]) -> Diagnosis:
     """The cause that a second call with the same arrays gives other numbers, because the first changed them."""
     what = ", ".join(names)
-    return _found(
+    return _diagnosis(
         "arguments-overwritten",
         f"It changes its argument{'s' if len(names) > 1 else ''} {what} in place: whoever calls it again with the same "
         "arrays gets other numbers.",
@@ -172,7 +172,7 @@ def overwritten(names: Sequence[str]) -> Diagnosis:
 
 def not_repeatable() -> Diagnosis:
     """The cause that is left where calls with the same arguments give other numbers."""
-    return _found(
+    return _diagnosis(
         "not-repeatable",
         "Calls with the same arguments give other numbers: dropout or noise is active, weights are made anew, or "
         "something is remembered from call to call.",
@@ -197,6 +197,7 @@ def dropped(observations: Sequence[Observation]) -> Diagnosis | None:
 def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
     expected = Observation(problem, first).expected["h"]
     h = first["h"].astype(np.float64)
+    # Not those that rounding alone may make 0.
     zero = (h == 0) & (np.abs(expected.value) > LIMIT_SIGMA * expected.noise)
     if not zero.any() or zero.all() or ("c" in first and not _right(problem, {"c": first["c"]})):
         return None
@@ -204,6 +205,7 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
         present = ~zero & (np.abs(expected.value) > LIMIT_SIGMA * expected.noise)
         factor = float(np.median((h / expected.value)[present]))
         near = np.abs(h - factor * expected.value) <= LIMIT_SIGMA * (abs(factor) * expected.noise + 1e-7)
+    # What dropout leaves it scales up, by 1 / (1 - rate).
     if not near[~zero].all() or factor < 1:
         return None
     rate = 1 - 1 / factor
@@ -211,7 +213,7 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
     draws = max(zero.size // len(zero), 1)
     if abs(zero.mean() - rate) > _MOST_DEVIATIONS * np.sqrt(rate * (1 - rate) / draws):
         return None
-    return _found(
+    return _diagnosis(
         "dropout-active",
         f"Dropout is active on h: {zero.mean():.0%} of its values are 0, the others are {factor:.4g} times too large "
         f"(rate {rate:.3g}).",
@@ -237,7 +239,7 @@ def made_anew(unused: Mapping[str, Sequence[int]], of: int) -> Diagnosis | None:
     sentences = [f"{_use(name, steps, of)}{_ELSE[name]}." for name, steps in named.items()]
     if always:
         sentences.append(f"{' and '.join(always)} {'are' if len(always) > 1 else 'is'} in use at every timestep.")
-    return _found(
+    return _diagnosis(
         "weights-made-anew",
         "Measured: " + " ".join(sentences),
         "Use the given W, R and b at every timestep (in TensorFlow 1: tf.get_variable under reuse=tf.AUTO_REUSE).",
@@ -256,10 +258,10 @@ _ELSE = {
 
 def _use(name: str, steps: Sequence[int], of: int) -> str:
     """At which timesteps an array is in use, by those at which it is not."""
-    rest = [t for t in range(of) if t not in steps]
-    if not rest:
+    used = [t for t in range(of) if t not in steps]
+    if not used:
         return f"The given {name} is never in use: another one"
-    where = f"timestep {rest[0]} alone" if len(rest) == 1 else f"timesteps {_steps(rest)}"
+    where = f"timestep {used[0]} alone" if len(used) == 1 else f"timesteps {_steps(used)}"
     return f"The given {name} is in use at {where}; at {_steps(steps, 'timestep')} another one"
 
 
@@ -284,8 +286,8 @@ def differs_by_step(scales: Sequence[float] | None, observations: Sequence[Obser
             f"Measured: i * g at the first timesteps is what x counted {listed} times would give: by i, by g, or both."
         )
         evidence = "Measured with an input at one timestep only, not proved: no reading of it gives all numbers."
-        return _found(fault, message, fix, None, evidence)
-    return _found(
+        return _diagnosis(fault, message, fix, None, evidence)
+    return _diagnosis(
         fault,
         f"W x does not count alike at every timestep: {listed} times at timesteps 0, 1, ...; W or x is scaled.",
         fix,
@@ -300,18 +302,18 @@ _MOST_SCALES = 8  # that are listed
 def _scaled(scales: Sequence[float], observations: Sequence[Observation]) -> float | None:
     """How far observations are from what x multiplied by numbers of each timestep gives; None if that is too far."""
     worst = 0.0
-    fitting = [seen for seen in observations if seen.problem.case.run.timesteps <= len(scales)]
-    for seen in fitting:
-        x = seen.problem.x
+    fitting = [observation for observation in observations if observation.problem.case.run.timesteps <= len(scales)]
+    for observation in fitting:
+        x = observation.problem.x
         factors = np.array(scales[: len(x)])[:, None, None]
         # The factors were measured in the numbers' own precision: so many digits they have, and no more.
-        multiplied = replace(seen.problem, x=(x * np.round(factors, 4)).astype(x.dtype))
-        worst = max(worst, Observation(multiplied, seen.tensors).sigma)
-    wrong = any(not seen.sigma <= LIMIT_SIGMA for seen in fitting)
+        multiplied = replace(observation.problem, x=(x * np.round(factors, 4)).astype(x.dtype))
+        worst = max(worst, Observation(multiplied, observation.tensors).sigma)
+    wrong = any(not observation.sigma <= LIMIT_SIGMA for observation in fitting)
     return worst if wrong and worst <= LIMIT_SIGMA else None
 
 
-def _found(fault: str, message: str, fix: str, sigma: float | None, evidence: str) -> Diagnosis:
+def _diagnosis(fault: str, message: str, fix: str, sigma: float | None, evidence: str) -> Diagnosis:
     return Diagnosis(
         fault=fault,
         message=message,

@@ -64,7 +64,8 @@ def diagnose_found(
 ) -> list[Diagnosis]:
     """As ``diagnose``, with a search that is gone on with afterwards."""
     if search is None:
-        overflows = any(seen.finite is not seen for seen in observations)
+        # All is right until a number overflows: a divergence without anything to search in.
+        overflows = any(observation.finite is not observation for observation in observations)
         return [unexplained(observations, runs)] if overflows else []
     causes = search.causes(several=pairs) or search.in_some_cases()
     if causes:
@@ -73,12 +74,12 @@ def diagnose_found(
     if most is None:
         return [unexplained(observations, runs)]
     explained, left = most
-    what = f"every case but {names_text([seen.problem.case.name for seen in left], 6)}"
+    what = f"every case but {names_text([observation.problem.case.name for observation in left], 6)}"
     part = search.told([explained])[0]
     telling = known_of(left, runs).observation
     computed = expected_named(part.fault, telling.problem)
-    rest = [] if computed is None else first_wrong_text(telling, computed)
-    return [explained_in_part(unexplained(left, runs), part, what, rest)]
+    still_wrong = [] if computed is None else first_wrong_text(telling, computed)
+    return [explained_in_part(unexplained(left, runs), part, what, still_wrong)]
 
 
 def diagnose_runs(
@@ -103,13 +104,13 @@ def diagnose_runs(
     Returns:
         The explanations by case, for each that diverges: of plain layers, networks and decoders each by themselves.
     """
-    decoders = [seen for seen in observations if isinstance(seen.problem, DecoderProblem)]
-    layers = [seen for seen in observations if seen not in decoders]
-    plain = [seen for seen in layers if seen.problem.case.plain]
-    networks = [seen for seen in layers if seen not in plain]
+    decoders = [observation for observation in observations if isinstance(observation.problem, DecoderProblem)]
+    layers = [observation for observation in observations if observation not in decoders]
+    plain = [observation for observation in layers if observation.problem.case.plain]
+    networks = [observation for observation in layers if observation not in plain]
     causes: dict[str, list[Diagnosis]] = {}
     for group in (decoders, plain, networks):
-        names = {seen.problem.case.name for seen in group}
+        names = {observation.problem.case.name for observation in group}
         diagnosis = diagnose(
             group, [run for run in runs if run.case in names], pairs=pairs, limit=limit, ask=ask, measuring=measuring
         )

@@ -133,6 +133,7 @@ class Search:
     def _sigma(self, cause: Cause) -> float:
         """The largest distance over all observations, infinite as soon as it is beyond the limit."""
         worst = 0.0
+        # Large ones come last: most causes are refused before their noise has to be computed.
         for seen in self.every:
             worst = max(worst, seen.sigma(cause))
             if not worst <= self.limit:
@@ -188,6 +189,7 @@ class Search:
             for deviation, outcome in zip(chunk, self._outcomes(first, base, chunk, names), strict=True):
                 if outcome is None or outcome.passes:
                     self._try((*base, deviation), causes, target)
+                # It puts off the first number that differs: it may be one of several.
                 elif not base and right and outcome.passed > right.passed:
                     self.partial.append((outcome.passed, deviation))
                 if len(causes) >= MOST_FOUND:
@@ -214,6 +216,7 @@ class Search:
             return [d for d in backward_deviations(problem) if (d.site, d.scope) not in taken]
         of_layout = layout_deviations(problem, self.layout) if self.layout != "canonical" else ()
         of_step = seen.wrong_in_a_step if not base else set()
+        # Where c is wrong in a step already, what makes h of it is not the cause; where h alone is wrong, c is right.
         beside = OF_H if "c" in of_step else OF_C if of_step else frozenset()
         return [
             deviation
@@ -259,7 +262,7 @@ class Search:
             if target is None and len(cause) == 1 and watcher.passed > self.passed:
                 self.partial.append((watcher.passed, cause[0]))
             return
-        if not all(other.agrees_with(cause) for other in (self.first, *self.others) if other is not first):
+        if not all(seen.agrees_with(cause) for seen in (self.first, *self.others) if seen is not first):
             if target is None and len(cause) == 1:
                 self.halves.append(cause[0])
             return
@@ -289,6 +292,7 @@ class Search:
         alone = [row for row in rows if not label or row.scope.lanes == (label,)]
         for row, number in self._solved(alone, names, before, clock):
             for wider in [each for each in rows if (each.site, each.edit) == (row.site, row.edit)]:
+                # 0.1 rather than 0.0999997, where both explain.
                 for plain in plain_values(number):
                     count = len(causes)
                     self._try((*before, wider.at(plain)), causes)
@@ -345,12 +349,12 @@ class Search:
         """Three at once: each time what shows alone somewhere, or repairs most of what is left."""
         clock = _Clock("triples", self.until)
         for half in self._next(()):
-            for other in self._next((half,)):
+            for second in self._next((half,)):
                 two: list[Found] = []
-                self._try((half, other), two)
+                self._try((half, second), two)
                 if two:
                     return two
-                causes = self._completed((half, other), self.first, clock)
+                causes = self._completed((half, second), self.first, clock)
                 if causes or clock.is_over:
                     return causes
         return []

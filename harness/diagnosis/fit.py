@@ -102,6 +102,7 @@ def solve_many(misses_at: Misses, starts: Sequence[float], is_over: Callable[[],
             active = set(sorted(active, key=lambda k: _square(now[k]))[:MOST_SOLVED])
         moves = _moves(misses_at, at, {k: now[k] for k in active})
         improved: dict[int, float] = {}
+        # A whole step may go too far where differences bend: what is no better by it is tried with shorter ones.
         for damping in (1.0, 0.5, 0.1):
             trying = {k: at[k] + damping * move for k, move in moves.items() if k not in improved}
             for k, vector in _vectors(misses_at, trying).items():

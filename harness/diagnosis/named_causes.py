@@ -62,7 +62,9 @@ def holding(faults: Iterable[str], observations: Sequence[Observation], limit: f
     return {
         fault
         for fault in faults
-        if all(Seen.of(seen).sigma(_named_in(fault, seen.problem)) <= limit for seen in observations)
+        if all(
+            Seen.of(observation).sigma(_named_in(fault, observation.problem)) <= limit for observation in observations
+        )
     }
 
 
@@ -78,37 +80,38 @@ def told(
         layout: In whose terms they are told.
     """
     two_ways = all(problem.case.lstm.direction == "bidirectional" for problem in problems)
-    words, names = Words(layout, bidirectional=two_ways), [found.name for found in causes]
+    words, names = Words(layout, bidirectional=two_ways), [proved.name for proved in causes]
     apart = _telling_problem(causes, others) if causes[1:] else None
     diagnoses = []
-    for found in causes:
-        families = [family_of(deviation) for deviation in found.cause]
+    for proved in causes:
+        families = [family_of(deviation) for deviation in proved.cause]
         diagnoses.append(
             Diagnosis(
-                fault=found.name,
-                site=JOIN.join(deviation.site for deviation in found.cause),
-                edit=JOIN.join(deviation.edit for deviation in found.cause),
-                scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in found.cause),
-                message=AND.join(words.message(deviation) for deviation in found.cause) + _only_in(found, problems),
-                fix=" ".join(dict.fromkeys(words.fix(deviation) for deviation in found.cause)),
-                sigma=found.sigma,
-                evidence=_evidence(found.sigma, len(problems)),
-                indistinguishable_from=[name for name in names if name != found.name],
+                fault=proved.name,
+                site=JOIN.join(deviation.site for deviation in proved.cause),
+                edit=JOIN.join(deviation.edit for deviation in proved.cause),
+                scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in proved.cause),
+                message=AND.join(words.message(deviation) for deviation in proved.cause) + _only_in(proved, problems),
+                fix=" ".join(dict.fromkeys(words.fix(deviation) for deviation in proved.cause)),
+                sigma=proved.sigma,
+                evidence=_evidence(proved.sigma, len(problems)),
+                indistinguishable_from=[name for name in names if name != proved.name],
                 told_apart_by=apart,
                 family=families[0],
                 met=FAMILIES[families[0]].met,
-                proof={"deviations": found.name.split(JOIN)} | ({ONLY_IN: [*found.only_in]} if found.only_in else {}),
+                proof={"deviations": proved.name.split(JOIN)}
+                | ({ONLY_IN: [*proved.only_in]} if proved.only_in else {}),
             )
         )
     return diagnoses
 
 
-def _only_in(found: Found, problems: Sequence[AnyProblem]) -> str:
+def _only_in(proved: Found, problems: Sequence[AnyProblem]) -> str:
     """In which cases it holds, where others are right."""
-    if not found.only_in:
+    if not proved.only_in:
         return ""
-    right = [problem.case.name for problem in problems if problem.case.name not in found.only_in]
-    return f" In {', '.join(found.only_in)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
+    right = [problem.case.name for problem in problems if problem.case.name not in proved.only_in]
+    return f" In {', '.join(proved.only_in)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
 
 
 def _evidence(sigma: float, problems: int) -> str:
@@ -121,7 +124,7 @@ def _evidence(sigma: float, problems: int) -> str:
 def _telling_problem(causes: list[Found], others: Sequence[AnyProblem]) -> str | None:
     """The name of a problem for which the first cause gives other numbers than another."""
     for problem in others:
-        first, *alternatives = (expected_named(found.name, problem) for found in causes)
+        first, *alternatives = (expected_named(proved.name, problem) for proved in causes)
         for alternative in alternatives:
             if first is not None and alternative is not None and _differ(first, alternative):
                 return problem.case.name
@@ -148,21 +151,21 @@ def apart(causes: list[Found], observation: Observation) -> list[Found]:
     wanted = set(observation.tensors)
     kept: list[Found] = []
     known: list[dict[str, Array]] = []
-    for found in causes[:MOST_FOUND]:
-        cause = found.cause
+    for proved in causes[:MOST_FOUND]:
+        cause = proved.cause
         try:
             values = values_with(fresh.problem, edits_of(fresh.like(cause), fresh.problem), wanted)
         except NoPlaceError:  # it needs sizes that are alike
-            kept.append(found)
+            kept.append(proved)
             continue
-        if not any(_same(values, other) for other in known):
-            kept.append(found)
+        if not any(_same(values, known_values) for known_values in known):
+            kept.append(proved)
             known.append(values)
     return kept or causes[:1]
 
 
-def _same(one: dict[str, Array], other: dict[str, Array]) -> bool:
-    return all(np.allclose(array, other[name], rtol=1e-9, atol=1e-12, equal_nan=True) for name, array in one.items())
+def _same(first: dict[str, Array], second: dict[str, Array]) -> bool:
+    return all(np.allclose(array, second[name], rtol=1e-9, atol=1e-12, equal_nan=True) for name, array in first.items())
 
 
 def fresh_problem(problem: AnyProblem) -> AnyProblem:
@@ -176,8 +179,10 @@ def fresh_problem(problem: AnyProblem) -> AnyProblem:
     }
     if run.lengths is not None:
         longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps + 1
+        # Several lengths, none of them whole.
         changes["lengths"] = tuple(max(1, longest - 1 - (k + 1) % 3) for k in range(run.batch + 1))
     lstm = case.lstm
+    # A decoder's sizes depend on each other, as dot scores need E = H.
     if not isinstance(problem, DecoderProblem):
         lstm = changed(lstm, hidden_size=lstm.hidden_size + 1)
     return problem_of(changed(case, lstm=lstm, run=changed(run, **changes), expect=None))

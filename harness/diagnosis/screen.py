@@ -75,6 +75,7 @@ class Tally:
         within = within.reshape(len(within), -1)
         if self.counts:
             self.repaired += within.sum(axis=1)
+            # One number for all that a candidate gives: those that give the same are recognised by it.
             flat = np.broadcast_to(value, (len(within), *actual.shape)).reshape(len(within), -1)
             self.effect = self.effect + np.nan_to_num(flat @ np.sin(1.0 + np.arange(flat.shape[1])))
         agrees = within.all(axis=1)
@@ -95,16 +96,16 @@ def outcomes(
 
     ``names`` are the tensors that are compared, all that go forward if left out; with ``counts`` every number of them.
     """
-    found: list[Comparison | None] = [None] * len(causes)
+    comparisons: list[Comparison | None] = [None] * len(causes)
     wanted = seen.forward_names if names is None else names & set(seen.observation.tensors)
-    for numbers, each, form in _groups(seen, causes, wanted, found):
+    for numbers, each, form in _groups(seen, causes, wanted, comparisons):
         for k, outcome in zip(numbers, _compared(seen, each, wanted, flip_of(form), counts=counts), strict=True):
-            found[k] = outcome
-    return found
+            comparisons[k] = outcome
+    return comparisons
 
 
 def _groups(
-    seen: Seen, causes: Sequence[Cause], wanted: set[str], found: list[Comparison | None] | None = None
+    seen: Seen, causes: Sequence[Cause], wanted: set[str], comparisons: list[Comparison | None] | None = None
 ) -> Iterator[tuple[list[int], list[Edits], str | None]]:
     """Causes that can be run as one: their numbers, edits and format; those without a place are put down as such."""
     groups: defaultdict[Any, list[tuple[int, Edits]]] = defaultdict(list)
@@ -112,8 +113,8 @@ def _groups(
         try:
             edits = edits_of(cause, seen.problem)
         except NoPlaceError:
-            if found is not None:
-                found[k] = NO_PLACE
+            if comparisons is not None:
+                comparisons[k] = NO_PLACE
             continue
         # Gradients do not go back through what each candidate does otherwise going forward.
         forward = any(deviation.way == FORWARD for deviation in cause)

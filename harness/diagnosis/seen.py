@@ -110,6 +110,7 @@ class Seen:
     def states_for(self, edits: Edits) -> Arrays | None:
         """The h and c that were returned, where they are the states that each step started from under these edits."""
         problem = self.problem
+        # Past its end a sequence returns an h of 0, and its state is another.
         if isinstance(problem, DecoderProblem) or not problem.case.lstm.single or problem.lengths is not None:
             return None
         if not {"h", "c"} <= self.observation.tensors.keys() or problem.case.lstm.direction != "forward":
@@ -129,6 +130,7 @@ class Seen:
         with np.errstate(all="ignore"):
             try:
                 edits = edits_of(cause, self.problem)
+                # It takes less time, and refuses most causes.
                 if forward and all(deviation.way == "forward" for deviation in cause):
                     states = self.states_for(edits)
                     values_with(self.problem, edits, forward, watcher, None if states else self.base, states)
@@ -266,6 +268,7 @@ class Seen:
                     values = values_with(self.problem, edits_of(self.like(cause), self.problem), names)
                 except NoPlaceError:
                     return 0, 0
+                # Of a cause values alone are known: how near a candidate has to come stands in for their noise.
                 near: Arrays = self.observation.near
             else:
                 expected = self.observation.expected

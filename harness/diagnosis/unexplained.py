@@ -60,7 +60,7 @@ class Known:
 
 def known_of(observations: Sequence[Observation], runs: Sequence[RunResult]) -> Known:
     """What is known of observations of which at least one is wrong, and of the results of their comparison."""
-    wrong = [seen for seen in observations if not seen.sigma <= LIMIT_SIGMA] or list(observations)
+    wrong = [observation for observation in observations if not observation.sigma <= LIMIT_SIGMA] or list(observations)
     telling = max(wrong, key=_tells)
     run = next((run for run in runs if run.case == telling.problem.case.name), None)
     steps = None

@@ -91,9 +91,9 @@ def explain_measured(
 ) -> list[Diagnosis]:
     """What measuring a black box finds to explain all observations; empty if nothing does."""
     search = Search.of(observations, LIMIT_SIGMA, layout=black_box.layout)
-    found = [] if search is None else _upon_measured(black_box, search, MOST_SECONDS)
-    if search is not None and found:
-        return search.told(found, others)
+    causes = [] if search is None else _upon_measured(black_box, search, MOST_SECONDS)
+    if search is not None and causes:
+        return search.told(causes, others)
     misplaced = _misplaced_entries(black_box)
     return [] if misplaced is None else [misplaced[0]]
 
@@ -114,12 +114,12 @@ def _upon_measured(black_box: BlackBox, search: Search, seconds: float) -> list[
             if time.process_time() > until or changes is None:
                 break
             try:
-                found = search.upon(deviations_of(changes, problem), until)
+                causes = search.upon(deviations_of(changes, problem), until)
             except NoPlaceError:
                 continue
-            if found:
-                fewest = min(len(cause) for cause, *_ in found)
-                return [each for each in found if len(each.cause) == fewest]
+            if causes:
+                fewest = min(len(cause) for cause, *_ in causes)
+                return [each for each in causes if len(each.cause) == fewest]
     return []
 
 
@@ -138,9 +138,9 @@ def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Cause, KernelMap
                 Observation(_as_read(observation.problem, measured), observation.tensors)
                 for observation in observations
             ]
-            found = _of_read(read, reading.changes)
-            if found is not None:
-                return _misplaced_diagnosis(measured, found, Words(black_box.layout)), found.cause, measured
+            proved = _of_read(read, reading.changes)
+            if proved is not None:
+                return _misplaced_diagnosis(measured, proved, Words(black_box.layout)), proved.cause, measured
     return None
 
 
@@ -148,7 +148,9 @@ def _of_read(observations: list[Observation], changes: Changes) -> Found | None:
     """What explains observations of weights as they are in effect: what was measured beside, or that and one more."""
     search = Search.of(observations, LIMIT_SIGMA)
     if search is None:
-        return Found((), max(seen.sigma for seen in observations)) if observations and not changes else None
+        return (
+            Found((), max(observation.sigma for observation in observations)) if observations and not changes else None
+        )
     base = deviations_of(changes, search.first.problem)
     return next(iter(search.upon(base, time.process_time() + QUICK_SECONDS)), None)
 
@@ -377,14 +379,14 @@ def prove(black_box: BlackBox) -> Proof:
     if search is None:
         sigma = max(observation.sigma for observation in held)
         return Proof(() if sigma <= LIMIT_SIGMA else None, None, sigma)
-    found = search.causes(several=False) or _upon_measured(black_box, search, QUICK_SECONDS)
-    if not found:
+    causes = search.causes(several=False) or _upon_measured(black_box, search, QUICK_SECONDS)
+    if not causes:
         misplaced = _misplaced_entries(black_box)
         if misplaced is not None:
             explanation, cause, kernel_map = misplaced
             return Proof(cause, explanation, explanation.sigma, kernel_map)
-        found = search.confirmed(search.pairs())
-    for (cause, *_), explanation in zip(found, search.told(found), strict=True):
+        causes = search.confirmed(search.pairs())
+    for (cause, *_), explanation in zip(causes, search.told(causes), strict=True):
         sigma = max(Seen.of(observation).sigma(cause) for observation in held)
         if sigma <= LIMIT_SIGMA:
             return Proof(cause, explanation, sigma)

@@ -130,11 +130,11 @@ def network_anatomy(network: MeasuredNetwork) -> NetworkAnatomy:
         calls += box.calls
         if of_lane is not None and of_lane.proved:
             names[label] = of_lane.explanation.fault.split(JOIN) if of_lane.explanation else []
-    found, explanation, asked = _proved(network, names)
-    sigma = None if found is None else found.sigma
+    proved, explanation, asked = _proved(network, names)
+    sigma = None if proved is None else proved.sigma
     if sigma is not None:
         measured = [_covered(of_lane, sigma) for of_lane in measured]
-    return NetworkAnatomy(network.name, network.form, measured, explanation, found is not None, sigma, calls + asked)
+    return NetworkAnatomy(network.name, network.form, measured, explanation, proved is not None, sigma, calls + asked)
 
 
 def _covered(measured: LaneAnatomy, sigma: float) -> LaneAnatomy:
@@ -176,8 +176,8 @@ def _proved(network: MeasuredNetwork, names: Measured) -> tuple[Found | None, Di
         sigma = max(Seen.of(observation).distance for observation in (*observations, *held))
         return (Found((), sigma) if sigma <= LIMIT_SIGMA else None), None, calls
     search.until = time.process_time() + LANE_SECONDS
-    found = upon_measured(search, names) or search.causes(several=False)
-    for explaining, diagnosis in zip(found, search.told(found), strict=True):
+    causes = upon_measured(search, names) or search.causes(several=False)
+    for explaining, diagnosis in zip(causes, search.told(causes), strict=True):
         sigma = max(Seen.of(observation).sigma(explaining.cause) for observation in held)
         if sigma <= LIMIT_SIGMA:
             return Found(explaining.cause, sigma), diagnosis, calls
@@ -212,9 +212,9 @@ def measured_causes(ask: AskTensors, search: Search, *, name: str) -> list[Found
             box = network.box(label)
             readings = [] if box.refusal else list(_readings(box))
             for reading in readings:
-                found = _explaining(search, {**names, label: reading})
-                if found:
-                    return found
+                causes = _explaining(search, {**names, label: reading})
+                if causes:
+                    return causes
             if not readings:
                 break
             names[label] = readings[0]
@@ -249,9 +249,9 @@ def _explaining(search: Search, names: Measured) -> list[Found]:
     """What was measured in lanes, in the scopes in which it explains everything."""
     for cause in islice(together(names, search.first.problem), MOST_TOGETHER):
         if cause and search.first.passes(cause)[0]:
-            found = search.confirmed([Found(cause, 0.0)])
-            if found:
-                return found
+            causes = search.confirmed([Found(cause, 0.0)])
+            if causes:
+                return causes
     return []
 
 

@@ -103,9 +103,9 @@ class ConventionTable:
         bounds_and_peepholes = [d for d in self.cause if family_of(d) == "clip"]
         clips = [d for d in bounds_and_peepholes if d.edit.startswith("clip ")]
         peepholes = [d for d in bounds_and_peepholes if d not in clips]
-        rest = [d for d in self.cause if d not in bounds_and_peepholes]
-        yield self._of("update of c", "c = f c + i g", [d for d in rest if d.site in _UPDATE_OF_C])
-        yield self._of("update of h", "h = o tanh(c)", [d for d in rest if d.site in _UPDATE_OF_H])
+        equations = [d for d in self.cause if d not in bounds_and_peepholes]
+        yield self._of("update of c", "c = f c + i g", [d for d in equations if d.site in _UPDATE_OF_C])
+        yield self._of("update of h", "h = o tanh(c)", [d for d in equations if d.site in _UPDATE_OF_H])
         yield self._of("clips", "none", clips)
         yield self._of("peepholes", "none", peepholes)
 
@@ -201,13 +201,13 @@ def described_curves(response: Response) -> list[str]:
     z, c, h = response.z, response.c[1.0], response.h[1.0]
     with np.errstate(all="ignore"):
         o = h / np.tanh(c)
-    seen = (
+    curves = (
         ("f(z)", (c - response.c[-1.0]) / 2, sigmoid(z), ""),
         ("i(z) g(z)", response.c[0.0], sigmoid(z) * np.tanh(z), ": the curve of i, of g, or both"),
         (_QUOTIENT, o, sigmoid(z), ": the curve of o, or that of the cell's output"),
     )
     lines, odd = [], 0
-    for name, curve, intended, readings in seen:
+    for name, curve, intended, readings in curves:
         # Where tanh(c) is as small as rounding, its quotient tells nothing.
         use = np.abs(np.tanh(c)) > SMALL if name == _QUOTIENT else np.ones(z.shape, bool)
         if np.abs(curve - intended)[use].max(initial=0) <= CURVE_TOLERANCE / SMALL:
@@ -217,7 +217,7 @@ def described_curves(response: Response) -> list[str]:
             lines.append(f"measured: {name} is {describe_curve(curve[use], z[use])}{readings}")
     return (
         [*lines, "all three differ: rather than the curves, W or x may be read otherwise"]
-        if odd == len(seen)
+        if odd == len(curves)
         else lines
     )
 

@@ -83,8 +83,8 @@ def measure_wiring(black_box: BlackBox) -> Wiring:
 
 def _repeats(black_box: BlackBox, problem: Problem) -> bool | None:
     """Whether a timestep without input gives the same twice, and again after another."""
-    rest = problem_from_arrays(0 * problem.W, problem.R, problem.b, problem.x[:1], problem.h0, problem.c0)
-    first, second, _, last = black_box.ask([rest, rest, _with_impulse(rest, "h0", (MOVED_SEQUENCE,)), rest])
+    at_rest = problem_from_arrays(0 * problem.W, problem.R, problem.b, problem.x[:1], problem.h0, problem.c0)
+    first, second, _, last = black_box.ask([at_rest, at_rest, _with_impulse(at_rest, "h0", (MOVED_SEQUENCE,)), at_rest])
     if first is None or second is None or last is None:
         return None
     return _same(first, second) and _same(first, last)
