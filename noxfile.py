@@ -59,7 +59,7 @@ def diff(session: nox.Session) -> None:
 def fleet(session: nox.Session) -> None:
     """All shipped cases (or those after --) through every backend there is, in .venvs/fleet; report in build/fleet."""
     outputs = ["--html", "build/fleet", "--json", "build/fleet/results.json"]
-    run(session, "lockstep", "run", *session.posargs, "--jobs", "2", *outputs, house=FLEET, extras="fleet,dev")
+    run(session, "lockstep", "run", *session.posargs, "--all", "--jobs", "2", *outputs, house=FLEET, extras="fleet,dev")
 
 
 @shared

@@ -20,6 +20,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("flax", "jax")
+MAIN = False
 INSTALL = "lockstep-rnn[flax]"
 # Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
 ENVIRONMENT = {"JAX_ENABLE_X64": "1"}

@@ -21,6 +21,7 @@ from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("keras", "jax")
+MAIN = False
 INSTALL = "lockstep-rnn[keras,jax]"
 # Without the second JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
 ENVIRONMENT = {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"}

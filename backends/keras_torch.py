@@ -17,6 +17,7 @@ from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("keras", "torch")
+MAIN = False
 INSTALL = "lockstep-rnn[keras,torch]"
 ENVIRONMENT = {"KERAS_BACKEND": "torch"}
 DIALECT = "keras"

@@ -18,6 +18,7 @@ from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 
 REQUIRES = ("tensorflow",)
+MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "tf_block"

@@ -15,6 +15,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("tensorflow",)
+MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "tf_block_v2"

@@ -20,6 +20,7 @@ from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("tensorflow", "tf_keras")
+MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "keras"

@@ -19,6 +19,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import name_of
 
 REQUIRES = ("tensorflow", "tf_keras")
+MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 # TF 2.16 and later offer the rnn cells through tf-keras only.
 ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}

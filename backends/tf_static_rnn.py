@@ -17,6 +17,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("tensorflow", "tf_keras")
+MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 # TF 2.16 and later offer the rnn cells through tf-keras only.
 ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}

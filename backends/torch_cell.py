@@ -22,6 +22,7 @@ from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 
 REQUIRES = ("torch",)
+MAIN = False
 INSTALL = "lockstep-rnn[torch]"
 DIALECT = "torch_cell"
 

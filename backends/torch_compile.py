@@ -21,6 +21,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 
 REQUIRES = ("torch",)
+MAIN = False
 INSTALL = "lockstep-rnn[torch]"
 
 # Beyond its limit on recompilations Dynamo would run the code uncompiled; as one whole graph it would fail.

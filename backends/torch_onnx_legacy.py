@@ -12,6 +12,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("torch", "onnx", "onnxscript", "onnxruntime")
+MAIN = False
 INSTALL = "lockstep-rnn[torch,onnx]"
 DIALECT = "torch"
 

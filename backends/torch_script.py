@@ -18,6 +18,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 
 REQUIRES = ("torch",)
+MAIN = False
 INSTALL = "lockstep-rnn[torch]"
 
 

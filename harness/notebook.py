@@ -39,7 +39,7 @@ def run(
 
     Args:
         case: The name of a shipped case, a case file or a folder of them, or several; None is all shipped ones.
-        backend: The name of a backend, or several; None is all whose frameworks are installed.
+        backend: The name of a backend, or several; None is one way of each framework that is installed, "*" all.
         limit: Sigma beyond which a number diverges; None leaves it to each case, then to the project's settings.
         timeout: Seconds for one run of one backend; None leaves it to the project's settings, or is 120.
         jobs: How many frameworks run at the same time.

@@ -30,8 +30,8 @@ def assert_agrees(
     port: Callable[..., Any],
     *,
     case: Names | None = None,
-    layout: str = "canonical",
-    arrays: str = "numpy",
+    layout: str | None = None,
+    arrays: str | None = None,
     limit: float | None = None,
     timeout: float | None = None,
     seed: int = 0,
@@ -51,8 +51,9 @@ def assert_agrees(
     Args:
         port: ``port(x, weights, h0, c0, lengths=None) -> (h_seq, c_seq)``, or another form of ``lockstep check``.
         case: The name of a shipped case, a case file or a folder of them, or several; None is the whole suite.
-        layout: How the weights are handed over: canonical, torch, keras, tf1 or onnx.
-        arrays: What the arguments are: numpy, torch, jax or tensorflow arrays.
+        layout: How the weights are handed over: canonical, torch, keras, tf1, onnx or another of ``lockstep check``;
+            None is what ``LOCKSTEP`` in the port's module says, else canonical.
+        arrays: What the arguments are: numpy, torch, jax or tensorflow arrays; None likewise, else numpy.
         limit: Sigma beyond which a number diverges; None leaves it to each case, then to the settings.
         timeout: Seconds for one call, where it has a process of its own; None leaves it to the settings, or is 120.
         seed: Added to the seed of every case: the same check with different numbers.

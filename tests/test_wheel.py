@@ -7,9 +7,12 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("backends", "cases", "harness", "reports")  # folders of this repository, and names that any project may use
@@ -36,20 +39,47 @@ def test_nothing_but_lockstep_is_at_the_top(wheel):
     assert "lockstep/cases/ones.toml" in names
 
 
-@pytest.fixture(scope="module")
-def python(wheel, tmp_path_factory):
-    """An interpreter in which the wheel is installed, and no development install."""
-    folder = tmp_path_factory.mktemp("environment")
+def environment_with(wheel, folder):
+    """Make an environment in which the wheel is installed; give its interpreter and its folder of packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     program = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(subprocess.run([program, "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
     subprocess.run([*pip, "--target", str(site), str(wheel)], check=True)
+    return program, site
+
+
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory):
+    """An interpreter in which the wheel is installed, and no development install."""
+    program, site = environment_with(wheel, tmp_path_factory.mktemp("environment"))
     # The dependencies are those of this environment. A path in a .pth file comes last, and .pth files of the folder
     # it names are not read: so the development install, which is such a file, is not seen.
     site.joinpath("dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return program
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
+    """An interpreter in which the wheel is installed with what it requires, and no framework."""
+    program, site = environment_with(wheel, tmp_path_factory.mktemp("bare"))
+    here = Path(sysconfig.get_path("purelib"))
+    for name in required("lockstep-rnn"):
+        for top in {file.parts[0] for file in distribution(name).files or () if file.parts[0] != ".."}:
+            if not (site / top).exists():
+                (site / top).symlink_to(here / top)
+    return program
+
+
+def required(name, known=()):
+    """Name the distributions that one requires, and those that these require."""
+    known = set(known)
+    for requirement in map(Requirement, distribution(name).requires or ()):
+        wanted = canonicalize_name(requirement.name)
+        if wanted not in known and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            known |= required(wanted, known | {wanted}) | {wanted}
+    return known
 
 
 @pytest.fixture
@@ -113,3 +143,61 @@ def test_the_module_is_the_command(python, project):
     done = run(python, project, "-m", "lockstep", "cases")
     assert done.returncode == 0, done.stderr
     assert "ones" in done.stdout
+
+
+def test_without_frameworks_the_shipped_cases_run_and_what_is_not_there_is_told_in_one_line(bare, tmp_path):
+    done = run(bare, tmp_path, "-m", "lockstep", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    absent, announced = done.stderr.splitlines()
+    assert absent.startswith("Not installed, left out: ")
+    assert len(absent) < 120
+    assert "cases through 2 backends, about " in announced
+    assert "numpy_loop" in done.stdout
+
+
+def test_without_frameworks_a_port_in_numpy_is_written_and_checked(bare, tmp_path):
+    assert run(bare, tmp_path, "-m", "lockstep", "new", "port", "my_lstm.py").returncode == 0
+    done = run(bare, tmp_path, "-m", "lockstep", "check", "my_lstm.py:port", "probe", "lengths")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "2 runs: 2 agree" in done.stdout
+
+
+MISTAKEN = """
+class Model(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x2h = nn.Linear(input_size, 4 * hidden_size)
+        self.h2h = nn.Linear(hidden_size, 4 * hidden_size)
+
+    def forward(self, x, h, c):
+        h_seq = []
+        for x_t in x:
+            i, f, o, g = (self.x2h(x_t) + self.h2h(h)).chunk(4, dim=1)  # PyTorch has g before o
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            h_seq.append(h)
+        return torch.stack(h_seq), c
+
+
+NAMES = {
+    "weight_ih_l0": "x2h.weight", "weight_hh_l0": "h2h.weight", "bias_ih_l0": "x2h.bias", "bias_hh_l0": "h2h.bias",
+}
+"""
+
+
+@pytest.mark.xdist_group("torch")
+def test_from_nothing_to_the_cause_of_a_wrong_module_in_three_commands(python, tmp_path):
+    # The first is pip install, which is done.
+    written = run(python, tmp_path, "-m", "lockstep", "new", "port", "my_lstm.py", "--from", "torch")
+    assert written.returncode == 0, written.stderr
+    assert "  lockstep check my_lstm.py:port" in written.stdout.splitlines()
+    file = tmp_path / "my_lstm.py"
+    before, place, after = file.read_text().partition("class Model(")
+    assert "YOUR LSTM HERE" in after
+    file.write_text(before + MISTAKEN + "\n\ndef port(" + (place + after).partition("def port(")[2])
+    done = run(python, tmp_path, "-m", "lockstep", "check", "my_lstm.py:port")
+    assert done.returncode == 1, done.stdout + done.stderr
+    (why,) = [line for line in done.stdout.splitlines() if line.startswith("  Why: ")]
+    assert why.endswith("[WRb:read-as-ifog]")
+    assert "weight_ih_l0" in why
+    assert "  Fix: " in done.stdout

@@ -10,6 +10,7 @@ literals, all of them optional:
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
     DIALECT = "tf1"                                how it stores weights (harness.weights.dialect); else "canonical"
     MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); else "lstm"
+    MAIN = False                                   a further way of a framework: run where it or all are asked for
 
 Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 """
@@ -17,8 +18,9 @@ Backends alike in REQUIRES and ENVIRONMENT share one worker process.
 from __future__ import annotations
 
 import ast
+import fnmatch
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
@@ -26,12 +28,12 @@ import msgspec
 from msgspec import Struct
 
 from lockstep.harness.cases.case import Case
-from lockstep.harness.errors import BackendError, unknown
+from lockstep.harness.errors import BackendError, meant, unknown
 from lockstep.harness.text import grouped
 
 BACKEND_GROUP = "lockstep.backends"
 # What a backend's module may say of itself; each becomes the field of ``BackendInfo`` that is called alike.
-_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL"})
+_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL", "MAIN"})
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
@@ -58,6 +60,7 @@ class BackendInfo(Struct, frozen=True):
     environment: tuple[tuple[str, str], ...] = ()
     dialect: str = "canonical"
     model: str = "lstm"
+    main: bool = True  # whether it is run where nobody says which; of each framework and model one shipped way is
     listed: bool = True  # whether its name can be given to commands; a model file's cannot
 
     @property
@@ -70,9 +73,14 @@ class BackendInfo(Struct, frozen=True):
         """The import name of what it is a backend of: what it requires first, else its own package."""
         return self.requires[0] if self.requires else self.module.partition(".")[0]
 
+    @property
+    def absent(self) -> list[str]:
+        """What it requires and is not installed here, by import names."""
+        return [name for name in self.requires if importlib.util.find_spec(name) is None]
+
     def missing(self) -> str | None:
         """What is not installed here that the backend needs, and how to get it; None if all is there."""
-        absent = [name for name in self.requires if importlib.util.find_spec(name) is None]
+        absent = self.absent
         if not absent:
             return None
         hint = f": pip install '{self.install}'" if self.install else ""
@@ -80,7 +88,7 @@ class BackendInfo(Struct, frozen=True):
 
 
 def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
-    """Find the installed backends, or those named, in the order of their names.
+    """Find the installed backends in the order of their names, or those that are named; a name may be a pattern.
 
     Raises:
         BackendError: If a name is unknown, or two packages offer a backend of one name.
@@ -96,11 +104,41 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
             )
     if names is None:
         return list(by_name.values())
-    wanted = list(dict.fromkeys(names))
-    for name in wanted:
-        if name not in by_name:
-            raise BackendError(unknown("backend", name, by_name))
+    wanted = dict.fromkeys(match for name in names for match in _matches(name, by_name))
     return [by_name[name] for name in wanted]
+
+
+def _matches(name: str, known: Mapping[str, BackendInfo]) -> list[str]:
+    """The backends that a name or a pattern such as ``torch*`` stands for."""
+    matches = [name] if name in known else fnmatch.filter(known, name)
+    if not matches:
+        raise BackendError(_unknown(name, known))
+    return matches
+
+
+def _unknown(name: str, known: Mapping[str, BackendInfo]) -> str:
+    """The message that no backend is called so; of a framework's name, which of its backends is the main one."""
+    asked = name.lower()
+    family = [backend for backend in known.values() if asked == backend.framework or backend.name.startswith(asked)]
+    if not family and not meant(name, known):
+        family = [backend for backend in known.values() if backend.framework in asked]  # pytorch, tensorflow2
+    if not family:
+        return unknown("backend", name, known)
+    names = [
+        backend.name for backend in sorted(family, key=lambda backend: (not backend.main, backend.model != "lstm"))
+    ]
+    return (
+        f'no backend is called "{name}". Did you mean "{names[0]}"? Of {family[0].framework} there are: '
+        f"{', '.join(names)}. List all: lockstep backends"
+    )
+
+
+def main_ways(backends: Iterable[BackendInfo]) -> list[BackendInfo]:
+    """The main ways of each framework and model; where these are not among the backends, the first that is."""
+    backends = list(backends)
+    groups = grouped(backends, lambda backend: (backend.framework, backend.model)).values()
+    kept = {way.name for group in groups for way in [way for way in group if way.main] or group[:1]}
+    return [backend for backend in backends if backend.name in kept]
 
 
 def matched(

@@ -21,6 +21,7 @@ from lockstep.harness.cli.commands.check import check
 from lockstep.harness.cli.commands.compare import compare
 from lockstep.harness.cli.commands.convert import convert
 from lockstep.harness.cli.commands.findings import findings
+from lockstep.harness.cli.commands.new import new
 from lockstep.harness.cli.commands.record import record
 from lockstep.harness.cli.commands.report import report
 from lockstep.harness.cli.commands.run import run
@@ -29,7 +30,7 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import INTERRUPTED, complain, console_beside, say
 
 COMMANDS = (
-    run, check, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases, schema,
+    run, check, new, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases, schema,
 )  # fmt: skip
 
 app = App(
@@ -44,6 +45,17 @@ app = App(
 )
 for command in COMMANDS:
     app.command(command)
+
+# What people come with, the question they have, and the command that answers it: a line each, 80 columns wide.
+QUESTIONS = """\
+my code       where does it differ, and why?   lockstep check my_lstm.py:port
+my file       did the export keep the LSTM?    lockstep run --model my.onnx
+my weights    how are they stored elsewhere?   lockstep convert --help
+my framework  does it compute as it should?    lockstep run
+my tests      fail where my code differs       in pytest: lockstep.check(port)
+
+Nothing written yet? lockstep new port my_lstm.py --from torch
+All commands: lockstep --help"""
 
 
 # Not cyclopts' own command of this name: it would be imported whenever anything is asked for.
@@ -85,6 +97,9 @@ def with_common_options(
     """Take what every command takes, and run the command."""
     if no_color:
         os.environ["NO_COLOR"] = "1"  # so that everything that prints hears of it, in other processes too
+    if not words:
+        say(console_beside(), QUESTIONS)
+        return 0
     return app(words, exit_on_error=False, print_error=False)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.errors import check_positive
+from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.output.console import tell
+from lockstep.harness.text import names_text
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit
     from lockstep.harness.jobs.selection import Selection
+
+MOST_ABSENT = 4  # names of what is not installed: the line is about the runs that there are
 
 
 def complete_case(context: object) -> dict[str, str]:  # noqa: ARG001 (what a shell has typed so far)
@@ -41,11 +45,44 @@ CaseArguments = Annotated[
     str,
     Parameter(
         completer=complete_case,
-        help="Names of shipped cases, case files, or folders of case files. Default: all shipped cases.",
+        help="Names of shipped cases, case files, or folders of case files. Default: all shipped cases that fit.",
     ),
 ]
+CaseOption = Annotated[
+    list[str] | None, Parameter(completer=complete_case, help="The same, one at a time; may be repeated.")
+]
 BackendOption = Annotated[
-    list[str] | None, Parameter(completer=complete_backend, help="A backend to run; may be repeated. Default: all.")
+    list[str] | None,
+    Parameter(
+        completer=complete_backend,
+        help='A backend to run, or a pattern such as "torch*"; may be repeated. Default: the main ones that are '
+        "installed, one way for each framework.",
+    ),
+]
+AllOption = Annotated[
+    bool, Parameter(name="--all", help="Run every backend that is installed, not only the main ones.")
+]
+# As the errors list them: the dialects, whose module would take NumPy with it for a line of help.
+LAYOUTS = (
+    "canonical", "tf1", "keras", "torch", "torch_cell", "onnx", "flax", "nnx", "nnx_optimized", "equinox", "haiku",
+    "tf_block", "tf_block_v2", "paddle", "mlx",
+)  # fmt: skip
+ARRAY_KINDS = ("numpy", "torch", "jax", "tensorflow")
+LayoutOption = Annotated[
+    str | None,
+    Parameter(
+        completer=lambda context: dict.fromkeys(LAYOUTS, ""),
+        help=f"The layout in which the port gets its weights: {', '.join(LAYOUTS)}. Default: what LOCKSTEP in the "
+        "port's file says, else canonical.",
+    ),
+]
+ArraysOption = Annotated[
+    str | None,
+    Parameter(
+        completer=lambda context: dict.fromkeys(ARRAY_KINDS, ""),
+        help=f"The arrays that the port gets: {', '.join(ARRAY_KINDS)}. Default: what LOCKSTEP in the port's file "
+        "says, else numpy.",
+    ),
 ]
 TimeoutOption = Annotated[
     float | None,
@@ -94,10 +131,26 @@ def command_line(*words: str, **options: object) -> str:
     return shlex.join(line)
 
 
+def case_names(arguments: Sequence[str], option: Sequence[str] | None) -> list[str]:
+    """The cases that a request names, with --case or without.
+
+    Raises:
+        LockstepError: If one of them is a function or a program, as of somebody who means another command.
+    """
+    names = [*arguments, *(option or ())]
+    for name in names:
+        file, _, function = name.rpartition(":")
+        if file.endswith(".py") or name.endswith(".py"):
+            what, target = ("function", name) if file.endswith(".py") and function else ("program", f"{name}:FUNCTION")
+            raise LockstepError(f"{name}: that is a {what}, no case: did you mean lockstep check {target}?")
+    return names
+
+
 def tell_left_out(selection: Selection) -> None:
-    """Name on stderr the backends that are left out: not installed, or of no case's model."""
-    if selection.absent:
-        names = ", ".join(backend.name for backend in selection.absent)
-        tell(f"Not installed, left out: {names}. To install them, see: lockstep backends.")
+    """Tell on stderr, each in a line, what is not installed, and the backends that no case is made for."""
+    absent = list(dict.fromkeys(name for backend in selection.absent for name in backend.absent))
+    if absent:
+        names = names_text(absent, MOST_ABSENT)
+        tell(f"Not installed, left out: {names}. How to install them: lockstep backends")
     if selection.alone:
         tell(f"Left out, because no case is made for them: {', '.join(backend.name for backend in selection.alone)}.")

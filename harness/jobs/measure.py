@@ -33,7 +33,7 @@ FORMS = (
 
 
 def anatomy_of(
-    target: str, *, layout: str, arrays: str, timeout: float, case: str | None = None
+    target: str, *, layout: str | None, arrays: str | None, timeout: float, case: str | None = None
 ) -> Anatomy | NetworkAnatomy:
     """The measured conventions of a port, FILE.py:FUNCTION, or of a backend.
 

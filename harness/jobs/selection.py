@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lockstep.harness.adapters.backend import BackendInfo, find_backends, matched, pairs
+from lockstep.harness.adapters.backend import BackendInfo, find_backends, main_ways, matched, pairs
 from lockstep.harness.cases.find import FoundCase, find_cases
 
 
@@ -24,14 +24,16 @@ class Selection:
         return len(pairs([found_case.case for found_case in self.cases], self.backends))
 
 
-def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
+def select(cases: Iterable[str], backends: Iterable[str] | None, *, everything: bool = False) -> Selection:
     """Find cases, all shipped ones if none is named, and the backends that go together with them.
 
     Raises:
         LockstepError: If one is unknown, or finds no partner.
     """
     names = list(cases)
-    return select_backends(find_cases(names), list(backends or ()) or None, cases_named=bool(names))
+    return select_backends(
+        find_cases(names), list(backends or ()) or None, cases_named=bool(names), everything=everything
+    )
 
 
 def select_backends(
@@ -40,16 +42,25 @@ def select_backends(
     models: Sequence[BackendInfo] = (),
     *,
     cases_named: bool = True,
+    everything: bool = False,
 ) -> Selection:
-    """Find backends for cases: those named, or all whose frameworks are installed, beside users' ``models``.
+    """Find backends for cases, beside users' ``models``: those named, or the main ones of what is installed.
+
+    A name may be a pattern, which stands for what is installed, unless nothing of it is. ``everything``: if none is
+    named, not only the main ones.
 
     Raises:
         LockstepError: If a backend is unknown, or none is of the cases' model.
     """
     backends = find_backends(names)
-    absent = [backend for backend in backends if names is None and backend.missing()]
-    there = [*models, *(backend for backend in backends if backend not in absent)]
+    absent = [backend for backend in backends if backend.name not in (names or ()) and backend.absent]
+    installed = [backend for backend in backends if backend not in absent]
+    if names is None and not everything:
+        installed = main_ways(installed)
+    elif names and not installed:
+        installed, absent = absent, []  # their results tell how to install them
+    there = [*models, *installed]
     of_cases = [found_case.case for found_case in cases]
     kept, able = matched(of_cases, there, cases_named=cases_named, backends_named=bool(names))
-    alone = [backend for backend in there if names and backend not in able]
+    alone = [backend for backend in there if backend.name in (names or ()) and backend not in able]
     return Selection([found_case for found_case in cases if found_case.case in kept], able, absent, alone)

@@ -1,15 +1,12 @@
-"""What the terminal shows: progress, the table case x backend, and the text of each run that is not right."""
+"""What the terminal shows: the table case x backend, and the text of each run that is not right."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich import progress as bars
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Column as TableColumn
 from rich.text import Text
 
 from lockstep.harness.output import messages, overview
@@ -27,36 +24,6 @@ if TYPE_CHECKING:
     from lockstep.harness.diagnosis.anatomy.lanes import LaneAnatomy, NetworkAnatomy
     from lockstep.harness.diagnosis.anatomy.table import Convention
     from lockstep.harness.jobs.findings import Finding
-
-
-@contextmanager
-def progress(console: Console, total: int, *, quiet: bool = False) -> Iterator[bars.Progress]:
-    """Show how many runs are done and how long the rest may take, while somebody watches."""
-    columns = (
-        bars.SpinnerColumn(),
-        bars.BarColumn(bar_width=20),
-        bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
-        bars.TimeRemainingColumn(),  # -:--:-- until something is done
-        bars.TextColumn("left"),
-        # The last run done; a long name is cut, and moves nothing beside it.
-        bars.TextColumn(
-            "{task.description}", markup=False, table_column=TableColumn(no_wrap=True, overflow="ellipsis", ratio=1)
-        ),
-    )
-    # FORCE_COLOR makes no terminal of a pipe: nobody watches there.
-    shown = console.file.isatty() and not console.is_dumb_terminal and not quiet
-    # Results come in bursts, framework by framework: the estimate is of the whole run, not of its last seconds.
-    with bars.Progress(
-        *columns, console=console, transient=True, disable=not shown, expand=True, speed_estimate_period=3600
-    ) as bar:
-        bar.add_task("starting frameworks", total=total)
-        yield bar
-
-
-def advance(bar: bars.Progress, run: RunResult) -> None:
-    """Move the progress bar on by one run."""
-    bar.update(bar.task_ids[0], advance=1, description=printable(f"{run.case} x {run.backend}").replace("\n", " "))
 
 
 def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False) -> None:

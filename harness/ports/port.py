@@ -26,6 +26,36 @@ from lockstep.harness.ports.signature import is_decoder, parameters_of
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
 
 
+# What a file may say of the ports in it: LOCKSTEP = {"layout": "torch", "arrays": "torch"}, as the options would.
+DECLARATION = "LOCKSTEP"
+
+
+def _declared_in(file: Path) -> Any:
+    """What a file says of its ports; nothing where it is not to be read, as its process will tell."""
+    try:
+        tree = parsed_file(file)
+    except LockstepError:
+        return {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(ast.unparse(target) == DECLARATION for target in node.targets):
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError:
+                return ast.unparse(node.value)
+    return {}
+
+
+def _form(declared: Any, layout: str | None, arrays: str | None) -> Form:
+    """How a port gets its arguments: as it is asked for, else as its module declares, else as ever."""
+    if not isinstance(declared, dict) or not declared.keys() <= {"layout", "arrays"}:
+        raise LockstepError(
+            f'{DECLARATION} = {declared!r}: must be a dict with "layout", "arrays" or both, for example '
+            f'{DECLARATION} = {{"layout": "torch", "arrays": "torch"}}.'
+        )
+    asked = {name: value for name, value in (("layout", layout), ("arrays", arrays)) if value is not None}
+    return Form(**{**declared, **asked})
+
+
 def is_decoder_port(port: Target | Callable[..., Any]) -> bool:
     """Whether a port is written for attention decoders, by the names of its parameters."""
     return is_decoder(_parameters_in(port) if isinstance(port, Target) else parameters_of(port))
@@ -35,12 +65,13 @@ class Port(Closing):
     """A function in a file, in a process of its own, which is started at the first call."""
 
     def __init__(
-        self, target: Target, *, layout: str = "canonical", arrays: str = "numpy", timeout: float = 120.0
+        self, target: Target, *, layout: str | None = None, arrays: str | None = None, timeout: float = 120.0
     ) -> None:
         """Take a target, how it gets its arguments, and how many seconds one call may take."""
-        self.name, self.layout = target.function, layout
-        self._target, self._form, self._timeout = target, Form(layout, arrays), timeout
-        self._process = Process(quiet_environment(legacy_keras=arrays == "tensorflow"))
+        self._target, self._timeout = target, timeout
+        self._form = _form(_declared_in(target.file), layout, arrays)
+        self.name, self.layout = target.function, self._form.layout
+        self._process = Process(quiet_environment(legacy_keras=self._form.arrays == "tensorflow"))
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -78,11 +109,13 @@ class Port(Closing):
 class LocalPort(Closing):
     """A function that is called here, in this process: one that no other can import, such as a closure."""
 
-    def __init__(self, function: Callable[..., Any], *, layout: str = "canonical", arrays: str = "numpy") -> None:
+    def __init__(self, function: Callable[..., Any], *, layout: str | None = None, arrays: str | None = None) -> None:
         """Take a function, and how it gets its arguments."""
-        self.name, self.layout = getattr(function, "__name__", type(function).__name__), layout
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        self._calls = Calls(function, Form(layout, arrays), Path(code.co_filename) if code else None)
+        unwrapped = inspect.unwrap(function)
+        form = _form(getattr(unwrapped, "__globals__", {}).get(DECLARATION, {}), layout, arrays)
+        self.name, self.layout = getattr(function, "__name__", type(function).__name__), form.layout
+        code = getattr(unwrapped, "__code__", None)
+        self._calls = Calls(function, form, Path(code.co_filename) if code else None)
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call the function for each of several problems, in order."""

@@ -76,7 +76,7 @@ def test_slow_blocks_titles_and_commands_are_read(tmp_path):
 
 
 def test_the_page_on_backends_shows_the_whole_example():
-    example = ROOT / "tests" / "third_party" / "example"
+    example = ROOT / "cases" / "templates" / "backend"
     shown = {one.title: one.text for one in PAGES["docs/how-to/backend.md"] if one.title}
     assert shown == {"my_lstm.py": (example / "my_lstm.py").read_text()}
     entry_point = '[project.entry-points."lockstep.backends"]\nmy_lstm = "my_lstm"\n'

@@ -73,13 +73,21 @@ def test_what_the_builder_does_not_look_at_is_found_in_the_site(tmp_path):
     ]
 
 
+def commands_of(group, prefix=""):
+    """The commands of an app by name, with those of a group in it."""
+    for name in set(group) - {"--help", "-h", "--version"}:
+        if group[name].default_command is None:
+            yield from commands_of(group[name], f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", group[name]
+
+
 def test_every_command_and_option_is_in_the_reference():
     text = commands_page()
-    for name in set(app) - {"--help", "-h", "--version"}:
-        command = app[name]
-        _, heading, section = text.partition(f"\n## lockstep {name}\n")
+    for name, command in sorted(commands_of(app)):
+        _, heading, section = text.partition(f"# lockstep {name}\n")
         assert heading, name
-        section, _, _ = section.partition("\n## ")
+        section, _, _ = section.partition("\n##")
         for argument in command.assemble_argument_collection():
             shown = argument.name if argument.name.startswith("-") else argument.name.upper()
             assert re.search(rf"[`\s]{re.escape(shown)}[`,\s]", section), (name, argument.name)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).with_name("example")
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README, EXAMPLE = ROOT / "README.md", ROOT / "cases" / "templates" / "backend"  # what `lockstep new backend` writes
 
 
 @pytest.fixture(scope="module")

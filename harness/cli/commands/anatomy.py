@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import complete_backend, complete_case
+from lockstep.harness.cli.options import ArraysOption, LayoutOption, complete_backend, complete_case
 from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
@@ -19,8 +19,8 @@ def anatomy(
         str, Parameter(completer=complete_backend, help="A port, FILE.py:FUNCTION, or the name of a backend.")
     ],
     *,
-    layout: Annotated[str, Parameter(help="The layout in which a port gets its weights.")] = "canonical",
-    arrays: Annotated[str, Parameter(help="The kind of arrays that a port gets.")] = "numpy",
+    layout: LayoutOption = None,
+    arrays: ArraysOption = None,
     case: Annotated[
         str | None,
         Parameter(

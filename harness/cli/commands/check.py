@@ -6,25 +6,27 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import LimitOption, bounds, command_line, complete_case
-from lockstep.harness.cli.outputs import NO_OUTPUTS, Outputs
+from lockstep.harness.cli.options import (
+    ArraysOption,
+    CaseArguments,
+    CaseOption,
+    LayoutOption,
+    LimitOption,
+    bounds,
+    case_names,
+    command_line,
+)
+from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import error_console
 
 
 def check(
     target: Annotated[str, Parameter(help="Your port, FILE.py:FUNCTION. It runs in a separate process.")],
-    *,
-    case: Annotated[
-        list[str] | None,
-        Parameter(
-            completer=complete_case, help="A case to check; may be repeated. Default: all shipped cases that fit."
-        ),
-    ] = None,
-    layout: Annotated[
-        str, Parameter(help="The layout in which the port gets its weights: canonical, torch, keras, tf1, onnx.")
-    ] = "canonical",
-    arrays: Annotated[str, Parameter(help="The arrays that the port gets: numpy, torch, jax or tensorflow.")] = "numpy",
+    *cases: CaseArguments,
+    case: CaseOption = None,
+    layout: LayoutOption = None,
+    arrays: ArraysOption = None,
     timeout: Annotated[
         float | None,
         Parameter(help="Seconds allowed for one call. Default: [tool.lockstep] in pyproject.toml, else 120."),
@@ -38,7 +40,7 @@ def check(
             "is one only in cases that you name."
         ),
     ] = False,
-    outputs: Outputs = NO_OUTPUTS,
+    outputs: DetailedOutputs = NO_OUTPUTS,
 ) -> int:
     """Check your own implementation: does it agree, where does it first diverge, and why?
 
@@ -62,38 +64,37 @@ def check(
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
-    from lockstep.harness.output.terminal import advance, progress, show_check
+    from lockstep.harness.output.progress import advance, progress
+    from lockstep.harness.output.terminal import show_check
     from lockstep.harness.ports.port import Port, is_decoder_port
 
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
     asked, seconds = bounds(limit, timeout, quiet=outputs.quiet)
     parsed = parse_target(target)
-    cases = cases_of(case or [], decoder=is_decoder_port(parsed), seed=seed)
+    names = case_names(cases, case)
+    chosen = cases_of(names, decoder=is_decoder_port(parsed), seed=seed)
     outputs.check()  # before a check that may take minutes
     with (
         Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
-        progress(error_console(), len(cases), quiet=outputs.quiet) as bar,
+        progress(error_console(), len(chosen), quiet=outputs.quiet) as bar,
     ):
         runs = check(
-            port, cases, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers,
-            float32_will_do=float32_will_do(cases, case or [], strict=strict_dtype),
+            port, chosen, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers,
+            float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
         )  # fmt: skip
-    options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed}
-    usual = {"layout": "canonical", "arrays": "numpy", "seed": 0}
-    # The command to run again has only what differs from the defaults.
-    options = {name: value for name, value in options.items() if value != usual.get(name)}
+    options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
     # To name a case in float64 would ask for its precision.
     runs = [
         replace(run, rerun=command_line("check", target, case=None if run.computed_in else run.case, **options))
         for run in runs
     ]
     source = source_of_function(parsed.file, parsed.function)
-    results = results_of(cases, runs)
+    results = results_of(chosen, runs)
     if source is not None:
         results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
-    adequacy = strength(cases, runs, layout) if case and not outputs.quiet else None
+    adequacy = strength(chosen, runs, port.layout) if names and not outputs.quiet else None
     return outputs.deliver(
         results,
-        lambda console: show_check(console, runs, adequacy, named=bool(case), quiet=outputs.quiet),
+        lambda console: show_check(console, runs, adequacy, named=bool(names), quiet=outputs.quiet),
     )

@@ -14,8 +14,10 @@ from lockstep.harness.output.write_results import check_writable, write_json
 
 
 def record(
-    *case: options.CaseArguments,
+    *cases: options.CaseArguments,
+    case: options.CaseOption = None,
     backend: options.BackendOption = None,
+    everything: options.AllOption = False,
     out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
     json: Annotated[
         Path | None,
@@ -30,11 +32,11 @@ def record(
     from lockstep.harness.jobs.run import environment
     from lockstep.harness.jobs.selection import select
     from lockstep.harness.output.messages import text_of
-    from lockstep.harness.output.terminal import advance, progress
+    from lockstep.harness.output.progress import advance, progress
     from lockstep.harness.text import counted
 
     _, seconds = options.bounds(None, timeout, quiet=quiet)
-    selection = select(case, backend)
+    selection = select(options.case_names(cases, case), backend, everything=everything)
     if not quiet:
         options.tell_left_out(selection)
     check_writable(json, out)

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from lockstep.harness.adapters import backend as registry
-from lockstep.harness.adapters.backend import by_worker, find_backends
+from lockstep.harness.adapters.backend import by_worker, find_backends, main_ways
 from lockstep.harness.errors import BackendError
 
 
@@ -63,6 +63,46 @@ def test_named_backends_come_once_each_and_in_the_order_of_their_naming():
 def test_an_unknown_backend_is_answered_with_a_guess_and_the_list():
     with pytest.raises(BackendError, match=r'no backend is called "torch_lstn".*Did you mean "torch_lstm".*numpy_loop'):
         find_backends(["torch_lstn"])
+
+
+def test_a_pattern_stands_for_all_that_it_matches():
+    matched = [backend.name for backend in find_backends(["jax_scan", "torch_*", "torch_lstm"])]
+    assert matched[0] == "jax_scan"
+    assert {"torch_lstm", "torch_cell", "torch_attention"} < set(matched)
+    assert len(matched) == len(set(matched))
+    with pytest.raises(BackendError, match=r'no backend is called "tensor\*"'):
+        find_backends(["tensor*"])
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("torch", "torch_lstm"), ("Torch", "torch_lstm"), ("pytorch", "torch_lstm"), ("tensorflow", "tf_dynamic_rnn"),
+     ("tf", "tf_dynamic_rnn"), ("keras", "keras_tf"), ("jax", "jax_scan"), ("numpy", "numpy_loop")],
+)  # fmt: skip
+def test_the_name_of_a_framework_is_answered_with_its_main_backend(name, first):
+    with pytest.raises(BackendError, match=f'Did you mean "{first}".* there are: {first}, '):
+        find_backends([name])
+
+
+def test_one_way_of_each_framework_and_model_is_the_main_one():
+    backends = find_backends()
+    ways = [(backend.framework, backend.model) for backend in main_ways(backends)]
+    assert len(ways) == len(set(ways))
+    assert set(ways) == {(backend.framework, backend.model) for backend in backends}
+    names = {backend.name for backend in main_ways(backends)}
+    assert {"numpy_loop", "torch_lstm", "tf_dynamic_rnn", "jax_scan", "keras_tf", "torch_attention"} <= names
+
+
+def test_where_a_frameworks_main_way_is_not_installed_another_is_run():
+    without = [backend for backend in find_backends() if backend.name != "keras_tf"]
+    assert "keras_jax" in {backend.name for backend in main_ways(without)}
+
+
+def test_backends_of_others_are_run_without_being_named(offer):
+    offer(
+        entry("numpy_loop", "lockstep.backends.numpy_loop"), entry("a", "planted.healthy"), entry("b", "planted.dies")
+    )
+    assert [backend.name for backend in main_ways(find_backends())] == ["a", "b", "numpy_loop"]
 
 
 def test_two_backends_of_one_name_are_refused_with_both_modules(offer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from made_results import made, together
@@ -55,6 +56,47 @@ def test_every_way_to_fail_exits_3_and_loses_nothing(lockstep, planted, tmp_path
     assert "last words" in found["dies"]["stderr"]
     assert "SIGSEGV" in out
     assert (tmp_path / "index.html").stat().st_size > 1000
+
+
+def test_alone_it_tells_what_can_be_asked_a_line_for_each(lockstep):
+    status, out, err = lockstep()
+    assert (status, err) == (0, "")
+    questions, _ = out.split("\n\n")
+    intentions = ["my code", "my file", "my weights", "my framework", "my tests"]
+    assert [line[:14].strip() for line in questions.splitlines()] == intentions
+    assert max(map(len, out.splitlines())) <= 80
+    # What it says is there.
+    for command in re.findall("lockstep ([a-z]+) ", f"{out} "):
+        assert lockstep(command, "--help")[0] == 0
+
+
+def test_cases_are_named_with_the_option_or_without(lockstep, tmp_path):
+    file = tmp_path / "r.json"
+    assert lockstep("run", "ones", "--case", "probe", "--backend", "numpy_loop", "--json", file)[0] == 0
+    assert {run["case"] for run in json.loads(file.read_text())["runs"]} == {"ones", "probe"}
+
+
+def test_many_runs_are_told_beforehand_with_about_how_long_they_take(lockstep, planted):
+    planted("healthy")
+    status, out, err = lockstep("run")
+    assert status == 0
+    count = int(re.search(r"(\d+) runs: \1 agree", out)[1])
+    assert re.match(rf"{count} runs: {count} cases through 1 backend, about \d+ (s|min)\.\n", err)
+    assert lockstep("run", "ones")[2] == ""
+    assert lockstep("run", "--quiet")[1:] == ("", "")
+
+
+def test_a_pattern_leaves_out_what_is_not_installed_and_tells_it_in_one_line(lockstep, planted, tmp_path):
+    planted("healthy", "needs_absent")
+    file = tmp_path / "r.json"
+    status, _, err = lockstep("run", "ones", "--backend", "*", "--json", file)
+    assert status == 0
+    assert [run["backend"] for run in json.loads(file.read_text())["runs"]] == ["healthy"]
+    assert err == "Not installed, left out: no_such_framework. How to install them: lockstep backends\n"
+    # Nothing else answers to it: how to install it is the result.
+    status, out, _ = lockstep("run", "ones", "--backend", "needs*")
+    assert status == 2
+    assert "no_such_framework not installed" in out
 
 
 def test_json_on_stdout_is_nothing_but_json(lockstep, planted):
@@ -142,6 +184,11 @@ def test_backends_tell_versions_support_and_reasons(lockstep, planted):
     [
         (["run", "onse"], 'Did you mean "ones"'),
         (["run", "ones", "--backend", "torhc_lstm"], 'Did you mean "torch_lstm"'),
+        (["run", "ones", "--backend", "torch"], 'Did you mean "torch_lstm"'),
+        (["run", "ones", "--backend", "numpy_loop", "--all"], "--all runs every backend, and --backend names some"),
+        (["run", "my.py:port"], "my.py:port: that is a function, no case: did you mean lockstep check my.py:port?"),
+        (["run", "--case", "my.py"], "that is a program, no case: did you mean lockstep check my.py:FUNCTION?"),
+        (["record", "my.py:port"], "did you mean lockstep check my.py:port?"),
         (["run", "ones", "--nope"], "--nope"),
         (["run", "ones", "--timeout", "0"], "--timeout 0: must be a number above 0"),
         (["run", "ones", "--timeout", "soon"], "soon"),
