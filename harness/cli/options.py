@@ -63,7 +63,7 @@ AllOption = Annotated[
     bool, Parameter(name="--all", help="Run every backend that is installed, not only the main ones.")
 ]
 # As the errors list them: the dialects, whose module would take NumPy with it for a line of help.
-LAYOUTS = (
+LAYOUT_NAMES = (
     "canonical", "tf1", "keras", "torch", "torch_cell", "onnx", "flax", "nnx", "nnx_optimized", "equinox", "haiku",
     "tf_block", "tf_block_v2", "paddle", "mlx",
 )  # fmt: skip
@@ -71,8 +71,8 @@ ARRAY_KINDS = ("numpy", "torch", "jax", "tensorflow")
 LayoutOption = Annotated[
     str | None,
     Parameter(
-        completer=lambda context: dict.fromkeys(LAYOUTS, ""),
-        help=f"The layout in which the port gets its weights: {', '.join(LAYOUTS)}. Default: what LOCKSTEP in the "
+        completer=lambda context: dict.fromkeys(LAYOUT_NAMES, ""),
+        help=f"The layout in which the port gets its weights: {', '.join(LAYOUT_NAMES)}. Default: what LOCKSTEP in the "
         "port's file says, else canonical.",
     ),
 ]

@@ -15,7 +15,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.text import counted
 
 # Of each backend that was measured; tests/bench/durations.py writes it from the results of a run.
-TABLE = Path(__file__).with_name("durations.csv")
+DURATIONS = Path(__file__).with_name("durations.csv")
 MINUTE, ROUND_TO = 60, 5  # seconds
 
 
@@ -29,7 +29,7 @@ class Duration(NamedTuple):
 @cache
 def measured() -> dict[str, Duration]:
     """What was measured, by backend."""
-    with TABLE.open(newline="", encoding="utf-8") as file:
+    with DURATIONS.open(newline="", encoding="utf-8") as file:
         return {row["backend"]: Duration(float(row["start"]), float(row["run"])) for row in csv.DictReader(file)}
 
 

@@ -13,7 +13,7 @@ import time
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.find import find_cases
-from lockstep.harness.jobs.durations import TABLE, Duration, measured
+from lockstep.harness.jobs.durations import DURATIONS, Duration, measured
 from lockstep.harness.jobs.run import run_cases
 
 
@@ -39,13 +39,13 @@ def measure(backend: BackendInfo) -> Duration:
 
 def main(names: list[str]) -> None:
     """Measure what is installed of the backends named, or of all, and write the table after each."""
-    table = dict(measured()) if TABLE.exists() else {}
+    table = dict(measured()) if DURATIONS.exists() else {}
     for backend in find_backends(names or None):
         if backend.missing():
             continue
         table[backend.name] = measure(backend)
         rows = [f"{name},{start:.2g},{run:.2g}" for name, (start, run) in sorted(table.items())]
-        TABLE.write_text("\n".join(["backend,start,run", *rows, ""]), encoding="utf-8")
+        DURATIONS.write_text("\n".join(["backend,start,run", *rows, ""]), encoding="utf-8")
         print(rows[sorted(table).index(backend.name)], flush=True)
 
 

@@ -287,3 +287,18 @@ def test_a_wrong_request_is_one_message(port, options, message):
 def test_a_complaint_steers_no_terminal():
     text = complaint([RunResult(case="ones", backend="port", status="failed", message="\x1b[2J gone")])
     assert text == 'port, case "ones": failed: �[2J gone.'
+
+
+def test_a_module_says_how_its_ports_get_their_weights_here_too(monkeypatch):
+    monkeypatch.setitem(globals(), "LOCKSTEP", {"layout": "keras"})
+    given = []
+
+    def port(x, weights, h0, c0):
+        given.append(set(weights))
+        return np.zeros((len(x), *h0.shape), x.dtype), None
+
+    for layout in (None, "tf1"):
+        with pytest.raises(AssertionError, match="port diverges"):
+            assert_agrees(port, case="ones", layout=layout)
+    assert given[0] == {"kernel", "recurrent_kernel", "bias"}
+    assert given[-1] == {"kernel", "bias"}

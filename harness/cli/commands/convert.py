@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import LAYOUTS
+from lockstep.harness.cli.options import LAYOUT_NAMES
 from lockstep.harness.output.console import console_beside, say
 
 
@@ -16,7 +16,7 @@ def convert(
     out: Annotated[Path, Parameter(name="OUT", help="Where to write them: .safetensors or .npz.")],
     /,
     *,
-    source: Annotated[str, Parameter(name="--from", help=f"How the input is stored: {', '.join(LAYOUTS)}.")],
+    source: Annotated[str, Parameter(name="--from", help=f"How the input is stored: {', '.join(LAYOUT_NAMES)}.")],
     target: Annotated[str, Parameter(name="--to", help="How to store them.")],
     prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
 ) -> int:

@@ -8,6 +8,7 @@ import re
 import pytest
 from made_results import made, together
 
+from lockstep.harness.cli.options import ARRAY_KINDS, LAYOUT_NAMES
 from lockstep.harness.comparison.results import encode_results
 
 TEXT = "[lstm]\ninput_size = 2\nhidden_size = 2\n[run]\ntimesteps = 4\nbatch = 2\n"
@@ -293,3 +294,24 @@ def test_of_several_exit_statuses_the_highest_counts(lockstep, tmp_path, statuse
     files = [tmp_path / "r.json", *([tmp_path / "absent.safetensors"] if damaged else [])]
     for options in ([], ["--quiet"], ["--sarif", tmp_path / "r.sarif"]):
         assert lockstep("compare", *files, *options)[0] == exit_status
+
+
+@pytest.mark.parametrize("command", [("check", "--layout"), ("anatomy", "--layout"), ("convert", "--from")])
+def test_help_and_errors_list_the_same_layouts(lockstep, tmp_path, command):
+    file = tmp_path / "lstm.py"
+    file.write_text("def port(x, weights, h0, c0): ...\n")
+    name, option = command
+    words = [file, "out.npz", "--to", "tf1"] if name == "convert" else [f"{file}:port"]
+    _, _, err = lockstep(name, *words, option, "no-such")
+    listed = re.search(r"There are: ([\w, ]+)\.", err.replace("\n", " "))
+    assert listed, err
+    _, out, _ = lockstep(name, "--help")
+    shown = re.sub(r"[│\s]+", " ", out)
+    assert listed[1] in shown
+    assert tuple(listed[1].split(", ")) == LAYOUT_NAMES
+
+
+def test_help_and_errors_list_the_same_arrays(lockstep, tmp_path):
+    (tmp_path / "lstm.py").write_text("def port(x, weights, h0, c0): ...\n")
+    _, _, err = lockstep("check", f"{tmp_path}/lstm.py:port", "--arrays", "cupy")
+    assert f"There are: {', '.join(ARRAY_KINDS)}." in err.replace("\n", " ")

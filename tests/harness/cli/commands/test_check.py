@@ -509,3 +509,37 @@ def test_adequacy_of_an_unknown_case_exits_2(lockstep):
     assert status == 2
     assert 'Did you mean "ones"' in err
     assert out == ""
+
+
+def test_a_file_says_itself_how_its_ports_get_their_arguments_and_an_option_comes_before(check, ports, lockstep):
+    text = ports.read_text()
+    ports.write_text(text + '\nLOCKSTEP = {"layout": "tf1"}\n')
+    status, out, runs = check("tf1_layout", cases=("square",))
+    assert status == 0, out
+    assert statuses(check("port", "--layout", "canonical", cases=("square",))[2]) == {"square": "agree"}
+    ports.write_text(text + '\nLOCKSTEP = {"layout": "tf"}\n')
+    assert 'no layout is called "tf"' in lockstep("check", f"{ports}:port")[2]
+    for declared in ('{"layouts": "tf1"}', "text"):
+        ports.write_text(text + f"\nLOCKSTEP = {declared}\n")
+        status, _, err = lockstep("check", f"{ports}:port")
+        assert status == 2
+        assert 'must be a dict with "layout", "arrays" or both' in err.replace("\n", " ")
+
+
+def test_cases_are_named_without_the_option_too(check):
+    status, out, runs = check("port", "square", cases=("ones",))
+    assert status == 0
+    assert runs.keys() == {"square", "ones"}
+    assert "Not run: " not in out
+
+
+def test_pages_of_single_cases_are_written(check, tmp_path):
+    status, _, _ = check("gates_ifog", "--html", tmp_path / "page", "--details", cases=("square",))
+    assert status == 1
+    assert len([*(tmp_path / "page").rglob("*.html")]) > 1
+
+
+def test_a_second_port_is_no_case(lockstep, ports):
+    status, _, err = lockstep("check", f"{ports}:port", f"{ports}:gates_ifog")
+    assert status == 2
+    assert "that is a function, no case" in err.replace("\n", " ")
