@@ -293,7 +293,7 @@ def test_a_module_says_how_its_ports_get_their_weights_here_too(monkeypatch):
     monkeypatch.setitem(globals(), "LOCKSTEP", {"layout": "keras"})
     given = []
 
-    def port(x, weights, h0, c0):
+    def port(x, weights, h0, c0):  # noqa: ARG001
         given.append(set(weights))
         return np.zeros((len(x), *h0.shape), x.dtype), None
 

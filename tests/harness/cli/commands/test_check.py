@@ -514,7 +514,7 @@ def test_adequacy_of_an_unknown_case_exits_2(lockstep):
 def test_a_file_says_itself_how_its_ports_get_their_arguments_and_an_option_comes_before(check, ports, lockstep):
     text = ports.read_text()
     ports.write_text(text + '\nLOCKSTEP = {"layout": "tf1"}\n')
-    status, out, runs = check("tf1_layout", cases=("square",))
+    status, out, _ = check("tf1_layout", cases=("square",))
     assert status == 0, out
     assert statuses(check("port", "--layout", "canonical", cases=("square",))[2]) == {"square": "agree"}
     ports.write_text(text + '\nLOCKSTEP = {"layout": "tf"}\n')
