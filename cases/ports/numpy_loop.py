@@ -1,4 +1,4 @@
-"""A port in plain NumPy, to begin one from: copy it, put your LSTM into it, and check that.
+"""A port in plain NumPy that agrees in every case: the equations, in one loop over the timesteps.
 
 Checked by ``lockstep check cases/ports/numpy_loop.py:port``.
 """

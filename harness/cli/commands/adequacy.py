@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lockstep.harness.cli.options import complete_case
+from lockstep.harness.cli.options import case_names, complete_case
 from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import console_beside
@@ -31,7 +31,7 @@ def adequacy(
     from lockstep.harness.text import grouped
 
     check_writable(json)
-    cases = [found_case.case for found_case in find_cases(case) if case or found_case.case.plain]
+    cases = [found_case.case for found_case in find_cases(case_names(case, None)) if case or found_case.case.plain]
     kinds = list(grouped(cases, lambda case: (case.model, case.plain)).values())
     if len(kinds) > 1 and json is not None:
         (first, *_), (second, *_), *_ = kinds

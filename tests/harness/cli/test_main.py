@@ -189,6 +189,7 @@ def test_backends_tell_versions_support_and_reasons(lockstep, planted):
         (["run", "ones", "--backend", "numpy_loop", "--all"], "--all runs every backend, and --backend names some"),
         (["run", "my.py:port"], "my.py:port: that is a function, no case: did you mean lockstep check my.py:port?"),
         (["run", "--case", "my.py"], "that is a program, no case: did you mean lockstep check my.py:FUNCTION?"),
+        (["adequacy", "my.py:port"], "did you mean lockstep check my.py:port?"),
         (["record", "my.py:port"], "did you mean lockstep check my.py:port?"),
         (["run", "ones", "--nope"], "--nope"),
         (["run", "ones", "--timeout", "0"], "--timeout 0: must be a number above 0"),
