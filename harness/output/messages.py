@@ -121,7 +121,7 @@ def blind_text(adequacy: Adequacy) -> str:
     who = f'Case "{cases[0]}"' if len(cases) == 1 else "Together these cases"
     return (
         f"{who} cannot detect {counted(len(missed), 'known mistake')}, for example {', '.join(_spread(missed))}. "
-        f"List all: lockstep adequacy {' '.join(cases)}. Without --case all cases run."
+        f"List all: lockstep adequacy {' '.join(cases)}. If you name no case, all run."
     )
 
 

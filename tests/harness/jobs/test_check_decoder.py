@@ -56,6 +56,19 @@ def test_a_healthy_decoder_agrees_everywhere_also_over_an_encoder():
     assert {"logit", "y"} == set(runs[0].tensors)
 
 
+def test_a_decoder_that_computes_in_float32_is_right_to_its_rounding():
+    port = decoder()
+
+    def in_float32(enc, weights, h0, c0, y0, steps, lengths=None):
+        arrays = (enc, *weights.values(), h0, c0, y0)
+        enc, *values, h0, c0, y0 = (array.astype(np.float32) for array in arrays)
+        return port(enc, dict(zip(weights, values, strict=True)), h0, c0, y0, steps, lengths)
+
+    (double,) = cases_of(["attention-float64"])
+    (run,) = check(LocalPort(in_float32), [double], float32_will_do={double.name})
+    assert (run.status, run.computed_in) == ("agree", "float32")
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_diverges_and_is_named(fault):
     runs = checked(decoder(fault))
