@@ -46,7 +46,8 @@ def support_lines(support: Support, width: int) -> list[str]:
     if support.problem:
         return [*lines, *wrapped(f"not available: {support.problem}", width, 4)]
     on = ", ".join(f"{name} {version}" for name, version in support.versions.items())
-    known = (f"stores weights as {backend.dialect}", f"on {on}" if on else "", cost_text(support))
+    asked = "" if backend.main else "run if it is named, or with --all"
+    known = (asked, f"stores weights as {backend.dialect}", f"on {on}" if on else "", cost_text(support))
     lines += wrapped("; ".join(filter(None, known)), width, 4)
     count, model = len(support.supported), MODELS[backend.model]
     # Some features have commas in their names.
@@ -64,7 +65,7 @@ def cost_text(support: Support) -> str:
     return ", ".join(filter(None, (time, memory)))
 
 
-_FIELDS = ("name", "framework", "module", "summary", "model", "dialect", "requires", "install")
+_FIELDS = ("name", "framework", "module", "summary", "model", "main", "dialect", "requires", "install")
 
 
 def as_json(supports: Sequence[Support]) -> list[dict[str, Any]]:

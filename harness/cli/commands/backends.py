@@ -26,9 +26,9 @@ def backends(
 ) -> int:
     """Show backends by framework: versions, what importing them costs here, what each supports, and why not the rest.
 
-    JSON is a list of {"name", "framework", "module", "summary", "model", "dialect", "requires", "install", "versions",
-    "import": {"seconds", "megabytes"}, "supports": [feature], "unsupported": {feature: reason}, "problem": why it could
-    not be asked, or null}.
+    JSON is a list of {"name", "framework", "module", "summary", "model", "main": whether it is run where none is named,
+    "dialect", "requires", "install", "versions", "import": {"seconds", "megabytes"}, "supports": [feature],
+    "unsupported": {feature: reason}, "problem": why it could not be asked, or null}.
     """
     from lockstep.harness.jobs.support import support
     from lockstep.harness.output.backends_table import as_json, as_markdown, show_backends, show_matrix

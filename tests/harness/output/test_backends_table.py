@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -49,6 +51,15 @@ def test_backends_are_told_by_framework_with_version_dialect_cost_and_reasons():
     assert "supports all 1 features of LSTMs" in text
     assert "not float64: it has a reason" in text
     assert "not available: not there" in text
+
+
+def test_a_further_way_of_a_framework_says_how_it_is_run():
+    main = _support("a_one", "a")
+    further = replace(main, backend=msgspec.structs.replace(main.backend, name="a_two", main=False))
+    text = _shown(show_backends, [main, further])
+    assert text.count("run if it is named, or with --all; stores") == 1
+    assert "--all" in text.partition("a_two: ")[2]
+    assert [told["main"] for told in as_json([main, further])] == [True, False]
 
 
 def test_a_framework_of_which_nothing_is_there_says_so():
