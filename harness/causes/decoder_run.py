@@ -109,7 +109,15 @@ class DecoderRun(WantedTensors):
         if p.valid is not None and self.rule("mask", "before") == "before" and self.rule("lengths mask", None) is None:
             source = np.where(p.valid[..., None], source, source.dtype.type(0))
         self.given = tape.exact(source)
-        return self.given
+        return self._whole_source(self.given)
+
+    def _whole_source(self, source: Node) -> Node:
+        """The source (B, S, E), with what is done to it as an array (S, B, E)."""
+        if not self.cell.changes.get("enc"):
+            return source
+        turned = partial(np.swapaxes, axis1=-3, axis2=-2)
+        whole = self.cell.at("enc", self.tape.moved(source, turned, turned))
+        return self.tape.moved(whole, turned, turned)
 
     def _encoded(self) -> Node:
         p, tape = self.problem, self.tape
@@ -124,7 +132,8 @@ class DecoderRun(WantedTensors):
         zero = tape.exact(np.zeros((p.x.shape[1], encoder.hidden_size)))
         outputs = self.encoder.walk(self.x, zero, zero, lambda kind: False)
         self.give("enc", outputs["h"].value, outputs["h"].variance)
-        return tape.moved(outputs["h"], lambda a: np.moveaxis(a, 0, -2), lambda a: np.moveaxis(a, -2, 0))
+        encoded = tape.moved(outputs["h"], lambda a: np.moveaxis(a, 0, -2), lambda a: np.moveaxis(a, -2, 0))
+        return self._whole_source(encoded)
 
     def _step(self, state: dict[str, Node]) -> dict[str, Node]:
         """Go one step from h, c and y of the step before."""
@@ -169,9 +178,14 @@ class DecoderRun(WantedTensors):
             tape.softmax, axis=axis, slope=str(self.rule("slope softmax", "")), edge=self.cell.slope_edge("attention")
         )
         if valid is None or masked == "not":
-            return softmax(scores)
+            # Of a mask that is inverted nothing is left to attend to: all scores are as low.
+            return softmax(tape.zeros(scores) if masked == "inverted" else scores)
         if masked == "before":
             return softmax(scores, valid=np.broadcast_to(valid, scores.value.shape))
+        if masked == "inverted":
+            nothing = np.broadcast_to(valid.all(axis=-1, keepdims=True), scores.value.shape)
+            scores = tape.where(nothing, tape.zeros(scores), scores)
+            return softmax(scores, valid=nothing | ~np.broadcast_to(valid, scores.value.shape))
         if masked == "zero score":
             return softmax(tape.where(valid, scores, tape.zeros(scores)))
         return tape.where(valid, softmax(scores), tape.zeros(scores))

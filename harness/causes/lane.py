@@ -36,6 +36,7 @@ class LaneRun:
         default_factory=lambda: defaultdict(list)
     )  # what went over each edge, by timestep
     initial: dict[str, Node] = field(default_factory=dict)
+    errors: dict[tuple[int, str], Node] = field(default_factory=dict)  # what came back to gates, where that is edited
     leaves: dict[tuple[str, tuple[int, ...], tuple[int, ...]], Leaf] = field(
         default_factory=dict
     )  # by name, and which of several readings going forward and back
@@ -53,6 +54,8 @@ class LaneRun:
         # As in the reference: o u is bounded where both are.
         self.cap = max(4 * self.curves["o"].cap, 1.0) * self.curves["u"].cap
         self.coupled, self.clip = self.rule("coupled", lstm.input_forget), self.rule("clip", lstm.cell_clip)
+        # The gates to which the three rows of the peepholes are added.
+        self.peeped = str(self.rule("peepholes of", "ifo")) if lstm.peephole else ""
 
     def rule(self, name: str, default: Any) -> Any:
         """A setting, as it is or as it is edited."""
@@ -100,10 +103,11 @@ class LaneRun:
         raw = tape.memory(at("keep.f", f), at("keep.c", c), at("add.i", i), at("add.g", g))
         new = at("raw", raw)
         if self.clip is not None:
-            new = tape.hold(new, self.clip, passes=self.rule("slope clip", None) == "1")
+            sides = str(self.rule("clip sides", "both"))
+            new = tape.hold(new, self.clip, sides, passes=self.rule("slope clip", None) == "1")
         new = at("c", new)
-        if self.lstm.peephole:
-            term = tape.peephole(at("peep.o", new), self.leaf("p"), 2, self.growth)
+        if "o" in self.peeped:
+            term = tape.peephole(at("peep.o", new), self.leaf("p"), self.peeped.index("o"), self.growth)
             z[3] = tape.total([z[3], at("term.o", term)], None, 0)
         o = at("o", self._gate("o", at("z.o", z[3])))
         u = at("u", self._gate("u", at("tanh.c", new)))
@@ -118,13 +122,14 @@ class LaneRun:
             at("Rh", tape.dense(h, self.leaf("R"), self.growth)),
         ]
         if self.lstm.peephole:
-            p = self.leaf("p")
+            p, peeped = self.leaf("p"), self.peeped
             rows = [
-                at(f"term.{gate}", tape.peephole(at(f"peep.{gate}", c), p, k, self.growth))
-                for k, gate in enumerate("if")
+                at(f"term.{gate}", tape.peephole(at(f"peep.{gate}", c), p, peeped.index(gate), self.growth))
+                if gate in peeped
+                else tape.zeros(c)
+                for gate in "ifg"
             ]
-            # g has no peephole, and that of o comes with the new c.
-            terms.append(tape.join([*rows, tape.zeros(c), tape.zeros(c)]))
+            terms.append(tape.join([*rows, tape.zeros(c)]))  # the output gate's comes with the new c
         # A decoder's reference rounds each product and sum; that of a network takes all as one sum.
         z = tape.total([tape.total(terms, None, 0)], b, 0) if self.separate else tape.total(terms, b, self.growth)
         # The output gate's goes on past its edge when the new c, which its peephole sees, is there.

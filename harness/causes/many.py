@@ -33,7 +33,7 @@ def can_join(edits: Edits) -> bool:
     # Parts of a batch are put together of two runs, one with the edits and one without.
     if edits.first_sequence or any(label == "encoder" for label, _ in _keys(edits)):
         return False
-    if any(site in {"keys", "values"} for _, site in edits.changes) or any(
+    if any(site in {"enc", "keys", "values"} for _, site in edits.changes) or any(
         rule == "sequences" for _, rule in edits.rules
     ):
         return False

@@ -14,11 +14,14 @@ from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_o
 from lockstep.harness.causes.edits import Edits
 from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.stored import Gradient, GradientSums, Stored, WeightKey
-from lockstep.harness.causes.tape import Node, NodeTape, Slot, variance_of
+from lockstep.harness.causes.tape import Node, NodeTape, Slot, variance_of, with_candidates
 from lockstep.harness.reference.noise import Noise
 
 Computed = dict[str, tuple[Array, Array | None]]  # values and variances, by tensor
 TensorCallback = Callable[[str, Array], None]  # told of each tensor as soon as it is there; raises to end the run
+
+
+OUTPUT = "output of the network"  # the edge that it goes over, directions side by side
 
 
 def label_of(place: Lane) -> str:
@@ -128,6 +131,9 @@ class NetworkRun(WantedTensors):
             lane.watch, lane.observed = self._step_watch(place), self.observed
             lane.ends = {label_of(before): results for before, results in self.results.items()}
             results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
+            self._mix(place, results)
+            if k + 1 == len(places):
+                self._change_output(places[-count:])
             self._give_lane(place, results)
             # Upper lanes are not run for what nobody asked of them.
             if self.computed.keys() >= self.wanted:
@@ -135,6 +141,27 @@ class NetworkRun(WantedTensors):
             if (k + 1) % count == 0 and place.layer < self.lstm.num_layers - 1:
                 inputs = self._joined(places[k + 1 - count : k + 1])
         self._give_whole()
+
+    def _mix(self, place: Lane, results: dict[str, Node]) -> None:
+        """Have the network return the outputs of several layers together, where that is edited."""
+        which = self.edits.rule("", "output of layers", None)
+        if which is None or place.layer < self.lstm.num_layers - 1:
+            return
+        outputs = [self.results[other]["h"] for other in self.results if other.reverse == place.reverse]
+        outputs = with_candidates(outputs[1:] if which == "upper" else outputs)
+        total = self.tape.total(outputs, None, 0)
+        results["h"] = self.tape.scale(total, 1 / len(outputs)) if which == "mean" else total
+
+    def _change_output(self, top: list[Lane]) -> None:
+        """Edit what the network returns, directions side by side."""
+        if self._output_is_edited:
+            whole = self.edits.whole(OUTPUT, self.tape.join([self.results[place]["h"] for place in top]), self)
+            for place, part in zip(top, self.tape.split(whole, len(top)), strict=True):
+                self.results[place]["h"] = part
+
+    @property
+    def _output_is_edited(self) -> bool:
+        return ("", OUTPUT) in self.edits.changes
 
     def _wants(self, place: Lane) -> Callable[[str], bool]:
         return lambda kind: name_of(kind, place, self.lstm) in self.wanted
@@ -175,8 +202,8 @@ class NetworkRun(WantedTensors):
         outputs = self.edits.rule("", "joined", "right")
         top = place.layer == self.lstm.num_layers - 1
         for kind, node in results.items():
-            # What is returned in another order is told when all lanes are through.
-            moved = (finals is not None and kind in {"h_n", "c_n"}) or (outputs != "right" and kind == "h" and top)
+            other_output = outputs != "right" or self._output_is_edited
+            moved = (finals is not None and kind in {"h_n", "c_n"}) or (other_output and kind == "h" and top)
             if kind != "up" and not moved:
                 self.give(name_of(kind, place, self.lstm), node.value, node.variance)
 
@@ -188,6 +215,10 @@ class NetworkRun(WantedTensors):
             for kind in ("c_n", "h_n"):
                 for place, node in zip(places, order(self, kind), strict=True):
                     self.give(name_of(kind, place, self.lstm), node.value, node.variance)
+        if self._output_is_edited:
+            for place in places[-len(self.lstm.directions) :]:
+                node = self.results[place]["h"]
+                self.give(name_of("h", place, self.lstm), node.value, node.variance)
         if self.edits.rule("", "joined", "right") == "exchanged":
             *_, forward, reverse = places
             for place, source in ((forward, reverse), (reverse, forward)):

@@ -147,7 +147,7 @@ class NodeTape:
     def dense(self, x: Node, leaf: Leaf, growth: Any = None) -> Node:
         """Multiply rows (..., B, n) by a weight (m, n); with ``growth`` as a term of a sum, not rounded."""
         value = x.value @ leaf.turned
-        sources = ((x, lambda d: self._through(d, leaf), None),)
+        sources = ((x, lambda d: self.back_through(d, leaf), None),)
         if not self.noisy:
             node = self._moved(value, None, *sources)
         else:
@@ -165,7 +165,8 @@ class NodeTape:
         node.uses = ((leaf, self.step, lambda d: (d, x.kept)),)
         return node
 
-    def _through(self, d: Node, leaf: Leaf) -> Node:
+    def back_through(self, d: Node, leaf: Leaf) -> Node:
+        """The gradient of what a weight was multiplied with, from that of the product."""
         value = d.value @ leaf.back
         if not self.noisy:
             return Node(value)
@@ -301,18 +302,25 @@ class NodeTape:
     def _apart(self, left: Node, right: Node) -> Node:
         return self.add(left, Node(-right.value, right.variance))
 
-    def hold(self, operand: Node, bound: float, *, passes: bool = False) -> Node:
-        """Clip to [-bound, bound]; with ``passes`` gradients pass as if it were not clipped."""
+    def hold(self, operand: Node, bound: float, sides: str = "both", *, passes: bool = False) -> Node:
+        """Clip to [-bound, bound]; with ``passes`` gradients pass as if it were not clipped.
+
+        ``sides`` are those that are held: "both", "above" (at bound) or "below" (at -bound); "neither" holds all at
+        -bound, as a clip does whose bounds are exchanged.
+        """
         limit = self.noise.precision(bound)
-        value = np.clip(operand.value, -limit, limit)
-        # At the bound itself, and where a NaN stands, nothing comes back.
-        open_ = np.abs(operand.value) < limit
+        if sides == "neither":
+            return Node(np.full_like(operand.value, -limit))
+        value = operand.value
+        value = value if sides == "above" else np.maximum(value, -limit)
+        value = value if sides == "below" else np.minimum(value, limit)
+        open_ = value == operand.value if sides != "both" else np.abs(operand.value) < limit
         pull = _same if passes else lambda d: self._unheld(d, operand, open_, limit)
         sources: tuple[GradientEdge, ...] = ((operand, pull, None),)
         if self.kick is not None or operand.variance is None:
             return self._moved(value, operand.variance, *sources)
         # Where it is held it is the bound itself, rounded to the dtype.
-        held = np.abs(operand.value) > limit + NEAR_SIGMA * np.sqrt(operand.variance)
+        held = ~open_ & (np.abs(operand.value) > limit + NEAR_SIGMA * np.sqrt(operand.variance))
         return self._moved(value, np.where(held, self.noise.u2 * (limit * limit), operand.variance), *sources)
 
     def _unheld(self, d: Node, operand: Node, open_: Array, limit: Any) -> Node:
@@ -374,7 +382,7 @@ class NodeTape:
         """Put values side by side."""
         if len(parts) == 1:
             return parts[0]
-        parts = _all_with_candidates(parts)
+        parts = with_candidates(parts)
         lead = np.broadcast_shapes(*(part.value.shape[:-1] for part in parts))
         ends = np.cumsum([0, *(part.value.shape[-1] for part in parts)])
         joined = self._moved(
@@ -519,6 +527,21 @@ class NodeTape:
             result.sources = ((operand, lambda d: self._softmax_back(taken.kept, d, axis, slope), None),)
         return result
 
+    def log_softmax(self, operand: Node) -> Node:
+        """Subtract log(sum(exp(z))) along the last axis."""
+        shifted = operand.value - operand.value.max(axis=-1, keepdims=True)
+        a = np.exp(shifted)
+        a = a / a.sum(axis=-1, keepdims=True)
+        value = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        sources = ((operand, lambda d: self._apart(d, self.multiply(Node(a), self._sum_along(d, -1))), None),)
+        if not self.noisy:
+            return self._moved(value, None, *sources)
+        own = self.noise.u2 * (np.square(operand.value).max(axis=-1, keepdims=True) + np.square(value) + 1)
+        carried = None
+        if operand.variance is not None:
+            carried = operand.variance * (1 - 2 * a) + (np.square(a) * operand.variance).sum(axis=-1, keepdims=True)
+        return self._made(value, carried, own, sources)
+
     def _softmax_back(self, a: Node, d: Node, axis: int, slope: str = "") -> Node:
         if slope == "1":
             return d
@@ -538,7 +561,7 @@ class NodeTape:
         return self._made(total, carried, rounding, ())
 
 
-def _all_with_candidates(parts: list[Node]) -> list[Node]:
+def with_candidates(parts: list[Node]) -> list[Node]:
     """Values side by side all have an axis of candidates, in front of that of sequences, where one of them has."""
     ndim = max(part.value.ndim for part in parts)
     if all(part.value.ndim == ndim for part in parts):

@@ -8,7 +8,6 @@ against every observation, with noise. Several at once are found by those that r
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -21,6 +20,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis import named_causes
+from lockstep.harness.diagnosis.clock import Clock
 from lockstep.harness.diagnosis.fit import plain_values, solve_many
 from lockstep.harness.diagnosis.isolate import Ask, isolating
 from lockstep.harness.diagnosis.named_causes import MOST_FOUND, Found, apart
@@ -29,19 +29,11 @@ from lockstep.harness.diagnosis.screen import misses, outcomes
 from lockstep.harness.diagnosis.seen import OF_C, OF_H, Cause, Seen
 from lockstep.harness.faults.deviation import FORWARD, Deviation, architecture_of
 from lockstep.harness.faults.numbers import Numbered, numbered
-from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part, resets
+from lockstep.harness.faults.table import backward_deviations, cuts, find, forward_deviations, in_part, resets
 from lockstep.harness.faults.weight_edits import layout_deviations
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.weights.dialects import TWO_BIASES
 
-SECONDS = {
-    "singles": 8.0,
-    "numbers": 3.0,
-    "in part": 3.0,
-    "pairs": 8.0,
-    "triples": 8.0,
-    "next": 4.0,
-}  # of the processor
 MOST_HALVES = 24  # singles that repair part, each tried with all others
 MOST_THIRDS = 4  # of these that are gone on with to three, and of what each is then best with
 MOST_ALIKE = 3  # of those that give the same numbers of one observation
@@ -110,8 +102,13 @@ class Search:
 
     def causes(self, *, several: bool = True) -> list[Found]:
         """Every cause of the simplest kind that explains."""
+        self.until = Clock("all", self.until).end
         kinds = [self.singles, self.resets, self.with_numbers, self.in_part]
-        for kind in [*kinds, *([self.upon_measured, self.pairs, self.triples] if several else [])]:
+        # To measure every lane of a network takes longer than to look for two deviations.
+        problem = self.first.problem
+        measured_first = not isinstance(problem, DecoderProblem) and problem.case.lstm.single
+        many = [self.upon_measured, self.pairs] if measured_first else [self.pairs, self.upon_measured]
+        for kind in [*kinds, *([*many, self.triples] if several else [])]:
             causes = self.confirmed(kind())
             if causes:
                 return causes
@@ -163,23 +160,23 @@ class Search:
 
     def singles(self, base: Cause = ()) -> list[Found]:
         """Single deviations that on top of a base explain everything; those of the widest scope that does."""
-        clock = _Clock("singles", self.until)
+        clock = Clock("singles", self.until)
         deviations = self._possible(self._candidates(self.first, base), self.first, base)
         parts = [deviation for deviation in deviations if deviation.scope.name or deviation.scope.steps]
         whole = [deviation for deviation in deviations if not (deviation.scope.name or deviation.scope.steps)]
         # What was found before the narrower scopes come is kept to the widest.
         return self._explaining(whole, clock, base) or self._explaining(parts, clock, base)
 
-    def upon(self, base: Cause, until: float) -> list[Found]:
+    def upon(self, base: Cause, clock: Clock) -> list[Found]:
         """What on top of measured deviations explains everything: nothing, one, one with a number."""
         causes: list[Found] = []
         self._try(base, causes)
-        clock = _Clock("in part", until)
-        causes = self.confirmed(causes) or self.confirmed(self._explaining(self._candidates(self.first), clock, base))
-        return causes or (self.confirmed(self.with_numbers(base)) if not clock.is_over else [])
+        candidates = self._possible(self._candidates(self.first, base), self.first, base)
+        causes = self.confirmed(causes) or self.confirmed(self._explaining(candidates, clock, base))
+        return causes or ([] if clock.is_over else self.confirmed(self.with_numbers(base)))
 
     def _explaining(
-        self, deviations: Iterable[Deviation], clock: _Clock, base: Cause = (), target: Seen | None = None
+        self, deviations: Iterable[Deviation], clock: Clock, base: Cause = (), target: Seen | None = None
     ) -> list[Found]:
         """Those deviations that explain everything on top of a base; ``target`` is asked first."""
         first, causes = target or self.first, []
@@ -285,7 +282,7 @@ class Search:
         seen = self.first
         if not seen.goes_forward_wrong(()):
             return []
-        clock, causes = _Clock("numbers", self.until), []
+        clock, causes = Clock("numbers", self.until), []
         wrong = seen.first_wrong(())
         label, names = wrong or ("", seen.forward_names)
         rows = [row for row in numbered(seen.problem) if self._fits(row) and (not label or label in row.scope.lanes)]
@@ -301,7 +298,7 @@ class Search:
         return causes
 
     def _solved(
-        self, rows: list[Numbered], names: set[str], before: Cause, clock: _Clock
+        self, rows: list[Numbered], names: set[str], before: Cause, clock: Clock
     ) -> Iterator[tuple[Numbered, float]]:
         """Rows with the number at which what they give is nearest to what was returned, the nearest first."""
         pairs = [(row, start) for row in rows for start in row.starts]
@@ -315,16 +312,18 @@ class Search:
             yield pairs[k][0], number
 
     def resets(self) -> list[Found]:
-        """States that are reset about the first timestep that differs."""
-        parts = resets(self.first.problem, self.first.first_wrong_place(())[0])
-        return self._explaining(parts, _Clock("in part", self.until))
+        """States that are reset about the first timestep that differs, or gradients that are cut."""
+        problem = self.first.problem
+        forward = self.first.goes_forward_wrong(())
+        parts = resets(problem, self.first.first_wrong_place(())[0]) if forward else cuts(problem)
+        return self._explaining(parts, Clock("in part", self.until))
 
     def in_part(self) -> list[Found]:
         """Deviations at some timesteps, or in some sequences, that the first difference points to."""
         if not self.first.goes_forward_wrong(()):
             return []
         parts = [d for d in in_part(self.first.problem, *self.first.first_wrong_place(())) if self._fits(d)]
-        return self._explaining(self._possible(parts, self.first, ()), _Clock("in part", self.until))
+        return self._explaining(self._possible(parts, self.first, ()), Clock("in part", self.until))
 
     # -- several -------------------------------------------------------------------------------------------------
 
@@ -334,7 +333,7 @@ class Search:
 
     def pairs(self) -> list[Found]:
         """Two deviations at once: one that explains some cases or repairs part of one, and any other."""
-        clock = _Clock("pairs", self.until)
+        clock = Clock("pairs", self.until)
         tried: set[str] = set()
         for half, target in self._halves(clock):
             if half.name in tried:
@@ -347,7 +346,7 @@ class Search:
 
     def triples(self) -> list[Found]:
         """Three at once: each time what shows alone somewhere, or repairs most of what is left."""
-        clock = _Clock("triples", self.until)
+        clock = Clock("triples", self.until)
         for half in self._next(()):
             for second in self._next((half,)):
                 two: list[Found] = []
@@ -362,12 +361,12 @@ class Search:
     def _next(self, base: Cause) -> list[Deviation]:
         """What to go on with from a base, towards three at once."""
         if base not in self._known_next:
-            clock = _Clock("next", self.until)
+            clock = Clock("next", self.until)
             shown, repairing = self._isolated_upon(base, clock), self._repairing(base, clock)
             self._known_next[base] = [*shown[:MOST_THIRDS], *repairing[:MOST_THIRDS]]
         return self._known_next[base]
 
-    def _completed(self, base: Cause, target: Seen, clock: _Clock) -> list[Found]:
+    def _completed(self, base: Cause, target: Seen, clock: Clock) -> list[Found]:
         """What beside a base explains everything; nothing of a target that has no place for the base."""
         if target.like_or_none(base) is None:
             return []
@@ -379,7 +378,7 @@ class Search:
         parts = [deviation for deviation in in_part(target.problem, *place) if self._fits(deviation)]
         return self._explaining(self._possible(parts, target, base), clock, base, target)
 
-    def _halves(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:
+    def _halves(self, clock: Clock) -> Iterator[tuple[Deviation, Seen]]:
         """What explains a case alone, puts off the first number that differs, or gives more of the numbers.
 
         Each with the observation that it leaves to explain.
@@ -393,15 +392,16 @@ class Search:
                 left = next((s for s in (self.first, *self.others) if not s.agrees_with(half.cause)), None)
                 if left is not None:
                     yield half.cause[0], left
+        yield from ((half, self.first) for half in self._repairing_outputs((), clock))
         yield from self._shown_alone(clock)
         yield from self._going_further(clock)
 
-    def _shown_alone(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:
+    def _shown_alone(self, clock: Clock) -> Iterator[tuple[Deviation, Seen]]:
         """What shows alone where parts are silent."""
         for half in self._isolated((), clock):
             yield half, next((s for s in (self.first, *self.others) if not s.agrees_with((half,))), self.first)
 
-    def _going_further(self, clock: _Clock) -> Iterator[tuple[Deviation, Seen]]:
+    def _going_further(self, clock: Clock) -> Iterator[tuple[Deviation, Seen]]:
         """What puts off the first number that differs, or gives more of the numbers."""
         # Of those that come equally far, the narrowest: a wider one spoils what is right elsewhere.
         order = sorted(self.partial, key=lambda item: (-item[0], len(item[1].scope.lanes)))
@@ -421,7 +421,7 @@ class Search:
             seen.alike = True
         return isolated
 
-    def _isolated_upon(self, base: Cause, clock: _Clock) -> list[Deviation]:
+    def _isolated_upon(self, base: Cause, clock: Clock) -> list[Deviation]:
         """Deviations that on top of a base show alone where parts are silent; those first that explain most of it."""
         halves = {half.name: half for half in self._isolated(base, clock)}
         scores = dict.fromkeys(halves, 0)
@@ -432,7 +432,7 @@ class Search:
         best = sorted(halves, key=lambda name: (-scores[name], len(halves[name].scope.lanes)))
         return [halves[name] for name in best[:MOST_HALVES]]
 
-    def _isolated(self, base: Cause, clock: _Clock) -> Iterator[Deviation]:
+    def _isolated(self, base: Cause, clock: Clock) -> Iterator[Deviation]:
         """Deviations that on top of a base show alone where parts are silent, as they are found."""
         known = self._known_isolated[base]
         for k, seen in enumerate(self.isolated):
@@ -451,22 +451,34 @@ class Search:
                 kinds.setdefault(_kind(seen), seen)
         return list(kinds.values())[1 : MOST_KINDS + 1]
 
-    def _explaining_alone(self, seen: Seen, clock: _Clock, base: Cause = ()) -> list[Deviation]:
+    def _explaining_alone(self, seen: Seen, clock: Clock, base: Cause = ()) -> list[Deviation]:
         """Single deviations that on top of a base explain one observation."""
         alone = Search(seen, [], self.limit, layout=self.layout)
         alone.until = clock.end
         return [explaining.cause[-1] for explaining in alone.singles(base)]
 
-    def _repairing(self, base: Cause, clock: _Clock) -> list[Deviation]:
+    def _repairing(self, base: Cause, clock: Clock) -> list[Deviation]:
         """Those on top of a base that give more of the numbers than it does, the best first; few of each effect."""
         seen = self.first
+        every = [d for d in self._candidates(seen, base) if not (d.form or d.scope.steps)]
         wrong = seen.first_wrong(base)
-        label, names = wrong or ("", seen.compared(base))
-        candidates = [
-            deviation
-            for deviation in self._candidates(seen, base)
-            if (not label or deviation.scope.lanes == (label,)) and not (deviation.form or deviation.scope.steps)
-        ]
+        if wrong is None:
+            return self._most_repairing(base, every, seen.compared(base), clock)
+        label, names = wrong
+        of_lane = self._most_repairing(base, [d for d in every if d.scope.lanes == (label,)], names, clock)
+        whole = self._repairing_outputs(base, clock) if base else []
+        return [*whole, *(deviation for each in of_lane for deviation in self._widened(each))]
+
+    def _repairing_outputs(self, base: Cause, clock: Clock) -> list[Deviation]:
+        """Of those that belong to no lane, and move whole outputs, what gives more of all numbers."""
+        of_none = [d for d in self._candidates(self.first, base) if d.scope.lanes == ("",)]
+        return self._most_repairing(base, of_none, self.first.compared(base), clock)[:MOST_ALIKE]
+
+    def _most_repairing(
+        self, base: Cause, candidates: Sequence[Deviation], names: set[str], clock: Clock
+    ) -> list[Deviation]:  # fmt: skip
+        """Those candidates that on top of a base give more of some tensors' numbers than it does."""
+        seen = self.first
         before = outcomes(seen, [base], names, counts=True)[0]
         best: defaultdict[tuple[int, float], list[Found]] = defaultdict(list)
         for chunk in _chunks(candidates, AT_ONCE):
@@ -475,11 +487,11 @@ class Search:
                     best[-outcome.repaired, outcome.effect].append(Found((deviation,), 0.0))
             if clock.is_over:
                 break
-        narrow = []
+        repairing = []
         for effect in sorted(best)[:MOST_HALVES]:
             # What is alike in this observation may differ in others.
-            narrow += [each.cause[0] for each in apart(best[effect], seen.observation)][:MOST_ALIKE]
-        return [deviation for each in narrow for deviation in self._widened(each)] if label else narrow
+            repairing += [each.cause[0] for each in apart(best[effect], seen.observation)][:MOST_ALIKE]
+        return repairing
 
     def _widened(self, narrow: Deviation) -> Iterator[Deviation]:
         """A deviation of one lane as it would be everywhere, and as it is."""
@@ -492,7 +504,8 @@ class Search:
 # Sites whose edits may show first in the lane above, or in the one that comes before it on the way back: final states,
 # which may be all that is returned of a lower layer, can be right where its sequence is wrong.
 FROM_BELOW = frozenset({
-    "h.up", "up.seq", "h.seq", "h.seq and c.seq", "h.out", "h.out and c.out", "order of the run", "turn", "turn out",
+    "h.up", "h.up and h.out", "the step", "d x and h_in",
+    "up.seq", "h.seq", "h.seq and c.seq", "h.out", "h.out and c.out", "order of the run", "turn", "turn out",
     "past the end", "lengths", "lengths that cut", "lengths that turn", "returned", "d x", "d h.up",
 })  # fmt: skip
 OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})
@@ -525,18 +538,6 @@ def _kind(seen: Seen) -> tuple[bool, ...]:
     """What decides whether a deviation shows at all: lengths, and what there are several of."""
     T, B, I, H = seen.problem.case.shape
     return seen.problem.lengths is not None, T > 1, B > 1, H > 1, I == H
-
-
-class _Clock:
-    """The time that one kind of search may take."""
-
-    def __init__(self, kind: str, until: float = math.inf) -> None:
-        """Start; ``until`` is on the clock of ``time.process_time``: that of a busy machine is no measure."""
-        self.end = min(time.process_time() + SECONDS[kind], until)
-
-    @property
-    def is_over(self) -> bool:
-        return time.process_time() > self.end
 
 
 def _depth(seen: Seen) -> int:

@@ -17,13 +17,14 @@ from lockstep.harness.cases.tensors import BACKWARD, kind_of, lanes, name_of, tu
 from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.interpret import base_of, expected_with, values_with, widened_with
-from lockstep.harness.causes.network_run import NetworkRun, label_of
+from lockstep.harness.causes.network_run import OUTPUT, NetworkRun, label_of
 from lockstep.harness.diagnosis.observation import FLIP_SIZE, Observation, close
 from lockstep.harness.faults.deviation import Deviation, edits_of
 from lockstep.harness.faults.table import find
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
+BETWEEN_LANES = frozenset({"joined", OUTPUT, "finals"})  # sites whose edits move what belongs to one lane to another
 AMPLIFIED = 10  # times the limit: up to there it is looked whether rounding is amplified
 
 Cause = tuple[Deviation, ...]
@@ -236,9 +237,11 @@ class Seen:
         """Of a network under a cause, the first lane of which a tensor is wrong, with its tensors.
 
         In the order of computation, and of lanes on the way back where all that goes forward is right. None where
-        there are no lanes, or none is wrong.
+        there are no lanes, or none is wrong; or where the cause moves outputs from one lane's place to another's.
         """
         if isinstance(self.problem, DecoderProblem) or self.problem.case.lstm.single:
+            return None
+        if any(deviation.site in BETWEEN_LANES for deviation in cause):
             return None
         lstm, forward = self.problem.case.lstm, self.goes_forward_wrong(cause)
         wrong = self._differing(cause, self.compared(cause))

@@ -8,6 +8,7 @@ from lockstep.harness.cases.gates import GATES
 from lockstep.harness.faults.families import is_number
 from lockstep.harness.faults.phrases import (
     BEFORE,
+    DIVIDED,
     NEXT,
     OF_ALL_STATES,
     OF_LANES,
@@ -16,6 +17,7 @@ from lockstep.harness.faults.phrases import (
     OF_SLOPES,
     OF_VALUES,
     OF_WEIGHTS,
+    OPERANDS,
     PHRASES,
     SHIFTED,
 )
@@ -52,7 +54,11 @@ def _tables_of(site: str) -> tuple[dict[str, str], ...]:
         return (OF_LANES,)
     if site in {"all h0 and c0", "all h0", "all c0", "finals"}:
         return OF_ALL_STATES, OF_SEQUENCES, OF_VALUES
-    if site.endswith(".seq") or site.startswith(("all ", "between ", "h.seq and", "order of")):
+    if (
+        site in {"enc", "output of the network"}
+        or site.endswith(".seq")
+        or site.startswith(("all ", "between ", "h.seq and", "order of"))
+    ):
         return OF_SEQUENCES, OF_VALUES
     if site.startswith("curve of ") or site == "every curve":
         return ()
@@ -67,11 +73,15 @@ def _calculated(edit: str) -> str:  # noqa: PLR0911 (one for each kind of edit)
     """What becomes of a value by a number, a format or a curve."""
     verb, _, operand = edit.partition(" ")
     if verb == "times" and is_number(operand):
-        return f"is multiplied by {operand}"
+        return DIVIDED.get(operand) or f"is multiplied by {operand}"
+    if edit.startswith(("at most ", "at least ")):
+        return f"is clipped on one side: it is {edit}"
     if verb == "clip":
         return f"is clipped to ±{operand.lstrip('-')}"
     if verb == "in":
         return f"is rounded to {operand}"
+    if edit.startswith("added to "):
+        return f"is added to the gates {edit[9:]}, where i, f, o is their order"
     if edit == "linear":
         return "is left out"
     if edit in CURVES:
@@ -107,7 +117,7 @@ PARTNERS = {f"{a}{suffix}": f"{b}{suffix}" for a, b in ("hc", "ch") for suffix i
 
 def operand_of(name: str) -> str:
     """A value in words, as the object of a verb."""
-    return PHRASES[name].rstrip(",")
+    return OPERANDS.get(name) or PHRASES[name].rstrip(",")
 
 
 def _before(name: str) -> str:

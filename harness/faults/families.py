@@ -62,11 +62,11 @@ _SITES: dict[str, tuple[str, ...]] = {
     "bias": ("b", "b_ih", "b_hh"),
     "kernel": ("W", "R", "WR", "WRb", "Wb", "Rb", "P", "[W R]", "W, R and b"),
     "gate order": ("layout",),
-    "network": ("layer", "all", "between", "joined", "finals", "turn", "up.seq", "weights of lanes"),
+    "network": ("output of the network", "h.up and h.out", "layer", "all", "between", "joined", "finals", "turn", "up.seq", "weights of lanes"),
     "attention": (
-        "query", "scores", "keys", "values", "softmax.scores", "attention", "context.attention", "context", "join.context",
+        "enc", "query", "scores", "keys", "values", "softmax.scores", "attention", "context.attention", "context", "join.context",
         "join.h", "bare", "y", "target.y", "y.fed", "logit", "mask", "softmax", "y0", "y_in", "curve of y", "b_tilde",
-        "W_a", "W_a.query", "W_tilde", "W_tilde.joined", "W_target", "W_tilde and b_tilde", "W_target, W_tilde and b_tilde",
+        "keys and values", "W_a", "W_a.query", "W_tilde", "W_tilde.joined", "W_target", "W_tilde and b_tilde", "W_target, W_tilde and b_tilde",
         "W_target, W_tilde, b_tilde and W_a", "W, R, b, W_target, W_tilde and b_tilde",
     ),
     "activation": ("curve", "every curve"),
@@ -74,7 +74,7 @@ _SITES: dict[str, tuple[str, ...]] = {
     "clip": ("clip", "peep", "term", "p", "peepholes", "peepholes of weight 1"),
     "initial state": ("h0", "c0", "h0 and c0"),
     "state": ("h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.carry and c.carry", "c.carry and c.out", "h.carry, c.carry and y.fed"),
-    "time": ("x.seq", "x.turned.seq", "h.seq", "c.seq", "h.seq and c.seq", "order of the run"),
+    "time": ("the step", "x.seq", "x.turned.seq", "h.seq", "c.seq", "h.seq and c.seq", "order of the run"),
     "returned": ("h.out", "c.out", "h.out and c.out", "c.out and h.out of the step before", "returned", "h_n", "c_n"),
 }  # fmt: skip
 _FAMILY_OF_SITE = {site: family for family, sites in _SITES.items() for site in sites}
@@ -89,6 +89,7 @@ _OF_BATCH = ACROSS_SEQUENCES | {*UNIT_MOVES, "mean over units taken off"}
 # By the family of a site and the first word of an edit there.
 _BY_VERB = {
     ("kernel", "read"): "gate order", ("kernel", "block"): "gate order", ("bias", "read"): "gate order", ("bias", "block"): "gate order", ("bias", "forget"): "forget bias",
+    ("cell", "at"): "clip", ("state", "at"): "clip", ("returned", "at"): "clip",
     ("cell", "clip"): "clip", ("state", "clip"): "clip", ("returned", "clip"): "clip", ("initial state", "clip"): "clip",
 }  # fmt: skip
 

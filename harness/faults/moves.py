@@ -39,6 +39,14 @@ def _ends_exchanged(axis: int) -> Move:
     return lambda a: np.take(a, [a.shape[axis] - 1, *range(1, a.shape[axis] - 1), 0], axis)
 
 
+BLOCKS = (4, 8, 16, 32)  # sizes of the blocks in which kernels compute units
+
+
+def _first_units(a: Array, count: int) -> Array:
+    """The units of a first block, of several that there are, and 0."""
+    return a * (np.arange(a.shape[-1]) < count)
+
+
 BATCH_MOVES: dict[str, Move] = {
     "batch flipped": lambda a: np.flip(a, -2),
     "sequence before": lambda a: np.roll(a, 1, -2),
@@ -55,6 +63,7 @@ UNIT_MOVES: dict[str, Move] = {
     "first unit for all": _at(-1, 0),
     "all but the last unit": _keep(-1, lambda k, n: k < n - 1),
     "all but the first unit": _keep(-1, lambda k, n: k > 0),
+    **{f"first {k} units only": partial(_first_units, count=k) for k in BLOCKS},
     "(B, n) read as (n, B)": lambda a: a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2]).swapaxes(-1, -2),
     "(n, B) read as (B, n)": lambda a: a.swapaxes(-1, -2).reshape(a.shape),
 }

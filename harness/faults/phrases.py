@@ -31,7 +31,7 @@ PHRASES: dict[str, str] = {
     "join.context": "the context that W_tilde multiplies", "join.h": "the h that W_tilde multiplies",
     "W_tilde.joined": "W_tilde [context; h]", "bare": "the output y before its tanh", "y": "the output y",
     "target.y": "the y that W_target multiplies", "y.fed": "the y that is fed back", "logit": "the logits",
-    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "softmax": "the softmax",
+    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "enc": "the source (enc)", "keys and values": "the keys and values (enc)", "h.up and h.out": "the output of the layer", "output of the network": "the returned h_seq", "the step": "the step", "softmax": "the softmax",
     "lengths that turn": "the lengths by which the reverse direction turns", "lengths that hold": "the lengths by which states are held",
     "lengths that cut": "the lengths by which outputs are cut", "every curve": "every activation",
     "turn": "the way the reverse direction is turned round and back", "turn in": "the way inputs of the reverse direction are turned round",
@@ -51,9 +51,9 @@ PHRASES: dict[str, str] = {
     "h.out and c.out": "what is returned (h and c)", "i, f, g and o": "every gate", "gates": "every gate",
     "c.carry and c.out": "the c that is carried and returned", "h and c": "the new state (h and c)",
     "operands": "the operands of the products (W, R, x and h)", "[W R]": "the kernel of [x, h]", "WRb of i, f and o": "the argument of the sigmoids",
-    "b": "the bias b", "b_ih": "the input bias (bias_ih)", "b_hh": "the recurrent bias (bias_hh)", "b_tilde": "the bias b_tilde",
+    "b": "the bias b", "W, R and both biases": "every array of the weights, each of the two biases by itself,", "b_ih": "the input bias (bias_ih)", "b_hh": "the recurrent bias (bias_hh)", "b_tilde": "the bias b_tilde",
     "p": "the peephole weights", "peepholes": "the pre-activations of i, f and o", "P": "the projection P",
-    "gradients of weights": "the gradients of all weights", "all gradients": "all gradients", "dh0 and dc0": "the gradients dh0 and dc0", "dW and dR": "the gradients dW and dR", "peep.i, peep.f and peep.o": "the c that the peepholes see",
+    "gradients of weights": "the gradients of all weights", "all gradients": "all gradients", "dh0 and dc0": "the gradients dh0 and dc0", "dW and dR": "the gradients dW and dR", "dW and dx": "the gradients dW and dx", "dR, dW and dx": "the gradients dR, dW and dx", "peep.i, peep.f and peep.o": "the c that the peepholes see",
     "x and h_in": "the input x[t] and the h that a step starts from", "keep.f and keep.c": "the forget gate and c[t-1]",
     "add.i and add.g": "the input gate and the candidate", "out.o and out.u": "the output gate and tanh(c)",
     "slope of every curve": "the slope of every activation", "slope of clip": "the slope of the clip of c", "slope of softmax": "the slope of the softmax",
@@ -75,11 +75,13 @@ PHRASES |= {f"curve of {kind}": f"the activation of {words}" for kind, words in 
 PHRASES |= {f"slope of {kind}": f"the slope of the activation of {words}" for kind, words in _CURVES_OF.items()}
 PHRASES |= {f"slope.{kind}": PHRASES[f"slope of {kind}"] for kind in (*GATE, "u", "y")}
 PLURAL = frozenset({
-    "lengths", "lengths that turn", "lengths that hold", "lengths that cut", "scores", "keys", "values", "softmax.scores",
+    "lengths", "lengths that turn", "lengths that hold", "lengths that cut", "scores", "keys", "values", "keys and values", "softmax.scores",
     "attention", "context.attention", "logit", "z", "peepholes", "operands", "p", "all h0 and c0", "all h0", "all c0", "finals",
     "gradients of weights", "all gradients", "dh0 and dc0",
     "x and h_in", "keep.f and keep.c", "add.i and add.g", "out.o and out.u",
 })  # fmt: skip
+# What stands in another's place, where the phrase of the site says less.
+OPERANDS = {f"{name}_in": f"the {name} of the step before (at the first the initial {name})" for name in "hc"}
 # Values of the step before and of the next one, where "... of the step before" would not say it.
 BEFORE = {"h_in": "the h that the step before started from", "c_in": "the c that the step before started from",
           "x": "the input of the step before", "y_in": "the y that the step before took in"}  # fmt: skip
@@ -98,6 +100,7 @@ _BATCH = {
 _UNITS = {
     "units flipped": "has {its} units in reverse order", "units rolled": "has {its} units shifted by one",
     "first unit for all": "has the first unit's value in every unit", "all but the last unit": "is 0 in the last unit", "all but the first unit": "is 0 in the first unit",
+    **{f"first {k} units only": f"is computed for the first {k} units only, and 0 past them" for k in (4, 8, 16, 32)},
     "(B, n) read as (n, B)": "is reshaped from (B, n) to (n, B) where it must be transposed", "(n, B) read as (B, n)": "is reshaped from (n, B) to (B, n) where it must be transposed",
 }  # fmt: skip
 # Of values, and of whatever has no words of its own.
@@ -108,6 +111,15 @@ OF_VALUES: dict[str, str] = {
     "plus the previous": "has that of the step before added", "mean with the previous": "is averaged with that of the step before",
     "initial": "is the initial one at every step", "absolute": "is replaced by {its} absolute value", "times itself": "is squared",
     "times -1": "has the opposite sign", "source flipped": "has the timesteps of the source in reverse order",
+    "of errors without slopes": "is made of the gates' errors without the slopes of their activations",
+    "of errors in the order of the way back": "is made of the steps' errors in the order of the way back, the last first, matched with inputs in the order of time",
+    "without what comes from the next step": "is made of the given dh alone, without what comes back from the next step",
+    "softmax of it": "goes through a softmax", "log-softmax of it": "goes through a log-softmax", "projected by W_a": "is multiplied by W_a, as the keys are",
+    "interleaved": "has the units of the two directions one by one (f0, r0, f1, r1, ...), not side by side", "read as interleaved": "is taken apart as if the units of the two directions stood one by one (f0, r0, f1, r1, ...)",
+    "first half twice": "has the forward direction in the place of the reverse one too", "second half twice": "has the reverse direction in the place of the forward one too",
+    "left out, 0 returned": "is left out: the state goes on as it was, and 0 is returned", "left out, the old state returned": "is left out: the state goes on as it was, and is returned",
+    "sum over layers": "is the sum of the outputs of all layers", "mean over layers": "is the mean of the outputs of all layers", "sum over the upper layers": "is the sum of the outputs of all layers but the lowest",
+    "from above only": "has its upper bound only: c may fall below -bound", "from below only": "has its lower bound only: c may rise above the bound", "bounds exchanged": "has its bounds exchanged, clip(c, bound, -bound): c is -bound everywhere",
     "added after the activation": "is added after the activation, not before it", "clip at the bound of c": "is clipped too, at the bound of c",
     "transposed": "is transposed", "output of the last timestep": "is the output of the last timestep", "output of the first timestep": "is the output of the first timestep",
     "the initial h": "is replaced by the initial h", "the initial c": "is replaced by the initial c", "tanh of h": "is replaced by tanh of the new h", "tanh of c": "is replaced by tanh of the new c",
@@ -160,6 +172,7 @@ OF_ALL_STATES: dict[str, str] = {
     "reversed": "is in reverse order: the last layer and direction first", "by direction": "is ordered by direction first (all forward, then all reverse), not layer by layer",
     "stored by direction": "is read as if ordered by direction first (all forward, then all reverse), not layer by layer", "layers reversed": "has the layers in reverse order: the top layer first",
     "directions exchanged": "is exchanged between the two directions of each layer", "rolled": "is shifted by one place in the order of layers and directions",
+    "h_n and c_n exchanged": "is returned with h_n and c_n in each other's place",
     "the first for all": "is that of the first layer and direction for all of them", "the last for all": "is that of the last layer and direction for all of them",
     "time or lanes flipped": "is in reverse order of layers and directions", "batch and time reshaped": "is reshaped where layers and batch must be transposed",
 }  # fmt: skip
@@ -174,6 +187,7 @@ OF_LENGTHS: dict[str, str] = {
 OF_LANES: dict[str, str] = {
     "those of the forward lane": "is taken from the forward direction of the same layer", "those of the reverse lane": "is taken from the reverse direction of the same layer",
     "directions exchanged": "is exchanged between the two directions", "those of the lower layer": "is taken from the layer below",
+    "those of the first layer": "is taken from the lowest layer",
     "those of the first layer that fits": "is taken from the lowest layer that has the same shape", "layers from the top down": "is given to the layers in reverse order, from the top down",
 }  # fmt: skip
 OF_SUMS: dict[str, str] = {
@@ -184,12 +198,21 @@ OF_RETURNED_GRADIENTS: dict[str, str] = {
     "zero": "is returned as 0", "exchanged": "is returned in each other's place", "first axis flipped": "is returned with {its} first axis reversed", "last axis flipped": "is returned with {its} last axis reversed",
 }  # fmt: skip
 OF_SLOPES: dict[str, str] = {
-    "1": "is left out: taken as 1", "taken twice": "is multiplied in twice", "of z for a": "is computed from the argument z, where the activation's value a must stand",
+    "1": "is left out: taken as 1", "taken twice": "is multiplied in twice", "at the value": "is taken at the activation's value a, which has been through it already, and not at its argument",
+    "the activation of the value": "is not taken at all: the activation itself, of its value a, stands in its place",
+    "of z for a": "is computed from the argument z, where the activation's value a must stand",
     "a": "is taken as a, the softmax's value", "a (1 - a)": "is taken as a (1 - a), as if each weight were a sigmoid", "0": "is taken as 0", "the value itself": "is taken as the activation's value a",
     "1 - the value": "is taken as 1 - a, a the activation's value", "the argument itself": "is taken as the activation's argument z",
     **{f"of {name}": f"is that of {curve.words}" for name, curve in CURVES.items()},
     **{f"of {name}, of z for a": f"is that of {curve.words}, but computed from the argument z where the value a must stand" for name, curve in CURVES.items()},
     "of linear": "is left out: taken as 1", "of linear, of z for a": "is left out: taken as 1",
+}  # fmt: skip
+# Factors that follow a size.
+DIVIDED = {
+    "1/B": "is divided by B, the number of sequences: a mean over the batch, not a sum",
+    "1/T": "is divided by T, the number of timesteps: a mean over time, not a sum",
+    "1/S": "is divided by S, the number of timesteps of the source: a mean, not a sum",
+    "1/H": "is divided by H, the hidden size", "1/E": "is divided by E, the width of the source",
 }  # fmt: skip
 # Where a sequence is shifted: what stands at the places that are left.
 SHIFTED = {
@@ -212,6 +235,8 @@ _TURNS = {
 }  # fmt: skip
 _JOINED = "the outputs of the two directions are joined in the wrong order{where}: reverse before forward"
 SENTENCES: dict[tuple[str, str], str] = {
+    ("add.i", "1 - f"): "the input gate is 1 - f: it is coupled to the forget gate, and has no weights of its own",
+    ("Rh", "of h that is written in place"): "h is written in place, unit by unit: each unit sees the new h of those before it",
     ("i and f left out", "at once"): "the input gate and the forget gate are left out: c = c + g",
     ("peepholes of weight 1", "at once"): "the cell state c is added to the pre-activations of i, f and o: peepholes of weight 1",
     ("c.out and h.out of the step before", "at once"): "what is returned is the state (h and c) before each step, not after it",
@@ -224,6 +249,7 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("joined of a decoder", "exchanged"): "W_tilde multiplies [h; context], not [context; h]: the two are joined in the wrong order",
     ("softmax", "over the batch"): "the softmax is taken over the batch, not over the timesteps of the source",
     ("mask", "not"): "the mask of the softmax is left out: padding of the source gets attention", ("mask", "zero score"): "the mask of the softmax sets scores of the padding to 0, not to minus infinity",
+    ("mask", "inverted"): "the mask of the softmax is inverted: the padding gets attention, and the source does not",
     ("mask", "after"): "the mask is applied after the softmax, and the attention weights are not scaled to the sum 1 again",
     ("query", "one call further"): "the attention sees the h of one more call of the cell: the cell is called twice in each step",
     ("h_in and c_in", "initial"): "the state is not carried: every step is fed the initial state (h and c) in the place of the last step's",
@@ -283,6 +309,7 @@ FIXES: dict[tuple[str, str], str] = {
     ("all h0 and c0", "exchanged"): "Give h0 as the hidden and c0 as the cell state.",
     ("order of the run", "run from the last timestep to the first"): "Run forward: from timestep 0 on.",
     ("order of the run", "run from the last valid timestep to the first"): "Run forward: from timestep 0 on.",
+    ("Rh", "of h that is written in place"): "Compute the new h of all units before h is written.",
     ("x", "times 2"): "Feed x as it is given.", ("x", "times 1/2"): "Feed x as it is given.",
     ("clip", "none"): "Clip the new c to the case's bound at every step.", ("coupling of f", "not coupled"): "Compute the forget gate as 1 - i.",
     ("layer", "left out"): "Run every layer.", ("softmax", "left out"): "Take the softmax of the scores, over the timesteps of the source.",
@@ -290,6 +317,11 @@ FIXES: dict[tuple[str, str], str] = {
     ("joined of a decoder", "exchanged"): "Join the context first, then h.",
     **{("W_a", edit): "Check the shape and orientation of W_a: transpose with .T, never with reshape." for edit in ("transposed", "reshaped, not transposed")},
     ("tanh.c", "raw"): "Take tanh of the clipped c.", ("softmax", "over the batch"): "Take the softmax over the timesteps of the source, for each sequence.",
+    ("mask", "inverted"): "Set the scores of padding, not those of the source, to minus infinity before the softmax.",
+    **{("clip", edit): "Clip the new c to [-bound, bound], on both sides." for edit in ("from above only", "from below only", "bounds exchanged")},
+    ("values", "projected by W_a"): "Sum the source itself, weighted by the attention: W_a belongs to the scores alone.",
+    ("logit", "log-softmax of it"): "Return the logits themselves.", ("logit", "softmax of it"): "Return the logits themselves.",
+    ("b_tilde", "added after the activation"): "Add b_tilde inside tanh: y = tanh(W_tilde [context; h] + b_tilde).",
     **{("mask", edit): "Set the scores of padding to minus infinity before the softmax." for edit in ("not", "zero score", "after")},
     **{("p", f"read as {''.join(order)}"): "Read the peepholes in the order in which they are stored." for order in permutations("ifo")},
 }  # fmt: skip
@@ -299,6 +331,12 @@ FIXES_OF_NUMBERS = {
     "plus": "Remove what is added.",
     "minus": "Remove what is subtracted.",
 }
+FIXES_BACK = {
+    **dict.fromkeys(OF_SUMS, "Sum the gradient of a weight over all timesteps that use it."),
+    "of errors without slopes": "Multiply each gate's error by the slope of its activation before it goes back through a kernel.",
+    "of errors in the order of the way back": "Match the errors of each timestep with the inputs of the same timestep.",
+    "without what comes from the next step": "Use the whole gradient of h: the given dh and what comes back from the next step.",
+}
 MORE_ACTIVATIONS = "Leave that activation out."
 ONE_CLIP = "Clip the new c only."
 _PEEPHOLES = "Compute the peepholes as the case has them, before the sigmoids: those of i and f see the old c, that of o the new c."
@@ -307,5 +345,8 @@ FIXES_OF_SITES: dict[str, str] = {
     "peep": _PEEPHOLES, "term": _PEEPHOLES, "p": _PEEPHOLES, "z": _ARGUMENTS, "Wx": _ARGUMENTS, "Rh": _ARGUMENTS,
     "h_n": "Return the h that the last valid step leaves as the final h.", "c_n": "Return the c that the last valid step leaves as the final c.",
     "query": "Ask the attention with the h of the same step.", "y0": "Start from the y0 that is given.", "y.fed": "Feed the y of each step into the next step.",
+    "enc": "Take the source as it is given, (S, B, E): exchange its axes with a transposition, never with a reshape.", "keys and values": "Use enc as it is given, as keys and as values.",
+    "the step": "Run every timestep, the first and the last too.",
+    "output of the network": "Return the output of the top layer alone.", "h.up and h.out": "Hand on and return the output of the layer alone.",
     "lengths": "Give each sequence its own length, in the order of the batch.",
 }  # fmt: skip

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
 from lockstep.harness.causes.lane import LaneRun
-from lockstep.harness.causes.network_run import label_of
+from lockstep.harness.causes.network_run import OUTPUT, label_of
 from lockstep.harness.causes.tape import Node, NoisyCurve, curve_of
 from lockstep.harness.faults.deviation import BACK, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.faults.value_edits import put_group
-from lockstep.harness.reference.activations import ACTIVATIONS
+from lockstep.harness.reference.activations import ACTIVATIONS, Activation
 from lockstep.harness.reference.curves import CURVES
 
 LENGTHS: dict[str, Callable[[Array, int], Array | None]] = {
@@ -71,10 +72,7 @@ def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     for sigmoid, tanh in _EVERY_CURVE.items():
         rules = {f"curve {k}": sigmoid for k in "ifo"} | {f"curve {k}": tanh for k in "gu"}
         yield from spread_over(problem, "every curve", tanh, put_rules(rules))
-    if lstm.cell_clip is not None:
-        yield from spread_over(problem, "clip", "none", put_rules({"clip": None}))
-        for name, factor in (("times 2", 2.0), ("times 1/2", 0.5)):
-            yield from spread_over(problem, "clip", name, partial(_put_clip, factor=factor))
+    yield from _clips_and_peepholes(problem)
     words = "not coupled" if lstm.input_forget else "1 - i"
     yield from spread_over(problem, "coupling of f", words, put_rules({"coupled": not lstm.input_forget}))
     if isinstance(problem, DecoderProblem):
@@ -83,6 +81,24 @@ def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         yield from _network(problem)
     if problem.lengths is not None:
         yield from _lengths(problem)
+
+
+def _clips_and_peepholes(problem: AnyProblem) -> Iterator[Deviation]:
+    lstm = problem.case.lstm
+    if lstm.cell_clip is not None:
+        yield from spread_over(problem, "clip", "none", put_rules({"clip": None}))
+        for edit, sides in (
+            ("from above only", "above"),
+            ("from below only", "below"),
+            ("bounds exchanged", "neither"),
+        ):
+            yield from spread_over(problem, "clip", edit, put_rules({"clip sides": sides}))
+        for name, factor in (("times 2", 2.0), ("times 1/2", 0.5)):
+            yield from spread_over(problem, "clip", name, partial(_put_clip, factor=factor))
+    for letters in permutations("ifgo", 3) if lstm.peephole else ():
+        if "g" in letters:  # those of i, f and o are another order of the rows
+            put = put_rules({"peepholes of": "".join(letters)})
+            yield from spread_over(problem, "p", f"added to {', '.join(letters)}", put)
 
 
 def _put_clip(edits: Edits, problem: AnyProblem, scope: Scope, factor: float) -> None:
@@ -111,6 +127,7 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
         ("softmax", "left out"): {"softmax": "nothing"},
         ("joined", "exchanged"): {"joined": "exchanged"},
     }
+    rules["mask", "inverted"] = {"mask": "inverted"}
     if problem.lengths is not None:
         rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after")}
     rules |= {("curve of y", name): {"curve y": name} for name in CURVES if name != "tanh"}
@@ -139,22 +156,34 @@ def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912
             "joined", "exchanged between layers", everywhere, put_rules({"joined between layers": "exchanged"})
         )
         yield Deviation("joined", "exchanged in what is returned", everywhere, put_rules({"joined": "exchanged"}))
+        for edit, change in (_WHOLE | _OF_HALVES).items():
+            yield Deviation(OUTPUT, edit, everywhere, _whole((OUTPUT,), change))
     if lstm.single:  # what a lane takes in and returns is all there is
         return
+    halves = _OF_HALVES if lstm.direction == "bidirectional" else {}
     yield from _from_other_lanes(problem)
     for edit, order in orders_of(problem).items():
         for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
             yield Deviation(site, edit, everywhere, _whole(names, _reordered(order)))
         yield Deviation("finals", edit, everywhere, put_rules({"finals": _finals(order)}))
+    if not lstm.proj_size:
+        yield Deviation("finals", "h_n and c_n exchanged", everywhere, put_rules({"finals": _finals_exchanged}))
+    for which, edit in (
+        ("sum", "sum over layers"),
+        ("mean", "mean over layers"),
+        ("upper", "sum over the upper layers"),
+    ):
+        if lstm.num_layers > 1 and (which != "upper" or lstm.num_layers > 2):
+            yield Deviation(OUTPUT, edit, everywhere, put_rules({"output of layers": which}))
     yield Deviation("all h0 and c0", "exchanged", everywhere, _exchanged)
     for edit, change in _WHOLE.items():
         yield Deviation("all h0 and c0", edit, everywhere, _whole(("all h0", "all c0"), change))
     for site in ("all h0", "all c0", "all x", *(f"between {k}" for k in range(lstm.num_layers - 1))):
-        for edit, change in _WHOLE.items():
+        for edit, change in (_WHOLE | (halves if site.startswith("between") else {})).items():
             yield Deviation(site, edit, everywhere, _whole((site,), change))
     if lstm.num_layers > 2:
         names = tuple(f"between {k}" for k in range(lstm.num_layers - 1))
-        for edit, change in _WHOLE.items():
+        for edit, change in (_WHOLE | halves).items():
             yield Deviation("between layers", edit, everywhere, _whole(names, change))
     for name in CURVES:
         for k in range(lstm.num_layers - 1):
@@ -265,6 +294,31 @@ _WHOLE: dict[str, Callable[[Any, Node], Node]] = {
 }
 
 
+def _columns(take: Callable[[int], Array]) -> Callable[[Any, Node], Node]:
+    """Features taken from other places, by the number that there are."""
+
+    def change(run: Any, node: Node) -> Node:
+        order = take(node.value.shape[-1])
+        return run.tape.moved(node, lambda a: a[..., order], lambda d: _added_back(d, order))
+
+    return change
+
+
+def _added_back(d: Array, order: Array) -> Array:
+    found = np.zeros_like(d)
+    np.add.at(np.moveaxis(found, -1, 0), order, np.moveaxis(d, -1, 0))
+    return found
+
+
+# Of outputs of two directions side by side.
+_OF_HALVES: dict[str, Callable[[Any, Node], Node]] = {
+    "interleaved": _columns(lambda n: np.arange(n).reshape(2, -1).T.ravel()),
+    "read as interleaved": _columns(lambda n: np.arange(n).reshape(-1, 2).T.ravel()),
+    "first half twice": _columns(lambda n: np.arange(n) % (n // 2)),
+    "second half twice": _columns(lambda n: np.arange(n) % (n // 2) + n // 2),
+}
+
+
 def _curved(name: str) -> Callable[[Any, Node], Node]:
     return lambda run, node: run.tape.curve(node, curve_of(name))
 
@@ -284,6 +338,10 @@ def _finals(order: list[int]) -> Callable[[Any, str], list[Node]]:
         return [nodes[k] for k in order]
 
     return of
+
+
+def _finals_exchanged(run: Any, kind: str) -> list[Node]:
+    return [results["c_n" if kind == "h_n" else "h_n"] for results in run.results.values()]
 
 
 def _whole(names: tuple[str, ...], change: Callable[[Any, Node], Node]) -> Put:
@@ -363,20 +421,23 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 
 
 def _own_slopes(problem: AnyProblem, sites: dict[str, tuple[str, ...]]) -> Iterator[Deviation]:
-    """Slopes of the right curves: taken twice; and all at once of z, not of what the curve gave."""
-    activations = {**problem.case.lstm.activations, "y": "tanh"}
-    slopes = {kind: ACTIVATIONS[name].slope for kind, name in activations.items()}
-    twice: dict[str, _Slope] = {}
-    of_z: dict[str, _Slope] = {}
-    for kind, slope in slopes.items():
-        twice[kind] = _Slope("slope", np.tanh, None, lambda z, a, slope=slope: slope(a) ** 2)
-        of_z[kind] = _Slope("slope", np.tanh, None, lambda z, a, slope=slope: slope(z))
+    """Slopes made of the right curves, of one or of several at once."""
+    curves = {kind: ACTIVATIONS[name] for kind, name in {**problem.case.lstm.activations, "y": "tanh"}.items()}
     every_curve = ("i", "f", "g", "o", "u")
-    for site, kinds in {**sites, "every curve": every_curve}.items():
-        put = put_rules({f"slope {kind}": twice[kind] for kind in kinds})
-        yield from spread_over(problem, f"slope of {site}", "taken twice", put, BACK)
-    put = put_rules({f"slope {kind}": of_z[kind] for kind in every_curve})
-    yield from spread_over(problem, "slope of every curve", "of z for a", put, BACK)
+    for edit, rule in _OWN_SLOPES.items():
+        for site, kinds in {**sites, "g and u": ("g", "u"), "every curve": every_curve}.items():
+            rules = {f"slope {k}": _Slope("slope", np.tanh, None, partial(rule, curves[k])) for k in kinds}
+            # Of one curve alone it has been among the slopes of all curves.
+            if edit != "of z for a" or len(kinds) > 3:
+                yield from spread_over(problem, f"slope of {site}", edit, put_rules(rules), BACK)
+
+
+_OWN_SLOPES: dict[str, Callable[[Activation, Array, Array], Array]] = {
+    "taken twice": lambda curve, z, a: curve.slope(a) ** 2,
+    "of z for a": lambda curve, z, a: curve.slope(z),
+    "at the value": lambda curve, z, a: curve.slope(curve.value(a)),
+    "the activation of the value": lambda curve, z, a: curve.value(a),
+}
 
 
 def _steps_of_cotangents() -> dict[str, Callable[[Any, Node], Node]]:

@@ -62,6 +62,14 @@ def sequence_deviations(problem: Problem) -> Iterator[Deviation]:
         yield from spread_over(problem, "order of the run", edit, put)
 
 
+def source_deviations() -> Iterator[Deviation]:
+    """Everything that may become of the order of a source (S, B, E), which keys and values are."""
+    moves = (*TIME_MOVES, *BATCH_MOVES, *UNIT_MOVES)
+    for edit, change in {edit: partial(moved, edit=edit) for edit in moves}.items():
+        put = _put({"enc": change})
+        yield Deviation("enc", edit, Scope("", ("decoder",)), put)
+
+
 def _put(changes: dict[str, Change]) -> Put:
     def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:  # noqa: ARG001
         for label in scope.lanes:

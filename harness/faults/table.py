@@ -10,10 +10,11 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.faults.back_edits import back_deviations, returned_deviations, summed_deviations
 from lockstep.harness.faults.deviation import STEPS, Deviation, architecture_of, edits_of, scope_named, timesteps_of
+from lockstep.harness.faults.error_edits import error_deviations
 from lockstep.harness.faults.moves import MOST_SHIFT
 from lockstep.harness.faults.numbers import numbered
 from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
-from lockstep.harness.faults.sequence_edits import sequence_deviations
+from lockstep.harness.faults.sequence_edits import sequence_deviations, source_deviations
 from lockstep.harness.faults.value_edits import format_deviations, group_deviations, value_deviations
 from lockstep.harness.faults.weight_edits import layout_deviations, weight_deviations
 
@@ -62,7 +63,9 @@ def _forward(problem: AnyProblem) -> Iterator[Deviation]:
     yield from group_deviations(problem)
     yield from value_deviations(problem)
     yield from format_deviations(problem)
-    if not isinstance(problem, DecoderProblem):
+    if isinstance(problem, DecoderProblem):
+        yield from source_deviations()
+    else:
         yield from sequence_deviations(problem)
 
 
@@ -73,6 +76,7 @@ def _backward(problem: AnyProblem) -> Iterator[Deviation]:
         yield from slope_deviations(problem)
         yield from returned_deviations(problem)
         yield from back_deviations(problem)
+        yield from error_deviations(problem)
 
 
 def resets(problem: AnyProblem, timestep: int) -> Iterator[Deviation]:
@@ -81,6 +85,17 @@ def resets(problem: AnyProblem, timestep: int) -> Iterator[Deviation]:
         if deviation.site in RESET and deviation.edit in {"zero", "initial"} and not deviation.scope.steps:
             for steps in (f"every {timestep}", f"at {timestep}", f"every {timestep + 1}", f"at {timestep + 1}"):
                 yield deviation.in_scope(steps=steps)
+
+
+def cuts(problem: AnyProblem) -> Iterator[Deviation]:
+    """Gradients of states that end again and again, or once: truncated on the way back."""
+    last = min(timesteps_of(problem), MOST_BETWEEN_CUTS)
+    for deviation in backward_deviations(problem):
+        if deviation.site.removeprefix("d ") in RESET and deviation.edit == "zero" and not deviation.scope.steps:
+            for step in range(1, last):
+                yield deviation.in_scope(steps=f"at {step}")
+                if step > 1:
+                    yield deviation.in_scope(steps=f"every {step}")
 
 
 def in_part(problem: AnyProblem, timestep: int, sequence: int) -> Iterator[Deviation]:
@@ -99,6 +114,7 @@ def in_part(problem: AnyProblem, timestep: int, sequence: int) -> Iterator[Devia
             yield deviation.in_scope(first_sequence=sequence)
 
 
+MOST_BETWEEN_CUTS = 12  # timesteps
 RESET = frozenset({"h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.carry and c.carry"})
 
 

@@ -9,12 +9,13 @@ from functools import partial
 import numpy as np
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.tape import Node, NodeTape, curve_of
 from lockstep.harness.faults.deviation import STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
-from lockstep.harness.faults.moves import BATCH_MOVES, UNIT_MOVES, mixed, moved
+from lockstep.harness.faults.moves import BATCH_MOVES, BLOCKS, UNIT_MOVES, mixed, moved
 
 # In the order in which a step computes them: what another value may stand in for.
 VALUES = (
@@ -42,7 +43,10 @@ USES = {  # edges that one use of a value goes over, and of which value
 }  # fmt: skip
 STATES = ("h_in", "c_in", "h.carry", "c.carry", "h0", "c0")
 OTHER_STATES = {"h_in": "c", "c_in": "h", "h.carry": "c", "c.carry": "h", "h0": "c", "c0": "h"}
-SOME_MOVES = ("batch flipped", "units flipped", "first sequence for all")
+NORMALISED = ("logit", "target.y", "y", "y.fed", "h.out")
+SOME_MOVES = (
+    "batch flipped", "units flipped", "first sequence for all", *(f"first {k} units only" for k in BLOCKS)
+)  # fmt: skip
 STARTS = ("h0", "c0", "y0", "h_n", "c_n")
 TERMS = ("term.i", "term.f", "term.o")
 CURVES_TRIED = (
@@ -123,6 +127,9 @@ def sites_of(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
 
 def _edits(site: str, order: tuple[str, ...], factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
     yield from _plain_edits(site, factors)
+    if site in NORMALISED:
+        yield "softmax of it", lambda lane, node, t: lane.tape.softmax(node), ("",)
+        yield "log-softmax of it", lambda lane, node, t: lane.tape.log_softmax(node), ("",)
     if site not in {"keys", "values"}:
         yield from _other_values(site, order)
 
@@ -140,6 +147,8 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
     # On the way back all of them are tried: gradients are clipped at larger bounds than values.
     for bound in CLIP_BOUNDS[1:5]:
         yield f"clip {bound:g}", partial(held, bound=bound), ("",)
+        yield f"at most {bound:g}", partial(held, bound=bound, sides="above"), ("",)
+        yield f"at least {-bound:g}", partial(held, bound=bound, sides="below"), ("",)
     for name in CURVES_TRIED:
         yield f"{name} of it", partial(_curved, name=name), ("",)
     yield "absolute", _absolute, ("",)
@@ -286,9 +295,9 @@ def _absolute(lane: LaneRun, node: Node, t: int) -> Node:
     return lane.tape.where(node.value >= 0, node, lane.tape.scale(node, -1.0))
 
 
-def held(lane: LaneRun, node: Node, t: int, bound: float) -> Node:
-    """A value held in [-bound, bound]."""
-    return lane.tape.hold(node, bound)
+def held(lane: LaneRun, node: Node, t: int, bound: float, sides: str = "both") -> Node:
+    """A value held in [-bound, bound], or on one side of it."""
+    return lane.tape.hold(node, bound, sides)
 
 
 def _at_the_bound(lane: LaneRun, node: Node, t: int) -> Node:
@@ -336,6 +345,22 @@ def _after(lane: LaneRun, node: Node, t: int, gate: str) -> Node:
     return lane.tape.add(node, lane.history[f"term.{gate}"][t])
 
 
+def _without_bias(lane: LaneRun, node: Node, t: int) -> Node:
+    return lane.history["W_tilde.joined"][t]
+
+
+def _with_bias(lane: LaneRun, node: Node, t: int) -> Node:
+    return lane.tape.total([node], lane.leaf("b_tilde"), 0)
+
+
+def _projected_keys(lane: LaneRun, node: Node, t: int) -> Node:
+    """The source (B, S, E) as the scores see it where W_a (E, H) multiplies it and not the query."""
+    W_a = lane.leaf("W_a").value
+    if W_a.shape[-1] != W_a.shape[-2] or lane.tape.records:  # its gradient has no place for this use of it
+        raise NoPlaceError
+    return lane.tape.matmul(node, Node(W_a))
+
+
 def _held_first(lane: LaneRun, node: Node, t: int, site: str) -> Node:
     return lane.history[site][0]
 
@@ -356,6 +381,8 @@ SITE_GROUPS = {
     "h.out and c.out": ("h.out", "c.out"),
     "i, f, g and o": ("i", "f", "g", "o"),
     "peep.i, peep.f and peep.o": ("peep.i", "peep.f", "peep.o"),
+    "h.up and h.out": ("h.up", "h.out"),
+    "keys and values": ("keys", "values"),
 }
 
 
@@ -372,8 +399,11 @@ def put_group(sites: Iterable[str], changes: Iterable[Change]) -> Put:
 def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Edits of several sites at once, where neither alone repairs anything."""
     for name, sites in groups_of(problem).items():
+        # What else is added to the output of a layer belongs to both uses of it, as a residual does.
+        of_site = _edits if name == "h.up and h.out" else lambda site, _, factors: _plain_edits(site, factors)
         tables = [
-            {edit: (change, steps) for edit, change, steps in _plain_edits(site, factors_of(problem))} for site in sites
+            {edit: (change, steps) for edit, change, steps in of_site(site, order_of(problem), factors_of(problem))}
+            for site in sites
         ]
         for edit in tables[0]:
             if all(edit in table for table in tables):
@@ -383,6 +413,15 @@ def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         after = {f"term.{gate}": lambda lane, node, t: lane.tape.zeros(node), gate: partial(_after, gate=gate)}
         put = put_group(after, after.values())
         yield from spread_over(problem, f"term.{gate}", "added after the activation", put)
+    if isinstance(problem, DecoderProblem):
+        after = {"bare": _without_bias, "y": _with_bias}
+        yield from spread_over(problem, "b_tilde", "added after the activation", put_group(after, after.values()))
+        if "W_a" in problem.weights.arrays():
+            yield from spread_over(problem, "values", "projected by W_a", put_value("values", _projected_keys))
+    yield from spread_over(problem, "Rh", "of h that is written in place", put_value("Rh", _written_in_place))
+    for edit, changes in _left_out_steps(problem).items():
+        put = put_group(changes, changes.values())
+        yield from spread_over(problem, "the step", edit, put, steps=("first", "last"))
     # Named by what somebody would have done, since no single edit of the table is that.
     for name, parts in JOINED.items():
         changes = [part for _, part in parts]
@@ -392,6 +431,34 @@ def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         sites = (f"h{prefix}", f"c{prefix}")
         yield from spread_over(problem, " and ".join(sites), "exchanged", put_group(sites, exchange), steps=steps)
     yield from _equations(problem)
+
+
+def _written_in_place(lane: LaneRun, node: Node, t: int) -> Node:
+    """R h where the new h of each unit is written over the old one before the next unit is computed."""
+    if lane.lstm.peephole or lane.lstm.proj_size or lane.lstm.cell_clip is not None or lane.tape.records:
+        raise NoPlaceError
+    R, b = lane.leaf("R").value, lane.leaf("b").rows
+    c, old = (lane.history[name][t].value for name in ("c_in", "h_in"))
+    units = c.shape[-1]
+    if R.ndim > 2 or node.value.shape[-1] != 4 * units:  # noqa: PLR2004
+        raise NoPlaceError
+    product, Wx = node.value.copy(), lane.history["Wx"][t].value
+    for u in range(units - 1):
+        z = dict(zip(GATES, np.split((Wx + product + b)[..., u::units], 4, axis=-1), strict=True))
+        i, f, g, o = (lane.curve(gate).value(z[gate]) for gate in GATES)
+        new = o * lane.curve("u").value(f * c[..., u : u + 1] + i * g)
+        later = np.arange(4 * units) % units > u
+        product = product + np.where(later, (new - old[..., u : u + 1]) * R[:, u], 0)
+    return Node(product, node.variance)
+
+
+def _left_out_steps(problem: AnyProblem) -> dict[str, dict[str, Change]]:
+    """A step that is not run: its state goes on as it was, and 0 or the old state is returned."""
+    carried: dict[str, Change] = {f"{name}.carry": partial(_other, name=f"{name}_in", at=0) for name in "hc"}
+    outputs = ["h.out", "c.out", *(["h.up"] if "h.up" in sites_of(problem, order_of(problem)) else [])]
+    old: dict[str, Change] = {site: partial(_other, name=f"{site[0]}_in", at=0) for site in outputs}
+    nothing: dict[str, Change] = {site: lambda lane, node, t: lane.tape.zeros(node) for site in outputs}
+    return {"left out, 0 returned": carried | nothing, "left out, the old state returned": carried | old}
 
 
 # Several uses of values that go wrong together.
@@ -443,7 +510,9 @@ H_EQUATIONS: dict[str, Equation] = {
 def groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:
     """The groups of sites that a form has."""
     decoder = isinstance(problem, DecoderProblem)
-    missing = {*(() if decoder else ("y.fed",)), *(() if problem.case.lstm.peephole else ("peep.i",))}
+    missing = {*(() if decoder else ("y.fed", "keys")), *(() if problem.case.lstm.peephole else ("peep.i",))}
+    if decoder or problem.case.lstm.num_layers == 1:
+        missing.add("h.up")
     return {name: sites for name, sites in SITE_GROUPS.items() if not missing & set(sites)}
 
 

@@ -15,6 +15,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.decoder_run import weights_of_decoder
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
+from lockstep.harness.causes.formats import rounded
 from lockstep.harness.causes.network_run import weights_of
 from lockstep.harness.causes.stored import WeightKey, WeightReading
 from lockstep.harness.faults.deviation import (
@@ -137,8 +138,16 @@ def _of_formats(problem: AnyProblem) -> Iterator[Deviation]:
     for form in shorter_formats(problem):
         for group in ("WRb", "WR", "W", "R", "b"):
             yield from spread_over(problem, group, f"in {form}", _cast(group, form), form=form)
+        put = _together(_cast("WR", form), _readings("b", partial(_both_biases, form=form)))
+        yield from spread_over(problem, "W, R and both biases", f"in {form}", put, form=form)
         operands = [_cast("WR", form), *(put_value(site, partial(cast, form=form)) for site in ("x", "h_in"))]
         yield from spread_over(problem, "operands", f"in {form}", _together(*operands), form=form)
+
+
+def _both_biases(places: Array, array: Array, form: str) -> WeightReading:
+    """Both biases into which a layout splits b, each rounded by itself."""
+    first, second = (rounded(part.astype(float), form) for part in uneven(array))
+    return WeightReading(places, factor=0.0, constant=first + second)
 
 
 # Groups of a decoder's weights that are made anew at every step but the first where none is shared.
@@ -268,8 +277,8 @@ _FORGET_BIAS: dict[str, dict[str, float]] = {
     **{f"forget bias on {gate} too": {gate: 1.0} for gate in "igo"},
 }
 WEIGHT_MOVES: dict[str, Move] = {
+    "transposed": _turned,  # before what is the same of a square array
     "column-major read as row-major": _columns(lambda a: np.ravel(a, "F").reshape(a.shape)),
-    "transposed": _turned,
     "reshaped, not transposed": _columns(_folded),
     "columns flipped": _columns(lambda a: a[:, ::-1]),
     "columns rolled": _columns(lambda a: np.roll(a, 1, axis=1)),
@@ -480,13 +489,15 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
         "those of the reverse lane": {label: label.removesuffix("r") + "r" for label in labels},
         "directions exchanged": {k: k[:-1] if k.endswith("r") else k + "r" for k in labels},
         "those of the lower layer": {k: f"{max(int(k.rstrip('r')) - 1, 0)}{'r' * k.endswith('r')}" for k in labels},
+        "those of the first layer": {k: f"0{'r' * k.endswith('r')}" for k in labels},
         "those of the first layer that fits": {k: _first_fitting(k, shapes) for k in labels},
         "layers from the top down": {
             k: f"{problem.case.lstm.num_layers - 1 - int(k.rstrip('r'))}{'r' * k.endswith('r')}" for k in labels
         },
     }
     for edit, source in maps.items():
-        for group in ("all", *WEIGHT_GROUPS):
+        # The fewest arrays first: where one has no place for it, more are as the others alone.
+        for group in (*reversed(WEIGHT_GROUPS[1:]), "all", "WRb"):
             for scope in scopes_of(problem):
                 names = names_of(problem) if group == "all" else list(group)
                 yield Deviation(

@@ -15,6 +15,7 @@ from lockstep.harness.faults.deviation import BACK, ON_THE_WAY_BACK, Deviation, 
 from lockstep.harness.faults.families import FAMILIES, family_of, is_number
 from lockstep.harness.faults.phrases import (
     FIXES,
+    FIXES_BACK,
     FIXES_OF_NUMBERS,
     FIXES_OF_SITES,
     GATE,
@@ -184,7 +185,8 @@ class Words:
     def _backward(self, site: str, edit: str) -> str:
         read = site.removesuffix(ON_THE_WAY_BACK)
         if read != site:
-            sentence = SENTENCES.get((read, edit)) or self._sentence(read, edit)
+            made = {"W": "in dx ", "R": "in the gradient of the h before "}.get(read.partition(".")[0], "")
+            sentence = made + (SENTENCES.get((read, edit)) or self._sentence(read, edit))
         elif site == "gates":
             sentence = saved_gates(edit)
         elif site.startswith("slope"):
@@ -219,8 +221,8 @@ class Words:
 
     def _fix_back(self, site: str, edit: str) -> str:  # noqa: PLR0911 (one for each kind of site)
         """What to do about the way back, by what is done otherwise."""
-        if edit in OF_SUMS:
-            return "Sum the gradient of a weight over all timesteps that use it."
+        if edit in FIXES_BACK:
+            return FIXES_BACK[edit]
         if site.endswith(ON_THE_WAY_BACK):
             return f"On the way back read {self.phrase(site.removesuffix(ON_THE_WAY_BACK))} as going forward."
         if site == "gates":
@@ -272,7 +274,7 @@ def _fix_of_values(deviation: Deviation) -> str:
         return MORE_ACTIVATIONS
     if verb in FIXES_OF_NUMBERS and is_number(operand) and family_of(deviation) != "clip":
         return FIXES_OF_NUMBERS[verb]
-    if verb == "clip":
+    if verb == "clip" or edit.startswith(("at most ", "at least ")):
         return "Remove the clip, or set it as the case has it."
     head = site.partition(" that ")[0]
     return "" if deviation.form else FIXES_OF_SITES.get(head) or FIXES_OF_SITES.get(head.partition(".")[0], "")

@@ -7,9 +7,10 @@ the black box to within rounding is it called what the black box does.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,7 @@ from lockstep.harness.diagnosis.anatomy.table import (
     repeatability_row,
 )
 from lockstep.harness.diagnosis.anatomy.wiring import measure_wiring
+from lockstep.harness.diagnosis.clock import Clock
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.fit import refined
@@ -59,8 +61,6 @@ from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 
 MOST_BASES = 12
-MOST_SECONDS = 10.0
-QUICK_SECONDS = 4.0  # a table of conventions is waited for
 
 
 class Anatomy(Struct, frozen=True):
@@ -91,16 +91,16 @@ def explain_measured(
 ) -> list[Diagnosis]:
     """What measuring a black box finds to explain all observations; empty if nothing does."""
     search = Search.of(observations, LIMIT_SIGMA, layout=black_box.layout)
-    causes = [] if search is None else _upon_measured(black_box, search, MOST_SECONDS)
+    clock = Clock("measured", math.inf if search is None else search.until)
+    causes = [] if search is None else _upon_measured(black_box, search, clock)
     if search is not None and causes:
         return search.told(causes, others)
-    misplaced = _misplaced_entries(black_box)
+    misplaced = None if clock.is_over else _misplaced_entries(black_box)
     return [] if misplaced is None else [misplaced[0]]
 
 
-def _upon_measured(black_box: BlackBox, search: Search, seconds: float) -> list[Found]:
+def _upon_measured(black_box: BlackBox, search: Search, clock: Clock) -> list[Found]:
     """What explains everything on top of what was measured, by as few deviations as possible."""
-    until = time.process_time() + seconds
     problem = search.first.problem
 
     def miss(changes: Changes) -> Array | None:
@@ -109,12 +109,13 @@ def _upon_measured(black_box: BlackBox, search: Search, seconds: float) -> list[
         except NoPlaceError:
             return None
 
-    for base in islice(measured_bases(black_box), MOST_BASES):
+    # Each base is measured when it is asked for.
+    for base in takewhile(lambda _: not clock.is_over, islice(measured_bases(black_box), MOST_BASES)):
         for changes in (base, refined(base, miss)):
-            if time.process_time() > until or changes is None:
+            if clock.is_over or changes is None:
                 break
             try:
-                causes = search.upon(deviations_of(changes, problem), until)
+                causes = search.upon(deviations_of(changes, problem), clock)
             except NoPlaceError:
                 continue
             if causes:
@@ -152,7 +153,7 @@ def _of_read(observations: list[Observation], changes: Changes) -> Found | None:
             Found((), max(observation.sigma for observation in observations)) if observations and not changes else None
         )
     base = deviations_of(changes, search.first.problem)
-    return next(iter(search.upon(base, time.process_time() + QUICK_SECONDS)), None)
+    return next(iter(search.upon(base, Clock("measured"))), None)
 
 
 def _as_read(problem: Problem, measured: KernelMap) -> Problem:
@@ -370,8 +371,13 @@ def _seen_in_a_step(kernel_map: KernelMap | None, reading: Changes | None) -> Ca
         return None
 
 
-def prove(black_box: BlackBox) -> Proof:
-    """Find what explains fresh problems, and hold it against other fresh problems."""
+def prove(black_box: BlackBox, until: float = math.inf) -> Proof:
+    """Find what explains fresh problems, and hold it against other fresh problems.
+
+    Args:
+        black_box: What is measured.
+        until: When to end, on the clock of ``time.process_time``.
+    """
     observations, held = observe(black_box, seed=100), observe(black_box, seed=900)
     if not observations or not held:
         return Proof(None, None, None)
@@ -379,8 +385,9 @@ def prove(black_box: BlackBox) -> Proof:
     if search is None:
         sigma = max(observation.sigma for observation in held)
         return Proof(() if sigma <= LIMIT_SIGMA else None, None, sigma)
-    causes = search.causes(several=False) or _upon_measured(black_box, search, QUICK_SECONDS)
-    if not causes:
+    search.until = until
+    causes = search.causes(several=False) or _upon_measured(black_box, search, Clock("measured", search.until))
+    if not causes and time.process_time() < until:
         misplaced = _misplaced_entries(black_box)
         if misplaced is not None:
             explanation, cause, kernel_map = misplaced

@@ -313,32 +313,34 @@ def _output_equations(response: Response) -> Iterator[Changes]:
         }
 
 
-def root(residual: Callable[[float], Array], start: float, steps: int) -> float:
-    """Where a residual (n,) is smallest, by undamped Gauss-Newton; the caller checks whether it vanishes there."""
-    value = start
+def roots(residuals: Callable[[Array], Array], starts: Array, steps: int) -> Array:
+    """Where residuals (K, n) of numbers (K,) are smallest, each by undamped Gauss-Newton.
+
+    The caller checks whether they vanish there.
+    """
+    numbers = starts.astype(np.float64)
     for _ in range(steps):
-        now = residual(value)
-        slope = (residual(value + 1e-6) - now) / 1e-6
-        steepness = float(slope @ slope)
-        if not np.isfinite(steepness) or steepness == 0:
+        now = residuals(numbers)
+        slopes = (residuals(numbers + 1e-6) - now) / 1e-6
+        steepness = np.square(slopes).sum(axis=1)
+        going = np.isfinite(steepness) & (steepness != 0)
+        if not going.any():
             break
-        value -= float(slope @ now) / steepness
-    return value
+        numbers[going] -= (slopes * now).sum(axis=1)[going] / steepness[going]
+    return numbers
 
 
 def _output_of_sweep(form: str, curve: str, c: Array, h: Array, before: Array) -> float | None:
     """Find the o for which a form gives h over the sweep."""
     hidden, phi = HIDDEN[form][0], CURVES[curve].value
 
-    def residual(o: float) -> Array:
-        return hidden(np.full_like(c, o), c, before, phi) - h
+    def residuals(outputs: Array) -> Array:  # (K,) to (K, n)
+        return np.stack([hidden(np.full_like(c, o), c, before, phi) - h for o in outputs])
 
     with np.errstate(all="ignore"):
-        for start in (0.65, 0.2, 1.0, -0.5):
-            o = root(residual, start, steps=20)
-            if np.isfinite(o) and np.abs(residual(o)).max() < CURVE_TOLERANCE * 5:
-                return o
-    return None
+        outputs = roots(residuals, np.array([0.65, 0.2, 1.0, -0.5]), steps=20)
+        fits = np.isfinite(outputs) & (np.abs(residuals(outputs)).max(axis=1) < CURVE_TOLERANCE * 5)
+    return float(outputs[np.flatnonzero(fits)[0]]) if fits.any() else None
 
 
 def _output_curves(response: Response, changes: Changes) -> Iterator[Changes]:

@@ -31,7 +31,7 @@ from lockstep.harness.diagnosis.anatomy.conventions import (
     moved,
     part_of,
 )  # fmt: skip
-from lockstep.harness.diagnosis.anatomy.curves import root
+from lockstep.harness.diagnosis.anatomy.curves import roots
 from lockstep.harness.faults.weight_edits import FUSED
 from lockstep.harness.reference.curves import CURVES
 
@@ -247,20 +247,21 @@ class _Effects:
     def _odd_coefficient(self, c: Array, h: Array, unit: int) -> Drive | None:
         """The one drive that gives c and h (B,) of a unit with a coefficient that is none of the plain ones."""
         c0 = self.c0[:, unit]
-        for k in range(4):
-            for source, values in self.sources.items():
+        drives = list(product(range(4), self.sources))
+        moves = np.stack([MOVE * self.sources[source][:, None] * (np.arange(4) == k) for k, source in drives])
 
-                def residual(a: float, k: int = k, values: Array = values) -> Array:
-                    z = self.resting[:, unit].copy()
-                    z[:, k] += MOVE * a * values
-                    new_c, new_h = self.model(z, c0)
-                    return np.concatenate([new_c - c, new_h - h])
+        def residuals(coefficients: Array) -> Array:  # (K,) to (K, 2 B)
+            new_c, new_h = self.model(self.resting[:, unit] + coefficients[:, None, None] * moves, c0)
+            return np.concatenate([new_c - c, new_h - h], axis=1)
 
-                with np.errstate(all="ignore"):
-                    a = root(residual, 1.0, steps=15)
-                    if np.isfinite(a) and np.abs(residual(a)).max() < EFFECT_TOLERANCE:
-                        return Drive(GATES[k], unit, source, round(a, 4))
-        return None
+        with np.errstate(all="ignore"):
+            coefficients = roots(residuals, np.ones(len(drives)), steps=15)
+            fits = np.isfinite(coefficients) & (np.abs(residuals(coefficients)).max(axis=1) < EFFECT_TOLERANCE)
+        if not fits.any():
+            return None
+        first = int(np.flatnonzero(fits)[0])
+        k, source = drives[first]
+        return Drive(GATES[k], unit, source, round(float(coefficients[first]), 4))
 
 
 # -- rules -------------------------------------------------------------------------------------------------------

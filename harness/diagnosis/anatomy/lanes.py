@@ -7,7 +7,6 @@ one more deviation.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -27,6 +26,7 @@ from lockstep.harness.diagnosis.anatomy.conventions import names_of
 from lockstep.harness.diagnosis.anatomy.decoder_box import CellBlackBox
 from lockstep.harness.diagnosis.anatomy.lane_box import LaneBlackBox, measurable
 from lockstep.harness.diagnosis.anatomy.table import covered
+from lockstep.harness.diagnosis.clock import Clock
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.named_causes import JOIN, Found
 from lockstep.harness.diagnosis.observation import Observation
@@ -35,8 +35,6 @@ from lockstep.harness.faults.deviation import scopes_of
 from lockstep.harness.faults.table import find
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-LANE_SECONDS = 6.0  # of the processor, for what is measured in the course of a check
-LANE_SEARCH_SECONDS = 4.0  # for the search on top of it
 MOST_TOGETHER = 64  # ways to put the deviations of lanes together
 MOST_LANE_READINGS = 4  # of a lane that nothing explains, each as a base
 FRESH_RUNS = (
@@ -175,9 +173,8 @@ def _proved(network: MeasuredNetwork, names: Measured) -> tuple[Found | None, Di
     if search is None:
         sigma = max(Seen.of(observation).distance for observation in (*observations, *held))
         return (Found((), sigma) if sigma <= LIMIT_SIGMA else None), None, calls
-    search.until = time.process_time() + LANE_SECONDS
-    causes = upon_measured(search, names) or search.causes(several=False)
-    for explaining, diagnosis in zip(causes, search.told(causes), strict=True):
+    found = upon_measured(search, names) or search.causes(several=False)
+    for explaining, diagnosis in zip(found, search.told(found), strict=True):
         sigma = max(Seen.of(observation).sigma(explaining.cause) for observation in held)
         if sigma <= LIMIT_SIGMA:
             return Found(explaining.cause, sigma), diagnosis, calls
@@ -203,25 +200,21 @@ def measured_causes(ask: AskTensors, search: Search, *, name: str) -> list[Found
         return []
     network = MeasuredNetwork(ask, case.lstm, name, search.layout, case.attention_decoder)
     names: dict[str, list[str]] = {}
-    search.until, limit = time.process_time() + LANE_SECONDS, search.until
-    try:
-        while time.process_time() < search.until:
-            label = _first_wrong(search, names, next(iter(network.places)))
-            if label in names:
-                break
-            box = network.box(label)
-            readings = [] if box.refusal else list(_readings(box))
-            for reading in readings:
-                causes = _explaining(search, {**names, label: reading})
-                if causes:
-                    return causes
-            if not readings:
-                break
-            names[label] = readings[0]
-        search.until += LANE_SEARCH_SECONDS
-        return _upon(search, names)
-    finally:
-        search.until = limit
+    clock = Clock("measured", search.until)
+    while not clock.is_over:
+        label = _first_wrong(search, names, next(iter(network.places)))
+        if label in names:
+            break
+        box = network.box(label)
+        readings = [] if box.refusal else list(_readings(box, clock.end))
+        for reading in readings:
+            found = _explaining(search, {**names, label: reading})
+            if found:
+                return found
+        if not readings:
+            break
+        names[label] = readings[0]
+    return _upon(search, names, clock)
 
 
 def _first_wrong(search: Search, names: Measured, only: str) -> str:
@@ -230,9 +223,9 @@ def _first_wrong(search: Search, names: Measured, only: str) -> str:
     return wrong[0] if wrong else only
 
 
-def _readings(box: LaneBlackBox | CellBlackBox) -> Iterator[list[str]]:
+def _readings(box: LaneBlackBox | CellBlackBox, until: float) -> Iterator[list[str]]:
     """The deviations of a lane: those that are proved for it alone, else each way to read its first timestep."""
-    proof = prove(box)
+    proof = prove(box, until)
     if proof.cause is not None:
         yield [deviation.name for deviation in proof.cause]
         return
@@ -242,7 +235,7 @@ def _readings(box: LaneBlackBox | CellBlackBox) -> Iterator[list[str]]:
 
 def upon_measured(search: Search, names: Measured) -> list[Found]:
     """What explains everything on top of what was measured in lanes: nothing more, or one deviation more."""
-    return _explaining(search, names) or _upon(search, names)
+    return _explaining(search, names) or _upon(search, names, Clock("measured", search.until))
 
 
 def _explaining(search: Search, names: Measured) -> list[Found]:
@@ -255,12 +248,10 @@ def _explaining(search: Search, names: Measured) -> list[Found]:
     return []
 
 
-def _upon(search: Search, names: Measured) -> list[Found]:
+def _upon(search: Search, names: Measured, clock: Clock) -> list[Found]:
     """One deviation, or one with a number, that explains everything on top of what was measured."""
     base = next(together(names, search.first.problem), ())
-    if not base or time.process_time() > search.until:
-        return []
-    return search.confirmed(search.singles(base)) or search.confirmed(search.with_numbers(base))
+    return search.upon(base, clock) if base and not clock.is_over else []
 
 
 def together(names: Measured, problem: AnyProblem) -> Iterator[Cause]:
