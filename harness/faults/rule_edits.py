@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -135,59 +135,71 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
         yield Deviation(site, edit, Scope("", ("decoder",)), put_rules(settings))
 
 
-def _network(problem: AnyProblem) -> Iterator[Deviation]:  # noqa: C901, PLR0912 (a table)
-    everywhere = Scope("", ("",))
+_EVERYWHERE = Scope("", ("",))  # what belongs to no lane
+
+
+def _network(problem: AnyProblem) -> Iterator[Deviation]:
     lstm = problem.case.lstm
     yield from spread_over(problem, "returned", "exchanged", put_rules({"returned": "exchanged"}))
     for site, names in (("h0 and c0", "hc"), ("h0", "h"), ("c0", "c")):
         yield from spread_over(problem, site, "end of the sequence before", put_rules({"sequences": names}))
     if lstm.direction != "forward":
-        for turn_in in ("within", "whole", "not"):
-            for turn_out in ("within", "whole", "not"):
-                if (turn_in, turn_out) != ("within", "within"):
-                    site = "turn" if turn_in == turn_out else "turn out" if turn_in == "within" else "turn in"
-                    edit = turn_in if turn_in == turn_out else f"{turn_in} and {turn_out}"
-                    yield from spread_over(problem, site, edit, put_rules({"turn in": turn_in, "turn out": turn_out}))
+        yield from _turns(problem)
     if lstm.direction == "bidirectional":
-        yield Deviation(
-            "joined", "exchanged", everywhere, put_rules({"joined": "exchanged", "joined between layers": "exchanged"})
-        )
-        yield Deviation(
-            "joined", "exchanged between layers", everywhere, put_rules({"joined between layers": "exchanged"})
-        )
-        yield Deviation("joined", "exchanged in what is returned", everywhere, put_rules({"joined": "exchanged"}))
-        for edit, change in (_WHOLE | _OF_HALVES).items():
-            yield Deviation(OUTPUT, edit, everywhere, _whole((OUTPUT,), change))
-    if lstm.single:  # what a lane takes in and returns is all there is
-        return
-    halves = _OF_HALVES if lstm.direction == "bidirectional" else {}
-    yield from _from_other_lanes(problem)
+        yield from _side_by_side()
+    if not lstm.single:  # what a single lane takes in and returns is all there is
+        yield from _from_other_lanes(problem)
+        yield from _all_states(problem)
+        yield from _between_layers(problem)
+
+
+def _turns(problem: AnyProblem) -> Iterator[Deviation]:
+    for turn_in, turn_out in product(("within", "whole", "not"), repeat=2):
+        if (turn_in, turn_out) != ("within", "within"):
+            site = "turn" if turn_in == turn_out else "turn out" if turn_in == "within" else "turn in"
+            edit = turn_in if turn_in == turn_out else f"{turn_in} and {turn_out}"
+            yield from spread_over(problem, site, edit, put_rules({"turn in": turn_in, "turn out": turn_out}))
+
+
+def _side_by_side() -> Iterator[Deviation]:
+    """What becomes of the outputs of two directions where they are joined."""
+    where = {"": ("joined", "joined between layers"), " between layers": ("joined between layers",),
+             " in what is returned": ("joined",)}  # fmt: skip
+    for words, rules in where.items():
+        yield Deviation("joined", f"exchanged{words}", _EVERYWHERE, put_rules(dict.fromkeys(rules, "exchanged")))
+    for edit, change in (_WHOLE | _OF_HALVES).items():
+        yield Deviation(OUTPUT, edit, _EVERYWHERE, _whole((OUTPUT,), change))
+
+
+def _all_states(problem: AnyProblem) -> Iterator[Deviation]:
+    """What becomes of the states of all lanes, as one array."""
     for edit, order in orders_of(problem).items():
         for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
-            yield Deviation(site, edit, everywhere, _whole(names, _reordered(order)))
-        yield Deviation("finals", edit, everywhere, put_rules({"finals": _finals(order)}))
-    if not lstm.proj_size:
-        yield Deviation("finals", "h_n and c_n exchanged", everywhere, put_rules({"finals": _finals_exchanged}))
-    for which, edit in (
-        ("sum", "sum over layers"),
-        ("mean", "mean over layers"),
-        ("upper", "sum over the upper layers"),
-    ):
-        if lstm.num_layers > 1 and (which != "upper" or lstm.num_layers > 2):
-            yield Deviation(OUTPUT, edit, everywhere, put_rules({"output of layers": which}))
-    yield Deviation("all h0 and c0", "exchanged", everywhere, _exchanged)
+            yield Deviation(site, edit, _EVERYWHERE, _whole(names, _reordered(order)))
+        yield Deviation("finals", edit, _EVERYWHERE, put_rules({"finals": _finals(order)}))
+    if not problem.case.lstm.proj_size:
+        yield Deviation("finals", "h_n and c_n exchanged", _EVERYWHERE, put_rules({"finals": _finals_exchanged}))
+    yield Deviation("all h0 and c0", "exchanged", _EVERYWHERE, _exchanged)
     for edit, change in _WHOLE.items():
-        yield Deviation("all h0 and c0", edit, everywhere, _whole(("all h0", "all c0"), change))
-    for site in ("all h0", "all c0", "all x", *(f"between {k}" for k in range(lstm.num_layers - 1))):
-        for edit, change in (_WHOLE | (halves if site.startswith("between") else {})).items():
-            yield Deviation(site, edit, everywhere, _whole((site,), change))
-    if lstm.num_layers > 2:
-        names = tuple(f"between {k}" for k in range(lstm.num_layers - 1))
-        for edit, change in (_WHOLE | halves).items():
-            yield Deviation("between layers", edit, everywhere, _whole(names, change))
-    for name in CURVES:
-        for k in range(lstm.num_layers - 1):
-            yield Deviation(f"between {k}", f"{name} of it", everywhere, _whole((f"between {k}",), _curved(name)))
+        yield Deviation("all h0 and c0", edit, _EVERYWHERE, _whole(("all h0", "all c0"), change))
+    for site, (edit, change) in product(("all h0", "all c0", "all x"), _WHOLE.items()):
+        yield Deviation(site, edit, _EVERYWHERE, _whole((site,), change))
+
+
+def _between_layers(problem: AnyProblem) -> Iterator[Deviation]:
+    """What becomes of a layer's output where the next takes it in, and of those of all layers."""
+    lstm = problem.case.lstm
+    between = tuple(f"between {k}" for k in range(lstm.num_layers - 1))
+    changes = _WHOLE | (_OF_HALVES if lstm.direction == "bidirectional" else {})
+    sites = {site: (site,) for site in between} | ({"between layers": between} if len(between) > 1 else {})
+    for (site, names), (edit, change) in product(sites.items(), changes.items()):
+        yield Deviation(site, edit, _EVERYWHERE, _whole(names, change))
+    for name, site in product(CURVES, between):
+        yield Deviation(site, f"{name} of it", _EVERYWHERE, _whole((site,), _curved(name)))
+    sums = {"sum": "sum over layers", "mean": "mean over layers", "upper": "sum over the upper layers"}
+    for which, edit in sums.items():
+        if len(between) > (which == "upper"):
+            yield Deviation(OUTPUT, edit, _EVERYWHERE, put_rules({"output of layers": which}))
 
 
 def _from_other_lanes(problem: AnyProblem) -> Iterator[Deviation]:
