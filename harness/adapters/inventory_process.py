@@ -132,6 +132,7 @@ def _readers() -> list[Any]:
     """Import the readers of frameworks that are imported by now; those that take whatever was built come last."""
     entries = sorted(entry_points(group=INVENTORY_GROUP), key=lambda entry: entry.name)
     modules = dict.fromkeys(entry.module for entry in entries if entry.name in sys.modules)
+    # A graph holds whatever was built while a model of another framework was made too.
     return sorted(map(import_module, modules), key=lambda reader: hasattr(reader, "building"))
 
 

@@ -76,6 +76,7 @@ def parse_model(text: str, prefix: str) -> ModelFile:
 def distinct_names(files: list[ModelFile], texts: Sequence[str]) -> list[ModelFile]:
     """The files, those of one name told apart: as the user wrote them, and with their prefixes."""
     names = [file.name for file in files]
+    # No longer than they need to be: results show them in every table.
     for longer_names in (texts, [f"{text} [{file.prefix}]" for text, file in zip(texts, files, strict=True)]):
         count = Counter(names)
         names = [longer if count[name] > 1 else name for name, longer in zip(names, longer_names, strict=True)]

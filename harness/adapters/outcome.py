@@ -29,6 +29,7 @@ class Outcome:
     message: str | None = None
     stderr: str | None = None  # the end of what was printed, and of the traceback
     notes: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()  # those notes that tell in which other dtype something came
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     repeatable: bool | None = None

@@ -49,8 +49,9 @@ def computed_in_float32(trace: Trace) -> bool:
 
 
 def as_float32(outcome: Outcome) -> Outcome:
-    """An outcome with its numbers in float32."""
+    """An outcome with its numbers in float32, and nothing to note of that."""
     if outcome.trace is None:
         return outcome
     arrays = {name: array.astype(np.float32) for name, array in outcome.trace.arrays.items()}
-    return replace(outcome, value=outcome.trace.replaced(**arrays))
+    notes = tuple(note for note in outcome.notes if note not in outcome.conversions)
+    return replace(outcome, value=outcome.trace.replaced(**arrays), notes=notes, conversions=())

@@ -27,7 +27,6 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.forms import Checking, Networks, form_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
-from lockstep.harness.ports.outputs import CONVERTED
 from lockstep.harness.ports.port import LocalPort, Port
 from lockstep.harness.text import grouped
 
@@ -135,8 +134,7 @@ class _Answer:
         problem, outcome = in_dtype(problem, "float32"), as_float32(outcome)
         run = judged(problem, outcome)
         how = "agrees to float32's rounding" if run.status == "agree" else "held against float32's rounding"
-        notes = [note for note in run.notes if not note.endswith(CONVERTED)]  # it would say so again
-        run = replace(run, notes=[*notes, f"computed in float32: {how}"], computed_in="float32")
+        run = replace(run, notes=[*run.notes, f"computed in float32: {how}"], computed_in="float32")
         return cls(problem, outcome, run, narrow=True)
 
 

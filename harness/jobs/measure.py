@@ -126,6 +126,7 @@ class PortBlackBox:
         """Call the port once for each problem; questions that are too many together have no answer."""
         if self._left is None:
             return self._called(problems)
+        # Measurements ask some questions again; a call of a port may take a second.
         new = {problem.digest: problem for problem in problems if problem.digest not in self._known}
         if len(new) > self._left:  # half of a question's calls would measure nothing
             self.refused |= new.keys()

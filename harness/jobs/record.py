@@ -47,6 +47,7 @@ def record_cases(
             parameters=answer.trace.parameters, device=answer.trace.device, environment=environment(),
             versions=answer.versions, seconds=answer.seconds, repeatable=answer.repeatable,
         )  # fmt: skip
+        # Written at once: a run that is ended keeps what it had recorded.
         file = folder / f"{case.name}.{backend.name}.safetensors"
         save_trace(file, answer.trace, recorded)
         files.append(file)

@@ -26,11 +26,18 @@ TENSOR_OF = {
 }  # fmt: skip
 WEIGHTS = ("W", "R", "b", "P", "p")
 FINAL_STATES = ("h_n", "c_n", "dh0", "dc0")
-CONVERTED = ": converted"  # the end of a note on the dtype in which something came
 
 
-def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
-    """What a port returned as a trace of new arrays in the case's dtype, and notes on what was taken otherwise.
+class Returned(NamedTuple):
+    """What a port returned as a trace of new arrays in the case's dtype, and notes on what was taken otherwise."""
+
+    trace: Trace
+    notes: list[str]
+    conversions: list[str]  # those notes that tell in which other dtype something came
+
+
+def read_returned(value: Any, case: Case) -> Returned:
+    """Read what a port returned.
 
     Raises:
         UserCodeError: If it cannot be read as a trace; the message guesses the slip.
@@ -44,7 +51,8 @@ def read_returned(value: Any, case: Case) -> tuple[Trace, list[str]]:
         array = reader(part)
         # For c_seq the final state may come instead: it is compared as what it is.
         tensors[part.tensor if array.ndim == len(part.wanted.shape) else "c_n"] = array
-    return Trace(**tensors), [*reader.notes(), *_missing(parts, tensors, case)]
+    conversions = reader.conversions()
+    return Returned(Trace(**tensors), [*conversions, *reader.not_finite, *_missing(parts, tensors, case)], conversions)
 
 
 class _Wanted(NamedTuple):
@@ -219,7 +227,7 @@ class _Reader:
     def __init__(self, case: Case) -> None:
         self._case, self._dtype = case, dtype_of(case.run.dtype)
         self._converted: dict[str, list[str]] = {}  # by the dtype they came in
-        self._not_finite: list[str] = []
+        self.not_finite: list[str] = []  # where each of these arrays is not
 
     def __call__(self, part: _Part) -> Array:
         """An array in the case's dtype; for c_seq the state after the last timestep will do as well."""
@@ -239,17 +247,15 @@ class _Reader:
         if not finite.all():
             first = tuple(np.argwhere(~finite)[0])
             at = ", ".join(str(index) for index in first)
-            self._not_finite.append(f"{place} holds {converted[first]}, first at {place}[{at}]")
+            self.not_finite.append(f"{place} holds {converted[first]}, first at {place}[{at}]")
         return converted
 
-    def notes(self) -> list[str]:
-        """Which arrays came in another dtype, and which are not finite."""
-        wanted = self._dtype.name
-        converted = [
-            f"{', '.join(places)} came as {dtype} where the case is {wanted}{CONVERTED}"
+    def conversions(self) -> list[str]:
+        """Which arrays came in another dtype."""
+        return [
+            f"{', '.join(places)} came as {dtype} where the case is {self._dtype.name}: converted"
             for dtype, places in self._converted.items()
         ]
-        return converted + self._not_finite
 
     def _check_dtype(self, part: _Part, array: Array, dtype: str) -> None:
         kind, place = array.dtype.kind, part.place

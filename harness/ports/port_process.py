@@ -23,7 +23,7 @@ from lockstep.harness.adapters.user_process import serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
 from lockstep.harness.ports.arguments import Form, Given
-from lockstep.harness.ports.outputs import read_returned
+from lockstep.harness.ports.outputs import Returned, read_returned
 from lockstep.harness.ports.signature import arguments_of, check_fit, parameters_of
 
 
@@ -55,20 +55,24 @@ class Calls:
             value = self._value(positional, by_name, problem)
             changed = arguments.changed()
             notes = tuple(f"it changed its argument {name} in place" for name in changed)
-            trace, more = self._read(value, problem)
+            returned = self._read(value, problem)
         except UserCodeError as error:
             return replace(error.outcome, notes=notes, seconds=_since(started))
         seconds = _since(started)
-        overwrites = () if not changed or self._same_again(positional, by_name, problem, trace) else tuple(changed)
-        return Outcome("ran", trace, notes=(*notes, *more), seconds=seconds, overwrites=overwrites)
+        # What was changed matters only where a second call with it gives something else.
+        harmless = not changed or self._same_again(positional, by_name, problem, returned.trace)
+        return Outcome(
+            "ran", returned.trace, notes=(*notes, *returned.notes), conversions=tuple(returned.conversions),
+            seconds=seconds, overwrites=() if harmless else tuple(changed),
+        )  # fmt: skip
 
     def _same_again(self, positional: list[Any], by_name: dict[str, Any], problem: AnyProblem, expected: Trace) -> bool:
         """Whether another call with the changed arguments gives the same; after one that did not, none is made."""
         if self._overwrites:
             return True
         try:
-            again, _ = self._read(self._value(positional, by_name, problem), problem)
-            same = close(expected.tensors(), again.tensors())
+            again = self._read(self._value(positional, by_name, problem), problem)
+            same = close(expected.tensors(), again.trace.tensors())
         except UserCodeError:  # that it fails with what it wrote there is as bad
             same = False
         self._overwrites = not same
@@ -80,7 +84,7 @@ class Calls:
         except self._caught as error:
             raise raised("it", error, self._file, _hint(error, problem)) from error
 
-    def _read(self, value: Any, problem: AnyProblem) -> tuple[Trace, list[str]]:
+    def _read(self, value: Any, problem: AnyProblem) -> Returned:
         try:
             return read_returned(value, problem.case)
         except UserCodeError:

@@ -69,6 +69,7 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
     said = f"its parameters are ({', '.join(str(p) for p in parameters.values())})"
     called = f"{said}, and it is called as {call_of(case)}"
     arguments = arguments_for(case)
+    # Only where it is plainly a port of the other model: of wrong names the messages below say more.
     if is_decoder(parameters) != (case.attention_decoder is not None) and (
         is_decoder(parameters) or {"x", "weights"} <= parameters.keys()
     ):
@@ -80,6 +81,7 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
     # They are passed by position: in another order x would be taken for the weights.
     if set(first) == set(arguments) and first != list(arguments):
         raise UserCodeError(f"{called}: put them in that order")
+    # What it has a default for may bear any name.
     unmet = [name for name in parameters if name not in {*first, *_KNOWN} and _insists_on(parameters, name)]
     if unmet:
         raise UserCodeError(f"{called}: nothing is known of {', '.join(unmet)}; give it a default")

@@ -220,6 +220,7 @@ def curve_facts(black_box: BlackBox) -> list[str]:
 def _curve_readings(black_box: BlackBox, *, batched: bool) -> Iterator[tuple[Response, list[Reading]]]:
     for door in ("W", "R"):
         curve = response(black_box, door, batched=batched)
+        # Where x or W counts for nothing, the curves still show through R.
         if curve is not None and np.ptp(curve.c[0.0]) > 0:
             yield curve, read_curves(curve)
             return
@@ -379,6 +380,7 @@ def prove(black_box: BlackBox, until: float = math.inf) -> Proof:
         until: When to end, on the clock of ``time.process_time``.
     """
     observations, held = observe(black_box, seed=100), observe(black_box, seed=900)
+    # What explains the first is held against the second, which no search has seen.
     if not observations or not held:
         return Proof(None, None, None)
     search = Search.of(observations, LIMIT_SIGMA, layout=black_box.layout)

@@ -189,6 +189,7 @@ def _gains(fields: Changes) -> Iterator[str]:
 
 
 def _by_gate(group: str, verb: str, numbers: Sequence[float], neutral: float) -> Iterator[str]:
+    # One deviation of all four gates is plainer than four.
     if len(set(numbers)) == 1 and numbers[0] != neutral:
         yield f"{group}:{_edit(verb, numbers[0])}"
         return

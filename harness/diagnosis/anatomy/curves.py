@@ -96,6 +96,7 @@ def plateau(c: Array) -> float | None:
     """The bound at which c stops on both sides of its sweep, if it does."""
     bound = float(np.abs(c).max())
     high, low = (np.abs(c - side) < CURVE_TOLERANCE for side in (bound, -bound))
+    # A clip holds several values at one bound, and on both sides; a curve only comes near to its ends.
     if high.sum() < 2 or low.sum() < 2:  # noqa: PLR2004
         return None
     return next(plain for plain in plain_values(bound) if abs(plain - bound) < CURVE_TOLERANCE)
@@ -105,6 +106,7 @@ def _inside(response: Response, clip: float) -> Response | None:
     """The part of a response in which nothing is clipped."""
     free = np.logical_and.reduce([np.abs(c) < clip - CURVE_TOLERANCE for c in response.c.values()])
     swept = np.abs(response.sweep_c) < clip - CURVE_TOLERANCE
+    # Through fewer points too many curves would go.
     if free.sum() < 8 or swept.sum() < 3:  # noqa: PLR2004
         return None
     return Response(
@@ -159,6 +161,7 @@ def _cell_equations(response: Response) -> Iterator[tuple[Changes, dict[str, Cha
 def _linear_cells(response: Response) -> Iterator[tuple[Changes, dict[str, Changes]]]:
     """Where c is linear in c0: c = f c0 + i g with whatever curves give f and i g."""
     f, both = (response.c[1.0] - response.c[-1.0]) / 2, response.c[0.0]
+    # Then what c0 = +1 and -1 give lies evenly around what 0 gives, and the sweep on a line.
     line = np.polyval(np.polyfit(response.sweep, response.sweep_c, 1), response.sweep)
     if (
         np.abs(response.c[1.0] + response.c[-1.0] - 2 * both).max() >= CELL_TOLERANCE
@@ -227,6 +230,7 @@ def numbered_curve(name: str, z: Array, numbers: dict[str, float]) -> Array:
 
 def fit_curve(z: Array, y: Array, name: str, free: Sequence[str]) -> dict[str, float] | None:
     """The free numbers of a curve through (z, y), by Gauss-Newton; None if there are none."""
+    # From one start Gauss-Newton finds the nearest solution alone, if any.
     for start in product(*((-1.0, 0.3, 1.0) if key in {"constant", "offset"} else (0.5, 1.0, 2.0) for key in free)):
         values = np.array(start)
         with np.errstate(all="ignore"):
@@ -270,6 +274,7 @@ def _product_fits(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
 
 def _named_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
     values = {name: curve.value(z) for name, curve in CURVES.items()}
+    # The fewer of the two are not as intended, the earlier.
     pairs = [("sigmoid", "tanh")]
     pairs += [(name, "tanh") for name in CURVES if name != "sigmoid"]
     pairs += [("sigmoid", name) for name in CURVES if name != "tanh"]
@@ -284,6 +289,7 @@ def _numbered_products(z: Array, y: Array) -> Iterator[tuple[Changes, Changes]]:
     """One of the two is the canonical curve, the other a curve with one or two numbers; or both share a constant."""
     for curve, other_curve, side in (("sigmoid", "tanh", "i"), ("tanh", "sigmoid", "g")):
         other_y = CURVES[other_curve].value(z)
+        # Where the other factor is near 0, the ratio is nothing but rounding.
         use = np.abs(other_y) > 1e-2  # noqa: PLR2004
         ratio = y[use] / other_y[use]
         for free in (("constant",), ("gain",), ("offset",), ("slope",), ("constant", "offset")):
@@ -359,6 +365,7 @@ def _output_curves(response: Response, changes: Changes) -> Iterator[Changes]:
         named = [name for name in CURVES if name != "sigmoid" and gives(CURVES[name].value(response.z))]
         for name in named[:2]:
             yield {"curves": name}
+        # Under another equation of h its ratio to the cell's curve is not o.
         if named or changes.get("hidden", "o tanh(c)") != "o tanh(c)":
             return
         scale = phi(c)
@@ -385,4 +392,4 @@ def sparkline(y: Array) -> str:
     if not np.isfinite(y).all() or np.ptp(y) == 0:
         return blocks[0] * len(y)
     low, high = float(y.min()), float(y.max())
-    return "".join(blocks[int((value - low) / (high - low) * 7.999)] for value in y)
+    return "".join(blocks[int((value - low) / (high - low) * 7.999)] for value in y)  # below 8: the largest too

@@ -43,6 +43,7 @@ def unused(black_box: BlackBox, *, batched: bool = True) -> dict[str, list[int]]
         if answers is None:
             return None
         first, second = (answer["h"].astype(np.float64) for answer in answers)
+        # A step that would show nothing of the array as given cannot tell that it is not in use.
         alive = _fed(first, h0) if name == "R" else [_differ(first[t, t], first[t, T + t]) for t in range(T)]
         steps[name] = [t for t in range(T) if alive[t] and not _differ(first[t, t], second[t, t])]
     return steps
@@ -101,7 +102,7 @@ def scales(black_box: BlackBox, timesteps: int = T, *, batched: bool = True) -> 
         return None
     by_step = answers[0]["c"][steps, steps, 0].astype(np.float64)
     z = np.linspace(0, 40 * STEEP, 400_001)
-    made = sigmoid(z) * np.tanh(z)
+    made = sigmoid(z) * np.tanh(z)  # it grows with z, and is read backwards
     if (
         not np.isfinite(by_step).all()
         or abs(by_step[0] - np.interp(STEEP, z, made)) > Z_TOLERANCE

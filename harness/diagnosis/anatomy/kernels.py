@@ -186,6 +186,7 @@ def _problem(x: Array, h0: Array, c0: Array, moved: dict[tuple[str, int, int], f
 def _base(model: _Unit, at_rest: Arrays, c0: Array) -> tuple[float, float, float, float] | None:
     """Find how often the bias enters each gate, from the batch at rest."""
     gains = (1.0, 0.0, 2.0, 0.5, -1.0)
+    # Alike for all gates first, then those of which most are as intended.
     order = sorted(product(gains, repeat=4), key=lambda four: (len(set(four)), sum(g != 1.0 for g in four)))
     with np.errstate(all="ignore"):
         for four in order:
@@ -206,6 +207,7 @@ class _Effects:
         self.sources["1"] = np.ones(B)
         self.model, self.c0 = model, c0.astype(np.float64)
         self.resting = resting.astype(np.float64)  # (B, H, 4)
+        # An entry that drives one gate is plainer than one that drives several.
         self.gates = sorted((g for g in product((0, 1), repeat=4) if any(g)), key=sum)
         self.keys = [(gates, source, a) for gates in self.gates for a in COEFFICIENTS for source in self.sources]
         moved = np.stack([
@@ -285,6 +287,7 @@ def unused_gates(changes: Changes) -> tuple[bool, bool, bool, bool]:
 def kernel_rules(measured: KernelMap, unused: tuple[bool, ...] = (False,) * 4) -> Iterator[Changes]:
     """The readings of kernels and bias that make the measured map, the plainest first; it may be more than one."""
     rng = np.random.default_rng(11)
+    # Numbers of which no two are alike: each rule gives arrays of its own, and one pair of them decides.
     shapes = (4 * H, measured.input_size), (4 * H, H), (4 * H,)
     W, R, b = (rng.uniform(1, 2, shape) * rng.choice([-1, 1], shape) for shape in shapes)
     new_W, new_R, new_b = measured.effective(W, R, b)
@@ -340,9 +343,11 @@ def _gain(M: Array, effective: Array, unused: tuple[bool, ...]) -> tuple[float, 
     gains = []
     for k in range(4):
         ours, theirs = M[k * H : (k + 1) * H], effective[k * H : (k + 1) * H]
+        # A gate that the equations leave out answers to nothing, whatever is stored for it.
         if unused[k] and not theirs.any():
             gains.append(1.0)
             continue
+        # By least squares; whether it is one factor for all entries is seen below.
         size = float((ours * ours).sum())
         factor = float((ours * theirs).sum()) / size if size else 1.0
         if np.abs(factor * ours - theirs).max() > 1e-4:  # noqa: PLR2004

@@ -144,6 +144,7 @@ class LaneBlackBox:
         ``fed`` is the c0 (B, directions x H) of the layer below, which makes the input.
         """
         T, (B, H) = timesteps or len(problem.x), problem.h0.shape
+        # The network's own input is silent where the layer below makes that of the lane.
         width = 2 if fed is not None else problem.x.shape[2]
         network = self._silent(T=T, B=B, H=H, input_size=width, lengths=problem.lengths, dtype=problem.case.run.dtype)
         directions, place = len(self._lstm.directions), lanes(self._lstm).index(self._lane)
@@ -158,6 +159,7 @@ class LaneBlackBox:
         stack = [list(layer) for layer in network.weights]
         k = place % directions
         silent = stack[self._lane.layer][k]
+        # A W of zeros may be of another width than this layer's.
         W = problem.W if problem.W.any() else silent.W
         stack[self._lane.layer][k] = Weights(W, problem.R, problem.b, silent.P, silent.p)
         shape = network.h0.shape, network.c0.shape
@@ -179,6 +181,7 @@ class LaneBlackBox:
         for lane in lanes(lstm):
             arrays = {name: np.zeros(shape, dtype) for name, shape in weight_shapes(lstm, lane.layer).items()}
             if "P" in arrays:
+                # A projection that changes nothing: h is what a plain layer gives.
                 arrays["P"] = np.eye(H, dtype=dtype)
             stack.append(Weights(**arrays))
         count = len(lstm.directions)
@@ -225,6 +228,7 @@ class LaneBlackBox:
         for curve, wanted in zip(self._feed, np.split(x.astype(np.float64), len(self._feed), axis=1), strict=True):
             dense = np.linspace(SWEPT[0], SWEPT[-1], 4001)
             guess, slope = np.interp(wanted, curve(dense), dense), curve.deriv()
+            # Newton's method: from so near a start each step doubles the digits.
             for _ in range(3):
                 guess = guess - (curve(guess) - wanted) / slope(guess)
             c0.append(guess)

@@ -91,6 +91,7 @@ def _repeats(black_box: BlackBox, problem: Problem) -> bool | None:
 
 
 def _same(first: Arrays, second: Arrays) -> bool:
+    # Rounding may differ from call to call, as with threads.
     return all(np.allclose(first[name], second[name], rtol=1e-5, atol=1e-6, equal_nan=True) for name in first)
 
 

@@ -50,7 +50,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_a_network_gives_h_seq_and_final_states(form):
     case, right = posed(**NETWORK)
-    trace, notes = read_returned(FORMS[form](right), case)
+    trace, notes, _ = read_returned(FORMS[form](right), case)
     assert trace.arrays.keys() == {"h", "h_n", "c_n"}
     assert trace.h.shape == (5, 2, 8)
     assert trace.h_n.shape == trace.c_n.shape == (6, 2, 4)
@@ -66,7 +66,7 @@ def test_final_states_may_be_missing_with_a_note():
         ((right["h_seq"], None, right["c_n"]), "h_n"),
         ({"h_seq": right["h_seq"], "h_n": right["h_n"]}, "c_n"),
     ]:
-        trace, notes = read_returned(value, case)
+        trace, notes, _ = read_returned(value, case)
         assert notes == [f"it returned no {missing}: not compared"]
         assert trace.h is not None
 
@@ -74,17 +74,17 @@ def test_final_states_may_be_missing_with_a_note():
 def test_timesteps_of_a_network_may_come_in_a_list():
     for timesteps in (2, 3):
         case, right = posed(timesteps=timesteps, **NETWORK)
-        trace, _ = read_returned(list(right["h_seq"]), case)
+        trace, *_ = read_returned(list(right["h_seq"]), case)
         assert_array_equal(trace.h, right["h_seq"])
 
 
 def test_a_projection_makes_h_narrower_than_c():
     case, right = posed(**PROJECTED)
-    trace, notes = read_returned((right["h_seq"], right["c_seq"]), case)
+    trace, notes, _ = read_returned((right["h_seq"], right["c_seq"]), case)
     assert (trace.h.shape, trace.c.shape, notes) == ((5, 2, 2), (5, 2, 4), [])
-    trace, notes = read_returned((right["h_seq"], right["c_n"]), case)
+    trace, notes, _ = read_returned((right["h_seq"], right["c_n"]), case)
     assert_array_equal(trace.c_n, right["c_n"])
-    trace, notes = read_returned((right["h_seq"], (right["h_n"][None], right["c_n"][None])), case)
+    trace, notes, _ = read_returned((right["h_seq"], (right["h_n"][None], right["c_n"][None])), case)
     assert trace.h_n.shape == (2, 2)
     message = refused((np.zeros((5, 2, 4), np.float32), right["c_seq"]), case)
     assert message.startswith("h_seq has shape (5, 2, 4), expected (T, B, P) = (5, 2, 2): before the projection?")
@@ -145,7 +145,7 @@ def test_what_is_no_result_of_a_network_is_told_the_form(value, message):
 )
 def test_gradients_are_read_under_the_names_of_the_trace(settings):
     case, right = posed(gradients=True, **settings)
-    trace, notes = read_returned(right, case)
+    trace, notes, _ = read_returned(right, case)
     assert notes == []
     found, known = trace.tensors(case), tensors_of(case)
     for name, array in found.items():
@@ -160,14 +160,14 @@ def test_gradients_are_read_under_the_names_of_the_trace(settings):
 
 def test_whatever_is_missing_is_left_out_with_a_note():
     case, right = posed(gradients=True)
-    trace, notes = read_returned({"W": right["W"], "R": None, "h_seq": None}, case)
+    trace, notes, _ = read_returned({"W": right["W"], "R": None, "h_seq": None}, case)
     assert trace.arrays.keys() == {"dW"}
     assert notes == ["it returned no h_seq, x, R, b, h0, c0: not compared"]
-    trace, notes = read_returned({"h_seq": right["h_seq"]}, case)
+    trace, notes, _ = read_returned({"h_seq": right["h_seq"]}, case)
     assert trace.arrays.keys() == {"h"}
     case, right = posed(gradients=True, **NETWORK)
     right["W"][1][0] = right["b"] = None
-    trace, notes = read_returned(right, case)
+    trace, notes, _ = read_returned(right, case)
     assert notes == ["it returned no b, W[1][0]: not compared"]
     assert "dW_l1" not in trace.arrays
     assert "dW_l1_reverse" in trace.arrays
@@ -176,7 +176,7 @@ def test_whatever_is_missing_is_left_out_with_a_note():
 def test_whoever_has_no_bias_may_give_its_gradient_all_the_same():
     case, right = posed(gradients=True, bias=False, forget_bias=0.0)
     assert "b" not in right
-    trace, notes = read_returned({**right, "b": np.zeros(16, np.float32)}, case)
+    trace, notes, _ = read_returned({**right, "b": np.zeros(16, np.float32)}, case)
     assert "db" not in trace.arrays
     assert notes == []
 
@@ -262,12 +262,12 @@ def test_gradients_of_several_lanes_come_in_lists_like_the_weights(name, change,
 def test_what_is_not_finite_is_noted_with_its_lane_and_place():
     case, right = posed(gradients=True, **NETWORK)
     right["R"][2][0][3, 1] = np.inf
-    _, notes = read_returned(right, case)
+    _, notes, _ = read_returned(right, case)
     assert notes == ["R[2][0] holds inf, first at R[2][0][3, 1]"]
 
 
 def test_arrays_of_another_precision_are_named_together():
     case, right = posed(gradients=True)
     wide = {name: array.astype(np.float64) if name in {"W", "b"} else array for name, array in right.items()}
-    _, notes = read_returned(wide, case)
+    _, notes, _ = read_returned(wide, case)
     assert notes == ["W, b came as float64 where the case is float32: converted"]
