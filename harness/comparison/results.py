@@ -205,7 +205,7 @@ class Source(Struct, frozen=True):
 
     file: str  # as seen from where the command ran
     line: int  # of the file, the first of the text
-    text: str
+    text: str  # at most 400 lines
 
 
 class Results(Struct, frozen=True, kw_only=True):
