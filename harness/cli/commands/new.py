@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -159,8 +160,10 @@ def _read(path: Path) -> str:
 
 def _from_template(file: Path, ending: str, template: Path) -> Path:
     """Write a template under a name of the user's, to which an ending is added that it lacks."""
-    file = file if file.suffix == ending else file.with_name(file.name + ending)
-    _write({file: _read(template).replace(template.name, str(file))})
+    if file.suffix != ending:
+        file = file.parent / f"{file.name or 'lstm'}{ending}"
+    # In its text, which tells the command that runs it, the template goes by its own name.
+    _write({file: _read(template).replace(template.name, shlex.quote(file.as_posix()))})
     return file
 
 
@@ -170,10 +173,10 @@ def _write(texts: Mapping[Path, str]) -> None:
     Raises:
         LockstepError: If one exists, or cannot be written.
     """
-    for file in texts:
-        if file.exists():
-            raise LockstepError(f"{file} exists already, and is not overwritten: choose another name.")
     try:
+        for file in texts:
+            if file.exists():
+                raise LockstepError(f"{file} exists already, and is not overwritten: choose another name.")
         for file, text in texts.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")

@@ -84,6 +84,7 @@ def test_a_case_runs_as_it_is_written(lockstep, form):
         (["backend", "torch_lstm"], 'a backend is called "torch_lstm" already'),
         (["example", "brokn_loop"], 'no example is called "brokn_loop". Did you mean "broken_loop"?'),
         (["port", "file/a.py"], "file: cannot be written: "),
+        (["port", "a" * 300], "cannot be written: File name too long"),
     ],
 )
 def test_what_there_is_not_exits_2_and_tells_what_there_is(lockstep, folder, words, message):
@@ -110,6 +111,15 @@ def test_what_exists_is_not_overwritten(lockstep, folder, words, file):
     assert (status, out) == (2, "")
     assert f"{file} exists already, and is not overwritten" in err.replace("\n", " ")
     assert [path.read_text() for path in folder.rglob("*") if path.is_file()] == ["mine"]
+
+
+@pytest.mark.parametrize(("given", "written"), [("sub folder/my lstm", "sub folder/my lstm.py"), (".", "lstm.py")])
+def test_a_port_may_be_called_and_lie_as_one_likes(lockstep, folder, given, written):
+    status, out, _ = lockstep("new", "port", given)
+    assert status == 0
+    assert (folder / written).exists()
+    (command,) = re.findall("^  lockstep (.*)$", out, flags=re.MULTILINE)
+    assert statuses(lockstep, f"{command} probe") == {"agree"}
 
 
 def test_a_backend_is_called_as_its_folder_is(lockstep, folder):
