@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit
     from lockstep.harness.jobs.selection import Selection
 
+FEW_RUNS = 20  # are told by the table alone
 MOST_ABSENT = 4  # names of what is not installed: the line is about the runs that there are
 
 
@@ -146,11 +147,20 @@ def case_names(arguments: Sequence[str], option: Sequence[str] | None) -> list[s
     return names
 
 
-def tell_left_out(selection: Selection) -> None:
-    """Tell on stderr, each in a line, what is not installed, and the backends that no case is made for."""
+def backend_names(option: Sequence[str] | None, *, everything: bool) -> list[str] | None:
+    """The backends that a request names; None leaves the choice to us."""
+    return [*(option or ()), "*"] if everything else (None if option is None else [*option])
+
+
+def announce(selection: Selection, jobs: int) -> None:
+    """Tell on stderr, each in a line: what is not installed, what no case is made for, how many runs there are."""
+    from lockstep.harness.jobs.durations import request_text
+
     absent = list(dict.fromkeys(name for backend in selection.absent for name in backend.absent))
     if absent:
         names = names_text(absent, MOST_ABSENT)
         tell(f"Not installed, left out: {names}. How to install them: lockstep backends")
     if selection.alone:
         tell(f"Left out, because no case is made for them: {', '.join(backend.name for backend in selection.alone)}.")
+    if selection.count > FEW_RUNS:
+        tell(request_text([found_case.case for found_case in selection.cases], selection.backends, jobs))

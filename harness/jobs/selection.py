@@ -24,16 +24,14 @@ class Selection:
         return len(pairs([found_case.case for found_case in self.cases], self.backends))
 
 
-def select(cases: Iterable[str], backends: Iterable[str] | None, *, everything: bool = False) -> Selection:
+def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
     """Find cases, all shipped ones if none is named, and the backends that go together with them.
 
     Raises:
         LockstepError: If one is unknown, or finds no partner.
     """
     names = list(cases)
-    return select_backends(
-        find_cases(names), list(backends or ()) or None, cases_named=bool(names), everything=everything
-    )
+    return select_backends(find_cases(names), list(backends or ()) or None, cases_named=bool(names))
 
 
 def select_backends(
@@ -42,12 +40,10 @@ def select_backends(
     models: Sequence[BackendInfo] = (),
     *,
     cases_named: bool = True,
-    everything: bool = False,
 ) -> Selection:
     """Find backends for cases, beside users' ``models``: those named, or the main ones of what is installed.
 
-    A name may be a pattern, which stands for what is installed, unless nothing of it is. ``everything``: if none is
-    named, not only the main ones.
+    A name may be a pattern, which stands for what is installed, unless nothing of it is.
 
     Raises:
         LockstepError: If a backend is unknown, or none is of the cases' model.
@@ -55,9 +51,9 @@ def select_backends(
     backends = find_backends(names)
     absent = [backend for backend in backends if backend.name not in (names or ()) and backend.absent]
     installed = [backend for backend in backends if backend not in absent]
-    if names is None and not everything:
+    if names is None:
         installed = main_ways(installed)
-    elif names and not installed:
+    elif not installed:
         installed, absent = absent, []  # their results tell how to install them
     there = [*models, *installed]
     of_cases = [found_case.case for found_case in cases]

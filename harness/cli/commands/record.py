@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from lockstep.harness.cli import options
 from lockstep.harness.cli.outputs import QuietOption
+from lockstep.harness.jobs.settings import JOBS
 from lockstep.harness.output.console import console_beside, error_console, say
 from lockstep.harness.output.write_results import check_writable, write_json
 
@@ -36,9 +37,9 @@ def record(
     from lockstep.harness.text import counted
 
     _, seconds = options.bounds(None, timeout, quiet=quiet)
-    selection = select(options.case_names(cases, case), backend, everything=everything)
+    selection = select(options.case_names(cases, case), options.backend_names(backend, everything=everything))
     if not quiet:
-        options.tell_left_out(selection)
+        options.announce(selection, JOBS)
     check_writable(json, out)
     console = console_beside(json)
     with progress(error_console(), selection.count, quiet=quiet) as bar:

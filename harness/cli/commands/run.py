@@ -9,14 +9,12 @@ from lockstep.harness.cli import options
 from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs, Outputs
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import JOBS
-from lockstep.harness.output.console import INTERRUPTED, complain, error_console, say, tell
+from lockstep.harness.output.console import INTERRUPTED, complain, error_console, say
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import RunResult
     from lockstep.harness.jobs.models import Models
     from lockstep.harness.jobs.selection import Selection
-
-FEW_RUNS = 20  # are told by the table alone
 
 
 def run(
@@ -36,9 +34,7 @@ def run(
     Without arguments: all shipped cases through one way of each framework that is installed.
     """
     check_positive("--{} ", jobs=jobs)
-    names = options.case_names(cases, case)
-    if everything and backend:
-        raise LockstepError("--all runs every backend, and --backend names some: leave one of them out.")
+    names, backends = options.case_names(cases, case), options.backend_names(backend, everything=everything)
     asked, seconds = options.bounds(limit, timeout, quiet=outputs.quiet)
     bounds = {"timeout": seconds, "limit": asked, "jobs": jobs}
     if model:
@@ -46,14 +42,14 @@ def run(
 
         outputs.check()
         with Models(model, model_prefix or []) as models:
-            return _run_models(models, names, backend, outputs, bounds, everything=everything)
+            return _run_models(models, names, backends, outputs, bounds)
     if model_prefix:
         raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
     from msgspec.structs import replace
 
     from lockstep.harness.jobs.selection import select
 
-    selection = select(names, backend, everything=everything)
+    selection = select(names, backends)
     outputs.check()
     runs = _watched(selection, outputs, bounds)
     arguments = {found_case.case.name: found_case.argument for found_case in selection.cases}
@@ -68,13 +64,7 @@ def run(
 
 
 def _run_models(
-    models: Models,
-    case: Sequence[str],
-    backend: Sequence[str] | None,
-    outputs: Outputs,
-    bounds: dict[str, Any],
-    *,
-    everything: bool,
+    models: Models, case: Sequence[str], backend: Sequence[str] | None, outputs: Outputs, bounds: dict[str, Any]
 ) -> int:
     """Run cases with the networks and weights of users' files."""
     from lockstep.harness.cases.find import find_cases
@@ -84,7 +74,7 @@ def _run_models(
     timeout = bounds["timeout"]
     names = None if backend is None else [name for name in backend if name not in models.names]
     cases = models.read(find_cases(case or [DEFAULT_CASE]), timeout, named=bool(case))
-    selection = select_backends(cases, names, models.backends(), everything=everything)
+    selection = select_backends(cases, names, models.backends())
     if not outputs.quiet:
         for text in models.texts():
             say(outputs.console, text)
@@ -97,15 +87,13 @@ def _run_models(
 def _watched(selection: Selection, outputs: Outputs, bounds: dict[str, Any]) -> list[RunResult]:
     """Tell how much was asked for, and run it with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
     from lockstep.harness.adapters.backend import pairs
-    from lockstep.harness.jobs.durations import request_text, seconds_of, weights
+    from lockstep.harness.jobs.durations import seconds_of, weights
     from lockstep.harness.jobs.run import run_cases
     from lockstep.harness.output.progress import advance, progress
 
     cases, backends = [found_case.case for found_case in selection.cases], selection.backends
     if not outputs.quiet:
-        options.tell_left_out(selection)
-        if selection.count > FEW_RUNS:
-            tell(request_text(cases, backends, bounds["jobs"]))
+        options.announce(selection, bounds["jobs"])
     each, estimate = weights(cases, backends), seconds_of(cases, backends, bounds["jobs"])
     weight = sum(each[backend.name] for _, backend in pairs(cases, backends))
     with progress(error_console(), selection.count, weight=weight, estimate=estimate, quiet=outputs.quiet) as bar:
