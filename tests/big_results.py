@@ -74,7 +74,7 @@ def big_results(
         details: Whether runs have details, and cases are told.
         plain: Whether all cases are of the first form: one layer that gives h, c, h_n and c_n.
         seed: Of everything.
-        largest: Of the errors that are too large, in sigma.
+        largest: Of the errors that are too large, in sigma; where it is infinity, some are not numbers.
     """
     names = [f"{framework}_{k}" for k, framework in zip(range(backends), _endless(), strict=False)]
     different = [_case(k, timesteps, batch, hidden_size, plain=plain) for k in range(min(cases, DIFFERENT))]
@@ -183,8 +183,13 @@ def _observed(tensor: Tensor, expected: ExpectedTensor, case, first: int | None,
         after = np.arange(tensor.shape[0]) if tensor.timed else np.full(tensor.shape[0], case.run.timesteps - 1)
         after = case.run.timesteps - 1 - after if tensor.lane.reverse else after
         after = after.reshape(-1, *[1] * (len(tensor.shape) - 1)) - first
-        wrong = 10 ** rng.uniform(2, np.log10(largest)) * np.sin(rng.uniform(0, 6.3, tensor.shape[1:]) + 0.1 * after)
-        sigma = sigma + np.where(after >= 0, wrong * np.minimum(after + 1, 5), 0)
+        wrong = 10 ** rng.uniform(2, np.log10(min(largest, 1e13))) * np.sin(
+            rng.uniform(0, 6.3, tensor.shape[1:]) + 0.1 * after
+        )
+        if not np.isfinite(largest) and rng.random() < 1 / 4:
+            wrong = wrong * rng.choice([1, np.inf, np.nan], wrong.shape, p=[0.9, 0.05, 0.05])
+        with np.errstate(invalid="ignore"):  # 0 * infinity, before the first divergence
+            sigma = sigma + np.where(after >= 0, wrong * np.minimum(after + 1, 5), 0)
     values = expected.value.astype(np.float64) + expected.rest + sigma * expected.noise
     return values.astype(dtype_of(case.run.dtype))
 

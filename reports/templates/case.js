@@ -116,7 +116,7 @@ function linked(data, one, view, select) {
     } else parts.push({ element: el("p", { class: "notice" }, withoutNumbers(data, one, run)) });
     parts.push(errorChart(one, run, tensor, numbers, view.place, at));
     const local = localChart(one, run, tensor, at);
-    parts.push(local ?? { element: el("p", { class: "small soft" }, run.local ? "" : "Single timesteps could not be replayed: this run does not return the state at every timestep.") });
+    parts.push(local ?? { element: el("p", { class: "small soft" }, run.local ? `Single timesteps of ${short(tensor.name)} were not replayed.` : "Single timesteps of this run were not replayed.") });
     if (numbers) parts.push(heatMap(one, run, tensor, numbers, at));
   }
   // Values and gradients share the cursor of the lanes; what has another axis has its own.
@@ -193,7 +193,7 @@ function readoutText(one, view, numbers, all, t) {
   const found = track(numbers, place);
   const named = `${tensor.name}[${[numbers.t[k], ...numbers.at[place]].join(", ")}]`;
   const missing = numbers.t[k] === t ? "" : " (the nearest timestep in the results)";
-  return `${named}${missing}: observed ${full(found.observed[k])}, expected ${full(found.expected[k])} ± ${number(found.noise[k])}: ${number(Math.abs(found.error[k]))} sigma; ${limit}. ${largestText}.`;
+  return `${named}${missing}: observed ${about(found.observed[k])}, expected ${about(found.expected[k])} ± ${number(found.noise[k])}: ${number(Math.abs(found.error[k]))} sigma; ${limit}. ${largestText}.`;
 }
 
 function tables(one, view, numbers, heatTable) {
@@ -205,12 +205,12 @@ function tables(one, view, numbers, heatTable) {
     ["tensor", (row) => row.name], ["verdict", (row) => [el("span", { "aria-hidden": "true" }, MARKS[row.verdict]), ` ${row.verdict}`]],
     ["sigma", measure("sigma")], ["ulp", measure("ulp")], ["absolute", measure("abs")], ["relative", measure("rel")], ["at", (row) => `[${row.worst.at.join(", ")}]`],
     ["observed", (row) => (row.worst.observed === undefined ? "–" : pairs("observed", row.worst))], ["expected", (row) => (row.worst.expected === undefined ? "–" : pairs("expected", row.worst))],
-    ["first divergence", (row) => (row.first ? `t = ${row.first.t}, [${row.first.at.join(", ")}]: ${number(num(row.first.sigma))} sigma` : "–"), "text"],
+    ["first divergence", (row) => (row.first ? `${row.timed ? `t = ${row.first.t}, ` : ""}[${row.first.at.join(", ")}]: ${number(num(row.first.sigma))} sigma` : "–"), "text"],
     run.tensors.some((row) => row.golden) && ["golden", (row) => (row.golden ? `${row.golden.verdict}: ${number(num(row.golden.abs))} away, allowed ${number(row.golden.atol)} (${row.golden.source})` : "–"), "text"]].filter(Boolean), run.tensors);
   const overTime = () => {
     const found = track(numbers, place);
-    return table(`${tensor.name}, ${placeText(numbers.at[place])}, over time`, [["timestep", (k) => numbers.t[k]], ["observed", (k) => full(found.observed[k])], ["expected", (k) => full(found.expected[k])],
-      ["noise", (k) => number(found.noise[k])], ["sigma", (k) => number(found.error[k])], ["diagnosis", (k) => (found.counter ? full(found.counter[k]) : "–")]], numbers.t.map((_, k) => k));
+    return table(`${tensor.name}, ${placeText(numbers.at[place])}, over time`, [["timestep", (k) => numbers.t[k]], ["observed", (k) => about(found.observed[k])], ["expected", (k) => about(found.expected[k])],
+      ["noise", (k) => number(found.noise[k])], ["sigma", (k) => number(found.error[k])], ["diagnosis", (k) => (found.counter ? about(found.counter[k]) : "–")]], numbers.t.map((_, k) => k));
   };
   const largestOverTime = () => {
     const alone = run.local?.[tensor.name]?.map(num);

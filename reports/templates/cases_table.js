@@ -83,7 +83,7 @@ function firstText(run) {
 }
 
 function why(run) {
-  return [run.first && `first wrong at timestep ${run.first.t}, in ${run.first.tensor}`, run.status === "diverge" ? run.diagnosis[0]?.fault : run.message]
+  return [run.first && `first wrong in ${run.first.tensor}${whenOf(run, run.first)}`, run.status === "diverge" ? run.diagnosis[0]?.fault : run.message]
     .filter(Boolean).join(": ");
 }
 
@@ -102,7 +102,7 @@ function cell(data, row, b, statuses) {
   const dim = statuses.size > 0 && !statuses.has(name) ? " dim" : "";
   return el("td", { class: look(run) + dim }, el("a", {
     href: href(data, row.one, run), tabindex: "-1", title: short(`${data.backends[b].name}, ${row.one.name}: ${[name, why(run)].filter(Boolean).join(", ")}`),
-  }, status(name), first && el("span", { class: "first" }, el("span", { class: "t" }, first.startsWith("t ") && "t "), first.replace(/^t /, "")), hasSigma(run) && el("span", { class: "value" }, number(num(run.sigma)))));
+  }, status(name), " ", first && el("span", { class: "first" }, el("span", { class: "t" }, first.startsWith("t ") && "t "), first.replace(/^t /, "")), " ", hasSigma(run) && el("span", { class: "value" }, number(num(run.sigma)))));
 }
 
 const hasSigma = (run) => run.sigma !== null && run.sigma !== undefined;

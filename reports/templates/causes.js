@@ -27,11 +27,11 @@ function banner(data, cause, full) {
   const id = `cause-${cause.index}`;
   const source = full && cause.source !== undefined && data.sources[cause.source];
   const title = cause.where ? capital(cause.where) : run.status === "diverge" ? cause.headline : cause.name;
-  const heading = el("h3", { id }, el("span", { class: `status-${cause.kind}` }, status(cause.kind)), " ", short(title, 200).replace(/ (?=\S+$)/, "\u00a0"), el("span", { class: "many" }, amount(cause)));
+  const heading = el("h3", { id }, el("span", { class: `status-${cause.kind}` }, status(cause.kind)), " ", short(title, 200).replace(/ (?=\S+$)/, "\u00a0"),  " ", el("span", { class: "many" }, amount(cause)));
   const said = el("div", { class: "said-so" },
     el("p", { class: "soft" }, cause.where ? "First wrong there in case " : "In case ", el("a", { href: href(data, one, run) }, short(one.name)), `, ${short(data.backends[run.b].name)}.`),
     why && el("p", { class: "because" }, why.message.split(" And: ").map((sentence, k) => [k > 0 && el("br", {}), sentence]), " ", el("span", { class: "fault" }, why.fault)),
-    why?.fix && el("p", {}, el("b", { class: "label" }, "Fix"), why.fix),
+    why?.fix && el("p", {}, el("b", { class: "label" }, "Fix"), " ", why.fix),
     why?.facts.length > 0 && el("ul", { class: "known-facts" }, why.facts.map((fact) => el("li", {}, fact))),
     !why && run.stderr && el("pre", { tabindex: "0", role: "region", "aria-label": "Printed by the backend" }, lastLines(run.stderr, 8)),
     full && cause.values && el("p", { class: "small" }, cause.values),
@@ -78,7 +78,7 @@ function smallPlot({ name, t, observed, expected, difference, first }) {
   const x = (at) => (WIDE * (at - low + 0.5)) / (high - low + 1);
   const lines = [{ cls: "expected", t, y: right }, { cls: "observed", t, y: mine }];
   const picture = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img",
-    "aria-label": `${title}, timesteps ${low} to ${high}. At timestep ${first}: observed ${full(num(observed[t.indexOf(first)]))}, expected ${full(num(expected[t.indexOf(first)]))}.` },
+    "aria-label": `${title}, timesteps ${low} to ${high}. At timestep ${first}: observed ${about(num(observed[t.indexOf(first)]))}, expected ${about(num(expected[t.indexOf(first)]))}.` },
     scale.marks.map((mark) => svg("path", { class: "grid", d: `M0 ${scale.y(mark)}H${WIDE}`, ...FIXED })), lines.map((line) => drawn(line, x, scale)));
   const flag = el("span", { class: "flag" });
   flag.style.left = `${x(first) / 10}%`;

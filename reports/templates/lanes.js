@@ -92,7 +92,7 @@ function lane(one, run, tensor, backend, view, select) {
     slider.setAttribute("aria-current", String(current));
     slider.tabIndex = current ? 0 : -1;
     slider.setAttribute("aria-valuenow", view.t);
-    slider.setAttribute("aria-valuetext", `timestep ${view.t}: ${number(sigma)} sigma, ${sigma <= limit ? "within the limit" : "beyond the limit"}`
+    slider.setAttribute("aria-valuetext", `timestep ${view.t}: ${number(sigma)} sigma, ${sigma <= limit ? "within" : "beyond"} ${boundOf(run)}`
       + (tensor.first && all.bucket(tensor.first.t) === bucket ? ", first divergence" : ""));
   };
   return { element: slider, draw, focus: () => slider.focus() };

@@ -24,14 +24,17 @@ function valuesChart(one, run, tensor, numbers, place, chosen, title) {
   const thin = widest / (scale.high - scale.low) < 1 / 150;
   const name = `${tensor.name}, ${placeText(numbers.at[place])}`;
   const lines = [
-    { name: "expected", cls: "expected", t: numbers.t, y: expected, text: full },
-    { name: "observed", cls: "observed", t: numbers.t, y: observed, text: full },
-    counter && { name: "counterfactual", cls: "counter", t: numbers.t, y: counter, text: full },
+    { name: "expected", cls: "expected", t: numbers.t, y: expected, text: about },
+    { name: "observed", cls: "observed", t: numbers.t, y: observed, text: about },
+    counter && { name: "counterfactual", cls: "counter", t: numbers.t, y: counter, text: about },
   ].filter(Boolean);
-  const note = thin ? `Allowed band: ± ${number(widest)} at most (${number(limit)} sigma), too thin to see here.` : `Allowed band: expected ± ${number(limit)} sigma.`;
+  const note = `${bandName(run)}: expected ± ${number(limit)} sigma${thin ? `, ${number(widest)} at most: too thin to see here` : ""}.`;
   return chart({ title: title ?? `Values of ${short(name)}`, note, lines, scale, band, timesteps, chosen,
     label: `Line chart of observed and expected values of ${short(name)} over time; the numbers are in the table below.` });
 }
+
+/** What a band around expected values is: a limit need not be one of sigma. */
+const bandName = (run) => (boundOf(run) === "the limit" ? "Allowed band" : "Band");
 
 /** Observed - expected: here the noise band can be seen. */
 function differenceChart(one, run, tensor, numbers, place, chosen) {
@@ -46,7 +49,7 @@ function differenceChart(one, run, tensor, numbers, place, chosen) {
     counterError && { name: "counterfactual", cls: "counter", t: numbers.t, y: less(counterError) },
   ].filter(Boolean);
   const scale = linear([...lines.flatMap((line) => line.y), ...edge, ...band.low]);
-  return chart({ title: "Observed - expected", note: `Allowed band: ± ${number(limit)} sigma, ${number(Math.max(...edge.filter(Number.isFinite)))} at most.`, lines, scale, band, timesteps, chosen,
+  return chart({ title: "Observed - expected", note: `${bandName(run)}: ± ${number(limit)} sigma, ${number(Math.max(...edge.filter(Number.isFinite)))} at most.`, lines, scale, band, timesteps, chosen,
     label: `Line chart of observed - expected of ${short(tensor.name)}, with the allowed band; the numbers are in the table below.` });
 }
 
@@ -113,7 +116,7 @@ function heatMap(one, run, tensor, numbers, chosen) {
     value.textContent = `${capital(all.name(bucket))}: ${number(all.sigma[bucket])} sigma${place(tensor.at?.[bucket])}`;
   };
   const beyond = (row) => codes.subarray(row * columns, (row + 1) * columns).filter((code) => !(sigma(code) <= limit)).length;
-  const bySteps = () => table(`Units of ${short(tensor.name)} beyond the limit over time`, [["from timestep", (row) => starts[row]],
-    [each > 1 ? `groups of ${each} units beyond the limit` : "units beyond the limit", (row) => `${beyond(row)} of ${columns}`]], starts.map((_, row) => row));
+  const bySteps = () => table(`Units of ${short(tensor.name)} beyond ${boundOf(run)} over time`, [["from timestep", (row) => starts[row]],
+    [each > 1 ? `groups of ${each} units beyond ${boundOf(run)}` : `units beyond ${boundOf(run)}`, (row) => `${beyond(row)} of ${columns}`]], starts.map((_, row) => row));
   return { element, draw, table: bySteps };
 }

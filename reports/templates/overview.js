@@ -59,13 +59,14 @@ function overview(data) {
     features.length > 0 && choice("Features", features, wanted.feature, changed), sort, count);
 
   const most = data.tables.reduce((sum, given) => sum + given.cases.length, 0);
+  const limits = new Set(data.cases.flatMap((one) => one.runs.filter((run) => run.limit).map((run) => num(run.limit.sigma) ?? null)));
   for (const grid of tables) grid.section = el("section", { class: "cases" }, el("h2", {}, grid.title), grid.element);
   const element = el("div", {}, causesOf(data),
     data.cases.length === 0 ? el("p", {}, "No runs.") : [
       bar, tables.map((grid) => grid.section),
       el("p", { class: "small soft noprint" },
         "t 4, or 4 alone in a narrow column: the first wrong timestep. Other numbers: the largest error, in units of expected rounding (sigma): about 1 is healthy, above the limit is wrong. A frame: a known finding. Arrow keys move from cell to cell."),
-      legend()],
+      legend(limits.size === 1 ? [...limits][0] : null)],
     data.reduced && el("p", { class: "small soft" }, data.reduced),
     refused(data), surroundings(data));
   shown();

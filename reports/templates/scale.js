@@ -12,6 +12,9 @@ const statusOf = (run) => (run.known ? "known" : run.status);
 
 const limitOf = (run) => num(run.limit?.sigma) ?? USUAL;
 
+/** What colors turn at, in words: a limit need not be one of sigma. */
+const boundOf = (run) => (run.limit?.sigma === undefined || run.limit?.sigma === null ? `${USUAL} sigma` : "the limit");
+
 /** The class of a color step. */
 function tone(sigma, limit) {
   if (sigma === null || sigma === undefined) return "";
@@ -44,17 +47,22 @@ const full = (value) =>
 
 /** A status as shape and word. */
 const status = (name) =>
-  [el("span", { class: "mark", "aria-hidden": "true" }, MARKS[name] ?? "?"), el("span", { class: "word" }, name)];
+  [el("span", { class: "mark", "aria-hidden": "true" }, MARKS[name] ?? "?"), " ", el("span", { class: "word" }, name)];
 
-/** The colors in words. */
-function legend(limit = USUAL) {
+/** A value that was put together from float32: further digits would not be those that were compared. */
+const about = (value) =>
+  value === null || value === undefined ? "–" : Number.isFinite(value) ? String(Number(value.toPrecision(6))) : number(value);
+
+/** The colors in words; without a limit, where runs have several, by multiples of it. */
+function legend(limit) {
+  const measure = (times) => (limit ? number(times * limit) : `${number(times)} limits`);
   const steps = (letter, count) => Array.from({ length: count }, (_, k) => el("i", { class: `${letter}${k}` }));
   return el("div", { class: "legend" },
     el("span", {}, "largest error of all tensors, in sigma"),
-    el("span", {}, `${number(0.03 * limit)} or less`),
-    el("span", { class: "steps", role: "img", "aria-label": `Colors: six steps of blue up to the limit of ${number(limit)} sigma, six of orange beyond it` },
+    el("span", {}, `${measure(0.03)} or less`),
+    el("span", { class: "steps", role: "img", "aria-label": `Colors: six steps of blue up to the limit, six of orange beyond it` },
       steps("a", 6), el("b", {}), steps("b", 6)),
-    el("span", {}, `${number(1e4 * limit)} or more`),
-    el("span", {}, `from blue to orange: the limit, ${number(limit)} sigma`),
+    el("span", {}, `${measure(1e4)} or more`),
+    el("span", {}, `from blue to orange: the limit${limit ? `, ${number(limit)} sigma` : " of each run, or 10 sigma if it is none of sigma"}`),
     el("span", {}, el("i", { class: "nan" }), "not comparable (NaN)"));
 }

@@ -18,10 +18,13 @@ function diagnosisOf(data, one, run) {
   ], "words");
 }
 
+/** When something shows; final states and gradients of weights have no timestep. */
+const whenOf = (run, where) => (run.tensors.find((tensor) => tensor.name === where.tensor)?.timed ? ` at timestep ${where.t}` : "");
+
 function told(data, one, run) {
   const name = data.backends[run.b].name;
-  const first = run.first ? `first divergence: ${run.first.tensor} at timestep ${run.first.t}${run.first.backward ? ", in the backward pass" : ""}` : null;
-  const worst = run.worst ? `worst: ${number(num(run.sigma))} sigma in ${run.worst.tensor} at timestep ${run.worst.t}` : null;
+  const first = run.first ? `first divergence: ${run.first.tensor}${whenOf(run, run.first)}${run.first.backward ? ", in the backward pass" : ""}` : null;
+  const worst = run.worst ? `worst: ${number(num(run.sigma))} sigma in ${run.worst.tensor}${whenOf(run, run.worst)}` : null;
   return el("section", { "aria-labelledby": "told" },
     el("h2", { id: "told" }, short(name), " ", el("span", { class: `status-${statusOf(run)}` }, status(statusOf(run)))),
     el("p", {}, [first, worst].filter(Boolean).join("; ")),
@@ -54,7 +57,7 @@ function parametersOf(run) {
   const words = { read_by: "read by" };
   const said = (value) => (Array.isArray(value) ? value.join(", ") : value === null || value === undefined ? "–" : String(value));
   return el("section", { "aria-labelledby": "parameters" }, el("h2", { id: "parameters" }, "Parameters"),
-    table("Variables created by the framework", [["name", (one) => one.name], ["shape", (one) => `(${one.shape.join(", ")})`],
+    table("Variables created by the framework", [["name", (one) => one.name], ["shape", (one) => `(${one.shape.join(", ")}${one.shape.length === 1 ? "," : ""})`],
       ...extra.map((key) => [words[key] ?? key, (one) => said(one[key]), "text"])], found),
     extra.length === 0 && el("p", { class: "small soft" }, "The results do not say which timestep reads which variable. For a model of your own, see: ", el("code", {}, "lockstep variables FILE.py:BUILD")));
 }

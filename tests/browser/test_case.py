@@ -163,7 +163,7 @@ def test_local_is_drawn_against_accumulated_where_it_is_known(open_page, few):
         expect(local.locator(".plot path.line")).to_have_count(2)
         expect(local).to_contain_text("Replayed from your own previous state, timestep 4 is still wrong")
         report.go("#case-0000/keras_3")
-        expect(report.page.locator(".case")).to_contain_text("Single timesteps could not be replayed")
+        expect(report.page.locator(".case")).to_contain_text("Single timesteps of this run were not replayed")
 
 
 def test_the_heat_map_is_told_in_text_and_as_a_table(open_page, few):
