@@ -1,10 +1,11 @@
 // Every text of a page, with what it is about: for each [address, whether to open what is folded] a list of [about, text].
 async (addresses) => {
   const said = (text) => text.replace(/\s+/g, " ").trim();
+  const BLOCKS = /^(TD|TH|P|LI|DT|DD|H[1-6]|OPTION|SUMMARY|CAPTION|BUTTON|PRE)$/; // whose style need not be asked
   const block = (node) => {
     let element = node.parentElement;
     if (element.matches(".chart li b")) return element;
-    while (getComputedStyle(element).display === "inline") element = element.parentElement;
+    while (!BLOCKS.test(element.tagName) && getComputedStyle(element).display === "inline") element = element.parentElement;
     return element;
   };
   const within = (element, selector, name) => {
@@ -15,7 +16,13 @@ async (addresses) => {
     const line = cell.closest("tr"), head = cell.closest("table").tHead.rows[0].cells;
     return `${said(line.cells[0].textContent)} | ${said(head[cell.cellIndex].textContent)}`;
   };
-  const about = (element) =>
+  // A page has a text at many places: what it is about is asked once for each element.
+  const known = new WeakMap();
+  const about = (element) => {
+    if (!known.has(element)) known.set(element, placeOf(element));
+    return known.get(element);
+  };
+  const placeOf = (element) =>
     within(element, ".numbers td, .numbers tbody th", (cell) => `${said(cell.closest("table").caption.textContent)} | ${headOf(cell)}`)
     ?? within(element, ".grid-scroll td", (cell) => `cell | ${headOf(cell)} | ${decodeURIComponent(cell.querySelector("a")?.hash ?? cell.previousElementSibling.querySelector("a")?.hash ?? "")}`)
     ?? within(element, ".banner", (banner) => `banner ${banner.getAttribute("aria-labelledby").split("-")[1]}`)
@@ -31,7 +38,8 @@ async (addresses) => {
     const blocks = new Map(), walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) {
       // A list of a table is a text of its own, with what stands in its cell.
-      const element = walk.currentNode.parentElement.closest(".grid-scroll td, .numbers td, .numbers th") ?? block(walk.currentNode);
+      const cell = walk.currentNode.parentElement.closest("td, th");
+      const element = cell ?? block(walk.currentNode);
       blocks.set(element, (blocks.get(element) ?? "") + walk.currentNode.data);
     }
     const found = [...blocks].filter(([, text]) => said(text)).map(([element, text]) => [about(element), said(text)]);

@@ -51,7 +51,8 @@ def test_every_sentence_is_true_of_its_results(open_results):
         overview, *pages = report.page.evaluate(EVERY_TEXT, [("#", True), *addresses])
     wrong = [check(Page(results), *text, OVERVIEW) for text in overview]
     for run, texts in zip(results.runs, pages, strict=True):
-        wrong += [check(Page(results, run), *text, CASE) for text in texts]
+        of_run = [check(Page(results, run), *text, CASE) for text in texts]
+        wrong += [f"{run.case}, {run.backend}: {text}" for text in of_run if text]
     assert len(pages) == len(results.runs) == 200
     assert [text for text in wrong if text is not None] == []
 
