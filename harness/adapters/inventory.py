@@ -223,6 +223,7 @@ def _by_stack(members: list[Made]) -> list[tuple[Sharing, list[Made]]]:
     return groups + [("separate", alike) for alike in by_place.values() if len(alike) > 1]
 
 
+# What TensorFlow 1's optimizers call the variables that they keep.
 _SLOTS = ("Adam", "Adagrad", "Adadelta", "Momentum", "RMSProp", "Ftrl", "ExponentialMovingAverage")
 
 
@@ -297,6 +298,7 @@ TF_VARIABLE = "tf.Variable"
 GET_VARIABLE = "tf.get_variable"
 CELL = "an RNN cell"
 LAYER = "a Keras layer"
+# As TF1's cells name their variables.
 _LSTM = re.compile(r"(?:^|[/.])(?:basic_)?lstm_cell[^/.]*[/.](kernel|bias)$")
 FEW = 4  # names that are told one by one
 

@@ -41,6 +41,7 @@ HINTS = {
     ".npz": "lockstep convert writes it as .safetensors: --to torch",
 }
 
+# What follows the prefix of a checkpoint in the names of its files.
 CHECKPOINT_PARTS = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 

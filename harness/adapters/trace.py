@@ -136,7 +136,7 @@ class Recorded(Struct, frozen=True):
     repeatable: bool | None = None
 
 
-_FORMAT = "1"
+_FORMAT = "1"  # of recorded files
 
 
 def save_trace(path: Path, trace: Trace, recorded: Recorded) -> None:

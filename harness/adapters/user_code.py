@@ -70,7 +70,7 @@ def mistake_of(error: BaseException) -> Mistake | None:
     return None
 
 
-_HARNESS = str(Path(__file__).parents[1])
+_HARNESS = str(Path(__file__).parents[1])  # where our own frames of a traceback lie
 
 
 class Target(Struct, frozen=True):

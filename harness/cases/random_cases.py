@@ -14,6 +14,7 @@ Choose = Callable[[str, Sequence[Any]], Any]
 SHAPES = ((3, 2, 4, 5), (7, 1, 3, 3), (2, 4, 6, 4), (12, 3, 5, 8), (1, 2, 3, 2), (40, 2, 5, 16))
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 ACTIVATION_NAMES = get_args(ActivationName)
+# Scaled too: at small weights all curves are lines, at large ones they are flat.
 WEIGHT_VALUES = ("probe", "uniform", Values(kind="probe", scale=0.2), Values(kind="probe", scale=3.0))
 MOST_SEED = 2**63 - 1
 

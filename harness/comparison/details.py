@@ -23,7 +23,7 @@ Position = tuple[int, ...]
 
 # Of a tensor with more places than ALL_PLACES as many as SPREAD_PLACES are kept, the same for every run of a case.
 ALL_PLACES, SPREAD_PLACES = 8, 6
-MOST_TIMESTEPS = 200
+MOST_TIMESTEPS = 200  # that are kept one by one; of more than these two of each bucket
 BUCKETS = MOST_TIMESTEPS // 2  # each keeps its first timestep, which every run keeps, and its worst
 HEAT_ROWS, HEAT_COLUMNS = 100, 64
 # A heat map's codes: 0 is LOWEST sigma or less, HIGHEST_CODE is HIGHEST or more, in between they go by the logarithm.

@@ -18,7 +18,7 @@ from lockstep.harness.cases.info import CaseInfo
 from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.errors import ResultsError
 
-FORMAT = 1
+FORMAT = 1  # of saved results: grows where older versions could not read them
 
 Verdict = Literal["agree", "diverge"]
 Status = Literal["agree", "diverge", "unsupported", "failed", "crashed", "timeout"]

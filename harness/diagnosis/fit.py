@@ -12,9 +12,9 @@ from lockstep.harness.arrays import Array
 from lockstep.harness.diagnosis.anatomy.conventions import INTENDED, Changes
 
 FIT_STEPS = 6
-SOLVE_STEPS = 12
+SOLVE_STEPS = 12  # of Gauss-Newton
 FIRST_STEPS = 3  # after which only the nearest are gone on with
-MOST_SOLVED = 40
+MOST_SOLVED = 40  # that are gone on with
 SOLVED_TO = 1000.0  # in noise: the comparison with noise decides
 
 

@@ -17,7 +17,7 @@ from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.seen import Cause, MissError, Seen, flip_of, form_of
 from lockstep.harness.faults.deviation import FORWARD, edits_of
 
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 64  # candidates in one run
 MOST_VALUES = 100_000  # of all candidates that run at once: their values should stay near the processor
 
 

@@ -163,11 +163,12 @@ def _with_refusals(
         if outcome.raised and problem.case.run.dtype not in answered
     }
     others = [in_dtype(problems[k], "float64" if dtype == "float32" else "float32") for k, dtype in doubtful.items()]
-    told = list(outcomes)
+    corrected = list(outcomes)
     for (k, dtype), reply in zip(doubtful.items(), port.call(others) if others else [], strict=True):
         if reply.trace is not None:
-            told[k] = with_changes(told[k], status="unsupported", message=f"it refuses {dtype}: {told[k].message}")
-    return told
+            message = f"it refuses {dtype}: {outcomes[k].message}"
+            corrected[k] = with_changes(outcomes[k], status="unsupported", message=message)
+    return corrected
 
 
 def _repeated(checking: Checking, form: Networks) -> tuple[Checking, Diagnosis | None]:
@@ -205,7 +206,8 @@ def float32_will_do(cases: Sequence[Case], names: Sequence[str], *, strict: bool
     """
     if strict:
         return frozenset()
-    named = {found.case.name for found in find_cases(names) if found.argument in names} if names else set()
+    asked = find_cases(names) if names else []
+    named = {found_case.case.name for found_case in asked if found_case.argument in names}
     return frozenset(case.name for case in cases if case.name not in named and allows_float32(case))
 
 

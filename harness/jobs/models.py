@@ -32,7 +32,7 @@ from lockstep.harness.text import number
 from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
 from lockstep.harness.weights.model_file import ModelFile, StoredModel, environment_of, fitted_case
 
-DEFAULT_CASE = "probe"
+DEFAULT_CASE = "probe"  # no two of its numbers are alike
 OTHER_WEIGHTS = "other-weights"  # the fault of a file whose weights are not those of the first
 
 

@@ -64,7 +64,7 @@ def _found(file: str) -> Path:
 def files_of(cases: Iterable[FoundCase]) -> dict[str, str]:
     """The files of cases by name, as seen from the root if they lie in it; installed ones are known anyway."""
     installed = shipped()
-    files = {found.case.name: (within(found.path), found.path) for found in cases}
+    files = {found_case.case.name: (within(found_case.path), found_case.path) for found_case in cases}
     return {
         name: seen or str(path.resolve())
         for name, (seen, path) in files.items()

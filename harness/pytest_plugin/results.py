@@ -76,14 +76,14 @@ def nodeid_of(item: pytest.Item) -> str:
     return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
 
 
-def take(item: pytest.Item, found: Results) -> None:
+def take(item: pytest.Item, results: Results) -> None:
     """Keep what a test found for its report, and tell it in the properties of all its reports from here on."""
     all_runs = item.stash.setdefault(_ALL, {})  # a test may check several ports
-    all_runs.update({(run.case, run.backend): run for run in found.runs})
+    all_runs.update({(run.case, run.backend): run for run in results.runs})
     properties_of_others = [(name, value) for name, value in item.user_properties if not name.startswith(PREFIX)]
     item.user_properties[:] = [*properties_of_others, *properties(list(all_runs.values()))]
     before = item.stash.get(_UNREPORTED, None)
-    item.stash[_UNREPORTED] = found if before is None else _joined(before, found)
+    item.stash[_UNREPORTED] = results if before is None else _joined(before, results)
 
 
 def _joined(first: Results, second: Results) -> Results:
@@ -215,8 +215,8 @@ class Gatherer:
         if encoded and self._wanted:
             from lockstep.harness.comparison.results import decode_results
 
-            found = decode_results(encoded.encode(), report.nodeid)
-            self._results = found if self._results is None else _joined(self._results, found)
+            results = decode_results(encoded.encode(), report.nodeid)
+            self._results = results if self._results is None else _joined(self._results, results)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write what there is, also of a session that was broken off."""

@@ -18,7 +18,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.tensors import weight_count
 from lockstep.harness.reference.noise import Noise, longdouble_is_wider
 
-BITS = 128
+BITS = 128  # so many that their rounding is nothing beside float64's 53
 # Some 10 million products of such numbers take a second.
 MOST_PRODUCTS = 2e7
 

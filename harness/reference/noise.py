@@ -33,7 +33,7 @@ import numpy as np
 from lockstep.harness.arrays import Array
 
 COMMON = 0.5  # share of the variance that a copy keeps throughout
-SIGMOID_CAP = 0.25
+SIGMOID_CAP = 0.25  # (range / 2)²
 TANH_CAP = 1.0
 
 # Derived limit: the largest single value over 600 random configurations forward and 250 backward was

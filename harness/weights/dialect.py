@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from lockstep.harness.cases.gates import GATES
 
-FLOATS = ("float16", "bfloat16", "float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")  # of weights: quantised ones are not taken
 
 
 class Dialect(Struct, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ class SettingDifference(Struct, frozen=True):
     other: str
 
 
+# What two networks must have in common to be run with the same data.
 _SIZES = ("input_size", "hidden_size", "num_layers", "direction", "proj_size")
 _SETTINGS = ("bias", "peephole", "activation", "recurrent_activation", "cell_activation", "input_forget", "cell_clip")
 
@@ -160,6 +161,7 @@ def _order_text(order: tuple[str, ...], model: StoredModel) -> str:
     return f"gates are stacked {', '.join(stacked)}{whose}, and read as {', '.join(model.gates)}"
 
 
+# Of dialects with one order of gates these are told by name.
 _KNOWN = {"torch", "keras", "tf1", "onnx"}
 
 

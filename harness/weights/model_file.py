@@ -273,7 +273,7 @@ def too_many(names: Sequence[str], what: str = "LSTMs") -> ModelError:
     )
 
 
-MOST_TENSORS_LISTED = 12
+MOST_TENSORS_LISTED = 12  # in a message: a model has hundreds
 
 
 def listed(names: Iterable[str]) -> str:

@@ -85,7 +85,7 @@ def _run_models(
 
 
 def _watched(selection: Selection, outputs: Outputs, bounds: dict[str, Any]) -> list[RunResult]:
-    """Tell how much was asked for, and run it with a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
+    """Run what was asked for, with its number and a bar that shows how far it is; ``bounds``: as of ``run_cases``."""
     from lockstep.harness.adapters.backend import pairs
     from lockstep.harness.jobs.durations import seconds_of, weights
     from lockstep.harness.jobs.run import run_cases

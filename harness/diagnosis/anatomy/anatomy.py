@@ -60,7 +60,7 @@ from lockstep.harness.faults.words import AND, Words
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 
-MOST_BASES = 12
+MOST_BASES = 12  # readings on top of which a search is made
 
 
 class Anatomy(Struct, frozen=True):

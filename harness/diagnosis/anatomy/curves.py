@@ -22,7 +22,7 @@ from lockstep.harness.faults.numbers import shown
 from lockstep.harness.reference.curves import CURVES
 
 H, I = 4, 4  # equal rows and columns: 1/4 is exact, and no layout can change the matrix
-GRID = np.round(np.linspace(-9, 9, 25), 3)
+GRID = np.round(np.linspace(-9, 9, 25), 3)  # past where bounded curves are flat; 0 among them
 SWEEP = np.linspace(-4, 4, 17)  # of c0, for the curve of the cell's output
 SWEPT_AT = 0.625  # the pre-activation at which c0 is swept
 CELL_TOLERANCE = 2e-5  # of a cell with several curves in float32

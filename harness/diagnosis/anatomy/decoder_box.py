@@ -21,7 +21,7 @@ from lockstep.harness.diagnosis.anatomy.black_box import Reach
 AskedDecoder = Callable[[list[DecoderProblem]], list[Arrays | None]]
 QUARTER = 0.25  # of h: tanh loses no more than a bit of it, and dividing by a power of two none
 OPEN = 1e8  # a c0 at which h is o, however small f is
-SOURCES = 2
+SOURCES = 2  # encoder outputs, all of them 0
 NO_ANSWER_WITHOUT_SOURCE = "it gives no answer where its encoder outputs are 0"
 NO_STATE = "it does not return h_tilde, by which its cell is read"
 

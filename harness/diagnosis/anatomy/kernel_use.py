@@ -15,7 +15,7 @@ from lockstep.harness.reference.curves import sigmoid
 T, I, H = 5, 3, 4
 STEEP = 0.7  # a pre-activation at which all curves are steep
 SHUT = -80.0  # one at which no gate lets anything through
-Z_TOLERANCE = 1e-5
+Z_TOLERANCE = 1e-5  # of i g at the first timestep, by which the others are read
 _ALL_STEPS = np.arange(T)
 
 

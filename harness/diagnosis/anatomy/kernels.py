@@ -37,8 +37,8 @@ from lockstep.harness.reference.curves import CURVES
 
 I, H, B = 3, 5, 6  # H is not 4: reading (H, 4) for (4, H) shows
 BASE = 0.7  # pre-activation of every gate at rest: away from 0, where i would not show
-MOVE = 0.5
-EFFECT_TOLERANCE = 4e-6
+MOVE = 0.5  # of one entry at a time: each effect is far above rounding
+EFFECT_TOLERANCE = 4e-6  # of c and h in float32
 COEFFICIENTS = (1.0, -1.0, 2.0, 0.5, 0.25, 4.0, -0.5, -2.0, 0.75, 1.5)
 
 

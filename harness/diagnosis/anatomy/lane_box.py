@@ -26,7 +26,7 @@ Asked = Callable[[list[Problem]], list[Arrays | None]]  # tensors by the names o
 BEYOND = 1e4  # a clip that nothing reaches
 FED = 0.375  # the largest input that an upper layer is given: at weights of 0 the one below gives h = tanh(c0 / 2) / 2
 SWEPT = np.linspace(-2.5, 2.5, 257)  # of c0, for the curve of what the layer below gives
-POLYNOMIAL_TERMS = 25
+POLYNOMIAL_TERMS = 25  # the degree of the curve that is fitted to what the layer below gives
 FEED_TOLERANCE = 3e-7  # of that curve in float32
 NO_ANSWER = "it gives no answer where all other lanes are silent"
 NO_STATES = "it does not return h_n and c_n, by which a lane is read"

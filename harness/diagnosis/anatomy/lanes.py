@@ -173,8 +173,8 @@ def _proved(network: MeasuredNetwork, names: Measured) -> tuple[Found | None, Di
     if search is None:
         sigma = max(Seen.of(observation).distance for observation in (*observations, *held))
         return (Found((), sigma) if sigma <= LIMIT_SIGMA else None), None, calls
-    found = upon_measured(search, names) or search.causes(several=False)
-    for explaining, diagnosis in zip(found, search.told(found), strict=True):
+    causes = upon_measured(search, names) or search.causes(several=False)
+    for explaining, diagnosis in zip(causes, search.told(causes), strict=True):
         sigma = max(Seen.of(observation).sigma(explaining.cause) for observation in held)
         if sigma <= LIMIT_SIGMA:
             return Found(explaining.cause, sigma), diagnosis, calls
@@ -208,9 +208,9 @@ def measured_causes(ask: AskTensors, search: Search, *, name: str) -> list[Found
         box = network.box(label)
         readings = [] if box.refusal else list(_readings(box, clock.end))
         for reading in readings:
-            found = _explaining(search, {**names, label: reading})
-            if found:
-                return found
+            causes = _explaining(search, {**names, label: reading})
+            if causes:
+                return causes
         if not readings:
             break
         names[label] = readings[0]
