@@ -3,7 +3,7 @@
     {"kind": status or "known", "name", "runs": n, "cases": n, "headline", "where": "timestep 1, cell state c",
      "case": index of the first case, "b": of its backend, "values": one sentence of numbers,
      "plot": {"name", "t", "observed", "expected", "first", and where these are too near "difference"},
-     "source": index into the page's "sources"}
+     "source": index into the page's "sources", "also": ["file:line" of other ports ..]}
 
 What a cause has not is left out; why, what to do and how to run it again stands in the run of its case and backend.
 """
@@ -31,6 +31,7 @@ KNOWN = "known"
 BEFORE, AFTER = 12, 5  # timesteps of a plot around the first divergence, in order of computation
 APART = 0.03  # of a plot's height: curves that are nearer cannot be told apart by eye
 MOST_BANNERS = 60  # with numbers
+MOST_PLACES = 6  # of other ports with the same cause
 WORDS = {
     "enc": "encoder output", "i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate",
     "c": "cell state", "h": "hidden state", "c_n": "final cell state", "h_n": "final hidden state", "y": "output",
@@ -60,17 +61,19 @@ def causes_of(results: Results, cases: Mapping[str, int], backends: Mapping[str,
     """The causes of all that is wrong, most runs first and known findings last."""
     groups = [(cause, runs) for cause, runs in grouped(results.runs, cause_of).items() if cause is not None]
     groups.sort(key=lambda group: (group[0][0] == KNOWN, -len(group[1])))
-    sources = list(dict.fromkeys(results.sources.values()))
+    sources: dict[Source, int] = {}
     entries = []
     for (kind, name), runs in groups:
         run = next((run for run in runs if run.first_divergence is not None), runs[0])
+        placed = list(dict.fromkeys(results.sources[run.backend] for run in runs if run.backend in results.sources))
         source = results.sources.get(run.backend)
         entries.append(there({
             "kind": kind, "name": printable(name), "runs": len(runs), "cases": len({run.case for run in runs}),
             "case": cases[run.case], "b": backends[run.backend],
             "headline": printable(headline(run)), "where": where_text(run),
             **(_numbers(run) if len(entries) < MOST_BANNERS else {}),
-            "source": None if source is None else sources.index(source),
+            "source": None if source is None else sources.setdefault(source, len(sources)),
+            "also": [place_of(other) for other in placed if other != source][:MOST_PLACES],
         }))  # fmt: skip
     return Causes(entries, [_lines(source) for source in sources], {cause: k for k, (cause, _) in enumerate(groups)})
 
@@ -131,6 +134,11 @@ def plot_of(name: str, tensor: TensorResult, detail: Detail) -> Json | None:
 
 def _values(array: Array) -> list[float | str]:
     return [value_of(float(value)) for value in array]
+
+
+def place_of(source: Source) -> str:
+    """The file and line of a port."""
+    return printable(f"{source.file}:{source.line}")
 
 
 def _lines(source: Source) -> Json:

@@ -41,7 +41,7 @@ function banner(data, cause, full) {
     el("div", { class: "bar noprint" }, run.rerun && copyButton("Copy command", run.rerun), full && run.markdown && copyButton("Copy as Markdown", run.markdown)),
     cause.runs > 1 && disclosure(`All ${plural(cause.runs, "run")}`, () => links(data, runsOf(data, cause))));
   return el("article", { class: `banner${source ? " with-source" : ""}${full ? "" : " in-words"}`, "aria-labelledby": id }, heading, said,
-    full && cause.plot && smallPlot(cause.plot), source && sourceOf(source));
+    full && cause.plot && smallPlot(cause.plot), source && sourceOf(source, cause));
 }
 
 /** A known finding: it was expected, and takes one line. */
@@ -61,11 +61,12 @@ const lastLines = (text, most) => text.trimEnd().split("\n").slice(-most).join("
 const runsOf = (data, cause) => data.cases.flatMap((one) => one.runs.filter((run) => run.cause === cause.index).map((run) => [one, run]));
 
 /** The lines of a port, numbered as in its file. */
-function sourceOf(source) {
+function sourceOf(source, cause) {
   const lines = source.text.split("\n");
   const numbered = (from, to) => el("pre", { class: "source", tabindex: "0", role: "region", "aria-label": `Source of the port, from line ${source.line + from}` },
     lines.slice(from, to).map((line, k) => el("span", { class: "code-line" }, el("span", { class: "line-number", "aria-hidden": "true" }, source.line + from + k), el("span", {}, line || " "))));
   return el("figure", { class: "port-source" }, el("figcaption", { class: "small soft" }, "The port: ", el("code", {}, `${source.file}:${source.line}`)), numbered(0, LINES),
+    cause.also && el("p", { class: "small soft" }, "The same in ", cause.also.map((place, k) => [k > 0 && ", ", el("code", {}, place)]), "."),
     lines.length > LINES && disclosure(plural(lines.length - LINES, "more line"), () => numbered(LINES, lines.length)));
 }
 

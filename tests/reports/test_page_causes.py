@@ -97,9 +97,10 @@ def test_details_that_are_damaged_have_no_plot():
 
 def test_each_source_is_there_once_and_causes_name_it():
     source, other = Source("a.py", 3, "def port(x):\n    return x"), Source("b.py", 1, "port = None")
-    runs = [make_run(name, backend, sigma={"h": WRONG}, known=name) for name, backend in ("ap", "bp", "cq", "dr")]
+    runs = [make_run(name, backend, sigma={"h": WRONG}, known=name) for name, backend in ("ap", "bp", "cq", "dr", "aq")]
     data = page_data(make_results(*runs, sources={"p": source, "q": other}))
     assert [entry["file"] for entry in data["sources"]] == ["a.py", "b.py"]
+    assert [cause.get("also") for cause in data["causes"]] == [["b.py:1"], None, None, None]
     assert [cause.get("source") for cause in data["causes"]] == [0, 0, 1, None]
 
 
