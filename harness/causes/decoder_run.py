@@ -21,8 +21,9 @@ from lockstep.harness.causes.network_run import (
     gradients_of,
     returned_for,
 )
+from lockstep.harness.causes.noisy_curves import curve_of
 from lockstep.harness.causes.stored import GradientSums, Stored, WeightKey
-from lockstep.harness.causes.tape import Node, NodeTape, curve_of, variance_of
+from lockstep.harness.causes.tape import Node, NodeTape, variance_of
 
 DECODER, ENCODER = "decoder", "encoder"
 

@@ -16,8 +16,9 @@ from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.cases.tensors import turned
 from lockstep.harness.causes.edits import Edits, NoPlaceError
+from lockstep.harness.causes.noisy_curves import NoisyCurve, curve_of
 from lockstep.harness.causes.stored import Leaf, Stored
-from lockstep.harness.causes.tape import Node, NodeTape, NoisyCurve, both, curve_of, variance_of
+from lockstep.harness.causes.tape import Node, NodeTape, both, variance_of
 
 
 @dataclass

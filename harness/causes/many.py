@@ -16,8 +16,9 @@ import numpy as np
 
 from lockstep.harness.arrays import Array
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError, Steps, WeightKey, every
+from lockstep.harness.causes.noisy_curves import NoisyCurve, curve_of
 from lockstep.harness.causes.stored import WeightReading
-from lockstep.harness.causes.tape import Node, NoisyCurve, curve_of
+from lockstep.harness.causes.tape import Node
 
 ByCandidate = list[tuple[int, Steps, Any]]  # whose, at which timesteps, what
 WHOLE = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "up.seq"})  # edges that whole sequences (T, B, n) go over

@@ -153,7 +153,7 @@ def backend_names(option: Sequence[str] | None, *, everything: bool) -> list[str
 
 
 def announce(selection: Selection, jobs: int) -> None:
-    """Tell on stderr, each in a line: what is not installed, what no case is made for, how many runs there are."""
+    """Print on stderr, each in a line: what is not installed, what no case is made for, how many runs there are."""
     from lockstep.harness.jobs.durations import request_text
 
     absent = list(dict.fromkeys(name for backend in selection.absent for name in backend.absent))

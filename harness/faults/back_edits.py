@@ -14,8 +14,9 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.lane import LaneRun
+from lockstep.harness.causes.noisy_curves import curve_of
 from lockstep.harness.causes.stored import WeightReading
-from lockstep.harness.causes.tape import Node, both, curve_of
+from lockstep.harness.causes.tape import Node, both
 from lockstep.harness.faults.deviation import (
     BACK,
     ON_THE_WAY_BACK,

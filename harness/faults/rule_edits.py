@@ -17,7 +17,8 @@ from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
 from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.network_run import OUTPUT, label_of
-from lockstep.harness.causes.tape import Node, NoisyCurve, curve_of
+from lockstep.harness.causes.noisy_curves import NoisyCurve, curve_of
+from lockstep.harness.causes.tape import Node
 from lockstep.harness.faults.deviation import BACK, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.faults.value_edits import put_group
 from lockstep.harness.reference.activations import ACTIVATIONS, Activation

@@ -13,7 +13,8 @@ from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.lane import LaneRun
-from lockstep.harness.causes.tape import Node, NodeTape, curve_of
+from lockstep.harness.causes.noisy_curves import curve_of
+from lockstep.harness.causes.tape import Node, NodeTape
 from lockstep.harness.faults.deviation import STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.faults.moves import BATCH_MOVES, BLOCKS, UNIT_MOVES, mixed, moved
 
