@@ -20,7 +20,7 @@ function matrixTable(data, given, summaries) {
   // Columns share the width; where it is short they say less: the title and the case itself say it all.
   const fit = () => {
     const width = grid.scroll.clientWidth || 1200;
-    const first = Math.max(112, Math.min(270, width * 0.19));
+    const first = Math.max(104, Math.min(270, width * 0.19));
     const each = Math.max(SPOT, Math.min(WIDEST, Math.floor((width - first) / Math.max(columns.length, 1))));
     grid.inner.style.setProperty("--first", `${first}px`);
     grid.inner.style.setProperty("--column", `${each}px`);

@@ -33,7 +33,7 @@ function banner(data, cause, full) {
     why && el("p", { class: "because" }, why.message.split(" And: ").map((sentence, k) => [k > 0 && el("br", {}), sentence]), " ", el("span", { class: "fault" }, why.fault)),
     why?.fix && el("p", {}, el("b", { class: "label" }, "Fix"), " ", why.fix),
     why?.facts.length > 0 && el("ul", { class: "known-facts" }, why.facts.map((fact) => el("li", {}, fact))),
-    !why && run.stderr && el("pre", { tabindex: "0", role: "region", "aria-label": "Printed by the backend" }, lastLines(run.stderr, 8)),
+    !why && run.stderr && printed("Printed by the backend", lastLines(run.stderr, 8)),
     full && cause.values && el("p", { class: "small" }, cause.values),
     full && why?.evidence && el("p", { class: "small soft" }, why.evidence),
     full && why?.indistinguishable_from.length > 0 && el("p", { class: "small soft" }, `${plural(why.indistinguishable_from.length, "other explanation")} fit${why.indistinguishable_from.length === 1 ? "s" : ""} these numbers equally well: see the case.`),

@@ -81,6 +81,9 @@ function virtualTable(label, line) {
   return { element: el("div", {}, signed(scroll), note), scroll, inner, show, entered: () => draw() };
 }
 
+/** Lines as they were printed. */
+const printed = (label, text) => signed(el("pre", { tabindex: "0", role: "region", "aria-label": label }, text));
+
 /** What scrolls, with a sign at each edge beyond which there is more. */
 function signed(scroll) {
   const box = el("div", { class: "signed" }, scroll);

@@ -30,10 +30,10 @@ function told(data, one, run) {
     el("p", {}, [first, worst].filter(Boolean).join("; ")),
     run.status !== "diverge" && run.message && el("p", { class: "notice" }, run.message),
     diagnosisOf(data, one, run),
-    run.stderr && [el("h3", {}, "Printed by the backend"), el("pre", { tabindex: "0", role: "region", "aria-label": "Printed by the backend" }, run.stderr)],
+    run.stderr && [el("h3", {}, "Printed by the backend"), printed("Printed by the backend", run.stderr)],
     el("div", { class: "bar noprint" }, run.markdown && copyButton("Copy as Markdown", run.markdown), run.rerun && copyButton("Copy command", run.rerun)),
     run.rerun && el("p", { class: "small" }, "To run exactly this again: ", el("code", {}, run.rerun)),
-    run.text && disclosure("The same as text", () => el("pre", { tabindex: "0", role: "region", "aria-label": "The same as text" }, run.text)));
+    run.text && disclosure("The same as text", () => printed("The same as text", run.text)));
 }
 
 function factsOf(data, run) {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from big_results import big_results
+from msgspec.structs import replace
 from playwright.sync_api import expect
 from report_results import HOSTILE, every_status, hostile, make_results
 
@@ -149,3 +150,25 @@ def test_the_largest_run_opens_quickly_and_is_not_too_large(open_page, tmp_path)
     assert path.stat().st_size < LARGE
     assert opens(open_page, path) < 3
     shutil.rmtree(tmp_path)
+
+
+WHAT_IS_CUT = (Path(__file__).parent / "what_is_cut.js").read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", [1400, 420])
+@pytest.mark.parametrize("address", ["", "#case-0004/torch_0"], ids=["overview", "case"])
+def test_nothing_is_cut_without_a_sign(open_results, address, width):
+    long = "A test fails with a very long message. " * 200
+    results = big_results(12, 11, 50)
+    runs = [replace(run, stderr=long, notes=[long]) if run.status != "agree" else run for run in results.runs]
+    with open_results(replace(results, runs=runs), address, width=width) as report:
+        report.page.evaluate("document.querySelectorAll('details:not(.choice)').forEach(part => { part.open = true })")
+        report.evaluates(WHAT_IS_CUT, [])
+
+
+def test_what_is_cut_is_noticed(open_page, few):
+    with open_page(few) as report:
+        report.evaluates(WHAT_IS_CUT, [])
+        style = "h2 => { h2.style.cssText = 'width: 20px; overflow: hidden; white-space: nowrap' }"
+        report.page.locator("h2").first.evaluate(style)
+        report.evaluates(WHAT_IS_CUT, lambda found: len(found) == 1 and found[0].startswith("H2"))
