@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,23 @@ def assemble(source: Path, pages: Path) -> None:
             raise FileExistsError(f"docs/{name} is generated, and a written page has its place")
         path.parent.mkdir(exist_ok=True)
         path.write_text(make(), encoding="utf-8")
+    compare = pages / "compare.md"
+    if compare.exists():
+        compare.write_text(with_sections_of_the_readme(compare.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_sections_of_the_readme(page: str) -> str:
+    """A page with the table of a section of the README in the place of each ``<!-- README: Its title -->``."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    def table(match: re.Match[str]) -> str:
+        section = readme.partition(f"\n## {match[1]}\n")[2].partition("\n## ")[0]
+        rows = [line for line in section.splitlines() if line.startswith("|")]
+        if not rows:
+            raise ValueError(f"the README has no section {match[1]!r} with a table")
+        return "\n".join(rows)
+
+    return re.sub(r"<!-- README: (.+?) -->", table, page)
 
 
 def leave_out_pictures(pages: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-
 import numpy as np
 import pytest
 from backend_marks import marks_of
@@ -12,7 +9,6 @@ from hypothesis import given, settings
 from judge import judged
 from lstm_cases import cases, make_case
 from msgspec.structs import replace
-from rich.console import Console
 
 from lockstep.backends import numpy_loop
 from lockstep.harness.adapters.backend import Backend, find_backends
@@ -20,8 +16,7 @@ from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import WEIGHT_SUMS, kind_of, tensors_of
 from lockstep.harness.jobs.findings import expected_of
-from lockstep.harness.jobs.support import FEATURES, support
-from lockstep.harness.output.backends_table import show_matrix
+from lockstep.harness.jobs.support import FEATURES
 from lockstep.harness.strategies import cases as any_cases
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
@@ -198,17 +193,3 @@ def test_inputs_of_extreme_size_give_what_the_reference_gives(run_backend, backe
 def test_a_module_of_a_backend_fits_the_protocol():
     module: Backend = numpy_loop
     assert module.unsupported(make_case()) is None
-
-
-# Those of the main job, `nox -s diff`; all others are in docs/backends.md.
-MAIN = (
-    "numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan",
-    "numpy_attention", "tf_attention_reuse", "tf_attention_cell", "torch_attention", "jax_attention",
-)  # fmt: skip
-
-
-def test_the_readme_shows_what_each_backend_can_do():
-    shown = io.StringIO()
-    show_matrix(Console(file=shown, width=80), sorted(support(MAIN), key=lambda one: one.backend.name))
-    lines = "\n".join(f"    {line}".rstrip() for line in shown.getvalue().splitlines())
-    assert lines in (Path(__file__).parents[2] / "README.md").read_text()

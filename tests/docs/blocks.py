@@ -71,16 +71,6 @@ def blocks_of(path: Path) -> list[Block]:
     return found
 
 
-def indented_blocks_of(path: Path) -> list[Block]:
-    """Give the indented blocks of a page that begin with a command, as console blocks."""
-    text = path.read_text(encoding="utf-8")
-    found = re.finditer(r"^    \$ (?:    .*\n|\n(?=    )|(?<=\$ ).*\n)+", text, flags=re.MULTILINE)
-    return [
-        Block("console", re.sub(r"^    ", "", one[0], flags=re.MULTILINE), text.count("\n", 0, one.start()) + 1)
-        for one in found
-    ]
-
-
 def agree(expected: str, actual: str) -> bool:
     """Whether what a command printed is what a page shows."""
     numbers: list[str] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from blocks import agree, blocks_of, indented_blocks_of
+from blocks import agree, blocks_of
 from running import ROOT, Page
 
-PAGES = {str(path.relative_to(ROOT)): blocks_of(path) for path in sorted((ROOT / "docs").rglob("*.md"))}
+PAGES = {
+    str(path.relative_to(ROOT)): blocks_of(path)
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
 RUN = {name: blocks for name, blocks in PAGES.items() if any(one.language == "console" for one in blocks)}
 
 
@@ -31,12 +32,6 @@ def test_quick_blocks_of_a_page_come_out_as_shown(name, page):
 @pytest.mark.parametrize("name", [name for name, blocks in RUN.items() if any(one.slow for one in blocks)])
 def test_all_blocks_of_a_page_come_out_as_shown(name, page):
     page.run(RUN[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["README.md"])
-def test_the_readme_shows_what_its_commands_print(name, page):
-    page.run([one for one in indented_blocks_of(ROOT / name) if "$ lockstep" in one.text])
 
 
 def test_a_page_that_shows_something_else_fails(tmp_path, monkeypatch):
@@ -78,11 +73,8 @@ def test_slow_blocks_titles_and_commands_are_read(tmp_path):
 def test_the_page_on_backends_shows_the_whole_example():
     example = ROOT / "cases" / "templates" / "backend"
     shown = {one.title: one.text for one in PAGES["docs/how-to/backend.md"] if one.title}
+    assert len(shown["my_lstm.py"].splitlines()) <= 35
     assert shown == {"my_lstm.py": (example / "my_lstm.py").read_text()}
     entry_point = '[project.entry-points."lockstep.backends"]\nmy_lstm = "my_lstm"\n'
     assert entry_point in (example / "pyproject.toml").read_text()
     assert entry_point in (ROOT / "docs" / "how-to" / "backend.md").read_text()
-
-
-def test_the_readme_has_commands_to_run():
-    assert len(indented_blocks_of(Path(ROOT / "README.md"))) >= 3

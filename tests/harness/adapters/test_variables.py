@@ -211,7 +211,7 @@ def test_the_command_is_in_the_help(lockstep):
 
 
 @tensorflow
-def test_the_readme_shows_what_is_said_of_the_questions_decoder():
+def test_the_tutorial_shows_what_is_said_of_the_questions_decoder():
     command = "lockstep variables cases/ports/decoder_as_asked.py:build"
     done = subprocess.run(
         [sys.executable, "-m", "lockstep", *command.split()[1:]],
@@ -219,5 +219,5 @@ def test_the_readme_shows_what_is_said_of_the_questions_decoder():
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
-    shown = "\n".join(f"    {line}".rstrip() for line in [f"$ {command}", *done.stdout.splitlines()])
-    assert shown in (ROOT / "README.md").read_text()
+    shown = "\n".join(line.rstrip() for line in [f"$ {command}", *done.stdout.splitlines()])
+    assert shown in (ROOT / "docs" / "tutorial.md").read_text()

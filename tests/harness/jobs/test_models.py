@@ -181,19 +181,19 @@ def test_an_export_to_onnx_keeps_its_numbers_and_one_with_gates_in_another_order
 
 @torch
 @needs("torch", "onnx", "onnxruntime", "onnxscript", "jax", "tensorflow", "tf_keras")
-def test_the_readme_shows_what_is_said(lockstep, tmp_path, monkeypatch):
+def test_the_page_on_model_files_shows_what_is_said(lockstep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make("export_small.py", tmp_path)
     models = ("--model", "module.py:make_torch_lstm", "--model")
     right = lockstep("run", *models, "my.onnx", "--backend", "jax_scan", "--backend", "tf_dynamic_rnn")[1]
     wrong = lockstep("run", *models, "wrong.onnx", "--backend", "numpy_loop")[1]
-    readme = without_numbers((Path(__file__).parents[3] / "README.md").read_text())
-    assert without_numbers(right) in readme
+    page = without_numbers((Path(__file__).parents[3] / "docs" / "how-to" / "model-files.md").read_text())
+    assert without_numbers(right) in page
     lines = wrong.splitlines()
     what = next(k for k, line in enumerate(lines) if line.startswith("wrong.onnx: "))
-    assert without_numbers("\n".join(lines[what : what + 2])) in readme
+    assert without_numbers("\n".join(lines[what : what + 2])) in page
     why = next(k for k, line in enumerate(lines) if "Why: " in line)
-    assert without_numbers("\n".join(lines[why : why + 2])) in readme
+    assert without_numbers("\n".join(lines[why : why + 2])) in page
 
 
 def without_numbers(text):
