@@ -44,6 +44,7 @@ USES = {  # edges that one use of a value goes over, and of which value
 }  # fmt: skip
 STATES = ("h_in", "c_in", "h.carry", "c.carry", "h0", "c0")
 OTHER_STATES = {"h_in": "c", "c_in": "h", "h.carry": "c", "c.carry": "h", "h0": "c", "c0": "h"}
+UNBOUNDED = ("z", "raw", "c", "c.carry", "scores", "logit")  # what may be held on one side alone
 NORMALISED = ("logit", "target.y", "y", "y.fed", "h.out")
 SOME_MOVES = (
     "batch flipped", "units flipped", "first sequence for all", *(f"first {k} units only" for k in BLOCKS)
@@ -148,8 +149,9 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
     # On the way back all of them are tried: gradients are clipped at larger bounds than values.
     for bound in CLIP_BOUNDS[1:5]:
         yield f"clip {bound:g}", partial(held, bound=bound), ("",)
-        yield f"at most {bound:g}", partial(held, bound=bound, sides="above"), ("",)
-        yield f"at least {-bound:g}", partial(held, bound=bound, sides="below"), ("",)
+        if site in UNBOUNDED:
+            yield f"at most {bound:g}", partial(held, bound=bound, sides="above"), ("",)
+            yield f"at least {-bound:g}", partial(held, bound=bound, sides="below"), ("",)
     for name in CURVES_TRIED:
         yield f"{name} of it", partial(_curved, name=name), ("",)
     yield "absolute", _absolute, ("",)
