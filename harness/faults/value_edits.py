@@ -147,11 +147,7 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
     for shift in (1.0, -1.0):
         yield f"plus {shift:+.0f}", lambda lane, node, t, shift=shift: lane.tape.scale(node, 1.0, shift), ("",)
     # On the way back all of them are tried: gradients are clipped at larger bounds than values.
-    for bound in CLIP_BOUNDS[1:5]:
-        yield f"clip {bound:g}", partial(held, bound=bound), ("",)
-        if site in UNBOUNDED:
-            yield f"at most {bound:g}", partial(held, bound=bound, sides="above"), ("",)
-            yield f"at least {-bound:g}", partial(held, bound=bound, sides="below"), ("",)
+    yield from _within_bounds(site)
     for name in CURVES_TRIED:
         yield f"{name} of it", partial(_curved, name=name), ("",)
     yield "absolute", _absolute, ("",)
@@ -168,6 +164,15 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
         yield "plus the previous", partial(_combined, name=site, sign=1, at=-1), ("",)
         yield "mean with the previous", partial(_averaged, site=site), ("",)
         yield "first held", partial(_held_first, site=site), ("",)
+
+
+def _within_bounds(site: str) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+    """A value that is clipped, on both sides or on one."""
+    for bound in CLIP_BOUNDS[1:5]:
+        yield f"clip {bound:g}", partial(held, bound=bound), ("",)
+        if site in UNBOUNDED:
+            yield f"at most {bound:g}", partial(held, bound=bound, sides="above"), ("",)
+            yield f"at least {-bound:g}", partial(held, bound=bound, sides="below"), ("",)
 
 
 def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:  # noqa: C901 (a table)
