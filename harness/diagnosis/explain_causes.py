@@ -37,7 +37,7 @@ from lockstep.harness.weights.dialects import TWO_BIASES
 MOST_HALVES = 24  # singles that repair part, each tried with all others
 MOST_THIRDS = 4  # of these that are gone on with to three, and of what each is then best with
 MOST_ALIKE = 3  # of those that give the same numbers of one observation
-MOST_NAMED = 6
+MOST_NAMED = 6  # that are held against every observation
 MOST_KINDS = 4  # of cases, in each of which one of two deviations may show alone
 AT_ONCE = 512  # candidates between two looks at the clock
 LARGE = 5_000  # numbers returned, above which an observation only confirms
@@ -508,7 +508,7 @@ FROM_BELOW = frozenset({
     "up.seq", "h.seq", "h.seq and c.seq", "h.out", "h.out and c.out", "order of the run", "turn", "turn out",
     "past the end", "lengths", "lengths that cut", "lengths that turn", "returned", "d x", "d h.up",
 })  # fmt: skip
-OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})
+OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})  # sites that only layouts with two biases have
 Item = TypeVar("Item")
 
 

@@ -47,6 +47,7 @@ def _first_units(a: Array, count: int) -> Array:
     return a * (np.arange(a.shape[-1]) < count)
 
 
+# Along the axis of sequences of (..., B, n).
 BATCH_MOVES: dict[str, Move] = {
     "batch flipped": lambda a: np.flip(a, -2),
     "sequence before": lambda a: np.roll(a, 1, -2),
@@ -57,6 +58,7 @@ BATCH_MOVES: dict[str, Move] = {
     "all but the last sequence": _keep(-2, lambda k, n: k < n - 1),
     "first and last sequence exchanged": _ends_exchanged(-2),
 }
+# Along the axis of units of (..., B, n).
 UNIT_MOVES: dict[str, Move] = {
     "units flipped": lambda a: np.flip(a, -1),
     "units rolled": lambda a: np.roll(a, 1, -1),
@@ -96,6 +98,7 @@ def _exchanged(a: Array) -> Array:
     return a.swapaxes(0, 1)
 
 
+# Of sequences (T, B, n).
 TIME_MOVES: dict[str, Move] = {
     "reversed": lambda a: a[::-1],
     **{

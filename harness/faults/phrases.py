@@ -14,6 +14,7 @@ GATE = {"i": "the input gate", "f": "the forget gate", "g": "the candidate", "o"
 
 # -- subjects: sites in words -------------------------------------------------------------------------------------
 
+# Sites, as the subject of a sentence.
 PHRASES: dict[str, str] = {
     "x": "the input x[t]", "h_in": "the h that a step starts from", "c_in": "the c that a step starts from",
     "Wx": "W x", "Rh": "R h", "z": "the pre-activations z", "raw": "the new c before its clip", "c": "the new c",
@@ -124,6 +125,7 @@ OF_VALUES: dict[str, str] = {
     "transposed": "is transposed", "output of the last timestep": "is the output of the last timestep", "output of the first timestep": "is the output of the first timestep",
     "the initial h": "is replaced by the initial h", "the initial c": "is replaced by the initial c", "tanh of h": "is replaced by tanh of the new h", "tanh of c": "is replaced by tanh of the new c",
 }  # fmt: skip
+# Clauses that go behind a subject, by edit; the verb comes first, so that it can agree.
 OF_WEIGHTS: dict[str, str] = {
     "zero": "counts as 0: left out", "one": "counts as 1", "absolute": "is replaced by {its} absolute values", "made anew as ones": "is made anew at each of these steps: kernels as 1, biases as 0",
     "transposed": "is transposed", "transposed by gate": "is transposed gate by gate", "reshaped, not transposed": "is reshaped where it must be transposed",

@@ -24,6 +24,7 @@ from lockstep.harness.faults.value_edits import put_group
 from lockstep.harness.reference.activations import ACTIVATIONS, Activation
 from lockstep.harness.reference.curves import CURVES
 
+# What may be taken for the lengths n of T timesteps.
 LENGTHS: dict[str, Callable[[Array, int], Array | None]] = {
     "ignored": np.full_like,
     "one less": lambda n, T: np.maximum(n - 1, 0),

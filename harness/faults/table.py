@@ -42,7 +42,7 @@ class _Table(NamedTuple):
     by_name: dict[str, Deviation]
 
 
-_TABLES: dict[tuple[Any, ...], _Table] = {}
+_TABLES: dict[tuple[Any, ...], _Table] = {}  # by architecture
 
 
 def _table(problem: AnyProblem) -> _Table:

@@ -42,6 +42,7 @@ USES = {  # edges that one use of a value goes over, and of which value
     "c.out": "c", "softmax.scores": "scores", "context.attention": "attention", "join.context": "context",
     "join.h": "h", "target.y": "y", "y.fed": "y",
 }  # fmt: skip
+# Edges that states go over from step to step, or begin at.
 STATES = ("h_in", "c_in", "h.carry", "c.carry", "h0", "c0")
 OTHER_STATES = {"h_in": "c", "c_in": "h", "h.carry": "c", "c.carry": "h", "h0": "c", "c0": "h"}
 UNBOUNDED = ("z", "raw", "c", "c.carry", "scores", "logit")  # what may be held on one side alone
@@ -49,8 +50,8 @@ NORMALISED = ("logit", "target.y", "y", "y.fed", "h.out")
 SOME_MOVES = (
     "batch flipped", "units flipped", "first sequence for all", *(f"first {k} units only" for k in BLOCKS)
 )  # fmt: skip
-STARTS = ("h0", "c0", "y0", "h_n", "c_n")
-TERMS = ("term.i", "term.f", "term.o")
+STARTS = ("h0", "c0", "y0", "h_n", "c_n")  # before the first step or after the last: of no timestep
+TERMS = ("term.i", "term.f", "term.o")  # of peepholes, in the sums of their gates
 CURVES_TRIED = (
     "tanh", "sigmoid", "relu", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "hard_tanh", "softsign", "leaky_relu_0.01",
     "exp",
@@ -85,6 +86,7 @@ def factors_of(problem: AnyProblem) -> list[str]:
     return [name for name in FACTORS if isinstance(problem, DecoderProblem) or not set(name) & {"E", "S"}]
 
 
+# Where a case clips c, a port may hold another value by that bound.
 AT_THE_BOUND = "clip at the bound of c"
 CLIP_BOUNDS = (0.1, 0.2, 0.5, 1.0, 3.0, 5.0, 10.0, 50.0)
 COMPUTED_WITH = {"h.carry": "h", "c.carry": "c", "h.out": "h", "c.out": "c", "h.up": "h"}
@@ -239,6 +241,7 @@ def fit(node: Node, like: Node) -> Node:
     return node
 
 
+# Before the first step these were what the run began with.
 STATES_OF_STEPS = {"h", "c", "h_in", "c_in", "h.carry", "c.carry", "raw", "m", "y", "y_in"}
 
 
@@ -502,6 +505,7 @@ def _maximum(tape: NodeTape, left: Node, right: Node) -> Node:
     return tape.where(left.value >= right.value, left, right)
 
 
+# Those that no edit of a single value gives.
 C_EQUATIONS: dict[str, Equation] = {
     "f c i g": lambda T, i, f, g, c: T.multiply(T.multiply(f, c), T.multiply(i, g)),
     "f + c + i g": lambda T, i, f, g, c: T.add(T.add(f, c), T.multiply(i, g)),

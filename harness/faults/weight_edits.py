@@ -33,6 +33,7 @@ from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import uneven
 
+# Arrays that are read alike; the largest first, since one slip in reading them is plainer than several.
 WEIGHT_GROUPS = ("WRb", "WR", "Wb", "Rb", "W", "R", "b")
 
 
@@ -222,6 +223,7 @@ def _folded(places: Array) -> Array:
     return places.reshape(places.shape[::-1]).T
 
 
+# Of arrays that are made of four blocks of gates.
 CELL_MOVES: dict[str, Move] = {
     "transposed by gate": _by_gate(_turned),
     "reshaped, not transposed, by gate": _by_gate(_columns(_folded)),
@@ -233,6 +235,7 @@ CELL_MOVES: dict[str, Move] = {
     "first unit for all": _by_gate(lambda a: np.repeat(a[:1], len(a), axis=0)),
     "block i for all": lambda a: np.concatenate([_gate_parts(a)[0]] * 4),
 }
+# The moves that a bias has no place for.
 OF_COLUMNS = frozenset({
     "transposed by gate", "reshaped, not transposed, by gate", "column-major read as row-major, by gate",
     "column-major read as row-major", "transposed",
@@ -276,6 +279,7 @@ _FORGET_BIAS: dict[str, dict[str, float]] = {
     **{f"forget bias on {gate} instead": {"f": -1.0, gate: 1.0} for gate in "igo"},
     **{f"forget bias on {gate} too": {gate: 1.0} for gate in "igo"},
 }
+# Of any array, whole.
 WEIGHT_MOVES: dict[str, Move] = {
     "transposed": _turned,  # before what is the same of a square array
     "column-major read as row-major": _columns(lambda a: np.ravel(a, "F").reshape(a.shape)),
@@ -286,6 +290,7 @@ WEIGHT_MOVES: dict[str, Move] = {
     "rows flipped": lambda a: a[::-1],
     "rows rolled": lambda a: np.roll(a, 1, axis=0),
 }
+# What a number is multiplied by, and what is added to it then.
 _NUMBERS: dict[str, tuple[float, float]] = {
     "zero": (0.0, 0.0), "one": (0.0, 1.0), "times -1": (-1.0, 0.0), "times 1/2": (0.5, 0.0), "times 2": (2.0, 0.0),
     "plus 1": (1.0, 1.0), "minus 1": (1.0, -1.0),

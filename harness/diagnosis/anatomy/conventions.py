@@ -30,6 +30,7 @@ INTENDED: Changes = {
     "kernels": "", "constant": NONE, "curves": ("sigmoid", "sigmoid", "tanh", "sigmoid"), "gain": ONCE, "offset": NONE,
     "cell": "f c + i g", "cell_curve": "tanh", "hidden": "o tanh(c)", "h0": "", "c0": "", "x_time": "",
 }  # fmt: skip
+# Fields with a number, or a curve, for each gate.
 BY_GATE = frozenset({"W_gain", "R_gain", "b_gain", "constant", "curves", "gain", "offset"})
 
 # Equations of c, of the old c; and the names of the deviations that they are.

@@ -28,6 +28,7 @@ SWEPT_AT = 0.625  # the pre-activation at which c0 is swept
 CELL_TOLERANCE = 2e-5  # of a cell with several curves in float32
 MOST_READINGS = 12  # readings of one measurement that are followed up
 CURVE_TOLERANCE = 2e-6  # of one curve in float32
+# Curves that are tried in every equation of the cell.
 _GATE_CURVES = ("sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "pade_sigmoid", "softsign_sigmoid", "tanh")
 _CANDIDATE_CURVES = ("tanh", "sigmoid", "linear", "relu", "hard_tanh", "softsign", "pade_tanh")
 
@@ -219,7 +220,7 @@ def _goes_through(curve: Callable[[Array], Array], z: Array, y: Array) -> bool:
         return bool((close | (np.isnan(expected) & np.isnan(y))).all())
 
 
-_NEUTRAL = {"constant": 0.0, "gain": 1.0, "offset": 0.0, "slope": 1.0}
+_NEUTRAL = {"constant": 0.0, "gain": 1.0, "offset": 0.0, "slope": 1.0}  # what changes nothing
 
 
 def numbered_curve(name: str, z: Array, numbers: dict[str, float]) -> Array:

@@ -71,6 +71,7 @@ def _of_b(small: float) -> dict[str, Array]:
     return _arrays(W=np.tile(_pair(-1, 0, I), (4 * H, 1)), b=np.full(4 * H, 1 + small), x=_pair(1, 0, I)[None, None])
 
 
+# By part, the arrays of a step in which nothing but a small number in that part is to be seen.
 PROBES: dict[str, Callable[[float], dict[str, Array]]] = {
     "W": _of_input_kernel,
     "R": _of_recurrent_kernel,
@@ -78,7 +79,7 @@ PROBES: dict[str, Callable[[float], dict[str, Array]]] = {
     "x": _of_x,
     "h as operand": _of_h,
 }
-_OF_INPUT = frozenset({"W", "b", "x"})
+_OF_INPUT = frozenset({"W", "b", "x"})  # whose probes need an x of one's own choice
 
 
 def measure_precision(black_box: BlackBox, dtype: str = "float32") -> list[KeptBits]:
