@@ -36,7 +36,15 @@ Weights of one framework that are taken for another's are `layout:tf1-read-as-to
 Not all is in the catalogue. A constant, gain or bound that is none of these (`b.f:plus-0.3`) is found from the numbers;
 `lockstep anatomy` measures what a port does otherwise (a curve, an order); and checks see what no equation describes
 (randomness, memory between calls, weights made anew at each step).
+
+<form id="catalogue-filter" hidden>
+<label>Words <input name="word" type="search" placeholder="forget bias, c.carry, zero ..."></label>
+<label>Family <select name="family"><option value="">all</option></select></label>
+<output name="shown"></output>
+</form>
 """
+
+FILTER = '\n<script src="assets/catalogue.js"></script>\n'  # last: it reads what stands above it
 
 # Shipped cases that together have every site and edit there is, by the form that a reader knows them by.
 FORMS = {
@@ -56,7 +64,7 @@ def catalogue_page() -> str:
         forms.setdefault(site, form)
         by_family[family_of(deviation)].setdefault(site, {}).setdefault(edit_of(deviation), deviation)
     sections = [_section(FAMILIES[name], sites, forms) for name, sites in by_family.items() if sites]
-    return "\n".join([INTRODUCTION, *sections])
+    return "\n".join([INTRODUCTION, *sections, FILTER])
 
 
 def _deviations() -> Iterator[tuple[str, Deviation]]:

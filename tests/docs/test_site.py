@@ -137,6 +137,12 @@ def test_every_site_and_edit_is_in_the_catalogue():
     assert missing == set()
 
 
+def test_no_table_of_the_catalogue_has_an_empty_cell():
+    cells = [cell for line in catalogue_page().splitlines() if line.startswith("| ") for cell in line.split(" | ")]
+    assert len(cells) > 500
+    assert [cell for cell in cells if not cell.strip("| ")] == []
+
+
 def test_the_catalogue_tells_faults_by_family_in_words():
     sections = dict(section.split("\n", 1) for section in catalogue_page().split("\n## ")[1:])
     gates = sections[FAMILIES["gate order"].title]
@@ -146,8 +152,9 @@ def test_the_catalogue_tells_faults_by_family_in_words():
     assert "- `softmax`: the softmax (decoders only)\n" in sections[FAMILIES["attention"].title]
 
 
-@pytest.mark.slow
-def test_pages_opened_from_disk_can_be_searched_and_ask_for_nothing(site):
+@pytest.fixture
+def browser_page():
+    """A page of a browser, and the addresses that it asks for."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("no Chromium on the PATH: install it to try the site in it")
@@ -158,9 +165,43 @@ def test_pages_opened_from_disk_can_be_searched_and_ask_for_nothing(site):
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.goto((site / "index.html").as_uri())
-        page.keyboard.press("Control+k")
-        page.keyboard.type("peephole")
-        page.get_by_text("Peepholes").first.wait_for()
+        yield page, asked
         browser.close()
+
+
+@pytest.mark.slow
+def test_pages_opened_from_disk_can_be_searched_and_ask_for_nothing(site, browser_page):
+    page, asked = browser_page
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("Control+k")
+    page.keyboard.type("peephole")
+    page.get_by_text("Peepholes").first.wait_for()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def edits_with(words, section):
+    """How many rows of a section of the catalogue have all words in themselves or in the sites above their table."""
+    parts = section.split("\n\n| Edit |")
+    lists = [(above.rpartition("\n\n")[2], table.partition("\n\n")[0]) for above, table in pairwise(parts)]
+    rows = [f"{sites} {row}".lower() for sites, table in lists for row in table.splitlines() if row.startswith("| `")]
+    return sum(all(word in row for word in words) for row in rows)
+
+
+@pytest.mark.slow
+def test_the_catalogue_is_filtered_by_words_and_family(site, browser_page):
+    page, _ = browser_page
+    page.goto((site / "catalogue.html").as_uri())
+    sections = dict(section.split("\n", 1) for section in catalogue_page().split("\n## ")[1:])
+    shown, rows = page.locator("output[name=shown]"), page.locator("article tbody tr:visible")
+    everything = sum(edits_with([], section) for section in sections.values())
+    assert shown.inner_text() == f"{everything} of {everything} edits"
+    page.get_by_label("Words").fill("Zero first")
+    matching = sum(edits_with(["zero", "first"], section) for section in sections.values())
+    assert 0 < matching < everything
+    assert rows.count() == matching
+    page.get_by_label("Family").select_option(label=FAMILIES["attention"].title)
+    matching = edits_with(["zero", "first"], sections[FAMILIES["attention"].title])
+    assert (rows.count(), shown.inner_text()) == (matching, f"{matching} of {everything} edits")
+    assert page.locator("article h2:visible").count() == 1
+    page.get_by_label("Words").fill("no such word")
+    assert (rows.count(), page.locator("article h2:visible").count()) == (0, 0)
