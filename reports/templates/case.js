@@ -146,7 +146,9 @@ function besides(one, run, tensor) {
     chart: (view, at) => {
       const numbers = unpacked(one, run, other.name);
       const place = Math.min(view.place, numbers.at.length - 1);
-      return valuesChart(one, run, other, numbers, place, at, `${other.gradient ? "Gradient" : "Value"} beside it: ${short(other.name)}, ${placeText(numbers.at[place])}`);
+      const { timesteps } = series(other, one);
+      const apart = timesteps === series(tensor, one).timesteps ? "" : `, over its own ${timesteps} timesteps`;
+      return valuesChart(one, run, other, numbers, place, at, `${other.gradient ? "Gradient" : "Value"} beside it: ${short(other.name)}, ${placeText(numbers.at[place])}${apart}`);
     },
   };
 }

@@ -27,7 +27,7 @@ function banner(data, cause, full) {
   const id = `cause-${cause.index}`;
   const source = full && cause.source !== undefined && data.sources[cause.source];
   const title = cause.where ? capital(cause.where) : run.status === "diverge" ? cause.headline : cause.name;
-  const heading = el("h3", { id }, el("span", { class: `status-${cause.kind}` }, status(cause.kind)), " ", short(title, 200).replace(/ (?=\S+$)/, "\u00a0"),  " ", el("span", { class: "many" }, amount(cause)));
+  const heading = el("h3", { id }, el("span", { class: `status-${cause.kind}` }, status(cause.kind)), " ", short(title, 200).replace(/ (?=\S+$)/, "\u00a0"), " ", el("span", { class: "many" }, amount(cause)));
   const said = el("div", { class: "said-so" },
     el("p", { class: "soft" }, cause.where ? "First wrong there in case " : "In case ", el("a", { href: href(data, one, run) }, short(one.name)), `, ${short(data.backends[run.b].name)}.`),
     why && el("p", { class: "because" }, why.message.split(" And: ").map((sentence, k) => [k > 0 && el("br", {}), sentence]), " ", el("span", { class: "fault" }, why.fault)),
