@@ -95,6 +95,18 @@ def test_contributors_are_sent_to_files_that_exist():
     assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
 
 
+def test_the_page_on_causes_names_tables_that_there_are():
+    text = (ROOT / "docs" / "how-to" / "cause.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+? \| `(\w+\.py)` \| (.+) \|$", text, flags=re.MULTILINE)
+    assert {module for module, _ in rows} >= {
+        f"{kind}_edits.py" for kind in ("weight", "value", "rule", "back", "error")
+    }
+    for module, names in rows:
+        source = (ROOT / "harness" / "faults" / module).read_text(encoding="utf-8")
+        for table in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(def )?{table}\b", source, flags=re.MULTILINE), (module, table)
+
+
 def test_the_public_names_stand_first_in_the_reference():
     text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
     table = text.partition("## The public names")[2].partition("\n## ")[0]
