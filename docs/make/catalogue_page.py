@@ -9,10 +9,10 @@ from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import shipped
 from lockstep.harness.faults.deviation import Deviation
-from lockstep.harness.faults.families import FAMILIES, Family, family_of
 from lockstep.harness.faults.table import named
 from lockstep.harness.faults.value_edits import DECODER_VALUES
-from lockstep.harness.faults.words import Words
+from lockstep.harness.faults.wording.families import FAMILIES, Family, family_of
+from lockstep.harness.faults.wording.words import Words
 from lockstep.harness.reference.curves import CURVES
 
 INTRODUCTION = """# Catalogue of faults

@@ -107,7 +107,11 @@ class DecoderRun(WantedTensors):
             return self._encoded()
         source = p.enc.swapaxes(0, 1)
         # What stands past a source's end comes to light only where the mask itself is edited.
-        if p.valid is not None and self.rule("mask", "before") == "before" and self.rule("lengths mask", None) is None:
+        if (
+            p.valid is not None
+            and self.rule("mask", "before") in {"before", "zero vectors"}
+            and self.rule("lengths mask", None) is None
+        ):
             source = np.where(p.valid[..., None], source, source.dtype.type(0))
         self.given = tape.exact(source)
         return self._whole_source(self.given)
@@ -170,15 +174,20 @@ class DecoderRun(WantedTensors):
         return tape.moved(scores, lambda a: a[..., 0], lambda a: a[..., None])
 
     def _attention(self, scores: Node) -> Node:
-        tape, valid = self.tape, self._mask()
-        over, masked = self.rule("softmax", "source"), self.rule("mask", "before")
+        over = str(self.rule("softmax", "source"))
         if over == "nothing":
             return scores
-        axis = -1 if over == "source" else -2
+        if over in {"source", "sequences"}:
+            return self._softmax(scores, axis=-1 if over == "source" else -2)
+        valid, values = self._mask(), self.tape.curve(scores, curve_of(over))
+        return values if valid is None else self.tape.where(valid, values, self.tape.zeros(values))
+
+    def _softmax(self, scores: Node, axis: int) -> Node:
+        tape, valid, masked = self.tape, self._mask(), self.rule("mask", "before")
         softmax = partial(
             tape.softmax, axis=axis, slope=str(self.rule("slope softmax", "")), edge=self.cell.slope_edge("attention")
         )
-        if valid is None or masked == "not":
+        if valid is None or masked in {"not", "zero vectors"}:
             # Of a mask that is inverted nothing is left to attend to: all scores are as low.
             return softmax(tape.zeros(scores) if masked == "inverted" else scores)
         if masked == "before":

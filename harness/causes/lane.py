@@ -293,7 +293,12 @@ class LaneRun:
         if rule == "computed":
             return node
         others = {"zero": lambda: self.tape.zeros(node), "kept": lambda: last, "initial": lambda: self.initial[name]}
-        return self.tape.where(valid, node, others[rule]())
+        other = others[rule]()
+        if name == "h" and self.rule("gradient past the end", "") == "kept":
+            # The value is what it should be; what comes back past the end goes to the state that is kept.
+            passed = self.tape.where(valid, node, last)
+            return self.tape.with_value(passed, np.where(valid, node.value, other.value))
+        return self.tape.where(valid, node, other)
 
     def _cut(self, t: int, node: Node) -> Node:
         """A gate, 0 past a sequence's end."""

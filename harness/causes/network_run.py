@@ -101,7 +101,9 @@ class NetworkRun(WantedTensors):
         x, lengths = self.problem.x, self.problem.lengths
         edited = any(name.startswith(("lengths", "turn", "runs past")) for _, name in self.edits.rules)
         edited = edited or any(site in {"x.seq", "x.turned.seq", "all x"} for _, site in self.edits.changes)
-        if lengths is None or edited:
+        # Zeros where padding was: what a mask of the input leaves.
+        zeros = any(name == "padding is zero" for _, name in self.edits.rules)
+        if lengths is None or (edited and not zeros):
             return x
         return np.where(np.arange(len(x))[:, None, None] < lengths[:, None], x, x.dtype.type(0))
 

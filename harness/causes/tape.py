@@ -424,6 +424,10 @@ class NodeTape:
             (right, lambda d: Node(*both(d, lambda a: np.where(mask, 0, a))), None),
         )
 
+    def with_value(self, operand: Node, value: Array) -> Node:
+        """Another value, of which the gradient goes to the operand as it is."""
+        return self._moved(value, operand.variance, (operand, _same, None))
+
     def through(self, operand: Node, pull: Pullback) -> Node:
         """The same value, with what becomes of the gradient that arrives."""
         return self._moved(operand.value, operand.variance, (operand, pull, None))

@@ -16,7 +16,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import name_of
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.faults.families import FAMILIES
+from lockstep.harness.faults.wording.families import FAMILIES
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number

@@ -16,9 +16,9 @@ from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.seen import Cause, Seen, fitting_in
 from lockstep.harness.faults.deviation import edits_of
-from lockstep.harness.faults.families import FAMILIES, family_of
 from lockstep.harness.faults.table import find
-from lockstep.harness.faults.words import AND, Words
+from lockstep.harness.faults.wording.families import FAMILIES, family_of
+from lockstep.harness.faults.wording.words import AND, Words
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number

@@ -26,6 +26,7 @@ def error_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             changes = [*(partial(_remembered, gate=gate) for gate in GATES)]
             changes += [partial(_without_slopes, name=name) for name in through.values()]
             yield from spread_over(problem, site, "of errors without slopes", put_group(sites, changes), BACK)
+    yield from _part_deviations(problem)
     if isinstance(problem, DecoderProblem):
         return
     for site, names in (("dW", "W"), ("dR", "R"), ("dW and dx", "Wx"), ("dR, dW and dx", "RWx")):
@@ -34,6 +35,37 @@ def error_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         for site, kept in (("d out.o", "u"), ("d out.u", "o")):
             put = put_value(site[2:], partial(_from_outside, kept=kept))
             yield from spread_over(problem, site, "without what comes from the next step", put, BACK)
+
+
+# -- slopes of a part --------------------------------------------------------------------------------------------
+
+
+def _part_deviations(problem: AnyProblem) -> Iterator[Deviation]:
+    """The slope of a gate on one of the two parts of its error: what comes through h, and what comes through c."""
+    for gate in PARTNER_OF:
+        for part in ("h", "c"):
+            changes = [partial(_remembered, gate="through h"), partial(_remembered, gate=gate)]
+            changes.append(partial(_sloped_in_part, gate=gate, part=part))
+            put = put_group(["tanh.c", gate, f"z.{gate}"], changes)
+            yield from spread_over(problem, f"slope of {gate}", f"on what comes through {part} alone", put, BACK)
+
+
+PARTNER_OF = {"i": "g", "f": "c_in", "g": "i"}  # what each gate is multiplied by in the new c
+
+
+def _sloped_in_part(lane: LaneRun, node: Node, t: int, gate: str, part: str) -> Node:
+    def pull(d: Node) -> Node:
+        whole, through = lane.errors[t, gate], lane.errors.get((t, "through h"))
+        if through is None:
+            return d
+        of_h = lane.tape.multiply(through, lane.history[PARTNER_OF[gate]][t])
+        bare = lane.tape.add(whole, lane.tape.scale(of_h, -1.0)) if part == "h" else of_h
+        value = lane.history[gate][t]
+        slope = Node(lane.curve(gate).slope(node.value, value.value))
+        sloped = lane.tape.multiply(bare, slope)
+        return lane.tape.add(d, lane.tape.add(bare, lane.tape.scale(sloped, -1.0)))
+
+    return lane.tape.through(node, pull)
 
 
 # -- without slopes ----------------------------------------------------------------------------------------------

@@ -121,6 +121,11 @@ def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
         for name, (of_h, of_c, runs) in PAST_THE_END.items():
             rules = {"past the end h": of_h, "past the end c": of_c, "runs past the end": runs}
             yield from spread_over(problem, "past the end", name, put_rules(rules))
+            if runs:
+                on_zeros = rules | {"padding is zero": True}
+                yield from spread_over(problem, "past the end", f"{name}, on zeros", put_rules(on_zeros))
+        rules = {f"lengths {kind}": np.full_like for kind in uses} | {"padding is zero": True}
+        yield from spread_over(problem, "lengths", "ignored, and padding zero", put_rules(rules))
 
 
 def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
@@ -129,9 +134,10 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
         ("softmax", "left out"): {"softmax": "nothing"},
         ("joined", "exchanged"): {"joined": "exchanged"},
     }
+    rules |= {("softmax", f"{name} in its place"): {"softmax": name} for name in CURVES if name != "linear"}
     rules["mask", "inverted"] = {"mask": "inverted"}
     if problem.lengths is not None:
-        rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after")}
+        rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after", "zero vectors")}
     rules |= {("curve of y", name): {"curve y": name} for name in CURVES if name != "tanh"}
     for (site, edit), settings in rules.items():
         yield Deviation(site, edit, Scope("", ("decoder",)), put_rules(settings))
@@ -422,6 +428,9 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
                 problem, f"slope of {site}", edit, put_rules({f"slope {k}": curve for k in kinds}), BACK
             )
     yield from _own_slopes(problem, sites)
+    if problem.lengths is not None and not isinstance(problem, DecoderProblem):
+        put = put_rules({"gradient past the end": "kept"})
+        yield from spread_over(problem, "d past the end", "of the state that is kept", put, BACK)
     if problem.case.lstm.cell_clip is not None:
         yield from spread_over(problem, "slope of clip", "1", put_rules({"slope clip": "1"}), BACK)
     if isinstance(problem, DecoderProblem):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
+
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.causes.edits import Change, Edits, every
+from lockstep.harness.causes.edits import Change, Edits, NoPlaceError, every
+from lockstep.harness.causes.lane import LaneRun
+from lockstep.harness.causes.tape import Node
 from lockstep.harness.faults.deviation import Deviation, Put, Scope, spread_over
 from lockstep.harness.faults.moves import (
     BATCH_MOVES,
@@ -51,6 +55,14 @@ def sequence_deviations(problem: Problem) -> Iterator[Deviation]:
     changes |= {edit: partial(mixed, edit=edit) for edit in MIXTURES}
     changes |= {shift: partial(moved, edit=shift) for shift in long_shifts(problem.case.run.timesteps)}
     changes |= {"reversed within lengths": within, "largest so far": largest_so_far}
+    if problem.lengths is not None:
+        changes |= {
+            "sorted by length": partial(_sorted, back=False),
+            "put back from an order by length": partial(_sorted, back=True),
+        }
+        change = partial(_sorted, back=False)
+        put = _put(dict.fromkeys(("h.seq", "c.seq", "h_n", "c_n"), change))
+        yield from spread_over(problem, "what is returned", "sorted by length", put)
     single = problem.case.lstm.single
     for site, sites in SEQUENCES.items():
         if (site == "up.seq" and single) or (site == "x.turned.seq" and problem.case.lstm.direction == "forward"):
@@ -60,6 +72,17 @@ def sequence_deviations(problem: Problem) -> Iterator[Deviation]:
     for edit, (there, back) in BOTH_WAYS.items():
         put = _put({"x.seq": there, "h.seq": back, "up.seq": back, "c.seq": back})
         yield from spread_over(problem, "order of the run", edit, put)
+
+
+def _sorted(lane: LaneRun, node: Node, t: int, *, back: bool) -> Node:  # noqa: ARG001 (edits have one signature)
+    """The sequences of a batch in the order of their lengths, the longest first, or back from that order."""
+    if lane.lengths is None or node.value.ndim > 3:  # noqa: PLR2004 (candidates have another shape)
+        raise NoPlaceError
+    order = np.argsort(-lane.lengths, kind="stable")
+    there, again = (np.argsort(order), order) if back else (order, np.argsort(order))
+    if (there == np.arange(len(order))).all():
+        raise NoPlaceError
+    return lane.tape.moved(node, lambda a: a[..., there, :], lambda a: a[..., again, :])
 
 
 def source_deviations() -> Iterator[Deviation]:

@@ -11,11 +11,12 @@ from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.faults.back_edits import back_deviations, returned_deviations, summed_deviations
 from lockstep.harness.faults.deviation import STEPS, Deviation, architecture_of, edits_of, scope_named, timesteps_of
 from lockstep.harness.faults.error_edits import error_deviations
+from lockstep.harness.faults.group_edits import group_deviations
 from lockstep.harness.faults.moves import MOST_SHIFT
 from lockstep.harness.faults.numbers import numbered
 from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
 from lockstep.harness.faults.sequence_edits import sequence_deviations, source_deviations
-from lockstep.harness.faults.value_edits import format_deviations, group_deviations, value_deviations
+from lockstep.harness.faults.value_edits import format_deviations, value_deviations
 from lockstep.harness.faults.weight_edits import layout_deviations, weight_deviations
 
 

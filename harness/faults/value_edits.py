@@ -9,12 +9,11 @@ from functools import partial
 import numpy as np
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.noisy_curves import curve_of
-from lockstep.harness.causes.tape import Node, NodeTape
+from lockstep.harness.causes.tape import Node
 from lockstep.harness.faults.deviation import STEPS, Deviation, Put, Scope, spread_over, steps_of, timesteps_of
 from lockstep.harness.faults.moves import BATCH_MOVES, BLOCKS, UNIT_MOVES, mixed, moved
 
@@ -98,7 +97,7 @@ def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     for site in values_of(problem):
         if problem.case.lstm.cell_clip is not None:
             yield from spread_over(problem, site, AT_THE_BOUND, put_value(site, _at_the_bound))
-        for edit, change, steps in _edits(site, order, factors_of(problem)):
+        for edit, change, steps in edits_of_value(site, order, factors_of(problem)):
             yield from spread_over(problem, site, edit, put_value(site, change), steps=steps)
 
 
@@ -129,8 +128,11 @@ def sites_of(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
             yield site
 
 
-def _edits(site: str, order: tuple[str, ...], factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
-    yield from _plain_edits(site, factors)
+def edits_of_value(
+    site: str, order: tuple[str, ...], factors: list[str]
+) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+    """Everything that a value may be replaced by, with the change and the steps at which it may hold."""
+    yield from plain_edits(site, factors)
     if site in NORMALISED:
         yield "softmax of it", lambda lane, node, t: lane.tape.softmax(node), ("",)
         yield "log-softmax of it", lambda lane, node, t: lane.tape.log_softmax(node), ("",)
@@ -138,7 +140,7 @@ def _edits(site: str, order: tuple[str, ...], factors: list[str]) -> Iterator[tu
         yield from _other_values(site, order)
 
 
-def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
+def plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
     """What may become of a value by itself."""
     if site not in {"keys", "values", *STARTS}:
         yield "initial", partial(_initial, site=site), ("", *STEPS)
@@ -161,10 +163,11 @@ def _plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, t
     if site in {"keys", "values"}:
         yield "source flipped", partial(moved, edit="batch flipped"), ("",)
     elif site not in STARTS:
-        yield "previous", partial(_other, name=site, at=-1), ("",)
-        yield "that of two steps before", partial(_other, name=site, at=-2), ("",)
-        yield "plus the previous", partial(_combined, name=site, sign=1, at=-1), ("",)
+        yield "previous", partial(other, name=site, at=-1), ("",)
+        yield "that of two steps before", partial(other, name=site, at=-2), ("",)
+        yield "plus the previous", partial(combined, name=site, sign=1, at=-1), ("",)
         yield "mean with the previous", partial(_averaged, site=site), ("",)
+        yield "sum so far", partial(_sum_so_far, site=site), ("",)
         yield "first held", partial(_held_first, site=site), ("",)
 
 
@@ -181,7 +184,7 @@ def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Chan
     """Other values in a value's place, or combined with it."""
     if site in OTHER_STATES:
         partner = OTHER_STATES[site]
-        change = partial(_started, name=partner) if site in STARTS else partial(_carried, name=partner)
+        change = partial(started, name=partner) if site in STARTS else partial(carried, name=partner)
         plus = partial(_plus, change=change)
         yield f"the {partner} of that place", change, ("",) if site in STARTS else ("", "later")
         yield f"plus the {partner} of that place", plus, ("",)
@@ -192,7 +195,7 @@ def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Chan
             yield f"output of the {words} timestep", partial(_output, site=site, at=at), ("",)
     if site in {"h.out", "c.out"}:
         for name in "hc":
-            yield f"the initial {name}", partial(_started, name=name), ("",)
+            yield f"the initial {name}", partial(started, name=name), ("",)
             yield (
                 f"tanh of {name}",
                 lambda lane, node, t, name=name: _curved(lane, value_at(lane, name, 0, node), t, "tanh"),
@@ -203,14 +206,14 @@ def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Chan
     for k, name in enumerate(order):
         # Only what a step has computed by then can stand in its place.
         if k < place or (site in USES and k <= _computed_before(site, order) and name != value):
-            yield name, partial(_other, name=name, at=0), ("",)
-            yield f"plus {name}", partial(_combined, name=name, sign=1), ("",)
-            yield f"minus {name}", partial(_combined, name=name, sign=-1), ("",)
+            yield name, partial(other, name=name, at=0), ("",)
+            yield f"plus {name}", partial(combined, name=name, sign=1), ("",)
+            yield f"minus {name}", partial(combined, name=name, sign=-1), ("",)
             yield f"times {name}", partial(_times, name=name), ("",)
             if name in {"i", "f", "o"}:
                 yield f"1 - {name}", partial(_complement, name=name), ("",)
         if name != site and site not in STARTS:
-            yield f"previous {name}", partial(_other, name=name, at=-1), ("",)
+            yield f"previous {name}", partial(other, name=name, at=-1), ("",)
     if value == "f":  # the output gate without peepholes is computed with the others
         yield "1 - o", partial(_early_gate, gate="o", complement=True), ("",)
         yield "o", partial(_early_gate, gate="o", complement=False), ("",)
@@ -257,11 +260,13 @@ def value_at(lane: LaneRun, name: str, at: int, like: Node) -> Node:
     return fit(history[k], like)
 
 
-def _other(lane: LaneRun, node: Node, t: int, name: str, at: int) -> Node:
+def other(lane: LaneRun, node: Node, t: int, name: str, at: int) -> Node:
+    """Another value, of this step or the one before."""
     return value_at(lane, name, at, node)
 
 
-def _combined(lane: LaneRun, node: Node, t: int, name: str, sign: int, at: int = 0) -> Node:
+def combined(lane: LaneRun, node: Node, t: int, name: str, sign: int, at: int = 0) -> Node:
+    """A value with another added or subtracted."""
     operand = value_at(lane, name, at, node)
     return lane.tape.add(node, operand if sign > 0 else lane.tape.scale(operand, -1.0))
 
@@ -322,15 +327,24 @@ def _averaged(lane: LaneRun, node: Node, t: int, site: str) -> Node:
     return lane.tape.scale(lane.tape.add(node, value_at(lane, site, -1, node)), 0.5)
 
 
+def _sum_so_far(lane: LaneRun, node: Node, t: int, site: str) -> Node:
+    """A value added to all that it was at the steps before, as of a sum that is never set back to zero."""
+    total = node
+    for before in lane.history[site][:t]:
+        total = lane.tape.add(total, fit(before, node))
+    return total
+
+
 def _plus(lane: LaneRun, node: Node, t: int, change: Change) -> Node:
     return lane.tape.add(node, change(lane, node, t))
 
 
-def _started(lane: LaneRun, node: Node, t: int, name: str) -> Node:
+def started(lane: LaneRun, node: Node, t: int, name: str) -> Node:
+    """An initial state."""
     return fit(lane.initial[name], node)
 
 
-def _carried(lane: LaneRun, node: Node, t: int, name: str) -> Node:
+def carried(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     """A state as the step before left it."""
     return fit(lane.history[f"{name}.carry"][t - 1] if t else lane.initial[name], node)
 
@@ -351,33 +365,12 @@ def _called_again(lane: LaneRun, node: Node, t: int) -> Node:
     return further
 
 
-def _after(lane: LaneRun, node: Node, t: int, gate: str) -> Node:
-    """A gate with its peephole's term added, which its argument was to have."""
-    return lane.tape.add(node, lane.history[f"term.{gate}"][t])
-
-
-def _without_bias(lane: LaneRun, node: Node, t: int) -> Node:
-    return lane.history["W_tilde.joined"][t]
-
-
-def _with_bias(lane: LaneRun, node: Node, t: int) -> Node:
-    return lane.tape.total([node], lane.leaf("b_tilde"), 0)
-
-
-def _projected_keys(lane: LaneRun, node: Node, t: int) -> Node:
-    """The source (B, S, E) as the scores see it where W_a (E, H) multiplies it and not the query."""
-    W_a = lane.leaf("W_a").value
-    if W_a.shape[-1] != W_a.shape[-2] or lane.tape.records:  # its gradient has no place for this use of it
-        raise NoPlaceError
-    return lane.tape.matmul(node, Node(W_a))
-
-
 def _held_first(lane: LaneRun, node: Node, t: int, site: str) -> Node:
     return lane.history[site][0]
 
 
 def _initial(lane: LaneRun, node: Node, t: int, site: str) -> Node:
-    value = USES.get(site, site)
+    value = {"query": "h"}.get(site, USES.get(site, site))
     start = lane.initial.get(value[0]) if value in {"h", "c", "y", "h_in", "c_in", "y_in"} else None
     if start is None:
         raise NoPlaceError
@@ -405,118 +398,6 @@ def put_group(sites: Iterable[str], changes: Iterable[Change]) -> Put:
             put_value(site, change)(edits, problem, scope)
 
     return put
-
-
-def group_deviations(problem: AnyProblem) -> Iterator[Deviation]:
-    """Edits of several sites at once, where neither alone repairs anything."""
-    for name, sites in groups_of(problem).items():
-        # What else is added to the output of a layer belongs to both uses of it, as a residual does.
-        of_site = _edits if name == "h.up and h.out" else lambda site, _, factors: _plain_edits(site, factors)
-        tables = [
-            {edit: (change, steps) for edit, change, steps in of_site(site, order_of(problem), factors_of(problem))}
-            for site in sites
-        ]
-        for edit in tables[0]:
-            if all(edit in table for table in tables):
-                put = put_group(sites, [table[edit][0] for table in tables])
-                yield from spread_over(problem, name, edit, put, steps=tables[0][edit][1])
-    for gate in "ifo" if problem.case.lstm.peephole else "":
-        after = {f"term.{gate}": lambda lane, node, t: lane.tape.zeros(node), gate: partial(_after, gate=gate)}
-        put = put_group(after, after.values())
-        yield from spread_over(problem, f"term.{gate}", "added after the activation", put)
-    if isinstance(problem, DecoderProblem):
-        after = {"bare": _without_bias, "y": _with_bias}
-        yield from spread_over(problem, "b_tilde", "added after the activation", put_group(after, after.values()))
-        if "W_a" in problem.weights.arrays():
-            yield from spread_over(problem, "values", "projected by W_a", put_value("values", _projected_keys))
-    yield from spread_over(problem, "Rh", "of h that is written in place", put_value("Rh", _written_in_place))
-    for edit, changes in _left_out_steps(problem).items():
-        put = put_group(changes, changes.values())
-        yield from spread_over(problem, "the step", edit, put, steps=("first", "last"))
-    # Named by what somebody would have done, since no single edit of the table is that.
-    for name, parts in JOINED.items():
-        changes = [part for _, part in parts]
-        yield from spread_over(problem, name, "at once", put_group(tuple(site for site, _ in parts), changes))
-    for prefix, steps in (("_in", ("", "later")), (".carry", ("", "later")), ("0", ("",))):
-        exchange = [partial(_started if prefix == "0" else _carried, name=name) for name in "ch"]
-        sites = (f"h{prefix}", f"c{prefix}")
-        yield from spread_over(problem, " and ".join(sites), "exchanged", put_group(sites, exchange), steps=steps)
-    yield from _equations(problem)
-
-
-def _written_in_place(lane: LaneRun, node: Node, t: int) -> Node:
-    """R h where the new h of each unit is written over the old one before the next unit is computed."""
-    if lane.lstm.peephole or lane.lstm.proj_size or lane.lstm.cell_clip is not None or lane.tape.records:
-        raise NoPlaceError
-    R, b = lane.leaf("R").value, lane.leaf("b").rows
-    c, old = (lane.history[name][t].value for name in ("c_in", "h_in"))
-    units = c.shape[-1]
-    if R.ndim > 2 or node.value.shape[-1] != 4 * units:  # noqa: PLR2004
-        raise NoPlaceError
-    product, Wx = node.value.copy(), lane.history["Wx"][t].value
-    for u in range(units - 1):
-        z = dict(zip(GATES, np.split((Wx + product + b)[..., u::units], 4, axis=-1), strict=True))
-        i, f, g, o = (lane.curve(gate).value(z[gate]) for gate in GATES)
-        new = o * lane.curve("u").value(f * c[..., u : u + 1] + i * g)
-        later = np.arange(4 * units) % units > u
-        product = product + np.where(later, (new - old[..., u : u + 1]) * R[:, u], 0)
-    return Node(product, node.variance)
-
-
-def _left_out_steps(problem: AnyProblem) -> dict[str, dict[str, Change]]:
-    """A step that is not run: its state goes on as it was, and 0 or the old state is returned."""
-    carried: dict[str, Change] = {f"{name}.carry": partial(_other, name=f"{name}_in", at=0) for name in "hc"}
-    outputs = ["h.out", "c.out", *(["h.up"] if "h.up" in sites_of(problem, order_of(problem)) else [])]
-    old: dict[str, Change] = {site: partial(_other, name=f"{site[0]}_in", at=0) for site in outputs}
-    nothing: dict[str, Change] = {site: lambda lane, node, t: lane.tape.zeros(node) for site in outputs}
-    return {"left out, 0 returned": carried | nothing, "left out, the old state returned": carried | old}
-
-
-# Several uses of values that go wrong together.
-JOINED: dict[str, list[tuple[str, Change]]] = {
-    "peepholes of weight 1": [(f"z.{k}", partial(_combined, name="c" if k == "o" else "c_in", sign=1)) for k in "ifo"],
-    "c.out and h.out of the step before": [
-        ("h.out", partial(_other, name="h_in", at=0)), ("c.out", partial(_other, name="c_in", at=0)),
-    ],
-    "i and f left out": [(site, lambda lane, node, t: Node(np.ones_like(node.value))) for site in ("keep.f", "add.i")],
-}  # fmt: skip
-
-
-def _equations(problem: AnyProblem) -> Iterator[Deviation]:
-    """Other equations of c and h: in words, and made of what the step has computed."""
-    for site, equations in (("raw", C_EQUATIONS), ("m", H_EQUATIONS)):
-        for edit, equation in equations.items():
-            change = partial(_computed, equation=equation)
-            yield from spread_over(
-                problem, f"equation of {'c' if site == 'raw' else 'h'}", edit, put_value(site, change)
-            )
-
-
-Equation = Callable[..., Node]
-
-
-def _computed(lane: LaneRun, node: Node, t: int, equation: Equation) -> Node:
-    # Of c where o is not there yet, else of h.
-    names = ("i", "f", "g", "c_in") if "o" not in lane.history or len(lane.history["o"]) <= t else ("o", "c", "u")
-    return equation(lane.tape, *(lane.history[name][t] for name in names))
-
-
-def _maximum(tape: NodeTape, left: Node, right: Node) -> Node:
-    return tape.where(left.value >= right.value, left, right)
-
-
-# Those that no edit of a single value gives.
-C_EQUATIONS: dict[str, Equation] = {
-    "f c i g": lambda T, i, f, g, c: T.multiply(T.multiply(f, c), T.multiply(i, g)),
-    "f + c + i g": lambda T, i, f, g, c: T.add(T.add(f, c), T.multiply(i, g)),
-    "f c + i + g": lambda T, i, f, g, c: T.add(T.multiply(f, c), T.add(i, g)),
-    "(f + c) (i + g)": lambda T, i, f, g, c: T.multiply(T.add(f, c), T.add(i, g)),
-    "max(f c, i g)": lambda T, i, f, g, c: _maximum(T, T.multiply(f, c), T.multiply(i, g)),
-}
-H_EQUATIONS: dict[str, Equation] = {
-    "tanh(o c)": lambda T, o, c, u: T.curve(T.multiply(o, c), curve_of("tanh")),
-    "o + tanh(c)": lambda T, o, c, u: T.add(o, u),
-}
 
 
 def groups_of(problem: AnyProblem) -> dict[str, tuple[str, ...]]:

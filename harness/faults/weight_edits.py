@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 
@@ -419,6 +419,30 @@ def _of_two_biases(problem: AnyProblem) -> Iterator[Deviation]:
                 return WeightReading(places, constant=(first - 1) * parts[0].astype(float) + (second - 1) * parts[1])
 
             yield from spread_over(problem, ("b_ih", "b_hh")[which], edit, _readings("b", reading))
+    for which, (edit, move) in product((0, 1), _block_moves().items()):
+        put = _readings("b", partial(_one_moved, which=which, move=move))
+        yield from spread_over(problem, ("b_ih", "b_hh")[which], edit, put)
+
+
+def _block_moves() -> dict[str, Move]:
+    """Blocks of gates in another order, and one in the place of others."""
+    orders = ["".join(letters) for letters in permutations(GATES) if "".join(letters) != GATES]
+    moves: dict[str, Move] = {f"read as {order}": partial(ordered, order=order) for order in orders}
+    moves |= {
+        f"block {other} for {gate}": partial(_block, gate=gate, taken=other) for gate, other in permutations(GATES, 2)
+    }
+    moves |= {f"block {gate} for all": partial(_for_all, gate=gate) for gate in GATES}
+    return moves | {"units flipped": CELL_MOVES["units flipped"], "unit-major": CELL_MOVES["unit-major"]}
+
+
+def _for_all(places: Array, gate: str) -> Array:
+    return np.concatenate([_gate_parts(places)[GATES.index(gate)]] * len(GATES))
+
+
+def _one_moved(places: Array, array: Array, which: int, move: Move) -> WeightReading:
+    """One of the two biases with its numbers elsewhere, the other as it is."""
+    part = uneven(array)[which].astype(float)
+    return WeightReading(places, constant=move(part) - part)
 
 
 def _fused(join: Callable[[Array, Array], tuple[Array, Array]]) -> Put:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep.harness.faults.words import AND
+from lockstep.harness.faults.wording.words import AND
 from lockstep.harness.text import counted, grouped, names_text, number
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from lockstep.harness.cases.case_file import case_schema
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cli.main import app
-from lockstep.harness.faults.families import FAMILIES
 from lockstep.harness.faults.table import named
+from lockstep.harness.faults.wording.families import FAMILIES
 
 CONFIGURATION = ROOT / "mkdocs.yml"
 

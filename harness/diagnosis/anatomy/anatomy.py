@@ -55,8 +55,8 @@ from lockstep.harness.diagnosis.named_causes import JOIN, Found
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.screen import misses
 from lockstep.harness.diagnosis.seen import Cause, Seen
-from lockstep.harness.faults.families import FAMILIES
-from lockstep.harness.faults.words import AND, Words
+from lockstep.harness.faults.wording.families import FAMILIES
+from lockstep.harness.faults.wording.words import AND, Words
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import number
 

@@ -14,7 +14,7 @@ import numpy as np
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.anatomy.black_box import BlackBox, problem_from_arrays
-from lockstep.harness.faults.families import FAMILIES
+from lockstep.harness.faults.wording.families import FAMILIES
 
 # Depths of the small part, up to the last bit of each format; bits count the hidden one.
 DEPTHS = {

@@ -15,9 +15,9 @@ from lockstep.harness.diagnosis.anatomy.precision import KeptBits
 from lockstep.harness.diagnosis.anatomy.wiring import Wiring
 from lockstep.harness.diagnosis.seen import Cause
 from lockstep.harness.faults.deviation import Deviation
-from lockstep.harness.faults.families import ACROSS_SEQUENCES, family_of
 from lockstep.harness.faults.table import RESET
-from lockstep.harness.faults.words import Words
+from lockstep.harness.faults.wording.families import ACROSS_SEQUENCES, family_of
+from lockstep.harness.faults.wording.words import Words
 from lockstep.harness.reference.curves import CURVES, sigmoid
 from lockstep.harness.text import number
 

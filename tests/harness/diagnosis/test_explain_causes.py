@@ -16,7 +16,7 @@ from lockstep.harness.diagnosis.explain_causes import explain
 from lockstep.harness.diagnosis.named_causes import expected_named, holding
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.table import named
-from lockstep.harness.faults.words import Words
+from lockstep.harness.faults.wording.words import Words
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "planted_causes"))
 from slipping_ports import backward, decoder, network

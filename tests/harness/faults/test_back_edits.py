@@ -19,9 +19,9 @@ from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.screen import outcomes
 from lockstep.harness.diagnosis.seen import Seen
 from lockstep.harness.faults.deviation import edits_of
-from lockstep.harness.faults.families import family_of
 from lockstep.harness.faults.table import backward_deviations, find, forward_deviations
-from lockstep.harness.faults.words import Words
+from lockstep.harness.faults.wording.families import family_of
+from lockstep.harness.faults.wording.words import Words
 from lockstep.harness.reference.expect import expect
 
 SIZES = {"timesteps": 4, "batch": 2, "input_size": 3, "hidden_size": 3, "seed": 3, "initial_state": "probe"}

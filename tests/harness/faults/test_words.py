@@ -9,13 +9,13 @@ import pytest
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
 from lockstep.harness.cases.find import shipped
-from lockstep.harness.faults.clauses import NO_WORDS
 from lockstep.harness.faults.deviation import BACK, Deviation, Scope, architecture_of
-from lockstep.harness.faults.families import FAMILIES, family_of
 from lockstep.harness.faults.numbers import numbered
 from lockstep.harness.faults.table import backward_deviations, find, forward_deviations, in_part
 from lockstep.harness.faults.weight_edits import layout_deviations
-from lockstep.harness.faults.words import Words
+from lockstep.harness.faults.wording.clauses import NO_WORDS
+from lockstep.harness.faults.wording.families import FAMILIES, family_of
+from lockstep.harness.faults.wording.words import Words
 from lockstep.harness.weights.dialects import DIALECTS
 
 LONGEST = 220  # characters of a message or a fix

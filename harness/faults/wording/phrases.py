@@ -32,7 +32,7 @@ PHRASES: dict[str, str] = {
     "join.context": "the context that W_tilde multiplies", "join.h": "the h that W_tilde multiplies",
     "W_tilde.joined": "W_tilde [context; h]", "bare": "the output y before its tanh", "y": "the output y",
     "target.y": "the y that W_target multiplies", "y.fed": "the y that is fed back", "logit": "the logits",
-    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "enc": "the source (enc)", "keys and values": "the keys and values (enc)", "h.up and h.out": "the output of the layer", "output of the network": "the returned h_seq", "the step": "the step", "softmax": "the softmax",
+    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "enc": "the source (enc)", "keys and values": "the keys and values (enc)", "h.up and h.out": "the output of the layer", "output of the network": "the returned h_seq", "the step": "the step", "what is returned": "what is returned (h and c)", "d past the end": "the gradient of h past the end of a sequence", "softmax": "the softmax",
     "lengths that turn": "the lengths by which the reverse direction turns", "lengths that hold": "the lengths by which states are held",
     "lengths that cut": "the lengths by which outputs are cut", "every curve": "every activation",
     "turn": "the way the reverse direction is turned round and back", "turn in": "the way inputs of the reverse direction are turned round",
@@ -119,6 +119,9 @@ OF_VALUES: dict[str, str] = {
     "interleaved": "has the units of the two directions one by one (f0, r0, f1, r1, ...), not side by side", "read as interleaved": "is taken apart as if the units of the two directions stood one by one (f0, r0, f1, r1, ...)",
     "first half twice": "has the forward direction in the place of the reverse one too", "second half twice": "has the reverse direction in the place of the forward one too",
     "left out, 0 returned": "is left out: the state goes on as it was, and 0 is returned", "left out, the old state returned": "is left out: the state goes on as it was, and is returned",
+    "sum so far": "is added to those of all steps before: never set back to 0", "projected once more": "is projected once more, by P",
+    "sorted by length": "has the sequences of the batch sorted by length, the longest first, and is not put back", "put back from an order by length": "is put back from an order by length in which it does not stand",
+    "of the state that is kept": "is not masked: it goes to the state that is kept there",
     "sum over layers": "is the sum of the outputs of all layers", "mean over layers": "is the mean of the outputs of all layers", "sum over the upper layers": "is the sum of the outputs of all layers but the lowest",
     "from above only": "has its upper bound only: c may fall below -bound", "from below only": "has its lower bound only: c may rise above the bound", "bounds exchanged": "has its bounds exchanged, clip(c, bound, -bound): c is -bound everywhere",
     "added after the activation": "is added after the activation, not before it", "clip at the bound of c": "is clipped too, at the bound of c",
@@ -204,6 +207,8 @@ OF_SLOPES: dict[str, str] = {
     "the activation of the value": "is not taken at all: the activation itself, of its value a, stands in its place",
     "of z for a": "is computed from the argument z, where the activation's value a must stand",
     "a": "is taken as a, the softmax's value", "a (1 - a)": "is taken as a (1 - a), as if each weight were a sigmoid", "0": "is taken as 0", "the value itself": "is taken as the activation's value a",
+    "on what comes through h alone": "is multiplied only with the part of the gradient that comes through h, not with that of c from the next step",
+    "on what comes through c alone": "is multiplied only with the part of the gradient that comes from the next step's c, not with that through h",
     "1 - the value": "is taken as 1 - a, a the activation's value", "the argument itself": "is taken as the activation's argument z",
     **{f"of {name}": f"is that of {curve.words}" for name, curve in CURVES.items()},
     **{f"of {name}, of z for a": f"is that of {curve.words}, but computed from the argument z where the value a must stand" for name, curve in CURVES.items()},
@@ -252,6 +257,12 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("softmax", "over the batch"): "the softmax is taken over the batch, not over the timesteps of the source",
     ("mask", "not"): "the mask of the softmax is left out: padding of the source gets attention", ("mask", "zero score"): "the mask of the softmax sets scores of the padding to 0, not to minus infinity",
     ("mask", "inverted"): "the mask of the softmax is inverted: the padding gets attention, and the source does not",
+    ("mask", "zero vectors"): "the padding of the source is set to zero vectors, but the softmax is not masked: it counts their scores of 0",
+    **{("softmax", f"{name} in its place"): f"the attention weights are not a softmax of the scores: each score goes through {curve.words} alone" for name, curve in CURVES.items()},
+    **{(site, "initial"): f"{PHRASES[site]} is y0 at every step: what was computed is never fed back" for site in ("y.fed", "y_in")},
+    ("softmax.scores", "zero"): "the scores that the softmax takes in are 0: each place of the source gets the same attention",
+    ("attention", "sum so far"): "the attention weights are added to those of all steps before",
+    ("lengths", "ignored, and padding zero"): "the lengths are ignored, but for the input, which is 0 past the end of a sequence: every sequence runs through all timesteps",
     ("mask", "after"): "the mask is applied after the softmax, and the attention weights are not scaled to the sum 1 again",
     ("query", "one call further"): "the attention sees the h of one more call of the cell: the cell is called twice in each step",
     ("h_in and c_in", "initial"): "the state is not carried: every step is fed the initial state (h and c) in the place of the last step's",
@@ -292,6 +303,12 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("coupling of f", "1 - i"): "the forget gate is 1 - i: it has no weights of its own", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
     ("clip", "times 2"): "the bound of the clip of c is multiplied by 2", ("clip", "times 1/2"): "the bound of the clip of c is multiplied by 1/2",
 }  # fmt: skip
+_ON_ZEROS = ", of which the input is set to 0"
+SENTENCES |= {
+    (site, f"{edit}, on zeros"): sentence.replace("the padding", f"the padding{_ON_ZEROS}")
+    for (site, edit), sentence in list(SENTENCES.items())
+    if site == "past the end"
+}
 WHEN = {"first": "at the first step", "later": "at every step but the first", "last": "at the last step",
         "earlier": "at every step but the last", "from": "from timestep {} on", "at": "at timestep {} only", "every": "every {} steps"}  # fmt: skip
 WHERE = {"upper": "in the upper layers", "reverse": "in the reverse direction", "forward": "in the forward direction",
@@ -324,6 +341,8 @@ FIXES: dict[tuple[str, str], str] = {
     ("values", "projected by W_a"): "Sum the source itself, weighted by the attention: W_a belongs to the scores alone.",
     ("logit", "log-softmax of it"): "Return the logits themselves.", ("logit", "softmax of it"): "Return the logits themselves.",
     ("b_tilde", "added after the activation"): "Add b_tilde inside tanh: y = tanh(W_tilde [context; h] + b_tilde).",
+    ("mask", "zero vectors"): "Set the scores of padding to minus infinity before the softmax.",
+    **{("softmax", f"{name} in its place"): "Take the softmax of the scores, over the timesteps of the source." for name in CURVES},
     **{("mask", edit): "Set the scores of padding to minus infinity before the softmax." for edit in ("not", "zero score", "after")},
     **{("p", f"read as {''.join(order)}"): "Read the peepholes in the order in which they are stored." for order in permutations("ifo")},
 }  # fmt: skip
@@ -334,6 +353,7 @@ FIXES_OF_NUMBERS = {
     "minus": "Remove what is subtracted.",
 }
 FIXES_BACK = {
+    "of the state that is kept": "Mask the given gradient of h past the end of each sequence.",
     **dict.fromkeys(OF_SUMS, "Sum the gradient of a weight over all timesteps that use it."),
     "of errors without slopes": "Multiply each gate's error by the slope of its activation before it goes back through a kernel.",
     "of errors in the order of the way back": "Match the errors of each timestep with the inputs of the same timestep.",
@@ -348,6 +368,7 @@ FIXES_OF_SITES: dict[str, str] = {
     "h_n": "Return the h that the last valid step leaves as the final h.", "c_n": "Return the c that the last valid step leaves as the final c.",
     "query": "Ask the attention with the h of the same step.", "y0": "Start from the y0 that is given.", "y.fed": "Feed the y of each step into the next step.",
     "enc": "Take the source as it is given, (S, B, E): exchange its axes with a transposition, never with a reshape.", "keys and values": "Use enc as it is given, as keys and as values.",
+    "what is returned": "Put the sequences back into the order of the batch before they are returned.",
     "the step": "Run every timestep, the first and the last too.",
     "output of the network": "Return the output of the top layer alone.", "h.up and h.out": "Hand on and return the output of the layer alone.",
     "lengths": "Give each sequence its own length, in the order of the batch.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.faults.families import is_number
-from lockstep.harness.faults.phrases import (
+from lockstep.harness.faults.wording.families import is_number
+from lockstep.harness.faults.wording.phrases import (
     BEFORE,
     DIVIDED,
     NEXT,

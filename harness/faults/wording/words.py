@@ -10,10 +10,18 @@ import re
 from collections.abc import Iterable
 
 from lockstep.harness.cases.gates import GATES
-from lockstep.harness.faults.clauses import PARTNERS, agreeing, clause_of, operand_of, saved, saved_gates, slope_of
 from lockstep.harness.faults.deviation import BACK, ON_THE_WAY_BACK, Deviation, Scope
-from lockstep.harness.faults.families import FAMILIES, family_of, is_number
-from lockstep.harness.faults.phrases import (
+from lockstep.harness.faults.wording.clauses import (
+    PARTNERS,
+    agreeing,
+    clause_of,
+    operand_of,
+    saved,
+    saved_gates,
+    slope_of,
+)
+from lockstep.harness.faults.wording.families import FAMILIES, family_of, is_number
+from lockstep.harness.faults.wording.phrases import (
     FIXES,
     FIXES_BACK,
     FIXES_OF_NUMBERS,

@@ -74,7 +74,7 @@ _SITES: dict[str, tuple[str, ...]] = {
     "clip": ("clip", "peep", "term", "p", "peepholes", "peepholes of weight 1"),
     "initial state": ("h0", "c0", "h0 and c0"),
     "state": ("h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.carry and c.carry", "c.carry and c.out", "h.carry, c.carry and y.fed"),
-    "time": ("the step", "x.seq", "x.turned.seq", "h.seq", "c.seq", "h.seq and c.seq", "order of the run"),
+    "time": ("the step", "what is returned", "x.seq", "x.turned.seq", "h.seq", "c.seq", "h.seq and c.seq", "order of the run"),
     "returned": ("h.out", "c.out", "h.out and c.out", "c.out and h.out of the step before", "returned", "h_n", "c_n"),
 }  # fmt: skip
 _FAMILY_OF_SITE = {site: family for family, sites in _SITES.items() for site in sites}
