@@ -210,12 +210,19 @@ class LaneRun:
         whole = {
             kind: self.at_whole(f"{kind}.seq", tape.stack(self.turned(steps, back))) for kind, steps in rows.items()
         }
+        return self._returned(whole) | finals
+
+    def _returned(self, whole: dict[str, Node]) -> dict[str, Node]:
+        """Whole sequences as they are returned: cut in the order of time, or exchanged, where that is edited."""
+        if self.rule("cut in the end", False) and self.lengths is not None:  # noqa: FBT003
+            valid = (np.arange(self.timesteps)[:, None] < self.lengths)[..., None]
+            whole |= {kind: self.tape.where(valid, whole[kind], self.tape.zeros(whole[kind])) for kind in ("h", "up")}
         if self.rule("returned", "") == "exchanged":
             # A c that was not asked for, or is wider than a projected h, cannot be returned in its place.
             if "c" not in whole or whole["c"].value.shape != whole["h"].value.shape:
                 raise NoPlaceError
             whole["h"], whole["c"] = whole["c"], whole["h"]
-        return whole | finals
+        return whole
 
     def _left_out(self, inputs: list[Node], h0: Node, c0: Node) -> dict[str, Node]:
         """What there is of a lane that is not run: its input as output, its initial state as final one."""

@@ -506,7 +506,8 @@ class Search:
 FROM_BELOW = frozenset({
     "h.up", "h.up and h.out", "the step", "d x and h_in",
     "up.seq", "h.seq", "h.seq and c.seq", "h.out", "h.out and c.out", "order of the run", "turn", "turn out",
-    "past the end", "lengths", "lengths that cut", "lengths that turn", "returned", "d x", "d h.up",
+    "past the end", "lengths", "lengths of the run", "lengths that cut", "lengths that turn", "returned",
+    "d x", "d h.up",
 })  # fmt: skip
 OF_TWO_BIASES = frozenset({"b_ih", "b_hh"})  # sites that only layouts with two biases have
 Item = TypeVar("Item")

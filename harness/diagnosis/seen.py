@@ -24,7 +24,9 @@ from lockstep.harness.faults.table import find
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-BETWEEN_LANES = frozenset({"joined", OUTPUT, "finals"})  # sites whose edits move what belongs to one lane to another
+BETWEEN_LANES = frozenset(
+    {"joined", OUTPUT, "finals", "finals of h", "finals of c"}
+)  # sites whose edits move what belongs to one lane to another
 AMPLIFIED = 10  # times the limit: up to there it is looked whether rounding is amplified
 
 Cause = tuple[Deviation, ...]

@@ -117,6 +117,10 @@ def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
             site = "lengths" if kinds == uses else f"lengths that {kinds[0]}"
             rules = {f"lengths {kind}": change for kind in kinds}
             yield from spread_over(problem, site, name, put_rules(rules))
+        if turns and not isinstance(problem, DecoderProblem):
+            # A mask that is laid over the outputs, in the order of time, leaves a reverse lane's own way as it is.
+            rules = {f"lengths {kind}": change for kind in uses} | {"cut in the end": True}
+            yield from spread_over(problem, "lengths of the run", name, put_rules(rules))
     if not isinstance(problem, DecoderProblem):
         for name, (of_h, of_c, runs) in PAST_THE_END.items():
             rules = {"past the end h": of_h, "past the end c": of_c, "runs past the end": runs}
@@ -185,7 +189,11 @@ def _all_states(problem: AnyProblem) -> Iterator[Deviation]:
         for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
             yield Deviation(site, edit, _EVERYWHERE, _whole(names, _reordered(order)))
         yield Deviation("finals", edit, _EVERYWHERE, put_rules({"finals": _finals(order)}))
+    for (site, names), (edit, change) in product(_FINALS.items(), (_WHOLE | _RESHAPED_BACK).items()):
+        put = put_rules({"finals": partial(_finals_changed, names=names, change=change)})
+        yield Deviation(site, edit, _EVERYWHERE, put)
     if not problem.case.lstm.proj_size:
+        yield from _in_pairs()
         yield Deviation("finals", "h_n and c_n exchanged", _EVERYWHERE, put_rules({"finals": _finals_exchanged}))
     yield Deviation("all h0 and c0", "exchanged", _EVERYWHERE, _exchanged)
     for edit, change in _WHOLE.items():
@@ -292,6 +300,16 @@ def _reshaped(run: Any, node: Node) -> Node:
     return run.tape.moved(node, there, lambda a: a.reshape(B, T, n).swapaxes(0, 1))
 
 
+def _reshaped_back(run: Any, node: Node) -> Node:
+    """The same the other way round."""
+    T, B, n = node.value.shape
+    if min(T, B) < 2:
+        raise NoPlaceError
+    return run.tape.moved(
+        node, lambda a: a.reshape(B, T, n).swapaxes(0, 1), lambda a: a.swapaxes(0, 1).reshape(T, B, n)
+    )
+
+
 def _left_half(run: Any, node: Node) -> Node:
     half = node.value.shape[-1] // 2
     keep = np.arange(node.value.shape[-1]) < half
@@ -312,6 +330,9 @@ _WHOLE: dict[str, Callable[[Any, Node], Node]] = {
     "times 1/2": lambda run, node: run.tape.scale(node, 0.5),
     "times -1": lambda run, node: run.tape.scale(node, -1.0),
 }
+
+
+_RESHAPED_BACK = {"time and batch reshaped": _reshaped_back}
 
 
 def _columns(take: Callable[[int], Array]) -> Callable[[Any, Node], Node]:
@@ -358,6 +379,35 @@ def _finals(order: list[int]) -> Callable[[Any, str], list[Node]]:
         return [nodes[k] for k in order]
 
     return of
+
+
+_FINALS = {"finals": "hc", "finals of h": "h", "finals of c": "c"}
+
+
+def _finals_changed(run: Any, kind: str, names: str, change: Callable[[Any, Node], Node]) -> list[Node]:
+    """The final states of all lanes as one array, with something done to it."""
+    nodes = [results[kind] for results in run.results.values()]
+    return run.tape.steps(change(run, run.tape.stack(nodes))) if kind[0] in names else nodes
+
+
+def _in_pairs() -> Iterator[Deviation]:
+    """Initial states in one list, h and c of each lane beside each other or all h before all c, read as the other."""
+    for edit, pairs in (("pairs of h and c read as h before c", True), ("h before c read as pairs of h and c", False)):
+        yield Deviation("all h0 and c0", edit, _EVERYWHERE, partial(_put_listed, pairs=pairs))
+
+
+def _put_listed(edits: Edits, problem: AnyProblem, scope: Scope, *, pairs: bool) -> None:
+    for k, name in enumerate(("all h0", "all c0")):
+
+        def change(run: Any, node: Node, t: int, k: int = k) -> Node:
+            states = [run.tape.steps(run.h0), run.tape.steps(run.c0)]
+            count = len(states[0])
+            if pairs:
+                listed = [state for both in zip(*states, strict=True) for state in both]
+                return run.tape.stack(listed[k * count : (k + 1) * count])
+            return run.tape.stack([*states[0], *states[1]][k::2])
+
+        edits.changes.setdefault(("", name), []).append((every, change))
 
 
 def _finals_exchanged(run: Any, kind: str) -> list[Node]:
@@ -434,13 +484,17 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     if problem.case.lstm.cell_clip is not None:
         yield from spread_over(problem, "slope of clip", "1", put_rules({"slope clip": "1"}), BACK)
     if isinstance(problem, DecoderProblem):
-        for edit in ("1", "a", "a (1 - a)"):
-            put = put_rules({"slope softmax": edit})
-            yield Deviation("slope of softmax", edit, Scope("", ("decoder",)), put, BACK)
+        yield from _softmax_slopes()
     names = ("all dy", "all dlogit") if isinstance(problem, DecoderProblem) else ("all dh", "all dc")
     for name in names:
         for edit, change in (_WHOLE | _steps_of_cotangents()).items():
             yield Deviation(name, edit, Scope("", ("",)), _whole((name,), change), BACK)
+
+
+def _softmax_slopes() -> Iterator[Deviation]:
+    for edit in ("1", "a", "a (1 - a)"):
+        put = put_rules({"slope softmax": edit})
+        yield Deviation("slope of softmax", edit, Scope("", ("decoder",)), put, BACK)
 
 
 def _own_slopes(problem: AnyProblem, sites: dict[str, tuple[str, ...]]) -> Iterator[Deviation]:

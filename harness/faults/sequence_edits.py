@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -63,6 +64,10 @@ def sequence_deviations(problem: Problem) -> Iterator[Deviation]:
         change = partial(_sorted, back=False)
         put = _put(dict.fromkeys(("h.seq", "c.seq", "h_n", "c_n"), change))
         yield from spread_over(problem, "what is returned", "sorted by length", put)
+        for sites, back in product((("h0", "c0"), ("h0",), ("c0",), ("h_n", "c_n"), ("h_n",), ("c_n",)), (False, True)):
+            edit = "put back from an order by length" if back else "sorted by length"
+            put = _put(dict.fromkeys(sites, partial(_sorted, back=back)))
+            yield from spread_over(problem, " and ".join(sites), edit, put)
     single = problem.case.lstm.single
     for site, sites in SEQUENCES.items():
         if (site == "up.seq" and single) or (site == "x.turned.seq" and problem.case.lstm.direction == "forward"):

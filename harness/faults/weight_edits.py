@@ -524,6 +524,10 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
             k: f"{problem.case.lstm.num_layers - 1 - int(k.rstrip('r'))}{'r' * k.endswith('r')}" for k in labels
         },
     }
+    # Lists of all lanes: layer by layer, and direction by direction.
+    by_direction = sorted(labels, key=lambda label: (label.endswith("r"), int(label.rstrip("r"))))
+    maps["listed by direction, read by layer"] = dict(zip(labels, by_direction, strict=True))
+    maps["listed by layer, read by direction"] = dict(zip(by_direction, labels, strict=True))
     for edit, source in maps.items():
         # The fewest arrays first: where one has no place for it, more are as the others alone.
         for group in (*reversed(WEIGHT_GROUPS[1:]), "all", "WRb"):

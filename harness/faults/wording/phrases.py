@@ -32,9 +32,9 @@ PHRASES: dict[str, str] = {
     "join.context": "the context that W_tilde multiplies", "join.h": "the h that W_tilde multiplies",
     "W_tilde.joined": "W_tilde [context; h]", "bare": "the output y before its tanh", "y": "the output y",
     "target.y": "the y that W_target multiplies", "y.fed": "the y that is fed back", "logit": "the logits",
-    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "enc": "the source (enc)", "keys and values": "the keys and values (enc)", "h.up and h.out": "the output of the layer", "output of the network": "the returned h_seq", "the step": "the step", "what is returned": "what is returned (h and c)", "d past the end": "the gradient of h past the end of a sequence", "softmax": "the softmax",
+    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "enc": "the source (enc)", "keys and values": "the keys and values (enc)", "h.up and h.out": "the output of the layer", "output of the network": "the returned h_seq", "the step": "the step", "finals of h": "the final h of all layers and directions", "finals of c": "the final c of all layers and directions", "h_n and c_n": "the final state (h and c)", "what is returned": "what is returned (h and c)", "d past the end": "the gradient of h past the end of a sequence", "softmax": "the softmax",
     "lengths that turn": "the lengths by which the reverse direction turns", "lengths that hold": "the lengths by which states are held",
-    "lengths that cut": "the lengths by which outputs are cut", "every curve": "every activation",
+    "lengths of the run": "the lengths by which a direction runs", "lengths that cut": "the lengths by which outputs are cut", "every curve": "every activation",
     "turn": "the way the reverse direction is turned round and back", "turn in": "the way inputs of the reverse direction are turned round",
     "turn out": "the way outputs of the reverse direction are turned back", "joined": "the order in which parts stand side by side",
     "returned": "h_seq and c_seq", "past the end": "what stands past the end of a sequence", "coupling of f": "the coupling of the forget gate", "layout": "the weights",
@@ -76,7 +76,7 @@ PHRASES |= {f"curve of {kind}": f"the activation of {words}" for kind, words in 
 PHRASES |= {f"slope of {kind}": f"the slope of the activation of {words}" for kind, words in _CURVES_OF.items()}
 PHRASES |= {f"slope.{kind}": PHRASES[f"slope of {kind}"] for kind in (*GATE, "u", "y")}
 PLURAL = frozenset({
-    "lengths", "lengths that turn", "lengths that hold", "lengths that cut", "scores", "keys", "values", "keys and values", "softmax.scores",
+    "lengths", "lengths of the run", "lengths that turn", "lengths that hold", "lengths that cut", "scores", "keys", "values", "keys and values", "softmax.scores",
     "attention", "context.attention", "logit", "z", "peepholes", "operands", "p", "all h0 and c0", "all h0", "all c0", "finals",
     "gradients of weights", "all gradients", "dh0 and dc0",
     "x and h_in", "keep.f and keep.c", "add.i and add.g", "out.o and out.u",
@@ -177,6 +177,9 @@ OF_ALL_STATES: dict[str, str] = {
     "reversed": "is in reverse order: the last layer and direction first", "by direction": "is ordered by direction first (all forward, then all reverse), not layer by layer",
     "stored by direction": "is read as if ordered by direction first (all forward, then all reverse), not layer by layer", "layers reversed": "has the layers in reverse order: the top layer first",
     "directions exchanged": "is exchanged between the two directions of each layer", "rolled": "is shifted by one place in the order of layers and directions",
+    "time and batch reshaped": "is reshaped where batch and layers must be transposed",
+    "pairs of h and c read as h before c": "is listed with h and c of each layer and direction beside each other (h, c, h, c, ...), and read as all h before all c",
+    "h before c read as pairs of h and c": "is listed with all h before all c, and read as h and c of each layer and direction beside each other (h, c, h, c, ...)",
     "h_n and c_n exchanged": "is returned with h_n and c_n in each other's place",
     "the first for all": "is that of the first layer and direction for all of them", "the last for all": "is that of the last layer and direction for all of them",
     "time or lanes flipped": "is in reverse order of layers and directions", "batch and time reshaped": "is reshaped where layers and batch must be transposed",
@@ -192,6 +195,7 @@ OF_LENGTHS: dict[str, str] = {
 OF_LANES: dict[str, str] = {
     "those of the forward lane": "is taken from the forward direction of the same layer", "those of the reverse lane": "is taken from the reverse direction of the same layer",
     "directions exchanged": "is exchanged between the two directions", "those of the lower layer": "is taken from the layer below",
+    "listed by direction, read by layer": "is listed direction by direction (l0, l1, ..., l0 reverse, ...), and read layer by layer (l0, l0 reverse, l1, ...)", "listed by layer, read by direction": "is listed layer by layer (l0, l0 reverse, l1, ...), and read direction by direction (l0, l1, ..., l0 reverse, ...)",
     "those of the first layer": "is taken from the lowest layer",
     "those of the first layer that fits": "is taken from the lowest layer that has the same shape", "layers from the top down": "is given to the layers in reverse order, from the top down",
 }  # fmt: skip
@@ -262,6 +266,7 @@ SENTENCES: dict[tuple[str, str], str] = {
     **{(site, "initial"): f"{PHRASES[site]} is y0 at every step: what was computed is never fed back" for site in ("y.fed", "y_in")},
     ("softmax.scores", "zero"): "the scores that the softmax takes in are 0: each place of the source gets the same attention",
     ("attention", "sum so far"): "the attention weights are added to those of all steps before",
+    ("lengths of the run", "ignored"): "the lengths are ignored but for what is returned, which is 0 past the end: it runs through the padding, and where it goes backward it reads the padding first",
     ("lengths", "ignored, and padding zero"): "the lengths are ignored, but for the input, which is 0 past the end of a sequence: every sequence runs through all timesteps",
     ("mask", "after"): "the mask is applied after the softmax, and the attention weights are not scaled to the sum 1 again",
     ("query", "one call further"): "the attention sees the h of one more call of the cell: the cell is called twice in each step",
