@@ -6,6 +6,7 @@ row. Processor time is measured, ours and the worker's: other programs of the ma
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -39,6 +40,7 @@ def measure(backend: BackendInfo) -> Duration:
 
 def main(names: list[str]) -> None:
     """Measure what is installed of the backends named, or of all, and write the table after each."""
+    os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # as at somebody's first run
     table = dict(measured()) if DURATIONS.exists() else {}
     for backend in find_backends(names or None):
         if backend.missing():
