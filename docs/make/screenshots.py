@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FloatRect, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCHEMES = ("light", "dark")
-WIDTH, HEIGHT = 1100, 900
+WIDTH, HEIGHT, MARGIN = 1100, 900, 12
 
 # One report of several backends, and two of the loop that the tutorial begins with.
 CASES = ("ones", "probe", "batch", "lengths", "layers", "reverse", "peepholes", "coupled", "gradients", "float16")
@@ -39,11 +39,12 @@ REPORTS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """Part of a report: what is opened, and the text at which the picture begins, else the top of the page."""
+    """Part of a report: what is opened, the heading to begin at, and that of the section to end with."""
 
     report: str
     place: str = ""
-    begins: str | None = None
+    begins: str | None = None  # the top of the page
+    ends: str | None = None  # the bottom of the window
 
 
 PICTURES = {
@@ -53,7 +54,7 @@ PICTURES = {
 }
 
 
-LANDING = Picture("report")
+LANDING = Picture("report", ends="What is wrong, by cause")
 
 # Chromium writes WebP too, a third of a PNG's size; Playwright itself does not.
 AS_WEBP = """async png => {
@@ -111,8 +112,18 @@ def _take(pictures: dict[str, Picture], write: Callable[[str, bytes, Page], obje
                     if picture.begins is not None:
                         begins = page.get_by_role("heading", name=picture.begins).first
                         begins.evaluate("element => element.scrollIntoView()")
-                    write(f"{name}-{scheme}", page.screenshot(animations="disabled"), page)
+                    write(f"{name}-{scheme}", page.screenshot(animations="disabled", clip=_clip(page, picture)), page)
     return None
+
+
+def _clip(page: Page, picture: Picture) -> FloatRect | None:
+    if picture.ends is None:
+        return None
+    section = page.get_by_role("heading", name=picture.ends).first.locator("xpath=ancestor::section[1]")
+    box = section.bounding_box()
+    if box is None:
+        raise RuntimeError(f"the report shows no section {picture.ends!r}")
+    return {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + MARGIN}
 
 
 def _make_report(words: tuple[str, ...], folder: Path) -> None:
