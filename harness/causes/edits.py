@@ -41,6 +41,7 @@ class Edits:
 
     back: Edits | None = None  # how weights are read on the way back alone: going forward they stay as they are
 
+    alone: bool = False  # whether they keep what came back from one place for another, and cannot run with others
     first_sequence: int = 0  # sequences of the batch before it are run without edits
     turn: int = 0  # of the deviation that is put: later ones read what earlier ones left
     _joined: dict[tuple[int, ...], Joined] = field(default_factory=dict)

@@ -32,7 +32,7 @@ def rules_of(edits: Edits) -> frozenset[Any]:
 def can_join(edits: Edits) -> bool:
     """Whether edits can be run with others: parts of batches, and what an encoder gives, cannot."""
     # Parts of a batch are put together of two runs, one with the edits and one without.
-    if edits.first_sequence or any(label == "encoder" for label, _ in _keys(edits)):
+    if edits.alone or edits.first_sequence or any(label == "encoder" for label, _ in _keys(edits)):
         return False
     if any(site in {"enc", "keys", "values"} for _, site in edits.changes) or any(
         rule == "sequences" for _, rule in edits.rules

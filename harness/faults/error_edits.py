@@ -25,7 +25,7 @@ def error_deviations(problem: AnyProblem) -> Iterator[Deviation]:
             sites = [*GATES, *through]
             changes = [*(partial(_remembered, gate=gate) for gate in GATES)]
             changes += [partial(_without_slopes, name=name) for name in through.values()]
-            yield from spread_over(problem, site, "of errors without slopes", put_group(sites, changes), BACK)
+            yield from spread_over(problem, site, "of errors without slopes", _put_alone(sites, changes), BACK)
     yield from _part_deviations(problem)
     if isinstance(problem, DecoderProblem):
         return
@@ -46,7 +46,7 @@ def _part_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         for part in ("h", "c"):
             changes = [partial(_remembered, gate="through h"), partial(_remembered, gate=gate)]
             changes.append(partial(_sloped_in_part, gate=gate, part=part))
-            put = put_group(["tanh.c", gate, f"z.{gate}"], changes)
+            put = _put_alone(["tanh.c", gate, f"z.{gate}"], changes)
             yield from spread_over(problem, f"slope of {gate}", f"on what comes through {part} alone", put, BACK)
 
 
@@ -69,6 +69,16 @@ def _sloped_in_part(lane: LaneRun, node: Node, t: int, gate: str, part: str) -> 
 
 
 # -- without slopes ----------------------------------------------------------------------------------------------
+
+
+def _put_alone(sites: list[str], changes: list[Change]) -> Put:
+    """Put changes that keep what came back to one site for another."""
+
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        edits.alone = True
+        put_group(sites, changes)(edits, problem, scope)
+
+    return put
 
 
 def _remembered(lane: LaneRun, node: Node, t: int, gate: str) -> Node:

@@ -287,11 +287,12 @@ def _observed(problem: AnyProblem, rng: np.random.Generator, count: int) -> tupl
         except NoPlaceError:
             continue
         share = 1.0 if rng.random() < 0.5 else 0.5
-        kept = {
-            name: value.astype(problem.h0.dtype)
-            for name, value in values.items()
-            if rng.random() < share and (goes_back or kind_of(name) not in BACKWARD)
-        }
+        with np.errstate(over="ignore"):  # what overflows in a short format is infinite
+            kept = {
+                name: value.astype(problem.h0.dtype)
+                for name, value in values.items()
+                if rng.random() < share and (goes_back or kind_of(name) not in BACKWARD)
+            }
         causes: list[Cause] = [(planted,)]
         causes += [(planted, any_of()) if n % 4 == 0 else (any_of(),) for n in range(count - 1)]
         return Seen.of(Observation(problem, kept)), causes
