@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FloatRect, Page
+    from playwright.sync_api import FloatRect, Locator, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCHEMES = ("light", "dark")
-WIDTH, HEIGHT, MARGIN = 1100, 900, 12
+WIDTH, HEIGHT, MARGIN = 1100, 900, 6
 
 # One report of several backends, and two of the loop that the tutorial begins with.
 CASES = ("ones", "probe", "batch", "lengths", "layers", "reverse", "peepholes", "coupled", "gradients", "float16")
@@ -48,7 +48,8 @@ class Picture:
 
 
 PICTURES = {
-    "overview": Picture("backends"),
+    "overview": Picture("report", ends="Layers: port"),
+    "table": Picture("backends", begins="Cases and backends", ends="Cases and backends"),
     "case": Picture("loop", "#probe/port/1"),
     "curves": Picture("loop", "#probe/port/1", begins="Selected:"),
 }
@@ -109,21 +110,31 @@ def _take(pictures: dict[str, Picture], write: Callable[[str, bytes, Page], obje
                     page.goto("about:blank")  # else only the place in the page would change
                     page.goto(f"{(Path(scratch) / picture.report / 'index.html').as_uri()}{picture.place}")
                     page.wait_for_load_state("networkidle")
-                    if picture.begins is not None:
-                        begins = page.get_by_role("heading", name=picture.begins).first
-                        begins.evaluate("element => element.scrollIntoView()")
-                    write(f"{name}-{scheme}", page.screenshot(animations="disabled", clip=_clip(page, picture)), page)
+                    write(f"{name}-{scheme}", _shot(page, picture), page)
     return None
 
 
-def _clip(page: Page, picture: Picture) -> FloatRect | None:
+def _shot(page: Page, picture: Picture) -> bytes:
     if picture.ends is None:
-        return None
-    section = page.get_by_role("heading", name=picture.ends).first.locator("xpath=ancestor::section[1]")
-    box = section.bounding_box()
+        if picture.begins is not None:
+            _heading(page, picture.begins).evaluate("element => element.scrollIntoView()")
+        return page.screenshot(animations="disabled")
+    first, last = (_section(page, heading) if heading else None for heading in (picture.begins, picture.ends))
+    assert last is not None
+    top = first["y"] - MARGIN if first else 0
+    clip: FloatRect = {"x": 0, "y": top, "width": WIDTH, "height": last["y"] + last["height"] + MARGIN - top}
+    return page.screenshot(animations="disabled", clip=clip, full_page=True)
+
+
+def _heading(page: Page, name: str) -> Locator:
+    return page.get_by_role("heading", name=name).first
+
+
+def _section(page: Page, heading: str) -> FloatRect:
+    box = _heading(page, heading).locator("xpath=ancestor::section[1]").bounding_box()
     if box is None:
-        raise RuntimeError(f"the report shows no section {picture.ends!r}")
-    return {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + MARGIN}
+        raise RuntimeError(f"the report shows no section {heading!r}")
+    return box
 
 
 def _make_report(words: tuple[str, ...], folder: Path) -> None:
