@@ -1,9 +1,15 @@
-"""All ports of the held-out set, parts 1 to 3: importing their modules takes them into it."""
+"""All ports of the held-out set, parts 1 to 4: importing their modules takes them into it."""
 
 from __future__ import annotations
 
 import cell_ports
 import decoder_ports
+import fourth_cell_ports
+import fourth_decoder_ports
+import fourth_gradient_ports
+import fourth_plain_ports
+import fourth_stacked_ports
+import fourth_two_way_ports
 import gradient_ports
 import plain_ports
 import second_backward_kernel_ports
@@ -51,5 +57,13 @@ THIRD = (
     third_attention_ports,
     third_cell_ports,
 )
+FOURTH = (
+    fourth_plain_ports,
+    fourth_two_way_ports,
+    fourth_stacked_ports,
+    fourth_gradient_ports,
+    fourth_decoder_ports,
+    fourth_cell_ports,
+)
 
-__all__ = ["FIRST", "HELD_OUT", "SECOND", "THIRD"]
+__all__ = ["FIRST", "FOURTH", "HELD_OUT", "SECOND", "THIRD"]
