@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
+
 import pytest
 from blocks import agree, blocks_of
 from running import ROOT, Page
@@ -32,6 +35,19 @@ def test_quick_blocks_of_a_page_come_out_as_shown(name, page):
 @pytest.mark.parametrize("name", [name for name, blocks in RUN.items() if any(one.slow for one in blocks)])
 def test_all_blocks_of_a_page_come_out_as_shown(name, page):
     page.run(RUN[name])
+
+
+def test_no_column_is_without_a_name():
+    # The corner of a table of backends by features needs none.
+    headings = [
+        (path.name, heading)
+        for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
+        if path.name != "backends.md"
+        for heading, rule in pairwise(path.read_text(encoding="utf-8").splitlines())
+        if rule.startswith(("| ---", "|---"))
+    ]
+    assert len(headings) > 30
+    assert [(name, heading) for name, heading in headings if re.search(r"\|\s*\|", heading)] == []
 
 
 def test_a_page_that_shows_something_else_fails(tmp_path, monkeypatch):
