@@ -32,6 +32,7 @@ def diagnose(
     limit: float = LIMIT_SIGMA,
     ask: Ask | None = None,
     measuring: Measuring | None = None,
+    on_part: Callable[[str], None] = lambda words: None,
 ) -> list[Diagnosis]:
     """Explain what one implementation returned.
 
@@ -44,13 +45,14 @@ def diagnose(
         limit: In sigma.
         ask: What it returns for further problems, where it can be called.
         measuring: What explains with what is measured of it, where it can be called and is no plain layer.
+        on_part: Told in words what is looked for, whenever that changes.
 
     Returns:
         The explanations, the plainest first; one that says "unexplained" if there is none; none if all agrees.
     """
     search = Search.of(observations, limit, layout=layout)
     if search is not None:
-        search.ask, search.measuring = ask, measuring
+        search.ask, search.measuring, search.on_part = ask, measuring, on_part
     return diagnose_found(search, observations, runs, others=others, pairs=pairs)
 
 
@@ -90,6 +92,7 @@ def diagnose_runs(
     pairs: bool = True,
     ask: Ask | None = None,
     measuring: Measuring | None = None,
+    on_part: Callable[[str], None] = lambda words: None,
 ) -> dict[str, list[Diagnosis]]:
     """Explain what one implementation returned for cases of any form.
 
@@ -100,6 +103,7 @@ def diagnose_runs(
         pairs: Whether to look for several faults at once, which takes longer.
         ask: What it returns for further problems, where it can be called.
         measuring: What explains with what is measured of it, where it can be called and is no plain layer.
+        on_part: Told in words what is looked for, whenever that changes.
 
     Returns:
         The explanations by case, for each that diverges: of plain layers, networks and decoders each by themselves.
@@ -112,8 +116,9 @@ def diagnose_runs(
     for group in (decoders, plain, networks):
         names = {observation.problem.case.name for observation in group}
         diagnosis = diagnose(
-            group, [run for run in runs if run.case in names], pairs=pairs, limit=limit, ask=ask, measuring=measuring
-        )
+            group, [run for run in runs if run.case in names], pairs=pairs, limit=limit, ask=ask, measuring=measuring,
+            on_part=on_part,
+        )  # fmt: skip
         causes |= dict.fromkeys(names, diagnosis)
     diverging = [run.case for run in runs if run.status == "diverge"]
     return {case: causes.get(case) or [unexplained(list(observations), runs)] for case in diverging}

@@ -76,6 +76,7 @@ class Search:
         self._known_next: dict[Cause, list[Deviation]] = {}
         self._known_isolated: defaultdict[Cause, dict[int, list[Deviation]]] = defaultdict(dict)
         self.ask: Ask | None = None  # of a port that can be called: what it returns for further problems
+        self.on_part: Callable[[str], None] = lambda words: None  # told what is looked for
         self.measuring: Callable[[Search], list[Found]] | None = None  # what explains with what is measured of a port
 
     @classmethod
@@ -103,12 +104,19 @@ class Search:
     def causes(self, *, several: bool = True) -> list[Found]:
         """Every cause of the simplest kind that explains."""
         self.until = Clock("all", self.until).end
-        kinds = [self.singles, self.resets, self.with_numbers, self.in_part]
+        kinds: dict[str, Callable[[], list[Found]]] = {
+            "one mistake": self.singles, "a state that is reset": self.resets,
+            "one mistake with a number in it": self.with_numbers, "one mistake at some timesteps": self.in_part,
+        }  # fmt: skip
         # To measure every lane of a network takes longer than to look for two deviations.
         problem = self.first.problem
         measured_first = not isinstance(problem, DecoderProblem) and problem.case.lstm.single
-        many = [self.upon_measured, self.pairs] if measured_first else [self.pairs, self.upon_measured]
-        for kind in [*kinds, *([*many, self.triples] if several else [])]:
+        many = {"two mistakes at once": self.pairs, "conventions, by measuring them": self.upon_measured}
+        many = dict(reversed(many.items())) if measured_first else many
+        if several:
+            kinds |= many | {"three mistakes at once": self.triples}
+        for words, kind in kinds.items():
+            self.on_part(words)
             causes = self.confirmed(kind())
             if causes:
                 return causes

@@ -44,6 +44,8 @@ class Request:
     details: bool = False  # whether results tell some places number by number, for a report
     float32_will_do: Collection[str] = ()  # cases in float64 in which a port may compute in float32
     on_result: Callable[[RunResult], None] = lambda result: None  # called with each result
+    on_search: Callable[[RunResult], None] = lambda result: None  # with what diverges first, before causes are sought
+    on_part: Callable[[str], None] = lambda words: None  # told what is looked for as a cause
 
 
 def check(port: Port | LocalPort, cases: Sequence[Case], **options: Any) -> list[RunResult]:
@@ -73,7 +75,9 @@ def _check_form(request: Request, cases: Sequence[Case], form: Networks) -> list
     if unrepeatable is not None:
         return [_with(run, [unrepeatable]) for run in checking.runs]
     runs = checking.runs
-    if any(run.status == "diverge" for run in runs):
+    first = next((run for run in runs if run.status == "diverge"), None)
+    if first is not None:
+        request.on_search(first)
         runs = _explained(checking, form, not_shared)
     return [spoilt.get(k, run) for k, run in enumerate(runs)]
 
@@ -114,7 +118,9 @@ def _asked(request: Request, asked: list[AnyProblem], form: Networks) -> Checkin
     runs = [answer.run for answer in answers]
     again = [runs[0], *(judged(problems[0], outcome) for outcome in repeated[1:])]
     outcomes = [answer.outcome for answer in answers]
-    return Checking(port, problems, outcomes, repeated, (stranger, of_stranger), runs, again, request.measure)
+    return Checking(
+        port, problems, outcomes, repeated, (stranger, of_stranger), runs, again, request.measure, request.on_part
+    )
 
 
 @dataclass(frozen=True)

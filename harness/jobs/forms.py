@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -59,6 +59,7 @@ class Checking:
     runs: list[RunResult]  # one for each problem
     again: list[RunResult]  # one for each repeated call
     measure: bool  # whether a port that no named fault explains is measured
+    on_part: Callable[[str], None] = lambda words: None  # told what is looked for as a cause
 
     def with_runs(self, runs: list[RunResult]) -> Checking:
         """The same with other results."""
@@ -145,7 +146,9 @@ class Networks:
         """The causes of what diverges, by case; what fresh numbers speak against is dropped."""
         del not_shared
         runs, observations = checking.runs, checking.observations
-        causes = diagnose_runs(observations, runs, ask=checking.ask, measuring=self._measuring(checking))
+        causes = diagnose_runs(
+            observations, runs, ask=checking.ask, measuring=self._measuring(checking), on_part=checking.on_part
+        )
         # What the reference reproduces was found among many candidates: it must hold for other numbers too.
         doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
         problems = [

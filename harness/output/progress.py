@@ -57,3 +57,15 @@ def advance(bar: bars.Progress, run: RunResult, weight: float = 1.0) -> None:
     (task,) = bar.tasks
     text = printable(f"{run.case} x {run.backend}").replace("\n", " ")
     bar.update(task.id, advance=weight, description=text, done=task.fields["done"] + 1)
+
+
+def search(bar: bars.Progress, verdict: str) -> None:
+    """Tell a verdict at once, and that its cause is looked for."""
+    if not bar.disable:
+        bar.console.print(verdict, markup=False, highlight=False, soft_wrap=True)
+
+
+def look_for(bar: bars.Progress, words: str) -> None:
+    """Tell what is looked for as the cause."""
+    (task,) = bar.tasks
+    bar.update(task.id, description=f"looking for the cause: {words}")

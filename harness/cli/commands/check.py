@@ -64,7 +64,8 @@ def check(
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
-    from lockstep.harness.output.progress import advance, progress
+    from lockstep.harness.output.messages import headline
+    from lockstep.harness.output.progress import advance, look_for, progress, search
     from lockstep.harness.output.terminal import show_check
     from lockstep.harness.ports.port import Port, is_decoder_port
 
@@ -81,6 +82,7 @@ def check(
     ):
         runs = check(
             port, chosen, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers,
+            on_search=lambda result: search(bar, headline(result)), on_part=lambda words: look_for(bar, words),
             float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
         )  # fmt: skip
     options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
