@@ -149,6 +149,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     edit: str = ""  # what stands in its place
     scope: str = ""  # in which lanes and at which timesteps: "everywhere", "0r", "0r@later"
     message: str  # what is done otherwise
+    sentences: list[str] = field(default_factory=list)  # of several mistakes at once: one for each, which message joins
     fix: str = ""  # what to do
     sigma: float | None = None  # how far the reference with this fault is from what was returned; None if unexplained
     evidence: str = ""  # what proves it

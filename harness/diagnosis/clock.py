@@ -10,8 +10,8 @@ SECONDS = {
     "singles": 8.0,
     "numbers": 3.0,
     "in part": 3.0,
-    "measured": 4.0,  # what is found on top of conventions that are measured
-    "pairs": 5.0,
+    "measured": 3.5,  # what is found on top of conventions that are measured
+    "pairs": 7.0,
     "triples": 6.0,
     "next": 4.0,
 }

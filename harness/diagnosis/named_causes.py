@@ -85,13 +85,16 @@ def told(
     diagnoses = []
     for proved in causes:
         families = [family_of(deviation) for deviation in proved.cause]
+        sentences = [words.message(deviation) for deviation in proved.cause]
+        sentences[-1:] = [sentence + _only_in(proved, problems) for sentence in sentences[-1:]]
         diagnoses.append(
             Diagnosis(
                 fault=proved.name,
                 site=JOIN.join(deviation.site for deviation in proved.cause),
                 edit=JOIN.join(deviation.edit for deviation in proved.cause),
                 scope=JOIN.join(deviation.scope.suffix.removeprefix("@") or "everywhere" for deviation in proved.cause),
-                message=AND.join(words.message(deviation) for deviation in proved.cause) + _only_in(proved, problems),
+                message=AND.join(sentences),
+                sentences=sentences if sentences[1:] else [],
                 fix=" ".join(dict.fromkeys(words.fix(deviation) for deviation in proved.cause)),
                 sigma=proved.sigma,
                 evidence=_evidence(proved.sigma, len(problems)),

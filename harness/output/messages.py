@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockstep.harness.faults.wording.words import AND
 from lockstep.harness.text import counted, grouped, names_text, number
 
 if TYPE_CHECKING:
@@ -83,8 +82,8 @@ def diagnosis_lines(explanations: Sequence[Diagnosis]) -> list[str]:
     if first.sigma is None and not first.fix:  # nothing was found: what is known stands in for a cause
         known = [f"     {fact}" for fact in first.facts]
         return [f"Why: {first.fault}. {first.message}", *(["     What is known:", *known] if known else [])]
-    messages = first.message.split(AND)
-    lines = [f"Why: {messages[0]}", *(f"     {message}" for message in messages[1:])]
+    sentences = first.sentences or [first.message]
+    lines = [f"Why: {sentences[0]}", *(f"     {sentence}" for sentence in sentences[1:])]
     lines[-1] += f" [{first.fault}]"
     if first.evidence:
         lines.append(f"     {first.evidence}")
