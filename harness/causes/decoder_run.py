@@ -110,7 +110,7 @@ class DecoderRun(WantedTensors):
         if (
             p.valid is not None
             and self.rule("mask", "before") in {"before", "zero vectors"}
-            and self.rule("lengths mask", None) is None
+            and not self._other_lengths
         ):
             source = np.where(p.valid[..., None], source, source.dtype.type(0))
         self.given = tape.exact(source)
@@ -196,12 +196,22 @@ class DecoderRun(WantedTensors):
             nothing = np.broadcast_to(valid.all(axis=-1, keepdims=True), scores.value.shape)
             scores = tape.where(nothing, tape.zeros(scores), scores)
             return softmax(scores, valid=nothing | ~np.broadcast_to(valid, scores.value.shape))
+        if masked == "added":
+            return softmax(
+                tape.add(scores, Node(np.broadcast_to(valid, scores.value.shape).astype(scores.value.dtype)))
+            )
         if masked == "zero score":
             return softmax(tape.where(valid, scores, tape.zeros(scores)))
         return tape.where(valid, softmax(scores), tape.zeros(scores))
 
+    @property
+    def _other_lengths(self) -> bool:
+        return self.rule("lengths mask", None) is not None or self.rule("lengths in front", False)  # noqa: FBT003
+
     def _mask(self) -> Array | None:
         p = self.problem
+        if p.lengths is not None and self.rule("lengths in front", False):  # noqa: FBT003
+            return np.arange(p.decoder.source_timesteps) >= p.decoder.source_timesteps - p.lengths[:, None]
         change = self.rule("lengths mask", None)
         if p.lengths is None or change is None:
             return p.valid

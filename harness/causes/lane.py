@@ -216,7 +216,9 @@ class LaneRun:
         """Whole sequences as they are returned: cut in the order of time, or exchanged, where that is edited."""
         if self.rule("cut in the end", False) and self.lengths is not None:  # noqa: FBT003
             valid = (np.arange(self.timesteps)[:, None] < self.lengths)[..., None]
-            whole |= {kind: self.tape.where(valid, whole[kind], self.tape.zeros(whole[kind])) for kind in ("h", "up")}
+            for kind in ("h", "up"):
+                mask = valid if whole[kind].value.ndim == 3 else valid[:, None]  # candidates stand behind time
+                whole[kind] = self.tape.where(mask, whole[kind], self.tape.zeros(whole[kind]))
         if self.rule("returned", "") == "exchanged":
             # A c that was not asked for, or is wider than a projected h, cannot be returned in its place.
             if "c" not in whole or whole["c"].value.shape != whole["h"].value.shape:
@@ -315,7 +317,10 @@ class LaneRun:
     def _valid(self, t: int, rule: str) -> Array | None:
         """Which sequences run at a timestep, (B, 1), by how lengths hold states or cut outputs."""
         lengths = self._lengths(rule)
-        return None if lengths is None else (t < lengths)[:, None]
+        if lengths is None:
+            return None
+        in_front = self.rule("lengths in front", False)  # noqa: FBT003 (a rule's default)
+        return (t >= self.timesteps - lengths if in_front else t < lengths)[:, None]
 
     def _lengths(self, rule: str) -> Array | None:
         if self.lengths is None or not self.edited:

@@ -159,6 +159,9 @@ def _saved_operands(problem: AnyProblem) -> Iterator[Deviation]:
                 problem, site, f"saved as previous {name}, 0 at first", put_value(site, change), BACK
             )
         yield from spread_over(problem, site, "saved as 1", put_value(site, _saved_as_one), BACK)
+        if site == "out.u":
+            put = put_value(site, _saved_of_old_c)
+            yield from spread_over(problem, site, "saved as previous u, that of c0 at first", put, BACK)
 
 
 def _values_saved(order: tuple[str, ...], value: str) -> Iterator[tuple[str, Change]]:
@@ -230,6 +233,12 @@ def _taken_at(lane: LaneRun, node: Node, t: int, kind: str, name: str, at: int) 
     curve = curve_of("tanh") if kind == "y" else lane.curve(kind)
     passed = lane.tape.through(node, lambda d: d)
     passed.saved = lambda: lane.tape.curve(_of_step(lane, node, t + at, name), curve)
+    return passed
+
+
+def _saved_of_old_c(lane: LaneRun, node: Node, t: int) -> Node:
+    passed = lane.tape.through(node, lambda d: d)
+    passed.saved = lambda: lane.tape.curve(lane.history["c_in"][t], lane.curve("u"))
     return passed
 
 

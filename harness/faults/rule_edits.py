@@ -128,6 +128,8 @@ def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
             if runs:
                 on_zeros = rules | {"padding is zero": True}
                 yield from spread_over(problem, "past the end", f"{name}, on zeros", put_rules(on_zeros))
+        if not turns:
+            yield from spread_over(problem, "lengths", "from the end", put_rules({"lengths in front": True}))
         rules = {f"lengths {kind}": np.full_like for kind in uses} | {"padding is zero": True}
         yield from spread_over(problem, "lengths", "ignored, and padding zero", put_rules(rules))
 
@@ -141,7 +143,8 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
     rules |= {("softmax", f"{name} in its place"): {"softmax": name} for name in CURVES if name != "linear"}
     rules["mask", "inverted"] = {"mask": "inverted"}
     if problem.lengths is not None:
-        rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after", "zero vectors")}
+        rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after", "zero vectors", "added")}
+        rules["mask", "from the end"] = {"lengths in front": True}
     rules |= {("curve of y", name): {"curve y": name} for name in CURVES if name != "tanh"}
     for (site, edit), settings in rules.items():
         yield Deviation(site, edit, Scope("", ("decoder",)), put_rules(settings))
@@ -188,7 +191,8 @@ def _all_states(problem: AnyProblem) -> Iterator[Deviation]:
     for edit, order in orders_of(problem).items():
         for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
             yield Deviation(site, edit, _EVERYWHERE, _whole(names, _reordered(order)))
-        yield Deviation("finals", edit, _EVERYWHERE, put_rules({"finals": _finals(order)}))
+        for site, names in _FINALS.items():
+            yield Deviation(site, edit, _EVERYWHERE, put_rules({"finals": partial(_finals, order=order, names=names)}))
     for (site, names), (edit, change) in product(_FINALS.items(), (_WHOLE | _RESHAPED_BACK).items()):
         put = put_rules({"finals": partial(_finals_changed, names=names, change=change)})
         yield Deviation(site, edit, _EVERYWHERE, put)
@@ -196,7 +200,7 @@ def _all_states(problem: AnyProblem) -> Iterator[Deviation]:
         yield from _in_pairs()
         yield Deviation("finals", "h_n and c_n exchanged", _EVERYWHERE, put_rules({"finals": _finals_exchanged}))
     yield Deviation("all h0 and c0", "exchanged", _EVERYWHERE, _exchanged)
-    for edit, change in _WHOLE.items():
+    for edit, change in (_WHOLE | _RESHAPED_BACK).items():
         yield Deviation("all h0 and c0", edit, _EVERYWHERE, _whole(("all h0", "all c0"), change))
     for site, (edit, change) in product(("all h0", "all c0", "all x"), _WHOLE.items()):
         yield Deviation(site, edit, _EVERYWHERE, _whole((site,), change))
@@ -373,12 +377,10 @@ def _reordered(order: list[int]) -> Callable[[Any, Node], Node]:
     return lambda run, node: run.tape.moved(node, lambda a: a[order], back)
 
 
-def _finals(order: list[int]) -> Callable[[Any, str], list[Node]]:
-    def of(run: Any, kind: str) -> list[Node]:
-        nodes = [results[kind] for results in run.results.values()]
-        return [nodes[k] for k in order]
-
-    return of
+def _finals(run: Any, kind: str, order: list[int], names: str) -> list[Node]:
+    """The final states of all lanes in another order."""
+    nodes = [results[kind] for results in run.results.values()]
+    return [nodes[k] for k in order] if kind[0] in names else nodes
 
 
 _FINALS = {"finals": "hc", "finals of h": "h", "finals of c": "c"}
@@ -387,7 +389,13 @@ _FINALS = {"finals": "hc", "finals of h": "h", "finals of c": "c"}
 def _finals_changed(run: Any, kind: str, names: str, change: Callable[[Any, Node], Node]) -> list[Node]:
     """The final states of all lanes as one array, with something done to it."""
     nodes = [results[kind] for results in run.results.values()]
-    return run.tape.steps(change(run, run.tape.stack(nodes))) if kind[0] in names else nodes
+    if kind[0] not in names:
+        return nodes
+    whole = run.tape.stack(nodes)
+    if whole.value.ndim == 3:
+        return run.tape.steps(change(run, whole))
+    parts = [change(run, Node(whole.value[:, n])).value for n in range(whole.value.shape[1])]  # of each candidate
+    return run.tape.steps(Node(np.stack(parts, axis=1)))
 
 
 def _in_pairs() -> Iterator[Deviation]:

@@ -193,6 +193,7 @@ def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Chan
     if site in {"h_n", "c_n"}:
         for words, at in (("last", -1), ("first", 0)):
             yield f"output of the {words} timestep", partial(_output, site=site, at=at), ("",)
+        yield "output of its first step", partial(_first_output, site=site), ("",)
     if site in {"h.out", "c.out"}:
         for name in "hc":
             yield f"the initial {name}", partial(started, name=name), ("",)
@@ -347,6 +348,11 @@ def started(lane: LaneRun, node: Node, t: int, name: str) -> Node:
 def carried(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     """A state as the step before left it."""
     return fit(lane.history[f"{name}.carry"][t - 1] if t else lane.initial[name], node)
+
+
+def _first_output(lane: LaneRun, node: Node, t: int, site: str) -> Node:
+    """What a lane gave at its own first step: in the reverse direction that is at the end of a sequence."""
+    return lane.history[f"{site[0]}.shown"][0]
 
 
 def _output(lane: LaneRun, node: Node, t: int, site: str, at: int) -> Node:

@@ -162,4 +162,5 @@ def _of_step(value: str) -> str:
         words = NEXT.get(name, f"{operand_of(name)} of the step after")
     else:
         words = operand_of(name)
-    return f"{words}{' (0 at the first step)' if start else ''}"
+    at_first = {"": "", "0 at first": " (0 at the first step)"}.get(start, f" ({start})")
+    return f"{words}{at_first}"
