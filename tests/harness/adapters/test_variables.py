@@ -67,7 +67,14 @@ def test_the_json_is_what_the_help_says(lockstep):
         "aliases": [],
         "trainable": True,
         "readers": [
-            {"operation": "dec_1/add", "type": "AddV2", "iteration": 1, "within": None, "backward": False},
+            {
+                "operation": "dec_1/add",
+                "type": "AddV2",
+                "iteration": 1,
+                "within": None,
+                "backward": False,
+                "around": [],
+            },
         ],
     }
     (group,) = found["groups"]

@@ -27,7 +27,10 @@ def folder(tmp_path, monkeypatch):
 def ports():
     for path in TEMPLATES:
         _, source, form = path.stem.split("_")
-        yield pytest.param(source, form, id=f"{source}-{form}", marks=pytest.mark.xdist_group(FRAMEWORKS[source]))
+        # One form of each framework is run every time; the others start the same framework again.
+        marks = [pytest.mark.xdist_group(FRAMEWORKS[source])]
+        slow = source != "numpy" and form != "plain"
+        yield pytest.param(source, form, id=f"{source}-{form}", marks=[*marks, pytest.mark.slow] if slow else marks)
 
 
 @pytest.mark.parametrize(("source", "form"), [*ports()])
