@@ -32,7 +32,8 @@ def variables(
     JSON: {"format": 1, "target", "kind", "reads_known": whether anybody could look for readers,
     "variables": [{"name", "shape", "dtype", "place": "file:line" or null, "made_by": "tf.Variable" and so on or null,
     "aliases": [name], "trainable", "readers": [{"operation", "type", "iteration": number or null,
-    "within": "in every round of the while loop X" or null, "backward": whether it is of gradients}]}],
+    "within": "in every round of the while loop X" or null, "backward": whether it is of gradients,
+    "around": [{"kind": "while loop", "loop over timesteps" or "condition", "name"}], outermost first}]}],
     "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared" or "separate", "place",
     "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
     """
