@@ -134,6 +134,9 @@ class Words:
             return f"{self._blocks(site)} are read as {self._orders(site, edit[8:])}"
         if site == "clip" and edit.startswith("at "):
             return f"the new c is clipped to ±{edit[3:].lstrip('-')}, which is not the case's bound"
+        if self.dialect.transposed:
+            # Whoever takes a kernel (inputs, 4 units) for its transpose by a reshape does this to (4 units, inputs).
+            edit = edit.replace("column-major read as row-major", "reshaped, not transposed")
         return self._added(site, edit) or self._told(site, clause_of(site, edit))
 
     def _blocks(self, site: str) -> str:
