@@ -120,7 +120,7 @@ class Process(Closing):
             answer = Outcome("timeout", message=f"not done after {timeout:g} s")
         except (ProcessExpired, BrokenProcessPool) as error:
             code = getattr(error, "exitcode", None)
-            answer = Outcome("crashed", message=_death(code), exited=code is not None and code >= 0)
+            answer = Outcome("crashed", message=death_of(code), exited=code is not None and code >= 0)
         except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
             answer = Outcome("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
         if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed", "failed"}:
@@ -224,9 +224,11 @@ class Worker(Closing):
         return answer
 
 
-def _death(exitcode: int | None) -> str:
+def death_of(exitcode: int | None) -> str:
+    """What a process died of, by its exit status: a signal below zero, None where nobody knows it."""
     if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
+        known = {number.value: number.name for number in signal.Signals}
+        name = known.get(-exitcode, f"signal {-exitcode}")  # of real time signals two have names
         memory = " (often: out of memory)" if -exitcode == signal.SIGKILL else ""
         return f"its process was killed by {name}{memory}"
     if exitcode is None:

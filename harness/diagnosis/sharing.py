@@ -21,7 +21,7 @@ from lockstep.harness.cases.decoder_problem import DecoderProblem, DecoderWeight
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.named_causes import JOIN, expected_named
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.ports.port import LocalPort, Port
+from lockstep.harness.ports.port import AnyPort
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 QUESTION = "Stack Overflow, of an attention decoder whose weights were not shared: the second question behind Lockstep."
@@ -47,7 +47,7 @@ class Unshared(NamedTuple):
     of: int
 
 
-def unshared(port: Port | LocalPort, problem: DecoderProblem) -> list[Unshared]:
+def unshared(port: AnyPort, problem: DecoderProblem) -> list[Unshared]:
     """Find weights that a port does not use at every step.
 
     Args:

@@ -27,7 +27,7 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.forms import Checking, Networks, form_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
-from lockstep.harness.ports.port import LocalPort, Port
+from lockstep.harness.ports.port import AnyPort
 from lockstep.harness.text import grouped
 
 Judging = Callable[[AnyProblem, Outcome], RunResult]
@@ -38,7 +38,7 @@ COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 class Request:
     """What a check is asked to do with each form of case."""
 
-    port: Port | LocalPort  # over decoders it goes forward alone, with encoder outputs in the place of an encoder
+    port: AnyPort  # over decoders it goes forward alone, with encoder outputs in the place of an encoder
     limit: float | Limit | None = None  # sigma beyond which a number diverges; None leaves it to each case
     measure: bool = True  # whether a port that no named fault explains is measured (harness.diagnosis.anatomy)
     details: bool = False  # whether results tell some places number by number, for a report
@@ -48,7 +48,7 @@ class Request:
     on_part: Callable[[str], None] = lambda words: None  # told what is looked for as a cause
 
 
-def check(port: Port | LocalPort, cases: Sequence[Case], **options: Any) -> list[RunResult]:
+def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResult]:
     """Run a port over cases, judge what it returns, and explain it where it diverges; ``options``: as of ``Request``.
 
     Raises:
@@ -156,9 +156,7 @@ def _judging(request: Request) -> Judging:
     return judged
 
 
-def _with_refusals(
-    port: Port | LocalPort, problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]
-) -> list[Outcome]:
+def _with_refusals(port: AnyPort, problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes, a refused dtype as unsupported: what was raised for it is not raised for the same in another."""
     answered = {
         problem.case.run.dtype for problem, outcome in zip(problems, outcomes, strict=True) if outcome.trace is not None

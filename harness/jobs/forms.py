@@ -34,7 +34,7 @@ from lockstep.harness.diagnosis.sharing import Unshared, diagnosis_of, unshared,
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED, Known, known_of, unexplained
 from lockstep.harness.jobs.measure import LimitedCalls, PortBlackBox
 from lockstep.harness.jobs.problems import FRESH_SEED, reseeded
-from lockstep.harness.ports.port import LocalPort, Port
+from lockstep.harness.ports.port import AnyPort
 from lockstep.harness.reference.attention import expect_decoder
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 from lockstep.harness.text import counted, number
@@ -51,7 +51,7 @@ Causes = dict[str, list[Diagnosis]]  # by the name of the case
 class Checking:
     """One form's share of a check: what was asked, and what came of it."""
 
-    port: Port | LocalPort
+    port: AnyPort
     problems: list[AnyProblem]
     outcomes: list[Outcome]  # one for each problem
     repeated: list[Outcome]  # of the first problem: asked first, after a stranger, and when all others were through

@@ -19,7 +19,7 @@ from lockstep.harness.diagnosis.anatomy.black_box import Reach
 from lockstep.harness.diagnosis.anatomy.lane_box import measurable
 from lockstep.harness.diagnosis.anatomy.lanes import MeasuredNetwork, NetworkAnatomy, network_anatomy
 from lockstep.harness.errors import BackendError, LockstepError, unknown
-from lockstep.harness.ports.port import LocalPort, Port, is_decoder_port
+from lockstep.harness.ports.port import AnyPort, Port, is_decoder_port
 
 SCORES: tuple[Score, ...] = ("dot", "general")
 
@@ -61,9 +61,7 @@ def anatomy_of(
         return _measured(BackendBlackBox(backend, worker))
 
 
-def anatomy_of_port(
-    port: Port | LocalPort, lstm: LSTM, decoder: AttentionDecoder | None = None
-) -> Anatomy | NetworkAnatomy:
+def anatomy_of_port(port: AnyPort, lstm: LSTM, decoder: AttentionDecoder | None = None) -> Anatomy | NetworkAnatomy:
     """The measured conventions of a port, asked for networks, or decoders, of a form.
 
     Raises:
@@ -114,7 +112,7 @@ def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
 class PortBlackBox:
     """A user's port."""
 
-    def __init__(self, port: Port | LocalPort, *, calls: int | None = None) -> None:
+    def __init__(self, port: AnyPort, *, calls: int | None = None) -> None:
         """Ask this port: ``calls`` times at most, and none twice for one question; None is once for each question."""
         self.name, self.layout, self.reach = port.name, port.layout, Reach()
         self._port, self._left = port, calls
@@ -166,7 +164,7 @@ def _h_and_c(tensors: Arrays) -> Arrays:
 class LimitedCalls:
     """A port of any form that is called so often at most; questions that are too many together have no answer."""
 
-    def __init__(self, port: Port | LocalPort, calls: int) -> None:
+    def __init__(self, port: AnyPort, calls: int) -> None:
         """Take a port, and how often it is called."""
         self._port, self._left = port, calls
 
@@ -178,7 +176,7 @@ class LimitedCalls:
         return tensors_of_calls(self._port, problems)
 
 
-def tensors_of_calls(port: Port | LocalPort, problems: Sequence[AnyProblem]) -> list[Arrays | None]:
+def tensors_of_calls(port: AnyPort, problems: Sequence[AnyProblem]) -> list[Arrays | None]:
     """What a port returns for problems of any form, by lane; None where it gave nothing."""
     outcomes = port.call(problems)
     return [

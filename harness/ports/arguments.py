@@ -49,10 +49,10 @@ class Given:
         self._writable = form.arrays in {"numpy", "torch"}
         case, make = problem.case, maker(form.arrays)
         if isinstance(problem, DecoderProblem):
-            names, stored = ("enc", "h0", "c0", "y0", "lengths"), [[_stored_decoder(problem, form.layout)]]
+            names, stored = ("enc", "h0", "c0", "y0", "lengths"), [[decoder_weights_in(problem, form.layout)]]
         else:
             names = ("x", "h0", "c0", "dh", "dc", "lengths")
-            stored = [[_stored(weights, case, form.layout) for weights in layer] for layer in problem.weights]
+            stored = [[weights_in(weights, case, form.layout) for weights in layer] for layer in problem.weights]
         self._originals: Arrays = {name: getattr(problem, name) for name in names if getattr(problem, name) is not None}
         self.values: dict[str, Any] = {name: make(array) for name, array in self._originals.items()}
         lanes: list[list[_Lane]] = []
@@ -88,14 +88,14 @@ class Given:
         return self._writable and differs(handed, original)
 
 
-def _stored_decoder(problem: DecoderProblem, layout: str) -> Arrays:
+def decoder_weights_in(problem: DecoderProblem, layout: str) -> Arrays:
     """All weights in one dict, the cell's as a layout has them."""
     w = problem.weights
     others = {name: array for name, array in w.arrays().items() if name not in {"W", "R", "b"}}
-    return _stored(Weights(w.W, w.R, w.b), problem.case, layout) | others
+    return weights_in(Weights(w.W, w.R, w.b), problem.case, layout) | others
 
 
-def _stored(weights: Weights, case: Case, layout: str) -> Arrays:
+def weights_in(weights: Weights, case: Case, layout: str) -> Arrays:
     """The weights of a lane as a layout has them."""
     if case.run.gradients and layout != "canonical":
         raise UserCodeError(

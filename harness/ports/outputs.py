@@ -55,6 +55,10 @@ def read_returned(value: Any, case: Case) -> Returned:
     return Returned(Trace(**tensors), [*conversions, *reader.not_finite, *_missing(parts, tensors, case)], conversions)
 
 
+class ByLane(dict[Lane, Any]):
+    """A weight's gradients where each lane has an array of its own name, such as W_l0_reverse."""
+
+
 class _Wanted(NamedTuple):
     """The shape that a tensor must have, in numbers and in words, and who guesses what another is."""
 
@@ -89,6 +93,9 @@ def _lanes(name: str, value: Any, case: Case) -> Iterator[tuple[str, Lane, Any]]
     all_lanes = lanes(case.lstm)
     if case.lstm.single:
         yield name, all_lanes[0], value
+        return
+    if isinstance(value, ByLane):
+        yield from ((name_of(name, lane, case.lstm), lane, value.get(lane)) for lane in all_lanes)
         return
     layers, directions = case.lstm.num_layers, len(case.lstm.directions)
     for layer, part_of_layer in enumerate(_list_of(name, value, layers, "layer")):

@@ -61,26 +61,16 @@ def is_decoder_port(port: Target | Callable[..., Any]) -> bool:
     return is_decoder(_parameters_in(port) if isinstance(port, Target) else parameters_of(port))
 
 
-class Port(Closing):
-    """A function in a file, in a process of its own, which is started at the first call."""
+class AnyPort(Closing):
+    """What answers problems, each by one call: a function, a program."""
 
-    def __init__(
-        self, target: Target, *, layout: str | None = None, arrays: str | None = None, timeout: float = 120.0
-    ) -> None:
-        """Take a target, how it gets its arguments, and how many seconds one call may take."""
-        self._target, self._timeout = target, timeout
-        self._form = _form(_declared_in(target.file), layout, arrays)
-        self.name, self.layout = target.function, self._form.layout
-        self._process = Process(quiet_environment(legacy_keras=self._form.arrays == "tensorflow"))
-
-    def close(self) -> None:
-        """End the process, whatever it is at."""
-        self._process.close()
+    name: str
+    layout: str  # in which it gets its weights
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
-        """Call the function for each of several problems, in order.
+        """Call it for each of several problems, in order.
 
-        A call that ends the process, or takes too long, is answered as such, and a fresh process goes on
+        A call that ends its process, or takes too long, is answered as such, and a fresh process goes on
         with the next; after the third such call the rest are answered alike.
         """
         replies: list[Outcome] = []
@@ -99,6 +89,27 @@ class Port(Closing):
 
     def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Outcome], Outcome | None]:
         """Have problems answered by one process: the outcomes, and that of the next call if it was lost."""
+        raise NotImplementedError
+
+
+class Port(AnyPort):
+    """A function in a file, in a process of its own, which is started at the first call."""
+
+    def __init__(
+        self, target: Target, *, layout: str | None = None, arrays: str | None = None, timeout: float = 120.0
+    ) -> None:
+        """Take a target, how it gets its arguments, and how many seconds one call may take."""
+        self._target, self._timeout = target, timeout
+        self._form = _form(_declared_in(target.file), layout, arrays)
+        self.name, self.layout = target.function, self._form.layout
+        self._process = Process(quiet_environment(legacy_keras=self._form.arrays == "tensorflow"))
+
+    def close(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.close()
+
+    def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Outcome], Outcome | None]:
+        """Have problems answered by one process: the outcomes, and that of the next call if it was lost."""
         try:
             parcel = Parcel.pack(list(problems), self._process.folder / "problems")
         except OSError as error:  # the disk is full, for example
@@ -106,7 +117,7 @@ class Port(Closing):
         return ask(self._process, serve, (self._target, self._form, parcel), self._timeout, self._target.file)
 
 
-class LocalPort(Closing):
+class LocalPort(AnyPort):
     """A function that is called here, in this process: one that no other can import, such as a closure."""
 
     def __init__(self, function: Callable[..., Any], *, layout: str | None = None, arrays: str | None = None) -> None:
