@@ -1,9 +1,15 @@
-"""All ports of the held-out set, parts 1 to 4: importing their modules takes them into it."""
+"""All ports of the held-out set, parts 1 to 5: importing their modules takes them into it."""
 
 from __future__ import annotations
 
 import cell_ports
 import decoder_ports
+import fifth_cell_ports
+import fifth_decoder_ports
+import fifth_gradient_ports
+import fifth_plain_ports
+import fifth_stacked_ports
+import fifth_two_way_ports
 import fourth_cell_ports
 import fourth_decoder_ports
 import fourth_gradient_ports
@@ -65,5 +71,13 @@ FOURTH = (
     fourth_decoder_ports,
     fourth_cell_ports,
 )
+FIFTH = (
+    fifth_plain_ports,
+    fifth_two_way_ports,
+    fifth_stacked_ports,
+    fifth_gradient_ports,
+    fifth_decoder_ports,
+    fifth_cell_ports,
+)
 
-__all__ = ["FIRST", "FOURTH", "HELD_OUT", "SECOND", "THIRD"]
+__all__ = ["FIFTH", "FIRST", "FOURTH", "HELD_OUT", "SECOND", "THIRD"]
