@@ -85,11 +85,15 @@ def assert_agrees(
         settings = find_settings(Path.cwd()) if settings is None else settings
         with port_of(port, layout=layout, arrays=arrays, timeout=settings.timeout_or(timeout)) as opened:
             on_cases(cases)
-            runs = check(opened, cases, limit=settings.limit_or(limit), details=details, float32_will_do=any_precision)
+            runs = check(
+                opened, cases, limit=settings.limit_or(limit), suite=not names, details=details,
+                float32_will_do=any_precision,
+            )  # fmt: skip
     except LockstepError as error:
         raise error.with_traceback(None) from None  # our own frames tell a caller nothing
     runs = [replace(run, rerun=rerun) for run in runs]
-    results = results_of(cases, runs)
+    ran = {run.case for run in runs}
+    results = results_of([case for case in cases if case.name in ran], runs)
     on_results(results)
     text = complaint(runs)
     if text is not None:

@@ -6,7 +6,7 @@ and give the curve that the cause predicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from typing import Any
@@ -32,6 +32,9 @@ from lockstep.harness.text import grouped
 
 Judging = Callable[[AnyProblem, Outcome], RunResult]
 COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
+LOST = {"crashed", "timeout"}  # and of what ended the process
+KINDS = ("plain", "decoder", "gradients", "network")  # of cases in a suite, in the order in which a port is asked them
+NO_GRADIENTS = "gradients are not compared: it takes no dh, dc"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Request:
     limit: float | Limit | None = None  # sigma beyond which a number diverges; None leaves it to each case
     measure: bool = True  # whether a port that no named fault explains is measured (harness.diagnosis.anatomy)
     details: bool = False  # whether results tell some places number by number, for a report
+    suite: bool = False  # whether the cases are of all forms, of which those count that the port answers
     float32_will_do: Collection[str] = ()  # cases in float64 in which a port may compute in float32
     on_result: Callable[[RunResult], None] = lambda result: None  # called with each result
     on_search: Callable[[RunResult], None] = lambda result: None  # with what diverges first, before causes are sought
@@ -55,15 +59,68 @@ def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResul
         CaseError: If a case cannot be made concrete.
     """
     request = Request(port, **options)
+    wants_gradients = {case.name for case in cases if _wants_gradients(case)}
     by_case: dict[str, RunResult] = {}
-    for form, of_form in grouped(cases, form_of).items():
-        by_case |= {run.case: run for run in _check_form(request, of_form, form)}
-    return [by_case[case.name] for case in cases]
+    unanswered: list[tuple[Checking, Networks]] = []
+    for of_form in _of_suite(port, cases) if request.suite else _by_form(port, cases):
+        form = form_of(of_form[0])
+        checking = _asked(request, [form.problem(case) for case in of_form], form)
+        statuses = {outcome.status for outcome in checking.outcomes}
+        if request.suite and "ran" not in statuses:
+            unanswered.append((checking, form))
+        else:
+            by_case |= {run.case: run for run in _concluded(request, checking, form)}
+        if request.suite and statuses & LOST:  # another form would only cost its time-outs too
+            break
+    if not by_case:
+        by_case = {run.case: run for run in _concluded(request, *_nearest(unanswered))}
+    return [_noted(by_case[case.name], wants_gradients) for case in cases if case.name in by_case]
 
 
-def _check_form(request: Request, cases: Sequence[Case], form: Networks) -> list[RunResult]:
-    """Check a port over cases of one form; see the module's first lines."""
-    checking = _asked(request, [form.problem(case) for case in cases], form)
+def _by_form(port: Port | LocalPort, cases: Sequence[Case]) -> Iterable[list[Case]]:
+    """The cases by form, without gradients where the port gives none."""
+    return grouped(_as_taken(port, cases), form_of).values()
+
+
+def _of_suite(port: Port | LocalPort, cases: Sequence[Case]) -> Iterator[list[Case]]:
+    """The cases of a suite by form, each when those before are through; those of gradients only for who takes them."""
+    by_kind = grouped(cases, _kind)
+    for kind, of_kind in sorted(by_kind.items(), key=lambda item: KINDS.index(item[0])):
+        if kind != "gradients" or not port.forward_only:
+            yield _as_taken(port, of_kind)
+
+
+def _as_taken(port: Port | LocalPort, cases: Sequence[Case]) -> list[Case]:
+    """The cases without gradients, if any asks for some and the port goes forward only."""
+    if not any(map(_wants_gradients, cases)) or not port.forward_only:
+        return list(cases)
+    return [replace(case, run=replace(case.run, gradients=False, cotangents=None)) for case in cases]
+
+
+def _wants_gradients(case: Case) -> bool:
+    return case.run.gradients and case.model == "lstm"
+
+
+def _nearest(unanswered: Sequence[tuple[Checking, Networks]]) -> tuple[Checking, Networks]:
+    """Of the forms that a port did not answer the one that came furthest: misread, else raised in, else refused."""
+
+    def refused(pair: tuple[Checking, Networks]) -> int:
+        first = pair[0].outcomes[0]
+        return 2 if first.status == "unsupported" else int(first.raised)
+
+    return min(unanswered, key=refused)
+
+
+def _noted(run: RunResult, wants_gradients: Collection[str]) -> RunResult:
+    """The result, with a note where gradients were asked for and none were compared."""
+    compared = any(name.startswith("d") for name in run.tensors)
+    if run.case not in wants_gradients or compared or run.status not in COMPARED:
+        return run
+    return replace(run, notes=[*run.notes, NO_GRADIENTS])
+
+
+def _concluded(request: Request, checking: Checking, form: Networks) -> list[RunResult]:
+    """The results of a port over cases of one form; see the module's first lines."""
     checking, unrepeatable = _repeated(checking, form)
     not_shared = form.not_shared(checking)  # wrong also where numbers agree by chance, as of weights that are all 1
     if not_shared:
@@ -218,21 +275,32 @@ def float32_will_do(cases: Sequence[Case], names: Sequence[str], *, strict: bool
 def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> list[Case]:
     """The cases of a check, the smallest first: those named, or the suite; ``seed`` is added to that of each.
 
-    The suite is all shipped cases of one plain layer; for a port of an attention decoder, all attention decoders.
+    The suite is all shipped cases that a port is told of by its arguments: one plain layer, with gradients and without,
+    and stacks and directions of it; for a port of an attention decoder, all attention decoders.
     """
-    wanted = (lambda case: case.model == "attention_decoder") if decoder else (lambda case: case.plain)
-    cases = [reseeded(found_case.case, seed) for found_case in find_cases(names) if names or wanted(found_case.case)]
+    cases = [
+        reseeded(found_case.case, seed)
+        for found_case in find_cases(names)
+        if names or ((kind := _kind(found_case.case)) is not None and decoder == (kind == "decoder"))
+    ]
     if not cases:
         raise LockstepError("no case to check: name one with --case, or leave --case out for all cases.")
     return sorted(cases, key=lambda case: case.run.timesteps * case.run.batch * case.lstm.hidden_size)
 
 
-def left_out(checked: Sequence[str] = ()) -> list[str]:
-    """Name the shipped networks that are checked only where they are named: they ask for more than one plain layer.
+def _kind(case: Case) -> str | None:
+    """What a case of the suite asks for; None where it has a setting that the arguments of a call do not tell."""
+    if case.model == "attention_decoder":
+        return "decoder"
+    one_layer = replace(case.lstm, num_layers=1, direction=case.lstm.direction.replace("bidirectional", "forward"))
+    if not one_layer.plain or case.run.dtype not in {"float32", "float64"}:
+        return None
+    return "network" if not case.lstm.single else "gradients" if case.run.gradients else "plain"
 
-    ``checked``: the cases that a check without names ran; if they are decoders nothing of their kind was left out.
-    """
+
+def left_out(checked: Collection[str]) -> list[str]:
+    """Name the shipped cases of networks that a check without names did not run; none of them for a decoder's."""
     cases = [found_case.case for found_case in find_cases([])]
     if any(case.name in checked and case.model != "lstm" for case in cases):
         return []
-    return [case.name for case in cases if not case.plain and case.model == "lstm"]
+    return [case.name for case in cases if case.model == "lstm" and case.name not in checked]

@@ -80,9 +80,8 @@ def show_check(
 
 def _left_out_text(names: list[str]) -> str:
     """Which shipped cases a check without names does not run, and how to run them."""
-    need = "that needs" if len(names) == 1 else "that need"
     return (
-        f"Not run: {counted(len(names), 'shipped case')} {need} more than one plain layer "
+        f"Not run: {counted(len(names), 'shipped case')} of other forms, or with settings that arguments do not tell "
         f"({names_text(names, MOST_CASE_NAMES)}). "
         f"If your port supports one, name it: --case {names[0]}. List all cases: lockstep cases"
     )

@@ -14,13 +14,13 @@ from typing import Any
 
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.transfer import Parcel
-from lockstep.harness.adapters.user_calls import ask
+from lockstep.harness.adapters.user_calls import ask, ask_once
 from lockstep.harness.adapters.user_code import FUNCTIONS, Target, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.ports.arguments import Form
-from lockstep.harness.ports.port_process import Calls, serve
+from lockstep.harness.ports.port_process import Calls, serve, serve_forward_only
 from lockstep.harness.ports.signature import is_decoder, parameters_of
 
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
@@ -66,6 +66,13 @@ class AnyPort(Closing):
 
     name: str
     layout: str  # in which it gets its weights
+
+    @property
+    def forward_only(self) -> bool:
+        """Whether it is known that the function takes no cotangents; its file is imported for that."""
+        arguments = (self._target, self._form)
+        answer = ask_once(self._process, serve_forward_only, arguments, self._timeout, self._target.file)
+        return answer.value is True
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call it for each of several problems, in order.
@@ -127,6 +134,11 @@ class LocalPort(AnyPort):
         self.name, self.layout = getattr(function, "__name__", type(function).__name__), form.layout
         code = getattr(unwrapped, "__code__", None)
         self._calls = Calls(function, form, Path(code.co_filename) if code else None)
+
+    @property
+    def forward_only(self) -> bool:
+        """Whether it is known that the function takes no cotangents."""
+        return self._calls.forward_only
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call the function for each of several problems, in order."""

@@ -19,12 +19,12 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace, close
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, mistake_of, raised
-from lockstep.harness.adapters.user_process import serve_questions
+from lockstep.harness.adapters.user_process import serve_once, serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
 from lockstep.harness.ports.arguments import Form, Given
 from lockstep.harness.ports.outputs import Returned, read_returned
-from lockstep.harness.ports.signature import arguments_of, check_fit, parameters_of
+from lockstep.harness.ports.signature import arguments_of, check_fit, forward_only, parameters_of
 
 
 class Calls:
@@ -41,6 +41,11 @@ class Calls:
         self._function, self._form, self._file, self._caught = function, form, file, caught
         self._parameters = parameters_of(function)
         self._overwrites = False
+
+    @property
+    def forward_only(self) -> bool:
+        """Whether the function is not to be asked for gradients."""
+        return forward_only(self._parameters)
 
     def __call__(self, problem: AnyProblem) -> Outcome:
         """Call the function for one problem; every way to fail is a reply, none an exception."""
@@ -96,6 +101,13 @@ class Calls:
 def serve(target: Target, form: Form, problems: Parcel, timeout: float, replies: Path, log: Path) -> None:
     """Answer each of a list of problems, one after the other; the rest as of ``user_process.serve_questions``."""
     serve_questions(lambda: _loaded(target, form), _call, problems.unpack, timeout, replies, log)
+
+
+def serve_forward_only(target: Target, form: Form, timeout: float, replies: Path, log: Path) -> None:
+    """Answer whether the target goes forward only, without a call of it."""
+    serve_once(
+        lambda: _loaded(target, form), lambda calls: Outcome("ran", calls.forward_only), timeout, replies, log
+    )  # fmt: skip
 
 
 def _call(calls: Calls, problem: AnyProblem) -> Outcome:

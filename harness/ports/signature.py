@@ -30,6 +30,13 @@ def is_decoder(parameters: Collection[str] | None) -> bool:
     return {"enc", "y0"} <= names or {"enc", "steps"} <= names
 
 
+def forward_only(parameters: Parameters | None) -> bool:
+    """Whether a function is not to be asked for gradients: one of dh and dc has no place in its parameters."""
+    if parameters is None or _has(parameters, Parameter.VAR_POSITIONAL):
+        return False
+    return not all(_takes(parameters, name) for name in COTANGENTS)
+
+
 def call_of(case: Case) -> str:
     """Write how a case calls a port."""
     return f"port({', '.join(arguments_for(case))}, {'dh, dc, ' if case.run.gradients else ''}lengths=None)"
@@ -87,10 +94,10 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
         raise UserCodeError(f"{called}: nothing is known of {', '.join(unmet)}; give it a default")
     form = f"{call_of(case)} -> {results_of(case)}"
     if case.run.gradients:
-        missing = [name for name in COTANGENTS if not _takes(parameters, name)]
-        if missing and not _has(parameters, Parameter.VAR_POSITIONAL):
+        if forward_only(parameters):
+            missing = ", ".join(name for name in COTANGENTS if not _takes(parameters, name))
             raise UserCodeError(
-                f"it takes no {', '.join(missing)}, the cotangents of h_seq and of the final cell states: "
+                f"it takes no {missing}, the cotangents of h_seq and of the final cell states: "
                 f"where gradients are asked for, a port is {form}",
                 "unsupported",
             )
@@ -152,6 +159,6 @@ def _by_position(parameters: Parameters) -> bool:
 def parameters_of(function: Callable[..., Any]) -> Parameters | None:
     """A function's parameters; None where they are not known."""
     try:
-        return inspect.signature(function).parameters
+        return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # of a function compiled from another language
         return None

@@ -160,11 +160,9 @@ def test_gradients_are_checked_in_cases_that_ask_for_them(run_tests, pytester):
         "lockstep.check(ports.gives_back, case='back.toml')", "lockstep.check(ports.healthy, case='back.toml')",
         options=["test_ports.py"],
     )  # fmt: skip
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines([
         'E *AssertionError: gives_back diverges at timestep 0 of 4, in the backward pass (dc0) in case "back".',
-        "E *Nothing could be compared.",
-        "E *unsupported: it takes no dh, dc, *: where gradients are asked for, a port is port(x, weights, h0, c0, *",
     ])  # fmt: skip
 
 

@@ -61,6 +61,7 @@ def check(
     from msgspec.structs import replace
 
     from lockstep.harness.adapters.user_code import parse_target
+    from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
@@ -81,16 +82,21 @@ def check(
         progress(error_console(), len(chosen), quiet=outputs.quiet) as bar,
     ):
         runs = check(
-            port, chosen, limit=asked, on_result=lambda result: advance(bar, result), details=outputs.numbers,
+            port, chosen, limit=asked, suite=not names, details=outputs.numbers,
+            on_result=lambda result: advance(bar, result),
             on_search=lambda result: search(bar, headline(result)), on_part=lambda words: look_for(bar, words),
             float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
         )  # fmt: skip
     options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
-    # To name a case in float64 would ask for its precision.
+    arguments = {found_case.case.name: found_case.argument for found_case in find_cases(names)}
     runs = [
-        replace(run, rerun=command_line("check", target, case=None if run.computed_in else run.case, **options))
+        # To name a case in float64 would ask for its precision.
+        replace(
+            run, rerun=command_line("check", target, case=None if run.computed_in else arguments[run.case], **options)
+        )
         for run in runs
     ]
+    chosen = [case for case in chosen if case.name in {run.case for run in runs}]
     source = source_of_function(parsed.file, parsed.function)
     results = results_of(chosen, runs)
     if source is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from judge import causes_of
 from lstm_cases import make_case
 from port_answers import answers
 
@@ -216,11 +217,11 @@ def test_a_network_whose_rounding_differs_from_call_to_call_is_right():
     assert (run.status, run.repeatable) == ("agree", True)
 
 
-def test_a_port_of_another_form_is_unsupported_in_those_cases_alone():
+def test_a_port_that_goes_forward_only_is_checked_where_gradients_are_asked_for_and_the_text_says_so():
     cases = [
         make_case("plain"),
         make_case("gradients", seed=1, gradients=True),
-        make_case("network", seed=2, **NETWORK),
+        make_case("network", seed=2, **NETWORK, gradients=True),
     ]
     both_ways = right(*cases)
 
@@ -228,12 +229,101 @@ def test_a_port_of_another_form_is_unsupported_in_those_cases_alone():
         return both_ways(x, weights, h0, c0)
 
     runs = checked(forward_alone, *cases)
-    assert {case: run.status for case, run in runs.items()} == {
-        "plain": "agree", "gradients": "unsupported", "network": "agree",
+    assert {case: run.status for case, run in runs.items()} == dict.fromkeys(("plain", "gradients", "network"), "agree")
+    note = "gradients are not compared: it takes no dh, dc"
+    assert {case: note in run.notes for case, run in runs.items()} == {
+        "plain": False, "gradients": True, "network": True,
     }  # fmt: skip
-    message = runs["gradients"].message
-    assert "it takes no dh, dc" in message
-    assert "a port is port(x, weights, h0, c0, dh, dc, lengths=None) -> a dict of h_seq, x, W" in message
+    assert "dW" in checked(both_ways, *cases)["gradients"].tensors
+
+
+def test_what_is_wrong_in_a_port_that_goes_forward_only_is_explained_where_gradients_are_asked_for():
+    (run,) = check(LocalPort(read_as_ifog), [make_case("gradients", gradients=True, initial_state="probe")])
+    (cause,) = causes_of([run])
+    assert cause.fault == "WRb:read-as-ifog"
+    assert "gradients are not compared: it takes no dh, dc" in run.notes
+
+
+def read_as_ifog(x, weights, h0, c0):
+    """One layer that takes the third block for o and the fourth for g."""
+    return network(x, [[weights]], [h0], [c0], "ifog")[0], None
+
+
+def network(x, weights, h0, c0, order="ifgo", lengths=None):
+    """Stacks and directions, forward only, whatever the lengths."""
+    assert lengths is None
+    h_n, c_n = [], []
+    for layer in weights:
+        sides = []
+        for reverse, lane in enumerate(layer):
+            h, c, hs = h0[len(h_n)], c0[len(h_n)], []
+            for x_t in x[::-1] if reverse else x:
+                z = dict(zip(order, np.split(x_t @ lane["W"].T + h @ lane["R"].T + lane["b"], 4, axis=-1), strict=True))
+                c = sigmoid(z["f"]) * c + sigmoid(z["i"]) * np.tanh(z["g"])
+                h = sigmoid(z["o"]) * np.tanh(c)
+                hs.append(h)
+            sides.append(np.stack(hs[::-1] if reverse else hs))
+            h_n.append(h)
+            c_n.append(c)
+        x = np.concatenate(sides, axis=-1)
+    return x, np.stack(h_n), np.stack(c_n)
+
+
+def sigmoid(z):
+    return (1 + np.tanh(z / 2)) / 2
+
+
+SUITE = [
+    make_case("plain", initial_state="probe"),
+    make_case("gradients", seed=1, gradients=True),
+    make_case("network", seed=2, **NETWORK, gradients=True),
+]
+
+
+def plain(x, weights, h0, c0):
+    return network(x, [[weights]], [h0], [c0])[0], None
+
+
+def of_both_forms(x, weights, h0, c0):
+    return network(x, weights, h0, c0) if isinstance(weights, list) else plain(x, weights, h0, c0)
+
+
+def with_gradients_only(x, weights, h0, c0, dh, dc):
+    return right(*SUITE)(x, weights, h0, c0, dh, dc)
+
+
+@pytest.mark.parametrize(
+    ("port", "forms"),
+    [
+        (plain, {"plain"}),
+        (network, {"network"}),
+        (of_both_forms, {"plain", "network"}),
+        (right(*SUITE), {"plain", "gradients", "network"}),
+        (with_gradients_only, {"gradients", "network"}),
+    ],
+    ids=["plain", "network", "both", "all", "gradients"],
+)
+def test_of_a_suite_those_forms_are_checked_that_a_port_answers(port, forms):
+    runs = checked(port, *SUITE, suite=True)
+    assert {name: run.status for name, run in runs.items()} == dict.fromkeys(forms, "agree")
+
+
+@pytest.mark.parametrize(
+    ("port", "form", "message"),
+    [
+        (lambda x, weights, h0, c0: weights["kernel"], "plain", "it raised KeyError"),
+        (
+            lambda x, weights, h0, c0: network(x, weights, h0, c0)[0][1:],
+            "network",
+            "h_seq has shape (4, 2, 8), expected (T, B, D*H)",
+        ),
+        (lambda x, weights, h0, c0, dh, dc: weights["kernel"], "gradients", "it raised KeyError"),
+    ],
+)
+def test_of_a_suite_that_a_port_answers_nowhere_the_form_is_told_in_which_it_came_furthest(port, form, message):
+    (run,) = check(LocalPort(port), SUITE, suite=True)
+    assert run.case == form
+    assert message in run.message
 
 
 def test_a_port_for_one_layer_is_told_what_weights_are_in_a_network():
@@ -246,14 +336,13 @@ def test_a_port_for_one_layer_is_told_what_weights_are_in_a_network():
     assert runs["plain"].message.endswith("(here weights is a dict)")
 
 
-def test_the_suite_is_what_asks_for_one_plain_layer_and_the_rest_is_run_when_named():
-    suite = cases_of([])
-    assert all(case.plain for case in suite)
+def test_the_suite_is_what_arguments_tell_of_and_the_rest_is_run_when_named():
+    suite = {case.name for case in cases_of([])}
+    assert {"probe", "gradients", "layers", "bidirectional-layers-lengths"} <= suite
+    assert not {"reverse", "peepholes", "cell-clip", "float16", "layers-projection", "relu"} & suite
     decoders = {case.name for case in cases_of([], decoder=True)}
-    assert {case.name for case in suite} | set(left_out()) | decoders == set(shipped())
-    for name in left_out():
-        (case,) = cases_of([name])
-        assert not case.plain
+    assert suite | set(left_out(suite)) | decoders == set(shipped())
+    assert not suite & set(left_out(suite))
     with pytest.raises(LockstepError, match="no case is called"):
         cases_of(["bidirectoinal"])
 
@@ -349,7 +438,7 @@ def test_what_fails_in_every_dtype_or_in_one_case_of_it_alone_is_no_refusal():
 
 def test_float32_will_do_where_nobody_named_the_case(tmp_path):
     shipped_cases = cases_of([])
-    assert float32_will_do(shipped_cases, []) == {"float64"}
+    assert float32_will_do(shipped_cases, []) == {"float64", "gradients-float64"}
     assert float32_will_do(cases_of([], decoder=True), []) == {"attention-float64"}
     assert float32_will_do(shipped_cases, [], strict=True) == frozenset()
     assert float32_will_do(cases_of(["float64", "probe"]), ["float64", "probe"]) == frozenset()
