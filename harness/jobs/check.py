@@ -33,7 +33,12 @@ from lockstep.harness.text import grouped
 Judging = Callable[[AnyProblem, Outcome], RunResult]
 COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 LOST = {"crashed", "timeout"}  # and of what ended the process
-KINDS = ("plain", "decoder", "gradients", "network")  # of cases in a suite, in the order in which a port is asked them
+SUITE_FORMS = (
+    "plain",
+    "decoder",
+    "gradients",
+    "network",
+)  # of cases in a suite, in the order in which a port is asked them
 NO_GRADIENTS = "gradients are not compared: it takes no dh, dc"
 
 
@@ -77,20 +82,20 @@ def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResul
     return [_noted(by_case[case.name], wants_gradients) for case in cases if case.name in by_case]
 
 
-def _by_form(port: Port | LocalPort, cases: Sequence[Case]) -> Iterable[list[Case]]:
+def _by_form(port: AnyPort, cases: Sequence[Case]) -> Iterable[list[Case]]:
     """The cases by form, without gradients where the port gives none."""
     return grouped(_as_taken(port, cases), form_of).values()
 
 
-def _of_suite(port: Port | LocalPort, cases: Sequence[Case]) -> Iterator[list[Case]]:
+def _of_suite(port: AnyPort, cases: Sequence[Case]) -> Iterator[list[Case]]:
     """The cases of a suite by form, each when those before are through; those of gradients only for who takes them."""
     by_kind = grouped(cases, _kind)
-    for kind, of_kind in sorted(by_kind.items(), key=lambda item: KINDS.index(item[0])):
+    for kind, of_kind in sorted(by_kind.items(), key=lambda item: SUITE_FORMS.index(item[0])):
         if kind != "gradients" or not port.forward_only:
             yield _as_taken(port, of_kind)
 
 
-def _as_taken(port: Port | LocalPort, cases: Sequence[Case]) -> list[Case]:
+def _as_taken(port: AnyPort, cases: Sequence[Case]) -> list[Case]:
     """The cases without gradients, if any asks for some and the port goes forward only."""
     if not any(map(_wants_gradients, cases)) or not port.forward_only:
         return list(cases)

@@ -69,10 +69,8 @@ class AnyPort(Closing):
 
     @property
     def forward_only(self) -> bool:
-        """Whether it is known that the function takes no cotangents; its file is imported for that."""
-        arguments = (self._target, self._form)
-        answer = ask_once(self._process, serve_forward_only, arguments, self._timeout, self._target.file)
-        return answer.value is True
+        """Whether it is known that it is not to be asked for gradients."""
+        return False
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call it for each of several problems, in order.
@@ -110,6 +108,13 @@ class Port(AnyPort):
         self._form = _form(_declared_in(target.file), layout, arrays)
         self.name, self.layout = target.function, self._form.layout
         self._process = Process(quiet_environment(legacy_keras=self._form.arrays == "tensorflow"))
+
+    @property
+    def forward_only(self) -> bool:
+        """Whether it is known that the function takes no cotangents; its file is imported for that."""
+        arguments = (self._target, self._form)
+        answer = ask_once(self._process, serve_forward_only, arguments, self._timeout, self._target.file)
+        return answer.value is True
 
     def close(self) -> None:
         """End the process, whatever it is at."""

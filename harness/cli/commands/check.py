@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -19,6 +20,9 @@ from lockstep.harness.cli.options import (
 from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import error_console
+
+if TYPE_CHECKING:
+    from lockstep.harness.comparison.results import RunResult
 
 
 def check(
@@ -61,7 +65,6 @@ def check(
     from msgspec.structs import replace
 
     from lockstep.harness.adapters.user_code import parse_target
-    from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
@@ -88,17 +91,10 @@ def check(
             float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
         )  # fmt: skip
     options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
-    arguments = {found_case.case.name: found_case.argument for found_case in find_cases(names)}
-    runs = [
-        # To name a case in float64 would ask for its precision.
-        replace(
-            run, rerun=command_line("check", target, case=None if run.computed_in else arguments[run.case], **options)
-        )
-        for run in runs
-    ]
-    chosen = [case for case in chosen if case.name in {run.case for run in runs}]
+    runs = _with_reruns(runs, target, names, options)
+    ran = {run.case for run in runs}
     source = source_of_function(parsed.file, parsed.function)
-    results = results_of(chosen, runs)
+    results = results_of([case for case in chosen if case.name in ran], runs)
     if source is not None:
         results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
     adequacy = strength(chosen, runs, port.layout) if names and not outputs.quiet else None
@@ -106,3 +102,20 @@ def check(
         results,
         lambda console: show_check(console, runs, adequacy, named=bool(names), quiet=outputs.quiet),
     )
+
+
+def _with_reruns(
+    runs: Sequence[RunResult], target: str, names: Sequence[str], options: dict[str, Any]
+) -> list[RunResult]:
+    """The results, each with the command that runs it again; ``names``: the cases that were asked for."""
+    from msgspec.structs import replace
+
+    from lockstep.harness.cases.find import find_cases
+
+    arguments = {found_case.case.name: found_case.argument for found_case in find_cases(names)}
+
+    def rerun(run: RunResult) -> str:
+        # To name a case in float64 would ask for its precision.
+        return command_line("check", target, case=None if run.computed_in else arguments[run.case], **options)
+
+    return [replace(run, rerun=rerun(run)) for run in runs]
