@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -182,7 +183,7 @@ class LaneRun:
         tape.step = 0
         h, c = self.at("h0", h0), self.at("c0", c0)
         # What was shown of the state last, which stands past a sequence's end.
-        last = {"h": h, "c": c}
+        last = {"h": self._shown_before("h", h), "c": self._shown_before("c", c)}
         kinds = [kind for kind in (*GATES, "c") if wanted(kind)]
         rows: dict[str, list[Node]] = {kind: [] for kind in [*kinds, "h", "up"]}
         turns = self.rule("turn in", "within") if self.reverse else "not"
@@ -308,6 +309,17 @@ class LaneRun:
             passed = self.tape.where(valid, node, last)
             return self.tape.with_value(passed, np.where(valid, node.value, other.value))
         return self.tape.where(valid, node, other)
+
+    def _shown_before(self, name: str, initial: Node) -> Node:
+        """What an empty sequence shows of a state: the initial one, or that of what is returned in its place."""
+        if self.lengths is None or f"{name}.out" not in self.changes or self.lengths.all():
+            return initial
+        node, self.tape.step = initial, -1
+        for steps, change in self.changes[f"{name}.out"]:
+            with suppress(NoPlaceError, LookupError):  # what only a step computes
+                node = change(self, node, -1) if steps(-1) else node
+        self.tape.step = 0
+        return node
 
     def _cut(self, t: int, node: Node) -> Node:
         """A gate, 0 past a sequence's end."""

@@ -170,10 +170,13 @@ def moved(run: Any, node: Node, t: int, edit: str) -> Node:  # noqa: ARG001 (edi
 
 def mixed(run: Any, node: Node, t: int, edit: str) -> Node:  # noqa: ARG001
     """Weighted sums of a value's numbers."""
-    axis, matrix = MIXTURES[edit]
-    if node.value.ndim < 2 or node.value.shape[axis] < 2:  # noqa: PLR2004
+    axis, matrix_of = MIXTURES[edit]
+    if node.value.ndim < 2:  # noqa: PLR2004
         raise NoPlaceError
-    return run.tape.mixed(node, matrix(node.value.shape[axis]), axis)
+    matrix = matrix_of(node.value.shape[axis])
+    if np.array_equal(matrix, np.eye(len(matrix))):  # of one alone its mean is itself, and less its mean it is 0
+        raise NoPlaceError
+    return run.tape.mixed(node, matrix, axis)
 
 
 def within(run: Any, node: Node, t: int) -> Node:  # noqa: ARG001

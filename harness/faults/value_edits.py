@@ -255,6 +255,8 @@ def value_at(lane: LaneRun, name: str, at: int, like: Node) -> Node:
     k = lane.tape.step + at
     if k < 0:
         start = lane.initial.get(name[0] if name in STATES_OF_STEPS else "")
+        if start is None and lane.tape.step < 0:
+            raise NoPlaceError
         return lane.tape.zeros(like) if start is None else fit(start, like)
     if k >= len(history):
         raise NoPlaceError

@@ -8,7 +8,6 @@ the black box to within rounding is it called what the black box does.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import Any, NamedTuple
@@ -95,7 +94,7 @@ def explain_measured(
     causes = [] if search is None else _upon_measured(black_box, search, clock)
     if search is not None and causes:
         return search.told(causes, others)
-    misplaced = None if clock.is_over else _misplaced_entries(black_box)
+    misplaced = _misplaced_entries(black_box, clock)
     return [] if misplaced is None else [misplaced[0]]
 
 
@@ -124,11 +123,13 @@ def _upon_measured(black_box: BlackBox, search: Search, clock: Clock) -> list[Fo
     return []
 
 
-def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Cause, KernelMap] | None:
+def _misplaced_entries(black_box: BlackBox, clock: Clock) -> tuple[Diagnosis, Cause, KernelMap] | None:
     """Where entries are misplaced by no known rule: their measured table, if it reproduces fresh numbers."""
     batched = independent(black_box)
     for _, readings in _curve_readings(black_box, batched=batched):
         for reading in readings[:3]:
+            if clock.is_over:
+                return None
             measured = measure_kernels(black_box, reading.changes, batched=batched)
             if measured is None or measured.undecided or is_regular(measured):
                 continue
@@ -139,13 +140,13 @@ def _misplaced_entries(black_box: BlackBox) -> tuple[Diagnosis, Cause, KernelMap
                 Observation(_as_read(observation.problem, measured), observation.tensors)
                 for observation in observations
             ]
-            proved = _of_read(read, reading.changes)
+            proved = _of_read(read, reading.changes, clock)
             if proved is not None:
                 return _misplaced_diagnosis(measured, proved, Words(black_box.layout)), proved.cause, measured
     return None
 
 
-def _of_read(observations: list[Observation], changes: Changes) -> Found | None:
+def _of_read(observations: list[Observation], changes: Changes, clock: Clock) -> Found | None:
     """What explains observations of weights as they are in effect: what was measured beside, or that and one more."""
     search = Search.of(observations, LIMIT_SIGMA)
     if search is None:
@@ -153,7 +154,7 @@ def _of_read(observations: list[Observation], changes: Changes) -> Found | None:
             Found((), max(observation.sigma for observation in observations)) if observations and not changes else None
         )
     base = deviations_of(changes, search.first.problem)
-    return next(iter(search.upon(base, Clock("measured"))), None)
+    return next(iter(search.upon(base, clock)), None)
 
 
 def _as_read(problem: Problem, measured: KernelMap) -> Problem:
@@ -389,8 +390,8 @@ def prove(black_box: BlackBox, until: float = math.inf) -> Proof:
         return Proof(() if sigma <= LIMIT_SIGMA else None, None, sigma)
     search.until = until
     causes = search.causes(several=False) or _upon_measured(black_box, search, Clock("measured", search.until))
-    if not causes and time.process_time() < until:
-        misplaced = _misplaced_entries(black_box)
+    if not causes:
+        misplaced = _misplaced_entries(black_box, Clock("measured", until))
         if misplaced is not None:
             explanation, cause, kernel_map = misplaced
             return Proof(cause, explanation, explanation.sigma, kernel_map)

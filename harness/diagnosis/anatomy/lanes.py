@@ -206,7 +206,7 @@ def measured_causes(ask: AskTensors, search: Search, *, name: str) -> list[Found
         if label in names:
             break
         box = network.box(label)
-        readings = [] if box.refusal else list(_readings(box, clock.end))
+        readings = [] if box.refusal else list(_readings(box, clock))
         for reading in readings:
             causes = _explaining(search, {**names, label: reading})
             if causes:
@@ -223,13 +223,14 @@ def _first_wrong(search: Search, names: Measured, only: str) -> str:
     return wrong[0] if wrong else only
 
 
-def _readings(box: LaneBlackBox | CellBlackBox, until: float) -> Iterator[list[str]]:
+def _readings(box: LaneBlackBox | CellBlackBox, clock: Clock) -> Iterator[list[str]]:
     """The deviations of a lane: those that are proved for it alone, else each way to read its first timestep."""
-    proof = prove(box, until)
+    proof = prove(box, clock.end)
     if proof.cause is not None:
         yield [deviation.name for deviation in proof.cause]
         return
-    for changes in islice(measured_bases(box), MOST_LANE_READINGS):
+    bases = () if clock.is_over else measured_bases(box)
+    for changes in islice(bases, MOST_LANE_READINGS):
         yield list(names_of(changes))
 
 
