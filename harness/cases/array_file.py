@@ -45,7 +45,7 @@ def load_safetensors(path: Path, error_type: type[LockstepError] = TraceError) -
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except OSError as error:
         raise error_type(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (SafetensorError, ValueError, TypeError, MemoryError) as error:
+    except (SafetensorError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise error_type(f"{path}: not a readable .safetensors file: {error}.") from error
 
 

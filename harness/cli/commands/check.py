@@ -22,13 +22,33 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import error_console
 
 if TYPE_CHECKING:
+    from lockstep.harness.adapters.user_code import Target
     from lockstep.harness.comparison.results import RunResult
+    from lockstep.harness.ports.port import AnyPort
+    from lockstep.harness.ports.programs.command import Command
 
 
 def check(
-    target: Annotated[str, Parameter(help="Your port, FILE.py:FUNCTION. It runs in a separate process.")],
+    target: Annotated[
+        str | None,
+        Parameter(help="Your port, FILE.py:FUNCTION. It runs in a separate process. Not given beside --command."),
+    ] = None,
     *cases: CaseArguments,
     case: CaseOption = None,
+    command: Annotated[
+        str | None,
+        Parameter(
+            help="A program in any language in the place of the port, for example './my_lstm {problem} {answer}': it "
+            "reads the one file and writes the other (docs/how-to/program.md). It is started for each problem."
+        ),
+    ] = None,
+    command_serve: Annotated[
+        str | None,
+        Parameter(
+            help="The same for a program that is started once: it reads lines with the two paths from standard input, "
+            'and answers each with a line "ok" or "error TEXT".'
+        ),
+    ] = None,
     layout: LayoutOption = None,
     arrays: ArraysOption = None,
     timeout: Annotated[
@@ -64,24 +84,25 @@ def check(
     """
     from msgspec.structs import replace
 
-    from lockstep.harness.adapters.user_code import parse_target
+    from lockstep.harness.adapters.user_code import Target
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
     from lockstep.harness.output.messages import headline
     from lockstep.harness.output.progress import advance, look_for, progress, search
     from lockstep.harness.output.terminal import show_check
-    from lockstep.harness.ports.port import Port, is_decoder_port
+    from lockstep.harness.ports.port import is_decoder_port
 
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
     asked, seconds = bounds(limit, timeout, quiet=outputs.quiet)
-    parsed = parse_target(target)
-    names = case_names(cases, case)
-    chosen = cases_of(names, decoder=is_decoder_port(parsed), seed=seed)
+    parsed = _parsed(target, command, command_serve)
+    is_function = isinstance(parsed, Target)
+    names = case_names(cases if is_function or target is None else (target, *cases), case)
+    chosen = cases_of(names, decoder=is_function and is_decoder_port(parsed), seed=seed)
     outputs.check()  # before a check that may take minutes
     with (
-        Port(parsed, layout=layout, arrays=arrays, timeout=seconds) as port,
+        _port(parsed, layout, arrays, seconds) as port,
         progress(error_console(), len(chosen), quiet=outputs.quiet) as bar,
     ):
         runs = check(
@@ -91,9 +112,10 @@ def check(
             float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
         )  # fmt: skip
     options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
-    runs = _with_reruns(runs, target, names, options)
+    words = [target] if is_function else ["--command", command] if command else ["--command-serve", command_serve]
+    runs = _with_reruns(runs, [word for word in words if word], names, options)
     ran = {run.case for run in runs}
-    source = source_of_function(parsed.file, parsed.function)
+    source = source_of_function(parsed.file, parsed.function if is_function else "")
     results = results_of([case for case in chosen if case.name in ran], runs)
     if source is not None:
         results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
@@ -105,9 +127,9 @@ def check(
 
 
 def _with_reruns(
-    runs: Sequence[RunResult], target: str, names: Sequence[str], options: dict[str, Any]
+    runs: Sequence[RunResult], words: Sequence[str], names: Sequence[str], options: dict[str, Any]
 ) -> list[RunResult]:
-    """The results, each with the command that runs it again; ``names``: the cases that were asked for."""
+    """The results, each with the command that runs it again; ``words``: what is checked, ``names``: over which cases."""
     from msgspec.structs import replace
 
     from lockstep.harness.cases.find import find_cases
@@ -116,6 +138,40 @@ def _with_reruns(
 
     def rerun(run: RunResult) -> str:
         # To name a case in float64 would ask for its precision.
-        return command_line("check", target, case=None if run.computed_in else arguments[run.case], **options)
+        return command_line("check", *words, case=None if run.computed_in else arguments[run.case], **options)
 
     return [replace(run, rerun=rerun(run)) for run in runs]
+
+
+def _parsed(target: str | None, command: str | None, command_serve: str | None) -> Target | Command:
+    """What is to be checked: a function, or a program beside which the first argument is a case."""
+    from lockstep.harness.adapters.user_code import parse_target
+    from lockstep.harness.ports.programs.command import parse_command
+
+    given = [text for text in (command, command_serve) if text is not None]
+    of_python = target is not None and ".py" in target
+    if len(given) + of_python > 1:
+        raise LockstepError(
+            "one thing is checked at a time: give FILE.py:FUNCTION, --command or --command-serve, and the others not."
+        )
+    if given:
+        return parse_command(given[0], serves=command is None)
+    if target is None:
+        raise LockstepError(
+            "nothing to check: give FILE.py:FUNCTION, for example lstm.py:port, or a program, for example "
+            "--command './my_lstm {problem} {answer}'."
+        )
+    return parse_target(target)
+
+
+def _port(parsed: Target | Command, layout: str | None, arrays: str | None, timeout: float) -> AnyPort:
+    """What answers problems."""
+    from lockstep.harness.adapters.user_code import Target
+    from lockstep.harness.ports.port import Port
+    from lockstep.harness.ports.programs.program import Program
+
+    if isinstance(parsed, Target):
+        return Port(parsed, layout=layout, arrays=arrays, timeout=timeout)
+    if arrays is not None:
+        raise LockstepError(f"--arrays {arrays}: is for functions. A program gets its arrays in a file: leave it out.")
+    return Program(parsed, layout=layout, timeout=timeout)

@@ -16,8 +16,9 @@ from lockstep.harness.output.console import console_beside, say
 new = App(name="new", help="Write a file to begin from: a port, a case, a backend, or a shipped example.")
 PLACE = "YOUR LSTM HERE"  # stands once in the template of a port, where the user's own goes
 EXAMPLES = "cases/ports/"  # the folder in which the examples tell of themselves
+PROGRAMS = {"c": "c", "rust": "rs", "js": "js"}  # languages of examples that are programs, and the ending of each
 # What a file says is to be run, between backquotes or alone on its line.
-_COMMAND = re.compile(r"lockstep (?:check|run|variables) [^`\n]+")
+_COMMAND = re.compile(r"(?:gcc|rustc|lockstep (?:check|run|variables)) [^`\n]+")
 
 
 def _installed(pattern: str) -> dict[str, Path]:
@@ -46,12 +47,18 @@ def port(
     file: Annotated[Path, Parameter(help="The file to write, for example my_lstm.py.")],
     *,
     source: Annotated[
-        str, Parameter(name="--from", help="What your code is written in: torch, keras, tf1, jax or numpy.")
+        str,
+        Parameter(
+            name="--from",
+            help="What your code is written in: torch, keras, tf1, jax or numpy; c, rust or js for a program.",
+        ),
     ] = "numpy",
     form: FormOption = "plain",
 ) -> int:
     """Write a port that agrees as it stands, with one place marked for your own LSTM."""
-    written = _from_template(file, ".py", _chosen(_templates("port"), source, form))
+    programs = {f"{name}_plain": _installed(f"ports/lstm.{ending}")["lstm"] for name, ending in PROGRAMS.items()}
+    template = _chosen(_templates("port") | programs, source, form)
+    written = _from_template(file, template.suffix, template)
     _tell(f'It agrees as it stands. Put your LSTM where {written} says "{PLACE}", then:', written.read_text("utf-8"))
     return 0
 
@@ -163,7 +170,12 @@ def _from_template(file: Path, ending: str, template: Path) -> Path:
     if file.suffix != ending:
         file = file.parent / f"{file.name or 'lstm'}{ending}"
     # In its text, which tells the command that runs it, the template goes by its own name.
-    _write({file: _read(template).replace(template.name, shlex.quote(file.as_posix()))})
+    text = _read(template).replace(EXAMPLES, "")
+    if template.suffix != ".py":  # what it is compiled to is called ./lstm
+        compiled = file.with_suffix("").as_posix()
+        text = text.replace("./lstm", shlex.quote(compiled if file.is_absolute() else f"./{compiled}"))
+    text = text.replace(template.name, shlex.quote(file.as_posix()))
+    _write({file: text})
     return file
 
 

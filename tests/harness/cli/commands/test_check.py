@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
+<<<<<<< HEAD
+=======
+import sys
+>>>>>>> a362e83 (Programs in any language are checked: a command, files of problems and answers, examples in C, Rust and JavaScript)
 from pathlib import Path
 
 import pytest
 
 from lockstep.harness.jobs.check import cases_of, left_out
 
+ROOT = Path(__file__).parents[4]
 PORTS = """
 import ctypes
 import os
@@ -556,3 +561,59 @@ def test_a_second_port_is_no_case(lockstep, ports):
     status, _, err = lockstep("check", f"{ports}:port", f"{ports}:gates_ifog")
     assert status == 2
     assert "that is a function, no case" in err.replace("\n", " ")
+
+
+def program_of(place, words=" {problem} {answer}"):
+    """The command of a program that answers as cases/templates/port_numpy_plain.py does."""
+    port = ROOT / "cases" / "templates" / "port_numpy_plain.py"
+    return f"{sys.executable} {ROOT / 'tests' / 'planted_programs' / 'by_port.py'} {place or port}{words}"
+
+
+def test_a_program_is_checked_as_a_port_is_and_its_first_word_is_a_case(lockstep, tmp_path):
+    command = program_of("")
+    status, out, _ = lockstep("check", "--command", command, "one-unit", "--json", tmp_path / "r.json")
+    assert status == 0, out
+    (run,) = json.loads((tmp_path / "r.json").read_text())["runs"]
+    assert (run["backend"], run["case"], run["status"]) == ("by_port", "one-unit", "agree")
+    assert shlex.split(run["rerun"]) == ["lockstep", "check", "--command", command, "--case", "one-unit"]
+
+
+def test_a_wrong_program_that_serves_is_explained_and_its_file_is_the_source(lockstep, tmp_path):
+    wrong = tmp_path / "wrong.py"
+    text = (ROOT / "cases" / "templates" / "port_numpy_plain.py").read_text()
+    assert text.count("i, f, g, o = np.split(") == 1
+    wrong.write_text(text.replace("i, f, g, o = np.split(", "i, g, f, o = np.split("))
+    command = program_of(wrong, "")
+    options = ("--command-serve", command, "--layout", "canonical", "--case", "probe", "--json", tmp_path / "r.json")
+    status, out, _ = lockstep("check", *options)
+    assert status == 1
+    assert "Why: The blocks of W, R and b are read as i, g, f, o, and stored as i, f, g, o. [WRb:read-as-igfo]" in out
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert results["runs"][0]["repeatable"] is True
+    words = ["lockstep", "check", "--command-serve", command, "--case", "probe", "--layout", "canonical"]
+    assert shlex.split(results["runs"][0]["rerun"]) == words
+    assert results["sources"]["by_port"]["file"].endswith("by_port.py")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to check: give FILE.py:FUNCTION, for example lstm.py:port, or a program"),
+        (["port.py:port", "--command", "sh {problem} {answer}"], "one thing is checked at a time"),
+        (["--command", "sh {problem} {answer}", "--command-serve", "sh"], "one thing is checked at a time"),
+        (["--command", "sh {problem}"], "{answer} must be in it, where the path goes"),
+        (["--command", "sh {problem} {answer}", "--arrays", "torch"], "--arrays torch: is for functions"),
+        (["--command", "sh {problem} {answer}", "--layout", "troch"], 'no layout is called "troch". Did you mean'),
+        (["--command", "sh {problem} {answer}", "nowhere"], 'no case is called "nowhere"'),
+    ],
+)
+def test_what_is_not_to_be_checked_exits_2(lockstep, words, message):
+    status, out, err = lockstep("check", *words)
+    assert (status, out) == (2, "")
+    assert message in err.replace("\n", " ")
+
+
+def test_a_program_that_fails_exits_as_a_port_that_fails(lockstep):
+    status, out, _ = lockstep("check", "--command", "sh -c 'echo no such gate; exit 4' {problem} {answer}", "tiny")
+    assert status == 3
+    assert 'sh, case "tiny": failed: it ended with exit status 4: no such gate.' in out

@@ -52,6 +52,45 @@ def statuses(lockstep, command):
     return {run["status"] for run in json.loads(Path("r.json").read_text())["runs"]}
 
 
+@pytest.mark.parametrize(
+    ("source", "given", "commands"),
+    [
+        (
+            "c",
+            "my_lstm",
+            ["gcc -O2 -o ./my_lstm my_lstm.c -lm", 'lockstep check --command "./my_lstm {problem} {answer}"'],
+        ),
+        (
+            "rust",
+            "a folder/lstm.rs",
+            [
+                "rustc --edition 2021 -O -o './a folder/lstm' 'a folder/lstm.rs'",
+                "lockstep check --command \"'./a folder/lstm' {problem} {answer}\"",
+            ],
+        ),
+        (
+            "js",
+            "../lstm.js",
+            [
+                'lockstep check --command "node ../lstm.js {problem} {answer}"',
+                'lockstep check --command-serve "node ../lstm.js"',
+            ],
+        ),
+    ],
+)
+def test_a_program_is_written_with_the_commands_that_build_and_check_it(
+    lockstep, folder, monkeypatch, source, given, commands
+):
+    (folder / "here").mkdir()
+    monkeypatch.chdir(folder / "here")
+    status, out, _ = lockstep("new", "port", given, "--from", source)
+    assert status == 0
+    first, *rest = out.splitlines()
+    assert rest == [f"  {command}" for command in commands]
+    file = Path(first.partition("Put your LSTM where ")[2].partition(' says "')[0])
+    assert file.read_text().count(PLACE) == 1
+
+
 def test_over_all_cases_a_port_agrees_too(lockstep):
     lockstep("new", "port", "my_lstm.py")
     assert statuses(lockstep, "check my_lstm.py:port") == {"agree"}
@@ -81,6 +120,7 @@ def test_a_case_runs_as_it_is_written(lockstep, form):
             "From keras there are: network, plain. With gradie",
         ),
         (["port", "a.py", "--from", "pytorch"], '--from: no framework is called "pytorch". Did you mean "torch"?'),
+        (["port", "a.c", "--from", "c", "--form", "network"], "From c there are: plain. With network there are: "),
         (["port", "a.py", "--form", "netwrok"], 'Did you mean "network"?'),
         (["case", "a", "--form", "stack"], '--form: no form is called "stack". There are: decoder, gradients, '),
         (["backend", "my-lstm"], "my-lstm: its name is to be that of a Python module"),
