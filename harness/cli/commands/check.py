@@ -129,7 +129,7 @@ def check(
 def _with_reruns(
     runs: Sequence[RunResult], words: Sequence[str], names: Sequence[str], options: dict[str, Any]
 ) -> list[RunResult]:
-    """The results, each with the command that runs it again; ``words``: what is checked, ``names``: over which cases."""
+    """The results, each with the command that runs it again; ``words``: what is checked, ``names``: in which cases."""
     from msgspec.structs import replace
 
     from lockstep.harness.cases.find import find_cases

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-<<<<<<< HEAD
-=======
 import sys
->>>>>>> a362e83 (Programs in any language are checked: a command, files of problems and answers, examples in C, Rust and JavaScript)
 from pathlib import Path
 
 import pytest
