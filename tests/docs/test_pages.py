@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from blocks import agree, blocks_of
@@ -20,6 +23,7 @@ RUN = {name: blocks for name, blocks in PAGES.items() if any(one.language == "co
 def page(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # of what pages start
     monkeypatch.setenv("NO_COLOR", "1")
     for name in ("FORCE_COLOR", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)

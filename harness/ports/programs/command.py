@@ -12,7 +12,7 @@ from pathlib import Path
 from lockstep.harness.adapters.user_code import similar_file
 from lockstep.harness.errors import LockstepError
 
-PLACES = ("{problem}", "{answer}")
+PLACEHOLDERS = ("{problem}", "{answer}")
 _OF_SHELLS = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1"}
 
 
@@ -58,13 +58,13 @@ def parse_command(text: str, *, serves: bool) -> Command:
             f"{option}: no shell reads it, and {of_shell[0]} would go to the program as a word: "
             "put the line into a script, or write sh -c '...' for it."
         )
-    there = [place for place in PLACES if any(place in word for word in words)]
+    there = [place for place in PLACEHOLDERS if any(place in word for word in words)]
     if serves and there:
         raise LockstepError(
             f"{option}: {' and '.join(there)} in a command that is started once: it reads the two paths from standard "
             "input, a line for each problem. Leave them out, or take --command."
         )
-    missing = [place for place in PLACES if place not in there]
+    missing = [place for place in PLACEHOLDERS if place not in there]
     if missing and not serves:
         raise LockstepError(
             f"{option}: {' and '.join(missing)} must be in it, where the path goes: for example "
