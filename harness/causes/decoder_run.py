@@ -23,7 +23,7 @@ from lockstep.harness.causes.network_run import (
 )
 from lockstep.harness.causes.noisy_curves import curve_of
 from lockstep.harness.causes.stored import GradientSums, Stored, WeightKey
-from lockstep.harness.causes.tape import Node, NodeTape, variance_of
+from lockstep.harness.causes.tape import Axes, Node, NodeTape, variance_of
 
 DECODER, ENCODER = "decoder", "encoder"
 
@@ -74,6 +74,7 @@ class DecoderRun(WantedTensors):
     def _forward(self) -> None:
         p, tape = self.problem, self.tape
         self.source = self._source()
+        self.cell.ends[ENCODER] = {"h": self._last_of_source()}
         self.start = {"h": tape.exact(p.h0), "c": tape.exact(p.c0), "y": tape.exact(p.y0)}
         self.cell.initial = dict(self.start)
         tape.step = 0
@@ -115,6 +116,19 @@ class DecoderRun(WantedTensors):
             source = np.where(p.valid[..., None], source, source.dtype.type(0))
         self.given = tape.exact(source)
         return self._whole_source(self.given)
+
+    def _last_of_source(self) -> Node:
+        """The encoder's output (B, E) at each source's last valid timestep."""
+        p, S = self.problem, self.problem.decoder.source_timesteps
+        batch = np.arange(p.h0.shape[0])
+        ends = np.full(len(batch), S) if p.lengths is None else p.lengths
+
+        def back(d: Array) -> Array:
+            spread = np.zeros((*d.shape[:-1], S, d.shape[-1]), d.dtype)
+            spread[..., batch, ends - 1, :] = d
+            return spread
+
+        return self.tape.moved(self.source, lambda a: a[..., batch, ends - 1, :], back)
 
     def _whole_source(self, source: Node) -> Node:
         """The source (B, S, E), with what is done to it as an array (S, B, E)."""
@@ -177,12 +191,13 @@ class DecoderRun(WantedTensors):
         over = str(self.rule("softmax", "source"))
         if over == "nothing":
             return scores
-        if over in {"source", "sequences"}:
-            return self._softmax(scores, axis=-1 if over == "source" else -2)
+        axes = {"source": -1, "sequences": -2, "all": (-2, -1)}
+        if over in axes:
+            return self._softmax(scores, axes[over])
         valid, values = self._mask(), self.tape.curve(scores, curve_of(over))
         return values if valid is None else self.tape.where(valid, values, self.tape.zeros(values))
 
-    def _softmax(self, scores: Node, axis: int) -> Node:
+    def _softmax(self, scores: Node, axis: Axes) -> Node:
         tape, valid, masked = self.tape, self._mask(), self.rule("mask", "before")
         softmax = partial(
             tape.softmax, axis=axis, slope=str(self.rule("slope softmax", "")), edge=self.cell.slope_edge("attention")

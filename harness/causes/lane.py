@@ -99,8 +99,11 @@ class LaneRun:
         at, tape = self.at, self.tape
         x, h, c = at("x", x), at("h_in", h), at("c_in", c)
         z = self._pre_activations(x, h, c)
-        i = at("i", self._gate("i", z[0]))
-        f = at("f", tape.complement(i) if self.coupled else self._gate("f", z[1]))
+        by_f = self.rule("coupled by f", False)  # noqa: FBT003 (a rule's default)
+        i = None if by_f else at("i", self._gate("i", z[0]))
+        f = at("f", self._gate("f", z[1]) if i is None or not self.coupled else tape.complement(i))
+        if i is None:
+            i = at("i", tape.complement(f))
         g = at("g", self._gate("g", z[2]))
         raw = tape.memory(at("keep.f", f), at("keep.c", c), at("add.i", i), at("add.g", g))
         new = at("raw", raw)

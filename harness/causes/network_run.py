@@ -150,6 +150,9 @@ class NetworkRun(WantedTensors):
         if which is None or place.layer < self.lstm.num_layers - 1:
             return
         outputs = [self.results[other]["h"] for other in self.results if other.reverse == place.reverse]
+        if which in {"lowest", "second"}:
+            results["h"] = outputs[0 if which == "lowest" else -2]
+            return
         outputs = with_candidates(outputs[1:] if which == "upper" else outputs)
         total = self.tape.total(outputs, None, 0)
         results["h"] = self.tape.scale(total, 1 / len(outputs)) if which == "mean" else total

@@ -24,6 +24,7 @@ from lockstep.harness.reference.tape import Kick
 Pullback = Callable[["Node"], "Node"]  # the gradient of an operand from that of the result
 Slot = tuple[str, int, int]  # "columns" or "rows", which part of a value, of how many
 GradientEdge = tuple["Node", Pullback, Slot | None]
+Axes = int | tuple[int, ...]
 
 
 class Node:
@@ -457,7 +458,7 @@ class NodeTape:
         return self.matmul(turned_over(operand), d, self.noise.batch_growth(operand.value.shape[-2]))
 
     def softmax(
-        self, operand: Node, axis: int = -1, valid: Array | None = None, slope: str = "", edge: Pullback | None = None
+        self, operand: Node, axis: Axes = -1, valid: Array | None = None, slope: str = "", edge: Pullback | None = None
     ) -> Node:
         """exp(z - max) over its sum along an axis, over what is valid; 0 elsewhere.
 
@@ -475,7 +476,8 @@ class NodeTape:
         else:
             argument = np.where(raised > 0, self.noise.u2 * (shifted**2 + z**2 + 1), 0)
             rounding = _of_exponents(a, argument, axis) + self.noise.u2 * np.square(a * largest)
-            rounding = rounding + self.noise.sum_growth(z.shape[axis]) * np.square(a) + self.noise.rounded(a)
+            growth = self.noise.sum_growth(_count_along(z, axis))
+            rounding = rounding + growth * np.square(a) + self.noise.rounded(a)
             carried = None if operand.variance is None else _of_exponents(a, operand.variance, axis)
             result = self._made(a, carried, rounding, (), SIGMOID_CAP)
         if self.records:
@@ -498,7 +500,7 @@ class NodeTape:
             carried = operand.variance * (1 - 2 * a) + (np.square(a) * operand.variance).sum(axis=-1, keepdims=True)
         return self._made(value, carried, rounding, sources)
 
-    def _softmax_back(self, a: Node, d: Node, axis: int, slope: str = "") -> Node:
+    def _softmax_back(self, a: Node, d: Node, axis: Axes, slope: str = "") -> Node:
         if slope == "1":
             return d
         if slope:
@@ -507,12 +509,12 @@ class NodeTape:
         total = self._sum_along(self.multiply(a, d), axis)
         return self.multiply(a, self._apart(d, total))
 
-    def _sum_along(self, operand: Node, axis: int) -> Node:
+    def _sum_along(self, operand: Node, axis: Axes) -> Node:
         total = operand.value.sum(axis=axis, keepdims=True)
         if not self.noisy:
             return Node(total)
         squares = np.square(operand.value).sum(axis=axis, keepdims=True)
-        rounding = self.noise.sum_growth(operand.value.shape[axis]) * squares
+        rounding = self.noise.sum_growth(_count_along(operand.value, axis)) * squares
         carried = None if operand.variance is None else operand.variance.sum(axis=axis, keepdims=True)
         return self._made(total, carried, rounding, ())
 
@@ -532,7 +534,12 @@ def _same(d: Node) -> Node:
     return d
 
 
-def _of_exponents(a: Array, variance: Array, axis: int) -> Array:
+def _count_along(a: Array, axis: Axes) -> int:
+    """How many numbers one sum along axes has."""
+    return int(np.prod(np.take(a.shape, axis)))
+
+
+def _of_exponents(a: Array, variance: Array, axis: Axes) -> Array:
     """Carry variances through da_s = a_s (dz_s - sum_k a_k dz_k)."""
     a2 = np.square(a)
     return a2 * (variance * (1 - 2 * a) + (a2 * variance).sum(axis=axis, keepdims=True))

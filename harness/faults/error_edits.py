@@ -11,8 +11,10 @@ import numpy as np
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.gates import GATES
+from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.causes.edits import Change, Edits, NoPlaceError
 from lockstep.harness.causes.lane import LaneRun
+from lockstep.harness.causes.network_run import label_of
 from lockstep.harness.causes.tape import Node
 from lockstep.harness.faults.deviation import BACK, Deviation, Put, Scope, spread_over
 from lockstep.harness.faults.value_edits import put_group, put_value
@@ -31,6 +33,8 @@ def error_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         return
     for site, names in (("dW", "W"), ("dR", "R"), ("dW and dx", "Wx"), ("dR, dW and dx", "RWx")):
         yield from spread_over(problem, site, "of errors in the order of the way back", _in_reverse(names), BACK)
+    put = put_value("c.carry", _with_final_cotangent)
+    yield from spread_over(problem, "d c.carry", "plus dc", put, BACK, ("earlier",))
     if problem.case.lstm.single and not problem.case.lstm.proj_size:
         for site, kept in (("d out.o", "u"), ("d out.u", "o")):
             put = put_value(site[2:], partial(_from_outside, kept=kept))
@@ -146,3 +150,10 @@ def _from_outside(lane: LaneRun, node: Node, t: int, kept: str) -> Node:
         given = given * (t < lane.lengths)[:, None]
     other = lane.tape.exact(given)
     return lane.tape.through(node, lambda d: lane.tape.multiply(other, lane.history[f"out.{kept}"][t].kept))
+
+
+def _with_final_cotangent(lane: LaneRun, node: Node, t: int) -> Node:
+    """What comes back to the c of a step that is not the last, with the gradient of the final c added again."""
+    labels = [label_of(place) for place in lanes(lane.lstm)]
+    given = lane.tape.exact(lane.problem.states("dc")[labels.index(lane.label)])
+    return lane.tape.through(node, lambda d: lane.tape.add(d, given))

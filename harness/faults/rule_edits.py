@@ -77,6 +77,7 @@ def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     yield from _clips_and_peepholes(problem)
     words = "not coupled" if lstm.input_forget else "1 - i"
     yield from spread_over(problem, "coupling of f", words, put_rules({"coupled": not lstm.input_forget}))
+    yield from spread_over(problem, "coupling of i", "1 - f", put_rules({"coupled": False, "coupled by f": True}))
     if isinstance(problem, DecoderProblem):
         yield from _decoder(problem)
     else:
@@ -137,6 +138,7 @@ def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
 def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
     rules: dict[tuple[str, str], dict[str, Any]] = {
         ("softmax", "over the batch"): {"softmax": "sequences"},
+        ("softmax", "over all sequences at once"): {"softmax": "all"},
         ("softmax", "left out"): {"softmax": "nothing"},
         ("joined", "exchanged"): {"joined": "exchanged"},
     }
@@ -216,9 +218,10 @@ def _between_layers(problem: AnyProblem) -> Iterator[Deviation]:
         yield Deviation(site, edit, _EVERYWHERE, _whole(names, change))
     for name, site in product(CURVES, between):
         yield Deviation(site, f"{name} of it", _EVERYWHERE, _whole((site,), _curved(name)))
-    sums = {"sum": "sum over layers", "mean": "mean over layers", "upper": "sum over the upper layers"}
-    for which, edit in sums.items():
-        if len(between) > (which == "upper"):
+    outputs = {"sum": "sum over layers", "mean": "mean over layers", "upper": "sum over the upper layers",
+               "lowest": "of the lowest layer", "second": "of the layer below the top one"}  # fmt: skip
+    for which, edit in outputs.items():
+        if len(between) > (which in {"upper", "second"}):
             yield Deviation(OUTPUT, edit, _EVERYWHERE, put_rules({"output of layers": which}))
 
 
@@ -355,12 +358,31 @@ def _added_back(d: Array, order: Array) -> Array:
     return found
 
 
+def _axes_reshaped(there: tuple[int, ...]) -> Callable[[Any, Node], Node]:
+    """Outputs (T, B, 2 H) that stood in memory with directions as an axis of their own, and were not transposed."""
+    back = tuple(np.argsort(there))
+
+    def change(run: Any, node: Node) -> Node:
+        T, B, n = node.value.shape
+        axes = (T, B, 2, n // 2)
+        stored = tuple(axes[k] for k in there)
+        return run.tape.moved(
+            node,
+            lambda a: a.reshape(axes).transpose(there).reshape(T, B, n),
+            lambda d: d.reshape(stored).transpose(back).reshape(T, B, n),
+        )
+
+    return change
+
+
 # Of outputs of two directions side by side.
 _OF_HALVES: dict[str, Callable[[Any, Node], Node]] = {
     "interleaved": _columns(lambda n: np.arange(n).reshape(2, -1).T.ravel()),
     "read as interleaved": _columns(lambda n: np.arange(n).reshape(-1, 2).T.ravel()),
     "first half twice": _columns(lambda n: np.arange(n) % (n // 2)),
     "second half twice": _columns(lambda n: np.arange(n) % (n // 2) + n // 2),
+    "(T, D, B, H) reshaped": _axes_reshaped((0, 2, 1, 3)),
+    "(D, T, B, H) reshaped": _axes_reshaped((2, 0, 1, 3)),
 }
 
 
@@ -399,23 +421,32 @@ def _finals_changed(run: Any, kind: str, names: str, change: Callable[[Any, Node
 
 
 def _in_pairs() -> Iterator[Deviation]:
-    """Initial states in one list, h and c of each lane beside each other or all h before all c, read as the other."""
+    """States in one list, h and c of each lane beside each other or all h before all c, read as the other."""
     for edit, pairs in (("pairs of h and c read as h before c", True), ("h before c read as pairs of h and c", False)):
         yield Deviation("all h0 and c0", edit, _EVERYWHERE, partial(_put_listed, pairs=pairs))
+        yield Deviation("finals", edit, _EVERYWHERE, put_rules({"finals": partial(_finals_listed, pairs=pairs)}))
 
 
 def _put_listed(edits: Edits, problem: AnyProblem, scope: Scope, *, pairs: bool) -> None:
     for k, name in enumerate(("all h0", "all c0")):
 
         def change(run: Any, node: Node, t: int, k: int = k) -> Node:
-            states = [run.tape.steps(run.h0), run.tape.steps(run.c0)]
-            count = len(states[0])
-            if pairs:
-                listed = [state for both in zip(*states, strict=True) for state in both]
-                return run.tape.stack(listed[k * count : (k + 1) * count])
-            return run.tape.stack([*states[0], *states[1]][k::2])
+            return run.tape.stack(_listed(run.tape.steps(run.h0), run.tape.steps(run.c0), pairs=pairs)[k])
 
         edits.changes.setdefault(("", name), []).append((every, change))
+
+
+def _finals_listed(run: Any, kind: str, *, pairs: bool) -> list[Node]:
+    states = ([results[name] for results in run.results.values()] for name in ("h_n", "c_n"))
+    return _listed(*states, pairs=pairs)["hc".index(kind[0])]
+
+
+def _listed(h: list[Node], c: list[Node], *, pairs: bool) -> tuple[list[Node], list[Node]]:
+    """The states that one list of all gives, where it is read otherwise than it was written."""
+    if pairs:
+        listed = [state for both in zip(h, c, strict=True) for state in both]
+        return listed[: len(h)], listed[len(h) :]
+    return [*h, *c][0::2], [*h, *c][1::2]
 
 
 def _finals_exchanged(run: Any, kind: str) -> list[Node]:

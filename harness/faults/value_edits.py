@@ -190,6 +190,8 @@ def _other_values(site: str, order: tuple[str, ...]) -> Iterator[tuple[str, Chan
         yield f"plus the {partner} of that place", plus, ("",)
     if site == "query":
         yield "one call further", _called_again, ("",)
+    if site in {"query", "h0", "c0", "y0"}:
+        yield "the last output of the encoder", _end_of_source, ("",)
     if site in {"h_n", "c_n"}:
         for words, at in (("last", -1), ("first", 0)):
             yield f"output of the {words} timestep", partial(_output, site=site, at=at), ("",)
@@ -361,6 +363,13 @@ def _output(lane: LaneRun, node: Node, t: int, site: str, at: int) -> Node:
     """What a lane gave at a place in the order of time: past the end of a sequence h is 0, and c stays."""
     turns = lane.rule("turn out", "within") if lane.reverse else "not"
     return lane.turned(lane.history[f"{site[0]}.shown"], turns)[at]
+
+
+def _end_of_source(lane: LaneRun, node: Node, t: int) -> Node:
+    """What the encoder of a decoder gave last, where it is as wide."""
+    if "encoder" not in lane.ends:
+        raise NoPlaceError
+    return fit(lane.ends["encoder"]["h"], node)
 
 
 def _called_again(lane: LaneRun, node: Node, t: int) -> Node:

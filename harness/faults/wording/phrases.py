@@ -37,7 +37,7 @@ PHRASES: dict[str, str] = {
     "lengths of the run": "the lengths by which a direction runs", "lengths that cut": "the lengths by which outputs are cut", "every curve": "every activation",
     "turn": "the way the reverse direction is turned round and back", "turn in": "the way inputs of the reverse direction are turned round",
     "turn out": "the way outputs of the reverse direction are turned back", "joined": "the order in which parts stand side by side",
-    "returned": "h_seq and c_seq", "past the end": "what stands past the end of a sequence", "coupling of f": "the coupling of the forget gate", "layout": "the weights",
+    "returned": "h_seq and c_seq", "past the end": "what stands past the end of a sequence", "coupling of f": "the coupling of the forget gate", "coupling of i": "the coupling of the input gate", "layout": "the weights",
     "layer": "a layer as a whole", "equation of c": "the new c", "equation of h": "the new h", "i and f left out": "the new c",
     "peepholes of weight 1": "the pre-activations of i, f and o", "c.out and h.out of the step before": "what is returned (h and c)",
     "x.seq": "the input sequence", "x.turned.seq": "the input sequence, as the reverse direction turns it round,", "h.seq": "the returned h_seq", "c.seq": "the returned c_seq",
@@ -123,6 +123,10 @@ OF_VALUES: dict[str, str] = {
     "sorted by length": "has the sequences of the batch sorted by length, the longest first, and is not put back", "put back from an order by length": "is put back from an order by length in which it does not stand",
     "of the state that is kept": "is not masked: it goes to the state that is kept there",
     "sum over layers": "is the sum of the outputs of all layers", "mean over layers": "is the mean of the outputs of all layers", "sum over the upper layers": "is the sum of the outputs of all layers but the lowest",
+    "of the lowest layer": "is that of the lowest layer, not of the top one", "of the layer below the top one": "is that of the layer below the top one",
+    "(T, D, B, H) reshaped": "stands in memory as (T, directions, B, H) and is reshaped to (T, B, 2 H), where directions must be moved behind the batch first",
+    "(D, T, B, H) reshaped": "stands in memory as (directions, T, B, H) and is reshaped to (T, B, 2 H), where directions must be moved behind the batch first",
+    "the last output of the encoder": "is the last output of the encoder", "plus dc": "has the gradient of the final c (dc) added: it comes in at the last step alone",
     "from above only": "has its upper bound only: c may fall below -bound", "from below only": "has its lower bound only: c may rise above the bound", "bounds exchanged": "has its bounds exchanged, clip(c, bound, -bound): c is -bound everywhere",
     "added after the activation": "is added after the activation, not before it", "clip at the bound of c": "is clipped too, at the bound of c",
     "transposed": "is transposed", "output of its first step": "is the output of the first step that it makes (in the reverse direction at the end of the sequence), not of the last",
@@ -260,6 +264,7 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("joined", "exchanged in what is returned"): _JOINED.format(where=" in what is returned"),
     ("joined of a decoder", "exchanged"): "W_tilde multiplies [h; context], not [context; h]: the two are joined in the wrong order",
     ("softmax", "over the batch"): "the softmax is taken over the batch, not over the timesteps of the source",
+    ("softmax", "over all sequences at once"): "the softmax is taken over the scores of all sequences at once, as of one flat array: the weights of each sequence do not add up to 1",
     ("mask", "not"): "the mask of the softmax is left out: padding of the source gets attention", ("mask", "zero score"): "the mask of the softmax sets scores of the padding to 0, not to minus infinity",
     ("mask", "inverted"): "the mask of the softmax is inverted: the padding gets attention, and the source does not",
     ("mask", "zero vectors"): "the padding of the source is set to zero vectors, but the softmax is not masked: it counts their scores of 0",
@@ -309,9 +314,10 @@ SENTENCES: dict[tuple[str, str], str] = {
         (site, f"{which} of the {lane}"): f"{PHRASES[site]} is the {kind} {state} of {words}, not the given one"
         for site, state in (("h0 and c0", "state"), ("h0", "h"), ("c0", "c"))
         for which, kind in (("end", "final"), ("start", "initial"))
-        for lane, words in (("layer below", "the layer below"), ("forward lane", "the forward direction"), ("lane before", "the layer or direction that is computed before"))
+        for lane, words in (("layer below", "the layer below"), ("forward lane", "the forward direction for the reverse one"), ("lane before", "the layer or direction that is computed before"))
     },
     **{("turn" if there == back else "turn out" if there == "within" else "turn in", there if there == back else f"{there} and {back}"): f"the reverse direction's {words.format(its='its')}" for (there, back), words in _TURNS.items()},
+    ("coupling of i", "1 - f"): "the input gate is 1 - f: it has no weights of its own, the forget gate has",
     ("coupling of f", "1 - i"): "the forget gate is 1 - i: it has no weights of its own", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
     ("clip", "times 2"): "the bound of the clip of c is multiplied by 2", ("clip", "times 1/2"): "the bound of the clip of c is multiplied by 1/2",
 }  # fmt: skip
@@ -348,6 +354,8 @@ FIXES: dict[tuple[str, str], str] = {
     ("joined of a decoder", "exchanged"): "Join the context first, then h.",
     **{("W_a", edit): "Check the shape and orientation of W_a: transpose with .T, never with reshape." for edit in ("transposed", "reshaped, not transposed")},
     ("tanh.c", "raw"): "Take tanh of the clipped c.", ("softmax", "over the batch"): "Take the softmax over the timesteps of the source, for each sequence.",
+    ("softmax", "over all sequences at once"): "Take the softmax over the timesteps of the source, for each sequence.",
+    ("coupling of i", "1 - f"): "Compute the input gate with its own weights: where gates are coupled the forget gate is 1 - i.",
     ("mask", "inverted"): "Set the scores of padding, not those of the source, to minus infinity before the softmax.",
     **{("clip", edit): "Clip the new c to [-bound, bound], on both sides." for edit in ("from above only", "from below only", "bounds exchanged")},
     ("values", "projected by W_a"): "Sum the source itself, weighted by the attention: W_a belongs to the scores alone.",
@@ -368,6 +376,7 @@ FIXES_OF_NUMBERS = {
     "minus": "Remove what is subtracted.",
 }
 FIXES_BACK = {
+    "plus dc": "Add dc to what comes back to the last c only.",
     "of the state that is kept": "Mask the given gradient of h past the end of each sequence.",
     **dict.fromkeys(OF_SUMS, "Sum the gradient of a weight over all timesteps that use it."),
     "of errors without slopes": "Multiply each gate's error by the slope of its activation before it goes back through a kernel.",
