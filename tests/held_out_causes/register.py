@@ -69,6 +69,14 @@ CASES: dict[str, list[Case]] = {
         _lstm("both-alike-a", seed=839, num_layers=2, direction="bidirectional", input_size=10),
         _lstm("both-alike-b", seed=840, num_layers=3, direction="bidirectional", input_size=6, hidden_size=3),
     ],
+    "two ways projection": [
+        _lstm("two-proj-a", seed=894, direction="bidirectional", proj_size=3),
+        _lstm("two-proj-b", seed=895, direction="bidirectional", proj_size=2, timesteps=5, batch=2, hidden_size=4),
+    ],
+    "stacked projection": [
+        _lstm("stack-proj-a", seed=896, num_layers=2, proj_size=3),
+        _lstm("stack-proj-b", seed=897, num_layers=3, proj_size=2, timesteps=5, batch=2, hidden_size=4),
+    ],
     "stacked lengths": [
         _lstm("stack-a", seed=831, num_layers=2),
         _lstm("stack-lengths", seed=881, num_layers=3, batch=4, lengths=(5, 7, 2, 6)),
@@ -184,7 +192,9 @@ class HeldOut:
     @property
     def part(self) -> int:
         """Of the set: 1 is what was written first; 2 what was written when others had looked at 1; 3 after 2."""
-        return {"second": 2, "third": 3, "fourth": 4, "fifth": 5}.get(self.port.__module__.partition("_")[0], 1)
+        return {"second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6}.get(
+            self.port.__module__.partition("_")[0], 1
+        )
 
     def told(self, diagnosis: Diagnosis) -> bool:
         """Whether an explanation names every mistake, in whatever words."""
