@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.harness.adapters.backend import Backend
-from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.outcome import Outcome, run_in_pieces
 from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.streaming import piece_cases
 
 # The same number everywhere, so that times can be compared and sums are ordered alike.
 THREADS = 1
@@ -83,7 +85,12 @@ def resident_megabytes() -> float | None:
 def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict[str, str], list[str | None]]:
     """The versions of what a backend requires, and its reasons against each of several cases."""
     backend = _backend(module)
-    return _versions(requires), [backend.unsupported(case) for case in cases]
+    return _versions(requires), [_refusal(backend, case) for case in cases]
+
+
+def _refusal(backend: Backend, case: Case) -> str | None:
+    """Why a backend cannot run a case, or one of the pieces that it is run in."""
+    return next((reason for piece in piece_cases(case) if (reason := backend.unsupported(piece)) is not None), None)
 
 
 def run(module: str, requires: tuple[str, ...], problem: Parcel, timeout: float, answer: Path) -> Parcel:
@@ -92,6 +99,17 @@ def run(module: str, requires: tuple[str, ...], problem: Parcel, timeout: float,
 
 
 def _outcome(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
+    """Run a problem through a backend, at once or piece by piece."""
+
+    def run_once(piece: AnyProblem) -> Outcome:
+        return _outcome_at_once(module, requires, piece, timeout)
+
+    if isinstance(problem, Problem) and problem.case.run.chunks is not None:
+        return run_in_pieces(problem, run_once)
+    return run_once(problem)
+
+
+def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
     """Run a problem through a backend; twice where its shape is new, to tell the first run from a steady one."""
     backend = _backend(module)
     # The parent ends this process at the time-out; just before, the log is told where it hangs.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.streaming import final_states, joined, piece_rows, pieces_of
 from lockstep.harness.errors import LockstepError, UserFileError
 
 TAIL = 4000  # characters of what a process prints that are kept
@@ -59,3 +63,48 @@ class Outcome:
     def with_printed(self, text: str) -> Outcome:
         """The same with the end of what was printed before its own stderr."""
         return replace(self, stderr=f"{text}{self.stderr or ''}"[-TAIL:] or None)
+
+
+def run_in_pieces(problem: Problem, run: Callable[[Problem], Outcome]) -> Outcome:
+    """Run a problem piece by piece, each from the final states of the one before; the outcome of the whole."""
+    outcomes: list[Outcome] = []
+    starts = {"h0": problem.h0, "c0": problem.c0}
+    rows_of = piece_rows(problem.case.run.chunks or (problem.case.run.timesteps,))
+    for rows, piece in zip(rows_of, pieces_of(problem), strict=True):
+        if starts.keys() < {"h0", "c0"}:
+            missing = " and ".join(f"final {name}" for name in "hc" if f"{name}0" not in starts)
+            message = f"the case runs in pieces, and it returns no {missing} for the next one to start from"
+            return replace(outcomes[-1], status="unsupported", value=None, message=message)
+        piece = replace(piece, **starts)  # noqa: PLW2901
+        outcome = run(piece)
+        if outcome.trace is None:
+            return replace(outcome, message=f"{_place(rows)}: {outcome.message}")
+        outcomes.append(outcome)
+        starts = final_states(outcome.trace.arrays, piece)
+    return _joined(outcomes)
+
+
+def _place(rows: slice) -> str:
+    if rows.stop - rows.start == 1:
+        return f"timestep {rows.start}, run as a piece of its own"
+    return f"timesteps {rows.start} to {rows.stop - 1}, run as a piece of their own"
+
+
+def _joined(outcomes: list[Outcome]) -> Outcome:
+    traces = [outcome.trace for outcome in outcomes if outcome.trace is not None]
+    arrays = joined([trace.arrays for trace in traces])
+    seconds: Counter[str] = Counter()
+    for outcome in outcomes:
+        seconds.update(outcome.seconds)
+    last = traces[-1]
+    trace = Trace(**arrays, parameters=last.parameters, device=last.device, seconds=last.seconds)
+    repeatable = {outcome.repeatable for outcome in outcomes} - {None}
+    return replace(
+        outcomes[-1], value=trace, seconds=dict(seconds), repeatable=all(repeatable) if repeatable else None,
+        **{name: _once(name, outcomes) for name in ("notes", "conversions", "overwrites")},
+    )  # fmt: skip
+
+
+def _once(name: str, outcomes: list[Outcome]) -> tuple[str, ...]:
+    """What several outcomes say, each text once."""
+    return tuple(dict.fromkeys(text for outcome in outcomes for text in getattr(outcome, name)))

@@ -198,6 +198,14 @@ class Run(Table, frozen=True, kw_only=True):
             "decoder those of each source, 1 to source_timesteps."
         ),
     ] = None
+    chunks: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...] | None,
+        Meta(
+            description="Timesteps of the pieces in which the sequence is run, together timesteps: each starts from "
+            "the final states of the one before, and all together must give what the whole gives. In one run if left "
+            "out."
+        ),
+    ] = None
     gradients: Annotated[
         bool,
         Meta(
@@ -221,6 +229,20 @@ class Run(Table, frozen=True, kw_only=True):
                 raise ValueError(f"zero_timesteps belongs to inputs: remove it from {key}")
         if self.lengths is not None and len(self.lengths) != self.batch:
             raise ValueError(f"lengths has {len(self.lengths)} entries for batch = {self.batch}")
+        if self.chunks is not None:
+            self._check_chunks(self.chunks)
+
+    def _check_chunks(self, chunks: tuple[int, ...]) -> None:
+        if sum(chunks) != self.timesteps:
+            raise ValueError(
+                f"chunks = {list(chunks)} are {sum(chunks)} timesteps together, and timesteps = {self.timesteps}: make "
+                "them equal"
+            )
+        if self.gradients:
+            raise ValueError(
+                "chunks go forward only, since gradients belong to the whole sequence: remove chunks, or set "
+                "gradients = false"
+            )
 
     def values(self, key: ValuesKey) -> Values:
         """A key's values in their long form."""
@@ -298,6 +320,8 @@ class Case(Table, frozen=True, kw_only=True):
         if self.attention_decoder is not None:
             self._check_decoder(self.attention_decoder)
         self._check_lengths()
+        if self.run.chunks is not None:
+            self._check_streaming()
         _check_room({
             "timesteps x batch x (input_size + 4 hidden_size), for each layer and direction": lanes * T * B * (I + G),
             "4 hidden_size x (input_size + hidden_size), for each layer and direction": lanes * G * (I + P),
@@ -313,6 +337,15 @@ class Case(Table, frozen=True, kw_only=True):
         if longest_given > longest:
             raise ValueError(
                 f"[run] lengths has {longest_given}, beyond {key} = {longest}: allowed are {shortest} to {longest}"
+            )
+
+    def _check_streaming(self) -> None:
+        if self.attention_decoder is not None:
+            raise ValueError("[run] chunks cut a sequence that is taken in, and a decoder makes its own: remove chunks")
+        if self.lstm.direction != "forward":
+            raise ValueError(
+                f'[run] chunks with direction = "{self.lstm.direction}": the reverse direction begins at the end of '
+                "the sequence, which comes last, so it cannot be run piece by piece: remove chunks"
             )
 
     def _check_decoder(self, decoder: AttentionDecoder) -> None:
@@ -352,9 +385,11 @@ class Case(Table, frozen=True, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """Whether it is one forward layer of the standard cell, without gradients, in single or double precision."""
+        """Whether it is one forward layer of the standard cell, run at once, forward, in single or double precision."""
         standard = self.model == "lstm" and self.lstm.plain
-        return standard and not self.run.gradients and self.run.dtype in {"float32", "float64"}
+        return (
+            standard and not self.run.gradients and self.run.chunks is None and self.run.dtype in {"float32", "float64"}
+        )
 
     def natural_shape(self, name: str) -> tuple[int, ...]:
         """The shape of h, c or a gate at every timestep, or of h_n, c_n, h0 or c0, as frameworks give them.

@@ -13,6 +13,7 @@ from lockstep.harness.cases.tensors import tensors_of
 from lockstep.harness.causes.decoder_run import DecoderRun
 from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.network_run import NetworkRun, TensorCallback
+from lockstep.harness.causes.stream_run import StreamRun
 from lockstep.harness.causes.tape import NodeTape
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import COMMON, Noise
@@ -143,8 +144,9 @@ def values_with(
 
 
 def base_of(problem: AnyProblem) -> NetworkRun | None:
-    """A run without edits, from which lanes are taken that no edit reaches; None for a decoder."""
-    if isinstance(problem, DecoderProblem):
+    """A run without edits, from which lanes are taken that no edit reaches; None for a decoder, and for pieces."""
+    # What a piece starts from is edited with all before it.
+    if isinstance(problem, DecoderProblem) or problem.case.run.chunks is not None:
         return None
     forward = {name for name in tensors_of(problem.case) if not name.startswith("d")}
     run = NetworkRun(
@@ -166,7 +168,9 @@ def _run(
     watch: TensorCallback | None,
     wanted: set[str] | None,
     base: NetworkRun | None = None,
-) -> NetworkRun | DecoderRun:
+) -> NetworkRun | StreamRun | DecoderRun:
     if isinstance(problem, DecoderProblem):
         return DecoderRun(problem, edits, tape, watch, wanted)
+    if problem.case.run.chunks is not None:
+        return StreamRun(problem, edits, tape, watch, wanted)
     return NetworkRun(problem, edits, tape, watch, wanted, base)

@@ -111,7 +111,8 @@ class NetworkRun(WantedTensors):
         problem, tape, places = self.problem, self.tape, lanes(self.lstm)
         whole = self.edits.whole
         self.x = tape.exact(self._inputs())
-        self.h0, self.c0 = (tape.exact(problem.states(name)) for name in ("h0", "c0"))
+        exact = {name: tape.exact(problem.states(f"{name}0")) for name in "hc"} if self.starts is None else self.starts
+        self.h0, self.c0 = exact["h"], exact["c"]
         h0, c0 = whole("all h0", self.h0, self), whole("all c0", self.c0, self)
         starts = [tape.steps(h0), tape.steps(c0)]
         inputs = tape.steps(whole("all x", self.x, self))
@@ -191,6 +192,7 @@ class NetworkRun(WantedTensors):
         # Each sequence is at another timestep: its own length less those that are through.
         return lambda t, value: watch(name, (np.where(t < lengths, lengths - 1 - t, t), sequences), value)
 
+    starts: dict[str, Node] | None = None  # h and c of all lanes, where they are not the problem's
     observed: Arrays | None = None  # of a single lane: what each step starts from
     watch_step: Callable[[str, Any, Array], None] | None = None
 

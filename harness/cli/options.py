@@ -132,6 +132,14 @@ def command_line(*words: str, **options: object) -> str:
     return shlex.join(line)
 
 
+def timesteps_of_pieces(text: str) -> list[int]:
+    """The numbers of --chunks; a LockstepError if they are none."""
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(number.isascii() and number.isdigit() and int(number) for number in numbers):
+        raise LockstepError(f"--chunks {text}: expected the timesteps of each piece, 1 or more, such as 4,1,7.")
+    return [int(number) for number in numbers]
+
+
 def case_names(arguments: Sequence[str], option: Sequence[str] | None) -> list[str]:
     """The cases that a request names, with --case or without.
 

@@ -48,7 +48,9 @@ def _shortened(problem: AnyProblem, timesteps: int) -> AnyProblem:
         return problem
     lengths = None if problem.lengths is None else np.minimum(problem.lengths, timesteps)
     ends = None if lengths is None else tuple(int(end) for end in lengths)
-    case = changed(problem.case, run=changed(problem.case.run, timesteps=timesteps, lengths=ends), expect=None)
+    case = changed(
+        problem.case, run=changed(problem.case.run, timesteps=timesteps, lengths=ends, chunks=None), expect=None
+    )
     dh = None if problem.dh is None else problem.dh[:timesteps]
     return replace(problem, case=case, x=problem.x[:timesteps], lengths=lengths, dh=dh)
 

@@ -80,7 +80,8 @@ def told(
         layout: In whose terms they are told.
     """
     two_ways = all(problem.case.lstm.direction == "bidirectional" for problem in problems)
-    words, names = Words(layout, bidirectional=two_ways), [proved.name for proved in causes]
+    chunks = next((run.chunks for run in (problem.case.run for problem in problems) if run.chunks), ())
+    words, names = Words(layout, bidirectional=two_ways, chunks=chunks), [proved.name for proved in causes]
     apart = _telling_problem(causes, others) if causes[1:] else None
     diagnoses = []
     for proved in causes:
@@ -180,6 +181,8 @@ def fresh_problem(problem: AnyProblem) -> AnyProblem:
         for key in ("weights", "inputs", "initial_state")
         if run.values(key).file or run.values(key).kind in {"ones", "zeros"}  # type: ignore[arg-type]
     }
+    if run.chunks is not None:
+        changes["chunks"] = (*run.chunks[:-1], run.chunks[-1] + 1)
     if run.lengths is not None:
         longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps + 1
         # Several lengths, none of them whole.

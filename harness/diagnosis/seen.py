@@ -116,6 +116,9 @@ class Seen:
         # Past its end a sequence returns an h of 0, and its state is another.
         if isinstance(problem, DecoderProblem) or not problem.case.lstm.single or problem.lengths is not None:
             return None
+        # What a piece starts from is handed over, and may be edited on the way.
+        if problem.case.run.chunks is not None:
+            return None
         if not {"h", "c"} <= self.observation.tensors.keys() or problem.case.lstm.direction != "forward":
             return None
         outside = any(site in _AFTER_THE_STATE for _, site in (*edits.changes, *edits.rules))

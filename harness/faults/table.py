@@ -16,6 +16,7 @@ from lockstep.harness.faults.moves import MOST_SHIFT
 from lockstep.harness.faults.numbers import numbered
 from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
 from lockstep.harness.faults.sequence_edits import sequence_deviations, source_deviations
+from lockstep.harness.faults.stream_edits import STATES_BETWEEN_PIECES, stream_deviations
 from lockstep.harness.faults.value_edits import format_deviations, value_deviations
 from lockstep.harness.faults.weight_edits import layout_deviations, weight_deviations
 
@@ -67,6 +68,8 @@ def _forward(problem: AnyProblem) -> Iterator[Deviation]:
     if isinstance(problem, DecoderProblem):
         yield from source_deviations()
     else:
+        if problem.case.run.chunks is not None:
+            yield from stream_deviations(problem)
         yield from sequence_deviations(problem)
 
 
@@ -121,6 +124,8 @@ RESET = frozenset({"h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.car
 
 def _by_timestep(deviation: Deviation, problem: AnyProblem) -> bool:
     """Whether an edit is asked for at each timestep: rules, and edits of whole sequences, hold at all or none."""
+    if deviation.site in STATES_BETWEEN_PIECES:
+        return False
     try:
         edits = edits_of([deviation.in_scope(steps="later")], problem)
     except NoPlaceError:

@@ -303,6 +303,31 @@ def _kind(case: Case) -> str | None:
     return "network" if not case.lstm.single else "gradients" if case.run.gradients else "plain"
 
 
+def in_pieces(cases: Sequence[Case], chunks: Sequence[int], *, named: bool) -> list[Case]:
+    """The cases as sequences that arrive in pieces of these timesteps.
+
+    Of cases that nobody ``named`` those that cannot be, as of another length, are left out.
+
+    Raises:
+        LockstepError: If a case cannot be run in such pieces, or none is left.
+    """
+    words = ",".join(map(str, chunks))
+    cut: list[Case] = []
+    for case in cases:
+        try:
+            cut.append(replace(case, run=replace(case.run, chunks=tuple(chunks))))
+        except ValueError as error:
+            if named:
+                raise LockstepError(f"--chunks {words}, case {case.name}: {error}.") from error
+    if not cut:
+        lengths = sorted({case.run.timesteps for case in cases})
+        raise LockstepError(
+            f"--chunks {words}: that is {sum(chunks)} timesteps, and no case has as many: there are cases of "
+            f"{', '.join(map(str, lengths))}. Name a case with --case to see what fits."
+        )
+    return cut
+
+
 def left_out(checked: Collection[str]) -> list[str]:
     """Name the shipped cases of networks that a check without names did not run; none of them for a decoder's."""
     cases = [found_case.case for found_case in find_cases([])]

@@ -15,12 +15,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.outcome import Outcome, run_in_pieces
 from lockstep.harness.adapters.trace import Trace, close
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, mistake_of, raised
 from lockstep.harness.adapters.user_process import serve_once, serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.errors import unknown
 from lockstep.harness.ports.arguments import Form, Given
 from lockstep.harness.ports.outputs import Returned, read_returned
@@ -48,7 +49,12 @@ class Calls:
         return forward_only(self._parameters)
 
     def __call__(self, problem: AnyProblem) -> Outcome:
-        """Call the function for one problem; every way to fail is a reply, none an exception."""
+        """Call the function for one problem, or piece by piece; every way to fail is a reply, none an exception."""
+        if isinstance(problem, Problem) and problem.case.run.chunks is not None:
+            return run_in_pieces(problem, self._call)
+        return self._call(problem)
+
+    def _call(self, problem: AnyProblem) -> Outcome:
         started = perf_counter()
         notes: tuple[str, ...] = ()
         try:

@@ -16,6 +16,7 @@ from lockstep.harness.cli.options import (
     bounds,
     case_names,
     command_line,
+    timesteps_of_pieces,
 )
 from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
 from lockstep.harness.errors import LockstepError
@@ -57,6 +58,14 @@ def check(
     ] = None,
     limit: LimitOption = None,
     seed: Annotated[int, Parameter(help="Added to the seed of every case: the same check with different numbers.")] = 0,
+    chunks: Annotated[
+        str | None,
+        Parameter(
+            help="Call the port piece by piece, with pieces of so many timesteps, such as 4,1,7: each starts from the "
+            "final states of the one before, and all together must give what the whole gives. Of the cases that you do "
+            "not name, those of as many timesteps are checked."
+        ),
+    ] = None,
     strict_dtype: Annotated[
         bool,
         Parameter(
@@ -85,7 +94,7 @@ def check(
     from msgspec.structs import replace
 
     from lockstep.harness.adapters.user_code import Target
-    from lockstep.harness.jobs.check import cases_of, check, float32_will_do, strength
+    from lockstep.harness.jobs.check import cases_of, check, float32_will_do, in_pieces, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
     from lockstep.harness.output.messages import headline
@@ -100,6 +109,8 @@ def check(
     is_function = isinstance(parsed, Target)
     names = case_names(cases if is_function or target is None else (target, *cases), case)
     chosen = cases_of(names, decoder=is_function and is_decoder_port(parsed), seed=seed)
+    if chunks is not None:
+        chosen = in_pieces(chosen, timesteps_of_pieces(chunks), named=bool(names))
     outputs.check()  # before a check that may take minutes
     with (
         _port(parsed, layout, arrays, seconds) as port,
@@ -112,6 +123,7 @@ def check(
             float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
         )  # fmt: skip
     options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
+    options |= {"chunks": chunks}
     words = [target] if is_function else ["--command", command] if command else ["--command-serve", command_serve]
     runs = _with_reruns(runs, [word for word in words if word], names, options)
     ran = {run.case for run in runs}

@@ -52,7 +52,14 @@ def _tables_of(site: str) -> tuple[dict[str, str], ...]:
         return (OF_LENGTHS,)
     if site.endswith("weights of lanes"):
         return (OF_LANES,)
-    if site in {"all h0 and c0", "all h0", "all c0", "finals", "finals of h", "finals of c"}:
+    if site.endswith(" between pieces") or site in {
+        "all h0 and c0",
+        "all h0",
+        "all c0",
+        "finals",
+        "finals of h",
+        "finals of c",
+    }:
         return OF_ALL_STATES, OF_SEQUENCES, OF_VALUES
     if (
         site in {"enc", "output of the network"}

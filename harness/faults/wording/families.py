@@ -35,6 +35,8 @@ FAMILIES: dict[str, Family] = {
         "Stack Overflow, Why build timestep-unfold LSTM manually has different outputs from using static_rnn; ChenRocks/fast_abs_rl#14."),
     "initial state": Family("Another initial state", "Start from the h0 and c0 that are given, each in its place.",
         "TF1 cells take (c, h), PyTorch (h, c), Keras [h, c]. microsoft/nni#2842, neulab/xnmt#223."),
+    "streaming": Family("A state lost or changed between pieces", "Start each piece from the h and c in which the one before ended, each layer from its own.",
+        ""),
     "time": Family("Time shifted or reversed", "Feed x[t] into step t, and return what step t computed at place t.",
         "Keras' go_backwards returns its outputs reversed, ONNX' reverse direction does not. microsoft/onnxruntime#4187, qjadud1994/CRNN-Keras#26."),
     "batch": Family("Batch and time exchanged, sequences mixed", "Take and return time-major arrays (T, B, .): exchange axes with a transposition, never with a reshape.",
@@ -74,6 +76,7 @@ _SITES: dict[str, tuple[str, ...]] = {
     "clip": ("clip", "peep", "term", "p", "peepholes", "peepholes of weight 1"),
     "initial state": ("h0", "c0", "h0 and c0"),
     "state": ("h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.carry and c.carry", "c.carry and c.out", "h.carry, c.carry and y.fed"),
+    "streaming": ("state between pieces", "h between pieces", "c between pieces"),
     "time": ("the step", "what is returned", "x.seq", "x.turned.seq", "h.seq", "c.seq", "h.seq and c.seq", "order of the run"),
     "returned": ("h.out", "c.out", "h.out and c.out", "c.out and h.out of the step before", "returned", "h_n", "c_n"),
 }  # fmt: skip

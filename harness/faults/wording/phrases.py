@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
+from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.reference.curves import CURVES
 
 GATE = {"i": "the input gate", "f": "the forget gate", "g": "the candidate", "o": "the output gate"}
@@ -321,6 +322,21 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("coupling of f", "1 - i"): "the forget gate is 1 - i: it has no weights of its own", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
     ("clip", "times 2"): "the bound of the clip of c is multiplied by 2", ("clip", "times 1/2"): "the bound of the clip of c is multiplied by 1/2",
 }  # fmt: skip
+# What is handed from piece to piece of a sequence: zeros in its place, the first piece's, the other state's.
+_BETWEEN = {
+    "state": ("zeros", "the initial h0 and c0", "the final c as its h and the final h as its c"),
+    "h": ("an h of 0", "the initial h0", "the final c as its h"),
+    "c": ("a c of 0", "the initial c0", "the final h as its c"),
+}  # fmt: skip
+PHRASES |= {f"{name} between pieces": f"the {name} that is handed from piece to piece" for name in _BETWEEN}
+for _name, (_zeros, _initial, _other) in _BETWEEN.items():
+    # {piece} is the timestep at which the second piece begins.
+    SENTENCES |= {(f"{_name} between pieces", edit): f"the {_name} {words}" for edit, words in {
+        "zero": f"is dropped between pieces: {{piece}} begins from {_zeros}",
+        "initial": f"is kept from the first piece: {{piece}} begins from {_initial} again",
+        "exchanged": f"is exchanged between pieces: {{piece}} begins from {_other}",
+        **{f"in {form}": f"is narrowed between pieces: {{piece}} begins from what was rounded to {form}" for form in FORMATS},
+    }.items()}  # fmt: skip
 _ON_ZEROS = ", of which the input is set to 0"
 SENTENCES |= {
     (site, f"{edit}, on zeros"): sentence.replace("the padding", f"the padding{_ON_ZEROS}")

@@ -7,7 +7,7 @@ Names of arrays and orders of gates are those of the layout in which the weights
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.faults.deviation import BACK, ON_THE_WAY_BACK, Deviation, Scope
@@ -48,11 +48,13 @@ _SCALED = {"zero": ": do not detach or drop it", "times": ": do not scale it", "
 class Words:
     """Sentences in the terms of one layout."""
 
-    def __init__(self, layout: str = "canonical", *, bidirectional: bool = False) -> None:
-        """Take the layout in which weights were handed over, and whether layers have two directions."""
+    def __init__(self, layout: str = "canonical", *, bidirectional: bool = False, chunks: Sequence[int] = ()) -> None:
+        """Take the layout in which weights were handed over, whether layers have two directions, and what pieces."""
         self.dialect: Dialect = DIALECTS.get(layout, DIALECTS["canonical"])
         self.layout = "" if self.dialect.name == "canonical" else self.dialect.name
         self.bidirectional = bidirectional
+        self.in_pieces = bool(chunks[1:])
+        self.second_piece = f"timestep {chunks[0]}" if chunks[1:] else "every piece but the first"
 
     def message(self, deviation: Deviation) -> str:
         """What is done otherwise, as a sentence."""
@@ -62,8 +64,10 @@ class Words:
         else:
             if site == "joined" and deviation.scope.lanes == ("decoder",):
                 site = "joined of a decoder"
-            text = SENTENCES.get((site, edit)) or self._sentence(site, edit)
-        sentence = f"{self._where(deviation.scope)}{text}".rstrip(",")
+            text = SENTENCES.get((site, edit), "").replace("{piece}", self.second_piece) or self._sentence(site, edit)
+        # Each piece of a sequence is called with an initial state.
+        in_pieces = ", in every piece" if self.in_pieces and family_of(deviation) == "initial state" else ""
+        sentence = f"{self._where(deviation.scope)}{text}".rstrip(",") + in_pieces
         return f"{sentence[0].upper()}{sentence[1:]}."
 
     def fix(self, deviation: Deviation) -> str:

@@ -45,6 +45,10 @@ def without_lengths(x, weights, h0, c0):
     return port(x, weights, h0, c0)
 
 
+def without_start(x, weights, h0, c0, lengths=None):
+    return port(x, weights, 0 * h0, 0 * c0, lengths)
+
+
 def in_float32(x, weights, h0, c0, lengths=None):
     weights = {name: array.astype("float32") for name, array in weights.items()}
     return port(x.astype("float32"), weights, h0.astype("float32"), c0.astype("float32"), lengths)
@@ -296,6 +300,10 @@ def test_a_diverging_port_is_told_where_and_why_and_what_to_do(check):
         ("{folder}/lstm.py:port", ["--layout", "pytorch"], 'no layout is called "pytorch". Did you mean "torch"?'),
         ("{folder}/lstm.py:port", ["--arrays", "cupy"], 'no kind of arrays is called "cupy".'),
         ("{folder}/lstm.py:port", ["--seed", "-1"], "--seed -1: must be 0 or above"),
+        ("{folder}/lstm.py:port", ["--chunks", "4,x"], "--chunks 4,x: expected the timesteps of each piece, 1 or more"),
+        ("{folder}/lstm.py:port", ["--chunks", "4,0,8"], "--chunks 4,0,8: expected the timesteps of each piece"),
+        ("{folder}/lstm.py:port", ["--chunks", "400"], "--chunks 400: that is 400 timesteps, and no case has as many"),
+        ("{folder}/lstm.py:port", ["--chunks", "4,1", "--case", "probe"], "chunks = [4, 1] are 5 timesteps together"),
         ("{folder}/lstm.py:port", ["--timeout", "0"], "--timeout 0: must be a number above 0"),
         ("{folder}/lstm.py:port", ["--json", "{folder}/lstm.py/r.json"], "cannot be written"),
     ],
@@ -416,6 +424,20 @@ def test_another_seed_is_the_same_check_on_other_numbers(check):
         assert status == 0
         expected.append(runs["square"]["tensors"]["h"]["per_timestep"]["expected"])
     assert expected[0] != expected[1]
+
+
+def test_a_case_is_run_piece_by_piece_where_that_is_asked_for(check):
+    status, out, runs = check("port", "--chunks", "4,1,7", cases=("probe",))
+    assert status == 0
+    assert runs["probe"]["rerun"].endswith("--case probe --chunks 4,1,7")
+    status, out, runs = check("without_start", "--chunks", "4,1,7", cases=("probe",))
+    assert status == 1
+    assert "The initial state (h0 and c0) is 0, in every piece. [h0-and-c0:zero]" in out
+
+
+def test_without_a_name_cases_of_as_many_timesteps_are_run_in_pieces(check):
+    _, _, runs = check("port", "--chunks", "2,1", cases=())
+    assert runs.keys() == {case.name for case in cases_of([]) if case.run.timesteps == 3}
 
 
 def test_a_limit_of_ones_own_is_kept(check):
