@@ -78,7 +78,9 @@ def run_in_pieces(problem: Problem, run: Callable[[Problem], Outcome]) -> Outcom
         piece = replace(piece, **starts)  # noqa: PLW2901
         outcome = run(piece)
         if outcome.trace is None:
-            return replace(outcome, message=f"{_place(rows)}: {outcome.message}")
+            # What is not supported is so in every piece.
+            place = "" if outcome.status == "unsupported" else f"{_place(rows)}: "
+            return replace(outcome, message=f"{place}{outcome.message}")
         outcomes.append(outcome)
         starts = final_states(outcome.trace.arrays, piece)
     return _joined(outcomes)

@@ -43,7 +43,13 @@ MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
 MOST_SECONDS_A_QUESTION = 0.5  # that a call may take, for a port to be asked where several mistakes are looked for
 LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
 MOST_SCALED = 12  # timesteps of which it is measured how often x counts
-HELD_AGAINST = ("probe", "batch", "lengths", "one-timestep")  # cases whose fresh numbers an explanation is held against
+HELD_AGAINST = (
+    "probe",
+    "batch",
+    "lengths",
+    "one-timestep",
+    "chunks",
+)  # cases whose fresh numbers an explanation is held against
 Causes = dict[str, list[Diagnosis]]  # by the name of the case
 
 

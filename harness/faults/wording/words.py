@@ -48,12 +48,26 @@ _SCALED = {"zero": ": do not detach or drop it", "times": ": do not scale it", "
 class Words:
     """Sentences in the terms of one layout."""
 
-    def __init__(self, layout: str = "canonical", *, bidirectional: bool = False, chunks: Sequence[int] = ()) -> None:
-        """Take the layout in which weights were handed over, whether layers have two directions, and what pieces."""
+    def __init__(
+        self,
+        layout: str = "canonical",
+        *,
+        bidirectional: bool = False,
+        chunks: Sequence[int] = (),
+        in_pieces: bool = False,
+    ) -> None:
+        """Take what words depend on.
+
+        Args:
+            layout: In which weights were handed over.
+            bidirectional: Whether layers have two directions.
+            chunks: The timesteps of the pieces in which sequences arrive, where some do.
+            in_pieces: Whether all do.
+        """
         self.dialect: Dialect = DIALECTS.get(layout, DIALECTS["canonical"])
         self.layout = "" if self.dialect.name == "canonical" else self.dialect.name
         self.bidirectional = bidirectional
-        self.in_pieces = bool(chunks[1:])
+        self.in_pieces = in_pieces
         self.second_piece = f"timestep {chunks[0]}" if chunks[1:] else "every piece but the first"
 
     def message(self, deviation: Deviation) -> str:
