@@ -24,7 +24,6 @@ from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.streaming import piece_cases
 
 # The same number everywhere, so that times can be compared and sums are ordered alike.
@@ -100,13 +99,7 @@ def run(module: str, requires: tuple[str, ...], problem: Parcel, timeout: float,
 
 def _outcome(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
     """Run a problem through a backend, at once or piece by piece."""
-
-    def run_once(piece: AnyProblem) -> Outcome:
-        return _outcome_at_once(module, requires, piece, timeout)
-
-    if isinstance(problem, Problem) and problem.case.run.chunks is not None:
-        return run_in_pieces(problem, run_once)
-    return run_once(problem)
+    return run_in_pieces(problem, lambda piece: _outcome_at_once(module, requires, piece, timeout))
 
 
 def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.streaming import final_states, joined, piece_rows, pieces_of
 from lockstep.harness.errors import LockstepError, UserFileError
@@ -65,12 +66,13 @@ class Outcome:
         return replace(self, stderr=f"{text}{self.stderr or ''}"[-TAIL:] or None)
 
 
-def run_in_pieces(problem: Problem, run: Callable[[Problem], Outcome]) -> Outcome:
-    """Run a problem piece by piece, each from the final states of the one before; the outcome of the whole."""
+def run_in_pieces(problem: AnyProblem, run: Callable[[AnyProblem], Outcome]) -> Outcome:
+    """Run a problem at once, or in its pieces, each from the final states of the one before: the outcome of all."""
+    if not isinstance(problem, Problem) or problem.case.run.chunks is None:
+        return run(problem)
     outcomes: list[Outcome] = []
     starts = {"h0": problem.h0, "c0": problem.c0}
-    rows_of = piece_rows(problem.case.run.chunks or (problem.case.run.timesteps,))
-    for rows, piece in zip(rows_of, pieces_of(problem), strict=True):
+    for rows, piece in zip(piece_rows(problem.case.run.chunks), pieces_of(problem), strict=True):
         if starts.keys() < {"h0", "c0"}:
             missing = " and ".join(f"final {name}" for name in "hc" if f"{name}0" not in starts)
             message = f"the case runs in pieces, and it returns no {missing} for the next one to start from"

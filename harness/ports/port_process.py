@@ -21,7 +21,6 @@ from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, mistake_of, raised
 from lockstep.harness.adapters.user_process import serve_once, serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.cases.problem import Problem
 from lockstep.harness.errors import unknown
 from lockstep.harness.ports.arguments import Form, Given
 from lockstep.harness.ports.outputs import Returned, read_returned
@@ -50,9 +49,7 @@ class Calls:
 
     def __call__(self, problem: AnyProblem) -> Outcome:
         """Call the function for one problem, or piece by piece; every way to fail is a reply, none an exception."""
-        if isinstance(problem, Problem) and problem.case.run.chunks is not None:
-            return run_in_pieces(problem, self._call)
-        return self._call(problem)
+        return run_in_pieces(problem, self._call)
 
     def _call(self, problem: AnyProblem) -> Outcome:
         started = perf_counter()

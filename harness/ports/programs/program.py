@@ -12,7 +12,7 @@ from signal import Signals
 from time import perf_counter
 from typing import NamedTuple
 
-from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.outcome import Outcome, run_in_pieces
 from lockstep.harness.adapters.user_code import MOST_TEXT, UserCodeError
 from lockstep.harness.adapters.worker import GRACE, death_of
 from lockstep.harness.cases.decoder_problem import AnyProblem
@@ -58,7 +58,7 @@ class Program(AnyPort):
         answered: list[Outcome] = []
         for problem in problems:
             try:
-                outcome = self._answer(problem)
+                outcome = run_in_pieces(problem, self._answer)
             except OSError as error:  # the disk is full, or the system does not start such a file
                 return answered, Outcome("failed", message=f"it could not be asked: {error}")
             if outcome.status in {"crashed", "timeout"}:
