@@ -37,6 +37,7 @@ def test_nothing_but_lockstep_is_at_the_top(wheel):
     # Links of the repository are folders in the wheel.
     assert {f"lockstep/{part}/__init__.py" for part in PARTS} <= set(names)
     assert "lockstep/cases/ones.toml" in names
+    assert {f"lockstep/cases/ports/lstm.{ending}" for ending in ("c", "rs", "js")} <= set(names)
 
 
 def environment_with(wheel, folder):

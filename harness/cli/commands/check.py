@@ -161,7 +161,7 @@ def _parsed(target: str | None, command: str | None, command_serve: str | None) 
     from lockstep.harness.ports.programs.command import parse_command
 
     given = [text for text in (command, command_serve) if text is not None]
-    of_python = target is not None and ".py" in target
+    of_python = target is not None and target.rpartition(":")[0 if ":" in target else 2].endswith(".py")
     if len(given) + of_python > 1:
         raise LockstepError(
             "one thing is checked at a time: give FILE.py:FUNCTION, --command or --command-serve, and the others not."

@@ -26,8 +26,10 @@ class Command:
     @property
     def file(self) -> Path:
         """The program that the user wrote: of ``node lstm.js`` the script, not the interpreter."""
-        written = [word for word in self.words[1:] if Path(word).is_file()]
-        return Path(written[0] if written else self.words[0])
+        program = Path(self.words[0])
+        # What lies here is the user's own, and further files are what it reads.
+        own = os.sep in self.words[0] and not program.is_absolute()
+        return next((Path(word) for word in self.words[1:] if not own and Path(word).is_file()), program)
 
     @property
     def name(self) -> str:

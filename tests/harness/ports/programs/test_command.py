@@ -24,6 +24,7 @@ def folder(tmp_path, monkeypatch):
     ("text", "name"),
     [
         ("./my_lstm {problem} {answer}", "my_lstm"),
+        ("./my_lstm --config lstm.js {problem} {answer}", "my_lstm"),
         ("sh lstm.js {problem} {answer}", "lstm"),
         ("'./my lstm' --in={problem} --out={answer}", "my_lstm"),
         ("sh -c 'true {problem} {answer}'", "sh"),

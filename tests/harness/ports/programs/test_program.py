@@ -178,6 +178,24 @@ def test_each_form_of_case_is_asked_by_files_as_ports_are_by_arguments(port):
     assert {run.backend for run in runs} == {"by_port"}
 
 
+def test_what_a_program_that_serves_keeps_from_one_problem_to_the_next_is_found(tmp_path):
+    text = (ROOT / "cases" / "templates" / "port_numpy_plain.py").read_text()
+    port = tmp_path / "remembers.py"
+    port.write_text(f"""{text.replace("def port(", "def run(")}
+kept = []
+
+
+def port(x, weights, h0, c0, lengths=None):
+    kept.append(weights)
+    return run(x, kept[0], h0, c0, lengths)
+""")
+    command = f"{shlex.quote(sys.executable)} {PLANTED / 'by_port.py'} {port}"
+    with Program(parse_command(command, serves=True)) as program:
+        (run,) = check(program, [find_cases(["tiny"])[0].case])
+    assert run.status == "diverge"
+    assert "W, R of the first call are used in the place of what the call was given." in run.diagnosis[0].message
+
+
 def test_a_call_for_each_problem_gives_what_serving_gives():
     port = ROOT / "cases" / "templates" / "port_numpy_plain.py"
     command = f"{shlex.quote(sys.executable)} {PLANTED / 'by_port.py'} {port}"
