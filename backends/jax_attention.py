@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from lockstep.backends.jax_scan import run_lane
 from lockstep.backends.jax_scan import unsupported as unsupported  # noqa: PLC0414 (narrow dtypes are refused alike)
 from lockstep.harness.adapters.trace import Stopwatch, Trace
-from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.case import AttentionDecoder
 from lockstep.harness.cases.decoder_problem import DecoderProblem
 from lockstep.harness.cases.tensors import Lane, has_weight_steps
 
@@ -41,7 +41,7 @@ def run(problem: DecoderProblem) -> Trace:
     p = problem
     encoder = p.decoder.encoder
     # Forget biases stand in b: decoders alike but for them share what is compiled.
-    encoder = None if encoder is None else replace(encoder, forget_bias=0.0)
+    decoder = replace(p.decoder, encoder=None if encoder is None else replace(encoder, forget_bias=0.0))
     weights = p.weights.arrays()
     of_decoder = {name: array for name, array in weights.items() if not name.endswith("_encoder")}
     below = {name.removesuffix("_encoder"): array for name, array in weights.items() if name not in of_decoder}
@@ -49,10 +49,10 @@ def run(problem: DecoderProblem) -> Trace:
     stopwatch = Stopwatch()
     with stopwatch("run"):
         if p.dy is None:
-            tensors = _decode(encoder, p.case.run.timesteps, of_decoder, below, inputs, p.lengths)
+            tensors = _decode(decoder, p.case.run.timesteps, of_decoder, below, inputs, p.lengths)
         else:
             tensors = _gradients(
-                encoder, p.case.run.timesteps, of_decoder, below, inputs, p.lengths, (p.dy, p.dlogit),
+                decoder, p.case.run.timesteps, of_decoder, below, inputs, p.lengths, (p.dy, p.dlogit),
                 by_timestep=has_weight_steps(p.case),
             )  # fmt: skip
         arrays: dict[str, Any] = {name: np.asarray(array) for name, array in tensors.items()}
@@ -63,18 +63,20 @@ def run(problem: DecoderProblem) -> Trace:
     return Trace(device=str(jax.devices()[0]), seconds=stopwatch.seconds, **arrays)
 
 
-@partial(jax.jit, static_argnames=("encoder", "steps"))
-def _decode(encoder: LSTM | None, steps: int, of_decoder: Tensors, below: Tensors, inputs: Tensors, lengths) -> Tensors:
-    return _network(encoder, steps, of_decoder, below, inputs, lengths)[1]
+@partial(jax.jit, static_argnames=("decoder", "steps"))
+def _decode(
+    decoder: AttentionDecoder, steps: int, of_decoder: Tensors, below: Tensors, inputs: Tensors, lengths
+) -> Tensors:
+    return _network(decoder, steps, of_decoder, below, inputs, lengths)[1]
 
 
-@partial(jax.jit, static_argnames=("encoder", "steps", "by_timestep"))
+@partial(jax.jit, static_argnames=("decoder", "steps", "by_timestep"))
 def _gradients(
-    encoder: LSTM | None, steps: int, of_decoder: Tensors, below: Tensors, inputs: Tensors, lengths, cotangents,
+    decoder: AttentionDecoder, steps: int, of_decoder: Tensors, below: Tensors, inputs: Tensors, lengths, cotangents,
     *, by_timestep: bool,
 ) -> Tensors:  # fmt: skip
     def network(of_decoder: Tensors, below: Tensors, inputs: Tensors):
-        return _network(encoder, steps, of_decoder, below, inputs, lengths, by_timestep=by_timestep)
+        return _network(decoder, steps, of_decoder, below, inputs, lengths, by_timestep=by_timestep)
 
     if by_timestep:
         # Each step gets a copy of its own, whose gradient is what that step adds.
@@ -89,7 +91,7 @@ def _gradients(
 
 
 def _network(
-    encoder: LSTM | None,
+    decoder: AttentionDecoder,
     steps: int,
     of_decoder: Tensors,
     below: Tensors,
@@ -103,6 +105,7 @@ def _network(
     Returns:
         What a loss sees, y and logit; and every tensor by its name in a trace.
     """
+    encoder, into_cell = decoder.encoder, decoder.context == "input"
     if encoder is None:
         enc, of_encoder = inputs["enc"], {}
     else:
@@ -116,7 +119,7 @@ def _network(
 
     def step(state, of_step: Tensors | None):
         w = of_decoder if of_step is None else of_step
-        now = _step(w, enc, valid, *state)
+        now = _step(w, enc, valid, *state, into_cell=into_cell)
         return (now["h"], now["c"], now["y"]), now
 
     first = (inputs["h0"], inputs["c0"], inputs["y0"])
@@ -124,16 +127,25 @@ def _network(
     return (of_steps["y"], of_steps["logit"]), {**of_encoder, **of_steps}
 
 
-def _step(w: Tensors, enc, valid, h, c, y) -> Tensors:
+def _step(w: Tensors, enc, valid, h, c, y, *, into_cell: bool) -> Tensors:
     """Go one step: everything it computes, by name."""
-    i, f, g, o = jnp.split(y @ w["W"].T + h @ w["R"].T + w["b"], 4, axis=-1)
+    attended = _attend(w, enc, valid, h) if into_cell else {}
+    x = jnp.concatenate([attended["context"], y], axis=-1) if into_cell else y
+    i, f, g, o = jnp.split(x @ w["W"].T + h @ w["R"].T + w["b"], 4, axis=-1)
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     h = jax.nn.sigmoid(o) * jnp.tanh(c)
-    query = h @ w["W_a"].T if "W_a" in w else h
-    scores = jnp.einsum("sbe,be->bs", enc, query)
+    attended = attended or _attend(w, enc, valid, h)
+    y = jnp.tanh(jnp.concatenate([attended["context"], h], axis=-1) @ w["W_tilde"].T + w["b_tilde"])
+    return {"c": c, "h": h, **attended, "y": y, "logit": y @ w["W_target"].T}
+
+
+def _attend(w: Tensors, enc, valid, h) -> Tensors:
+    """Scores, attention and context of a state."""
+    if "v_a" in w:
+        hidden = jnp.tanh(h @ w["W_q"].T + jnp.einsum("sbe,ue->sbu", enc, w["W_k"]))
+        scores = jnp.einsum("sbu,u->bs", hidden, w["v_a"][0])
+    else:
+        scores = jnp.einsum("sbe,be->bs", enc, h @ w["W_a"].T if "W_a" in w else h)
     attention = jax.nn.softmax(scores, axis=-1, where=valid)
-    context = jnp.einsum("bs,sbe->be", attention, enc)
-    y = jnp.tanh(jnp.concatenate([context, h], axis=-1) @ w["W_tilde"].T + w["b_tilde"])
     shown = scores if valid is None else jnp.where(valid, scores, 0)
-    now = {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y}
-    return {**now, "logit": y @ w["W_target"].T}
+    return {"scores": shown, "attention": attention, "context": jnp.einsum("bs,sbe->be", attention, enc)}

@@ -27,7 +27,7 @@ MODEL = "attention_decoder"
 class Step(NamedTuple):
     """What one step gives, and what it was given."""
 
-    y_before: Array  # (B, A)
+    x: Array  # (B, A), or (B, E + A), what the cell takes in
     h_before: Array  # (B, H)
     c_before: Array
     gates: tuple[Array, Array, Array, Array]  # i, f, g, o
@@ -38,6 +38,7 @@ class Step(NamedTuple):
     context: Array  # (B, E)
     y: Array  # (B, A)
     logit: Array  # (B, O)
+    hidden: Array | None  # (B, S, U), the tanh of additive scores
 
 
 def unsupported(case: Case) -> str | None:
@@ -90,24 +91,38 @@ def _encode(p: DecoderProblem) -> tuple[numpy_backward.Walk, Array]:
 
 
 def _decode(p: DecoderProblem, source: Array) -> list[Step]:
-    w, valid = p.weights, p.valid
+    w, into_cell = p.weights, p.decoder.context == "input"
     h, c, y = p.h0, p.c0, p.y0
     steps = []
     for _ in range(p.case.run.timesteps):
-        z_i, z_f, z_g, z_o = split_gates(matmul(y, w.W.T) + matmul(h, w.R.T) + w.b)
+        x, attended = y, None
+        if into_cell:
+            attended = _attend(p, source, h)
+            x = np.concatenate([attended[2], y], axis=-1)
+        z_i, z_f, z_g, z_o = split_gates(matmul(x, w.W.T) + matmul(h, w.R.T) + w.b)
         i, f, g, o = sigmoid(z_i), sigmoid(z_f), np.tanh(z_g), sigmoid(z_o)
         c_new = f * c + i * g
         h_new = o * np.tanh(c_new)
-        query = h_new if w.W_a is None else matmul(h_new, w.W_a.T)
-        scores = matmul(source, query[..., None])[..., 0]
-        scores = scores if valid is None else np.where(valid, scores, np.zeros_like(scores))
-        attention = _softmax(scores, valid)
-        context = matmul(attention[:, None], source)[:, 0]
+        scores, attention, context, hidden = attended or _attend(p, source, h_new)
         y_new = np.tanh(matmul(np.concatenate([context, h_new], axis=-1), w.W_tilde.T) + w.b_tilde)
         logit = matmul(y_new, w.W_target.T)
-        steps.append(Step(y, h, c, (i, f, g, o), c_new, h_new, scores, attention, context, y_new, logit))
+        steps.append(Step(x, h, c, (i, f, g, o), c_new, h_new, scores, attention, context, y_new, logit, hidden))
         h, c, y = h_new, c_new, y_new
     return steps
+
+
+def _attend(p: DecoderProblem, source: Array, h: Array) -> tuple[Array, Array, Array, Array | None]:
+    """Scores, attention and context of a state; of additive scores the tanh too."""
+    w, valid, hidden = p.weights, p.valid, None
+    if w.v_a is not None and w.W_q is not None and w.W_k is not None:
+        hidden = np.tanh(matmul(source, w.W_k.T) + matmul(h, w.W_q.T)[:, None])
+        scores = matmul(hidden, w.v_a.T)[..., 0]
+    else:
+        query = h if w.W_a is None else matmul(h, w.W_a.T)
+        scores = matmul(source, query[..., None])[..., 0]
+    scores = scores if valid is None else np.where(valid, scores, np.zeros_like(scores))
+    attention = _softmax(scores, valid)
+    return scores, attention, matmul(attention[:, None], source)[:, 0], hidden
 
 
 def _softmax(scores: Array, valid: Array | None) -> Array:
@@ -166,7 +181,7 @@ def _step(
         before.
     """
     w: DecoderWeights = p.weights
-    E, a = source.shape[-1], step.attention
+    E = source.shape[-1]
     added: Arrays = {"W_target": matmul(dlogit.T, step.y)}
     dy = dy + matmul(dlogit, w.W_target)
     d_bare = dy * (1 - step.y * step.y)
@@ -174,26 +189,55 @@ def _step(
     added |= {"W_tilde": matmul(d_bare.T, joined), "b_tilde": _over_batch(d_bare)}
     d_joined = matmul(d_bare, w.W_tilde)
     d_context, dh = d_joined[:, :E], dh + d_joined[:, E:]
+    if p.decoder.context == "input":
+        of_cell, dx, dh_before, dc_before = _cell_back(w, step, dh, dc)
+        of_scores, of_source, d_query = _attend_back(w, source, step, d_context + dx[:, :E], step.h_before)
+        return {**added, **of_cell, **of_scores}, of_source, dx[:, E:], dh_before + d_query, dc_before
+    of_scores, of_source, d_query = _attend_back(w, source, step, d_context, step.h)
+    of_cell, dx, dh_before, dc_before = _cell_back(w, step, dh + d_query, dc)
+    return {**added, **of_cell, **of_scores}, of_source, dx, dh_before, dc_before
+
+
+def _attend_back(
+    w: DecoderWeights, source: Array, step: Step, d_context: Array, h: Array
+) -> tuple[Arrays, Array, Array]:  # fmt: skip
+    """Go back through attention from ``d_context``: gradients of weights, of the source, and of the h it was of."""
+    a = step.attention
     da = matmul(source, d_context[..., None])[..., 0]
     d_scores = a * (
         da - (a * da).sum(axis=-1, keepdims=True, dtype=np.promote_types(a.dtype, np.float32)).astype(a.dtype)
     )
-    query = step.h if w.W_a is None else matmul(step.h, w.W_a.T)
+    of_source = a[..., None] * d_context[:, None]
+    if step.hidden is not None and w.v_a is not None and w.W_q is not None and w.W_k is not None:
+        d_hidden = d_scores[..., None] * w.v_a[0] * (1 - step.hidden * step.hidden)
+        d_query = matmul(np.ones((len(h), 1, a.shape[1]), a.dtype), d_hidden)[:, 0]
+        d_keys, keys = _rows(d_hidden), _rows(source)
+        added = {"v_a": matmul(d_scores.reshape(1, -1), _rows(step.hidden)), "W_k": matmul(d_keys.T, keys)}
+        added["W_q"] = matmul(d_query.T, h)
+        return added, of_source + matmul(d_hidden, w.W_k), matmul(d_query, w.W_q)
+    query = h if w.W_a is None else matmul(h, w.W_a.T)
     d_query = matmul(d_scores[:, None], source)[:, 0]
-    of_source = a[..., None] * d_context[:, None] + d_scores[..., None] * query[:, None]
-    if w.W_a is None:
-        dh = dh + d_query
-    else:
-        added["W_a"] = matmul(d_query.T, step.h)
-        dh = dh + matmul(d_query, w.W_a)
+    of_source = of_source + d_scores[..., None] * query[:, None]
+    return ({}, of_source, d_query) if w.W_a is None else (
+        {"W_a": matmul(d_query.T, h)}, of_source, matmul(d_query, w.W_a)
+    )  # fmt: skip
+
+
+def _cell_back(w: DecoderWeights, step: Step, dh: Array, dc: Array) -> tuple[Arrays, Array, Array, Array]:
+    """Go back through the cell: gradients of its weights, of what it takes in, and of the state before it."""
     i, f, g, o = step.gates
     u = np.tanh(step.c)
     dc = dc + dh * o * (1 - u * u)
     dz = np.concatenate(
         [dc * g * i * (1 - i), dc * step.c_before * f * (1 - f), dc * i * (1 - g * g), dh * u * o * (1 - o)], axis=-1
     )
-    added |= {"W": matmul(dz.T, step.y_before), "R": matmul(dz.T, step.h_before), "b": _over_batch(dz)}
-    return added, of_source, matmul(dz, w.W), matmul(dz, w.R), dc * f
+    added = {"W": matmul(dz.T, step.x), "R": matmul(dz.T, step.h_before), "b": _over_batch(dz)}
+    return added, matmul(dz, w.W), matmul(dz, w.R), dc * f
+
+
+def _rows(array: Array) -> Array:
+    """Sequences and source as rows of one matrix."""
+    return array.reshape(-1, array.shape[-1])
 
 
 def _over_batch(array: Array) -> Array:

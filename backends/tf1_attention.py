@@ -31,7 +31,7 @@ class Parts:
     """What one step is made of."""
 
     cell: Callable[[Any, Any], tuple[Any, Any]]  # (y, state) -> (h, state), as cells are called
-    projections: Callable[[], dict[str, Any]]  # W_tilde, b_tilde, W_target, perhaps W_a, as they are in this step
+    projections: Callable[[], dict[str, Any]]  # all but the cell's by name, as they are in this step
 
 
 # Gives the parts of a decoder, of the shapes of its projections; called once, inside the graph.
@@ -98,7 +98,7 @@ def _graph(make_parts: MakeParts, case: Case) -> Graph:
         lengths = inputs.get("lengths")
         enc = inputs["enc"] if decoder.encoder is None else _encode(decoder.encoder, inputs["x"], lengths)
         parts = make_parts(lstm, case_weight_shapes(case), dtype)
-        fetches = _unroll(parts, enc, inputs, lengths, T)
+        fetches = _unroll(parts, enc, inputs, lengths, case)
         if decoder.encoder is not None:
             fetches["enc"] = enc
         variables = tf1.trainable_variables()
@@ -133,7 +133,8 @@ def _encode(encoder: LSTM, x: Any, lengths: Any) -> Any:
     return tf.stack(outputs)
 
 
-def _unroll(parts: Parts, enc: Any, inputs: dict[str, Any], lengths: Any, steps: int) -> dict[str, Any]:
+def _unroll(parts: Parts, enc: Any, inputs: dict[str, Any], lengths: Any, case: Case) -> dict[str, Any]:
+    into_cell = case.attention_decoder is not None and case.attention_decoder.context == "input"
     source = tf.transpose(enc, [1, 0, 2])  # (B, S, E)
     valid = None if lengths is None else tf.sequence_mask(lengths, enc.shape[0])
     if valid is not None:
@@ -141,33 +142,38 @@ def _unroll(parts: Parts, enc: Any, inputs: dict[str, Any], lengths: Any, steps:
         source = tf.where(valid[..., None], source, tf.zeros_like(source))
     state, y = tf1.nn.rnn_cell.LSTMStateTuple(c=inputs["c0"], h=inputs["h0"]), inputs["y0"]
     rows: dict[str, list[Any]] = {}
-    for _ in range(steps):
-        h, state = parts.cell(y, state)
-        w = parts.projections()
-        query = tf.matmul(h, w["W_a"], transpose_b=True) if "W_a" in w else h
-        scores = tf.matmul(source, query[:, :, None])[:, :, 0]
-        if valid is None:
-            shown = masked = scores
+    for _ in range(case.run.timesteps):
+        if into_cell:
+            w = parts.projections()
+            attended = _attend(w, source, state.h, valid)
+            h, state = parts.cell(tf.concat([attended["context"], y], axis=1), state)
         else:
-            shown = tf.where(valid, scores, tf.zeros_like(scores))
-            masked = tf.where(valid, scores, tf.fill(tf.shape(scores), scores.dtype.min))
-        attention = tf.nn.softmax(masked)
-        context = tf.matmul(attention[:, None, :], source)[:, 0]
-        joined = tf.concat([context, h], axis=1)
+            h, state = parts.cell(y, state)
+            w = parts.projections()
+            attended = _attend(w, source, h, valid)
+        joined = tf.concat([attended["context"], h], axis=1)
         y = tf.tanh(tf.matmul(joined, w["W_tilde"], transpose_b=True) + w["b_tilde"])
         logit = tf.matmul(y, w["W_target"], transpose_b=True)
-        now = {
-            "c": state.c,
-            "h": h,
-            "scores": shown,
-            "attention": attention,
-            "context": context,
-            "y": y,
-            "logit": logit,
-        }
-        for name, value in now.items():
+        for name, value in {"c": state.c, "h": h, **attended, "y": y, "logit": logit}.items():
             rows.setdefault(name, []).append(value)
     return {name: tf.stack(values) for name, values in rows.items()}
+
+
+def _attend(w: dict[str, Any], source: Any, h: Any, valid: Any) -> dict[str, Any]:
+    """Scores, attention and context of a state."""
+    if "v_a" in w:
+        keys = tf.einsum("bse,ue->bsu", source, w["W_k"])
+        hidden = tf.tanh(tf.matmul(h, w["W_q"], transpose_b=True)[:, None] + keys)
+        scores = tf.reduce_sum(hidden * w["v_a"], axis=2)
+    else:
+        query = tf.matmul(h, w["W_a"], transpose_b=True) if "W_a" in w else h
+        scores = tf.matmul(source, query[:, :, None])[:, :, 0]
+    shown = masked = scores
+    if valid is not None:
+        shown = tf.where(valid, scores, tf.zeros_like(scores))
+        masked = tf.where(valid, scores, tf.fill(tf.shape(scores), scores.dtype.min))
+    attention = tf.nn.softmax(masked)
+    return {"scores": shown, "attention": attention, "context": tf.matmul(attention[:, None, :], source)[:, 0]}
 
 
 def _stored(p: DecoderProblem) -> Arrays:
@@ -204,7 +210,7 @@ def _canonical(gradients: Arrays, case: Case, timed: str) -> Arrays:
     for scope, lstm, suffix in cells:
         of_cell = {name.removeprefix(f"{scope}/"): a for name, a in gradients.items() if name.startswith(scope)}
         if of_cell:
-            canonical |= {f"{name}{timed}{suffix}": a for name, a in tf_cells.canonical(of_cell, lstm, 0).items()}
+            canonical |= {f"{name}{timed}{suffix}": a for name, a in tf_cells.canonical(of_cell, lstm).items()}
     canonical |= {
         f"d{name.removeprefix('decoder/')}{timed}": array
         for name, array in gradients.items()

@@ -84,7 +84,7 @@ def run(problem: Problem, unroll: Unroll) -> Trace:
             graph.run(graph.assign, stored)
         tensors, gradients = graph.run((graph.fetches, graph.gradients), p.arrays())
     for (lane, timed), of_variables in gradients.items():
-        for name, array in tf_cells.canonical(of_variables, lstm, lane.layer).items():
+        for name, array in tf_cells.canonical(of_variables, lstm).items():
             tensors[name_of(name + timed, lane, lstm)] = array
     device = graph.fetches["h_n"].device or "/device:CPU:0"
     return Trace(**tensors, parameters=graph.variables, device=device, seconds=stopwatch.seconds)

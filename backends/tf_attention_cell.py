@@ -14,6 +14,7 @@ from lockstep.backends.tf1_attention import unsupported as unsupported  # noqa: 
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.decoder_problem import DecoderProblem
+from lockstep.harness.cases.tensors import PROJECTIONS
 
 REQUIRES = ("tensorflow", "tf_keras")
 INSTALL = "lockstep-rnn[tf]"
@@ -36,12 +37,12 @@ def run(problem: DecoderProblem) -> Trace:
 
 
 def _parts(lstm: LSTM, shapes: dict[str, tuple[int, ...]], dtype: Any) -> tf1_attention.Parts:
-    names = [name for name in ("W_tilde", "b_tilde", "W_target", "W_a") if name in shapes]
+    names = [name for name in PROJECTIONS if name in shapes]
     with tf1.variable_scope("decoder"):
         variables = {name: tf.Variable(tf.zeros(shapes[name], dtype), name=name) for name in names}
         cell = tf1.nn.rnn_cell.BasicLSTMCell(
             lstm.hidden_size, forget_bias=lstm.forget_bias, dtype=dtype, name="lstm_cell"
         )
-        cell.build((None, lstm.input_size))
+        cell.build((None, shapes["W"][1]))
     # Each step reads the variables for itself.
     return tf1_attention.Parts(cell, lambda: {name: v.read_value() for name, v in variables.items()})

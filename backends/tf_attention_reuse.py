@@ -17,6 +17,7 @@ from lockstep.backends.tf1_attention import unsupported as unsupported  # noqa: 
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.decoder_problem import DecoderProblem
+from lockstep.harness.cases.tensors import PROJECTIONS
 
 REQUIRES = ("tensorflow", "tf_keras")
 MAIN = False
@@ -41,7 +42,7 @@ def run(problem: DecoderProblem) -> Trace:
 
 def _parts(lstm: LSTM, shapes: dict[str, tuple[int, ...]], dtype: Any) -> tf1_attention.Parts:
     scope: dict[str, Any] = {"reuse": tf1.AUTO_REUSE, "initializer": tf1.zeros_initializer(), "dtype": dtype}
-    names = [name for name in ("W_tilde", "b_tilde", "W_target", "W_a") if name in shapes]
+    names = [name for name in PROJECTIONS if name in shapes]
 
     def cell(y: Any, state: Any) -> tuple[Any, Any]:
         one_step = tf1.nn.rnn_cell.LSTMCell(

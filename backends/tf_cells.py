@@ -77,13 +77,13 @@ def stored(weights: Weights, lstm: LSTM) -> Arrays:
     return store(weights.arrays(), replace(TF1, forget_bias=lstm.forget_bias))
 
 
-def canonical(gradients: Arrays, lstm: LSTM, layer: int) -> Arrays:
+def canonical(gradients: Arrays, lstm: LSTM) -> Arrays:
     """The gradients of a cell's variables as those of W, R, b, P and p; timesteps may stand in front.
 
     ``forget_bias`` is a constant: the stored bias has the gradient of the canonical one.
     """
     kernel = np.swapaxes(_in_order(gradients["kernel"]), -1, -2)
-    I = lstm.input_size_of(layer)
+    I = kernel.shape[-1] - lstm.output_size
     canonical_gradients = {"dW": kernel[..., :I], "dR": kernel[..., I:]}
     if lstm.bias:
         canonical_gradients["db"] = _in_order(gradients["bias"])

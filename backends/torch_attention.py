@@ -31,8 +31,12 @@ class Decoder(nn.Module):
         """Make the layers; their weights are set later."""
         super().__init__()
         A, H, E = cell.input_size, cell.hidden_size, decoder.width(cell)
-        self.lstm_cell = nn.LSTMCell(A, H, bias=cell.bias, dtype=dtype)
-        self.attend = nn.Linear(H, E, bias=False, dtype=dtype) if decoder.score == "general" else None
+        self.lstm_cell = nn.LSTMCell(decoder.cell_input(cell), H, bias=cell.bias, dtype=dtype)
+        # In order of use: by these names layers and their weights are found.
+        linear = {name: nn.Linear(*reversed(shape), bias=False, dtype=dtype)
+                  for name, shape in decoder.weight_shapes(cell).items()}  # fmt: skip
+        self.attention = nn.ModuleDict(linear)
+        self.into_cell = decoder.context == "input"
         self.combine = nn.Linear(E + H, A, dtype=dtype)
         self.project = nn.Linear(A, decoder.output_size, bias=False, dtype=dtype)
         encoder = decoder.encoder
@@ -45,19 +49,32 @@ class Decoder(nn.Module):
         if valid is not None:
             # What is not attended to has weight 0, and 0 times NaN would be NaN.
             source = source.masked_fill(~valid[..., None], 0)
+        # Once for all steps, as most write it.
+        keys = self.attention["W_k"](source) if "W_k" in self.attention else source
         for _ in range(steps):
-            h, c = self.lstm_cell(y, (h, c))
-            query = h if self.attend is None else self.attend(h)
-            scores = torch.bmm(source, query[..., None])[..., 0]
-            masked = scores if valid is None else scores.masked_fill(~valid, -torch.inf)
-            attention = torch.softmax(masked, dim=-1)
-            context = torch.bmm(attention[:, None], source)[:, 0]
-            y = torch.tanh(self.combine(torch.cat([context, h], dim=-1)))
-            shown = scores if valid is None else scores.masked_fill(~valid, 0)
-            now = {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y}
-            for name, value in {**now, "logit": self.project(y)}.items():
+            if self.into_cell:
+                attended = self._attend(source, keys, h, valid)
+                h, c = self.lstm_cell(torch.cat([attended["context"], y], dim=-1), (h, c))
+            else:
+                h, c = self.lstm_cell(y, (h, c))
+                attended = self._attend(source, keys, h, valid)
+            y = torch.tanh(self.combine(torch.cat([attended["context"], h], dim=-1)))
+            for name, value in {"c": c, "h": h, **attended, "y": y, "logit": self.project(y)}.items():
                 rows.setdefault(name, []).append(value)
         return {name: torch.stack(values) for name, values in rows.items()}
+
+    def _attend(self, source, keys, h, valid) -> dict[str, torch.Tensor]:
+        """Scores, attention and context of a state."""
+        layers = self.attention
+        if "v_a" in layers:
+            scores = layers["v_a"](torch.tanh(layers["W_q"](h)[:, None] + keys))[..., 0]
+        else:
+            query = layers["W_a"](h) if "W_a" in layers else h
+            scores = torch.bmm(keys, query[..., None])[..., 0]
+        masked = scores if valid is None else scores.masked_fill(~valid, -torch.inf)
+        attention = torch.softmax(masked, dim=-1)
+        shown = scores if valid is None else scores.masked_fill(~valid, 0)
+        return {"scores": shown, "attention": attention, "context": torch.bmm(attention[:, None], source)[:, 0]}
 
 
 def unsupported(case: Case) -> str | None:
@@ -125,7 +142,8 @@ def _weights(p: DecoderProblem, decoder: Decoder) -> dict[str, tuple[str, Any]]:
     w = p.weights
     named = {
         "lstm_cell.weight_ih": "W", "lstm_cell.weight_hh": "R", "lstm_cell.bias_ih": "b",
-        "combine.weight": "W_tilde", "combine.bias": "b_tilde", "project.weight": "W_target", "attend.weight": "W_a",
+        "combine.weight": "W_tilde", "combine.bias": "b_tilde", "project.weight": "W_target",
+        **{f"attention.{name}.weight": name for name in decoder.attention},
         "encoder.weight_ih_l0": "W_encoder", "encoder.weight_hh_l0": "R_encoder", "encoder.bias_ih_l0": "b_encoder",
     }  # fmt: skip
     in_decoder = {name for name, _ in decoder.named_parameters()}

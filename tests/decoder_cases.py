@@ -27,6 +27,16 @@ FORMS: dict[str, dict[str, Any]] = {
     "lengths": {"lengths": (5, 2, 1)},
     "encoder": {"encoder": ENCODER},
     "encoder, general, lengths": {"encoder": ENCODER, "score": "general", "hidden_size": 5, "lengths": (3, 5, 1)},
+    "additive": {"score": "additive", "source_size": 3, "attention_size": 7},
+    "into the cell": {"score": "general", "context": "input", "source_size": 3},
+    "additive, into the cell, lengths": {
+        "score": "additive",
+        "context": "input",
+        "source_size": 3,
+        "hidden_size": 5,
+        "lengths": (5, 2, 1),
+    },
+    "encoder, additive, into the cell": {"encoder": ENCODER, "score": "additive", "context": "input", "hidden_size": 5},
     "no bias": {"bias": False, "forget_bias": 0.0},
     "one of everything": {"timesteps": 1, "batch": 1, "input_size": 1, "hidden_size": 1, "source_timesteps": 1},
 }

@@ -68,6 +68,22 @@ def query_of(w, h):
     return h @ w["W_a"].T if "W_a" in w else h
 
 
+def additive(scores):
+    """Additive scores are the same product, of their tanh with v_a: a style of products is one of both."""
+
+    def either(w, source, h):
+        if "v_a" not in w:
+            return scores(w, source, h)
+        hidden = hidden_of(w, source, h)
+        return scores({}, hidden, np.broadcast_to(w["v_a"], (len(hidden), w["v_a"].size)))
+
+    return either
+
+
+def hidden_of(w, source, h):
+    return np.tanh(source @ w["W_k"].T + (h @ w["W_q"].T)[:, None])
+
+
 def scores_matmul(w, source, h):
     return (source @ query_of(w, h)[..., None])[..., 0]
 
@@ -365,15 +381,20 @@ def _run(problem, parts):
     source = np.where(valid[..., None], enc.swapaxes(0, 1), 0)
     h, c, y = p.h0, p.c0, p.y0
     steps = []
-    for _ in range(p.case.run.timesteps):
-        cell = cell_forward(parts, w, y, h, c)
-        h, c = cell.h, cell.c
-        scores = np.where(valid, parts.scores(w, source, h), 0)
+    into_cell = p.decoder.context == "input"
+
+    def attend(h):
+        scores = np.where(valid, additive(parts.scores)(w, source, h), 0)
         attention = parts.softmax(scores, valid)
-        context = parts.context(source, attention)
-        y = parts.tanh(parts.joined(w, context, h))
-        step = {"scores": scores, "attention": attention, "context": context, "y": y, "logit": y @ w["W_target"].T}
-        steps.append((cell, step | {"c": c, "h": h}))
+        return {"scores": scores, "attention": attention, "context": parts.context(source, attention)}
+
+    for _ in range(p.case.run.timesteps):
+        attended = attend(h) if into_cell else {}
+        cell = cell_forward(parts, w, np.concatenate([attended["context"], y], axis=1) if into_cell else y, h, c)
+        h, c = cell.h, cell.c
+        attended = attended or attend(h)
+        y = parts.tanh(parts.joined(w, attended["context"], h))
+        steps.append((cell, attended | {"y": y, "logit": y @ w["W_target"].T, "c": c, "h": h}))
     found |= {name: np.stack([step[name] for _, step in steps]) for name in steps[0][1]}
     if p.dy is None:
         return found
@@ -391,23 +412,45 @@ def go_back(p, parts, w, source, steps):
     dy_after, dh, dc = np.zeros_like(p.y0), np.zeros_like(p.h0), np.zeros_like(p.c0)
     rows, of_source = [], []
     for (cell, step), dy, dlogit in zip(steps[::-1], p.dy[::-1], p.dlogit[::-1], strict=True):
-        attention, context, y, h = step["attention"], step["context"], step["y"], cell.h
+        context, y, h = step["context"], step["y"], cell.h
         E = context.shape[1]
         row = {"W_target": dlogit.T @ y}
         d_bare = (dy + dy_after + dlogit @ w["W_target"]) * (1 - y * y)
         row |= {"W_tilde": d_bare.T @ np.concatenate([context, h], axis=1), "b_tilde": d_bare.sum(axis=0)}
         d_joined = d_bare @ w["W_tilde"]
         d_context, dh = d_joined[:, :E], dh + d_joined[:, E:]
-        d_scores = parts.unsoftmax(attention, (source @ d_context[..., None])[..., 0], context, d_context)
-        query, d_query = query_of(w, h), (d_scores[:, None] @ source)[:, 0]
-        of_source.append(attention[..., None] * d_context[:, None] + d_scores[..., None] * query[:, None])
-        if "W_a" in w:
-            row["W_a"] = d_query.T @ h
-        dh = dh + (d_query @ w["W_a"] if "W_a" in w else d_query)
-        of_cell, dy_after, dh, dc = cell_backward(parts, w, cell, dh, dc)
-        rows.append(row | of_cell)
+        if p.decoder.context == "input":
+            of_cell, dx, dh, dc = cell_backward(parts, w, cell, dh, dc)
+            d_context, dy_after = d_context + dx[:, :E], dx[:, E:]
+            of_attention, of_step, of_query = unattend(parts, w, source, step, d_context, cell.h_before)
+            dh = dh + of_query
+        else:
+            of_attention, of_step, of_query = unattend(parts, w, source, step, d_context, h)
+            of_cell, dy_after, dh, dc = cell_backward(parts, w, cell, dh + of_query, dc)
+        of_source.append(of_step)
+        rows.append(row | of_attention | of_cell)
     found: Arrays = {"dy0": dy_after, "dh0": dh, "dc0": dc}
     for name in rows[0]:
         by_step = np.stack([row[name] for row in rows[::-1]])
         found |= {f"d{name}": parts.over_steps(by_step), f"d{name}_t": by_step}
     return found, parts.over_steps(of_source[::-1])
+
+
+def unattend(parts, w, source, step, d_context, h):
+    """Go back through the attention of a state: parts of weights' gradients, of the source's, and of the state's."""
+    attention = step["attention"]
+    d_scores = parts.unsoftmax(attention, (source @ d_context[..., None])[..., 0], step["context"], d_context)
+    of_values = attention[..., None] * d_context[:, None]
+    if "v_a" in w:
+        hidden = hidden_of(w, source, h)
+        d_bare = d_scores[..., None] * w["v_a"] * (1 - hidden * hidden)
+        d_query = d_bare.sum(axis=1)
+        row = {
+            "v_a": np.einsum("bs,bsu->u", d_scores, hidden)[None],
+            "W_k": np.einsum("bsu,bse->ue", d_bare, source),
+            "W_q": d_query.T @ h,
+        }
+        return row, of_values + d_bare @ w["W_k"], d_query @ w["W_q"]
+    query, d_query = query_of(w, h), (d_scores[:, None] @ source)[:, 0]
+    row = {"W_a": d_query.T @ h} if "W_a" in w else {}
+    return row, of_values + d_scores[..., None] * query[:, None], d_query @ w["W_a"] if row else d_query

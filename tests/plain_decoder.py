@@ -26,6 +26,19 @@ def _encoded(a, sequence, length):
     return np.array(outputs)
 
 
+def _attended(a, enc, h, length):
+    scores = np.zeros(len(enc), complex)
+    attention = np.zeros(len(enc), complex)
+    for s in range(length):
+        if "v_a" in a:
+            scores[s] = sum(a["v_a"][0] * np.tanh(a["W_q"] @ h + a["W_k"] @ enc[s]))
+        else:
+            scores[s] = sum(enc[s] * (a["W_a"] @ h if "W_a" in a else h))
+    raised = np.exp(scores[:length] - scores[:length].real.max())
+    attention[:length] = raised / raised.sum()
+    return scores, attention, sum(attention[s] * enc[s] for s in range(len(enc)))
+
+
 def values(problem, arrays=None):
     """Every tensor of the forward pass by name, time first, complex."""
     a = arrays or {name: array.astype(complex) for name, array in problem.arrays().items() if name != "lengths"}
@@ -39,15 +52,12 @@ def values(problem, arrays=None):
         encoded.append(enc)
         h, c, y = a["h0"][k], a["c0"][k], a["y0"][k]
         for t in range(T):
-            h, c = _cell(a["W"], a["R"], a["b"], y, h, c)
-            query = a["W_a"] @ h if "W_a" in a else h
-            scores = np.zeros(S, complex)
-            attention = np.zeros(S, complex)
-            for s in range(length):
-                scores[s] = sum(enc[s] * query)
-            raised = np.exp(scores[:length] - scores[:length].real.max())
-            attention[:length] = raised / raised.sum()
-            context = sum(attention[s] * enc[s] for s in range(S))
+            into_cell = problem.case.attention_decoder.context == "input"
+            if into_cell:
+                scores, attention, context = _attended(a, enc, h, length)
+            h, c = _cell(a["W"], a["R"], a["b"], np.concatenate([context, y]) if into_cell else y, h, c)
+            if not into_cell:
+                scores, attention, context = _attended(a, enc, h, length)
             y = np.tanh(a["W_tilde"] @ np.concatenate([context, h]) + a["b_tilde"])
             now = {"c": c, "h": h, "scores": scores, "attention": attention, "context": context, "y": y}
             for name, value in {**now, "logit": a["W_target"] @ y}.items():

@@ -50,7 +50,7 @@ FILTER = '\n<script src="assets/catalogue.js"></script>\n'  # last: it reads wha
 FORMS = {
     "": ("probe", "lengths", "float64"),
     "networks": ("bidirectional-layers-lengths", "cell-clip", "coupled", "gradients", "layers-projection", "peepholes"),
-    "decoders": ("attention-encoder", "attention-window"),
+    "decoders": ("attention-encoder", "attention-window", "attention-additive-lengths"),
 }
 Edits = dict[str, Deviation]  # an example of each edit
 

@@ -12,7 +12,8 @@ Size = Annotated[int, Meta(ge=1, le=2**20)]
 ValueKind = Literal["zeros", "ones", "uniform", "probe"]
 DType = Literal["float16", "bfloat16", "float32", "float64"]
 Direction = Literal["forward", "reverse", "bidirectional"]
-Score = Literal["dot", "general"]
+Score = Literal["dot", "general", "additive"]
+ContextUse = Literal["output", "input"]
 Model = Literal["lstm", "attention_decoder"]
 ActivationName = Literal["tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear"]
 
@@ -45,7 +46,7 @@ class Values(Table, frozen=True, kw_only=True):
             description=".npz or .safetensors, relative to the case file, holding W, R, b (weights; with P for a "
             "projection and p for peepholes, and W_l0, W_l0_reverse, W_l1 ... where there are several), x (inputs), "
             "h0, c0 (initial_state) or dh, dc (cotangents); of an attention decoder W_tilde, b_tilde, W_target, "
-            "W_a and W_encoder, R_encoder, b_encoder too, enc or x and y0, dy and dlogit"
+            "W_a or W_q, W_k and v_a, and W_encoder, R_encoder, b_encoder too, enc or x and y0, dy and dlogit"
         ),
     ] = None
 
@@ -143,8 +144,10 @@ class LSTM(Table, frozen=True, kw_only=True):
 class AttentionDecoder(Table, frozen=True, kw_only=True):
     """A decoder around the LSTM, which is then its cell: ``input_size`` is the width A of what is fed back.
 
-    Each step: h, c = cell(y, h, c); scores over the source; their softmax; the context; y = tanh(W_tilde [context; h] +
-    b_tilde), which is the next step's input; logit = W_target y.
+    Each step, after Luong: h, c = cell(y, h, c); scores over the source; their softmax; the context; y =
+    tanh(W_tilde [context; h] + b_tilde), which is the next step's input; logit = W_target y.
+
+    After Bahdanau (``context = "input"``) scores are of the h before the step, and h, c = cell([context; y], h, c).
     """
 
     source_timesteps: Annotated[
@@ -154,7 +157,24 @@ class AttentionDecoder(Table, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=2**20)] | None,
         Meta(description="Width E of the encoder outputs; the encoder's hidden_size, or the cell's, if left out."),
     ] = None
-    score: Annotated[Score, Meta(description="dot: enc . h, which asks for E = H; general: enc . (W_a h).")] = "dot"
+    score: Annotated[
+        Score,
+        Meta(
+            description="dot: enc . h, which asks for E = H; general: enc . (W_a h); additive: v_a . tanh(W_q h + "
+            "W_k enc)."
+        ),
+    ] = "dot"
+    attention_size: Annotated[
+        Annotated[int, Meta(ge=1, le=2**20)] | None,
+        Meta(description="Width U of the tanh in additive scores; the cell's hidden_size if left out."),
+    ] = None
+    context: Annotated[
+        ContextUse,
+        Meta(
+            description="output: scores are of the new h, and the context goes to the output alone (Luong); input: "
+            "they are of the h before the step, and the cell takes in [context; y] too (Bahdanau)."
+        ),
+    ] = "output"
     output_size: Annotated[Size, Meta(description="Width O of the logits.")] = 1
     encoder: Annotated[
         LSTM | None,
@@ -171,10 +191,25 @@ class AttentionDecoder(Table, frozen=True, kw_only=True):
             raise ValueError(
                 f"source_size = {self.source_size}, and the encoder gives {self.encoder.hidden_size}: leave it out"
             )
+        if self.attention_size is not None and self.score != "additive":
+            raise ValueError(
+                f'attention_size belongs to additive scores, and score = "{self.score}": leave it out, or set '
+                'score = "additive"'
+            )
 
     def width(self, lstm: LSTM) -> int:
         """E, the width of the encoder outputs, beside the decoder's cell."""
         return self.source_size or (self.encoder.hidden_size if self.encoder else lstm.hidden_size)
+
+    def weight_shapes(self, lstm: LSTM) -> dict[str, tuple[int, int]]:
+        """The shapes of the weights of its scores, by name."""
+        E, H, U = self.width(lstm), lstm.hidden_size, self.attention_size or lstm.hidden_size
+        additive = {"W_q": (U, H), "W_k": (U, E), "v_a": (1, U)}
+        return {"dot": {}, "general": {"W_a": (E, H)}, "additive": additive}[self.score]
+
+    def cell_input(self, lstm: LSTM) -> int:
+        """The width of what the cell takes in: y, with the context before it where that goes in."""
+        return lstm.input_size + (self.width(lstm) if self.context == "input" else 0)
 
 
 class Run(Table, frozen=True, kw_only=True):
@@ -358,7 +393,7 @@ class Case(Table, frozen=True, kw_only=True):
         if decoder.score == "dot" and width != lstm.hidden_size:
             raise ValueError(
                 f'score = "dot" multiplies encoder outputs of width {width} with a state of hidden_size = '
-                f'{lstm.hidden_size}: make them equal, or set score = "general"'
+                f'{lstm.hidden_size}: make them equal, or set score = "general" or "additive"'
             )
         if 0 in (self.run.lengths or ()):
             raise ValueError("[run] lengths has 0: a source of no timesteps leaves nothing to attend to")
@@ -366,11 +401,13 @@ class Case(Table, frozen=True, kw_only=True):
             raise ValueError("an attention decoder has golden values for h and c alone, at every step")
         A, O, E, S = lstm.input_size, decoder.output_size, width, decoder.source_timesteps
         T, B, H = self.run.timesteps, self.run.batch, lstm.hidden_size
+        U = decoder.attention_size or H if decoder.score == "additive" else 0
         _check_room({
             "timesteps x batch x (2 source_timesteps + source_size + 2 hidden_size + input_size + output_size)":
                 T * B * (2 * S + E + 2 * H + A + O),
             "source_timesteps x batch x source_size": S * B * E,
-            "the projections together": A * (E + H) + O * A + E * H,
+            "source_timesteps x batch x attention_size, for each timestep": T * S * B * U,
+            "the projections together": A * (E + H) + O * A + (E + U) * H + (U + 4 * H) * E,
         })  # fmt: skip
 
     @property

@@ -16,13 +16,16 @@ from lockstep.harness.cases.tensors import case_weight_shapes
 class DecoderWeights(NamedArrays):
     """Canonical weights of an attention decoder: gates i, f, g, o; ``b`` holds the forget bias."""
 
-    W: Array  # (4H, A), of the cell
+    W: Array  # (4H, A), of the cell; (4H, E + A), multiplies [context; y], where the context goes in
     R: Array  # (4H, H)
     b: Array  # (4H,)
     W_tilde: Array  # (A, E + H), multiplies [context; h]
     b_tilde: Array  # (A,)
     W_target: Array  # (O, A)
     W_a: Array | None = None  # (E, H), of general scores
+    W_q: Array | None = None  # (U, H), of additive scores
+    W_k: Array | None = None  # (U, E)
+    v_a: Array | None = None  # (1, U)
     W_encoder: Array | None = None  # (4E, I)
     R_encoder: Array | None = None  # (4E, E)
     b_encoder: Array | None = None  # (4E,)
@@ -94,7 +97,8 @@ def _weights(case: Case, decoder: AttentionDecoder) -> Arrays:
     if kind in {"probe", "uniform"}:
         # As for a layer: a bound of 2 / sqrt(terms that are summed), of nn.LSTM's own 1 / sqrt(width) for uniform.
         terms = {name: shape[-1] for name, shape in shapes.items()}
-        terms |= {"W": sum(shapes[name][-1] for name in "WR"), "R": sum(shapes[name][-1] for name in "WR")}
+        for summed in (("W", "R"), ("W_q", "W_k")):
+            terms |= {name: sum(shapes[other][-1] for other in summed) for name in summed if name in shapes}
         factor = 2 if kind == "probe" else 1
         drawn = {name: array * (factor / np.sqrt(float(terms[name]))) for name, array in drawn.items()}
     owners = {"b": case.lstm, "b_encoder": decoder.encoder}

@@ -58,6 +58,8 @@ def _of_network(lstm: LSTM) -> dict[str, bool]:
 def _of_decoder(decoder: AttentionDecoder) -> dict[str, bool]:
     return {
         "general scores": decoder.score == "general",
+        "additive scores": decoder.score == "additive",
+        "context into the cell": decoder.context == "input",
         "wide logits": decoder.output_size > 1,
         "encoder": decoder.encoder is not None,
     }

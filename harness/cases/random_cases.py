@@ -83,7 +83,7 @@ def _fields(table: type[LSTM | Run], settings: dict[str, Any]) -> dict[str, Any]
 
 # S, E, A, H, O of attention decoders; with dot scores E is H.
 DECODER_SHAPES = ((3, 4, 5, 3, 1), (1, 3, 3, 3, 2), (9, 5, 4, 7, 3), (24, 12, 8, 16, 1))
-RANDOM_DECODER_FEATURES = ("general", "lengths", "encoder", "no bias", "gradients")
+RANDOM_DECODER_FEATURES = ("general", "lengths", "encoder", "no bias", "gradients", "additive", "into the cell")
 
 
 def draw_decoder(
@@ -99,12 +99,15 @@ def draw_decoder(
         settings["lengths"] = tuple(choose("length", range(1, S + 1)) for _ in range(settings["batch"]))
     if has.get("no bias"):
         settings |= {"bias": False, "forget_bias": 0.0}
-    E = E if has.get("general") else H
+    score = "additive" if has.get("additive") else "general" if has.get("general") else "dot"
+    E = H if score == "dot" else E
     decoder = AttentionDecoder(
         source_timesteps=S,
         source_size=E,
         output_size=O,
-        score="general" if has.get("general") else "dot",
+        score=score,
+        attention_size=A if score == "additive" else None,
+        context="input" if has.get("into the cell") else "output",
         encoder=LSTM(input_size=A, hidden_size=E) if has.get("encoder") else None,
     )
     settings.setdefault("gradients", bool(has.get("gradients")))

@@ -24,7 +24,15 @@ ATTENTION = ("scores", "attention", "context", "y", "logit")  # what a decoder's
 FINAL = ("c_n", "h_n")  # after the lane's last timestep
 FORWARD = ("enc", *PER_TIMESTEP, *ATTENTION, *FINAL)  # enc: what an encoder gave
 # The gradient of a weight by timestep, and summed over them; dx belongs to the network.
-PROJECTIONS = ("W_target", "b_tilde", "W_tilde", "W_a")  # of a decoder, in the order of the way back
+PROJECTIONS = (
+    "W_target",
+    "b_tilde",
+    "W_tilde",
+    "W_a",
+    "v_a",
+    "W_q",
+    "W_k",
+)  # of a decoder, in the order of the way back
 WEIGHT_STEPS = (*(f"d{name}_t" for name in PROJECTIONS), "dp_t", "dP_t", "dW_t", "dR_t", "db_t")
 WEIGHT_SUMS = (*(f"d{name}" for name in PROJECTIONS), "dp", "dP", "dW", "dR", "db")
 ENCODER_SUMS = ("dW_encoder", "dR_encoder", "db_encoder")
@@ -123,18 +131,17 @@ def case_weight_shapes(case: Case) -> dict[str, tuple[int, ...]]:
     """The shapes of all canonical weights of a case by name, as they are drawn: no two numbers are to be alike.
 
     Of an attention decoder the cell's W (4H, A), R (4H, H), b (4H,); W_tilde (A, E + H), which multiplies [context; h],
-    b_tilde (A,), W_target (O, A), W_a (E, H) where scores are general; W_encoder (4E, I), R_encoder (4E, E), b_encoder
-    (4E,).
+    b_tilde (A,), W_target (O, A); W_a (E, H) where scores are general, W_q (U, H), W_k (U, E), v_a (1, U) where they
+    are additive; W_encoder (4E, I), R_encoder (4E, E), b_encoder (4E,). Where the context goes into the cell W is
+    (4H, E + A), which multiplies [context; y].
     """
     decoder, lstm = case.attention_decoder, case.lstm
     if decoder is None:
         by_lane = ((lane, weight_shapes(lstm, lane.layer)) for lane in lanes(lstm))
         return {name_of(name, lane, lstm): shape for lane, shapes in by_lane for name, shape in shapes.items()}
     A, H, E, O = lstm.input_size, lstm.hidden_size, decoder.width(lstm), decoder.output_size
-    shapes: dict[str, tuple[int, ...]] = weight_shapes(lstm, 0)
-    shapes |= {"W_tilde": (A, E + H), "b_tilde": (A,), "W_target": (O, A)}
-    if decoder.score == "general":
-        shapes["W_a"] = (E, H)
+    shapes = weight_shapes(lstm, 0) | {"W": (4 * H, decoder.cell_input(lstm))}
+    shapes |= {"W_tilde": (A, E + H), "b_tilde": (A,), "W_target": (O, A), **decoder.weight_shapes(lstm)}
     if decoder.encoder is not None:
         shapes |= {f"{name}_encoder": shape for name, shape in weight_shapes(decoder.encoder, 0).items()}
     return shapes
@@ -145,7 +152,9 @@ def _of_decoder(case: Case, decoder: AttentionDecoder) -> dict[str, Tensor]:
     T, B, A, H = case.shape
     S, E, O = decoder.source_timesteps, decoder.width(case.lstm), decoder.output_size
     below, cell = Lane(0, reverse=False), Lane(0 if decoder.encoder is None else 1, reverse=False)
-    widths = {"c": H, "h": H, "scores": S, "attention": S, "context": E, "y": A, "logit": O}
+    attended, of_cell = {"scores": S, "attention": S, "context": E}, {"c": H, "h": H}
+    first, second = (attended, of_cell) if decoder.context == "input" else (of_cell, attended)
+    widths = {**first, **second, "y": A, "logit": O}
     tensors: list[tuple[str, Lane, tuple[int, ...]]] = []
     if decoder.encoder is not None:
         tensors.append(("enc", below, (S, B, E)))
@@ -211,7 +220,7 @@ _AFTER_ALL = 2**62  # beyond every timestep: the place of what has none
 
 
 def place_of(kind: str, lane: Lane, row: int, timesteps: int) -> tuple[int, ...]:
-    """When a row is computed, as a key to sort by.
+    """When a row is computed, as a key to sort by; rows of one step are as their tensors are in ``tensors_of``.
 
     Forward: lower layers first, each from its first step to its last, the reverse direction from the last timestep.
     Backward: upper layers first, each the other way round.
@@ -219,7 +228,7 @@ def place_of(kind: str, lane: Lane, row: int, timesteps: int) -> tuple[int, ...]
     backward = kind in BACKWARD
     downward = lane.reverse != backward
     step = _AFTER_ALL if kind not in TIMED else timesteps - 1 - row if downward else row
-    return int(backward), -lane.layer if backward else lane.layer, step, KINDS.index(kind)
+    return int(backward), -lane.layer if backward else lane.layer, step
 
 
 def last_timestep(kind: str, lane: Lane, timesteps: int) -> int:

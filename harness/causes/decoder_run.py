@@ -21,7 +21,7 @@ from lockstep.harness.causes.network_run import (
     gradients_of,
     returned_for,
 )
-from lockstep.harness.causes.noisy_curves import curve_of
+from lockstep.harness.causes.noisy_curves import NoisyCurve, curve_of
 from lockstep.harness.causes.stored import GradientSums, Stored, WeightKey
 from lockstep.harness.causes.tape import Axes, Node, NodeTape, variance_of
 
@@ -53,6 +53,7 @@ class DecoderRun(WantedTensors):
         self.stored = Stored(weights_of_decoder(problem), tape.noise)
         self.cell = LaneRun(DECODER, problem.case.lstm, tape, self.stored, edits, separate=True, problem=problem)
         self.steps: list[dict[str, Node]] = []
+        self.into_cell = problem.decoder.context == "input"
 
     def go(self) -> Computed:
         """Every tensor that is wanted."""
@@ -157,34 +158,64 @@ class DecoderRun(WantedTensors):
     def _step(self, state: dict[str, Node]) -> dict[str, Node]:
         """Go one step from h, c and y of the step before."""
         tape, at, cell = self.tape, self.cell.at, self.cell
-        results = cell.step(at("y_in", state["y"]), state["h"], state["c"])
+        x, attended = at("y_in", state["y"]), {}
+        if self.into_cell:
+            attended = self._attend(state["h"]) if self.rule("attends", "before the cell") == "before the cell" else {}
+            # Who attends after the cell has the context of the step before there.
+            context = attended.get("context") or self._context_before()
+            x = self._joined([at("cell.context", context), x], "cell input")
+        results = cell.step(x, state["h"], state["c"])
         h, c = results["h"], results["c"]
+        attended = attended or self._attend(h)
+        parts = [at("join.context", attended["context"]), at("join.h", h)]
+        product = at("W_tilde.joined", tape.dense(self._joined(parts, "joined"), cell.leaf("W_tilde")))
+        bare = at("bare", tape.total([product], cell.leaf("b_tilde"), 0))
+        y = at("y", tape.curve(bare, self._curve("y"), cell.slope("y"), cell.slope_edge("y")))
+        logit = at("logit", tape.dense(at("target.y", y), cell.leaf("W_target")))
+        return {"h": h, "c": c, **attended, "y": y, "logit": logit}
+
+    def _joined(self, parts: list[Node], rule: str) -> Node:
+        return self.tape.join(parts[::-1] if self.rule(rule, "right") == "exchanged" else parts)
+
+    def _curve(self, kind: str) -> NoisyCurve:
+        return curve_of(str(self.rule(f"curve {kind}", "tanh")))
+
+    def _context_before(self) -> Node:
+        if self.steps:
+            return self.steps[-1]["context"]
+        return Node(np.zeros_like(self.source.value[..., 0, :]))
+
+    def _attend(self, h: Node) -> dict[str, Node]:
+        """Attend to the source with a state: scores, attention and context by name."""
+        tape, at, valid = self.tape, self.cell.at, self.problem.valid
         scores = at("scores", self._scores(at("query", h)))
         attention = at("attention", self._attention(at("softmax.scores", scores)))
         row = tape.moved(at("context.attention", attention), lambda a: a[..., None, :], lambda a: a[..., 0, :])
         context = tape.matmul(row, at("values", self.source))
         context = tape.moved(context, lambda a: a[..., 0, :], lambda a: a[..., None, :])
-        context = at("context", context)
-        parts = [at("join.context", context), at("join.h", h)]
-        if self.rule("joined", "right") == "exchanged":
-            parts.reverse()
-        product = at("W_tilde.joined", tape.dense(tape.join(parts), cell.leaf("W_tilde")))
-        bare = at("bare", tape.total([product], cell.leaf("b_tilde"), 0))
-        curve = curve_of(str(self.rule("curve y", "tanh")))
-        y = at("y", tape.curve(bare, curve, cell.slope("y"), cell.slope_edge("y")))
-        logit = at("logit", tape.dense(at("target.y", y), cell.leaf("W_target")))
-        valid = self.problem.valid
         shown = scores if valid is None else tape.where(valid, scores, tape.zeros(scores))
-        return {
-            "h": h, "c": c, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit,
-        }  # fmt: skip
+        return {"scores": shown, "attention": attention, "context": at("context", context)}
 
     def _scores(self, query: Node) -> Node:
-        tape = self.tape
-        if ("decoder", "W_a") in self.stored.shapes:
-            query = self.cell.at("W_a.query", tape.dense(query, self.cell.leaf("W_a")))
+        tape, cell = self.tape, self.cell
+        keys = cell.at("keys", self.source)
+        if (DECODER, "v_a") in self.stored.shapes:
+            return self._additive(keys, query)
+        if (DECODER, "W_a") in self.stored.shapes:
+            query = cell.at("W_a.query", tape.dense(query, cell.leaf("W_a")))
         column = tape.moved(query, lambda a: a[..., None], lambda a: a[..., 0])
-        scores = tape.matmul(self.cell.at("keys", self.source), column)
+        scores = tape.matmul(keys, column)
+        return tape.moved(scores, lambda a: a[..., 0], lambda a: a[..., None])
+
+    def _additive(self, keys: Node, query: Node) -> Node:
+        tape, cell, at = self.tape, self.cell, self.cell.at
+        S = keys.value.shape[-2]
+        # Sequences and source as rows of one product, which weights with candidates are multiplied with too.
+        projected = at("W_k.keys", tape.dense(_together(tape, keys), cell.leaf("W_k")))
+        query = at("W_q.query", tape.dense(query, cell.leaf("W_q")))
+        bare = at("bare scores", _together(tape, tape.add_row(_apart(tape, projected, S), query)))
+        hidden = at("hidden", tape.curve(bare, self._curve("scores"), cell.slope("scores"), cell.slope_edge("scores")))
+        scores = _apart(tape, tape.dense(hidden, cell.leaf("v_a")), S)
         return tape.moved(scores, lambda a: a[..., 0], lambda a: a[..., None])
 
     def _attention(self, scores: Node) -> Node:
@@ -276,3 +307,21 @@ class DecoderRun(WantedTensors):
             value = change(value)
             variance = np.abs(change(variance)) if variance is not None and self.tape.noisy else None
         self.give(name, value, variance)
+
+
+def _together(tape: NodeTape, rows: Node) -> Node:
+    """Sequences and source as one axis: (..., B S, n) of (..., B, S, n)."""
+    S = rows.value.shape[-2]
+    return tape.moved(rows, _as_rows, lambda a: _by_sequence(a, S))
+
+
+def _apart(tape: NodeTape, rows: Node, S: int) -> Node:
+    return tape.moved(rows, lambda a: _by_sequence(a, S), _as_rows)
+
+
+def _as_rows(array: Array) -> Array:
+    return array.reshape(*array.shape[:-3], -1, array.shape[-1])
+
+
+def _by_sequence(array: Array, S: int) -> Array:
+    return array.reshape(*array.shape[:-2], -1, S, array.shape[-1])

@@ -179,6 +179,19 @@ class NodeTape:
             node.uses = ((bias, self.step, lambda d: (d, None)),)
         return node
 
+    def add_row(self, rows: Node, row: Node) -> Node:
+        """Add one row (..., n) to each of rows (..., rows, n)."""
+        spread = Node(*both(row, lambda a: a[..., None, :]))
+        sources = ((rows, _same, None), (row, self._sum_of_rows, None))
+        value = rows.value + spread.value
+        if not self.noisy:
+            return self._moved(value, None, *sources)
+        return self._made(value, _sum(rows.variance, spread.variance), self.noise.rounded(value), sources)
+
+    def _sum_of_rows(self, d: Node) -> Node:
+        total = self._sum_along(d, -2, self.noise.batch_growth(d.value.shape[-2]))
+        return Node(*both(total, lambda a: a[..., 0, :]))
+
     # -- arithmetic ----------------------------------------------------------------------------------------------
 
     def add(self, left: Node, right: Node) -> Node:
@@ -509,12 +522,13 @@ class NodeTape:
         total = self._sum_along(self.multiply(a, d), axis)
         return self.multiply(a, self._apart(d, total))
 
-    def _sum_along(self, operand: Node, axis: Axes) -> Node:
+    def _sum_along(self, operand: Node, axis: Axes, growth: Any = None) -> Node:
         total = operand.value.sum(axis=axis, keepdims=True)
         if not self.noisy:
             return Node(total)
         squares = np.square(operand.value).sum(axis=axis, keepdims=True)
-        rounding = self.noise.sum_growth(_count_along(operand.value, axis)) * squares
+        growth = self.noise.sum_growth(_count_along(operand.value, axis)) if growth is None else growth
+        rounding = growth * squares
         carried = None if operand.variance is None else operand.variance.sum(axis=axis, keepdims=True)
         return self._made(total, carried, rounding, ())
 

@@ -86,7 +86,8 @@ def _first_divergence(tensors: dict[str, TensorResult], timesteps: int) -> First
     ]
     if not places:
         return None
-    (backward, *_), name = min(places)
+    # Of one step the first that stands in the results, which keep the order of computation.
+    (backward, *_), name = min(places, key=lambda place: place[0])
     first = tensors[name].first_divergence
     assert first is not None
     return First(name, first.timestep, bool(backward))

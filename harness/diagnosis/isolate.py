@@ -26,7 +26,7 @@ def isolating(problem: AnyProblem) -> Iterator[AnyProblem]:
         first = _shortened(problem, 1)  # nothing of it comes back from later steps
         yield from (replace(first, c0=np.zeros_like(first.c0)), first)
     problem = _shortened(problem, ENOUGH)
-    for names in (("R",), ("W",), ("W", "R"), ("b",), ("W_a",), ("W_tilde",), ("p",)):
+    for names in (("R",), ("W",), ("W", "R"), ("b",), ("W_a",), ("W_q",), ("W_k",), ("W_tilde",), ("p",)):
         yield from _with_weights(problem, dict.fromkeys(names, np.zeros_like))
     # With i shut and f open c stays as it was: what is left is how h is made of it. The other way round c is g.
     for shifts in ({"i": SHUT, "f": OPEN}, {"i": OPEN, "f": SHUT}, {"o": OPEN}, {"f": SHUT}, {"i": SHUT}, {"f": OPEN}):

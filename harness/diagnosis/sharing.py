@@ -63,6 +63,9 @@ def unshared(port: AnyPort, problem: DecoderProblem) -> list[Unshared]:
     for pinned in _experiments(base):
         if pinned.y is not None and any({"W_tilde", "b_tilde"} & set(names) for names in by_steps.values()):
             break
+        # What it is held against needs both of these.
+        if pinned.names == ("W_q",) and any({"v_a", "W_k"} & set(names) for names in by_steps.values()):
+            break
         replies = port.call(
             [replace(problem_of_inputs, weights=pinned.weights) for problem_of_inputs in (base, second)]
         )
@@ -78,7 +81,7 @@ def unshared(port: AnyPort, problem: DecoderProblem) -> list[Unshared]:
     return [Unshared(tuple(sorted(names, key=_ORDER.index)), steps, timesteps) for steps, names in by_steps.items()]
 
 
-_ORDER = ("W_target", "W_tilde", "b_tilde", "W_a", "W", "R", "b")
+_ORDER = ("W_target", "W_tilde", "b_tilde", "W_a", "v_a", "W_q", "W_k", "W", "R", "b")
 
 
 class InitialValues(NamedTuple):
@@ -192,11 +195,19 @@ def _experiments(p: DecoderProblem) -> list[Pinned]:
     kernels = replace(w, W=np.zeros_like(w.W), R=np.zeros_like(w.R), b=b)
     h = np.tanh(np.tanh(b[2 * H : 3 * H].astype(np.float64)))
     experiments.append(Pinned(("W", "R"), replace(kernels, W_tilde=of_state), _y(w, np.concatenate([np.zeros(E), h]))))
-    if w.W_a is not None:
-        # All scores are alike: the context is the mean of the source, which all sequences share.
-        assert p.enc is not None
-        joined = np.concatenate([p.enc[:, 0].astype(np.float64).mean(axis=0), h])
-        experiments.append(Pinned(("W_a",), replace(kernels, W_a=np.zeros_like(w.W_a)), _y(w, joined)))
+    assert p.enc is not None
+    source = p.enc[:, 0].astype(np.float64)  # which all sequences share
+    # With one of these at 0 all scores are alike: the context is the mean of the source.
+    for name in ("W_a", "v_a", "W_k"):
+        weight = getattr(w, name)
+        if weight is not None:
+            joined = np.concatenate([source.mean(axis=0), h])
+            experiments.append(Pinned((name,), replace(kernels, **{name: np.zeros_like(weight)}), _y(w, joined)))
+    if w.W_q is not None and w.W_k is not None and w.v_a is not None:
+        # Scores are of the source alone.
+        raised = np.exp(np.tanh(source @ w.W_k.T) @ w.v_a[0].astype(np.float64))
+        joined = np.concatenate([raised / raised.sum() @ source, h])
+        experiments.append(Pinned(("W_q",), replace(kernels, W_q=np.zeros_like(w.W_q)), _y(w, joined)))
     return experiments
 
 

@@ -110,8 +110,8 @@ def first_wrong_text(observation: Observation, expected: Expected) -> list[str]:
     lines = [f'measured in case "{name}"'] if name else []
     wrong = {
         name: ~(_sigma_of_each(observation, name, expected) <= LIMIT_SIGMA)
-        for name in observation.tensors
-        if name in tensors
+        for name in tensors
+        if name in observation.tensors
     }
     places = [
         (place_of(tensor.kind, tensor.lane, row, len(mask)), row, tensor)

@@ -267,7 +267,7 @@ def _no_place() -> Node:
 # -- weights as the way back reads them --------------------------------------------------------------------------
 
 # What gradients are multiplied by on their way: biases are not read there.
-_KERNELS = frozenset({"W", "R", "WR", "P", "p", "W_tilde", "W_target", "W_a"})
+_KERNELS = frozenset({"W", "R", "WR", "P", "p", "W_tilde", "W_target", "W_a", "W_q", "W_k", "v_a"})
 _NOT_BACK = frozenset({"absolute", "one", "plus 1", "minus 1", *PARTS})
 _FUSED_BACK = frozenset({"W and R exchanged", "W for both", "R for both"})
 

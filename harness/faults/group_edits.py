@@ -68,8 +68,9 @@ def _of_attention_and_projection(problem: AnyProblem) -> Iterator[Deviation]:
     if isinstance(problem, DecoderProblem):
         after = {"bare": _without_bias, "y": _with_bias}
         yield from spread_over(problem, "b_tilde", "added after the activation", put_group(after, after.values()))
-        if "W_a" in problem.weights.arrays():
-            yield from spread_over(problem, "values", "projected by W_a", put_value("values", _projected_keys))
+        for name in sorted({"W_a", "W_k"} & problem.weights.arrays().keys()):
+            put = put_value("values", partial(_projected_keys, name=name))
+            yield from spread_over(problem, "values", f"projected by {name}", put)
     for site in ("h0", "h_in", "h.out") if problem.case.lstm.proj_size else ():
         yield from spread_over(problem, site, "projected once more", put_value(site, _projected))
 
@@ -161,12 +162,12 @@ def _with_bias(lane: LaneRun, node: Node, t: int) -> Node:
     return lane.tape.total([node], lane.leaf("b_tilde"), 0)
 
 
-def _projected_keys(lane: LaneRun, node: Node, t: int) -> Node:
-    """The source (B, S, E) as the scores see it where W_a (E, H) multiplies it and not the query."""
-    W_a = lane.leaf("W_a").value
-    if W_a.shape[-1] != W_a.shape[-2] or lane.tape.records:  # its gradient has no place for this use of it
+def _projected_keys(lane: LaneRun, node: Node, t: int, name: str) -> Node:
+    """The source (B, S, E) as the scores see it: times W_k', or times W_a where that is not applied to the query."""
+    weight = lane.leaf(name).value
+    if weight.shape[-1] != weight.shape[-2] or lane.tape.records:  # its gradient has no place for this use of it
         raise NoPlaceError
-    return lane.tape.matmul(node, Node(W_a))
+    return lane.tape.matmul(node, Node(weight if name == "W_a" else weight.swapaxes(-1, -2)))
 
 
 def _projected(lane: LaneRun, node: Node, t: int) -> Node:

@@ -140,6 +140,7 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
         ("softmax", "over the batch"): {"softmax": "sequences"},
         ("softmax", "over all sequences at once"): {"softmax": "all"},
         ("softmax", "left out"): {"softmax": "nothing"},
+        ("softmax", "over one place"): {"softmax": "one", "lengths mask": np.full_like},
         ("joined", "exchanged"): {"joined": "exchanged"},
     }
     rules |= {("softmax", f"{name} in its place"): {"softmax": name} for name in CURVES if name != "linear"}
@@ -147,9 +148,18 @@ def _decoder(problem: DecoderProblem) -> Iterator[Deviation]:
     if problem.lengths is not None:
         rules |= {("mask", how): {"mask": how} for how in ("not", "zero score", "after", "zero vectors", "added")}
         rules["mask", "from the end"] = {"lengths in front": True}
-    rules |= {("curve of y", name): {"curve y": name} for name in CURVES if name != "tanh"}
+    for kind in _tanh_of(problem):
+        rules |= {(f"curve of {kind}", name): {f"curve {kind}": name} for name in CURVES if name != "tanh"}
+    if problem.decoder.context == "input":
+        rules["cell input", "exchanged"] = {"cell input": "exchanged"}
+        rules["attends", "after the cell"] = {"attends": "after the cell"}
     for (site, edit), settings in rules.items():
         yield Deviation(site, edit, Scope("", ("decoder",)), put_rules(settings))
+
+
+def _tanh_of(problem: DecoderProblem) -> list[str]:
+    """What a decoder takes a tanh of, beside its cell."""
+    return ["y", "scores"] if problem.weights.v_a is not None else ["y"]
 
 
 _EVERYWHERE = Scope("", ("",))  # what belongs to no lane
@@ -501,7 +511,7 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     """Other slopes than a curve's own, and what comes back from outside."""
     sites: dict[str, tuple[str, ...]] = {"gates": ("i", "f", "o"), **{k: (k,) for k in "ifgou"}}
     if isinstance(problem, DecoderProblem):
-        sites["y"] = ("y",)
+        sites |= {kind: (kind,) for kind in _tanh_of(problem)}
     for site, kinds in sites.items():
         rules: dict[str, Callable[[Array, Array], Array]] = {
             "1": lambda z, a: np.ones_like(a), "0": lambda z, a: 0 * a, "the value itself": lambda z, a: a,
@@ -538,7 +548,10 @@ def _softmax_slopes() -> Iterator[Deviation]:
 
 def _own_slopes(problem: AnyProblem, sites: dict[str, tuple[str, ...]]) -> Iterator[Deviation]:
     """Slopes made of the right curves, of one or of several at once."""
-    curves = {kind: ACTIVATIONS[name] for kind, name in {**problem.case.lstm.activations, "y": "tanh"}.items()}
+    curves = {
+        kind: ACTIVATIONS[name]
+        for kind, name in {**problem.case.lstm.activations, "y": "tanh", "scores": "tanh"}.items()
+    }
     every_curve = ("i", "f", "g", "o", "u")
     for edit, rule in _OWN_SLOPES.items():
         for site, kinds in {**sites, "g and u": ("g", "u"), "every curve": every_curve}.items():

@@ -21,25 +21,19 @@ from lockstep.harness.faults.moves import BATCH_MOVES, BLOCKS, UNIT_MOVES, mixed
 VALUES = (
     "x", "h_in", "c_in", "Wx", "Rh", "z", "z.i", "z.f", "z.g", "i", "f", "g", "raw", "c", "z.o", "o", "u", "m", "h",
 )  # fmt: skip
-DECODER_VALUES = (
-    "y_in",
-    *VALUES,
-    "query",
-    "W_a.query",
-    "scores",
-    "attention",
-    "context",
-    "W_tilde.joined",
-    "bare",
-    "y",
-    "logit",
-)
+QUERIES = {"W_a.query": "W_a", "W_q.query": "W_q"}  # and the weight that gives each
+ATTENDING = ("query", *QUERIES, "scores", "attention", "context")
+OUTPUT_VALUES = ("W_tilde.joined", "bare", "y", "logit")
+CELL_VALUES = ("y_in", *VALUES)
+DECODER_VALUES = (*CELL_VALUES, *ATTENDING, *OUTPUT_VALUES)
+# Of each place of the source: no other value is as many, nor are their rows sequences.
+OF_SOURCE = ("keys", "values", "W_k.keys", "bare scores", "hidden")
 USES = {  # edges that one use of a value goes over, and of which value
     "h.carry": "h", "c.carry": "c", "keep.f": "f", "keep.c": "c_in",
     "add.i": "i", "add.g": "g", "tanh.c": "c", "out.o": "o", "out.u": "u",
     "peep.i": "c_in", "peep.f": "c_in", "peep.o": "c", "h.up": "h", "h.out": "h",
     "c.out": "c", "softmax.scores": "scores", "context.attention": "attention", "join.context": "context",
-    "join.h": "h", "target.y": "y", "y.fed": "y",
+    "cell.context": "context", "join.h": "h", "target.y": "y", "y.fed": "y",
 }  # fmt: skip
 # Edges that states go over from step to step, or begin at.
 STATES = ("h_in", "c_in", "h.carry", "c.carry", "h0", "c0")
@@ -57,6 +51,15 @@ CURVES_TRIED = (
 )  # fmt: skip
 
 
+def _attention_size(problem: AnyProblem) -> int:
+    """The width of the tanh of additive scores; 1 where there is none."""
+    return problem.weights.v_a.size if _is_additive(problem) else 1  # type: ignore[union-attr]
+
+
+def _is_additive(problem: AnyProblem) -> bool:
+    return isinstance(problem, DecoderProblem) and problem.weights.v_a is not None
+
+
 def _width(problem: AnyProblem) -> int:
     """The width of a decoder's source; 1 of a network, which has none."""
     return problem.decoder.width(problem.case.lstm) if isinstance(problem, DecoderProblem) else 1
@@ -66,7 +69,8 @@ FACTORS: dict[str, Callable[[AnyProblem], float]] = {
     "-1": lambda p: -1.0,
     "1/B": lambda p: 1 / p.case.run.batch,
     "1/T": lambda p: 1 / p.case.run.timesteps,
-    # Before H, which it often is.
+    # The width nearest to the scores first: U, then E, then H, which are often one number.
+    "1/sqrt(U)": lambda p: _attention_size(p) ** -0.5,
     "1/E": lambda p: 1 / _width(p),
     "1/sqrt(E)": lambda p: _width(p) ** -0.5,
     "sqrt(E)": lambda p: _width(p) ** 0.5,
@@ -82,7 +86,8 @@ FACTORS: dict[str, Callable[[AnyProblem], float]] = {
 
 def factors_of(problem: AnyProblem) -> list[str]:
     """The factors that a form has: a network has no source."""
-    return [name for name in FACTORS if isinstance(problem, DecoderProblem) or not set(name) & {"E", "S"}]
+    missing = ("" if isinstance(problem, DecoderProblem) else "ES") + ("" if _is_additive(problem) else "U")
+    return [name for name in FACTORS if not set(name) & set(missing)]
 
 
 # Where a case clips c, a port may hold another value by that bound.
@@ -103,16 +108,21 @@ def value_deviations(problem: AnyProblem) -> Iterator[Deviation]:
 
 def values_of(problem: AnyProblem) -> list[str]:
     """The sites of values that a problem has."""
-    order = order_of(problem)
-    attended = ("keys", "values") if isinstance(problem, DecoderProblem) else ()
-    return [*sites_of(problem, order), *attended]
+    count = 0 if not isinstance(problem, DecoderProblem) else len(OF_SOURCE) if _is_additive(problem) else 2
+    return [*sites_of(problem, order_of(problem)), *OF_SOURCE[:count]]
 
 
 def order_of(problem: AnyProblem) -> tuple[str, ...]:
     """The values there are: without a clip the new c is no other before it, without a projection h is m."""
     lstm = problem.case.lstm
     without = {"raw": lstm.cell_clip is None, "m": not lstm.proj_size}
-    values = DECODER_VALUES if isinstance(problem, DecoderProblem) else VALUES
+    values: tuple[str, ...] = VALUES
+    if isinstance(problem, DecoderProblem):
+        there = problem.weights.arrays()
+        without |= {name: weight not in there for name, weight in QUERIES.items()}
+        values = DECODER_VALUES
+        if problem.decoder.context == "input":
+            values = (*ATTENDING, *CELL_VALUES, *OUTPUT_VALUES)
     return tuple(name for name in values if not without.get(name))
 
 
@@ -122,6 +132,8 @@ def sites_of(problem: AnyProblem, order: tuple[str, ...]) -> Iterator[str]:
     missing = {"h_n", "c_n"} if decoder else {"y0", "join.h"}
     if decoder or lstm.num_layers == 1:
         missing.add("h.up")
+    if isinstance(problem, DecoderProblem) and problem.decoder.context == "output":
+        missing.add("cell.context")
     for site in (*USES, *STARTS, *TERMS, *order):
         no_peephole = site.startswith(("peep.", "term.")) and not lstm.peephole
         if not no_peephole and site not in missing and USES.get(site, order[0]) in order:
@@ -136,13 +148,15 @@ def edits_of_value(
     if site in NORMALISED:
         yield "softmax of it", lambda lane, node, t: lane.tape.softmax(node), ("",)
         yield "log-softmax of it", lambda lane, node, t: lane.tape.log_softmax(node), ("",)
-    if site not in {"keys", "values"}:
+    if site not in OF_SOURCE:
         yield from _other_values(site, order)
+    elif site == "W_k.keys":
+        yield "as they are", lambda lane, node, t: fit(_rows_of(lane, t), node), ("",)
 
 
 def plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, tuple[str, ...]]]:
     """What may become of a value by itself."""
-    if site not in {"keys", "values", *STARTS}:
+    if site not in {*OF_SOURCE, *STARTS}:
         yield "initial", partial(_initial, site=site), ("", *STEPS)
     yield "zero", lambda lane, node, t: lane.tape.zeros(node), ("", *STEPS)
     yield "one", lambda lane, node, t: Node(np.ones_like(node.value)), ("",)
@@ -156,13 +170,14 @@ def plain_edits(site: str, factors: list[str]) -> Iterator[tuple[str, Change, tu
         yield f"{name} of it", partial(_curved, name=name), ("",)
     yield "absolute", _absolute, ("",)
     yield "times itself", lambda lane, node, t: lane.tape.multiply(node, node), ("",)
-    for edit in (*BATCH_MOVES, *UNIT_MOVES) if site in STATES or site == "x" else SOME_MOVES:
-        yield edit, partial(moved, edit=edit), ("",)
+    if site not in OF_SOURCE[2:]:
+        for edit in (*BATCH_MOVES, *UNIT_MOVES) if site in STATES or site == "x" else SOME_MOVES:
+            yield edit, partial(moved, edit=edit), ("",)
     if site in STATES:
         yield "mean over sequences", partial(mixed, edit="mean over sequences"), ("",)
     if site in {"keys", "values"}:
         yield "source flipped", partial(moved, edit="batch flipped"), ("",)
-    elif site not in STARTS:
+    elif site not in {*OF_SOURCE, *STARTS}:
         yield "previous", partial(other, name=site, at=-1), ("",)
         yield "that of two steps before", partial(other, name=site, at=-2), ("",)
         yield "plus the previous", partial(combined, name=site, sign=1, at=-1), ("",)
@@ -374,12 +389,22 @@ def _end_of_source(lane: LaneRun, node: Node, t: int) -> Node:
 
 def _called_again(lane: LaneRun, node: Node, t: int) -> Node:
     """The h of one call of the cell more, as a cell gives that is called for its output and again for its state."""
+    if len(lane.history["c"]) <= t:  # the cell of this step waits for what is attended to
+        raise NoPlaceError
     # The further call leaves no trace: edits after it see the history of one call.
     before = {name: len(nodes) for name, nodes in lane.history.items()}
     further = lane.step(lane.history["x"][t], lane.history["h"][t], lane.history["c"][t])["h"]
     for name, nodes in lane.history.items():
         del nodes[before.get(name, 0) :]
     return further
+
+
+def _rows_of(lane: LaneRun, t: int) -> Node:
+    """The source (B, S, E) as rows, as its projection has them."""
+    source = lane.history["keys"][t]
+    return lane.tape.moved(
+        source, lambda a: a.reshape(*a.shape[:-3], -1, a.shape[-1]), lambda a: a.reshape(source.value.shape)
+    )
 
 
 def _held_first(lane: LaneRun, node: Node, t: int, site: str) -> Node:

@@ -81,6 +81,7 @@ def weight_deviations(problem: AnyProblem) -> Iterator[Deviation]:
     yield from _of_formats(problem)
     if isinstance(problem, DecoderProblem):
         yield from _made_anew(problem)
+        yield from _of_scores(problem)
     yield from _lanes(problem)
 
 
@@ -154,7 +155,8 @@ def _both_biases(places: Array, array: Array, form: str) -> WeightReading:
 # Groups of a decoder's weights that are made anew at every step but the first where none is shared.
 _ANEW = (
     ("W_tilde", "b_tilde"), ("W_target", "W_tilde", "b_tilde"), ("W_target", "W_tilde", "b_tilde", "W_a"),
-    ("W", "R", "b"), ("W", "R", "b", "W_target", "W_tilde", "b_tilde"),
+    ("W", "R", "b"), ("W", "R", "b", "W_target", "W_tilde", "b_tilde"), ("W_q", "W_k", "v_a"),
+    ("W_target", "W_tilde", "b_tilde", "W_q", "W_k", "v_a"),
 )  # fmt: skip
 
 
@@ -168,6 +170,26 @@ def groups_made_anew(problem: DecoderProblem) -> dict[str, tuple[str, ...]]:
     """The groups of weights of which no two steps may share any, by the words for them."""
     there = problem.weights.arrays().keys()
     return {f"{', '.join(names[:-1])} and {names[-1]}": names for names in _ANEW if there >= set(names)}
+
+
+# Which weight is read for W_q, and which for W_k.
+_QUERY_AND_KEY = {"exchanged": ("W_k", "W_q"), "W_q for both": ("W_q", "W_q"), "W_k for both": ("W_k", "W_k")}
+
+
+def _of_scores(problem: DecoderProblem) -> Iterator[Deviation]:
+    for edit, (query, key) in _QUERY_AND_KEY.items() if problem.weights.v_a is not None else ():
+        put = partial(_put_query_and_key, query=query, key=key)
+        yield Deviation("W_q and W_k", edit, Scope("", ("decoder",)), put)
+
+
+def _put_query_and_key(edits: Edits, problem: AnyProblem, scope: Scope, query: str, key: str) -> None:
+    places = places_of(problem)
+    for label in scope.lanes:
+        for name, taken in (("W_q", query), ("W_k", key)):
+            home = places[label, name]
+            if places[label, taken].shape != home.shape:
+                raise NoPlaceError
+            edits.read((label, name), every, WeightReading(places[label, taken], home=home))
 
 
 def _put_anew(edits: Edits, problem: AnyProblem, scope: Scope, names: tuple[str, ...]) -> None:

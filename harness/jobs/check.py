@@ -33,12 +33,8 @@ from lockstep.harness.text import grouped
 Judging = Callable[[AnyProblem, Outcome], RunResult]
 COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
 LOST = {"crashed", "timeout"}  # and of what ended the process
-SUITE_FORMS = (
-    "plain",
-    "decoder",
-    "gradients",
-    "network",
-)  # of cases in a suite, in the order in which a port is asked them
+# Of cases in a suite, in the order in which a port is asked them.
+SUITE_FORMS = ("plain", "decoder", "decoder, context into the cell", "gradients", "network")
 NO_GRADIENTS = "gradients are not compared: it takes no dh, dc"
 
 
@@ -286,7 +282,7 @@ def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> l
     cases = [
         reseeded(found_case.case, seed)
         for found_case in find_cases(names)
-        if names or ((kind := _kind(found_case.case)) is not None and decoder == (kind == "decoder"))
+        if names or ((kind := _kind(found_case.case)) is not None and decoder == kind.startswith("decoder"))
     ]
     if not cases:
         raise LockstepError("no case to check: name one with --case, or leave --case out for all cases.")
@@ -295,8 +291,8 @@ def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> l
 
 def _kind(case: Case) -> str | None:
     """What a case of the suite asks for; None where it has a setting that the arguments of a call do not tell."""
-    if case.model == "attention_decoder":
-        return "decoder"
+    if case.attention_decoder is not None:
+        return "decoder" if case.attention_decoder.context == "output" else "decoder, context into the cell"
     one_layer = replace(case.lstm, num_layers=1, direction=case.lstm.direction.replace("bidirectional", "forward"))
     if not one_layer.plain or case.run.dtype not in {"float32", "float64"}:
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import close
 from lockstep.harness.arrays import Arrays
-from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.case import Case, ContextUse
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem, problem_of
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.problem import Problem, dtype_of
@@ -336,11 +336,13 @@ def _shipped_problems() -> list[Problem]:
     return [Problem.from_case(case) for case in cases if case.plain and case.run.timesteps <= 50]  # noqa: PLR2004
 
 
-_DECODERS, _PLAIN_LAYERS, _NETWORKS = Decoders(), PlainLayers(), Networks()
+# A decoder whose cell takes in the context is another: what is wrong in one has no place in the other.
+_DECODERS = {context: Decoders() for context in get_args(ContextUse)}
+_PLAIN_LAYERS, _NETWORKS = PlainLayers(), Networks()
 
 
 def form_of(case: Case) -> Networks:
     """The form of a case."""
-    if case.model == "attention_decoder":
-        return _DECODERS
+    if case.attention_decoder is not None:
+        return _DECODERS[case.attention_decoder.context]
     return _PLAIN_LAYERS if case.plain else _NETWORKS

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
+from typing import get_args
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import Target, parse_target
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.arrays import Arrays
-from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run, Score
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, ContextUse, Run, Score
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.cases.gates import GATES
@@ -21,8 +23,8 @@ from lockstep.harness.diagnosis.anatomy.lanes import MeasuredNetwork, NetworkAna
 from lockstep.harness.errors import BackendError, LockstepError, unknown
 from lockstep.harness.ports.port import AnyPort, Port, is_decoder_port
 
-SCORES: tuple[Score, ...] = ("dot", "general")
-
+# Forms in which a decoder's port is asked: scores, and where the context goes.
+DECODER_FORMS = tuple(product(get_args(Score), get_args(ContextUse)))
 
 # Forms in which a port is asked that takes no plain layer, by one call each: the first that it answers is measured.
 FORMS = (
@@ -87,7 +89,10 @@ def _form_of(port: Port, target: Target, case: str | None) -> tuple[LSTM, Attent
     plain = LSTM(input_size=3, hidden_size=4)
     forms: list[tuple[LSTM, AttentionDecoder | None]] = [(plain, None)]
     if is_decoder_port(target):
-        forms = [(plain, AttentionDecoder(source_timesteps=5, score=score)) for score in SCORES]
+        forms = [
+            (plain, AttentionDecoder(source_timesteps=5, score=score, context=context))
+            for score, context in DECODER_FORMS
+        ]
     else:
         forms += [(LSTM(input_size=3, hidden_size=4, **form), None) for form in FORMS]  # type: ignore[arg-type]
     return next((form for form in forms if _answers(port, *form)), forms[0])

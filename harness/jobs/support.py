@@ -35,12 +35,15 @@ DECODER_FEATURES: dict[str, Case] = {
     "no bias": _decoder(bias=False, forget_bias=0.0),  # a forget bias would be one
     "initial state": _decoder(initial_state="probe"),
     "general scores": _decoder(score="general", source_size=4),
+    "additive scores": _decoder(score="additive", source_size=4, attention_size=5),
+    "context into the cell": _decoder(context="input"),
     "lengths": _decoder(lengths=(5, 2)),
     "wide logits": _decoder(output_size=3),
     "encoder": _decoder(encoder=LSTM(input_size=2, hidden_size=3)),
     "encoder, lengths": _decoder(encoder=LSTM(input_size=2, hidden_size=3), lengths=(5, 2)),
     "gradients": _decoder(gradients=True),
     "gradients, general, lengths": _decoder(gradients=True, score="general", lengths=(5, 2)),
+    "gradients, additive, context into the cell": _decoder(gradients=True, score="additive", context="input"),
     "gradients, encoder": _decoder(gradients=True, encoder=LSTM(input_size=2, hidden_size=3)),
     **{f"gradients, {dtype}": _decoder(gradients=True, dtype=dtype) for dtype in ("float16", "bfloat16")},
 }

@@ -33,6 +33,8 @@ FEATURE_MARKS = {
     "one other activation": "cases with another activation than tanh, the same for candidate and cell state",
     "any activations": "cases with other activations",
     "general scores": "cases of a decoder with general scores",
+    "additive scores": "cases of a decoder with additive scores",
+    "context into the cell": "cases of a decoder whose cell takes in the context",
     "wide logits": "cases of a decoder with several logits",
     "encoder": "cases of a decoder with an encoder",
 }

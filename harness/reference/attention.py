@@ -3,14 +3,21 @@
 With canonical weights (``harness.cases.decoder_problem``), encoder outputs enc_s, and y_{-1} = y0, each step t:
 
     h_t, c_t   = cell(y_{t-1}, h_{t-1}, c_{t-1})           i, f, g, o = s(z_i), s(z_f), tanh(z_g), s(z_o)
-    scores_ts  = enc_s . h_t, or enc_s . (W_a h_t)         z = W y_{t-1} + R h_{t-1} + b
+    scores_ts  = enc_s . h_t                               z = W y_{t-1} + R h_{t-1} + b
     a_t        = softmax over the valid s                  c_t = f c_{t-1} + i g
     context_t  = sum_s a_ts enc_s                          h_t = o tanh(c_t)
     y_t        = tanh(W_tilde [context_t; h_t] + b_tilde)
     logit_t    = W_target y_t
 
-Past a source's length scores and a are 0 in what is compared. Source: Luong, Pham and Manning (2015), global attention
-with input feeding, where the attentional vector y is the whole next input, as in the question Lockstep was born from.
+Scores are enc_s . (W_a h_t) where they are general, and v_a . tanh(W_q h_t + W_k enc_s) where they are additive, which
+have no bias: their author has none, one inside the tanh is rare, and one of v_a would move all scores alike. Where the
+context goes into the cell the first two lines change places: scores are of h_{t-1}, and z = W [context_t; y_{t-1}] +
+R h_{t-1} + b. The output stays as it is, which sees both the new state and the context, as Bahdanau's does.
+
+Past a source's length scores and a are 0 in what is compared. Sources: Luong, Pham and Manning (2015), global attention
+with input feeding, where the attentional vector y is the whole next input, as in the question Lockstep was born from;
+Bahdanau, Cho and Bengio (2015) for additive scores and the context that goes into the cell, whose output layer is here
+that of Luong.
 
 The rules for variances stand in ``harness.reference.noise``; ``harness.reference.tape`` applies them, and goes back.
 """
@@ -128,25 +135,46 @@ class Decoder:
 
     def step(self, source: Noisy, w: dict[str, Noisy], state: dict[str, Noisy]) -> dict[str, Noisy]:
         """Go one step from the h, c, y before it: what is compared, of which the next step takes in h, c and y."""
+        tape = self.tape
+        if self.problem.decoder.context == "input":
+            attended = self._attend(source, w, state["h"])
+            h, c = lstm_step(tape, w, tape.join(attended["context"], state["y"]), state["h"], state["c"])
+        else:
+            h, c = lstm_step(tape, w, state["y"], state["h"], state["c"])
+            attended = self._attend(source, w, h)
+        context = attended["context"]
+        y = tape.curve(tape.add_row(_dense(tape, tape.join(context, h), w["W_tilde"]), w["b_tilde"]), "tanh")
+        return {"c": c, "h": h, **attended, "y": y, "logit": _dense(tape, y, w["W_target"])}
+
+    def _attend(self, source: Noisy, w: dict[str, Noisy], query: Noisy) -> dict[str, Noisy]:
+        """Attend to the source: scores, attention and context by name."""
         tape, valid = self.tape, self.valid
-        h, c = lstm_step(tape, w, state["y"], state["h"], state["c"])
-        scores = self._scores(source, w, h)
+        scores = self._scores(source, w, query)
         attention = tape.softmax(scores, None if valid is None else np.broadcast_to(valid, scores.value.shape))
         row = tape.reshape(attention, lambda a: a[..., None, :], lambda a: a[..., 0, :])
         context = tape.matmul(row, source)
         context = tape.reshape(context, lambda a: a[..., 0, :], lambda a: a[..., None, :])
-        y = tape.curve(tape.add_bias(_dense(tape, tape.join(context, h), w["W_tilde"]), w["b_tilde"]), "tanh")
-        logit = _dense(tape, y, w["W_target"])
         # The softmax has its own mask; in what is compared there are no scores past a source's end.
         shown = scores if valid is None else scores.each(lambda a: np.where(valid, a, 0))
-        return {"c": c, "h": h, "scores": shown, "attention": attention, "context": context, "y": y, "logit": logit}
+        return {"scores": shown, "attention": attention, "context": context}
 
     def _scores(self, source: Noisy, w: dict[str, Noisy], query: Noisy) -> Noisy:
         tape = self.tape
+        if "v_a" in w:
+            return self._additive(source, w, query)
         if "W_a" in w:
             query = _dense(tape, query, w["W_a"])
         column = tape.reshape(query, lambda a: a[..., None], lambda a: a[..., 0])
         scores = tape.matmul(source, column)
+        return tape.reshape(scores, lambda a: a[..., 0], lambda a: a[..., None])
+
+    def _additive(self, source: Noisy, w: dict[str, Noisy], query: Noisy) -> Noisy:
+        tape = self.tape
+        S = source.value.shape[-2]
+        # Sequences and source as rows of one product: then what goes back to W_k is one sum over them.
+        keys = _apart(tape, _dense(tape, _together(tape, source), w["W_k"]), S)
+        hidden = tape.curve(tape.add_row(keys, _dense(tape, query, w["W_q"])), "tanh")
+        scores = _apart(tape, _dense(tape, _together(tape, hidden), w["v_a"]), S)
         return tape.reshape(scores, lambda a: a[..., 0], lambda a: a[..., None])
 
     def _encoder(self) -> Iterator[Noisy]:
@@ -201,7 +229,7 @@ class Decoder:
 def lstm_step(tape: Tape, w: dict[str, Noisy], x: Noisy, h: Noisy, c: Noisy) -> tuple[Noisy, Noisy]:
     """Go one step of the standard cell: h and c, (..., B, H)."""
     H = h.value.shape[-1]
-    z = tape.add_bias(tape.add(_dense(tape, x, w["W"]), _dense(tape, h, w["R"])), w["b"])
+    z = tape.add_row(tape.add(_dense(tape, x, w["W"]), _dense(tape, h, w["R"])), w["b"])
     i, f, g, o = (tape.part(z, slice(k * H, (k + 1) * H)) for k in range(4))
     kept = tape.multiply(tape.curve(f, "sigmoid"), c)
     c = tape.add(kept, tape.multiply(tape.curve(i, "sigmoid"), tape.curve(g, "tanh")))
@@ -212,6 +240,20 @@ def lstm_step(tape: Tape, w: dict[str, Noisy], x: Noisy, h: Noisy, c: Noisy) -> 
 def _dense(tape: Tape, operand: Noisy, weight: Noisy) -> Noisy:
     """Multiply rows (..., B, n) by a weight (m, n)."""
     return tape.matmul(operand, tape.reshape(weight, transposed, transposed))
+
+
+def _together(tape: Tape, rows: Noisy) -> Noisy:
+    """Sequences and source as one axis: (..., B S, n) of (..., B, S, n)."""
+    S = rows.value.shape[-2]
+    return tape.reshape(rows, lambda a: a.reshape(*a.shape[:-3], -1, a.shape[-1]), lambda a: _by_sequence(a, S))
+
+
+def _apart(tape: Tape, rows: Noisy, S: int) -> Noisy:
+    return tape.reshape(rows, lambda a: _by_sequence(a, S), lambda a: a.reshape(*a.shape[:-3], -1, a.shape[-1]))
+
+
+def _by_sequence(array: Array, S: int) -> Array:
+    return array.reshape(*array.shape[:-2], -1, S, array.shape[-1])
 
 
 def _over_time(steps: list[Noisy]) -> Noisy:

@@ -88,11 +88,13 @@ class Tape:
         same = lambda d: d  # noqa: E731 (a gradient handed on as it is)
         return self._made(total, carried, self.noise.rounded(total), (left, same), (right, same))
 
-    def add_bias(self, operand: Noisy, bias: Noisy) -> Noisy:
-        """Add a bias (n,) to rows."""
-        total = operand.value + bias.value
-        sources = (operand, lambda d: d), (bias, self._sum_of_rows)
-        return self._made(total, operand.variance, self.noise.rounded(total), *sources)
+    def add_row(self, operand: Noisy, row: Noisy) -> Noisy:
+        """Add a row (..., n), as of a bias, to all rows (..., rows, n)."""
+        spread = row.each(lambda a: a[..., None, :])
+        total = operand.value + spread.value
+        carried = _sum(operand.variance, spread.variance)
+        sources = (operand, lambda d: d), (row, self._sum_of_rows)
+        return self._made(total, carried, self.noise.rounded(total), *sources)
 
     def _sum_of_rows(self, operand: Noisy) -> Noisy:
         total, carried, squares = _sums(operand, axis=-2, keepdims=False)

@@ -64,6 +64,6 @@ def test_the_module_of_a_decoder_has_each_weight_once(builds):
     found = builds(FILE, "torch_attention_decoder")
     assert sorted(v.name for v in found.variables) == sorted([
         "lstm_cell.weight_ih", "lstm_cell.weight_hh", "lstm_cell.bias_ih", "lstm_cell.bias_hh",
-        "attend.weight", "combine.weight", "combine.bias", "project.weight",
+        "attention.W_a.weight", "combine.weight", "combine.bias", "project.weight",
     ])  # fmt: skip
     assert found.of("not shared") == found.of("separate") == []

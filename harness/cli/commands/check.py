@@ -89,7 +89,7 @@ def check(
 
     Weights are a dict of W, R and b, gates i, f, g, o (with P, p and clip where the case has them); with several layers
     or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
-    W_tilde, b_tilde and W_target too, and W_a where scores are general.
+    W_tilde, b_tilde and W_target too, and W_a where scores are general, W_q, W_k and v_a where they are additive.
     """
     from msgspec.structs import replace
 

@@ -86,18 +86,22 @@ class CellBlackBox:
         beyond = np.full_like(problem.c0, OPEN)
         c0 = np.concatenate([problem.c0, beyond, -beyond])
         dtype, (B, A), H = x.dtype, x.shape, h0.shape[1]
-        general = self._decoder.score == "general"
-        E, O = H, 1
-        decoder = AttentionDecoder(source_timesteps=SOURCES, source_size=E, score=self._decoder.score, output_size=O)
+        E, O, lstm = H, 1, LSTM(input_size=A, hidden_size=H)
+        decoder = AttentionDecoder(
+            source_timesteps=SOURCES, source_size=E, score=self._decoder.score, context=self._decoder.context,
+            output_size=O,
+        )  # fmt: skip
         case = Case(
-            lstm=LSTM(input_size=A, hidden_size=H),
-            run=Run(timesteps=1, batch=B, dtype=problem.case.run.dtype), attention_decoder=decoder, name="anatomy",
+            lstm=lstm, run=Run(timesteps=1, batch=B, dtype=problem.case.run.dtype), attention_decoder=decoder,
+            name="anatomy",
         )  # fmt: skip
         W_tilde = np.zeros((A, E + H), dtype)
         for k in range(min(A, H - first)):
             W_tilde[k, E + first + k] = QUARTER
+        of_context = np.zeros((4 * H, decoder.cell_input(lstm) - A), dtype)
         weights = DecoderWeights(
-            problem.W, problem.R, problem.b, W_tilde, np.zeros(A, dtype), np.zeros((O, A), dtype),
-            np.zeros((E, H), dtype) if general else None,
+            np.hstack([of_context, problem.W]), problem.R, problem.b, W_tilde, np.zeros(A, dtype),
+            np.zeros((O, A), dtype),
+            **{name: np.zeros(shape, dtype) for name, shape in decoder.weight_shapes(lstm).items()},
         )  # fmt: skip
         return DecoderProblem(case, weights, h0, c0, x, enc=np.zeros((SOURCES, B, E), dtype))

@@ -98,7 +98,8 @@ class MeasuredNetwork:
     def form(self) -> str:
         """Its form in words."""
         if self.decoder is not None:
-            return f"an attention decoder, {self.decoder.score} scores"
+            where = ", the context into the cell" if self.decoder.context == "input" else ""
+            return f"an attention decoder, {self.decoder.score} scores{where}"
         return form_words(self.lstm)
 
     @property
@@ -111,8 +112,9 @@ class MeasuredNetwork:
                     proj_size=hidden_size - 2 if self.lstm.proj_size else 0,
                 )  # fmt: skip
                 decoder = self.decoder and AttentionDecoder(
-                    source_timesteps=6, source_size=hidden_size, score=self.decoder.score, output_size=3
-                )
+                    source_timesteps=6, source_size=hidden_size, score=self.decoder.score,
+                    context=self.decoder.context, output_size=3,
+                )  # fmt: skip
                 run = Run(**{**fresh, "initial_state": "probe"})  # type: ignore[arg-type]
                 yield Case(lstm=lstm, run=run, attention_decoder=decoder)
 

@@ -71,7 +71,9 @@ def _tables_of(site: str) -> tuple[dict[str, str], ...]:
         return ()
     group = site.partition(".")[0]
     of_weights = (
-        set(group) <= set("WRb") or group in {"p", "P", "[W R]"} or (group.startswith(("W", "b_")) and site == group)
+        set(group) <= set("WRb")
+        or group in {"p", "P", "[W R]"}
+        or (group.startswith(("W", "b_", "v_a")) and site == group)
     )
     return (OF_WEIGHTS, OF_VALUES) if of_weights else (OF_VALUES,)
 

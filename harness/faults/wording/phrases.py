@@ -27,7 +27,9 @@ PHRASES: dict[str, str] = {
     "c.carry": "the c that is carried to the next step", "h.up": "the h that the layer above takes in",
     "h.out": "the h that is returned", "c.out": "the c that is returned", "h0": "the initial h", "c0": "the initial c",
     "y0": "the first input y0", "h_n": "the final h", "c_n": "the final c", "y_in": "the y that the cell takes in",
-    "query": "the query of the attention (h[t])", "W_a.query": "W_a h", "scores": "the scores", "keys": "the keys (enc, in the scores)",
+    "query": "the query of the attention (h)", "W_a.query": "W_a h", "W_q.query": "W_q h", "W_k.keys": "the projected keys (W_k enc)",
+    "bare scores": "the argument of the tanh in the scores", "hidden": "the tanh in the scores", "W_q and W_k": "W_q and W_k",
+    "cell.context": "the context that the cell takes in", "v_a": "the vector v_a", "scores": "the scores", "keys": "the keys (enc, in the scores)",
     "values": "the values (enc, in the context)", "softmax.scores": "the scores that the softmax takes in",
     "attention": "the attention weights", "context.attention": "the attention weights, in the context,", "context": "the context",
     "join.context": "the context that W_tilde multiplies", "join.h": "the h that W_tilde multiplies",
@@ -69,6 +71,7 @@ _CURVES_OF = {
     "gates": "i, f and o",
     "u": "c",
     "y": "y",
+    "scores": "the additive scores",
     "g and u": "the candidate and of c",
     "all gates": "all four gates",
     **GATE,
@@ -78,7 +81,7 @@ PHRASES |= {f"slope of {kind}": f"the slope of the activation of {words}" for ki
 PHRASES |= {f"slope.{kind}": PHRASES[f"slope of {kind}"] for kind in (*GATE, "u", "y")}
 PLURAL = frozenset({
     "lengths", "lengths of the run", "lengths that turn", "lengths that hold", "lengths that cut", "scores", "keys", "values", "keys and values", "softmax.scores",
-    "attention", "context.attention", "logit", "z", "peepholes", "operands", "p", "all h0 and c0", "all h0", "all c0", "finals",
+    "W_k.keys", "W_q and W_k", "attention", "context.attention", "logit", "z", "peepholes", "operands", "p", "all h0 and c0", "all h0", "all c0", "finals",
     "gradients of weights", "all gradients", "dh0 and dc0",
     "x and h_in", "keep.f and keep.c", "add.i and add.g", "out.o and out.u",
 })  # fmt: skip
@@ -116,7 +119,7 @@ OF_VALUES: dict[str, str] = {
     "of errors without slopes": "is made of the gates' errors without the slopes of their activations",
     "of errors in the order of the way back": "is made of the steps' errors in the order of the way back, the last first, matched with inputs in the order of time",
     "without what comes from the next step": "is made of the given dh alone, without what comes back from the next step",
-    "softmax of it": "goes through a softmax", "log-softmax of it": "goes through a log-softmax", "projected by W_a": "is multiplied by W_a, as the keys are",
+    "softmax of it": "goes through a softmax", "log-softmax of it": "goes through a log-softmax", **{f"projected by {name}": f"is multiplied by {name}, as the keys are" for name in ("W_a", "W_k")},
     "interleaved": "has the units of the two directions one by one (f0, r0, f1, r1, ...), not side by side", "read as interleaved": "is taken apart as if the units of the two directions stood one by one (f0, r0, f1, r1, ...)",
     "first half twice": "has the forward direction in the place of the reverse one too", "second half twice": "has the reverse direction in the place of the forward one too",
     "left out, 0 returned": "is left out: the state goes on as it was, and 0 is returned", "left out, the old state returned": "is left out: the state goes on as it was, and is returned",
@@ -230,6 +233,7 @@ DIVIDED = {
     "1/T": "is divided by T, the number of timesteps: a mean over time, not a sum",
     "1/S": "is divided by S, the number of timesteps of the source: a mean, not a sum",
     "1/H": "is divided by H, the hidden size", "1/E": "is divided by E, the width of the source",
+    "1/sqrt(U)": "is divided by the square root of U, the width of the tanh in the scores",
 }  # fmt: skip
 # Where a sequence is shifted: what stands at the places that are left.
 SHIFTED = {
@@ -264,6 +268,13 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("joined", "exchanged"): _JOINED.format(where=""), ("joined", "exchanged between layers"): _JOINED.format(where=" between layers"),
     ("joined", "exchanged in what is returned"): _JOINED.format(where=" in what is returned"),
     ("joined of a decoder", "exchanged"): "W_tilde multiplies [h; context], not [context; h]: the two are joined in the wrong order",
+    ("cell input", "exchanged"): "W multiplies [y; context], not [context; y]: the two are joined in the wrong order",
+    ("attends", "after the cell"): "the attention comes after the cell: scores are of the new h, and the cell takes in the context of the step before",
+    ("W_q and W_k", "exchanged"): "W_q and W_k are exchanged: W_q multiplies the source, and W_k the state h",
+    **{("W_q and W_k", f"{name} for both"): f"{name} multiplies both the source and the state h in the scores" for name in ("W_q", "W_k")},
+    ("W_k.keys", "as they are"): "the keys are not projected: W_k is left out", ("W_q.query", "query"): "the query is not projected: W_q is left out",
+    ("curve of scores", "linear"): "the tanh of the additive scores is left out: scores are v_a . (W_q h + W_k enc)",
+    ("softmax", "over one place"): "the softmax is taken over an axis of length 1: every place of the source gets the attention weight 1",
     ("softmax", "over the batch"): "the softmax is taken over the batch, not over the timesteps of the source",
     ("softmax", "over all sequences at once"): "the softmax is taken over the scores of all sequences at once, as of one flat array: the weights of each sequence do not add up to 1",
     ("mask", "not"): "the mask of the softmax is left out: padding of the source gets attention", ("mask", "zero score"): "the mask of the softmax sets scores of the padding to 0, not to minus infinity",
@@ -367,7 +378,11 @@ FIXES: dict[tuple[str, str], str] = {
     ("clip", "none"): "Clip the new c to the case's bound at every step.", ("coupling of f", "not coupled"): "Compute the forget gate as 1 - i.",
     ("layer", "left out"): "Run every layer.", ("softmax", "left out"): "Take the softmax of the scores, over the timesteps of the source.",
     ("query", "one call further"): "Call the cell once in each step, and use its h for both the attention and the next step.",
-    ("joined of a decoder", "exchanged"): "Join the context first, then h.",
+    ("joined of a decoder", "exchanged"): "Join the context first, then h.", ("cell input", "exchanged"): "Join the context first, then y.",
+    ("attends", "after the cell"): "Attend with the h of the step before, then call the cell with the new context.",
+    **{("W_q and W_k", edit): "Multiply the state h by W_q, and the source by W_k." for edit in ("exchanged", "W_q for both", "W_k for both")},
+    ("curve of scores", "linear"): "Take tanh of W_q h + W_k enc before v_a.", ("softmax", "over one place"): "Take the softmax over the timesteps of the source: scores are (B, S), or (B, S, 1) with the axis 1.",
+    ("values", "projected by W_k"): "Sum the source itself, weighted by the attention: W_k belongs to the scores alone.",
     **{("W_a", edit): "Check the shape and orientation of W_a: transpose with .T, never with reshape." for edit in ("transposed", "reshaped, not transposed")},
     ("tanh.c", "raw"): "Take tanh of the clipped c.", ("softmax", "over the batch"): "Take the softmax over the timesteps of the source, for each sequence.",
     ("softmax", "over all sequences at once"): "Take the softmax over the timesteps of the source, for each sequence.",
@@ -403,10 +418,13 @@ MORE_ACTIVATIONS = "Leave that activation out."
 ONE_CLIP = "Clip the new c only."
 _PEEPHOLES = "Compute the peepholes as the case has them, before the sigmoids: those of i and f see the old c, that of o the new c."
 _ARGUMENTS = "Compute the pre-activations of i, f, g and o as W x + R h + b, each with its own block."
+_ADDITIVE = "Compute additive scores as v_a . tanh(W_q h + W_k enc)."
 FIXES_OF_SITES: dict[str, str] = {
     "peep": _PEEPHOLES, "term": _PEEPHOLES, "p": _PEEPHOLES, "z": _ARGUMENTS, "Wx": _ARGUMENTS, "Rh": _ARGUMENTS,
     "h_n": "Return the h that the last valid step leaves as the final h.", "c_n": "Return the c that the last valid step leaves as the final c.",
-    "query": "Ask the attention with the h of the same step.", "y0": "Start from the y0 that is given.", "y.fed": "Feed the y of each step into the next step.",
+    "query": "Ask the attention with the new h; with the h before the step where the context goes into the cell.",
+    "W_q": _ADDITIVE, "W_k": _ADDITIVE, "bare scores": _ADDITIVE, "hidden": _ADDITIVE, "curve of scores": _ADDITIVE, "join": "Join the context and the new h of the same step for W_tilde.",
+    "cell": "Have the cell take in [context; y], with the context of the same step.", "y0": "Start from the y0 that is given.", "y.fed": "Feed the y of each step into the next step.",
     "enc": "Take the source as it is given, (S, B, E): exchange its axes with a transposition, never with a reshape.", "keys and values": "Use enc as it is given, as keys and as values.",
     "what is returned": "Put the sequences back into the order of the batch before they are returned.",
     "the step": "Run every timestep, the first and the last too.",

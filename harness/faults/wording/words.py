@@ -281,7 +281,7 @@ class Words:
         verb, _, operand = deviation.edit.partition(" ")
         counted = verb in {"times", "plus", "minus"} and is_number(operand)
         site = deviation.site
-        if family_of(deviation) not in {"kernel", "bias"} and not site.startswith(("W_", "b_tilde")):
+        if family_of(deviation) not in {"kernel", "bias"} and not site.startswith(("W_", "b_tilde", "v_a")):
             return ""
         if not (counted or deviation.edit in _COUNTED):
             moved = site.startswith("b") and deviation.edit in OF_WEIGHTS

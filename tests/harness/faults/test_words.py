@@ -142,7 +142,7 @@ def test_deviations_in_part_of_the_steps_or_sequences_say_where() -> None:
          "The outputs of the two directions are joined in the wrong order: reverse before forward."),
         ("h.carry:the-c-of-that-place", "probe",
          "The h that is carried to the next step is replaced by the c that is carried to the next step."),
-        ("scores:plus-query", "attention-square", "The query of the attention (h[t]) is added to the scores."),
+        ("scores:plus-query", "attention-square", "The query of the attention (h) is added to the scores."),
         ("b.f:plus--0.5", "probe", "The constant 0.5 is subtracted from the forget gate's block of b."),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from decoder_cases import ENCODER, make_decoder
-from faulty_decoder import FAULTS, decoder
+from faulty_decoder import ADDITIVE_FAULTS, FAULTS, decoder
 from rich.console import Console
 
 from lockstep.backends import numpy_attention
@@ -27,7 +27,12 @@ from lockstep.harness.ports.port import LocalPort, is_decoder_port
 from lockstep.harness.testing import assert_agrees
 
 ROOT = Path(__file__).parents[3]
-SUITE = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
+SHIPPED = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
+SUITE = [case for case in SHIPPED if case.attention_decoder.context == "output"]
+# Every width is one number: what is exchanged or left out has a shape that fits.
+BAHDANAU = make_decoder(
+    "bahdanau", score="additive", context="input", input_size=3, hidden_size=5, lengths=(5, 2, 3), seed=9
+)
 
 
 def checked(port, cases=SUITE) -> list[RunResult]:
@@ -50,8 +55,8 @@ def test_the_suite_of_a_decoder_is_the_shipped_decoders():
 
 
 def test_a_healthy_decoder_agrees_everywhere_also_over_an_encoder():
-    runs = checked(decoder())
-    assert [run.status for run in runs] == ["agree"] * len(SUITE)
+    runs = checked(decoder(), SHIPPED)
+    assert [run.status for run in runs] == ["agree"] * len(SHIPPED)
     assert any(case.attention_decoder.encoder is not None for case in SUITE)
     assert {"logit", "y"} == set(runs[0].tensors)
 
@@ -74,6 +79,43 @@ def test_a_planted_fault_diverges_and_is_named(fault):
     runs = checked(decoder(fault))
     assert any(run.status == "diverge" for run in runs)
     assert FAULTS[fault] in names(runs), names(runs)
+
+
+QUICK = {"no tanh", "query and keys exchanged", "softmax over one", "attends after", "cell exchanged"}
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=() if fault in QUICK else pytest.mark.slow) for fault in ADDITIVE_FAULTS]
+)
+def test_a_fault_of_additive_scores_or_of_a_context_in_the_cell_is_named(fault):
+    (run,) = checked(decoder(fault), [BAHDANAU])
+    assert run.status == "diverge"
+    assert ADDITIVE_FAULTS[fault] in names([run]), names([run])
+
+
+@pytest.mark.parametrize("weight", ["W_q", "W_k", "v_a"])
+def test_weights_of_scores_that_no_two_steps_share_are_found(weight):
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        with_ones = weights | {weight: np.ones_like(weights[weight])}
+        return decoder(later_weights=with_ones)(enc, weights, h0, c0, y0, steps, lengths)
+
+    (run,) = checked(port, [make_decoder(score="additive", context="input", attention_size=7)])
+    assert [one.fault for one in run.diagnosis] == [f"{weight}-not-shared"]
+
+
+def test_a_suite_is_told_in_the_forms_that_a_port_answers():
+    def only(context):
+        def port(enc, weights, h0, c0, y0, steps, lengths=None):
+            if (weights["W"].shape[1] > y0.shape[1]) != (context == "input"):
+                raise ValueError("shapes do not fit")
+            return decoder()(enc, weights, h0, c0, y0, steps, lengths)
+
+        return port
+
+    for context in ("input", "output"):
+        runs = check(LocalPort(only(context)), SHIPPED, suite=True)
+        assert {run.case for run in runs} == {c.name for c in SHIPPED if c.attention_decoder.context == context}
+        assert {run.status for run in runs} == {"agree"}
 
 
 @pytest.mark.parametrize("fault", ["target unshared", "tilde unshared", "all unshared"])
@@ -166,6 +208,15 @@ def test_what_is_no_result_is_told_in_one_message(change, message):
     (run,) = checked(port, [make_decoder()])
     assert run.status == "failed"
     assert message in run.message
+
+
+def test_a_decoder_that_fails_in_every_case_is_told_of_the_commonest_form():
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):  # noqa: ARG001
+        raise ValueError("always")
+
+    runs = check(LocalPort(port), SHIPPED, suite=True)
+    assert {run.case for run in runs} == {case.name for case in SUITE}
+    assert {run.status for run in runs} == {"failed"}
 
 
 def test_parameters_that_do_not_fit_are_told():
