@@ -31,6 +31,10 @@ class ConvertError(LockstepError):
     """Weights are not what a dialect stores, or cannot be written as another stores them."""
 
 
+class DumpError(LockstepError):
+    """A file of dumped arrays is damaged, or lacks what is needed to judge them."""
+
+
 class UserFileError(LockstepError):
     """Reading a user's file failed, hung, or ended its process, of which the request is not to blame."""
 

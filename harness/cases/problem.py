@@ -100,6 +100,7 @@ class Problem(Concrete):
     lengths: Array | None = None  # (B,), int64
     dh: Array | None = None  # (T, B, directions x P), the cotangent of h
     dc: Array | None = None  # as c0, that of the final cell states
+    halves: tuple[tuple[Array, Array], ...] | None = None  # by lane the two biases of which b is the sum, where known
 
     @classmethod
     def plain(

@@ -20,6 +20,7 @@ from lockstep.harness.cli.commands.cases import cases, schema
 from lockstep.harness.cli.commands.check import check
 from lockstep.harness.cli.commands.compare import compare
 from lockstep.harness.cli.commands.convert import convert
+from lockstep.harness.cli.commands.explain import explain
 from lockstep.harness.cli.commands.findings import findings
 from lockstep.harness.cli.commands.new import new
 from lockstep.harness.cli.commands.record import record
@@ -30,7 +31,8 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import INTERRUPTED, complain, console_beside, say
 
 COMMANDS = (
-    run, check, new, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases, schema,
+    run, check, explain, new, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases,
+    schema,
 )  # fmt: skip
 
 app = App(
@@ -50,6 +52,7 @@ for command in COMMANDS:
 QUESTIONS = """\
 my code       where does it differ, and why?   lockstep check my_lstm.py:port
 my file       did the export keep the LSTM?    lockstep run --model my.onnx
+my numbers    are they right, and if not why?  lockstep explain dump.npz
 my weights    how are they stored elsewhere?   lockstep convert --help
 my framework  does it compute as it should?    lockstep run
 my tests      fail where my code differs       in pytest: lockstep.check(port)

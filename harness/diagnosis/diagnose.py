@@ -90,6 +90,7 @@ def diagnose_runs(
     limit: float = LIMIT_SIGMA,
     *,
     pairs: bool = True,
+    layout: str = "canonical",
     ask: Ask | None = None,
     measuring: Measuring | None = None,
     on_part: Callable[[str], None] = lambda words: None,
@@ -101,6 +102,7 @@ def diagnose_runs(
         runs: The results of the comparison.
         limit: In sigma.
         pairs: Whether to look for several faults at once, which takes longer.
+        layout: In which it was handed its weights.
         ask: What it returns for further problems, where it can be called.
         measuring: What explains with what is measured of it, where it can be called and is no plain layer.
         on_part: Told in words what is looked for, whenever that changes.
@@ -116,8 +118,8 @@ def diagnose_runs(
     for group in (decoders, plain, networks):
         names = {observation.problem.case.name for observation in group}
         diagnosis = diagnose(
-            group, [run for run in runs if run.case in names], pairs=pairs, limit=limit, ask=ask, measuring=measuring,
-            on_part=on_part,
+            group, [run for run in runs if run.case in names], pairs=pairs, layout=layout, limit=limit, ask=ask,
+            measuring=measuring, on_part=on_part,
         )  # fmt: skip
         causes |= dict.fromkeys(names, diagnosis)
     diverging = [run.case for run in runs if run.status == "diverge"]

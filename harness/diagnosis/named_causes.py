@@ -185,6 +185,8 @@ def fresh_problem(problem: AnyProblem) -> AnyProblem:
     }
     if run.chunks is not None:
         changes["chunks"] = (*run.chunks[:-1], run.chunks[-1] + 1)
+    if run.values("cotangents").file:
+        changes["cotangents"] = "probe"
     if run.lengths is not None:
         longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps + 1
         # Several lengths, none of them whole.

@@ -44,6 +44,9 @@ def names_of(problem: AnyProblem) -> list[str]:
     return list(problem.weights[0][0].arrays())
 
 
+Halves = tuple[Array, Array]  # two biases of which b is the sum
+
+
 @lru_cache(maxsize=64)
 def arrays_of(problem: AnyProblem) -> dict[WeightKey, Array]:
     """The weights by lane and name, in the order in which they are stored."""
@@ -140,15 +143,15 @@ def _of_formats(problem: AnyProblem) -> Iterator[Deviation]:
     for form in shorter_formats(problem):
         for group in ("WRb", "WR", "W", "R", "b"):
             yield from spread_over(problem, group, f"in {form}", _cast(group, form), form=form)
-        put = _together(_cast("WR", form), _readings("b", partial(_both_biases, form=form)))
+        put = _together(_cast("WR", form), _of_halves(partial(_both_biases, form=form)))
         yield from spread_over(problem, "W, R and both biases", f"in {form}", put, form=form)
         operands = [_cast("WR", form), *(put_value(site, partial(cast, form=form)) for site in ("x", "h_in"))]
         yield from spread_over(problem, "operands", f"in {form}", _together(*operands), form=form)
 
 
-def _both_biases(places: Array, array: Array, form: str) -> WeightReading:
+def _both_biases(places: Array, halves: Halves, form: str) -> WeightReading:
     """Both biases into which a layout splits b, each rounded by itself."""
-    first, second = (rounded(part.astype(float), form) for part in uneven(array))
+    first, second = (rounded(part.astype(float), form) for part in halves)
     return WeightReading(places, factor=0.0, constant=first + second)
 
 
@@ -341,6 +344,22 @@ def _readings(group: str | list[str], reading: Callable[[Array, Array], WeightRe
     return put
 
 
+def _of_halves(reading: Callable[[Array, Halves], WeightReading]) -> Put:
+    """Read b otherwise, by the two biases of which it is the sum."""
+
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        places, arrays = places_of(problem), arrays_of(problem)
+        given = None if isinstance(problem, DecoderProblem) else problem.halves
+        of_lane = dict(zip((key for key in arrays if key[1] == "b"), given or (), strict=False))
+        steps = steps_of(scope.steps, timesteps_of(problem))
+        for key in [(label, "b") for label in scope.lanes if (label, "b") in places]:
+            # Else as they are handed over: by a split of which neither part is zero.
+            halves = of_lane.get(key) or uneven(arrays[key])
+            edits.read(key, steps, replace(reading(places[key], halves), home=places[key]))
+
+    return put
+
+
 def kept_part(part: str, shape: tuple[int, ...]) -> Array:
     """1 where a kernel's part is used, 0 elsewhere.
 
@@ -435,14 +454,12 @@ def _of_two_biases(problem: AnyProblem) -> Iterator[Deviation]:
         for edit, times in (("left out", (0.0, 1.0)), ("twice, the other left out", (2.0, 0.0))):
             first, second = times if which == 0 else times[::-1]
 
-            def reading(places: Array, array: Array, first: float = first, second: float = second) -> WeightReading:
-                # The split by which two biases are handed over: what is lost of b is then not zero.
-                parts = uneven(array)
-                return WeightReading(places, constant=(first - 1) * parts[0].astype(float) + (second - 1) * parts[1])
+            def reading(places: Array, halves: Halves, first: float = first, second: float = second) -> WeightReading:
+                return WeightReading(places, constant=(first - 1) * halves[0].astype(float) + (second - 1) * halves[1])
 
-            yield from spread_over(problem, ("b_ih", "b_hh")[which], edit, _readings("b", reading))
+            yield from spread_over(problem, ("b_ih", "b_hh")[which], edit, _of_halves(reading))
     for which, (edit, move) in product((0, 1), _block_moves().items()):
-        put = _readings("b", partial(_one_moved, which=which, move=move))
+        put = _of_halves(partial(_one_moved, which=which, move=move))
         yield from spread_over(problem, ("b_ih", "b_hh")[which], edit, put)
 
 
@@ -461,9 +478,9 @@ def _for_all(places: Array, gate: str) -> Array:
     return np.concatenate([_gate_parts(places)[GATES.index(gate)]] * len(GATES))
 
 
-def _one_moved(places: Array, array: Array, which: int, move: Move) -> WeightReading:
+def _one_moved(places: Array, halves: Halves, which: int, move: Move) -> WeightReading:
     """One of the two biases with its numbers elsewhere, the other as it is."""
-    part = uneven(array)[which].astype(float)
+    part = halves[which].astype(float)
     return WeightReading(places, constant=move(part) - part)
 
 

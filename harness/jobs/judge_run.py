@@ -89,10 +89,11 @@ class Judge:
             observation = Observation(self._problems.problem(case), trace.tensors(case))
             self._observations.setdefault(result.backend, []).append(observation)
 
-    def explain(self, runs: list[RunResult], *, pairs: bool = True) -> list[RunResult]:
+    def explain(self, runs: list[RunResult], *, pairs: bool = True, layout: str = "canonical") -> list[RunResult]:
         """The results with the causes of those that diverge: one search for each backend.
 
-        ``pairs``: whether to look for several faults of a plain layer at once, which takes longer.
+        ``pairs``: whether to look for several faults of a plain layer at once, which takes longer. ``layout``: that of
+        the weights that were handed over.
         """
         causes: dict[tuple[str, str], list[Diagnosis]] = {}
         unknown = [
@@ -101,7 +102,7 @@ class Judge:
         for backend in dict.fromkeys(run.backend for run in unknown if run.status == "diverge"):
             if backend in self._observations:
                 runs_of_backend = [run for run in unknown if run.backend == backend]
-                by_case = diagnose_runs(self._observations[backend], runs_of_backend, pairs=pairs)
+                by_case = diagnose_runs(self._observations[backend], runs_of_backend, pairs=pairs, layout=layout)
                 causes |= {(backend, case): diagnosis for case, diagnosis in by_case.items()}
         runs = [replace(run, diagnosis=causes.get((run.backend, run.case), run.diagnosis)) for run in runs]
         return [with_counterfactuals([run], self._observations.get(run.backend, []))[0] for run in runs]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lockstep.harness.diagnosis.adequacy import Adequacy
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
     from lockstep.harness.diagnosis.anatomy.lanes import LaneAnatomy, NetworkAnatomy
+    from lockstep.harness.jobs.dumps.against import Both, Parting
 
 
 FAILED = frozenset({"failed", "crashed", "timeout"})  # statuses of what gave no numbers, though it should have
@@ -135,6 +136,24 @@ def note_lines(runs: Sequence[RunResult]) -> list[str]:
         f"Note: {note}{'' if len(names) >= compared else f' ({names_text(names, _MOST_CASES)})'}."
         for note, names in cases.items()
     ]
+
+
+def parting_text(parting: Parting, both: Both) -> str:
+    """Where two dumps of a run part, or why that cannot be told."""
+    ours, theirs = both.ours.file.path.name, both.theirs.file.path.name
+    case = f' in "{parting.case}"' if both.partings[1:] else ""
+    apart = parting.difference
+    if apart is None:
+        return f"{ours} and {theirs} are not held against each other{case}: {'; '.join(parting.other)}."
+    first = apart.first_divergence
+    if first is None:
+        return f"{ours} and {theirs} are within rounding of each other{case}."
+    tensor = apart.tensors[first.tensor]
+    lines = [f"{ours} and {theirs} part{case} at timestep {first.timestep} of {apart.timesteps}, in {first.tensor}."]
+    if tensor.first_divergence is not None:
+        place = place_text(first.tensor, tensor.first_divergence, f"in {ours}", f"in {theirs}")
+        lines.append(f"  First: {place}, limit {apart.limit}.")
+    return "\n".join(lines)
 
 
 def alike_texts(runs: Sequence[RunResult]) -> list[str]:

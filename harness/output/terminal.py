@@ -14,7 +14,7 @@ from lockstep.harness.output.columns import GAP, Column, bare_table, fitting, ta
 from lockstep.harness.output.console import plain, say, wrapped
 from lockstep.harness.output.overview import MOST_CASE_NAMES, TABLE_TITLE
 from lockstep.harness.output.results_table import results_tables
-from lockstep.harness.text import counted, names_text, number, printable
+from lockstep.harness.text import counted, grouped, names_text, number, printable
 
 if TYPE_CHECKING:
     from lockstep.harness.cases.case import Case
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lockstep.harness.diagnosis.anatomy.anatomy import Anatomy
     from lockstep.harness.diagnosis.anatomy.lanes import LaneAnatomy, NetworkAnatomy
     from lockstep.harness.diagnosis.anatomy.table import Convention
+    from lockstep.harness.jobs.dumps.against import Both
+    from lockstep.harness.jobs.dumps.explain_dump import Explained
     from lockstep.harness.jobs.findings import Finding
 
 
@@ -31,7 +33,7 @@ def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False
 
     ``quiet``: print only what is not right, and nothing if all runs are.
     """
-    _show_tables(console, runs, quiet=quiet)
+    show_tables(console, runs, quiet=quiet)
     for text in [] if quiet else overview.known_texts(runs):
         say(console, text, "yellow")
     for run in runs:
@@ -43,7 +45,7 @@ def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False
         console.print(overview.summary(runs))
 
 
-def _show_tables(console: Console, runs: list[RunResult], *, quiet: bool) -> None:
+def show_tables(console: Console, runs: list[RunResult], *, quiet: bool) -> None:
     """Print tables case x backend, and why what is unsupported is; quietly only that, where there is nothing else."""
     if not quiet:
         console.print(f"{TABLE_TITLE}:", soft_wrap=True)
@@ -64,7 +66,7 @@ def show_check(
     """
     from lockstep.harness.jobs.check import left_out
 
-    _show_tables(console, runs, quiet=quiet)
+    show_tables(console, runs, quiet=quiet)
     for text in messages.check_texts(runs):
         say(console, text)
     if quiet:
@@ -85,6 +87,30 @@ def _left_out_text(names: list[str]) -> str:
         f"({names_text(names, MOST_CASE_NAMES)}). "
         f"If your port supports one, name it: --case {names[0]}. List all cases: lockstep cases"
     )
+
+
+def show_dumps(
+    console: Console, sides: Sequence[Explained], runs: list[RunResult], both: Both | None, *, quiet: bool
+) -> None:
+    """Print what was read, the table, each file's first divergence in full, and how two files part.
+
+    ``quiet``: print only what is wrong, and nothing if all is right.
+    """
+    if not quiet:
+        for side in sides:
+            say(console, "\n".join(side.lines))
+    show_tables(console, runs, quiet=quiet)
+    for of_file in grouped(runs, lambda run: run.backend).values():
+        for text in messages.check_texts(of_file):
+            say(console, text)
+    if both is not None and (not quiet or any(not overview.is_right(run) for run in runs)):
+        for parting in both.partings:
+            say(console, messages.parting_text(parting, both))
+        say(console, both.verdict)
+    if not quiet:
+        for text in messages.note_lines(runs):
+            say(console, text)
+        console.print(overview.summary(runs))
 
 
 def show_anatomy(console: Console, anatomy: Anatomy | NetworkAnatomy) -> None:

@@ -168,4 +168,4 @@ def _copied(problem: Problem, copies: int) -> Problem:
         for name, array in inputs.items() if array is not None
     }  # fmt: skip
     # Golden values are lists over the batch of the case itself.
-    return Problem(replace(case, run=run, expect=None), problem.weights, **tiled)
+    return Problem(replace(case, run=run, expect=None), problem.weights, halves=problem.halves, **tiled)

@@ -220,7 +220,8 @@ def _hidden_size(arrays: Arrays, dialect: Dialect) -> int:
     if len(shape) != (1 if dialect.fused else 2):
         needed = shape_text(_shapes(dialect, None)[name])
         raise ConvertError(f"{name} has shape {arrays[name].shape}, expected {needed}.")
-    H = shape[0] // 4 if dialect.fused else min(shape)
+    count = 8 if dialect.biases == "two" else 4
+    H = shape[0] * len(dialect.bias) // count if dialect.fused else min(shape)
     if H == 0:
         raise ConvertError(f"{name} has shape {arrays[name].shape}: a hidden size of 0.")
     return H

@@ -1,0 +1,1 @@
+"""Arrays that people dumped: takes a file of inputs, weights and outputs, gives problems and traces, judged."""

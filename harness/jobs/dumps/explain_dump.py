@@ -1,0 +1,186 @@
+"""Judge and explain the runs of a dump: what was recorded, by the reference, as a port's answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace as with_fields
+from threadpoolctl import threadpool_limits
+
+from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.cases.case import Case
+from lockstep.harness.comparison.results import Limit, RunResult
+from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
+from lockstep.harness.errors import DumpError
+from lockstep.harness.jobs.dumps.contents import dumped_runs
+from lockstep.harness.jobs.dumps.dump_file import DumpFile, read_dump
+from lockstep.harness.jobs.dumps.dumped_run import DumpedRun, Interpretation
+from lockstep.harness.jobs.dumps.told import lines_of
+from lockstep.harness.jobs.judge_run import Judge
+from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.text import grouped
+from lockstep.harness.weights.dialects import DIALECTS
+
+MOST_EXPLAINED = 3  # ways to read a run of which each is looked into, where none agrees
+SAMPLE = 2  # sequences that tell whether one of many readings can be right
+
+
+@dataclass(frozen=True)
+class DumpRequest:
+    """How a file is to be read, and judged."""
+
+    layout: str | None = None
+    names: str | None = None
+    limit: float | Limit | None = None
+    details: bool = False
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A file's runs, judged; what they were taken for."""
+
+    file: DumpFile
+    chosen: list[Interpretation]
+    runs: list[RunResult]
+    lines: list[str]
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases of its runs."""
+        return [chosen.problem.case for chosen in self.chosen]
+
+    def facts(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {"file": str(self.file.path), "taken": self.lines}
+
+
+def explain_dump(path: Path, asked: DumpRequest, lent: Explained | None = None) -> Explained:
+    """Judge a dump's outputs by the reference, and explain those that diverge.
+
+    ``lent``: another dump of the same runs, whose weights and inputs stand in for those that this one lacks.
+
+    Raises:
+        DumpError: If it cannot be read as inputs, weights and outputs of an LSTM.
+    """
+    file = read_dump(path)
+    with threadpool_limits(THREADS):  # the reference's matrices are small: threads cost more than they give
+        try:
+            runs = dumped_runs(file, asked.layout, asked.names, () if lent is None else lent.chosen)
+            chosen = [_chosen(run, asked.limit) for run in runs]
+        except DumpError as error:
+            raise DumpError(f"{path}: {error}") from error
+        ways = [choice.way for choice in chosen]
+        judged = _judged(ways, asked)
+    return Explained(file, ways, judged, lines_of(file, ways, [choice.why for choice in chosen]))
+
+
+# -- which way to read it -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The way in which a run is read, and why that one where there are several."""
+
+    way: Interpretation
+    why: str = ""
+
+
+def _chosen(run: DumpedRun, limit: float | Limit | None) -> _Choice:
+    """Of the ways to read a run the first that agrees; else the first that is explained; else the likeliest."""
+    ways = _ways(run)
+    if len(ways) == 1:
+        return _Choice(ways[0])
+    questions = _open_questions(ways)
+    for way in ways:
+        if _agrees(way, limit):
+            return _Choice(way, f"{questions} told by the outputs: read otherwise they do not fit")
+    likeliest = [of_axes[0] for of_axes in grouped(ways, lambda way: way.axes).values()][:MOST_EXPLAINED]
+    # One mistake is likelier than two of which one undoes what was read wrongly.
+    for pairs in (False, True) if len(likeliest) > 1 else ():
+        for way in likeliest:
+            diagnosis = _judged([way], DumpRequest(limit=limit), pairs=pairs)[0].diagnosis
+            if diagnosis and diagnosis[0].fault != UNEXPLAINED:
+                return _Choice(
+                    way, f"{questions} told by nothing but the outputs: read so, a known mistake explains them"
+                )
+    return _Choice(ways[0], f"{questions} told by nothing: the likeliest is taken")
+
+
+def _ways(run: DumpedRun) -> list[Interpretation]:
+    """All ways to read a run, the likeliest first; a DumpError if there is none."""
+    ways, errors = [], []
+    for network in run.networks:
+        try:
+            ways += run.interpretations(network)
+        except DumpError as error:
+            errors.append(error)
+    if not ways:
+        raise errors[0]
+    return ways
+
+
+def _open_questions(ways: Sequence[Interpretation]) -> str:
+    """What differs between ways to read a run, in words."""
+    questions = {
+        "which axis is time": len({(way.axes.order, way.axes.outputs_turned) for way in ways}) > 1,
+        "the order of the gates": len({way.network.layers.dialect.gates for way in ways}) > 1,
+        "whether x or h comes first": len({way.network.layers.state_first for way in ways}) > 1,
+        "whether kernels are transposed": len({way.network.layers.dialect.transposed for way in ways}) > 1,
+        "a forget bias": len({way.network.layers.dialect.forget_bias for way in ways}) > 1,
+    }
+    asked = [question for question, is_open in questions.items() if is_open]
+    text = f"{', '.join(asked[:-1])} and {asked[-1]} are" if len(asked) > 1 else f"{asked[0]} is"
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _agrees(way: Interpretation, limit: float | Limit | None) -> bool:
+    """Whether the outputs are what is expected when they are read so; by a few sequences first."""
+    sample = _sample(way)
+    return all(_judge(part, limit).status == "agree" for part in ([sample, way] if sample else [way]))
+
+
+def _sample(way: Interpretation) -> Interpretation | None:
+    """The first sequences of a run alone; None where it has no more, or gradients, which are sums over all."""
+    problem, batch = way.problem, way.axes.batch
+    if batch <= SAMPLE or problem.case.run.gradients:
+        return None
+    lengths = problem.lengths if problem.lengths is None else problem.lengths[:SAMPLE]
+    ends = None if lengths is None else tuple(int(n) for n in lengths)
+    case = with_fields(problem.case, run=with_fields(problem.case.run, batch=SAMPLE, lengths=ends))
+    few = replace(
+        problem, case=case, x=problem.x[:, :SAMPLE], h0=problem.h0[..., :SAMPLE, :], c0=problem.c0[..., :SAMPLE, :],
+        lengths=lengths,
+    )  # fmt: skip
+    # The batch is the last axis but one of every output.
+    arrays = {name: np.ascontiguousarray(array[..., :SAMPLE, :]) for name, array in way.trace.arrays.items()}
+    return replace(way, problem=few, trace=Trace().replaced(**arrays))
+
+
+def _judge(way: Interpretation, limit: float | Limit | None) -> RunResult:
+    problems = Problems()
+    problems.put(way.problem)
+    return Judge(problems, limit).judge_trace(way.problem.case, way.run.path.name, way.trace)
+
+
+def _judged(ways: Sequence[Interpretation], asked: DumpRequest, *, pairs: bool = True) -> list[RunResult]:
+    """The results of runs, with the causes of those that diverge."""
+    problems = Problems()
+    judge = Judge(problems, asked.limit, details=asked.details)
+    runs = []
+    for way in ways:
+        problems.put(way.problem)
+        result = judge.judge_trace(way.problem.case, way.run.path.name, way.trace)
+        judge.keep(way.problem.case, way.trace, result)
+        runs.append(with_fields(result, notes=[*result.notes, *way.notes]))
+    return judge.explain(runs, pairs=pairs, layout=_layout_of(ways[0]))
+
+
+def _layout_of(way: Interpretation) -> str:
+    """In whose terms mistakes are told: those of a framework, where names are a framework's."""
+    name = way.network.layers.dialect.name
+    return name if name in DIALECTS else "canonical"
