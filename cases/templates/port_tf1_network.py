@@ -3,6 +3,7 @@
 lockstep check port_tf1_network.py:port bidirectional layers-bidirectional
 """
 
+import contextlib
 import os
 
 # TF 2.16 and later offer the rnn cells through tf-keras only.
@@ -16,42 +17,48 @@ tf1 = tf.compat.v1
 LOCKSTEP = {"layout": "tf1"}
 
 
-def build(x, states):
-    """One layer over x (T, B, n), from the first state of each direction: h of all timesteps, and the final states."""
-    # YOUR LSTM HERE: what makes a layer of your graph.
-    cells = [tf1.nn.rnn_cell.BasicLSTMCell(state.h.shape[1], forget_bias=1.0, dtype=x.dtype) for state in states]
-    if len(cells) == 1:
-        h_seq, final = tf1.nn.dynamic_rnn(cells[0], x, initial_state=states[0], time_major=True)
-        return h_seq, [final]
-    outputs, finals = tf1.nn.bidirectional_dynamic_rnn(*cells, x, None, *states, time_major=True)
-    return tf.concat(outputs, axis=-1), finals
+def build(x, weights, first):
+    """All layers over x (T, B, n), from the first states: h of all timesteps, and the final states, forward first."""
+    # YOUR LSTM HERE: what makes your graph, with variables of these names.
+    cells = [tf1.nn.rnn_cell.BasicLSTMCell(state.h.shape[1], forget_bias=1.0, dtype=x.dtype) for state in first]
+    if not any("bidirectional_rnn/" in name for name in weights):
+        stack = tf1.nn.rnn_cell.MultiRNNCell(cells)
+        return tf1.nn.dynamic_rnn(stack, x, initial_state=tuple(first), time_major=True)
+    finals = []
+    for k in range(0, len(cells), 2):  # as stack_bidirectional_dynamic_rnn of tf.contrib, of which one layer is alone
+        with (
+            contextlib.nullcontext()
+            if len(cells) == 2
+            else tf1.variable_scope(f"stack_bidirectional_rnn/cell_{k // 2}")
+        ):
+            outputs, final = tf1.nn.bidirectional_dynamic_rnn(
+                *cells[k : k + 2], x, None, *first[k : k + 2], time_major=True
+            )
+        x = tf.concat(outputs, axis=-1)
+        finals += final
+    return x, finals
 
 
 def port(x, weights, h0, c0):
     """Build the graph, load the weights into its variables, and run it: h_seq (T, B, D H), h_n and c_n (L D, B, H).
 
-    ``weights[layer][direction]`` is a dict, forward before reverse; h0 and c0 (L D, B, H) are in the same order. One
-    layer in one direction comes as one dict, with states (B, H). With a further parameter ``lengths=None`` cases whose
-    sequences end early are run, too.
+    ``weights`` has the variables by name, as these functions call them; h0 and c0 (L D, B, H) have forward before
+    reverse in each layer. One layer in one direction comes as kernel and bias alone, with states (B, H). With a further
+    parameter ``lengths=None`` cases whose sequences end early are run, too.
     """
-    if isinstance(weights, dict):
-        h_seq, _, c_n = network(x, [[weights]], h0[None], c0[None])
+    if h0.ndim == 2:
+        one = {f"rnn/multi_rnn_cell/cell_0/basic_lstm_cell/{name}": array for name, array in weights.items()}
+        h_seq, _, c_n = network(x, one, h0[None], c0[None])
         return h_seq, c_n[0]
     return network(x, weights, h0, c0)
 
 
 def network(x, weights, h0, c0):
-    """All layers, each over the outputs of the one below."""
-    first = [tf1.nn.rnn_cell.LSTMStateTuple(c=c, h=h) for c, h in zip(c0, h0, strict=True)]
+    """The whole network in a graph of its own."""
     with tf.Graph().as_default(), tf1.Session() as session:
-        h_seq, finals = tf.constant(x), []
-        for k, lanes in enumerate(weights):
-            with tf1.variable_scope(f"layer_{k}"):
-                states = [tf.nest.map_structure(tf.constant, first.pop(0)) for _ in lanes]
-                h_seq, final = build(h_seq, states)
-                finals += final
-            # Kernel and bias of a direction come one after the other, forward before reverse.
-            stored = [lane[name] for lane in lanes for name in ("kernel", "bias")]
-            variables = tf1.global_variables(f"layer_{k}/")
-            session.run([tf1.assign(*pair) for pair in zip(variables, stored, strict=True)])
+        first = [
+            tf1.nn.rnn_cell.LSTMStateTuple(c=tf.constant(c), h=tf.constant(h)) for c, h in zip(c0, h0, strict=True)
+        ]
+        h_seq, finals = build(tf.constant(x), weights, first)
+        session.run([tf1.assign(variable, weights[variable.op.name]) for variable in tf1.global_variables()])
         return session.run((h_seq, tf.stack([final.h for final in finals]), tf.stack([final.c for final in finals])))

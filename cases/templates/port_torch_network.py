@@ -6,7 +6,7 @@ lockstep check port_torch_network.py:port bidirectional layers-bidirectional
 import torch
 from torch import nn
 
-# Weights come as in the state dict of an nn.LSTM, and all arrays as tensors.
+# Weights come as the state dict of an nn.LSTM, and all arrays as tensors.
 LOCKSTEP = {"layout": "torch", "arrays": "torch"}
 
 
@@ -24,26 +24,16 @@ class Model(nn.Module):
 
 
 def port(x, weights, h0, c0):
-    """Load the weights into a module, and run it.
+    """Load the weights into a module, and run it: h_seq (T, B, D H), h_n and c_n (L D, B, H).
 
-    ``weights[layer][direction]`` is a dict, forward before reverse. One layer in one direction comes as one dict, with
-    states (B, H). With a further parameter ``lengths=None`` cases whose sequences end early are run, too.
+    ``weights`` is the state dict of an nn.LSTM of all layers and directions; h0 and c0 (L D, B, H) are in the same
+    order. Of one layer in one direction states are (B, H). With a further parameter ``lengths=None`` cases whose
+    sequences end early are run, too.
     """
-    if isinstance(weights, dict):
-        h_seq, _, c_n = run(x, [[weights]], h0[None], c0[None])
-        return h_seq, c_n[0]
-    return run(x, weights, h0, c0)
-
-
-def run(x, weights, h0, c0):
-    """h_seq, h_n and c_n of the module with these weights."""
-    model = Model(x.shape[2], h0.shape[2], len(weights), len(weights[0])).to(x.dtype)
-    stored = {
-        f"lstm.{name.removesuffix('_l0')}_l{k}{'_reverse' if d else ''}": tensor
-        for k, layer in enumerate(weights)
-        for d, lane in enumerate(layer)
-        for name, tensor in lane.items()
-    }
-    model.load_state_dict(stored)
+    directions = 1 + ("weight_ih_l0_reverse" in weights)
+    layers = sum(name.startswith("weight_ih") for name in weights) // directions
+    model = Model(x.shape[2], h0.shape[-1], layers, directions).to(x.dtype)
+    model.load_state_dict({f"lstm.{name}": tensor for name, tensor in weights.items()})
     with torch.no_grad():
-        return model(x, h0, c0)
+        h_seq, h_n, c_n = model(x, *(state.reshape(-1, *state.shape[-2:]) for state in (h0, c0)))
+    return (h_seq, c_n[0]) if layers * directions == 1 else (h_seq, h_n, c_n)

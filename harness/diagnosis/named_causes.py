@@ -82,7 +82,8 @@ def told(
     two_ways = all(problem.case.lstm.direction == "bidirectional" for problem in problems)
     chunks = next((run.chunks for run in (problem.case.run for problem in problems) if run.chunks), ())
     in_pieces = all(problem.case.run.chunks for problem in problems)
-    words = Words(layout, bidirectional=two_ways, chunks=chunks, in_pieces=in_pieces)
+    single = all(problem.case.lstm.single for problem in problems)
+    words = Words(layout, bidirectional=two_ways, chunks=chunks, in_pieces=in_pieces, single=single)
     names = [proved.name for proved in causes]
     apart = _telling_problem(causes, others) if causes[1:] else None
     diagnoses = []

@@ -153,8 +153,9 @@ class Networks:
         del not_shared
         runs, observations = checking.runs, checking.observations
         causes = diagnose_runs(
-            observations, runs, ask=checking.ask, measuring=self._measuring(checking), on_part=checking.on_part
-        )
+            observations, runs, layout=checking.port.layout, ask=checking.ask, measuring=self._measuring(checking),
+            on_part=checking.on_part,
+        )  # fmt: skip
         # What the reference reproduces was found among many candidates: it must hold for other numbers too.
         doubtful = {case for case, diagnosis in causes.items() if diagnosis and diagnosis[0].site}
         problems = [

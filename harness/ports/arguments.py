@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lockstep.harness.adapters.user_code import UserCodeError
-from lockstep.harness.arrays import Arrays
-from lockstep.harness.cases.case import Case
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.problem import Weights
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.errors import ConvertError, LockstepError, unknown
 from lockstep.harness.ports.framework_arrays import ARRAYS, differs, maker
+from lockstep.harness.weights.arranged import Arranged, arranged
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 
@@ -31,13 +34,13 @@ class Form:
 
 
 @dataclass(frozen=True)
-class _Lane:
-    """The weights of one lane as they were handed over: its place, the dict, what was in it, and of which arrays."""
+class _Held:
+    """A dict or list of weights as it was handed over: its place, what was in it, and of which arrays."""
 
     place: str
-    given: dict[str, Any]
-    values: dict[str, Any]
-    originals: Arrays
+    given: dict[str, Any] | list[Any]
+    values: dict[Any, Any]
+    originals: dict[Any, Array]
 
 
 class Given:
@@ -49,60 +52,68 @@ class Given:
         self._writable = form.arrays in {"numpy", "torch"}
         case, make = problem.case, maker(form.arrays)
         if isinstance(problem, DecoderProblem):
-            names, stored = ("enc", "h0", "c0", "y0", "lengths"), [[decoder_weights_in(problem, form.layout)]]
+            names, stored = ("enc", "h0", "c0", "y0", "lengths"), decoder_weights_in(problem, form.layout)
         else:
-            names = ("x", "h0", "c0", "dh", "dc", "lengths")
-            stored = [[weights_in(weights, case, form.layout) for weights in layer] for layer in problem.weights]
+            names, stored = ("x", "h0", "c0", "dh", "dc", "lengths"), network_weights_in(problem, form.layout)
         self._originals: Arrays = {name: getattr(problem, name) for name in names if getattr(problem, name) is not None}
         self.values: dict[str, Any] = {name: make(array) for name, array in self._originals.items()}
-        lanes: list[list[_Lane]] = []
-        for k, layer in enumerate(stored):
-            lanes.append([])
-            for d, originals in enumerate(layer):
-                values: dict[str, Any] = {name: make(array) for name, array in originals.items()}
-                values |= {} if case.lstm.cell_clip is None else {"clip": case.lstm.cell_clip}
-                # The port gets a dict of its own: compared with ours it shows what was put into it, or taken out.
-                place = "" if case.lstm.single else f"[{k}][{d}]"
-                lanes[-1].append(_Lane(place, dict(values), values, originals))
-        self._lanes = [lane for layer in lanes for lane in layer]
-        dicts = [[lane.given for lane in layer] for layer in lanes]
-        self.values["weights"] = dicts[0][0] if case.lstm.single else dicts
+        self._held: list[_Held] = []
+        self.values["weights"] = self._handed(stored, make, case.lstm.cell_clip, "")
         if isinstance(problem, DecoderProblem):
             self.values["steps"] = case.run.timesteps
+
+    def _handed(self, stored: Any, make: Callable[[Array], Any], clip: float | None, place: str) -> Any:
+        """Weights as a port gets them, in containers of its own: compared with ours they show what it changed."""
+        if isinstance(stored, list) and not isinstance(stored[0], np.ndarray):
+            return [self._handed(part, make, clip, f"{place}[{k}]") for k, part in enumerate(stored)]
+        originals = _entries(stored)
+        values = {name: make(array) for name, array in originals.items()}
+        if isinstance(stored, dict):
+            values |= {} if clip is None else {"clip": clip}
+        elif clip is not None:
+            raise UserCodeError("a list of arrays has no place for the bound of a cell clip", "unsupported")
+        given = dict(values) if isinstance(stored, dict) else list(values.values())
+        self._held.append(_Held(place, given, values, originals))
+        return given
 
     def changed(self) -> list[str]:
         """Name the arguments that are not what they were."""
         changed = [name for name in self._originals if self._differs(self.values[name], self._originals[name])]
-        for lane in self._lanes:
+        for held in self._held:
+            given = _entries(held.given)
             names = [
-                name
-                for name, value in lane.values.items()
-                if lane.given.get(name) is not value  # another array in its place
-                or (name in lane.originals and self._differs(value, lane.originals[name]))
+                str(name)
+                for name, value in held.values.items()
+                if given.get(name) is not value  # another array in its place
+                or (name in held.originals and self._differs(value, held.originals[name]))
             ]
-            names += [str(name) for name in lane.given if name not in lane.values]
-            changed += [f"weights{lane.place} ({', '.join(names)})"] if names else []
+            names += [str(name) for name in given if name not in held.values]
+            changed += [f"weights{held.place} ({', '.join(names)})"] if names else []
         return changed
 
     def _differs(self, handed: Any, original: Any) -> bool:
         return self._writable and differs(handed, original)
 
 
+def _entries(container: dict[str, Any] | list[Any]) -> dict[Any, Any]:
+    return dict(container) if isinstance(container, dict) else dict(enumerate(container))
+
+
+def network_weights_in(problem: Problem, layout: str) -> Arranged:
+    """All weights of a network as a layout has them."""
+    lanes = [[weights_in(weights, layout) for weights in layer] for layer in problem.weights]
+    return arranged(lanes, DIALECTS[layout], problem.case.lstm)
+
+
 def decoder_weights_in(problem: DecoderProblem, layout: str) -> Arrays:
     """All weights in one dict, the cell's as a layout has them."""
     w = problem.weights
     others = {name: array for name, array in w.arrays().items() if name not in {"W", "R", "b"}}
-    return weights_in(Weights(w.W, w.R, w.b), problem.case, layout) | others
+    return weights_in(Weights(w.W, w.R, w.b), layout) | others
 
 
-def weights_in(weights: Weights, case: Case, layout: str) -> Arrays:
+def weights_in(weights: Weights, layout: str) -> Arrays:
     """The weights of a lane as a layout has them."""
-    if case.run.gradients and layout != "canonical":
-        raise UserCodeError(
-            f"gradients are compared in the canonical layout, and weights are asked for as {layout} stores them: "
-            "leave the layout out",
-            "unsupported",
-        )
     try:
         return store(weights.arrays(), DIALECTS[layout], split_bias="uneven")
     except ConvertError as error:

@@ -17,6 +17,7 @@ from lockstep.harness.cases.tensors import Lane, lanes, name_of, weight_shapes
 from lockstep.harness.ports.framework_arrays import SLIPS, as_array
 from lockstep.harness.ports.shape_errors import Shape, decoder_hint, input_hint, shape_hint, state_hint, weight_hint
 from lockstep.harness.ports.signature import results_by_name, results_of
+from lockstep.harness.ports.weight_gradients import read_gradients
 from lockstep.harness.text import counted
 
 # The tensors of a trace by the names they have in a result; W, R, b, P and p are those of each lane.
@@ -36,14 +37,18 @@ class Returned(NamedTuple):
     conversions: list[str]  # those notes that tell in which other dtype something came
 
 
-def read_returned(value: Any, case: Case) -> Returned:
-    """Read what a port returned.
+def read_returned(value: Any, case: Case, layout: str = "canonical") -> Returned:
+    """Read what a port returned; ``layout``: that of the weights, and so of their gradients.
 
     Raises:
         UserCodeError: If it cannot be read as a trace; the message guesses the slip.
     """
-    parts = _parts(value, case)
-    reader, tensors = _Reader(case), {}
+    parts = _parts(value, case, layout)
+    reader = _Reader(case)
+    tensors: dict[str, Any] = {}
+    missing: list[str] = []
+    if parts.get("weights") is not None:
+        tensors, missing = read_gradients(parts["weights"], case, layout, reader.of_weights)
     for name, part in _by_lane(parts, case):
         # None is left out; of h_seq, which is always needed, the reader tells that it is None.
         if part.value is None and (name not in {"h_seq", "logits"} or case.run.gradients):
@@ -52,7 +57,8 @@ def read_returned(value: Any, case: Case) -> Returned:
         # For c_seq the final state may come instead: it is compared as what it is.
         tensors[part.tensor if array.ndim == len(part.wanted.shape) else "c_n"] = array
     conversions = reader.conversions()
-    return Returned(Trace(**tensors), [*conversions, *reader.not_finite, *_missing(parts, tensors, case)], conversions)
+    notes = [*conversions, *reader.not_finite, *_missing(parts, tensors, case, layout, missing)]
+    return Returned(Trace(**tensors), notes, conversions)
 
 
 class ByLane(dict[Lane, Any]):
@@ -79,6 +85,8 @@ class _Part(NamedTuple):
 def _by_lane(parts: Mapping[str, Any], case: Case) -> Iterator[tuple[str, _Part]]:
     """Go through the arrays of a result; a weight's gradients come one for each lane."""
     for name, value in parts.items():
+        if name == "weights":  # in the form of a layout, which is read by itself
+            continue
         kind = TENSOR_OF[name]
         if name not in WEIGHTS:
             yield name, _Part(name, value, kind, _wanted(kind, case))
@@ -144,11 +152,13 @@ def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
     return _Wanted(shape, axes[kind], lambda shape_found: weight_hint(shape_found, shape, case))
 
 
-def _missing(parts: Mapping[str, Any], tensors: Mapping[str, Array], case: Case) -> list[str]:
+def _missing(
+    parts: Mapping[str, Any], tensors: Mapping[str, Array], case: Case, layout: str, of_weights: Sequence[str]
+) -> list[str]:
     """Note what a port left out, and is not compared."""
     if case.run.gradients or case.attention_decoder is not None or not case.lstm.single:
-        wanted = [name for name, needed in results_by_name(case).items() if needed]
-        absent = [name for name in wanted if parts.get(name) is None]
+        wanted = [name for name, needed in results_by_name(case, layout).items() if needed]
+        absent = [*(name for name in wanted if parts.get(name) is None), *of_weights]
         absent += [part.place for name, part in _by_lane(parts, case) if part.value is None and name in WEIGHTS]
         return [f"it returned no {', '.join(absent)}: not compared"] if absent else []
     if "c_seq" not in parts and "c_n" not in parts:
@@ -160,28 +170,28 @@ def _missing(parts: Mapping[str, Any], tensors: Mapping[str, Array], case: Case)
     return ["it returned None for c_seq: c is not compared"]
 
 
-def _parts(value: Any, case: Case) -> dict[str, Any]:
+def _parts(value: Any, case: Case, layout: str) -> dict[str, Any]:
     """The parts of a result by name."""
     _refuse_forgotten(value, case)
     if isinstance(value, Mapping):
-        return _named({str(key): part for key, part in value.items()}, case)
+        return _named({str(key): part for key, part in value.items()}, case, layout)
     if hasattr(value, "h_seq"):
-        return {name: getattr(value, name) for name in results_by_name(case) if hasattr(value, name)}
+        return {name: getattr(value, name) for name in results_by_name(case, layout) if hasattr(value, name)}
     if case.run.gradients:
-        raise UserCodeError(f"it returned a {type(value).__name__}: expected {results_of(case)}")
+        raise UserCodeError(f"it returned a {type(value).__name__}: expected {results_of(case, layout)}")
     if isinstance(value, (list, tuple)) and type(value).__name__ not in SLIPS:
         return _listed(value, case)
     return {"h_seq" if case.attention_decoder is None else "logits": value}
 
 
-def _named(parts: dict[str, Any], case: Case) -> dict[str, Any]:
-    allowed = results_by_name(case)
+def _named(parts: dict[str, Any], case: Case, layout: str) -> dict[str, Any]:
+    allowed = results_by_name(case, layout)
     known = {name: parts[name] for name in allowed if name in parts}
     present = [name for name, part in known.items() if part is not None]
     needed = "h_seq" if case.attention_decoder is None else "logits"
     if not present if case.run.gradients else needed not in known:
         what = ", ".join(parts) or "nothing"
-        expected = "h_seq and c_seq" if allowed.get("c_seq") else results_of(case)
+        expected = "h_seq and c_seq" if allowed.get("c_seq") else results_of(case, layout)
         raise UserCodeError(f"it returned a dict of {what}: expected {expected}")
     unknown = [name for name, part in parts.items() if name not in allowed and part is not None]
     if unknown and not allowed.get("c_seq"):
@@ -256,6 +266,10 @@ class _Reader:
             at = ", ".join(str(index) for index in first)
             self.not_finite.append(f"{place} holds {converted[first]}, first at {place}[{at}]")
         return converted
+
+    def of_weights(self, place: str, value: Any, shape: Shape) -> Array:
+        """An array of gradients of weights, as they were handed over."""
+        return self(_Part(place, value, "", _Wanted(shape, "that of the weight", lambda _: "")))
 
     def conversions(self) -> list[str]:
         """Which arrays came in another dtype."""

@@ -55,7 +55,7 @@ class Calls:
         started = perf_counter()
         notes: tuple[str, ...] = ()
         try:
-            check_fit(self._parameters, problem.case)
+            check_fit(self._parameters, problem.case, self._form.layout)
             arguments = Given(problem, self._form)
             positional, by_name = arguments_of(self._parameters, arguments.values, problem.case)
             # Once more: making the arguments is no part of the call.
@@ -94,7 +94,7 @@ class Calls:
 
     def _read(self, value: Any, problem: AnyProblem) -> Returned:
         try:
-            return read_returned(value, problem.case)
+            return read_returned(value, problem.case, self._form.layout)
         except UserCodeError:
             raise
         except self._caught as error:  # results are objects of the user's own: looking at them may raise

@@ -42,17 +42,20 @@ def call_of(case: Case) -> str:
     return f"port({', '.join(arguments_for(case))}, {'dh, dc, ' if case.run.gradients else ''}lengths=None)"
 
 
-def results_of(case: Case) -> str:
+def results_of(case: Case, layout: str = "canonical") -> str:
     """Write what a case expects a port to return."""
     if case.attention_decoder is not None:
         return "(logits, h_tilde)"
     if case.run.gradients:
-        return f"a dict of {', '.join(name for name, needed in results_by_name(case).items() if needed)}"
+        return f"a dict of {', '.join(name for name, needed in results_by_name(case, layout).items() if needed)}"
     return "(h_seq, c_seq), or (h_seq, None)" if case.lstm.single else "(h_seq, h_n, c_n)"
 
 
-def results_by_name(case: Case) -> dict[str, bool]:
-    """What a port may return by name, and whether the case's form has it."""
+def results_by_name(case: Case, layout: str = "canonical") -> dict[str, bool]:
+    """What a port may return by name, and whether the case's form has it.
+
+    Gradients of weights are in ``weights``, in the form of the weights, where a layout names the arrays otherwise.
+    """
     lstm, gradients = case.lstm, case.run.gradients
     if case.attention_decoder is not None:
         return {"logits": True, "h_tilde": True}
@@ -62,10 +65,12 @@ def results_by_name(case: Case) -> dict[str, bool]:
         return forward
     more = [name for name, there in (("P", lstm.proj_size), ("p", lstm.peephole)) if there]
     weights = {"W": True, "R": True, "b": lstm.bias, **dict.fromkeys(more, True)}
+    if layout != "canonical":
+        weights = {"weights": True}
     return {**forward, "x": True, **weights, "h0": True, "c0": True}
 
 
-def check_fit(parameters: Parameters | None, case: Case) -> None:
+def check_fit(parameters: Parameters | None, case: Case, layout: str = "canonical") -> None:
     """Check that a case can call a function of these parameters.
 
     Raises:
@@ -92,7 +97,7 @@ def check_fit(parameters: Parameters | None, case: Case) -> None:
     unmet = [name for name in parameters if name not in {*first, *_KNOWN} and _insists_on(parameters, name)]
     if unmet:
         raise UserCodeError(f"{called}: nothing is known of {', '.join(unmet)}; give it a default")
-    form = f"{call_of(case)} -> {results_of(case)}"
+    form = f"{call_of(case)} -> {results_of(case, layout)}"
     if case.run.gradients:
         if forward_only(parameters):
             missing = ", ".join(name for name in COTANGENTS if not _takes(parameters, name))

@@ -86,8 +86,10 @@ def gradients_of(arrays: Arrays, dialect: Dialect, *, bias: bool = True) -> Arra
     if P is not None:
         gradients["dP"] = P
     if dialect.peepholes and dialect.peepholes[0] in arrays:
-        rows = [arrays[dialect.peepholes[dialect.peephole_gates.index(gate)]] for gate in "ifo"]
-        gradients["dp"] = np.stack(rows)
+        rows = [arrays[name] for name in dialect.peepholes]
+        if len(rows) == 1:  # one array of a lane: (1, 3H)
+            rows = np.split(rows[0][0], len(dialect.peephole_gates))
+        gradients["dp"] = np.stack([rows[dialect.peephole_gates.index(gate)] for gate in "ifo"])
     return gradients
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 from decoder_cases import make_decoder
 from lstm_cases import make_case
 
-from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.weights.arranged import by_lane
+from lockstep.harness.weights.dialects import DIALECTS
 
 Alternatives = Sequence[str]
 
@@ -207,13 +210,30 @@ class HeldOut:
 HELD_OUT: list[HeldOut] = []
 
 
+def _of_lanes(port: Callable[..., Any], form: str, layout: str) -> Callable[..., Any]:
+    """The port of a network as it was written: for weights that are a list over layers of a list over directions."""
+    if layout == "canonical" or not form.startswith(("two ways", "stacked")):
+        return port
+
+    @functools.wraps(port)
+    def wrapped(x: Any, weights: Any, h0: Any, *arguments: Any, **options: Any) -> Any:
+        directions = 2 if form.startswith("two ways") else 1
+        lstm = LSTM(
+            input_size=1, hidden_size=1, num_layers=len(h0) // directions,
+            direction="bidirectional" if directions > 1 else "forward",
+        )  # fmt: skip
+        return port(x, by_lane(weights, DIALECTS[layout], lstm), h0, *arguments, **options)
+
+    return wrapped
+
+
 def held_out(
     form: str, wrong: str, *judge: Alternatives, source: str, cases: str = "", layout: str = "canonical"
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Take a port into the set."""
 
     def take(port: Callable[..., Any]) -> Callable[..., Any]:
-        HELD_OUT.append(HeldOut(port, form, cases or form, wrong, judge, source, layout))
+        HELD_OUT.append(HeldOut(_of_lanes(port, form, layout), form, cases or form, wrong, judge, source, layout))
         return port
 
     return take

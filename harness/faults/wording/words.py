@@ -38,6 +38,7 @@ from lockstep.harness.faults.wording.phrases import (
     WHEN,
     WHERE,
 )
+from lockstep.harness.weights.arranged import of_lane
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 
@@ -55,6 +56,7 @@ class Words:
         bidirectional: bool = False,
         chunks: Sequence[int] = (),
         in_pieces: bool = False,
+        single: bool = True,
     ) -> None:
         """Take what words depend on.
 
@@ -63,15 +65,18 @@ class Words:
             bidirectional: Whether layers have two directions.
             chunks: The timesteps of the pieces in which sequences arrive, where some do.
             in_pieces: Whether all do.
+            single: Whether there is one lane, of which names of arrays are told as they are.
         """
         self.dialect: Dialect = DIALECTS.get(layout, DIALECTS["canonical"])
         self.layout = "" if self.dialect.name == "canonical" else self.dialect.name
-        self.bidirectional = bidirectional
+        self.bidirectional, self._single = bidirectional, single
+        self._suffix = ""  # of the names of arrays in the lane that is told of
         self.in_pieces = in_pieces
         self.second_piece = f"timestep {chunks[0]}" if chunks[1:] else "every piece but the first"
 
     def message(self, deviation: Deviation) -> str:
         """What is done otherwise, as a sentence."""
+        self._look_at(deviation.scope)
         site, edit = deviation.site, deviation.edit
         if deviation.way == BACK:
             text = self._backward(site, edit)
@@ -86,6 +91,7 @@ class Words:
 
     def fix(self, deviation: Deviation) -> str:
         """What to do."""
+        self._look_at(deviation.scope)
         if deviation.way == BACK:
             return self._fix_back(deviation.site, deviation.edit)
         site = (
@@ -115,6 +121,11 @@ class Words:
         if group == "all":
             return "all weights"
         return f"{GATE[gate]}'s block of {self._arrays(group)}" if gate in GATE else self._arrays(group)
+
+    def _look_at(self, scope: Scope) -> None:
+        """Name arrays as they are called where something holds: in one lane by that, in several without it."""
+        match = re.fullmatch(r"(\d+)(r?)", scope.name)
+        self._suffix = f"_l{match[1]}{'_reverse' if match[2] and self.bidirectional else ''}" if match else ""
 
     # -- where it holds ----------------------------------------------------------------------------------------
 
@@ -207,6 +218,8 @@ class Words:
         names = {"W": self.dialect.input_kernel, "R": self.dialect.recurrent_kernel, "b": self.dialect.bias}[name]
         if not self.layout or not names:
             return name
+        if not self._single:
+            names = tuple(of_lane(each, self._suffix) for each in names)
         return f"{name} ({_listed(f'`{n}`' for n in names) if len(names) < len(GATES) else f'`{names[0]}` ...'})"
 
     # -- on the way back ---------------------------------------------------------------------------------------

@@ -49,23 +49,12 @@ def test_of_one_lane_weights_are_a_dict_and_cotangents_come_where_gradients_are_
         assert_array_equal(given[name], getattr(problem, name))
 
 
-def test_each_lane_is_stored_as_the_layout_has_one():
-    problem = make_problem(num_layers=2, direction="bidirectional", proj_size=2)
-    lanes = Given(problem, Form("torch")).values["weights"]
-    names = {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hr_l0"}
-    assert all(lane.keys() == names for layer in lanes for lane in layer)
-    last = problem.weights[1][1]
-    assert_array_equal(lanes[1][1]["weight_hr_l0"], last.P)
-    assert_array_equal(lanes[1][1]["bias_ih_l0"] + lanes[1][1]["bias_hh_l0"], last.b)
-
-
 @pytest.mark.parametrize(
     ("layout", "settings", "message"),
     [
         ("keras", {"proj_size": 2}, "keras has no projection of the hidden state"),
         ("onnx", {"num_layers": 2, "proj_size": 2}, "onnx has no projection of the hidden state"),
         ("torch", {"peephole": True}, "torch has no peepholes"),
-        ("torch", {"gradients": True}, "gradients are compared in the canonical layout"),
     ],
 )
 def test_what_a_layout_has_no_place_for_is_unsupported(layout, settings, message):
