@@ -26,11 +26,8 @@ def build(x, weights, first):
         return tf1.nn.dynamic_rnn(stack, x, initial_state=tuple(first), time_major=True)
     finals = []
     for k in range(0, len(cells), 2):  # as stack_bidirectional_dynamic_rnn of tf.contrib, of which one layer is alone
-        with (
-            contextlib.nullcontext()
-            if len(cells) == 2
-            else tf1.variable_scope(f"stack_bidirectional_rnn/cell_{k // 2}")
-        ):
+        scope = f"stack_bidirectional_rnn/cell_{k // 2}"
+        with tf1.variable_scope(scope) if cells[2:] else contextlib.nullcontext():
             outputs, final = tf1.nn.bidirectional_dynamic_rnn(
                 *cells[k : k + 2], x, None, *first[k : k + 2], time_major=True
             )
@@ -46,7 +43,7 @@ def port(x, weights, h0, c0):
     reverse in each layer. One layer in one direction comes as kernel and bias alone, with states (B, H). With a further
     parameter ``lengths=None`` cases whose sequences end early are run, too.
     """
-    if h0.ndim == 2:
+    if "kernel" in weights:
         one = {f"rnn/multi_rnn_cell/cell_0/basic_lstm_cell/{name}": array for name, array in weights.items()}
         h_seq, _, c_n = network(x, one, h0[None], c0[None])
         return h_seq, c_n[0]

@@ -18,10 +18,10 @@ from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import gradients_of, store
 
-Read = Callable[[str, Any, tuple[int, ...]], Array]  # of a place, what stands there, the shape it must have
+ReadArray = Callable[[str, Any, tuple[int, ...]], Array]  # of a place, what stands there, the shape it must have
 
 
-def read_gradients(returned: Any, case: Case, layout: str, read: Read) -> tuple[Arrays, list[str]]:
+def read_gradients(returned: Any, case: Case, layout: str, read: ReadArray) -> tuple[Arrays, list[str]]:
     """The gradients of canonical weights by tensor, and the places at which nothing was returned.
 
     Raises:
@@ -49,7 +49,7 @@ def _handed(case: Case, dialect: Dialect) -> Arranged:
 class _Given:
     """Goes through what was returned beside what was handed over."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: ReadArray) -> None:
         self._read = read
         self.absent: list[str] = []
         self.is_there: dict[str, bool] = {}

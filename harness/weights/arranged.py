@@ -16,13 +16,13 @@ from lockstep.harness.cases.case import LSTM
 from lockstep.harness.weights.dialect import Dialect
 
 Arranged = dict[str, Any] | list[Any]
-ByLane = list[list[Arrays]]  # layer by layer, forward before reverse: what ``layout.store`` gives of each
+StoredLanes = list[list[Arrays]]  # layer by layer, forward before reverse: what ``layout.store`` gives of each
 
 _FIRST = "_l0"  # what names of the first lane end in, where those of others end in _l1, _l1_reverse
 _OF_KERAS = ("kernel", "recurrent_kernel", "bias")  # in the order of get_weights()
 
 
-def arranged(lanes: ByLane, dialect: Dialect, lstm: LSTM) -> Arranged:
+def arranged(lanes: StoredLanes, dialect: Dialect, lstm: LSTM) -> Arranged:
     """The stored weights of all lanes as a layout has those of a network; of one lane they are its dict."""
     if lstm.single:
         return lanes[0][0]
@@ -40,7 +40,7 @@ def arranged(lanes: ByLane, dialect: Dialect, lstm: LSTM) -> Arranged:
     }
 
 
-def by_lane(weights: Arranged, dialect: Dialect, lstm: LSTM) -> ByLane:
+def by_lane(weights: Arranged, dialect: Dialect, lstm: LSTM) -> StoredLanes:
     """Turn round what ``arranged`` gave."""
     if lstm.single:
         assert isinstance(weights, dict)

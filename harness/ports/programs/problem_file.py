@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import to_builtins
 from msgspec.structs import asdict
 
+from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.array_file import save_safetensors
 from lockstep.harness.cases.case import Case
@@ -37,8 +38,14 @@ def arrays_of(problem: AnyProblem, layout: str) -> Arrays:
     if isinstance(problem, DecoderProblem):
         return {**inputs, **decoder_weights_in(problem, layout)}
     case, weights = problem.case, {}
+    if case.run.gradients and layout != "canonical":  # whose names an answer has
+        raise UserCodeError(
+            f"gradients are compared in the canonical layout, and weights are asked for as {layout} stores them: "
+            "leave the layout out",
+            "unsupported",
+        )
     for lane, of_lane in problem.lanes():
-        for name, array in weights_in(of_lane, case, layout).items():
+        for name, array in weights_in(of_lane, layout).items():
             weights[name if case.lstm.single else _in_lane(name, lane)] = array
     return {**inputs, **weights}
 
