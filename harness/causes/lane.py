@@ -353,6 +353,8 @@ class LaneRun:
         """Turn timesteps round: whole, within lengths, or not."""
         if rule == "not":
             return steps
+        if rule == "along the batch":
+            return [self.tape.moved(step, _flipped, _flipped) for step in steps]
         lengths = self._lengths("turn") if rule == "within" else None
         if lengths is None:
             return steps[::-1]
@@ -363,3 +365,7 @@ class LaneRun:
             )
 
         return self.tape.steps(self.tape.moved(self.tape.stack(steps), turn, turn))
+
+
+def _flipped(array: Array) -> Array:
+    return np.flip(array, -2)

@@ -26,7 +26,7 @@ from lockstep.harness.diagnosis.isolate import Ask, isolating
 from lockstep.harness.diagnosis.named_causes import MOST_FOUND, Found, apart
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.screen import misses, outcomes
-from lockstep.harness.diagnosis.seen import OF_C, OF_H, Cause, Seen
+from lockstep.harness.diagnosis.seen import AMPLIFIED, OF_C, OF_H, Cause, Seen
 from lockstep.harness.faults.deviation import FORWARD, Deviation, architecture_of
 from lockstep.harness.faults.numbers import Numbered, numbered
 from lockstep.harness.faults.table import backward_deviations, cuts, find, forward_deviations, in_part, resets
@@ -188,19 +188,26 @@ class Search:
     ) -> list[Found]:
         """Those deviations that explain everything on top of a base; ``target`` is asked first."""
         first, causes = target or self.first, []
+        doubtful: list[Cause] = []  # within what rounding may be amplified to, which takes long to compute
         names = first.compared(base)
         right = outcomes(first, [first.like(base)], names)[0]
         for chunk in _chunks(deviations, AT_ONCE):
             for deviation, outcome in zip(chunk, self._outcomes(first, base, chunk, names), strict=True):
                 if outcome is None or outcome.passes:
-                    self._try((*base, deviation), causes, target)
+                    self._try((*base, deviation), causes, target, doubtful)
                 # It puts off the first number that differs: it may be one of several.
                 elif not base and right and outcome.passed > right.passed:
                     self.partial.append((outcome.passed, deviation))
                 if len(causes) >= MOST_FOUND:
                     return causes
+                if outcome is not None and outcome.passes and clock.is_over:
+                    break
             if clock.is_over:
                 break
+        for cause in doubtful if not causes else ():
+            if clock.is_over:
+                break
+            self._try(cause, causes, target)
         return causes
 
     def _outcomes(
@@ -256,8 +263,13 @@ class Search:
             or (label in deviation.scope.lanes and _without_lanes(deviation) in giving)
         ]
 
-    def _try(self, cause: Cause, causes: list[Found], target: Seen | None = None) -> None:
-        """Put a cause beside those found, if every observation agrees with it; ``target`` is asked first."""
+    def _try(
+        self, cause: Cause, causes: list[Found], target: Seen | None = None, doubtful: list[Cause] | None = None
+    ) -> None:
+        """Put a cause beside those found, if every observation agrees with it; ``target`` is asked first.
+
+        Where it would only by what it may amplify of rounding it is put beside those that are doubtful, if asked for.
+        """
         first = target or self.first
         try:
             passes, watcher = first.passes(first.like(cause))
@@ -271,9 +283,11 @@ class Search:
             if target is None and len(cause) == 1:
                 self.halves.append(cause[0])
             return
-        sigma = first.sigma(cause)
+        sigma = first.sigma(cause, widen=doubtful is None)
         if sigma <= self.limit:
             causes.append(Found(cause, sigma))
+        elif doubtful is not None and sigma <= AMPLIFIED * self.limit:
+            doubtful.append(cause)
 
     @property
     def passed(self) -> int:

@@ -146,20 +146,20 @@ class Seen:
                 return False, watcher
         return True, watcher
 
-    def sigma(self, cause: Cause) -> float:
-        """The distance from what a cause gives, with its noise.
+    def sigma(self, cause: Cause, *, widen: bool = True) -> float:
+        """The distance from what a cause gives, with its noise; ``widen``: and with what it may amplify of it.
 
         Of several deviations those count that the problem has a place for; where there is none, what is right counts.
         """
         if not self.observation.tensors:
             return 0.0
         try:
-            return self._sigma(self.like(cause))
+            return self._sigma(self.like(cause), widen=widen)
         except NoPlaceError:
             fitting = fitting_in(self.problem, cause)
-        return self._sigma(fitting) if fitting else self.distance
+        return self._sigma(fitting, widen=widen) if fitting else self.distance
 
-    def _sigma(self, cause: Cause) -> float:
+    def _sigma(self, cause: Cause, *, widen: bool) -> float:
         observation, names = self.observation, set(self.observation.tensors)
         edits, form = edits_of(cause, self.problem), form_of(cause)
         with np.errstate(all="ignore"):
@@ -170,7 +170,7 @@ class Seen:
                 # Amplified on the way, or wrong? Each step from the state that was observed tells.
                 sigma = min(sigma, observation.distance(expected_with(self.problem, edits, names, states), form))
             # What is run so may amplify rounding beyond its first order, as the reference may.
-            if LIMIT_SIGMA < sigma <= AMPLIFIED * LIMIT_SIGMA:
+            if widen and LIMIT_SIGMA < sigma <= AMPLIFIED * LIMIT_SIGMA:
                 sigma = observation.distance(widened_with(self.problem, edits, expected), form)
         return sigma if math.isfinite(sigma) else math.inf
 

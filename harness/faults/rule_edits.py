@@ -181,7 +181,8 @@ def _network(problem: AnyProblem) -> Iterator[Deviation]:
 
 
 def _turns(problem: AnyProblem) -> Iterator[Deviation]:
-    for turn_in, turn_out in product(("within", "whole", "not"), repeat=2):
+    several = problem.case.run.batch > 1  # of one sequence nothing is turned along the batch
+    for turn_in, turn_out in product(("within", "whole", "not", *(("along the batch",) if several else ())), repeat=2):
         if (turn_in, turn_out) != ("within", "within"):
             site = "turn" if turn_in == turn_out else "turn out" if turn_in == "within" else "turn in"
             edit = turn_in if turn_in == turn_out else f"{turn_in} and {turn_out}"

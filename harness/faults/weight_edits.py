@@ -569,7 +569,8 @@ def _lanes(problem: AnyProblem) -> Iterator[Deviation]:
     maps["listed by layer, read by direction"] = dict(zip(by_direction, labels, strict=True))
     for edit, source in maps.items():
         # The fewest arrays first: where one has no place for it, more are as the others alone.
-        for group in (*reversed(WEIGHT_GROUPS[1:]), "all", "WRb"):
+        beyond = [name for name in ("P", "p") if name in names_of(problem)]
+        for group in (*beyond, *reversed(WEIGHT_GROUPS[1:]), "all", "WRb"):
             for scope in scopes_of(problem):
                 names = names_of(problem) if group == "all" else list(group)
                 yield Deviation(

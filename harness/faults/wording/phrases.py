@@ -190,7 +190,7 @@ OF_ALL_STATES: dict[str, str] = {
     "pairs of h and c read as h before c": "is listed with h and c of each layer and direction beside each other (h, c, h, c, ...), and read as all h before all c",
     "h before c read as pairs of h and c": "is listed with all h before all c, and read as h and c of each layer and direction beside each other (h, c, h, c, ...)",
     "h_n and c_n exchanged": "is returned with h_n and c_n in each other's place",
-    "the first for all": "is that of the first layer and direction for all of them", "the last for all": "is that of the last layer and direction for all of them",
+    "the first for all": "is that of the first of them (of the first layer its forward direction) for all", "the last for all": "is that of the last of them (of the last layer its last direction) for all",
     "time or lanes flipped": "is in reverse order of layers and directions", "batch and time reshaped": "is reshaped where layers and batch must be transposed",
 }  # fmt: skip
 OF_LENGTHS: dict[str, str] = {
@@ -253,6 +253,13 @@ _TURNS = {
     ("not", "within"): "inputs are not reversed in time, but {its} outputs are turned within each sequence's length",
     ("not", "whole"): "inputs are not reversed in time, but {its} outputs are turned over all timesteps",
     ("not", "not"): "inputs and outputs are not reversed in time: it runs forward",
+    ("within", "along the batch"): "inputs are reversed in time, but {its} outputs are turned along the batch",
+    ("whole", "along the batch"): "inputs are reversed over all timesteps, padding too, and {its} outputs are turned along the batch",
+    ("not", "along the batch"): "inputs are not reversed in time, but {its} outputs are turned along the batch",
+    ("along the batch", "within"): "inputs are turned along the batch, not in time, but {its} outputs are turned within each sequence's length",
+    ("along the batch", "whole"): "inputs are turned along the batch, not in time, but {its} outputs are turned over all timesteps",
+    ("along the batch", "not"): "inputs are turned along the batch, not in time, and {its} outputs are not turned back",
+    ("along the batch", "along the batch"): "inputs and outputs are turned along the batch, not in time: it runs forward over the sequences in reverse order",
 }  # fmt: skip
 _JOINED = "the outputs of the two directions are joined in the wrong order{where}: reverse before forward"
 SENTENCES: dict[tuple[str, str], str] = {

@@ -211,7 +211,7 @@ class Words:
     def _arrays(self, group: str) -> str:
         """The arrays of a group, with their names in the layout."""
         if not set(group) <= set("WRb"):
-            return group
+            return {"P": "the projection P", "p": "the peepholes p"}.get(group, group)
         return _listed(self._array(name) for name in group)
 
     def _array(self, name: str) -> str:

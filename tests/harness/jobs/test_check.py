@@ -74,7 +74,7 @@ def wrong_in(name, lane=None):
 
     def spoil(results):
         part = results[name] if lane is None else results[name][lane[0]][lane[1]]
-        part *= part.dtype.type(1.5)
+        part *= part.dtype.type(2)
         return results
 
     return spoil
