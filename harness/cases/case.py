@@ -201,9 +201,13 @@ class AttentionDecoder(Table, frozen=True, kw_only=True):
         """E, the width of the encoder outputs, beside the decoder's cell."""
         return self.source_size or (self.encoder.hidden_size if self.encoder else lstm.hidden_size)
 
+    def attention_width(self, lstm: LSTM) -> int:
+        """U, the width of the tanh in additive scores, beside the decoder's cell; 0 where there is none."""
+        return (self.attention_size or lstm.hidden_size) if self.score == "additive" else 0
+
     def weight_shapes(self, lstm: LSTM) -> dict[str, tuple[int, int]]:
         """The shapes of the weights of its scores, by name."""
-        E, H, U = self.width(lstm), lstm.hidden_size, self.attention_size or lstm.hidden_size
+        E, H, U = self.width(lstm), lstm.hidden_size, self.attention_width(lstm)
         additive = {"W_q": (U, H), "W_k": (U, E), "v_a": (1, U)}
         return {"dot": {}, "general": {"W_a": (E, H)}, "additive": additive}[self.score]
 
@@ -401,7 +405,7 @@ class Case(Table, frozen=True, kw_only=True):
             raise ValueError("an attention decoder has golden values for h and c alone, at every step")
         A, O, E, S = lstm.input_size, decoder.output_size, width, decoder.source_timesteps
         T, B, H = self.run.timesteps, self.run.batch, lstm.hidden_size
-        U = decoder.attention_size or H if decoder.score == "additive" else 0
+        U = decoder.attention_width(lstm)
         _check_room({
             "timesteps x batch x (2 source_timesteps + source_size + 2 hidden_size + input_size + output_size)":
                 T * B * (2 * S + E + 2 * H + A + O),

@@ -53,7 +53,7 @@ CURVES_TRIED = (
 
 def _attention_size(problem: AnyProblem) -> int:
     """The width of the tanh of additive scores; 1 where there is none."""
-    return problem.weights.v_a.size if _is_additive(problem) else 1  # type: ignore[union-attr]
+    return (isinstance(problem, DecoderProblem) and problem.decoder.attention_width(problem.case.lstm)) or 1
 
 
 def _is_additive(problem: AnyProblem) -> bool:

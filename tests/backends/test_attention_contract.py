@@ -47,8 +47,12 @@ def test_any_decoder_agrees_or_is_refused_with_a_reason(run_backend, backend, ca
     assert run.status == "agree", run.first_divergence
 
 
+# What two of the forms have together need not be compiled for each alone at every change.
+APART = {"additive", "into the cell"}
+
+
 @every_backend
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [pytest.param(f, marks=pytest.mark.slow if f in APART else ()) for f in FORMS])
 def test_it_gives_every_step_and_every_gradient(run_backend, backend, form):
     case = make_decoder(gradients=True, **FORMS[form])
     problem, answer = run_backend(backend, case)

@@ -91,6 +91,10 @@ FORMS = {
     "decoder, general": Form({}, has=("general",), may=("lengths", "no bias"), decoder=True),
     "decoder, encoder": Form({}, has=("encoder",), may=("general", "lengths", "no bias"), decoder=True),
     "decoder, gradients": Form(BACK, may=("general", "encoder", "lengths", "no bias"), decoder=True),
+    "decoder, additive": Form({}, has=("additive",), may=("into the cell", "lengths", "no bias"), decoder=True),
+    "decoder into the cell, gradients": Form(
+        BACK, has=("into the cell",), may=("additive", "general", "encoder", "lengths"), decoder=True
+    ),
 }
 
 

@@ -68,5 +68,5 @@ def description_of(case: Case, layout: str) -> dict[str, Any]:
     }  # fmt: skip
     if decoder is not None:
         told |= {name: value for name, value in asdict(decoder).items() if name != "encoder"}
-        told["source_size"] = decoder.width(case.lstm)
+        told |= {"source_size": decoder.width(case.lstm), "attention_size": decoder.attention_width(case.lstm)}
     return to_builtins(told)

@@ -25,6 +25,8 @@ from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.output.terminal import show_check
 from lockstep.harness.ports.port import LocalPort, is_decoder_port
 from lockstep.harness.testing import assert_agrees
+from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import unpack
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = [case for case in cases_of([], decoder=True) if case.run.timesteps < 10]
@@ -300,6 +302,48 @@ def test_faults_of_gradients_and_of_weights_made_anew_are_explained_by_their_num
     tensors = {name: (t.value + t.rest).astype(np.float32) for name, t in computed.items() if not name.endswith("_t")}
     explained = explain([Observation(problem, tensors)])
     assert fault in {name for one in explained for name in (one.fault, *one.indistinguishable_from)}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "d-cell.context:zero",
+        pytest.param("slope-of-scores:1", marks=pytest.mark.slow),
+        pytest.param("d-W_q.query:zero", marks=pytest.mark.slow),
+        pytest.param("dW_k:of-the-last-step-only", marks=pytest.mark.slow),
+        pytest.param("gradients-of-W_q,-W_k-and-v_a:of-the-first-step-only", marks=pytest.mark.slow),
+        pytest.param("W_q,-W_k-and-v_a:made-anew-as-ones@later", marks=pytest.mark.slow),
+    ],
+)
+def test_faults_of_gradients_of_additive_scores_are_explained_by_their_numbers(fault):
+    case = make_decoder(gradients=True, score="additive", context="input", hidden_size=5, attention_size=7)
+    problem = DecoderProblem.from_case(case)
+    computed = expected_named(fault, problem)
+    assert computed is not None
+    tensors = {name: (t.value + t.rest).astype(np.float32) for name, t in computed.items() if not name.endswith("_t")}
+    explained = explain([Observation(problem, tensors)])
+    assert fault in {name for one in explained for name in (one.fault, *one.indistinguishable_from)}
+
+
+def test_what_differs_first_in_a_step_is_what_it_computes_first():
+    case = make_decoder(score="additive", context="input")
+    trace = numpy_attention.run(Problems().problem(case))
+    wrong = {name: getattr(trace, name).copy() for name in ("c", "h", "scores")}
+    for array in wrong.values():
+        array[1] += 1
+    result = Judge(Problems()).judge_trace(case, "mine", trace.replaced(**wrong))
+    assert (result.first_divergence.tensor, result.first_divergence.timestep) == ("scores", 1)
+
+
+@pytest.mark.parametrize("layout", ["torch", "keras"])
+def test_the_weights_of_a_cell_that_takes_in_the_context_come_in_a_layout(layout):
+    def port(enc, weights, h0, c0, y0, steps, lengths=None):
+        others = {name: weights[name] for name in ("W_tilde", "b_tilde", "W_target", "W_q", "W_k", "v_a")}
+        W, R, biases = unpack({name: weights[name] for name in weights.keys() - others}, DIALECTS[layout])
+        return decoder()(enc, {"W": W, "R": R, "b": sum(biases), **others}, h0, c0, y0, steps, lengths)
+
+    (run,) = check(LocalPort(port, layout=layout), [make_decoder(score="additive", context="input")])
+    assert run.status == "agree", run.message
 
 
 def test_a_backend_that_diverges_is_diagnosed():

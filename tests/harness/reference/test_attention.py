@@ -50,6 +50,7 @@ def test_gradients_are_those_of_complex_steps(form):
             exact = plain_decoder.derivative(problem, name, at)
             assert expected[f"d{name}"].value[at] == pytest.approx(exact, rel=1e-11, abs=1e-13), (name, at)
     assert {"W", "R", "W_tilde", "b_tilde", "W_target", "y0", "h0", "c0"} <= checked
+    assert not problem.weights.arrays().keys() - checked - {"b", "b_encoder"}
 
 
 @every_form
@@ -103,8 +104,9 @@ def test_the_cell_has_the_noise_of_a_plain_layer():
         np.testing.assert_allclose(other[name].noise, one[name].noise, rtol=0.3)
 
 
-def test_each_step_alone_from_the_states_of_the_reference_is_the_reference():
-    problem = problem_for("encoder, general, lengths", dtype="float32")
+@pytest.mark.parametrize("form", ["encoder, general, lengths", "encoder, additive, into the cell"])
+def test_each_step_alone_from_the_states_of_the_reference_is_the_reference(form):
+    problem = problem_for(form, dtype="float32")
     expected = expect(problem)
     observed = {name: expected[name].value for name in ("h", "c", "y", "enc")}
     for name, step in expect_decoder_steps(problem, observed).items():

@@ -244,11 +244,12 @@ def decoder_port(
         valid = np.ones(enc.shape[:2], bool) if lengths is None else np.arange(len(enc))[:, None] < lengths
         logits, outputs = [], []
         for _ in range(steps):
-            o, c = cell(np.split(y @ w["W"].T + h @ w["R"].T + w["b"], 4, axis=1), c)
+            into_cell = w["W"].shape[1] > y.shape[1]
+            context = attend(enc, w, h, valid) if into_cell else None
+            x = np.concatenate([context, y], axis=1) if into_cell else y
+            o, c = cell(np.split(x @ w["W"].T + h @ w["R"].T + w["b"], 4, axis=1), c)
             h = o * np.tanh(c)
-            scores = np.where(valid, (enc * (h @ w["W_a"].T if "W_a" in w else h)).sum(-1), -np.inf)
-            attention = np.exp(scores - scores.max(0))
-            context = (attention[:, :, None] * enc).sum(0) / attention.sum(0)[:, None]
+            context = context if into_cell else attend(enc, w, h, valid)
             y = np.tanh(np.concatenate([context, h], axis=1) @ w["W_tilde"].T + w["b_tilde"])
             outputs.append(y)
             logits.append(y @ w["W_target"].T)
@@ -257,12 +258,22 @@ def decoder_port(
     return port
 
 
+def attend(enc, w, h, valid):
+    if "v_a" in w:
+        scores = (np.tanh(enc @ w["W_k"].T + h @ w["W_q"].T) @ w["v_a"].T)[..., 0]
+    else:
+        scores = (enc * (h @ w["W_a"].T if "W_a" in w else h)).sum(-1)
+    scores = np.where(valid, scores, -np.inf)
+    attention = np.exp(scores - scores.max(0))
+    return (attention[:, :, None] * enc).sum(0) / attention.sum(0)[:, None]
+
+
 CELL = LSTM(input_size=3, hidden_size=4)
 
 
-@pytest.mark.parametrize("score", ["dot", "general"])
-def test_a_decoders_cell_is_measured_and_the_decoder_is_proved_as_a_whole(score):
-    decoder = AttentionDecoder(source_timesteps=4, score=score)
+@pytest.mark.parametrize(("score", "context"), [("dot", "output"), ("general", "output"), ("additive", "input")])
+def test_a_decoders_cell_is_measured_and_the_decoder_is_proved_as_a_whole(score, context):
+    decoder = AttentionDecoder(source_timesteps=4, score=score, context=context)
     healthy = anatomy_of_port(LocalPort(decoder_port()), CELL, decoder)
     assert healthy.proved
     assert healthy.explanation is None
