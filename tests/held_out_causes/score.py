@@ -52,7 +52,7 @@ def told_of(held: HeldOut) -> tuple[str, list[Diagnosis]]:
 def main() -> int:
     """Print a line for each port, and the score by form."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--set", type=int, choices=(1, 2, 3, 4, 5, 6), dest="part", help="this part of the set alone")
+    parser.add_argument("--set", type=int, choices=range(1, 8), dest="part", help="this part of the set alone")
     parser.add_argument("--form", help="this form alone")
     parser.add_argument("--words", action="store_true", help="print what is wrong and what was told, to read it")
     options = parser.parse_args()

@@ -49,6 +49,7 @@ def test_every_port_runs_and_is_wrong_in_a_case(held):
         (4, {"plain": 14, "two ways": 12, "stacked": 10, "gradients": 10, "decoder": 12, "cell": 8}),
         (5, {"plain": 14, "two ways": 12, "stacked": 12, "gradients": 12, "decoder": 14, "cell": 10}),
         (6, {"two ways": 16, "stacked": 16}),
+        (7, {"two ways": 20}),
     ],
 )
 def test_there_are_enough_in_every_form_of_each_part(part, least):
