@@ -88,7 +88,7 @@ def _timed(role: str, array: Array, axes: DumpAxes, lstm: LSTM) -> Array | None:
         return np.ascontiguousarray(array.swapaxes(0, 1)) if turned else array
     if T != B and role != "x" and array.shape in {(T, B, width), (B, T, width)}:
         return array if array.shape[0] == T else np.ascontiguousarray(array.swapaxes(0, 1))
-    # DumpAxes of length 1 that were left out; of one sequence h at its last timestep alone has as many numbers as a state.
+    # Axes of length 1 that were left out; the final h of several timesteps has fewer numbers.
     if 1 in {T, B} and array.size == T * B * width and array.shape[-1:] == (width,) and T * B in array.shape[:-1]:
         return array.reshape(T, B, width)
     if T == B == 1 and array.shape == (width,):

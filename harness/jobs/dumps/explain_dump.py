@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.tensors import PER_TIMESTEP, kind_of
 from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import DumpError
@@ -21,13 +22,13 @@ from lockstep.harness.jobs.dumps.contents import dumped_runs
 from lockstep.harness.jobs.dumps.dump_file import DumpFile, read_dump
 from lockstep.harness.jobs.dumps.dumped_run import DumpedRun, Interpretation
 from lockstep.harness.jobs.dumps.told import lines_of
-from lockstep.harness.jobs.judge_run import Judge
+from lockstep.harness.jobs.judge_run import MOST_KEPT, Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.text import grouped
 from lockstep.harness.weights.dialects import DIALECTS
 
 MOST_EXPLAINED = 3  # ways to read a run of which each is looked into, where none agrees
-SAMPLE = 2  # sequences that tell whether one of many readings can be right
+SAMPLE_SEQUENCES, SAMPLE_TIMESTEPS = 2, 10  # by which large runs are looked into first
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _chosen(run: DumpedRun, limit: float | Limit | None) -> _Choice:
     # One mistake is likelier than two of which one undoes what was read wrongly.
     for pairs in (False, True) if len(likeliest) > 1 else ():
         for way in likeliest:
-            diagnosis = _judged([way], DumpRequest(limit=limit), pairs=pairs)[0].diagnosis
+            diagnosis = _judged([_sample(way) or way], DumpRequest(limit=limit), pairs=pairs)[0].diagnosis
             if diagnosis and diagnosis[0].fault != UNEXPLAINED:
                 return _Choice(
                     way, f"{questions} told by nothing but the outputs: read so, a known mistake explains them"
@@ -145,20 +146,29 @@ def _agrees(way: Interpretation, limit: float | Limit | None) -> bool:
 
 
 def _sample(way: Interpretation) -> Interpretation | None:
-    """The first sequences of a run alone; None where it has no more, or gradients, which are sums over all."""
-    problem, batch = way.problem, way.axes.batch
-    if batch <= SAMPLE or problem.case.run.gradients:
+    """The first timesteps of the first sequences of a run alone, by which causes are found; None of a small run.
+
+    Gradients are sums over all, and the reverse direction begins at the end.
+    """
+    problem, run = way.problem, way.problem.case.run
+    small = sum(array.size for array in way.trace.arrays.values()) <= MOST_KEPT
+    if small or run.gradients or any(problem.case.lstm.directions):
         return None
-    lengths = problem.lengths if problem.lengths is None else problem.lengths[:SAMPLE]
+    T, count = min(run.timesteps, SAMPLE_TIMESTEPS), min(run.batch, SAMPLE_SEQUENCES)
+    lengths = problem.lengths if problem.lengths is None else np.minimum(problem.lengths[:count], T)
     ends = None if lengths is None else tuple(int(n) for n in lengths)
-    case = with_fields(problem.case, run=with_fields(problem.case.run, batch=SAMPLE, lengths=ends))
-    few = replace(
-        problem, case=case, x=problem.x[:, :SAMPLE], h0=problem.h0[..., :SAMPLE, :], c0=problem.c0[..., :SAMPLE, :],
+    case = with_fields(problem.case, run=with_fields(run, timesteps=T, batch=count, lengths=ends))
+    # The batch is the last axis but one of every array.
+    few = {name: np.ascontiguousarray(array[..., :count, :]) for name, array in way.trace.arrays.items()}
+    timed = {name: array[:T] for name, array in few.items() if kind_of(name) in PER_TIMESTEP}
+    states = {} if run.timesteps > T else {name: array for name, array in few.items() if name not in timed}
+    if not timed and not states:
+        return None
+    part = replace(
+        problem, case=case, x=problem.x[:T, :count], h0=problem.h0[..., :count, :], c0=problem.c0[..., :count, :],
         lengths=lengths,
     )  # fmt: skip
-    # The batch is the last axis but one of every output.
-    arrays = {name: np.ascontiguousarray(array[..., :SAMPLE, :]) for name, array in way.trace.arrays.items()}
-    return replace(way, problem=few, trace=Trace().replaced(**arrays))
+    return replace(way, problem=part, trace=Trace().replaced(**timed, **states))
 
 
 def _judge(way: Interpretation, limit: float | Limit | None) -> RunResult:
@@ -176,6 +186,10 @@ def _judged(ways: Sequence[Interpretation], asked: DumpRequest, *, pairs: bool =
         problems.put(way.problem)
         result = judge.judge_trace(way.problem.case, way.run.path.name, way.trace)
         judge.keep(way.problem.case, way.trace, result)
+        sample = _sample(way) if result.status == "diverge" else None
+        if sample is not None:  # what explains it is found in less time, and must reproduce the whole
+            problems.put(sample.problem)
+            judge.keep(sample.problem.case, sample.trace, result)
         runs.append(with_fields(result, notes=[*result.notes, *way.notes]))
     return judge.explain(runs, pairs=pairs, layout=_layout_of(ways[0]))
 
