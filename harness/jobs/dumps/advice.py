@@ -15,12 +15,12 @@ _TF1 = """\
 out, state = tf.nn.dynamic_rnn(cell, x, dtype=tf.float32)
 arrays = session.run({"x": x, "out": out, "kernel": cell.variables[0], "bias": cell.variables[1]}, feed)
 np.savez("dump.npz", **arrays)"""
-_CODE = {"PyTorch": _TORCH, "Keras": _KERAS, "TF1": _TF1}
+CODE = {"PyTorch": _TORCH, "Keras": _KERAS, "TF1": _TF1}
 
 
 def advice_text() -> str:
     """What to dump, with code for three frameworks."""
     lines = ["Dump the inputs, the outputs and the weights of one call, each by its name:"]
-    for framework, code in _CODE.items():
+    for framework, code in CODE.items():
         lines += ["", f"  {framework}:", *(f"    {line}" for line in code.splitlines())]
     return "\n".join([*lines, "", "What is called otherwise is told by --names x=inputs,h_seq=result."])
