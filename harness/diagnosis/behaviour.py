@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import msgspec.structs
 import numpy as np
 
 from lockstep.harness.adapters.trace import same
@@ -19,7 +20,7 @@ from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.faults.wording.families import FAMILIES
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.text import number
+from lockstep.harness.text import counted, number
 
 _FAMILY = "behaviour"
 _MOST_SUBSETS = 6  # arguments of which every subset is tried
@@ -221,6 +222,38 @@ def _dropout(problem: Problem, first: Arrays) -> Diagnosis | None:
         0.0,
         "Every other number is reproduced by that factor.",
     )
+
+
+def over_the_batch(observations: Sequence[Observation]) -> Diagnosis | None:
+    """Find that the recurrence goes over the sequences, and takes the timesteps for a batch; from zero states alone."""
+    wrong = [observation for observation in observations if not observation.sigma <= LIMIT_SIGMA]
+    turned = [_turned(observation) for observation in wrong]
+    if not turned or any(observation is None or not observation.sigma <= LIMIT_SIGMA for observation in turned):
+        return None
+    sigma = max(observation.sigma for observation in turned if observation is not None)
+    diagnosis = _diagnosis(
+        "recurrence-over-the-batch",
+        "The recurrence goes over the sequences of the batch, and the timesteps are taken for the batch.",
+        "Exchange the first two axes of x before the layer and those of its output after it, or create the layer for "
+        "the order that x has (batch_first).",
+        sigma,
+        f"The reference over x with these axes exchanged reproduces every number of {counted(len(wrong), 'problem')} "
+        f"to {number(sigma)} sigma.",
+    )
+    return msgspec.structs.replace(diagnosis, family="batch", met=FAMILIES["batch"].met, elsewhere="")
+
+
+def _turned(observation: Observation) -> Observation | None:
+    """What was returned for a problem with time and batch exchanged; None where that is not to be compared."""
+    p, h = observation.problem, observation.tensors.get("h")
+    if not isinstance(p, Problem) or not p.case.plain or h is None or p.lengths is not None or p.h0.any() or p.c0.any():
+        return None
+    T, B = p.x.shape[:2]
+    run = msgspec.structs.replace(p.case.run, timesteps=B, batch=T)
+    case = msgspec.structs.replace(p.case, run=run, expect=None)
+    state = np.zeros((T, p.case.lstm.hidden_size), p.x.dtype)
+    x = np.ascontiguousarray(p.x.swapaxes(0, 1))
+    return Observation(Problem.plain(case, p.W, p.R, p.b, x, state, state.copy()), {"h": h.swapaxes(0, 1)})
 
 
 def _right(problem: AnyProblem, tensors: Arrays) -> bool:

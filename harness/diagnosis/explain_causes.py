@@ -32,7 +32,7 @@ from lockstep.harness.faults.numbers import Numbered, numbered
 from lockstep.harness.faults.table import backward_deviations, cuts, find, forward_deviations, in_part, resets
 from lockstep.harness.faults.weight_edits import layout_deviations
 from lockstep.harness.reference.noise import LIMIT_SIGMA
-from lockstep.harness.weights.dialects import TWO_BIASES
+from lockstep.harness.weights.dialects import TWO_BIASES, UNNAMED_TWO_BIASES
 
 MOST_HALVES = 24  # singles that repair part, each tried with all others
 MOST_THIRDS = 4  # of these that are gone on with to three, and of what each is then best with
@@ -226,7 +226,9 @@ class Search:
         taken = {(deviation.site, deviation.scope) for deviation in base}
         if not seen.goes_forward_wrong(base):
             return [d for d in backward_deviations(problem) if (d.site, d.scope) not in taken]
-        of_layout = layout_deviations(problem, self.layout) if self.layout != "canonical" else ()
+        of_layout = (
+            layout_deviations(problem, self.layout) if self.layout not in {"canonical", UNNAMED_TWO_BIASES} else ()
+        )
         of_step = seen.wrong_in_a_step if not base else set()
         # Where c is wrong in a step already, what makes h of it is not the cause; where h alone is wrong, c is right.
         beside = OF_H if "c" in of_step else OF_C if of_step else frozenset()

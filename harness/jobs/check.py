@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.comparison.precision import allows_float32, as_float32, computed_in_float32, in_dtype
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
@@ -60,6 +60,7 @@ def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResul
         CaseError: If a case cannot be made concrete.
     """
     request = Request(port, **options)
+    cases = [port.fitted(case) for case in cases]
     wants_gradients = {case.name for case in cases if _wants_gradients(case)}
     by_case: dict[str, RunResult] = {}
     unanswered: list[tuple[Checking, Networks]] = []
@@ -161,6 +162,8 @@ def _asked(request: Request, asked: list[AnyProblem], form: Networks) -> Checkin
     # The first problem comes again after one of other numbers, and once more when all others are through: what is
     # remembered shows.
     stranger = form.stranger(asked[0])
+    fitted = port.fitted(stranger.case)
+    stranger = stranger if fitted == stranger.case else problem_of(fitted)
     outcomes = port.call([asked[0], stranger, *asked, asked[0]])
     repeated = [outcomes[0], outcomes[2], outcomes[-1]]
     of_stranger, outcomes = outcomes[1], _with_refusals(port, asked, [outcomes[0], *outcomes[3:-1]])

@@ -24,7 +24,7 @@ from lockstep.harness.diagnosis.anatomy.anatomy import curve_facts, explain_meas
 from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
 from lockstep.harness.diagnosis.anatomy.lanes import measured_causes
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
-from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew
+from lockstep.harness.diagnosis.behaviour import Repeats, behaviour, differs_by_step, dropped, made_anew, over_the_batch
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, Measuring, diagnose_found, diagnose_runs
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.isolate import Ask
@@ -298,7 +298,7 @@ def _several(search: Search | None, kind: Literal["pairs", "triples"], others: S
 
 def _beside_the_algebra(port: PortBlackBox, observations: Sequence[Observation], known: Known) -> list[Diagnosis]:
     """What no execution describes and numbers prove: dropout that repeats itself, an x scaled by step, few bits."""
-    cause = dropped(observations)
+    cause = dropped(observations) or over_the_batch(observations)
     if cause is None:
         by_step = differs_by_step(scales(port, MOST_SCALED), observations)
         cause = by_step if by_step is not None and by_step.sigma is not None else None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lockstep.harness.jobs.dumps.against import Both
     from lockstep.harness.jobs.dumps.explain_dump import Explained
     from lockstep.harness.jobs.findings import Finding
+    from lockstep.harness.ports.objects.taken import Taken
 
 
 def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False) -> None:
@@ -142,6 +143,22 @@ def _show_conventions(console: Console, conventions: Sequence[Convention]) -> No
         same = "as intended" if row.measured == row.intended else row.measured
         table.add_row(*(plain(cell) for cell in (mark + row.name, row.intended, same, row.evidence)), style=style)
     console.print(table)
+
+
+def show_taken(console: Console, taken: Taken) -> None:
+    """Print what an object was taken for: a table of its arrays, how it is called, what else is to be known."""
+    table = bare_table()
+    for column in ("parameter", "shape", "taken for", "gates", "known by"):
+        table.add_column(column, overflow="fold")
+    for array in taken.arrays:
+        acts = f"\nacts as {', '.join(array.behaves_as)}" if array.behaves_as else ""
+        mark, style = ("! ", "bold red") if acts else ("", "")
+        cells = (mark + array.parameter, str(tuple(array.shape)), array.taken_for, ", ".join(array.gates) + acts)
+        table.add_row(*(plain(cell) for cell in (*cells, array.known_by)), style=style)
+    console.print(table)
+    say(console, f"{taken.name} is called with {taken.called}.")
+    for note in taken.notes:
+        say(console, f"Note: {note}.")
 
 
 def show_adequacy(console: Console, adequacy: Adequacy, *, full: bool) -> None:

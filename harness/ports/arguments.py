@@ -14,6 +14,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.errors import ConvertError, LockstepError, unknown
 from lockstep.harness.ports.framework_arrays import ARRAYS, differs, maker
+from lockstep.harness.ports.objects.rule import Rule
 from lockstep.harness.weights.arranged import Arranged, arranged
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
@@ -25,6 +26,8 @@ class Form:
 
     layout: str = "canonical"
     arrays: str = "numpy"
+    init: str | None = None  # of an object: what it is made with
+    rule: Rule | None = None  # of an object: what is said of its arrays
 
     def __post_init__(self) -> None:
         if self.layout not in DIALECTS:

@@ -10,17 +10,22 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_calls import ask, ask_once
-from lockstep.harness.adapters.user_code import FUNCTIONS, Target, parsed_file
+from lockstep.harness.adapters.user_code import FUNCTIONS, Target, defined_in, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
+from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.ports.arguments import Form
-from lockstep.harness.ports.port_process import Calls, serve, serve_forward_only
+from lockstep.harness.ports.objects.build import Maker, is_object
+from lockstep.harness.ports.objects.object_port import ObjectPort
+from lockstep.harness.ports.objects.rule import rule_of
+from lockstep.harness.ports.objects.taken import Taken
+from lockstep.harness.ports.port_process import Calls, serve, serve_forward_only, serve_taken
 from lockstep.harness.ports.signature import is_decoder, parameters_of
 
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
@@ -45,7 +50,7 @@ def _declared_in(file: Path) -> Any:
     return {}
 
 
-def _form(declared: Any, layout: str | None, arrays: str | None) -> Form:
+def _form(declared: Any, layout: str | None, arrays: str | None, init: str | None = None) -> Form:
     """How a port gets its arguments: as it is asked for, else as its module declares, else as ever."""
     if not isinstance(declared, dict) or not declared.keys() <= {"layout", "arrays"}:
         raise LockstepError(
@@ -53,7 +58,11 @@ def _form(declared: Any, layout: str | None, arrays: str | None) -> Form:
             f'{DECLARATION} = {{"layout": "torch", "arrays": "torch"}}.'
         )
     asked = {name: value for name, value in (("layout", layout), ("arrays", arrays)) if value is not None}
-    return Form(**{**declared, **asked})
+    stated = {**declared, **asked}
+    rule = rule_of(stated.get("layout"))
+    if rule is not None and rule.file:
+        del stated["layout"]
+    return Form(**stated, init=init, rule=rule)
 
 
 def is_decoder_port(port: Target | Callable[..., Any]) -> bool:
@@ -71,6 +80,14 @@ class AnyPort(Closing):
     def forward_only(self) -> bool:
         """Whether it is known that it is not to be asked for gradients."""
         return False
+
+    def taken(self) -> Taken | None:
+        """What an object with weights of its own was taken for; None of anything else."""
+        return None
+
+    def fitted(self, case: Case) -> Case:
+        """A case with what can be given: an object may have sizes of its own, no bias, or no states to start from."""
+        return case
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call it for each of several problems, in order.
@@ -101,11 +118,13 @@ class Port(AnyPort):
     """A function in a file, in a process of its own, which is started at the first call."""
 
     def __init__(
-        self, target: Target, *, layout: str | None = None, arrays: str | None = None, timeout: float = 120.0
-    ) -> None:
-        """Take a target, how it gets its arguments, and how many seconds one call may take."""
+        self, target: Target, *, layout: str | None = None, arrays: str | None = None, init: str | None = None,
+        timeout: float = 120.0,
+    ) -> None:  # fmt: skip
+        """Take a target, how it gets its arguments or is made, and how many seconds one call may take."""
         self._target, self._timeout = target, timeout
-        self._form = _form(_declared_in(target.file), layout, arrays)
+        self._form = _form(_declared_in(target.file), layout, arrays, init)
+        self._taken: Taken | Literal["not asked"] | None = "not asked"
         self.name, self.layout = target.function, self._form.layout
         self._process = Process(quiet_environment(legacy_keras=self._form.arrays == "tensorflow"))
 
@@ -119,6 +138,34 @@ class Port(AnyPort):
     def close(self) -> None:
         """End the process, whatever it is at."""
         self._process.close()
+
+    def taken(self) -> Taken | None:
+        """What an object with weights of its own was taken for; None of a function that is called as a port.
+
+        Raises:
+            LockstepError: If the object cannot be made, or be taken for an LSTM.
+        """
+        if self._taken == "not asked":
+            self._taken = self._asked() if self._form.init is not None or _may_be_object(self._target) else None
+            rule = self._form.rule
+            if self._taken is not None:
+                self.layout = self._taken.layout
+            elif rule is not None and rule.file:
+                raise LockstepError(f"--layout {rule.file}: a file is for objects with weights of their own; a port is "
+                                    "given them in a layout that has a name.")  # fmt: skip
+        return self._taken
+
+    def _asked(self) -> Taken | None:
+        file = self._target.file
+        answer = ask_once(self._process, serve_taken, (self._target, self._form), self._timeout, file)
+        if answer.status == "wrong":
+            raise LockstepError(f"{file.name}:{self._target.function}: {answer.message}.")
+        return answer.value  # what fails otherwise fails at the first call too, and is told there
+
+    def fitted(self, case: Case) -> Case:
+        """A case with what can be given: an object may have sizes of its own, no bias, or no states to start from."""
+        taken = self.taken()
+        return case if taken is None else taken.fitted(case)
 
     def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Outcome], Outcome | None]:
         """Have problems answered by one process: the outcomes, and that of the next call if it was lost."""
@@ -138,7 +185,19 @@ class LocalPort(AnyPort):
         form = _form(getattr(unwrapped, "__globals__", {}).get(DECLARATION, {}), layout, arrays)
         self.name, self.layout = getattr(function, "__name__", type(function).__name__), form.layout
         code = getattr(unwrapped, "__code__", None)
+        if is_object(function, form.init):
+            function, form = ObjectPort(Maker(function, self.name, None, {}), form.rule), Form()
         self._calls = Calls(function, form, Path(code.co_filename) if code else None)
+        if self._calls.taken is not None:
+            self.layout = self._calls.taken.layout
+
+    def taken(self) -> Taken | None:
+        """What an object with weights of its own was taken for; None of a function that is called as a port."""
+        return self._calls.taken
+
+    def fitted(self, case: Case) -> Case:
+        """A case with what can be given: an object may have sizes of its own, no bias, or no states to start from."""
+        return case if self._calls.taken is None else self._calls.taken.fitted(case)
 
     @property
     def forward_only(self) -> bool:
@@ -190,3 +249,14 @@ def _parameters_in(target: Target) -> dict[str, Any]:
         return {}
     signature = definitions[-1].args
     return dict.fromkeys(argument.arg for argument in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs))
+
+
+def _may_be_object(target: Target) -> bool:
+    """Whether a target may be, or make, an object: whatever is no function, and one of sizes."""
+    try:
+        defined = dict(defined_in(parsed_file(target.file)))
+    except LockstepError:
+        return False
+    return not isinstance(defined.get(target.function), FUNCTIONS) or not (
+        {"x", "weights", "enc", "h0"} & _parameters_in(target).keys()
+    )

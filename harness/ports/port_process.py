@@ -23,6 +23,9 @@ from lockstep.harness.adapters.user_process import serve_once, serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
 from lockstep.harness.ports.arguments import Form, Given
+from lockstep.harness.ports.objects.build import Maker, is_object
+from lockstep.harness.ports.objects.object_port import ObjectPort
+from lockstep.harness.ports.objects.taken import Taken
 from lockstep.harness.ports.outputs import Returned, read_returned
 from lockstep.harness.ports.signature import arguments_of, check_fit, forward_only, parameters_of
 
@@ -47,6 +50,11 @@ class Calls:
         """Whether the function is not to be asked for gradients."""
         return forward_only(self._parameters)
 
+    @property
+    def taken(self) -> Taken | None:
+        """What an object was taken for; None of a function."""
+        return self._function.taken if isinstance(self._function, ObjectPort) else None
+
     def __call__(self, problem: AnyProblem) -> Outcome:
         """Call the function for one problem, or piece by piece; every way to fail is a reply, none an exception."""
         return run_in_pieces(problem, self._call)
@@ -62,7 +70,7 @@ class Calls:
             started = perf_counter()
             value = self._value(positional, by_name, problem)
             changed = arguments.changed()
-            notes = tuple(f"it changed its argument {name} in place" for name in changed)
+            notes = (*self._notes(), *(f"it changed its argument {name} in place" for name in changed))
             returned = self._read(value, problem)
         except UserCodeError as error:
             return replace(error.outcome, notes=notes, seconds=_since(started))
@@ -86,9 +94,14 @@ class Calls:
         self._overwrites = not same
         return same
 
+    def _notes(self) -> tuple[str, ...]:
+        return self._function.notes if isinstance(self._function, ObjectPort) else ()
+
     def _value(self, positional: list[Any], by_name: dict[str, Any], problem: AnyProblem) -> Any:
         try:
             return self._function(*positional, **by_name)
+        except UserCodeError:  # of an object that cannot be asked this
+            raise
         except self._caught as error:
             raise raised("it", error, self._file, _hint(error, problem)) from error
 
@@ -127,9 +140,9 @@ def _loaded(target: Target, form: Form) -> Calls | Outcome:
     global _jax_x64_of_its_own  # noqa: PLW0603 (one process serves one target)
     if (target, form) not in _calls:
         try:
-            function = _function(target)
+            function, as_port = _function(target, form)
             # In a process of its own even what ends a process, such as sys.exit(), is only the answer of one call.
-            _calls[target, form] = Calls(function, form, target.file, (BaseException,))
+            _calls[target, form] = Calls(function, as_port, target.file, (BaseException,))
         except UserCodeError as error:
             _calls[target, form] = error.outcome
         config = getattr(sys.modules.get("jax"), "config", None)
@@ -138,15 +151,24 @@ def _loaded(target: Target, form: Form) -> Calls | Outcome:
     return _calls[target, form]
 
 
-def _function(target: Target) -> Callable[..., Any]:
+def serve_taken(target: Target, form: Form, timeout: float, replies: Path, log: Path) -> None:
+    """Answer what an object was taken for (``Taken``), or None of a port; the rest as of ``serve_once``."""
+    serve_once(lambda: _loaded(target, form), lambda calls: Outcome("ran", calls.taken), timeout, replies, log)
+
+
+def _function(target: Target, form: Form) -> tuple[Callable[..., Any], Form]:
+    """The function of a target, and how it gets its arguments; of an object the function that sets and calls it."""
     module = import_file(target.file)
     if not hasattr(module, target.function):
         functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
         raise UserCodeError(f"{target.file.name}: {unknown('function', target.function, functions)}")
     function = getattr(module, target.function)
+    if is_object(function, form.init):
+        maker = Maker(function, target.function, form.init, vars(module))
+        return ObjectPort(maker, form.rule), Form()
     if not callable(function):
         raise UserCodeError(f"{target.function} in {target.file.name} is a {type(function).__name__}, not a function")
-    return function
+    return function, form
 
 
 def _hint(error: BaseException, problem: AnyProblem) -> str:

@@ -193,5 +193,8 @@ _IN_ORDER = (
 
 DIALECTS = {dialect.name: dialect for dialect in _IN_ORDER}
 
+# Of an object that has two biases, and names of its own.
+UNNAMED_TWO_BIASES = "two biases"
+
 # Layouts that store b as two biases, which a port may add wrongly.
-TWO_BIASES = frozenset({"torch", "onnx"})
+TWO_BIASES = frozenset({"torch", "onnx", UNNAMED_TWO_BIASES})

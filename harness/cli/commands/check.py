@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from lockstep.harness.cli.options import (
     ArraysOption,
@@ -50,6 +51,13 @@ def check(
             'and answers each with a line "ok" or "error TEXT".'
         ),
     ] = None,
+    init: Annotated[
+        str | None,
+        Parameter(
+            help="Of a class, or a function, that makes an object with weights: what it is made with, such as "
+            '"input_size, hidden_size, batch_first=True". Default: by the names of its parameters.'
+        ),
+    ] = None,
     layout: LayoutOption = None,
     arrays: ArraysOption = None,
     timeout: Annotated[
@@ -90,7 +98,11 @@ def check(
     Weights are a dict of W, R and b, gates i, f, g, o (with P, p and clip where the case has them); with several layers
     or directions a list over layers of a list over directions of such dicts. Those of an attention decoder have
     W_tilde, b_tilde and W_target too, and W_a where scores are general, W_q, W_k and v_a where they are additive.
+
+    Instead of a port, an object with weights of its own: a class, a function of its sizes, or the object (a torch
+    module, a Keras layer, a Flax or Equinox module, a plain object). Its arrays are found by their names and shapes.
     """
+    from msgspec import to_builtins
     from msgspec.structs import replace
 
     from lockstep.harness.adapters.user_code import Target
@@ -99,7 +111,7 @@ def check(
     from lockstep.harness.output.location import source_of_function
     from lockstep.harness.output.messages import headline
     from lockstep.harness.output.progress import advance, look_for, progress, search
-    from lockstep.harness.output.terminal import show_check
+    from lockstep.harness.output.terminal import show_check, show_taken
     from lockstep.harness.ports.port import is_decoder_port
 
     if seed < 0:
@@ -113,17 +125,19 @@ def check(
         chosen = in_pieces(chosen, timesteps_of_pieces(chunks), named=bool(names))
     outputs.check()  # before a check that may take minutes
     with (
-        _port(parsed, layout, arrays, seconds) as port,
+        _port(parsed, layout, arrays, init, seconds) as port,
         progress(error_console(), len(chosen), quiet=outputs.quiet) as bar,
     ):
+        taken = port.taken()
+        chosen = [port.fitted(case) for case in chosen]
         runs = check(
             port, chosen, limit=asked, suite=not names, details=outputs.numbers,
             on_result=lambda result: advance(bar, result),
             on_search=lambda result: search(bar, headline(result)), on_part=lambda words: look_for(bar, words),
             float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
         )  # fmt: skip
-    options = {"layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
-    options |= {"chunks": chunks}
+    options = {"init": init, "layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit}
+    options |= {"seed": seed or None, "chunks": chunks}
     words = [target] if is_function else ["--command", command] if command else ["--command-serve", command_serve]
     runs = _with_reruns(runs, [word for word in words if word], names, options)
     ran = {run.case for run in runs}
@@ -131,11 +145,16 @@ def check(
     results = results_of([case for case in chosen if case.name in ran], runs)
     if source is not None:
         results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
+    if taken is not None:
+        results = replace(results, environment={**results.environment, "object": to_builtins(taken)})
     adequacy = strength(chosen, runs, port.layout) if names and not outputs.quiet else None
-    return outputs.deliver(
-        results,
-        lambda console: show_check(console, runs, adequacy, named=bool(names), quiet=outputs.quiet),
-    )
+
+    def show(console: Console) -> None:
+        if taken is not None and not outputs.quiet:
+            show_taken(console, taken)
+        show_check(console, runs, adequacy, named=bool(names), quiet=outputs.quiet)
+
+    return outputs.deliver(results, show)
 
 
 def _with_reruns(
@@ -176,14 +195,18 @@ def _parsed(target: str | None, command: str | None, command_serve: str | None) 
     return parse_target(target)
 
 
-def _port(parsed: Target | Command, layout: str | None, arrays: str | None, timeout: float) -> AnyPort:
+def _port(
+    parsed: Target | Command, layout: str | None, arrays: str | None, init: str | None, timeout: float
+) -> AnyPort:
     """What answers problems."""
     from lockstep.harness.adapters.user_code import Target
     from lockstep.harness.ports.port import Port
     from lockstep.harness.ports.programs.program import Program
 
     if isinstance(parsed, Target):
-        return Port(parsed, layout=layout, arrays=arrays, timeout=timeout)
+        return Port(parsed, layout=layout, arrays=arrays, init=init, timeout=timeout)
     if arrays is not None:
         raise LockstepError(f"--arrays {arrays}: is for functions. A program gets its arrays in a file: leave it out.")
+    if init is not None:
+        raise LockstepError(f"--init {init!r}: is for objects with weights. A program has none: leave it out.")
     return Program(parsed, layout=layout, timeout=timeout)
