@@ -58,15 +58,19 @@ def show_tables(console: Console, runs: list[RunResult], *, quiet: bool) -> None
 
 
 def show_check(
-    console: Console, runs: list[RunResult], adequacy: Adequacy | None = None, *, named: bool, quiet: bool = False
-) -> None:
+    console: Console, runs: list[RunResult], adequacy: Adequacy | None = None, taken: Taken | None = None, *,
+    named: bool, quiet: bool = False,
+) -> None:  # fmt: skip
     """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
-    ``adequacy``: what the cases detect that agree, where that is to be told. ``named``: whether the user named cases;
+    ``adequacy``: what the cases detect that agree, where that is to be told. ``taken``: what an object was taken for,
+    which is printed first. ``named``: whether the user named cases;
     who did not learns which shipped ones were left out. ``quiet``: print only what is not right, and nothing if all is.
     """
     from lockstep.harness.jobs.check import left_out
 
+    if taken is not None and not quiet:
+        _show_taken(console, taken)
     show_tables(console, runs, quiet=quiet)
     for text in messages.check_texts(runs):
         say(console, text)
@@ -145,7 +149,7 @@ def _show_conventions(console: Console, conventions: Sequence[Convention]) -> No
     console.print(table)
 
 
-def show_taken(console: Console, taken: Taken) -> None:
+def _show_taken(console: Console, taken: Taken) -> None:
     """Print what an object was taken for: a table of its arrays, how it is called, what else is to be known."""
     table = bare_table()
     for column in ("parameter", "shape", "taken for", "gates", "known by"):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from lockstep.harness.cli.options import (
     ArraysOption,
@@ -25,7 +24,8 @@ from lockstep.harness.output.console import error_console
 
 if TYPE_CHECKING:
     from lockstep.harness.adapters.user_code import Target
-    from lockstep.harness.comparison.results import RunResult
+    from lockstep.harness.comparison.results import Results, RunResult, Source
+    from lockstep.harness.ports.objects.taken import Taken
     from lockstep.harness.ports.port import AnyPort
     from lockstep.harness.ports.programs.command import Command
 
@@ -102,16 +102,13 @@ def check(
     Instead of a port, an object with weights of its own: a class, a function of its sizes, or the object (a torch
     module, a Keras layer, a Flax or Equinox module, a plain object). Its arrays are found by their names and shapes.
     """
-    from msgspec import to_builtins
-    from msgspec.structs import replace
-
     from lockstep.harness.adapters.user_code import Target
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, in_pieces, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
     from lockstep.harness.output.messages import headline
     from lockstep.harness.output.progress import advance, look_for, progress, search
-    from lockstep.harness.output.terminal import show_check, show_taken
+    from lockstep.harness.output.terminal import show_check
     from lockstep.harness.ports.port import is_decoder_port
 
     if seed < 0:
@@ -141,20 +138,25 @@ def check(
     words = [target] if is_function else ["--command", command] if command else ["--command-serve", command_serve]
     runs = _with_reruns(runs, [word for word in words if word], names, options)
     ran = {run.case for run in runs}
-    source = source_of_function(parsed.file, parsed.function if is_function else "")
     results = results_of([case for case in chosen if case.name in ran], runs)
+    results = _with_origins(results, source_of_function(parsed.file, parsed.function if is_function else ""), taken)
+    adequacy = strength(chosen, runs, port.layout) if names and not outputs.quiet else None
+    return outputs.deliver(
+        results,
+        lambda console: show_check(console, runs, adequacy, taken, named=bool(names), quiet=outputs.quiet),
+    )
+
+
+def _with_origins(results: Results, source: Source | None, taken: Taken | None) -> Results:
+    """The results with what was checked: its source, and what an object was taken for."""
+    from msgspec import to_builtins
+    from msgspec.structs import replace
+
     if source is not None:
-        results = replace(results, sources=dict.fromkeys((run.backend for run in runs), source))
+        results = replace(results, sources=dict.fromkeys((run.backend for run in results.runs), source))
     if taken is not None:
         results = replace(results, environment={**results.environment, "object": to_builtins(taken)})
-    adequacy = strength(chosen, runs, port.layout) if names and not outputs.quiet else None
-
-    def show(console: Console) -> None:
-        if taken is not None and not outputs.quiet:
-            show_taken(console, taken)
-        show_check(console, runs, adequacy, named=bool(names), quiet=outputs.quiet)
-
-    return outputs.deliver(results, show)
+    return results
 
 
 def _with_reruns(

@@ -18,7 +18,7 @@ _MOST_AXES = 3
 _NO_HOLDERS = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
 
 
-class Leaf(NamedTuple):
+class HeldArray(NamedTuple):
     """One array of an object: where it is, and how it is read and set."""
 
     path: str
@@ -27,10 +27,10 @@ class Leaf(NamedTuple):
     key: int  # the same for two names of one array
 
 
-Place = tuple[str, Any, Callable[[Any], None]]  # a path, what is there, what puts something else there
+HeldAt = tuple[str, Any, Callable[[Any], None]]  # a path, what is there, what puts something else there
 
 
-def walk(thing: Any, prefix: str = "", depth: int = DEEPEST, seen: set[int] | None = None) -> Iterator[Place]:
+def walk(thing: Any, prefix: str = "", depth: int = DEEPEST, seen: set[int] | None = None) -> Iterator[HeldAt]:
     """Go through the attributes of an object, of what they hold, and so on, to what is an array."""
     seen = set() if seen is None else seen
     if id(thing) in seen or depth == 0:
@@ -42,7 +42,7 @@ def walk(thing: Any, prefix: str = "", depth: int = DEEPEST, seen: set[int] | No
 
 def walk_value(
     path: str, value: Any, put: Callable[[Any], None], depth: int = DEEPEST, seen: set[int] | None = None
-) -> Iterator[Place]:
+) -> Iterator[HeldAt]:
     """Go on from one value, which ``put`` replaces."""
     seen = set() if seen is None else seen
     inside = _of_variable(value)
@@ -103,7 +103,7 @@ def _of_variable(value: Any) -> Any:
     return value[...] if hasattr(value, "__getitem__") else value.value
 
 
-def plain_leaf(path: str, value: Any, put: Callable[[Any], None]) -> Leaf:
+def plain_leaf(path: str, value: Any, put: Callable[[Any], None]) -> HeldArray:
     """An array that is an attribute, or lies in a list or dict of one."""
     held = [value]
 
@@ -120,7 +120,7 @@ def plain_leaf(path: str, value: Any, put: Callable[[Any], None]) -> Leaf:
             held[0] = _like(held[0], array)
             put(held[0])
 
-    return Leaf(path, read, write, id(value))
+    return HeldArray(path, read, write, id(value))
 
 
 def _like(held: Any, array: Array) -> Any:

@@ -11,7 +11,7 @@ from lockstep.harness.cases.gates import GATES
 from lockstep.harness.ports.objects.build import PROBE, Maker
 from lockstep.harness.ports.objects.calling import Caller, Entry, Style, entry_of
 from lockstep.harness.ports.objects.holders import Holder, check_holder
-from lockstep.harness.ports.objects.mapping import ParameterMap, Shape, find_mapping, find_sizes
+from lockstep.harness.ports.objects.mapping import ParameterMap, find_mapping, find_sizes
 from lockstep.harness.ports.objects.measure import (
     Questions,
     Result,
@@ -22,13 +22,14 @@ from lockstep.harness.ports.objects.measure import (
     states_exchanged,
 )
 from lockstep.harness.ports.objects.rule import Rule
+from lockstep.harness.ports.shape_errors import Shape
 
 _HIDDEN = ("hidden_size", "hidden_dim", "units", "n_hidden", "num_units", "hidden_features")
 _INPUT = ("input_size", "input_dim", "n_in", "in_features", "n_inputs")
 
 
 @dataclass(frozen=True)
-class Found:
+class ObjectFound:
     """All that is found of an object."""
 
     mapping: ParameterMap
@@ -61,7 +62,7 @@ def asked_part(thing: Any, name: str) -> tuple[Holder, Entry]:
     return holder, entry
 
 
-def discover(holder: Holder, entry: Entry, maker: Maker, rule: Rule) -> Found:
+def discover(holder: Holder, entry: Entry, maker: Maker, rule: Rule) -> ObjectFound:
     """Find out what an object is; its arrays are put back.
 
     Raises:
@@ -83,7 +84,7 @@ def discover(holder: Holder, entry: Entry, maker: Maker, rule: Rule) -> Found:
         holder.write(before)
     fixed = maker.made or mapping.sizes != PROBE
     remarks = (*remarks, *of_states, *of_bias)
-    return Found(mapping, style, tuple(results), entry, fixed, known_by, acts, remarks, questions.caller.calls)
+    return ObjectFound(mapping, style, tuple(results), entry, fixed, known_by, acts, remarks, questions.caller.calls)
 
 
 def _mapped(shapes: dict[str, Shape], holder: Holder, maker: Maker, rule: Rule) -> ParameterMap:
@@ -161,7 +162,7 @@ def _number(thing: Any, name: str) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0
 
 
-def claimed_order(found: Found) -> str:
+def claimed_order(found: ObjectFound) -> str:
     """The order of gates in which weights would lie if the object's behaviour is right, and its names are not."""
     acts = found.acts or dict(zip(GATES, GATES, strict=True))
     return "".join(acts[gate] for gate in found.mapping.order)

@@ -16,7 +16,7 @@ import numpy as np
 from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.ports.framework_arrays import as_array, maker
-from lockstep.harness.ports.objects.attributes import Leaf, plain_leaf, walk, walk_value
+from lockstep.harness.ports.objects.attributes import HeldArray, plain_leaf, walk, walk_value
 
 
 class Holder:
@@ -29,7 +29,7 @@ class Holder:
         leaves = list(_leaves(thing))
         if self.family == "numpy":
             self.family = _family_of_leaves(thing)
-        self.leaves: dict[str, list[Leaf]] = {}
+        self.leaves: dict[str, list[HeldArray]] = {}
         first_name: dict[int, str] = {}
         for leaf in leaves:
             self.leaves.setdefault(first_name.setdefault(leaf.key, leaf.path), []).append(leaf)
@@ -101,7 +101,7 @@ def _family_of_leaves(thing: Any) -> str:
     return "numpy"
 
 
-def _leaves(thing: Any) -> Iterator[Leaf]:
+def _leaves(thing: Any) -> Iterator[HeldArray]:
     family = family_of(thing)
     if family == "torch":
         yield from _torch_leaves(thing)
@@ -115,7 +115,7 @@ def _leaves(thing: Any) -> Iterator[Leaf]:
             yield from _listed_leaves(thing)
 
 
-def _torch_leaves(module: Any) -> Iterator[Leaf]:
+def _torch_leaves(module: Any) -> Iterator[HeldArray]:
     """Parameters, and plain tensors beside them; buffers only where there is no parameter."""
     named = list(module.named_parameters(remove_duplicate=False)) or list(module.named_buffers())
     for path, parameter in named:
@@ -128,25 +128,25 @@ def _torch_leaves(module: Any) -> Iterator[Leaf]:
             yield from (plain_leaf(*place) for place in walk_value(prefix + name, value, partial(setattr, part, name)))
 
 
-def _torch_leaf(path: str, parameter: Any) -> Leaf:
+def _torch_leaf(path: str, parameter: Any) -> HeldArray:
     torch = _framework("torch")
 
     def write(array: Array) -> None:
         with torch.no_grad():
             parameter.data = torch.from_numpy(np.ascontiguousarray(array)).to(parameter.dtype)
 
-    return Leaf(path, lambda: as_array(parameter)[0], write, id(parameter))
+    return HeldArray(path, lambda: as_array(parameter)[0], write, id(parameter))
 
 
-def _keras_leaves(layer: Any) -> Iterator[Leaf]:
+def _keras_leaves(layer: Any) -> Iterator[HeldArray]:
     """Variables by the attributes that hold them, else by the names they have."""
     attributes = {id(value): path for path, value, _ in walk(layer)}
     for variable in layer.trainable_weights or layer.weights:
         path = attributes.get(id(variable)) or str(getattr(variable, "path", variable.name)).replace("/", ".")
-        yield Leaf(path.partition(":")[0], lambda v=variable: as_array(v)[0], variable.assign, id(variable))
+        yield HeldArray(path.partition(":")[0], lambda v=variable: as_array(v)[0], variable.assign, id(variable))
 
 
-def _listed_leaves(thing: Any) -> Iterator[Leaf]:
+def _listed_leaves(thing: Any) -> Iterator[HeldArray]:
     """What ``get_weights`` returns, a list or a dict."""
     given = thing.get_weights()
     keys = list(given) if isinstance(given, Mapping) else range(len(given))
@@ -158,7 +158,7 @@ def _listed_leaves(thing: Any) -> Iterator[Leaf]:
         thing.set_weights(weights)
 
     for key in keys:
-        yield Leaf(
+        yield HeldArray(
             str(key),
             lambda k=key: as_array(thing.get_weights()[k])[0],
             lambda array, k=key: write(k, array),

@@ -14,10 +14,10 @@ from lockstep.harness.cases.gates import GATES, block
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.ports.objects.names import Claim, claimed_layout, gates_by_name, is_state, side_of, stacked_order
 from lockstep.harness.ports.objects.rule import Rule
+from lockstep.harness.ports.shape_errors import Shape
 from lockstep.harness.text import counted, grouped
 from lockstep.harness.weights.layout import uneven, with_forget_bias
 
-Shape = tuple[int, ...]
 _KERNELS = {"W", "R", "WR", "RW"}  # WR: one kernel of [x; h], RW: of [h; x]
 
 
@@ -38,7 +38,7 @@ class Kind(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Slot:
+class ParameterSlot:
     """One array of an object: what of the canonical weights it holds, and how."""
 
     path: str
@@ -95,7 +95,7 @@ class ParameterMap:
     """All slots of an object, and what adds to them."""
 
     sizes: Sizes
-    slots: tuple[Slot, ...]
+    slots: tuple[ParameterSlot, ...]
     others: tuple[str, ...]  # arrays that are no part of the LSTM
     layout: str = ""  # the dialect that the names claim
     claims: bool = False  # whether names say of which gate what is
@@ -204,7 +204,7 @@ def find_mapping(shapes: Mapping[str, Shape], sizes: Sizes, name: str, rule: Rul
     )  # fmt: skip
 
 
-def _explicit(shapes: Mapping[str, Shape], sizes: Sizes, rule: Rule) -> list[Slot]:
+def _explicit(shapes: Mapping[str, Shape], sizes: Sizes, rule: Rule) -> list[ParameterSlot]:
     """The slots that a user's file names."""
     slots = []
     for path, text in rule.parameters:
@@ -230,9 +230,9 @@ def _explicit(shapes: Mapping[str, Shape], sizes: Sizes, rule: Rule) -> list[Slo
     return slots
 
 
-def _slot(path: str, shape: Shape, kind: Kind, gates: str) -> Slot:
+def _slot(path: str, shape: Shape, kind: Kind, gates: str) -> ParameterSlot:
     part = "both" if kind.blocks == 2 * len(GATES) else "all"
-    return Slot(path, tuple(shape), kind.role, gates, kind.transposed, kind.stacked, part)
+    return ParameterSlot(path, tuple(shape), kind.role, gates, kind.transposed, kind.stacked, part)
 
 
 def _by_kind(
@@ -258,7 +258,7 @@ def _side(path: str, kinds: list[Kind], claim: Claim | None) -> Kind:
     return next((kind for kind in kinds if kind.transposed == transposing), kinds[0])
 
 
-def _slots_of(kind: Kind, shapes: Mapping[str, Shape], order: str | None) -> tuple[list[Slot], bool]:
+def _slots_of(kind: Kind, shapes: Mapping[str, Shape], order: str | None) -> tuple[list[ParameterSlot], bool]:
     """The slots of arrays of one kind, and whether their names say of which gates they are."""
     paths = list(shapes)
     if kind.blocks != 1:
@@ -278,7 +278,7 @@ def _slots_of(kind: Kind, shapes: Mapping[str, Shape], order: str | None) -> tup
     return [_slot(path, shapes[path], kind, gate) for path, gate in (named or {}).items()], True
 
 
-def _consistent(slots: list[Slot]) -> list[Slot]:
+def _consistent(slots: list[ParameterSlot]) -> list[ParameterSlot]:
     """Without a second reading of the same: split or fused kernels, whichever is complete."""
     counts = {role: sum(len(slot.gates) for slot in slots if slot.role == role) for role in _KERNELS}
     fused, split = counts["WR"] + counts["RW"], min(counts["W"], counts["R"])
@@ -288,7 +288,7 @@ def _consistent(slots: list[Slot]) -> list[Slot]:
     return [slot for slot in slots if slot.role not in leave]
 
 
-def _halved(slots: Sequence[Slot]) -> list[Slot]:
+def _halved(slots: Sequence[ParameterSlot]) -> list[ParameterSlot]:
     """With the parts that biases have where a gate has more than one: that of x first, as far as names say."""
     halved = list(slots)
     biases = [k for k, slot in enumerate(slots) if slot.role == "b" and slot.part != "both"]
@@ -301,7 +301,7 @@ def _halved(slots: Sequence[Slot]) -> list[Slot]:
     return halved
 
 
-def _check_complete(slots: Sequence[Slot], shapes: Mapping[str, Shape], sizes: Sizes, name: str) -> None:
+def _check_complete(slots: Sequence[ParameterSlot], shapes: Mapping[str, Shape], sizes: Sizes, name: str) -> None:
     gates = {role: sum(len(slot.gates) for slot in slots if slot.role == role) for role in (*_KERNELS, "b")}
     kernels = all(gates[role] == len(GATES) for role in ("W", "R")) or gates["WR"] + gates["RW"] == len(GATES)
     if kernels and gates["b"] % len(GATES) == 0:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.ports.objects.calling import X_FORMS
-from lockstep.harness.ports.objects.discover import Found, claimed_order
+from lockstep.harness.ports.objects.discover import ObjectFound, claimed_order
 from lockstep.harness.weights.dialects import UNNAMED_TWO_BIASES
 
 _RESULTS = {
@@ -60,7 +60,7 @@ class Taken(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(case, lstm=lstm, run=run, expect=None)
 
 
-def taken_of(found: Found, name: str, seconds: float) -> Taken:
+def taken_of(found: ObjectFound, name: str, seconds: float) -> Taken:
     """What was found of an object, to be told."""
     mapping = found.mapping
     arrays = []
@@ -78,7 +78,7 @@ def taken_of(found: Found, name: str, seconds: float) -> Taken:
     )  # fmt: skip
 
 
-def _called(found: Found) -> str:
+def _called(found: ObjectFound) -> str:
     style = found.style
     given = X_FORMS[style.x].format(axes="(B, T, I)" if style.batch_first else "(T, B, I)")
     if style.states:
@@ -87,7 +87,7 @@ def _called(found: Found) -> str:
     return f"{given}; it returns {', '.join(_RESULTS[result.role] for result in found.results)}"
 
 
-def _notes(found: Found) -> list[str]:
+def _notes(found: ObjectFound) -> list[str]:
     mapping, notes = found.mapping, [*found.remarks]
     roles = {result.role for result in found.results}
     if found.acts:
