@@ -9,13 +9,12 @@ from typing import Any
 from msgspec import to_builtins
 from msgspec.structs import asdict
 
-from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.array_file import save_safetensors
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
-from lockstep.harness.cases.tensors import Lane
-from lockstep.harness.ports.arguments import decoder_weights_in, weights_in
+from lockstep.harness.ports.arguments import decoder_weights_in, network_weights_in
+from lockstep.harness.ports.programs.weight_names import by_names, weight_names
 
 METADATA = "case"  # the key under which a problem's file tells of its case
 
@@ -37,22 +36,8 @@ def arrays_of(problem: AnyProblem, layout: str) -> Arrays:
     inputs = {name: getattr(problem, name) for name in problem.INPUTS if getattr(problem, name) is not None}
     if isinstance(problem, DecoderProblem):
         return {**inputs, **decoder_weights_in(problem, layout)}
-    case, weights = problem.case, {}
-    if case.run.gradients and layout != "canonical":  # whose names an answer has
-        raise UserCodeError(
-            f"gradients are compared in the canonical layout, and weights are asked for as {layout} stores them: "
-            "leave the layout out",
-            "unsupported",
-        )
-    for lane, of_lane in problem.lanes():
-        for name, array in weights_in(of_lane, layout).items():
-            weights[name if case.lstm.single else _in_lane(name, lane)] = array
-    return {**inputs, **weights}
-
-
-def _in_lane(name: str, lane: Lane) -> str:
-    """The name of a weight in a network; torch's, which tell the layer in any case, as torch writes them."""
-    return f"{name.removesuffix('_l0')}{lane.suffix}"
+    weights = network_weights_in(problem, layout)
+    return {**inputs, **by_names(weights, weight_names(weights, problem.case.lstm))}
 
 
 def description_of(case: Case, layout: str) -> dict[str, Any]:

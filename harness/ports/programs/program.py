@@ -90,7 +90,7 @@ class Program(AnyPort):
             said = "says ok" if self._command.serves else "ended with exit status 0"
             return replace(outcome, status="failed", message=f"it {said} and wrote no answer: {self._missing(files)}")
         try:
-            returned = read_answer(files.answer, problem.case)
+            returned = read_answer(files.answer, problem, self.layout)
         except UserCodeError as error:
             return replace(outcome, status=error.outcome.status, message=error.outcome.message)
         notes = (*outcome.notes, *returned.notes)

@@ -71,6 +71,10 @@ def test_a_decoder_has_names_of_its_own(tmp_path):
                                     for way in ("", "_reverse")}),
         ("bidirectional", "torch", {f"{name}_l0{way}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
                                     for way in ("", "_reverse")}),
+        ("bidirectional", "onnx", {"W_l0", "R_l0", "B_l0"}),
+        ("bidirectional", "tf1", {f"bidirectional_rnn/{way}/basic_lstm_cell/{name}" for way in ("fw", "bw")
+                                  for name in ("kernel", "bias")}),
+        ("bidirectional", "haiku", {f"{name}_l0{way}" for name in "wb" for way in ("", "_reverse")}),
     ],
 )  # fmt: skip
 def test_weights_are_stored_as_a_layout_has_them(tmp_path, name, layout, names):
@@ -85,10 +89,10 @@ def test_half_precisions_are_stored_as_they_are(tmp_path):
     assert arrays["W"].dtype == ml_dtypes.bfloat16
 
 
-def answered(tmp_path, case, arrays):
+def answered(tmp_path, case, arrays, layout="canonical"):
     path = tmp_path / "answer.safetensors"
     save_file(arrays, path)
-    return read_answer(path, case)
+    return read_answer(path, problem_of(case), layout)
 
 
 NETWORK = make_case(num_layers=2, direction="bidirectional", gradients=True)
@@ -109,6 +113,23 @@ def test_gradients_come_by_the_names_of_the_weights(tmp_path):
     tensors = returned.trace.tensors(NETWORK)
     for name in given.keys() - {"h_seq"}:
         assert_array_equal(tensors[f"d{name}"], given[name])
+    assert returned.notes == ["it returned no x, h0, c0: not compared"]
+
+
+@pytest.mark.parametrize("layout", ["torch", "keras", "onnx", "tf1", "haiku"])
+def test_gradients_in_a_layout_come_by_the_names_of_the_weights_there(tmp_path, layout):
+    problem = problem_of(NETWORK)
+    stored, _ = written(tmp_path, problem, layout)
+    inputs = {"x", "h0", "c0", "dh", "dc"}
+    # Of weights that stand for gradients what is read is known: each is moved as the weight is.
+    given = {"h_seq": np.zeros(NETWORK.natural_shape("h"), np.float32)}
+    given |= {name: np.ascontiguousarray(array) for name, array in stored.items() if name not in inputs}
+    returned = answered(tmp_path, NETWORK, given, layout)
+    tensors = returned.trace.tensors(NETWORK)
+    assert {"dW_l0", "dR_l1_reverse", "db_l1"} <= tensors.keys()
+    for name, array in problem.named_weights().items():
+        if name[0] != "b":  # which is split, and of which a part is added at run time
+            assert_array_equal(tensors[f"d{name}"], array)
     assert returned.notes == ["it returned no x, h0, c0: not compared"]
 
 
@@ -156,4 +177,4 @@ def test_dtypes_that_nobody_computes_in_are_told(tmp_path, dtype):
     path = tmp_path / "answer.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(60))
     with pytest.raises(UserCodeError, match=r"h_seq|its answer"):
-        read_answer(path, make_case(timesteps=5, batch=3, hidden_size=4))
+        read_answer(path, problem_of(make_case(timesteps=5, batch=3, hidden_size=4)), "canonical")
