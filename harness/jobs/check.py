@@ -76,7 +76,7 @@ def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResul
             break
     if not by_case:
         by_case = {run.case: run for run in _concluded(request, *_nearest(unanswered))}
-    if wants_gradients and not port.forward_only:  # what was asked for gradients and gives none is told of as it is read
+    if wants_gradients and not port.forward_only:  # what was asked for them and gave none is told of already
         wants_gradients = set()
     return [_noted(by_case[case.name], wants_gradients) for case in cases if case.name in by_case]
 
