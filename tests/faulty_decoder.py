@@ -37,15 +37,16 @@ def decoder(fault=None, later_weights=None):  # noqa: C901 (each fault stands wh
             start_h = h0 if fault in {"state reset", "h reset"} else h
             start_c = c0 if fault in {"state reset", "c reset"} else c
             x = y
-            if into_cell and fault != "attends after":
+            after = fault in {"attends after", "as AttentionWrapper"}
+            if into_cell and not after:
                 query = {"cell state": c, "initial state": h0}.get(fault, h)
                 fresh = _context(w, enc, query, valid, fault)
                 into = {"cell without context": 0 * fresh, "old context into the cell": context}.get(fault, fresh)
                 x = np.concatenate([y, into] if fault == "cell exchanged" else [into, y], axis=-1)
             elif into_cell:
-                x = np.concatenate([context, y], axis=-1)
+                x = np.concatenate([y, context] if fault == "as AttentionWrapper" else [context, y], axis=-1)
             h, c = _cell(w, x, start_h, start_c)
-            if not into_cell or fault == "attends after":
+            if not into_cell or after:
                 query = {"previous": before, "cell state": c}.get(fault, h)
                 if fault == "next":
                     query, _ = _cell(w, y, h, c)
@@ -146,6 +147,7 @@ ADDITIVE_FAULTS = {
     "softmax over batch": "softmax:over-the-batch",
     "not masked": "mask:not",
     "attends after": "attends:after-the-cell",
+    "as AttentionWrapper": "attends:after-the-cell + cell-input:exchanged",
     "cell state": "query:previous-c",
     "initial state": "softmax.scores:first-held",  # what scores of h0 at every step are
     "cell exchanged": "cell-input:exchanged",
