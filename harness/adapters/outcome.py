@@ -80,8 +80,8 @@ def run_in_pieces(problem: AnyProblem, run: Callable[[AnyProblem], Outcome]) -> 
         piece = replace(piece, **starts)  # noqa: PLW2901
         outcome = run(piece)
         if outcome.trace is None:
-            # What is not supported is so in every piece.
-            place = "" if outcome.status == "unsupported" else f"{_place(rows)}: "
+            # What fails in the first piece, or is not supported, would be so in one run.
+            place = "" if outcome.status == "unsupported" or not outcomes else f"{_place(rows)}: "
             return replace(outcome, message=f"{place}{outcome.message}")
         outcomes.append(outcome)
         starts = final_states(outcome.trace.arrays, piece)
