@@ -38,14 +38,16 @@ def gradients(problem: Problem, walks: list[Walk]) -> Arrays:
         dh_own, dc = np.split(dh, directions, axis=-1), problem.states("dc")[lanes_of_layer]
         below = []
         for walk, dh_lane, dc_lane in zip(walks[lanes_of_layer], dh_own, dc, strict=True):
-            arrays = lane_gradients(lstm, walk, dh_lane, dc_lane, problem.lengths, steps_too=steps_too)
+            arrays = lane_gradients(lstm, walk, dh_lane, dc_lane, problem.lengths, problem.resets, steps_too=steps_too)
             below.append(arrays.pop("dx"))
             by_name |= {name_of(kind, walk.lane, lstm): array for kind, array in arrays.items()}
         dh = sum(below[1:], start=below[0])  # both directions took in the same
     return {**by_name, "dx": dh}
 
 
-def lane_gradients(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array | None, *, steps_too: bool) -> Arrays:
+def lane_gradients(
+    lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array | None, resets: Array | None = None, *, steps_too: bool
+) -> Arrays:
     """Go back through one lane.
 
     Args:
@@ -54,6 +56,7 @@ def lane_gradients(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array 
         dh: The cotangent of its h, (T, B, P).
         dc: That of its final cell state, (B, H).
         lengths: (B,), or None.
+        resets: (T, B), or None: what started anew there has nothing to hand back.
         steps_too: Whether what each timestep adds to the weights' gradients is wanted too.
 
     Returns:
@@ -78,7 +81,10 @@ def lane_gradients(lstm: LSTM, walk: Walk, dh: Array, dc: Array, lengths: Array 
                 sums[name] += added
             if name in by_timestep:
                 by_timestep[name][t] = added
-        dh_after, dc = keep(valid, matmul(dz, walk.weights.R), dh_after), keep(valid, dc_before, dc)
+        dh_before = matmul(dz, walk.weights.R)
+        if resets is not None:
+            dh_before, dc_before = (keep(~resets[t][:, None], d, np.zeros_like(d)) for d in (dh_before, dc_before))
+        dh_after, dc = keep(valid, dh_before, dh_after), keep(valid, dc_before, dc)
     summed = {f"d{name}": array.astype(dtype, copy=False) for name, array in sums.items()}
     return (
         summed | {f"d{name}_t": array for name, array in by_timestep.items()} | {"dx": dx, "dh0": dh_after, "dc0": dc}

@@ -18,6 +18,7 @@ from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.cases.tensors import name_of
 
 REQUIRES = ("numpy",)
+RESETS = True
 
 
 def unsupported(case: Case) -> str | None:
@@ -39,7 +40,7 @@ def run(problem: Problem) -> Trace:
     with stopwatch("run"), np.errstate(over="ignore", invalid="ignore"):
         below, above = _padding_zeroed(p.x, p.lengths), []
         for (lane, weights), h0, c0 in zip(p.lanes(), p.states("h0"), p.states("c0"), strict=True):
-            steps, arrays = run_lane(lstm, weights, below, h0, c0, p.lengths, reverse=lane.reverse)
+            steps, arrays = run_lane(lstm, weights, below, h0, c0, p.lengths, p.resets, reverse=lane.reverse)
             walks.append(numpy_backward.Walk(lane, weights, below, steps))
             by_name |= {name_of(kind, lane, lstm): array for kind, array in arrays.items()}
             above.append(arrays["h"])
@@ -61,12 +62,20 @@ def _stacked(steps: list[Array], like: Array) -> Array:
 
 
 def run_lane(
-    lstm: LSTM, weights: Weights, x: Array, h: Array, c: Array, lengths: Array | None, *, reverse: bool
+    lstm: LSTM,
+    weights: Weights,
+    x: Array,
+    h: Array,
+    c: Array,
+    lengths: Array | None,
+    resets: Array | None = None,
+    *,
+    reverse: bool,
 ) -> tuple[list[Step], Arrays]:
     """Run one direction of one layer over ``x`` (T, B, I), from the state it is given.
 
     The reverse direction goes from the last timestep to the first; a sequence keeps its first state until its own last
-    timestep comes.
+    timestep comes. Where ``resets`` (T, B) are true a sequence starts anew from zeros.
 
     Returns:
         The steps in order of time; and by kind gates, c (T, B, H), h (T, B, P), h_n and c_n.
@@ -78,6 +87,8 @@ def run_lane(
     T, clip = len(x), lstm.cell_clip
     steps: list[Step] = []
     for t in reversed(range(T)) if reverse else range(T):
+        if resets is not None:
+            h, c = (np.where(resets[t][:, None], np.zeros_like(state), state) for state in (h, c))
         z_i, z_f, z_g, z_o = split_gates(matmul(x[t], W.T) + matmul(h, R.T) + b)
         if p is not None:
             z_i, z_f = z_i + p[0] * c, z_f + p[1] * c

@@ -10,6 +10,7 @@ literals, all of them optional:
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
     DIALECT = "tf1"                                how it stores weights (harness.weights.dialect); else "canonical"
     MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); else "lstm"
+    RESETS = True                                  its loop starts sequences anew where a case has resets; else refused
     MAIN = False                                   a further way of a framework: run where it or all are asked for
 
 Backends alike in REQUIRES and ENVIRONMENT share one worker process.
@@ -33,7 +34,7 @@ from lockstep.harness.text import grouped
 
 BACKEND_GROUP = "lockstep.backends"
 # What a backend's module may say of itself; each becomes the field of ``BackendInfo`` that is called alike.
-_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL", "MAIN"})
+_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL", "MAIN", "RESETS"})
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
@@ -60,6 +61,7 @@ class BackendInfo(Struct, frozen=True):
     environment: tuple[tuple[str, str], ...] = ()
     dialect: str = "canonical"
     model: str = "lstm"
+    resets: bool = False  # whether it starts sequences anew where a case has resets
     main: bool = True  # whether it is run where nobody says which; of each framework and model one shipped way is
     listed: bool = True  # whether its name can be given to commands; a model file's cannot
 

@@ -89,6 +89,8 @@ def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict
 
 def _refusal(backend: Backend, case: Case) -> str | None:
     """Why a backend cannot run a case, or one of the pieces that it is run in."""
+    if case.run.resets is not None and not getattr(backend, "RESETS", False):
+        return "it runs a sequence as a whole, and cannot start anew within it"
     return next((reason for piece in piece_cases(case) if (reason := backend.unsupported(piece)) is not None), None)
 
 
@@ -108,7 +110,7 @@ def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem
     # The parent ends this process at the time-out; just before, the log is told where it hangs.
     faulthandler.dump_traceback_later(timeout)
     try:
-        reason = backend.unsupported(problem.case)
+        reason = _refusal(backend, problem.case)
         if reason is not None:
             return Outcome("unsupported", message=reason)
         new = _is_new(module, problem.case)

@@ -8,6 +8,17 @@ from typing import Annotated, Any, Literal, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from lockstep.harness.cases.checks import (
+    WAYS_FORWARD,
+    check_chunks,
+    check_finite,
+    check_goes_forward,
+    check_golden_shape,
+    check_resets,
+    check_room,
+    frozen_numbers,
+)
+
 Size = Annotated[int, Meta(ge=1, le=2**20)]
 ValueKind = Literal["zeros", "ones", "uniform", "probe"]
 DType = Literal["float16", "bfloat16", "float32", "float64"]
@@ -16,9 +27,6 @@ Score = Literal["dot", "general", "additive"]
 ContextUse = Literal["output", "input"]
 Model = Literal["lstm", "attention_decoder"]
 ActivationName = Literal["tanh", "sigmoid", "hard_sigmoid_0.2", "hard_sigmoid_1/6", "relu", "linear"]
-
-# A trace and its expected values with variances stay below some 10 GB.
-MOST_CASE_NUMBERS = 2**28
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -53,7 +61,7 @@ class Values(Table, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.kind is None) == (self.file is None):
             raise ValueError('give either kind = "..." or file = "..."')
-        _check_finite(scale=self.scale)
+        check_finite(scale=self.scale)
         for name, is_given in (("scale", self.scale != 1.0), ("zero_timesteps", bool(self.zero_timesteps))):
             if self.file is not None and is_given:
                 raise ValueError(f"{name} goes with kind, not with file: a file's values are taken as they are")
@@ -134,7 +142,7 @@ class LSTM(Table, frozen=True, kw_only=True):
                 f"input_forget = true makes the forget gate 1 - i, where forget_bias = {self.forget_bias} has no "
                 "effect: set forget_bias = 0.0"
             )
-        _check_finite(forget_bias=self.forget_bias)
+        check_finite(forget_bias=self.forget_bias)
         if not self.bias and self.forget_bias:
             raise ValueError(
                 f"bias = false leaves no place for forget_bias = {self.forget_bias}: set forget_bias = 0.0"
@@ -237,6 +245,13 @@ class Run(Table, frozen=True, kw_only=True):
             "decoder those of each source, 1 to source_timesteps."
         ),
     ] = None
+    resets: Annotated[
+        tuple[tuple[Annotated[int, Meta(ge=0)], ...], ...] | None,
+        Meta(
+            description="For each sequence the timesteps at which its state starts anew, from zeros, as where an "
+            "episode or a packed document begins: h and c of every layer are 0 before such a step."
+        ),
+    ] = None
     chunks: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...] | None,
         Meta(
@@ -268,20 +283,10 @@ class Run(Table, frozen=True, kw_only=True):
                 raise ValueError(f"zero_timesteps belongs to inputs: remove it from {key}")
         if self.lengths is not None and len(self.lengths) != self.batch:
             raise ValueError(f"lengths has {len(self.lengths)} entries for batch = {self.batch}")
+        if self.resets is not None:
+            check_resets(self.resets, self.lengths or (self.timesteps,) * self.batch)
         if self.chunks is not None:
-            self._check_chunks(self.chunks)
-
-    def _check_chunks(self, chunks: tuple[int, ...]) -> None:
-        if sum(chunks) != self.timesteps:
-            raise ValueError(
-                f"chunks = {list(chunks)} are {sum(chunks)} timesteps together, and timesteps = {self.timesteps}: make "
-                "them equal"
-            )
-        if self.gradients:
-            raise ValueError(
-                "chunks go forward only, since gradients belong to the whole sequence: remove chunks, or set "
-                "gradients = false"
-            )
+            check_chunks(self.chunks, self.timesteps, gradients=self.gradients)
 
     def values(self, key: ValuesKey) -> Values:
         """A key's values in their long form."""
@@ -315,12 +320,12 @@ class Expect(Table, frozen=True, kw_only=True):
     source: Annotated[str, Meta(description="Where the values come from.")]
 
     def __post_init__(self) -> None:
-        _check_finite(atol=self.atol)
+        check_finite(atol=self.atol)
         if not self.tensors():
             raise ValueError("no golden values: give at least one of h, c, h_n, c_n")
         for name, golden in self.tensors().items():
             # Inner lists become tuples too: a case is to be hashable.
-            force_setattr(self, name, _frozen_numbers(name, golden))
+            force_setattr(self, name, frozen_numbers(name, golden))
 
     def tensors(self) -> dict[str, GoldenNumbers]:
         """The golden values by tensor."""
@@ -335,7 +340,7 @@ class Tolerance(Table, frozen=True, kw_only=True):
     atol: Annotated[float, Meta(ge=0, description="Absolute part.")]
 
     def __post_init__(self) -> None:
-        _check_finite(rtol=self.rtol, atol=self.atol)
+        check_finite(rtol=self.rtol, atol=self.atol)
 
 
 class Case(Table, frozen=True, kw_only=True):
@@ -359,15 +364,16 @@ class Case(Table, frozen=True, kw_only=True):
         if self.attention_decoder is not None:
             self._check_decoder(self.attention_decoder)
         self._check_lengths()
-        if self.run.chunks is not None:
-            self._check_streaming()
-        _check_room({
+        for key, reason in WAYS_FORWARD.items():
+            if getattr(self.run, key) is not None:
+                check_goes_forward(key, self.lstm.direction, reason, decoder=self.attention_decoder is not None)
+        check_room({
             "timesteps x batch x (input_size + 4 hidden_size), for each layer and direction": lanes * T * B * (I + G),
             "4 hidden_size x (input_size + hidden_size), for each layer and direction": lanes * G * (I + P),
         })  # fmt: skip
         if self.expect is not None:
             for name, golden in self.expect.tensors().items():
-                _check_golden_shape(name, golden, self.natural_shape(name))
+                check_golden_shape(name, golden, self.natural_shape(name))
 
     def _check_lengths(self) -> None:
         decoder, longest_given = self.attention_decoder, max(self.run.lengths or (0,))
@@ -376,15 +382,6 @@ class Case(Table, frozen=True, kw_only=True):
         if longest_given > longest:
             raise ValueError(
                 f"[run] lengths has {longest_given}, beyond {key} = {longest}: allowed are {shortest} to {longest}"
-            )
-
-    def _check_streaming(self) -> None:
-        if self.attention_decoder is not None:
-            raise ValueError("[run] chunks cut a sequence that is taken in, and a decoder makes its own: remove chunks")
-        if self.lstm.direction != "forward":
-            raise ValueError(
-                f'[run] chunks with direction = "{self.lstm.direction}": the reverse direction begins at the end of '
-                "the sequence, which comes last, so it cannot be run piece by piece: remove chunks"
             )
 
     def _check_decoder(self, decoder: AttentionDecoder) -> None:
@@ -406,7 +403,7 @@ class Case(Table, frozen=True, kw_only=True):
         A, O, E, S = lstm.input_size, decoder.output_size, width, decoder.source_timesteps
         T, B, H = self.run.timesteps, self.run.batch, lstm.hidden_size
         U = decoder.attention_width(lstm)
-        _check_room({
+        check_room({
             "timesteps x batch x (2 source_timesteps + source_size + 2 hidden_size + input_size + output_size)":
                 T * B * (2 * S + E + 2 * H + A + O),
             "source_timesteps x batch x source_size": S * B * E,
@@ -427,10 +424,9 @@ class Case(Table, frozen=True, kw_only=True):
     @property
     def plain(self) -> bool:
         """Whether it is one forward layer of the standard cell, run at once, forward, in single or double precision."""
-        standard = self.model == "lstm" and self.lstm.plain
-        return (
-            standard and not self.run.gradients and self.run.chunks is None and self.run.dtype in {"float32", "float64"}
-        )
+        run, standard = self.run, self.model == "lstm" and self.lstm.plain
+        at_once = run.chunks is None and run.resets is None
+        return standard and at_once and not run.gradients and run.dtype in {"float32", "float64"}
 
     def natural_shape(self, name: str) -> tuple[int, ...]:
         """The shape of h, c or a gate at every timestep, or of h_n, c_n, h0 or c0, as frameworks give them.
@@ -444,36 +440,3 @@ class Case(Table, frozen=True, kw_only=True):
         if name in {"h_n", "c_n", "h0", "c0", "dh0", "dc0"}:
             return (B, width) if self.lstm.single else (self.lstm.num_layers * directions, B, width)
         return T, B, directions * width
-
-
-def _check_finite(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} = {value} is not a finite number")
-
-
-def _check_room(counts: dict[str, int]) -> None:
-    # Refused while a case is read, not when memory runs out in the middle of a run.
-    for what, count in counts.items():
-        if count > MOST_CASE_NUMBERS:
-            raise ValueError(f"{what} = {count}: more than {MOST_CASE_NUMBERS} numbers do not fit")
-
-
-def _frozen_numbers(name: str, golden: Any) -> GoldenNumbers:
-    """Check that ``golden`` is a number or nested lists of numbers, and make its lists tuples."""
-    if isinstance(golden, (list, tuple)):
-        return tuple(_frozen_numbers(name, part) for part in golden)
-    if isinstance(golden, bool) or not isinstance(golden, (int, float)):
-        raise ValueError(f"{name} holds {golden!r}, which is not a number")  # noqa: TRY004 (msgspec adds the path to it)
-    return float(golden)
-
-
-def _check_golden_shape(name: str, golden: GoldenNumbers, shape: tuple[int, ...]) -> None:
-    """Raise ValueError where nested lists are not as long as the leading axes of their tensor, or nested deeper."""
-    if not isinstance(golden, tuple):
-        return
-    size = shape[0] if shape else "no further"
-    if len(golden) != size:
-        raise ValueError(f"expect.{name} has a list of {len(golden)} where its axis has {size} entries")
-    for part in golden:
-        _check_golden_shape(name, part, shape[1:])

@@ -31,6 +31,7 @@ def features_used(case: Case) -> list[str]:
         "initial state": run.values("initial_state").kind != "zeros",
         "lengths": run.lengths is not None,
         "lengths with 0": 0 in (run.lengths or ()),
+        "resets": run.resets is not None,
         "gradients": run.gradients,
         **(_of_network(lstm) if decoder is None else _of_decoder(decoder)),
     }

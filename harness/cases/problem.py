@@ -91,7 +91,7 @@ class Problem(Concrete):
     reverse. With a projection the width of h is P.
     """
 
-    INPUTS = ("x", "h0", "c0", "lengths", "dh", "dc")
+    INPUTS = ("x", "h0", "c0", "lengths", "dh", "dc", "resets")
 
     weights: Stack
     x: Array  # (T, B, I)
@@ -100,6 +100,7 @@ class Problem(Concrete):
     lengths: Array | None = None  # (B,), int64
     dh: Array | None = None  # (T, B, directions x P), the cotangent of h
     dc: Array | None = None  # as c0, that of the final cell states
+    resets: Array | None = None  # (T, B), bool: where a sequence's state starts anew, from zeros, before the step
     halves: tuple[tuple[Array, Array], ...] | None = None  # by lane the two biases of which b is the sum, where known
 
     @classmethod
@@ -125,7 +126,7 @@ class Problem(Concrete):
         ]
         count = len(lstm.directions)
         stack = tuple(tuple(weights[k : k + count]) for k in range(0, len(weights), count))
-        return cls(case, stack, **inputs)
+        return cls(case, stack, **inputs, resets=_resets_of(case))
 
     @property
     def W(self) -> Array:  # noqa: N802 (the field's name)
@@ -154,6 +155,16 @@ class Problem(Concrete):
     def named_weights(self) -> Arrays:
         """The weights of all lanes by name."""
         return named_weights(self.case.lstm, self.weights)
+
+
+def _resets_of(case: Case) -> Array | None:
+    """Where the states of sequences start anew, (T, B)."""
+    if case.run.resets is None:
+        return None
+    resets = np.zeros((case.run.timesteps, case.run.batch), bool)
+    for b, timesteps in enumerate(case.run.resets):
+        resets[list(timesteps), b] = True
+    return resets
 
 
 def named_weights(lstm: LSTM, weights: Stack) -> Arrays:

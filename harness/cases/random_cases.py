@@ -35,6 +35,7 @@ RANDOM_FEATURES: dict[str, dict[str, Sequence[Any]]] = {
     "coupling": {"input_forget": (True,)},
     "no bias": {"bias": (False,)},
     "gradients": {"gradients": (True,)},
+    "resets": {"resets": ("some",)},
 }
 
 
@@ -65,11 +66,21 @@ def draw_case(
     if settings.get("lengths") == "ragged":
         T = settings["timesteps"]
         settings["lengths"] = tuple(choose("length", range(T + 1)) for _ in range(settings["batch"]))
+    if settings.get("resets") == "some":
+        settings["resets"] = _draw_resets(choose, settings)
     if settings.get("input_forget") or not settings.get("bias", True):
         settings["forget_bias"] = 0.0
     if settings.get("proj_size", 0) >= settings["hidden_size"]:
         settings["proj_size"] = settings["hidden_size"] - 1
     return Case(lstm=LSTM(**_fields(LSTM, settings)), run=Run(**_fields(Run, settings)), name="random")
+
+
+def _draw_resets(choose: Choose, settings: dict[str, Any]) -> tuple[tuple[int, ...], ...] | None:
+    """Where sequences start anew; none where one direction goes backward."""
+    if settings.get("direction", "forward") != "forward":
+        return None
+    lengths = settings.get("lengths") or (settings["timesteps"],) * settings["batch"]
+    return tuple(tuple(t for t in range(length) if choose("reset", (False, False, True))) for length in lengths)
 
 
 def _choose_rest(settings: dict[str, Any], group: dict[str, Sequence[Any]], choose: Choose) -> None:

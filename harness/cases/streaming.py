@@ -31,7 +31,10 @@ def piece_cases(case: Case) -> list[Case]:
     for rows in piece_rows(case.run.chunks):
         count = rows.stop - rows.start
         lengths = case.run.lengths and tuple(min(max(n - rows.start, 0), count) for n in case.run.lengths)
-        run = changed(case.run, timesteps=count, lengths=lengths, chunks=None)
+        resets = case.run.resets and tuple(
+            tuple(t - rows.start for t in timesteps if rows.start <= t < rows.stop) for timesteps in case.run.resets
+        )
+        run = changed(case.run, timesteps=count, lengths=lengths, resets=resets, chunks=None)
         cases.append(changed(case, run=run, expect=None))
     return cases
 
@@ -42,7 +45,8 @@ def pieces_of(problem: Problem) -> list[Problem]:
     pieces = []
     for case, rows in zip(piece_cases(problem.case), piece_rows(chunks), strict=True):
         lengths = None if problem.lengths is None else np.array(case.run.lengths, np.int64)
-        pieces.append(replace(problem, case=case, x=problem.x[rows], lengths=lengths))
+        resets = None if problem.resets is None else problem.resets[rows]
+        pieces.append(replace(problem, case=case, x=problem.x[rows], lengths=lengths, resets=resets))
     return pieces
 
 

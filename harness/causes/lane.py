@@ -193,7 +193,8 @@ class LaneRun:
         turned_round = self.turned(self._all_steps("x.seq", inputs), turns)
         for t, x in enumerate(self._all_steps("x.turned.seq", turned_round)):
             tape.step = t
-            results = self.step(x, h, c)
+            h, c = self._anew(t, "before", {"h": h, "c": c}).values()
+            results = self._anew(t, "after, returned too", self.step(x, h, c))
             out = {name: self.at(f"{name}.out", results[name]) for name in "hc"}
             shown = {name: self._shown(t, name, out[name], last[name]) for name in "hc"}
             if self.changes:
@@ -202,7 +203,7 @@ class LaneRun:
             # What the layer above takes in is an edge of its own, beside what is returned and what is carried.
             up = self.at("h.up", results["h"])
             rows["up"].append(shown["h"] if up is out["h"] else self._shown(t, "h", up, last["h"]))
-            h, c = self._carried(t, results, h, c)
+            h, c = self._carried(t, self._anew(t, "after", results), h, c)
             last = self._last(t, out, last)
             for kind in kinds:
                 rows[kind].append(shown["c"] if kind == "c" else self._cut(t, results[kind]))
@@ -257,6 +258,7 @@ class LaneRun:
             alone = LaneRun(
                 self.label, self.lstm, self.tape, self.stored, replace(self.edits, rules=rules), self.reverse, lengths,
                 self.separate, problem=self.problem, timesteps=self.timesteps,
+                resets=None if self.resets is None else self.resets[:, b : b + 1],
             )  # fmt: skip
             results.append(alone.walk([row(x) for x in inputs], starts["h"], starts["c"], wanted))
         return {
@@ -276,6 +278,21 @@ class LaneRun:
         for _, change in self.changes.get(site, ()):
             sequence = change(self, sequence, 0)
         return sequence
+
+    def _anew(self, t: int, when: str, states: dict[str, Node]) -> dict[str, Node]:
+        """What a step starts from, or gives: zeros where a sequence starts anew, at the moment when that is done."""
+        if self.resets is None or self.rule("resets when", "before") != when:
+            return states
+        change = self.rule("resets", None)
+        anew = (self.resets if change is None else change(self.resets))[t][:, None]
+        started = dict(states)
+        for name in self.rule("resets of", "hc"):
+            node = states[name]
+            start = self.initial[name] if self.rule("resets to", "zeros") == "initial" else self.tape.zeros(node)
+            started[name] = self.tape.where(anew, start, node)
+            if self.rule("gradient across resets", "") == "kept":
+                started[name] = self.tape.with_value(node, started[name].value)
+        return started
 
     def _carried(self, t: int, results: dict[str, Node], h: Node, c: Node) -> tuple[Node, Node]:
         """What the next step starts from: past a sequence's end the state of its last valid step."""
@@ -346,6 +363,7 @@ class LaneRun:
     problem: Any = None  # whose sizes some edits follow
     ends: dict[str, dict[str, Node]] = field(default_factory=dict)  # what lanes that are through gave, by label
     timesteps: int = 0
+    resets: Array | None = None  # (T, B): where sequences start anew
     observed: dict[str, Array] | None = None  # h and c (T, B, H): each step then starts from these
     watch: Callable[[int, Array], None] | None = None
 

@@ -129,7 +129,7 @@ class NetworkRun(WantedTensors):
                 continue
             lane = self.lanes[place] = LaneRun(
                 label_of(place), self.lstm, tape, self.stored, self.edits, place.reverse, problem.lengths,
-                problem=problem, timesteps=problem.case.run.timesteps,
+                problem=problem, timesteps=problem.case.run.timesteps, resets=problem.resets,
             )  # fmt: skip
             lane.watch, lane.observed = self._step_watch(place), self.observed
             lane.ends = {label_of(before): results for before, results in self.results.items()}

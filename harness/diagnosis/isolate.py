@@ -48,11 +48,13 @@ def _shortened(problem: AnyProblem, timesteps: int) -> AnyProblem:
         return problem
     lengths = None if problem.lengths is None else np.minimum(problem.lengths, timesteps)
     ends = None if lengths is None else tuple(int(end) for end in lengths)
-    case = changed(
-        problem.case, run=changed(problem.case.run, timesteps=timesteps, lengths=ends, chunks=None), expect=None
-    )
-    dh = None if problem.dh is None else problem.dh[:timesteps]
-    return replace(problem, case=case, x=problem.x[:timesteps], lengths=lengths, dh=dh)
+    run = problem.case.run
+    resets = run.resets and tuple(tuple(t for t in of_sequence if t < timesteps) for of_sequence in run.resets)
+    run = changed(run, timesteps=timesteps, lengths=ends, resets=resets, chunks=None)
+    case = changed(problem.case, run=run, expect=None)
+    timed = {name: getattr(problem, name) for name in ("x", "dh", "resets")}
+    rows = {name: None if array is None else array[:timesteps] for name, array in timed.items()}
+    return replace(problem, case=case, lengths=lengths, **rows)
 
 
 def _shifting(shifts: dict[str, float]) -> ArrayChange:

@@ -192,6 +192,11 @@ def fresh_problem(problem: AnyProblem) -> AnyProblem:
         longest = problem.decoder.source_timesteps if isinstance(problem, DecoderProblem) else run.timesteps + 1
         # Several lengths, none of them whole.
         changes["lengths"] = tuple(max(1, longest - 1 - (k + 1) % 3) for k in range(run.batch + 1))
+    if run.resets is not None:
+        lengths = changes.get("lengths", (run.timesteps + 1,) * (run.batch + 1))
+        # Every sequence has some, the further one those of the first.
+        resets = zip((*run.resets, run.resets[0]), lengths, strict=True)
+        changes["resets"] = tuple(tuple(t for t in timesteps if t < length) for timesteps, length in resets)
     lstm = case.lstm
     # A decoder's sizes depend on each other, as dot scores need E = H.
     if not isinstance(problem, DecoderProblem):

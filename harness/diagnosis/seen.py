@@ -322,7 +322,7 @@ def fitting_in(problem: AnyProblem, cause: Sequence[Deviation]) -> Cause:
 
 
 # Edges that what is returned goes over after the state was taken: what comes out is no state then.
-_AFTER_THE_STATE = frozenset({"h.out", "c.out", "h.seq", "c.seq", "returned"})
+_AFTER_THE_STATE = frozenset({"h.out", "c.out", "h.seq", "c.seq", "returned", "resets when"})
 
 
 def flip_of(form: str | None) -> float:

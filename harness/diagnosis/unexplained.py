@@ -238,7 +238,7 @@ def _feed_text(observation: Observation, step: int) -> str:
 def _replayed(observation: Observation, t: int, h: Array, c: Array) -> float:
     """How far what was returned at a timestep is from what another state leads to, in sigma."""
     p = observation.problem
-    case = replace(p.case, run=replace(p.case.run, timesteps=1), expect=None)
+    case = replace(p.case, run=replace(p.case.run, timesteps=1, chunks=None), expect=None)
     problem = Problem.plain(case, p.W, p.R, p.b, p.x[t : t + 1], h, c)
     returned = {name: observation.tensors[name][t : t + 1] for name in ("h", "c")}
     return Observation(problem, returned).sigma

@@ -116,7 +116,8 @@ def architecture_of(problem: AnyProblem) -> tuple[Any, ...]:
     return (
         case.model, lstm.num_layers, lstm.direction, bool(lstm.proj_size), lstm.peephole, lstm.cell_clip is None,
         lstm.input_forget, lstm.activation, lstm.recurrent_activation, lstm.cell_activation,
-        bool(lstm.forget_bias), problem.lengths is None, case.run.chunks is None, case.run.dtype, back is None,
+        bool(lstm.forget_bias), problem.lengths is None, case.run.dtype, back is None,
+        case.run.chunks is None, case.run.resets is None,
         isinstance(problem, DecoderProblem)
         and (problem.enc is None, problem.decoder.context, *problem.weights.arrays()),
     )  # fmt: skip

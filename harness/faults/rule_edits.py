@@ -39,6 +39,24 @@ LENGTHS: dict[str, Callable[[Array, int], Array | None]] = {
     "rolled": lambda n, T: np.roll(n, 1),
     "counted from the end": lambda n, T: T - n,
 }
+# What may be taken for the resets (T, B): where sequences start anew.
+RESET_MASKS: dict[str, Callable[[Array], Array]] = {
+    "ignored": np.zeros_like,
+    "one timestep late": lambda anew: np.concatenate([np.zeros_like(anew[:1]), anew[:-1]]),
+    "one timestep early": lambda anew: np.concatenate([anew[1:], np.zeros_like(anew[:1])]),
+    "inverted": np.logical_not,
+    "of any sequence, for all": lambda anew: np.broadcast_to(anew.any(axis=1, keepdims=True), anew.shape),
+    "of the first sequence, for all": lambda anew: np.broadcast_to(anew[:, :1], anew.shape),
+}
+# All that may become of a state where a sequence starts anew, by the rules that are set otherwise.
+RESET_RULES: dict[str, dict[str, Any]] = {
+    **{edit: {"resets": change} for edit, change in RESET_MASKS.items()},
+    "h only": {"resets of": "h"},
+    "c only": {"resets of": "c"},
+    "to the initial state": {"resets to": "initial"},
+    "after the step": {"resets when": "after"},
+    "after the step, in what is returned too": {"resets when": "after, returned too"},
+}
 # Past a sequence's end: what h is there, what c is there, and what of the state goes on being computed.
 PAST_THE_END: dict[str, tuple[str, str, str]] = {
     "h kept": ("kept", "kept", ""),
@@ -84,6 +102,9 @@ def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
         yield from _network(problem)
     if problem.lengths is not None:
         yield from _lengths(problem)
+    if problem.case.run.resets is not None:
+        for edit, settings in RESET_RULES.items():
+            yield from spread_over(problem, "resets", edit, put_rules(settings))
 
 
 def _clips_and_peepholes(problem: AnyProblem) -> Iterator[Deviation]:
@@ -528,9 +549,17 @@ def slope_deviations(problem: AnyProblem) -> Iterator[Deviation]:
                 problem, f"slope of {site}", edit, put_rules({f"slope {k}": curve for k in kinds}), BACK
             )
     yield from _own_slopes(problem, sites)
+    yield from _passed_on(problem)
+
+
+def _passed_on(problem: AnyProblem) -> Iterator[Deviation]:
+    """What comes back where nothing should, or should not be held."""
     if problem.lengths is not None and not isinstance(problem, DecoderProblem):
         put = put_rules({"gradient past the end": "kept"})
         yield from spread_over(problem, "d past the end", "of the state that is kept", put, BACK)
+    if problem.case.run.resets is not None:
+        put = put_rules({"gradient across resets": "kept"})
+        yield from spread_over(problem, "d resets", "passed on", put, BACK)
     if problem.case.lstm.cell_clip is not None:
         yield from spread_over(problem, "slope of clip", "1", put_rules({"slope clip": "1"}), BACK)
     if isinstance(problem, DecoderProblem):

@@ -299,7 +299,7 @@ def _kind(case: Case) -> str | None:
     if case.attention_decoder is not None:
         return "decoder" if case.attention_decoder.context == "output" else "decoder, context into the cell"
     one_layer = replace(case.lstm, num_layers=1, direction=case.lstm.direction.replace("bidirectional", "forward"))
-    if not one_layer.plain or case.run.dtype not in {"float32", "float64"}:
+    if not one_layer.plain or case.run.dtype not in {"float32", "float64"} or case.run.resets is not None:
         return None
     return "network" if not case.lstm.single else "gradients" if case.run.gradients else "plain"
 

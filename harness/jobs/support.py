@@ -54,6 +54,7 @@ FEATURES: dict[str, Case] = {
     "initial state": _case(initial_state="probe"),
     "lengths": _case(lengths=(4, 2)),
     "lengths with 0": _case(lengths=(4, 0)),
+    "resets": _case(resets=((0, 2), (3,)), initial_state="probe"),
     "layers": _case(num_layers=2, initial_state="probe"),
     "reverse": _case(direction="reverse", initial_state="probe"),
     "bidirectional": _case(direction="bidirectional", initial_state="probe"),
@@ -68,6 +69,7 @@ FEATURES: dict[str, Case] = {
     "any activations": _case(activation="sigmoid", cell_activation="linear"),
     "gradients": _case(gradients=True),
     "gradients, lengths": _case(gradients=True, lengths=(4, 2)),
+    "gradients, layers, resets": _case(gradients=True, num_layers=2, lengths=(4, 2), resets=((1, 3), (0,))),
     "gradients, bidirectional layers": _case(gradients=True, num_layers=2, direction="bidirectional"),
     **{f"gradients, {dtype}": _case(gradients=True, dtype=dtype) for dtype in ("float16", "bfloat16")},
 }

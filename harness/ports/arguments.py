@@ -57,7 +57,8 @@ class Given:
         if isinstance(problem, DecoderProblem):
             names, stored = ("enc", "h0", "c0", "y0", "lengths"), decoder_weights_in(problem, form.layout)
         else:
-            names, stored = ("x", "h0", "c0", "dh", "dc", "lengths"), network_weights_in(problem, form.layout)
+            names = ("x", "h0", "c0", "dh", "dc", "lengths", "resets")
+            stored = network_weights_in(problem, form.layout)
         self._originals: Arrays = {name: getattr(problem, name) for name in names if getattr(problem, name) is not None}
         self.values: dict[str, Any] = {name: make(array) for name, array in self._originals.items()}
         self._held: list[_Held] = []

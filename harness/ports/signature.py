@@ -13,7 +13,9 @@ from lockstep.harness.cases.case import Case
 ARGUMENTS = ("x", "weights", "h0", "c0")
 DECODER_ARGUMENTS = ("enc", "weights", "h0", "c0", "y0", "steps")
 COTANGENTS = ("dh", "dc")
-_KNOWN = {*COTANGENTS, "lengths"}
+# What only some cases have, by name and in words.
+_OPTIONAL = {"lengths": "sequence lengths", "resets": "resets, at which a sequence's state starts anew"}
+_KNOWN = {*COTANGENTS, *_OPTIONAL}
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 Parameters = Mapping[str, Parameter]
@@ -39,7 +41,11 @@ def forward_only(parameters: Parameters | None) -> bool:
 
 def call_of(case: Case) -> str:
     """Write how a case calls a port."""
-    return f"port({', '.join(arguments_for(case))}, {'dh, dc, ' if case.run.gradients else ''}lengths=None)"
+    cotangents, resets = (
+        "dh, dc, " if case.run.gradients else "",
+        ", resets=None" if case.run.resets is not None else "",
+    )
+    return f"port({', '.join(arguments_for(case))}, {cotangents}lengths=None{resets})"
 
 
 def results_of(case: Case, layout: str = "canonical") -> str:
@@ -112,8 +118,14 @@ def check_fit(parameters: Parameters | None, case: Case, layout: str = "canonica
             raise UserCodeError(
                 f"it needs {', '.join(unmet)}, and no gradients are asked for: here a port is {form}", "unsupported"
             )
-    if case.run.lengths is not None and not _takes(parameters, "lengths"):
-        raise UserCodeError("it takes no sequence lengths: add `lengths=None` to its parameters", "unsupported")
+    _check_optional(parameters, case)
+
+
+def _check_optional(parameters: Parameters, case: Case) -> None:
+    """Check that a function takes what only some cases have, where this one has it."""
+    for name, what in _OPTIONAL.items():
+        if getattr(case.run, name) is not None and not _takes(parameters, name):
+            raise UserCodeError(f"it takes no {what}: add `{name}=None` to its parameters", "unsupported")
 
 
 def arguments_of(
@@ -131,8 +143,9 @@ def arguments_of(
         else:
             by_name |= cotangents
     # Not for every case: a port without lengths is a port as well.
-    if case.run.lengths is not None or (parameters is not None and _insists_on(parameters, "lengths")):
-        by_name["lengths"] = values.get("lengths")
+    for name in _OPTIONAL:
+        if getattr(case.run, name) is not None or (parameters is not None and _insists_on(parameters, name)):
+            by_name[name] = values.get(name)
     return positional, by_name
 
 

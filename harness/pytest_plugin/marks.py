@@ -19,6 +19,7 @@ FEATURE_MARKS = {
     "gradients": "cases that compare gradients",
     "lengths": "cases whose sequences have lengths",
     "lengths with 0": "cases with a sequence of length 0",
+    "resets": "cases whose sequences start anew within",
     "initial state": "cases that begin with states other than 0",
     "no bias": "cases without biases",
     "layers": "cases of several layers",

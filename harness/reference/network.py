@@ -83,7 +83,8 @@ class Network:
         k = self.lanes.index(lane)
         cell = Cell(self.lstm, self.problem.weights[lane.layer][k % len(self.lstm.directions)], self.noise)
         h0, c0 = self.problem.states("h0")[k], self.problem.states("c0")[k]
-        return Walk(cell, self.in_time(inputs, lane), h0, c0, self.problem.lengths, self.kicks)
+        p = self.problem
+        return Walk(cell, self.in_time(inputs, lane), h0, c0, p.lengths, self.kicks, resets=p.resets)
 
     def turn(self, array: Array) -> Array:
         """Turn (T, B, n) round within lengths; done twice it undoes itself."""

@@ -160,11 +160,11 @@ def _contributions(network: Network, lane: Lane, chunks: list[Chunk], copies: in
 def _copied(problem: Problem, copies: int) -> Problem:
     """Put copies of the sequences side by side."""
     case = problem.case
-    lengths = case.run.lengths and case.run.lengths * copies
-    run = replace(case.run, batch=case.run.batch * copies, lengths=lengths)
+    settings = case.run.lengths and case.run.lengths * copies, case.run.resets and case.run.resets * copies
+    run = replace(case.run, batch=case.run.batch * copies, lengths=settings[0], resets=settings[1])
     inputs = {name: getattr(problem, name) for name in problem.INPUTS}
     tiled = {
-        name: np.concatenate([array] * copies, axis=-1 if name == "lengths" else -2)
+        name: np.concatenate([array] * copies, axis=-1 if name in {"lengths", "resets"} else -2)
         for name, array in inputs.items() if array is not None
     }  # fmt: skip
     # Golden values are lists over the batch of the case itself.

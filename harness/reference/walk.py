@@ -42,6 +42,7 @@ class Walk:
     c0: Array  # (B, H)
     lengths: Array | None  # (B,)
     kicks: Kicks | None = None  # with them the batch holds copies of the sequences, and every step is off by a rounding
+    resets: Array | None = None  # (T, B): where states start anew, from zeros
 
     def __post_init__(self) -> None:
         self.noise = self.cell.noise
@@ -55,6 +56,12 @@ class Walk:
     def valid(self, t: int) -> Array | None:
         """Which sequences still run at timestep ``t``, (B, 1); None where all do."""
         return None if self.lengths is None else (t < self.lengths)[:, None]
+
+    def fresh(self, t: int, *states: Array) -> tuple[Array, ...]:
+        """States before timestep ``t``, or their variances: 0 where a sequence starts anew. Going back likewise."""
+        if self.resets is None:
+            return states
+        return tuple(np.where(self.resets[t][:, None], 0, state) for state in states)
 
     def chunks(self) -> list[slice]:
         """Time in pieces."""
@@ -71,6 +78,7 @@ class Walk:
             x = self.inputs.precise(rows, self.noise)[0]
             zx = cell.input_part(x)
             for k, t in enumerate(range(rows.start, rows.stop)):
+                h, c = self.fresh(t, h, c)
                 z = cell.pre_activation(zx[k], h, c)
                 step = cell.step(z, c)
                 if self.kicks is not None:
@@ -103,6 +111,7 @@ class Walk:
             x, x_var = self.inputs.precise(rows, noise)
             zx, zx_var = cell.input_part(x), cell.input_variance(x, x_var)
             for k, t in enumerate(range(rows.start, rows.stop)):
+                h, c, h_var, c_var = self.fresh(t, h, c, h_var, c_var)
                 z = cell.pre_activation(zx[k], h, c)
                 z_var = cell.pre_activation_variance(zx_var[k], z, h, h_var, c, c_var)
                 step = cell.step(z, c)
@@ -228,17 +237,25 @@ class Walk:
             operands.dz[k], operands.dh[k] = _masked(valid, back.dz), _masked(valid, back.dh)
             if var is not None and variances is not None:
                 before = before._replace(dh_var=var.dh_before, dc_var=var.dc_before)
+            # Nothing goes back to a state that was not used.
+            before = Carried(*self.fresh(rows.start + k, *before))
+            if var is not None and variances is not None:
                 variances.dz[k], variances.dh[k] = _masked(valid, var.dz), _masked(valid, var.dh)
             carried = Carried(*keep(valid, carried, before))
         return carried
 
     def _before(self, state: Quantity, first: Array, rows: slice) -> tuple[Array, Array | None]:
-        """The states before some timesteps, and their variances; the initial one is exact."""
+        """The states before some timesteps, and their variances; the initial one is exact, and so are zeros."""
         if rows.start:
-            return state.precise(slice(rows.start - 1, rows.stop - 1), self.noise)
-        value, var = state.precise(slice(0, rows.stop - 1), self.noise)
-        first_var = np.zeros_like(first)[None]
-        return np.concatenate([first[None], value]), None if var is None else np.concatenate([first_var, var])
+            value, var = state.precise(slice(rows.start - 1, rows.stop - 1), self.noise)
+        else:
+            value, var = state.precise(slice(0, rows.stop - 1), self.noise)
+            value = np.concatenate([first[None], value])
+            var = None if var is None else np.concatenate([np.zeros_like(first)[None], var])
+        if self.resets is None:
+            return value, var
+        anew = self.resets[rows][..., None]
+        return np.where(anew, 0, value), None if var is None else np.where(anew, 0, var)
 
 
 def _kicked_back(kicks: Kicks, back: Back, var: Back) -> Back:

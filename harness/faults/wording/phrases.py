@@ -35,7 +35,7 @@ PHRASES: dict[str, str] = {
     "join.context": "the context that W_tilde multiplies", "join.h": "the h that W_tilde multiplies",
     "W_tilde.joined": "W_tilde [context; h]", "bare": "the output y before its tanh", "y": "the output y",
     "target.y": "the y that W_target multiplies", "y.fed": "the y that is fed back", "logit": "the logits",
-    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "enc": "the source (enc)", "keys and values": "the keys and values (enc)", "h.up and h.out": "the output of the layer", "output of the network": "the returned h_seq", "the step": "the step", "finals of h": "the final h of all layers and directions", "finals of c": "the final c of all layers and directions", "h_n and c_n": "the final state (h and c)", "what is returned": "what is returned (h and c)", "d past the end": "the gradient of h past the end of a sequence", "softmax": "the softmax",
+    "clip": "the clip of c", "lengths": "the lengths", "mask": "the mask of the softmax", "enc": "the source (enc)", "keys and values": "the keys and values (enc)", "h.up and h.out": "the output of the layer", "output of the network": "the returned h_seq", "the step": "the step", "finals of h": "the final h of all layers and directions", "finals of c": "the final c of all layers and directions", "h_n and c_n": "the final state (h and c)", "what is returned": "what is returned (h and c)", "d resets": "the gradient of a state that is reset", "d past the end": "the gradient of h past the end of a sequence", "softmax": "the softmax",
     "lengths that turn": "the lengths by which the reverse direction turns", "lengths that hold": "the lengths by which states are held",
     "lengths of the run": "the lengths by which a direction runs", "lengths that cut": "the lengths by which outputs are cut", "every curve": "every activation",
     "turn": "the way the reverse direction is turned round and back", "turn in": "the way inputs of the reverse direction are turned round",
@@ -125,7 +125,7 @@ OF_VALUES: dict[str, str] = {
     "left out, 0 returned": "is left out: the state goes on as it was, and 0 is returned", "left out, the old state returned": "is left out: the state goes on as it was, and is returned",
     "sum so far": "is added to those of all steps before: never set back to 0", "projected once more": "is projected once more, by P",
     "sorted by length": "has the sequences of the batch sorted by length, the longest first, and is not put back", "put back from an order by length": "is put back from an order by length in which it does not stand",
-    "of the state that is kept": "is not masked: it goes to the state that is kept there",
+    "passed on": "is not stopped: it goes to the state before", "of the state that is kept": "is not masked: it goes to the state that is kept there",
     "sum over layers": "is the sum of the outputs of all layers", "mean over layers": "is the mean of the outputs of all layers", "sum over the upper layers": "is the sum of the outputs of all layers but the lowest",
     "of the lowest layer": "is that of the lowest layer, not of the top one", "of the layer below the top one": "is that of the layer below the top one",
     "(T, D, B, H) reshaped": "stands in memory as (T, directions, B, H) and is reshaped to (T, B, 2 H), where directions must be moved behind the batch first",
@@ -340,6 +340,19 @@ SENTENCES: dict[tuple[str, str], str] = {
     ("coupling of f", "1 - i"): "the forget gate is 1 - i: it has no weights of its own", ("coupling of f", "not coupled"): "the forget gate has weights of its own; it must be 1 - i",
     ("clip", "times 2"): "the bound of the clip of c is multiplied by 2", ("clip", "times 1/2"): "the bound of the clip of c is multiplied by 1/2",
 }  # fmt: skip
+SENTENCES |= {("resets", edit): sentence for edit, sentence in {
+    "ignored": "the resets are ignored: the state goes on where a sequence starts anew",
+    "one timestep late": "the state is reset one timestep late: the step at which a sequence starts anew still sees the old one",
+    "one timestep early": "the state is reset one timestep early: before the last step of what comes before",
+    "inverted": "the resets are inverted: the state is kept where a sequence starts anew, and reset at every other step",
+    "of any sequence, for all": "the state of all sequences is reset where any of them starts anew",
+    "of the first sequence, for all": "the state of all sequences is reset where the first of the batch starts anew",
+    "h only": "only h is reset where a sequence starts anew: c goes on",
+    "c only": "only c is reset where a sequence starts anew: h goes on",
+    "to the initial state": "a sequence starts anew from the given initial state, not from zeros",
+    "after the step": "the state is reset after the step at which a sequence starts anew, not before it",
+    "after the step, in what is returned too": "the state is reset after the step at which a sequence starts anew, not before it, and 0 is returned there",
+}.items()}  # fmt: skip
 # What is handed from piece to piece of a sequence: zeros in its place, the first piece's, the other state's.
 _BETWEEN = {
     "state": ("zeros", "the initial h0 and c0", "the final c as its h and the final h as its c"),
@@ -414,6 +427,7 @@ FIXES_OF_NUMBERS = {
     "minus": "Remove what is subtracted.",
 }
 FIXES_BACK = {
+    "passed on": "Multiply the state by 0 where a sequence starts anew, or stop its gradient there.",
     "plus dc": "Add dc to what comes back to the last c only.",
     "of the state that is kept": "Mask the given gradient of h past the end of each sequence.",
     **dict.fromkeys(OF_SUMS, "Sum the gradient of a weight over all timesteps that use it."),

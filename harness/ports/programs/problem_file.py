@@ -47,7 +47,7 @@ def description_of(case: Case, layout: str) -> dict[str, Any]:
     lstm = {name: value for name, value in asdict(case.lstm).items() if name != "forget_bias"}
     told = {
         "form": "decoder" if decoder is not None else "layer" if case.lstm.single else "network",
-        "plain": decoder is None and case.lstm.plain and not run.gradients,
+        "plain": decoder is None and case.lstm.plain and not run.gradients and run.resets is None,
         "gradients": run.gradients, "dtype": run.dtype, "layout": layout,
         "timesteps": run.timesteps, "batch": run.batch, **lstm,
     }  # fmt: skip
