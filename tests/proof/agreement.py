@@ -170,6 +170,8 @@ def features_of(case: Case) -> list[str]:
             "encoder": case.attention_decoder.encoder is not None,
             "no bias": not lstm.bias,
             "gradients": run.gradients,
+            "additive": case.attention_decoder.score == "additive",
+            "into the cell": case.attention_decoder.context == "input",
         }
         assert own.keys() == set(RANDOM_DECODER_FEATURES)
         return ["decoder", *(f"decoder, {name}" for name, has in own.items() if has)]
