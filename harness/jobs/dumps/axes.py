@@ -28,7 +28,7 @@ class DumpAxes:
 
 def axes_of(x: Array, *, batch_major: bool, one_step: bool) -> list[DumpAxes]:
     """How x may lie, the likeliest first: by the framework's habit, which may be to take one timestep a call."""
-    match x.shape:
+    match x.shape if x.size else None:
         case (a, b, _):
             ways: list[DumpAxes] = [DumpAxes("time first", a, b), DumpAxes("batch first", b, a)]
             ways = ways[::-1] if batch_major else ways
@@ -49,7 +49,7 @@ def placed(role: str, array: Array, axes: DumpAxes, lstm: LSTM) -> Arrays | None
     """
     name = role.removesuffix("_seq")
     if role == "lengths":
-        fits = array.shape == (axes.batch,) and array.dtype.kind in "iu"
+        fits = array.shape == (axes.batch,) and not (array % 1).any()  # JSON has no whole numbers
         return {name: array.astype(np.int64)} if fits else None
     if role in _TIMED:
         timed = _timed(role, array, axes, lstm)

@@ -59,7 +59,7 @@ class _Sorting:
         self.lent: list[str] = []  # what is another dump's
         roles = roles_of(arrays, given)
         for pair, parts in _PAIRS.items():
-            if pair in roles and ({*parts} & roles.keys() or len(arrays[roles[pair]]) != len(parts)):
+            if pair in roles and ({*parts} & roles.keys() or arrays[roles[pair]].shape[:1] != (len(parts),)):
                 del roles[pair]
         in_lanes = {role + lane: name for name, (role, lane) in lanes_of(arrays).items()}
         self.names = roles | {role: name for role, name in in_lanes.items() if name not in roles.values()}
@@ -89,8 +89,12 @@ class _Sorting:
             gradient_names=gradients,
             weight_gradients={weight: self.rest[name] for weight, name in gradients.items()},
             unread=tuple(left), lent=tuple(self.lent), lender="" if lender is None else lender.run.path.name,
-            unit=max((self.file.units.get(self.names[role], 0.0) for role in {*OUTPUTS} & {*self.arrays}), default=0.0),
+            unit=max(map(self._unit, {*OUTPUTS} & {*self.arrays}), default=0.0),
         )  # fmt: skip
+
+    def _unit(self, role: str) -> float:
+        """The unit of the last decimal in which an output is written, of the file's names those of any run."""
+        return max((unit for name, unit in self.file.units.items() if name.endswith(self.names[role])), default=0.0)
 
     def _borrow(self, lender: Interpretation) -> None:
         """Take the inputs that are missing from another dump, as they lie in it."""
@@ -103,21 +107,19 @@ class _Sorting:
     def _networks(self, layout: str | None, lender: Interpretation | None) -> list[StoredNetwork]:
         x = self.arrays.get("x")
         width = None if x is None or not x.ndim else x.shape[-1]
-        networks = networks_of(self.rest, layout, self.given.get(PREFIX_ROLE, ""), width)
+        prefix = self.given.get(PREFIX_ROLE, "")
+        networks = networks_of(self.rest, layout, prefix, width)
         if networks:
             return networks
         if lender is not None:
             self.lent.append("weights")
             return [lender.network]
-        raise DumpError(self._lacks(self._without_weights(layout, width)))
-
-    def _without_weights(self, layout: str | None, width: int | None) -> str:
-        if layout is None:
-            missing = missing_text(self.rest)
-            return f"no whole weights: {missing}" if missing else "no weights"
-        found = networks_of(self.rest, None, self.given.get(PREFIX_ROLE, ""), width)
-        hint = f": leave out --layout, they look like those of {found[0].model.what}" if found else ""
-        return f"no weights as {DIALECTS[layout].title} has them{hint}"
+        others = networks_of(self.rest, None, prefix, width) if layout is not None else []
+        if layout is not None and others:
+            title, looks = DIALECTS[layout].title, others[0].model.what
+            raise DumpError(f"no weights as {title} has them: they look like those of {looks}. Leave out --layout.")
+        missing = missing_text(self.rest)
+        raise DumpError(self._lacks(f"no whole weights: {missing}" if missing else "no weights"))
 
     def _lacks(self, what: str) -> str:
         return (

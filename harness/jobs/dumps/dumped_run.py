@@ -12,12 +12,13 @@ import numpy as np
 from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case, Run, Tolerance, Values
-from lockstep.harness.cases.problem import Problem, Weights, dtype_of
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.comparison.precision import computed_in_float32
 from lockstep.harness.errors import DumpError, TraceError
 from lockstep.harness.jobs.dumps.axes import DumpAxes, axes_of, expected_shapes, past_the_end, placed
 from lockstep.harness.jobs.dumps.stored_network import StoredNetwork
+from lockstep.harness.weights.model_file import with_own_weights
 
 _INPUTS = ("x", "lengths", "h0", "c0")
 OUTPUTS = ("h_seq", "c_seq", "i", "f", "g", "o", "h_n", "c_n")
@@ -53,7 +54,8 @@ class DumpedRun:
         ways = axes_of(self.arrays["x"], batch_major=dialect.batch_major, one_step=dialect.name in _ONE_STEP)
         ways = [way for way in ways if way.order != "batch first" or "x" not in self.lent]
         if not ways:
-            raise DumpError(f"{self.names['x']} has shape {self.arrays['x'].shape}: x is (T, B, I) or (B, T, I).")
+            shape = self.arrays["x"].shape
+            raise DumpError(f"{self.names['x']} has shape {shape}: x is (T, B, I) or (B, T, I), and none of them is 0.")
         fitted = [_Fitted.of(self, network, way) for way in ways]
         possible = [way for way in fitted if not way.misfit_inputs]
         if not possible:
@@ -62,57 +64,65 @@ class DumpedRun:
         return [self._made(way) for way in possible if len(way.misfits) == fewest]
 
     def _made(self, fitted: _Fitted) -> Interpretation:
-        lstm, placed_arrays, notes = fitted.network.model.lstm, dict(fitted.arrays), [*fitted.misfits]
-        outputs = {
-            name: placed_arrays[name] for name in placed_arrays if name not in {*_INPUTS, *_COTANGENTS, *_GRADIENTS}
-        }
-        if not outputs:
-            raise DumpError("; ".join(notes) or "it holds no outputs: dump what the LSTM returned, as out, hn and cn.")
-        gradients = {name: placed_arrays[name] for name in _GRADIENTS if name in placed_arrays}
-        gradients |= fitted.network.gradients(self.weight_gradients)
-        backward = bool(gradients) and any(name in placed_arrays for name in _COTANGENTS)
-        if gradients and not backward:
-            names = [*self.gradient_names.values(), *(self.names[name] for name in _GRADIENTS if name in gradients)]
-            notes.append(f"gradients are not compared ({', '.join(names)}): they need what they were computed from, "
-                         "dh, the gradient of the loss by the output")  # fmt: skip
+        """The problem and the trace that arrays are."""
+        outputs, gradients, notes = self._returned(fitted)
         dtype, note = _dtype(outputs, self.names)
         notes += [note] if note else []
-        weights, rounded_weights = _cast(fitted.network.model.arrays(), dtype, "weights")
-        needed, rounded = _cast(self._inputs(fitted, backward=backward), dtype, "")
-        case = self._case(fitted, dtype, backward=backward)
-        lengths = placed_arrays.get("lengths")
-        if lengths is not None and "h" in outputs:
-            outputs["h"], note = past_the_end(outputs["h"], lengths, fitted.network.layers.dialect.after_end)
-            notes += [note] if note else []
-        stack = iter(Weights(**{key: weights[key + suffix] for key in "WRbPp" if key + suffix in weights})
-                     for suffix in ([""] if lstm.single else [lane.suffix for lane in lanes(lstm)]))  # fmt: skip
-        rows = tuple(tuple(next(stack) for _ in lstm.directions) for _ in range(lstm.num_layers))
-        halves = tuple(fitted.network.model.halves.values()) or None
-        problem = Problem(case, rows, lengths=lengths, halves=halves, **needed)
-        traced, rounded_outputs = _cast(outputs | (gradients if backward else {}), dtype, "")
-        trace = Trace().replaced(**traced)
         if self.unit:
             notes.append(f"the outputs are written to {self.unit:g}: held to that. Write nine digits, %.9g")
-        notes += [*rounded_weights, *rounded, *rounded_outputs, *_not_finite(traced)]
+        traced, rounded_outputs = _cast(outputs | gradients, dtype)
+        given, rounded_inputs = _cast(self._inputs(fitted, backward=bool(gradients)), dtype)
+        case, model = self._case(fitted, dtype, backward=bool(gradients)), fitted.network.model
+        weights_rounded = _cast(model.arrays(), dtype)[1][:1] and [f"weights {_rounded(model.dtype, dtype)}"]
+        problem = Problem(
+            case,
+            model.weights,
+            lengths=fitted.arrays.get("lengths"),
+            halves=tuple(model.halves.values()) or None,
+            **given,
+        )
+        trace = Trace().replaced(**traced)
         try:
             check_trace(trace, case)
         except TraceError as error:
             raise DumpError(f"{error}.") from error
-        return Interpretation(self, fitted.network, fitted.axes, problem, trace, tuple(notes))
+        notes += [*weights_rounded, *rounded_inputs, *rounded_outputs, *_not_finite(traced)]
+        return Interpretation(self, fitted.network, fitted.axes, with_own_weights(problem, model), trace, tuple(notes))
+
+    def _returned(self, fitted: _Fitted) -> tuple[Arrays, Arrays, list[str]]:
+        """The outputs, the gradients that can be compared, and notes on what is not."""
+        arrays, notes = fitted.arrays, [f"{misfit}: not compared" for misfit in fitted.misfits]
+        outputs = {name: arrays[name] for name in arrays if name not in {*_INPUTS, *_COTANGENTS, *_GRADIENTS}}
+        if not outputs:
+            found = "; ".join(fitted.misfits) or "no outputs: dump what the LSTM returned, as out, hn and cn"
+            raise DumpError(f"{found}.")
+        if "lengths" in arrays and "h" in outputs:
+            after_end = fitted.network.layers.dialect.after_end
+            outputs["h"], note = past_the_end(outputs["h"], arrays["lengths"], after_end)
+            notes += [note] if note else []
+        gradients = {name: arrays[name] for name in _GRADIENTS if name in arrays}
+        gradients |= fitted.network.gradients(self.weight_gradients)
+        if gradients and not {*_COTANGENTS} & arrays.keys():
+            names = [*self.gradient_names.values(), *(self.names[name] for name in _GRADIENTS if name in gradients)]
+            notes.append(
+                f"gradients are not compared ({', '.join(names)}): they need what they were computed from, dh, the "
+                "gradient of the loss by the output"
+            )
+            gradients = {}
+        return outputs, gradients, notes
 
     def _inputs(self, fitted: _Fitted, *, backward: bool) -> Arrays:
         """What a problem has beside its weights; zeros for what is missing."""
-        lstm, axes = fitted.network.model.lstm, fitted.axes
-        count = len(lanes(lstm))
-        lead = (axes.batch,) if count == 1 else (count, axes.batch)
-        H, P, dtype = lstm.hidden_size, lstm.output_size, fitted.arrays["x"].dtype
-        dtype = dtype if dtype.kind == "f" else np.dtype(np.float32)
-        zeros = {"h0": np.zeros((*lead, P), dtype), "c0": np.zeros((*lead, H), dtype)}
+        lstm, axes, x = fitted.network.model.lstm, fitted.axes, fitted.arrays["x"]
+        lead = (axes.batch,) if lstm.single else (len(lanes(lstm)), axes.batch)
+        shapes = {"h0": (*lead, lstm.output_size), "c0": (*lead, lstm.hidden_size)}
         if backward:
-            width = len(lstm.directions) * P
-            zeros |= {"dh": np.zeros((axes.timesteps, axes.batch, width), dtype), "dc": np.zeros((*lead, H), dtype)}
-        needed = {"x": fitted.arrays["x"]} | zeros
-        return {name: fitted.arrays.get(name, array) for name, array in needed.items()}
+            width = len(lstm.directions) * lstm.output_size
+            shapes |= {"dh": (axes.timesteps, axes.batch, width), "dc": shapes["c0"]}
+        there = fitted.arrays
+        return {"x": x} | {
+            name: there[name] if name in there else np.zeros(shape, np.float32) for name, shape in shapes.items()
+        }
 
     def _case(self, fitted: _Fitted, dtype: np.dtype, *, backward: bool) -> Case:
         file, arrays = Values(file=str(self.path)), fitted.arrays
@@ -169,12 +179,10 @@ class _Fitted:
             if parts is not None:
                 fitted.arrays.update({name: part for name, part in parts.items() if name not in fitted.arrays})
                 continue
-            expected = expected_shapes(kind, axes, lstm)
-            text = f"{run.names[role]}, taken for {role}, has shape {array.shape}, expected {expected}"
-            if kind in {*_INPUTS, *_COTANGENTS}:
-                fitted.misfit_inputs.append(text)
-            else:
-                fitted.misfits.append(f"{text}: not compared")
+            name, expected = run.names[role], expected_shapes(kind, axes, lstm)
+            taken = f", taken for {role}," if name != role else ""
+            misfits = fitted.misfit_inputs if kind in {*_INPUTS, *_COTANGENTS} else fitted.misfits
+            misfits.append(f"{name}{taken} has shape {array.shape}, expected {expected}")
         for name in ("h0", "c0"):
             _stack_lanes(fitted, name)
         return fitted
@@ -225,19 +233,20 @@ def _dtype(outputs: Arrays, names: Mapping[str, str]) -> tuple[np.dtype, str]:
     return dtype, ""
 
 
-def _cast(arrays: Arrays, dtype: np.dtype, what: str) -> tuple[Arrays, list[str]]:
+def _cast(arrays: Arrays, dtype: np.dtype) -> tuple[Arrays, list[str]]:
     """Arrays in one dtype, and which of them were rounded for it."""
-    cast, rounded = {}, {}
+    cast, notes = {}, []
     for name, array in arrays.items():
         with np.errstate(all="ignore"):
-            cast[name] = array.astype(dtype_of(dtype.name))
+            cast[name] = array.astype(dtype)
             exact = np.array_equal(cast[name].astype(np.float64), array.astype(np.float64), equal_nan=True)
         if not exact:
-            rounded[name] = array.dtype
-    if not rounded:
-        return cast, []
-    was = next(iter(rounded.values()))
-    return cast, [f"{what or ', '.join(rounded)} rounded from {was} to {dtype}, in which the outputs came"]
+            notes.append(f"{name} {_rounded(array.dtype.name, dtype)}")
+    return cast, notes
+
+
+def _rounded(was: str, dtype: np.dtype) -> str:
+    return f"rounded from {was} to {dtype}, in which the outputs came"
 
 
 def _not_finite(arrays: Arrays) -> list[str]:

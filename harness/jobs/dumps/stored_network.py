@@ -7,7 +7,6 @@ outputs tell which fits.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ SUFFIX = r"(?:_l(?P<layer>\d+)(?P<reverse>_reverse)?)?"
 # What the directions of a layer are called where each has a prefix of its own.
 _BACKWARD = re.compile(r"(?<![a-z])(backward|bwd|bw|reverse)(?![a-z])")
 _FORWARD = re.compile(r"(?<![a-z])(forward|fwd|fw)(?![a-z])")
+UNNAMED = "an LSTM"  # the dialect of arrays that no framework's names tell, as messages call it
 _MOST_NAMES = 12  # in a message
 
 
@@ -75,7 +75,10 @@ class StoredNetwork:
                 needed = {*self.layers.dialect.input_kernel, *self.layers.dialect.recurrent_kernel}
                 if row and needed <= lane.keys():
                     suffix = Lane(layer, reverse).suffix if several else ""
-                    of_lane = gradients_of(lane, self.layers.dialect, bias=lstm.bias)
+                    try:
+                        of_lane = gradients_of(lane, self.layers.dialect, bias=lstm.bias)
+                    except ValueError as error:
+                        raise DumpError("the gradients of weights have other shapes than these.") from error
                     gradients |= {f"{name}{suffix}": array for name, array in of_lane.items()}
         return gradients
 
@@ -92,16 +95,20 @@ def networks_of(arrays: Arrays, layout: str | None, prefix: str, input_size: int
     Raises:
         DumpError: If there are weights that fit none.
     """
-    below = {name: array for name, array in arrays.items() if name.startswith(prefix)}
+    below = {name: array for name, array in arrays.items() if name.startswith(prefix) and array.size and array.ndim}
     if prefix and not below:
         raise DumpError(f'no name begins with "{prefix}". There are: {names_text([*arrays], _MOST_NAMES)}')
     layers = _by_dialect(below, layout)
     if layers is not None and (layout is not None or not _anybodys(below, layers)):
         return [_network(below, layers)]
-    networks = []
+    networks, errors = [], []
     for guessed in (*(() if layout else _by_gate(below)), *_by_shape(below, layout, input_size)):
-        with contextlib.suppress(DumpError):
+        try:
             networks.append(_network(below, guessed))
+        except DumpError as error:
+            errors.append(error)
+    if errors and not networks and layout is None:
+        raise errors[0]
     return networks
 
 
@@ -109,7 +116,7 @@ def missing_text(arrays: Arrays) -> str | None:
     """Which arrays are missing of the dialect that has the most names here, in words; None where none has any."""
     groups = [
         (names, dialect) for dialect in DIALECTS.values() for names in _lanes_of(arrays, dialect).values()
-        if len(dialect.names) > 1
+        if names.keys() & {*dialect.input_kernel, *dialect.recurrent_kernel}
     ]  # fmt: skip
     names, dialect = max(groups, key=lambda group: len(group[0]), default=({}, None))
     missing = [] if dialect is None else [name for name in dialect.required if name not in names]
@@ -385,7 +392,7 @@ def _dialects_of(
     orders = [stored.gates] if stored else orders
     for forget_bias, turned, order, state_first in product(constants, transposed, orders, [False, True][: 2 - bool(R)]):
         dialect = Dialect(
-            name="arrays", title="arrays", source="", gates=order, input_kernel=tuple(W), recurrent_kernel=tuple(R),
+            name=UNNAMED, title="arrays", source="", gates=order, input_kernel=tuple(W), recurrent_kernel=tuple(R),
             transposed=turned, bias=tuple(b), biases="two" if len(b) > len(W) else "one", bias_optional=True,
             forget_bias=forget_bias,
         )  # fmt: skip

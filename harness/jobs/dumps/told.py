@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lockstep.harness.jobs.dumps.stored_network import UNNAMED
 from lockstep.harness.jobs.models import network_text
 from lockstep.harness.text import names_text, number
 
@@ -45,7 +46,7 @@ def _weights_text(interpretation: Interpretation) -> str:
     layers, model = network.layers, network.model
     if "weights" in interpretation.run.lent:
         return f"weights are those of {interpretation.run.lender}"
-    if layers.dialect.name != "arrays":
+    if layers.dialect.name != UNNAMED:
         prefix = _prefix(layers.used)
         under = f' under "{prefix}"' if prefix else ""
         return f"weights as {layers.dialect.title} has them{under}: {network_text(model.lstm)}"

@@ -239,14 +239,18 @@ BAD = {
     "a kernel is transposed": (
         {**DUMP, "weight_ih_l0": W.T}, {},
         r"weight_ih_l0 has shape \(3, 16\).* looks transposed"),
+    "a gate is cut off": (
+        {**WITHOUT_BOTH, **{f"{k}_{g}": np.split(a, 4)[n][: 4 - (g == "o")] for k, a in (("W", W), ("U", R), ("b", B))
+                            for n, g in enumerate("ifco")}},
+        {}, r"Wo has shape \(3, 3\)"),
     "no inputs": ({"out": H_SEQ, **TORCH}, {}, "no inputs: nothing is called x, or has three axes, the last of 3"),
     "no outputs": ({"x": X, **TORCH}, {}, "no outputs"),
-    "x is too narrow": ({**DUMP, "x": X[..., :2]}, {}, r"x, taken for x, has shape \(5, 2, 2\), expected"),
+    "x is too narrow": ({**DUMP, "x": X[..., :2]}, {}, r"x has shape \(5, 2, 2\), expected"),
     "x has too many axes": ({**DUMP, "x": X[None, None]}, {}, r"x has shape \(1, 1, 5, 2, 3\)"),
     "outputs lie otherwise": ({**DUMP, "out": H_SEQ.T}, {}, r"out, taken for h_seq, has shape \(4, 2, 5\), expected"),
     "h0 of another batch": (
         {**DUMP, "h0": H_SEQ[0, :1]}, {},
-        r"h0, taken for h0, has shape \(1, 4\), expected \(2, 4\)"),
+        r"h0 has shape \(1, 4\), expected \(2, 4\)"),
     "NaN in x": ({**DUMP, "x": NAN}, {}, r"x holds nan, first at x\[2, 1, 0\]: of such inputs nothing can be expected"),
     "infinity in a weight": (
         {**DUMP, "bias_ih_l0": B_IH + np.float32(np.inf)}, {},
@@ -269,7 +273,7 @@ BAD = {
     "a layout that there is not": (DUMP, {"layout": "pytorch"}, 'no layout is called "pytorch". Did you mean "torch"'),
     "another layout": (
         DUMP, {"layout": "keras"},
-        "no weights as Keras 3 and tf_keras LSTM has them: leave out --layout, they look like those of PyTorch"),
+        "no weights as Keras .* has them: they look like those of PyTorch nn.LSTM, .* Leave out --layout"),
 }  # fmt: skip
 
 
