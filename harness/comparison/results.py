@@ -213,7 +213,7 @@ class Results(Struct, frozen=True, kw_only=True):
     """All runs of one command, and the environment they ran in."""
 
     format: Literal[1] = FORMAT  # 1, as long as fields are only added
-    environment: dict[str, Any]  # command, time, versions, machine, precision of the reference; models where given
+    environment: dict[str, Any]  # command, time, versions, machine, precision of the reference; models, an object
     runs: list[RunResult]
     cases: dict[str, CaseInfo] = field(default_factory=dict)  # by name; empty in results of earlier versions
     sources: dict[str, Source] = field(default_factory=dict)  # of ports whose files are known, by the runs' backend

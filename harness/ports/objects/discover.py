@@ -77,13 +77,13 @@ def discover(holder: Holder, entry: Entry, maker: Maker, rule: Rule) -> ObjectFo
         results = find_results(questions, style, given)
         questions.caller.plan = tuple(result.path for result in results)
         style, of_states = _with_states(questions, style, results)
-        mapping, known_by, acts = _with_gates(questions, style, results[0], rule)
+        mapping, known_by, acts, of_gates = _with_gates(questions, style, results[0], rule)
         questions.mapping = mapping
         mapping, of_bias = _with_forget_bias(questions, style, results[0], rule)
     finally:
         holder.write(before)
     fixed = maker.made or mapping.sizes != PROBE
-    remarks = (*remarks, *of_states, *of_bias)
+    remarks = (*remarks, *of_states, *of_gates, *of_bias)
     return ObjectFound(mapping, style, tuple(results), entry, fixed, known_by, acts, remarks, questions.caller.calls)
 
 
@@ -114,7 +114,7 @@ def _with_states(questions: Questions, style: Style, results: Sequence[Result]) 
 
 def _with_gates(
     questions: Questions, style: Style, h_seq: Result, rule: Rule
-) -> tuple[ParameterMap, str, dict[str, str] | None]:
+) -> tuple[ParameterMap, str, dict[str, str] | None, list[str]]:
     """The order of gates as names claim it, held against what is measured; where they claim none, as measured."""
     mapping = questions.mapping
     acts = behaving_order(questions, style, h_seq)
@@ -125,11 +125,14 @@ def _with_gates(
         mapping = mapping if acts is None else mapping.turned
     known_by = "--layout" if rule.gates or rule.parameters else "names"
     if not mapping.claims:
-        return (mapping, "assumed", None) if acts is None else (mapping.reordered(acts), "measured", None)
+        if acts is None:
+            return mapping, "assumed", None, ["which gate is which was not to be measured: their order is assumed"]
+        doubts = [f"{gates} act alike, and are taken in the order in which they lie" for gates in acts.alike]
+        return mapping.reordered(acts.gates), "measured", None, doubts
     if known_by == "names" and mapping.layout:
         known_by = f"names ({mapping.layout})"
-    agreeing = acts is None or all(gate == act for gate, act in acts.items())
-    return mapping, known_by, None if agreeing else acts
+    agreeing = acts is None or all(gate == act for gate, act in acts.gates.items())
+    return mapping, known_by, None if acts is None or agreeing else acts.gates, []
 
 
 def _with_forget_bias(questions: Questions, style: Style, h_seq: Result, rule: Rule) -> tuple[ParameterMap, list[str]]:

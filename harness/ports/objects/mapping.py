@@ -194,7 +194,8 @@ def find_mapping(shapes: Mapping[str, Shape], sizes: Sizes, name: str, rule: Rul
         found, by_names = _slots_of(kind, of_kind, order)
         slots += found
         told += [by_names] if found else []
-    slots = _consistent(slots)
+    in_order = list(shapes)
+    slots = sorted(_consistent(slots), key=lambda slot: in_order.index(slot.path))
     _check_complete(slots, shapes, sizes, name)
     used = {slot.path for slot in slots}
     return ParameterMap(

@@ -22,6 +22,7 @@ from lockstep.harness.ports.objects.mapping import ParameterMap, Sizes
 _LENGTHS, _BATCHES = (7, 10, 13, 17), (4, 9, 11, 14)  # of questions: one is other than any size of the object
 _SEEN = 1e-6  # a change that is one
 _DRIVEN = 5.0  # opens a gate
+_EVEN = 0.5  # drives a gate in its sensitive range
 _MOST_H = 1.05  # of what went through a tanh
 
 
@@ -31,6 +32,13 @@ class Result(NamedTuple):
     path: str
     role: str  # "h_seq", "c_seq", "h", "c"
     batch_first: bool = False
+
+
+class Acts(NamedTuple):
+    """As which gate each block acts, by the gate as which it is written; and which gates act alike."""
+
+    gates: dict[str, str]
+    alike: tuple[str, ...] = ()
 
 
 @dataclass
@@ -259,33 +267,42 @@ def states_exchanged(questions: Questions, style: Style, h_seq: Result) -> bool 
     return None if moved[0] == moved[1] else moved[0]
 
 
-def behaving_order(questions: Questions, style: Style, h_seq: Result) -> dict[str, str] | None:
+def behaving_order(questions: Questions, style: Style, h_seq: Result) -> Acts | None:
     """As which gate each block of W acts, that is written as gate i, f, g, o; None where it cannot be seen.
 
-    The candidate alone moves h from zero. Beside it a gate is driven in the first timestep: i changes h then and
-    later, o only then, f not at all, since there is no state yet.
+    All gates are driven alike, and in the first timestep one of them less. Of i and g all later h change, of o that of
+    the first timestep alone, of f none, since there is no state yet; of g its sign does. What acts alike is taken in
+    the order in which it lies.
     """
-    if questions.sizes.input_size < 2:  # noqa: PLR2004
+    if questions.sizes.input_size < 2:  # noqa: PLR2004 (a feature for all gates, and one for one of them)
         return None
+    x = questions.x(2)
+    x[:, :, 0], x[0, :, 1] = 1, 1
 
-    def h_after(columns: Mapping[int, Mapping[str, float]]) -> Array:
-        x = questions.x(2)
-        x[:, :, 0], x[0, :, 1] = 1, 1
-        array = questions.ask(style, questions.driven(columns), x)[h_seq.path]
-        array = array.swapaxes(0, 1) if h_seq.batch_first else array
-        return np.asarray(array, np.float64)
+    def h_of(*less: str) -> Array:
+        weights = questions.driven({0: dict.fromkeys(GATES, _EVEN), 1: dict.fromkeys(less, -2 * _EVEN)})
+        h = questions.ask(style, weights, x)[h_seq.path]
+        return np.asarray(h.swapaxes(0, 1) if h_seq.batch_first else h, np.float64)[:, 0, 0]
 
-    alone = {gate: h_after({0: {gate: 1.0}}) for gate in GATES}
-    moving = [gate for gate, h in alone.items() if np.abs(h).max() > _SEEN]
-    if len(moving) != 1:
+    base = h_of()
+    moved = {gate: h_of(gate) for gate in GATES}
+    seen = {gate: tuple(np.abs(h - base) > _SEEN) for gate, h in moved.items()}
+    of_cell = [gate for gate in GATES if seen[gate] == (True, True)]
+    if not of_cell or not base[0]:
         return None
-    base, acts = alone[moving[0]], {moving[0]: "g"}
-    for gate in GATES:
-        if gate != moving[0]:
-            changed = np.abs(h_after({0: {moving[0]: 1.0}, 1: {gate: 2.0}}) - base) > _SEEN
-            now, later = changed[0].any(), changed[1].any()
-            acts[gate] = {(True, True): "i", (True, False): "o", (False, False): "f"}.get((bool(now), bool(later)), "?")
-    return acts if sorted(acts.values()) == sorted(GATES) else None
+    # Of a candidate that is odd the sign changes; of a gate a part is left.
+    of_cell.sort(key=lambda gate: round(-moved[gate][0] / base[0], 1))
+    of_h = [gate for gate in GATES if seen[gate] == (True, False)]
+    still = [gate for gate in GATES if gate not in {*of_cell, *of_h}]
+    names = [*("ig" if len(of_cell) > 1 else "g"), *"o"[: len(of_h)]]
+    names += [gate for gate in GATES if gate not in names]
+    blocks = [*of_cell, *of_h, *still]
+    if len(of_cell) > 2 or len(of_h) > 1:  # noqa: PLR2004
+        return None
+    share = [round(moved[gate][0] / base[0], 1) for gate in of_cell]
+    groups = [of_cell if len(set(share)) < len(share) else [], still if len(still) > 1 else []]
+    acts = dict(zip(blocks, names, strict=True))
+    return Acts(acts, tuple(" and ".join(acts[gate] for gate in group) for group in groups if group))
 
 
 def added_forget_bias(questions: Questions, style: Style, h_seq: Result) -> float | None:

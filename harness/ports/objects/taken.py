@@ -97,8 +97,6 @@ def _notes(found: ObjectFound) -> list[str]:
             f"{', '.join(found.acts[gate] for gate in GATES)}. It is judged by the names; if its weights do lie in the "
             f'order that it uses, say so in a file, --layout mapping.toml: gates = "{claimed_order(found)}"'
         )
-    if found.known_by == "assumed":
-        notes.append("which gate is which was not to be measured: their order is assumed")
     if mapping.others:
         notes.append(f"no part of the LSTM, and not covered: {', '.join(mapping.others)}")
     if not mapping.biases:
