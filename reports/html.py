@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from lockstep.harness.comparison.results import Results, RunResult, encode
+from lockstep.harness.comparison.results import Results, encode
+from lockstep.harness.files import replacing
 from lockstep.harness.output.messages import text_of
-from lockstep.harness.text import printable
+from lockstep.harness.text import grouped, printable
 from lockstep.reports.page_data import case_page_data, page_data, page_of
 
 PAGE = "index.html"
@@ -36,19 +39,12 @@ def write_html(results: Results, folder: Path, *, details: bool = False) -> Path
 
     ``details``: whether each case gets a page of its own beside it, with every number that results hold.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    page = folder / PAGE
-    _write(page, _page(page_data(results, pages=details), results))
-    if details:
-        by_case: dict[str, list[RunResult]] = {}
-        for run in results.runs:
-            by_case.setdefault(run.case, []).append(run)
-        for index, (case, runs) in enumerate(by_case.items()):
-            alone = replace(results, runs=runs)
-            page_of_case = folder / page_of(index)
-            page_of_case.parent.mkdir(exist_ok=True)
-            _write(page_of_case, _page({**case_page_data(alone, case), "above": f"../{PAGE}"}, alone))
-    return page
+    with ExitStack() as stack:  # all pages are written before the first is replaced, the one that names them last
+        for name, text in _pages(results, details=details):
+            # Half of a surrogate pair, from a backend's output, has no UTF-8.
+            content = text.encode("utf-8", "backslashreplace")
+            stack.enter_context(replacing(folder / name)).write_bytes(content)
+    return folder / PAGE
 
 
 def render(results: Results) -> str:
@@ -56,9 +52,13 @@ def render(results: Results) -> str:
     return _page(page_data(results), results)
 
 
-def _write(path: Path, page: str) -> None:
-    # Half of a surrogate pair, from a backend's output, has no UTF-8.
-    path.write_text(page, encoding="utf-8", errors="backslashreplace")
+def _pages(results: Results, *, details: bool) -> Iterator[tuple[str, str]]:
+    """The names and texts of the page of all, and of one for each case where these are wanted."""
+    yield PAGE, _page(page_data(results, pages=details), results)
+    by_case = grouped(results.runs, lambda run: run.case) if details else {}
+    for index, (case, runs) in enumerate(by_case.items()):
+        alone = replace(results, runs=runs)
+        yield page_of(index), _page({**case_page_data(alone, case), "above": f"../{PAGE}"}, alone)
 
 
 def _page(data: dict[str, Any], results: Results) -> str:

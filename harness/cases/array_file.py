@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.errors import CaseError, LockstepError, TraceError
+from lockstep.harness.files import replacing
 
 
 def load_arrays(path: Path) -> Arrays:
@@ -50,6 +51,6 @@ def load_safetensors(path: Path, error_type: type[LockstepError] = TraceError) -
 
 
 def save_safetensors(path: Path, arrays: Arrays, metadata: dict[str, str]) -> None:
-    """Write arrays with metadata; the folder is made if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata)
+    """Write arrays with metadata, over an old file once all is written."""
+    with replacing(path) as beside:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, beside, metadata)

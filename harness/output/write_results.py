@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockstep.harness.errors import LockstepError
+from lockstep.harness.files import check_folder, check_replaceable, write_whole
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Results
@@ -22,18 +24,11 @@ def check_writable(json: Path | None, html: Path | None = None) -> None:
     Raises:
         LockstepError: If they cannot.
     """
-    try:
+    with _told(json or html):
         if json is not None and str(json) != "-":
-            json.parent.mkdir(parents=True, exist_ok=True)
-            # Nothing is appended: what the file holds stays until there are new results.
-            with json.open("ab"):
-                pass
+            check_replaceable(json)
         if html is not None:
-            html.mkdir(parents=True, exist_ok=True)
-            if not os.access(html, os.W_OK):
-                raise PermissionError(13, "not writable", str(html))
-    except OSError as error:
-        raise LockstepError(f"{error.filename}: cannot be written to: {error.strerror or error}.") from error
+            check_folder(html)
 
 
 def write_json(value: Any, json: Path | None) -> None:
@@ -47,8 +42,8 @@ def write_json(value: Any, json: Path | None) -> None:
         sys.stdout.buffer.write(encoded + b"\n")
         sys.stdout.flush()
     else:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_bytes(encoded)
+        with _told(json):
+            write_whole(json, encoded)
 
 
 def write_html(results: Results, folder: Path, *, details: bool = False) -> Path:
@@ -63,4 +58,14 @@ def write_html(results: Results, folder: Path, *, details: bool = False) -> Path
     if not renderers:
         raise LockstepError(f"no HTML renderer is installed: the entry point {RENDERERS}, html is missing.")
     check_writable(None, folder)
-    return renderers[0].load()(results, folder, details=details)
+    with _told(folder):
+        return renderers[0].load()(results, folder, details=details)
+
+
+@contextmanager
+def _told(path: Path | None) -> Iterator[None]:
+    """Have what cannot be written, such as on a full disk, be one message."""
+    try:
+        yield
+    except OSError as error:
+        raise LockstepError(f"{error.filename or path}: cannot be written to: {error.strerror or error}.") from error

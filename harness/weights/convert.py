@@ -12,6 +12,7 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.array_file import load_arrays, save_safetensors
 from lockstep.harness.cases.gates import block
 from lockstep.harness.errors import ConvertError, unknown
+from lockstep.harness.files import replacing
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import guess, pack, summed, unpack, with_forget_bias
@@ -168,7 +169,7 @@ def _save(out: Path, arrays: Arrays, target: Dialect) -> None:
         if out.suffix == ".safetensors":
             save_safetensors(out, arrays, {"dialect": target.name})
             return
-        out.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(out, **arrays)  # type: ignore[arg-type]
+        with replacing(out) as beside:
+            np.savez(beside, **arrays)  # type: ignore[arg-type]
     except (OSError, SafetensorError) as error:
         raise ConvertError(f"{out}: cannot be written: {getattr(error, 'strerror', None) or error}.") from error
