@@ -21,6 +21,7 @@ from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialects import DIALECTS
 
 REQUIRES = ("equinox", "jax")
+RESETS = True
 INSTALL = "lockstep-rnn[equinox]"
 # Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
 ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
@@ -49,10 +50,10 @@ def _cell(input_size: int, hidden_size: int, bias: bool) -> eqx.nn.LSTMCell:  # 
 
 
 def _lane(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, ends: lanes.Ends
 ) -> lanes.Tensors:
     cell = _cell(lstm.input_size_of(lane.layer), lstm.hidden_size, lstm.bias)
     for name, array in weights.items():
         if name != "bias" or lstm.bias:
             cell = eqx.tree_at(lambda cell, name=name: getattr(cell, name), cell, array)
-    return jax_network.scan(jax.vmap(cell), lane, x, first, lengths)
+    return jax_network.scan(jax.vmap(cell), lane, x, first, ends)

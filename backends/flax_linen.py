@@ -42,14 +42,14 @@ def run(problem: Problem) -> Trace:
 
 
 def run_lane(
-    kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+    kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, ends: lanes.Ends
 ) -> lanes.Tensors:
     """Run one direction of one layer by a cell of some kind over x (T, B, I)."""
     cell = kind(lstm.hidden_size, **flax_rnn.cell_settings(lstm, x.dtype))
     layer = nn.RNN(cell, **flax_rnn.rnn_settings(lane))
     parameters = {"params": {"cell": unflatten_dict(weights, sep=".")}}
-    carry, h = layer.apply(parameters, x, initial_carry=first[::-1], seq_lengths=lengths)
-    return flax_rnn.tensors_of(carry, h, lengths)
+    carry, h = layer.apply(parameters, x, initial_carry=first[::-1], seq_lengths=ends.lengths)
+    return flax_rnn.tensors_of(carry, h, ends.lengths)
 
 
 _lane = partial(run_lane, nn.LSTMCell)

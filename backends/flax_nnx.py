@@ -40,7 +40,7 @@ def run(problem: Problem) -> Trace:
 
 
 def run_lane(
-    kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+    kind: Any, lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, ends: lanes.Ends
 ) -> lanes.Tensors:
     """Run one direction of one layer by a cell of some kind, (input size, hidden size), over x (T, B, I)."""
     sizes = (lstm.input_size_of(lane.layer), lstm.hidden_size)
@@ -49,8 +49,8 @@ def run_lane(
         linear, _, which = name.partition(".")
         setattr(getattr(cell, linear), which, nnx.Param(array))
     layer = nnx.RNN(cell, **flax_rnn.rnn_settings(lane))
-    carry, h = layer(x, initial_carry=first[::-1], seq_lengths=lengths)
-    return flax_rnn.tensors_of(carry, h, lengths)
+    carry, h = layer(x, initial_carry=first[::-1], seq_lengths=ends.lengths)
+    return flax_rnn.tensors_of(carry, h, ends.lengths)
 
 
 _lane = partial(run_lane, nnx.LSTMCell)

@@ -52,9 +52,9 @@ def run(problem: Problem) -> Trace:
 
 
 def _lane(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, ends: lanes.Ends
 ) -> lanes.Tensors:
-    valid = jax_network.valid_steps(x, lengths)
+    valid = jax_network.valid_steps(x, ends.lengths)
     x = x if valid is None else jnp.where(valid, x, 0)
     h, states = _unrolled.apply(  # type: ignore[attr-defined]
         {"lstm/linear": weights}, lstm.hidden_size, x, first, reverse=lane.reverse
@@ -68,7 +68,7 @@ def _lane(
 
     def at_end(array: jax.Array, before: jax.Array) -> jax.Array:
         with_first = jnp.concatenate([before[None], array])
-        return with_first[lengths, jnp.arange(len(before))]
+        return with_first[ends.lengths, jnp.arange(len(before))]
 
     h_n, c_n = at_end(h, first[0]), at_end(c, first[1])
     return {"h": jnp.where(valid, h, 0), "c": jnp.where(valid, c, c_n), "h_n": h_n, "c_n": c_n}

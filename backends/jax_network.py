@@ -25,9 +25,9 @@ from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.layout import store
 
 Weights = dict[str, jax.Array]
-# From the network, a lane's weights, the lane, x (T, B, I), its first state and lengths (B,) or None: what
+# From the network, a lane's weights, the lane, x (T, B, I), its first state and where sequences end: what
 # ``lanes.RunLane`` gives.
-RunLane = Callable[[LSTM, Weights, Lane, jax.Array, lanes.State, Any], lanes.Tensors]
+RunLane = Callable[[LSTM, Weights, Lane, jax.Array, lanes.State, lanes.Ends], lanes.Tensors]
 
 # Names as in a case, ``harness.cases.case.Activation``.
 ACTIVATIONS = {
@@ -65,7 +65,7 @@ def run(
     lstm = replace(p.case.lstm, forget_bias=0.0)
     weights = [store(of_lane.arrays(), dialect) for _, of_lane in p.lanes()]
     forward, both_ways = (forward_compiled, both_ways_compiled) if compiled else (_forward, _both_ways)
-    arrays = (weights, p.x, p.states("h0"), p.states("c0"), p.lengths)
+    arrays = (weights, p.x, p.states("h0"), p.states("c0"), lanes.Ends(p.lengths, p.resets))
     stopwatch = Stopwatch()
     with stopwatch("run"):
         # Not compiled, an operation on NumPy arrays alone would be NumPy's.
@@ -95,17 +95,17 @@ def _named_steps(lstm: LSTM, of_steps: list[Arrays]) -> Arrays:
     }
 
 
-def _forward(run_lane: RunLane, lstm: LSTM, weights: list[Weights], x, h0, c0, lengths) -> lanes.Tensors:
-    return _network(run_lane, lstm, weights, x, h0, c0, lengths)[1]
+def _forward(run_lane: RunLane, lstm: LSTM, weights: list[Weights], x, h0, c0, ends) -> lanes.Tensors:
+    return _network(run_lane, lstm, weights, x, h0, c0, ends)[1]
 
 
 def _both_ways(
-    run_lane: RunLane, lstm: LSTM, weights: list[Weights], x, h0, c0, lengths, dh, dc, by_timestep: bool  # noqa: FBT001
+    run_lane: RunLane, lstm: LSTM, weights: list[Weights], x, h0, c0, ends, dh, dc, by_timestep: bool  # noqa: FBT001
 ) -> tuple[lanes.Tensors, tuple[Any, Any]]:  # fmt: skip
     """All tensors of the forward pass; the gradients of weights, x, h0 and c0, and those of weights by timestep."""
 
     def network(weights: list[Weights], x, h0, c0) -> tuple[lanes.State, lanes.Tensors]:
-        return _network(run_lane, lstm, weights, x, h0, c0, lengths)
+        return _network(run_lane, lstm, weights, x, h0, c0, ends)
 
     if by_timestep:
         weights = jax.tree.map(lambda w: jnp.broadcast_to(w, (len(x), *w.shape)), weights)
@@ -120,9 +120,9 @@ forward_compiled = jax.jit(_forward, static_argnames=("run_lane", "lstm"))
 both_ways_compiled = jax.jit(_both_ways, static_argnames=("run_lane", "lstm", "by_timestep"))
 
 
-def _network(run_lane: RunLane, lstm: LSTM, weights: list[Weights], x, h0, c0, lengths):
+def _network(run_lane: RunLane, lstm: LSTM, weights: list[Weights], x, h0, c0, ends):
     return lanes.network(
-        lstm, lambda k, lane, x, first: run_lane(lstm, weights[k], lane, x, first, lengths), x, h0, c0,
+        lstm, lambda k, lane, x, first: run_lane(lstm, weights[k], lane, x, first, ends), x, h0, c0,
         concatenate=lambda parts: jnp.concatenate(parts, axis=-1), stack=jnp.stack,
     )  # fmt: skip
 
@@ -132,25 +132,37 @@ def valid_steps(x: jax.Array, lengths: Any) -> jax.Array | None:
     return None if lengths is None else (jnp.arange(len(x))[:, None] < lengths)[..., None]
 
 
+def steps_anew(ends: lanes.Ends) -> jax.Array | None:
+    """Where sequences start anew, (T, B, 1); None if none does."""
+    return None if ends.resets is None else ends.resets[..., None]
+
+
 def scan(
-    cell: Callable[..., lanes.State], lane: Lane, x: jax.Array, first: lanes.State, lengths: Any, weights: Any = None
+    cell: Callable[..., lanes.State],
+    lane: Lane,
+    x: jax.Array,
+    first: lanes.State,
+    ends: lanes.Ends,
+    weights: Any = None,
 ) -> lanes.Tensors:
-    """Call ``cell(x_t, (h, c)) -> (h, c)`` under ``jax.lax.scan``; lengths are the loop's, as users write it.
+    """Call ``cell(x_t, (h, c)) -> (h, c)`` under ``jax.lax.scan``; lengths and resets are the loop's.
 
     Past its end a sequence keeps its state, and its h is 0; what is in the padding is set to 0 first, as
     ``lanes.loop`` does. Where there are weights for each timestep, arrays (T, ...), the cell takes its own too.
     """
-    valid = valid_steps(x, lengths)
+    valid, anew = valid_steps(x, ends.lengths), steps_anew(ends)
     x = x if valid is None else jnp.where(valid, x, 0)
 
     def step(state: lanes.State, now: tuple[Any, ...]) -> tuple[lanes.State, lanes.State]:
-        x_t, valid_t, weights_t = now
+        x_t, valid_t, anew_t, weights_t = now
+        if anew_t is not None:
+            state = tuple(jnp.where(anew_t, 0, before) for before in state)  # type: ignore[assignment]
         new = cell(x_t, state) if weights_t is None else cell(x_t, state, weights_t)
         if valid_t is None:
             return new, new
         h, c = (jnp.where(valid_t, n, old) for n, old in zip(new, state, strict=True))
         return (h, c), (jnp.where(valid_t, new[0], 0), c)
 
-    (h_n, c_n), (h, c) = jax.lax.scan(step, first, (x, valid, weights), reverse=lane.reverse)
+    (h_n, c_n), (h, c) = jax.lax.scan(step, first, (x, valid, anew, weights), reverse=lane.reverse)
     # In a trace c is, past a sequence's end, what it was at last.
     return {"h": h, "c": c if valid is None else jnp.where(valid, c, c_n), "h_n": h_n, "c_n": c_n}

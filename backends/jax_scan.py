@@ -19,6 +19,7 @@ from lockstep.harness.cases.tensors import Lane, has_weight_steps
 from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("jax",)
+RESETS = True
 INSTALL = "lockstep-rnn[jax]"
 # Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.
 ENVIRONMENT = {"JAX_ENABLE_X64": "1"}
@@ -39,12 +40,12 @@ def run(problem: Problem) -> Trace:
 
 
 def run_lane(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, ends: lanes.Ends
 ) -> lanes.Tensors:
     """Run one lane over ``x`` (T, B, I); weights are (T, ...) if each timestep is given its own."""
     if weights["W"].ndim > 2:  # noqa: PLR2004 (a matrix)
-        return jax_network.scan(partial(_own_step, lstm), lane, x, first, lengths, weights)
-    return jax_network.scan(partial(jax_step.step, lstm, weights), lane, x, first, lengths)
+        return jax_network.scan(partial(_own_step, lstm), lane, x, first, ends, weights)
+    return jax_network.scan(partial(jax_step.step, lstm, weights), lane, x, first, ends)
 
 
 def _own_step(lstm: LSTM, x_t: jax.Array, state: lanes.State, weights: jax_network.Weights) -> lanes.State:

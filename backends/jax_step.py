@@ -14,12 +14,13 @@ from lockstep.harness.cases.tensors import Lane
 
 
 def python_loop(
-    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, lengths
+    lstm: LSTM, weights: jax_network.Weights, lane: Lane, x: jax.Array, first: lanes.State, ends: lanes.Ends
 ) -> lanes.Tensors:
     """Run one lane as a loop of Python over the timesteps."""
-    valid = jax_network.valid_steps(x, lengths)
+    valid, anew = jax_network.valid_steps(x, ends.lengths), jax_network.steps_anew(ends)
     return lanes.loop(
         lambda x_t, state: step(lstm, weights, x_t, state), list(x), first, None if valid is None else list(valid),
+        anew=None if anew is None else list(anew),
         reverse=lane.reverse, where=jnp.where, zeros_like=jnp.zeros_like, stack=jnp.stack,
     )  # fmt: skip
 

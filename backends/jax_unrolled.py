@@ -12,6 +12,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.weights.dialects import CANONICAL
 
 REQUIRES = ("jax",)
+RESETS = True
 MAIN = False
 INSTALL = "lockstep-rnn[jax]"
 # Without it JAX computes in float32 whatever it is given. float32 arrays stay float32 with it.

@@ -7,11 +7,12 @@ through the timesteps of one; both only call what they are given.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockstep.harness.adapters.trace import Parameter
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane, lanes, name_of
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.layout import gradients_of
@@ -19,6 +20,19 @@ from lockstep.harness.weights.layout import gradients_of
 Tensor = Any  # of any framework
 Tensors = dict[str, Tensor]
 State = tuple[Tensor, Tensor]  # (h, c): (B, P), (B, H)
+
+
+class Ends(NamedTuple):
+    """Where sequences end and start anew; None where all are whole."""
+
+    lengths: Tensor = None  # (B,)
+    resets: Tensor = None  # (T, B)
+
+    @classmethod
+    def of(cls, problem: Problem, make: Callable[[Array], Tensor]) -> Ends:
+        """Those of a problem, as tensors."""
+        return cls(*(None if array is None else make(array) for array in (problem.lengths, problem.resets)))
+
 
 # From the lane's place in the order of lanes, the lane, x (T, B, I) and its first state: h (T, B, P), h_n and c_n
 # (B, ·), and c (T, B, H) if it is known.
@@ -91,6 +105,7 @@ def loop(
     first: State,
     valid: Sequence[Tensor] | None,
     *,
+    anew: Sequence[Tensor] | None = None,
     reverse: bool,
     where: Callable[[Tensor, Tensor, Tensor], Tensor],
     zeros_like: Callable[[Tensor], Tensor],
@@ -107,6 +122,7 @@ def loop(
         x: T arrays (B, I).
         first: The first state.
         valid: T arrays of truth values (B, 1), for sequences of different lengths.
+        anew: T arrays of truth values (B, 1): where the state is 0 before the step.
         reverse: The direction.
         where: Of a condition and two arrays.
         zeros_like: Of an array.
@@ -121,6 +137,8 @@ def loop(
         return {"h": stack([h])[:0], "c": stack([c])[:0], "h_n": h, "c_n": c}
     for t in reversed(range(len(x))) if reverse else range(len(x)):
         x_t = x[t] if valid is None else where(valid[t], x[t], zeros_like(x[t]))
+        if anew is not None:
+            h, c = (where(anew[t], zeros_like(state), state) for state in (h, c))
         new_h, new_c = step(x_t, (h, c))
         if valid is None:
             hs[t], h, c = new_h, new_h, new_c

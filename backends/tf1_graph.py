@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from lockstep.backends import inventory_tf1, tf_cells
+from lockstep.backends.lanes import Ends
 from lockstep.harness.adapters.inventory import inventory_of, readers_text
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.arrays import Arrays
@@ -32,7 +33,7 @@ class Network:
     cells: dict[Lane, Any]
     x: Any  # (T, B, I)
     states: dict[Lane, Any]  # LSTMStateTuple
-    lengths: Any | None  # (B,)
+    ends: Ends
 
     def layers(self) -> list[list[Lane]]:
         """The lanes by layer, forward before reverse."""
@@ -101,6 +102,7 @@ def shape_of(case: Case) -> Case:
             dtype=run.dtype,
             weights="ones" if weights.kind == "ones" and weights.scale == 1 else "probe",
             lengths=None if run.lengths is None else (run.timesteps,) * run.batch,
+            resets=None if run.resets is None else ((),) * run.batch,
             gradients=run.gradients,
         ),
     )
@@ -111,11 +113,12 @@ def _graph(unroll: Unroll, case: Case) -> Graph:
     lstm, dtype, ones = case.lstm, tf.as_dtype(case.run.dtype), case.run.weights == "ones"
     with tf.Graph().as_default() as graph:
         inputs = _placeholders(case)
+        ends = Ends(inputs.get("lengths"), inputs.get("resets"))
         # As in the question: the scope's initialiser makes the kernel one, the cell its bias zero.
         initializer = tf1.ones_initializer() if ones else tf1.zeros_initializer()
         cells = {lane: tf_cells.cell_of(lstm, dtype) for lane in lanes(lstm)}
         with tf1.variable_scope("lstm", initializer=initializer):
-            unrolled = unroll(Network(lstm, cells, inputs["x"], _states(inputs, lstm), inputs.get("lengths")))
+            unrolled = unroll(Network(lstm, cells, inputs["x"], _states(inputs, lstm), ends))
         fetches = {
             "h": unrolled.h,
             "c_n": _joined([unrolled.final[lane].c for lane in cells]),
@@ -146,6 +149,8 @@ def _placeholders(case: Case) -> dict[str, Any]:
     inputs = {name: tf1.placeholder(dtype, shape, name) for name, shape in shapes.items()}
     if case.run.lengths is not None:
         inputs["lengths"] = tf1.placeholder(tf.int64, (B,), "lengths")
+    if case.run.resets is not None:
+        inputs["resets"] = tf1.placeholder(tf.bool, (T, B), "resets")
     return inputs
 
 

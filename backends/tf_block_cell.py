@@ -18,6 +18,7 @@ from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 
 REQUIRES = ("tensorflow",)
+RESETS = True
 MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -43,13 +44,15 @@ def run(problem: Problem) -> Trace:
     """
     stored = [store(weights.arrays(), TF_BLOCK) for _, weights in problem.lanes()]
 
-    def forward(weights, x, h0, c0, lengths):
-        return tf_network.network(_lane, problem.case.lstm, weights, x, h0, c0, lengths)
+    def forward(weights, x, h0, c0, ends):
+        return tf_network.network(_lane, problem.case.lstm, weights, x, h0, c0, ends)
 
     return tf_network.run(problem, stored, TF_BLOCK, forward, forward)
 
 
-def _lane(lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.State, lengths) -> lanes.Tensors:
+def _lane(
+    lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.State, ends: lanes.Ends
+) -> lanes.Tensors:
     arrays, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
 
     def step(x_t, state: lanes.State) -> lanes.State:
@@ -57,8 +60,9 @@ def _lane(lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.S
         out = tf.raw_ops.LSTMBlockCell(x=x_t, cs_prev=c, h_prev=h, **arrays, **settings)
         return out.h, out.cs
 
-    valid = tf_network.valid_steps(x, lengths)
+    valid, anew = tf_network.valid_steps(x, ends.lengths), tf_network.steps_anew(ends)
     return lanes.loop(
         step, tf.unstack(x), first, None if valid is None else tf.unstack(valid),
+        anew=None if anew is None else tf.unstack(anew),
         reverse=lane.reverse, where=tf.where, zeros_like=tf.zeros_like, stack=tf.stack,
     )  # fmt: skip

@@ -40,8 +40,9 @@ def _lane(
     lane: Lane,
     x: Any,
     first: lanes.State,
-    lengths,
+    ends: lanes.Ends,
 ) -> lanes.Tensors:
+    lengths = ends.lengths
     arrays, settings = tf_block.weights_and_settings(weights, lstm.cell_clip, tf.zeros(lstm.hidden_size, x.dtype))
     h0, c0 = first
     turned = partial(tf_network.turned, lengths=lengths) if lane.reverse else lambda array: array

@@ -12,6 +12,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("tensorflow",)
+RESETS = True
 MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2"}

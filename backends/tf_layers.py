@@ -30,13 +30,13 @@ def unroll(network: Network, one_way: OneWay, both_ways: BothWays) -> Unrolled:
 
 def _one_way(n: Network, one_way: OneWay) -> Unrolled:
     cells, states, reverse = list(n.cells.values()), tuple(n.states.values()), n.lstm.direction == "reverse"
-    x = _turned(n.x, n.lengths) if reverse else n.x
+    x = _turned(n.x, n.ends.lengths) if reverse else n.x
     if len(cells) == 1:
-        h, final = one_way(cells[0], x, states[0], n.lengths)
+        h, final = one_way(cells[0], x, states[0], n.ends.lengths)
         final = (final,)
     else:
-        h, final = one_way(tf1.nn.rnn_cell.MultiRNNCell(cells), x, states, n.lengths)
-    return Unrolled(_turned(h, n.lengths) if reverse else h, dict(zip(n.cells, final, strict=True)))
+        h, final = one_way(tf1.nn.rnn_cell.MultiRNNCell(cells), x, states, n.ends.lengths)
+    return Unrolled(_turned(h, n.ends.lengths) if reverse else h, dict(zip(n.cells, final, strict=True)))
 
 
 def _both_ways(n: Network, both_ways: BothWays) -> Unrolled:
@@ -44,7 +44,9 @@ def _both_ways(n: Network, both_ways: BothWays) -> Unrolled:
     for layer, lanes in enumerate(n.layers()):
         # Without a scope of its own a layer would find the variables of the one below.
         with tf1.variable_scope(f"layer_{layer}"):
-            h, states = both_ways([n.cells[lane] for lane in lanes], h, [n.states[lane] for lane in lanes], n.lengths)
+            h, states = both_ways(
+                [n.cells[lane] for lane in lanes], h, [n.states[lane] for lane in lanes], n.ends.lengths
+            )
         final |= dict(zip(lanes, states, strict=True))
     return Unrolled(h, final)
 

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from lockstep.backends import refusals, tf1_graph, tf_cells
+from lockstep.backends.lanes import Ends
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import name_of
 
 REQUIRES = ("tensorflow", "tf_keras")
+RESETS = True
 MAIN = False
 INSTALL = "lockstep-rnn[tf]"
 # TF 2.16 and later offer the rnn cells through tf-keras only.
@@ -60,7 +62,7 @@ def _unroll(network: tf1_graph.Network) -> tf1_graph.Unrolled:
     for layer in n.layers():
         for lane in layer:
             with tf1.variable_scope(name_of("for_loop", lane, lstm)):
-                unrolled[lane] = _lane(n.cells[lane], below, n.states[lane], n.lengths, reverse=lane.reverse)
+                unrolled[lane] = _lane(n.cells[lane], below, n.states[lane], n.ends, reverse=lane.reverse)
         below = [tf.concat(parts, 1) for parts in zip(*(unrolled[lane].h for lane in layer), strict=True)]
     exposed = {name_of("c", lane, lstm): tf.stack(of_lane.c) for lane, of_lane in unrolled.items()}
     below_top = [lane for lane in unrolled if lane.layer < lstm.num_layers - 1]
@@ -69,7 +71,8 @@ def _unroll(network: tf1_graph.Network) -> tf1_graph.Unrolled:
     return tf1_graph.Unrolled(tf.stack(below), final, exposed, reads_each_step=True)
 
 
-def _lane(cell: Any, x: list[Any], state: Any, lengths: Any, *, reverse: bool) -> _Lane:
+def _lane(cell: Any, x: list[Any], state: Any, ends: Ends, *, reverse: bool) -> _Lane:
+    lengths = ends.lengths
     h, c, T = [], [], len(x)
     steps = range(T)[::-1] if reverse else range(T)
     for step, t in enumerate(steps):
@@ -78,6 +81,9 @@ def _lane(cell: Any, x: list[Any], state: Any, lengths: Any, *, reverse: bool) -
         valid = None if lengths is None else (t < lengths)[:, None]
         # Of what is not taken the gradient is 0, and 0 times NaN in the padding would be NaN.
         x_t = x[t] if valid is None else tf.where(valid, x[t], tf.zeros_like(x[t]))
+        if ends.resets is not None:
+            anew = ends.resets[t][:, None]
+            state = tf.nest.map_structure(lambda old, anew=anew: tf.where(anew, tf.zeros_like(old), old), state)
         output, new_state = cell(x_t, state)
         if valid is not None:
             output = tf.where(valid, output, tf.zeros_like(output))

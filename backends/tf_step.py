@@ -33,27 +33,31 @@ def _functions(lstm: LSTM, jit_compile: bool) -> tuple[Any, Any]:  # noqa: FBT00
     """A network's functions, forward and with gradients; each traces anew for another shape."""
 
     @tf.function(jit_compile=jit_compile)
-    def forward(weights: list[Any], x, h0, c0, lengths):
-        return tf_network.network(_lane, lstm, weights, x, h0, c0, lengths)
+    def forward(weights: list[Any], x, h0, c0, ends):
+        return tf_network.network(_lane, lstm, weights, x, h0, c0, ends)
 
     @tf.function(jit_compile=jit_compile)
-    def backward(weights: list[Any], x, h0, c0, lengths, dh, dc):
-        return tf_network.both_ways(_lane, lstm, weights, x, h0, c0, lengths, dh, dc)
+    def backward(weights: list[Any], x, h0, c0, ends, dh, dc):
+        return tf_network.both_ways(_lane, lstm, weights, x, h0, c0, ends, dh, dc)
 
     return forward, backward
 
 
-def _lane(lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.State, lengths) -> lanes.Tensors:
+def _lane(
+    lstm: LSTM, weights: tf_network.Weights, lane: Lane, x, first: lanes.State, ends: lanes.Ends
+) -> lanes.Tensors:
     h, c = first
     # Its length is known: XLA has no arrays that grow.
     T = x.shape[0]
     hs = tf.TensorArray(x.dtype, T)
     cs = tf.TensorArray(x.dtype, T)
-    valid = tf_network.valid_steps(x, lengths)
+    valid, anew = tf_network.valid_steps(x, ends.lengths), tf_network.steps_anew(ends)
     # Of what is not taken the gradient is 0, and 0 times NaN in the padding would be NaN.
     x = x if valid is None else tf.where(valid, x, tf.zeros_like(x))
     for k in tf.range(T):
         t = T - 1 - k if lane.reverse else k
+        if anew is not None:
+            h, c = tf.where(anew[t], tf.zeros_like(h), h), tf.where(anew[t], tf.zeros_like(c), c)
         new_h, new_c = step(lstm, weights, x[t], h, c)
         if valid is None:
             out, h, c = new_h, new_h, new_c

@@ -30,6 +30,7 @@ from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 
 REQUIRES = ("tinygrad",)
+RESETS = True
 INSTALL = "lockstep-rnn[tinygrad]"
 ENVIRONMENT = {"DEV": "CPU"}
 DIALECT = "torch_cell"
@@ -81,6 +82,7 @@ def run(problem: Problem) -> Trace:
         if p.lengths is not None:
             steps = (np.arange(len(p.x))[:, None] < p.lengths)[..., None]
             valid = [Tensor(step) for step in steps]
+        anew = None if p.resets is None else [Tensor(step) for step in p.resets[..., None]]
 
         def run_lane(k: int, lane: Lane, x: Tensor, first: lanes.State) -> lanes.Tensors:
             def step(x_t: Tensor, state: lanes.State) -> lanes.State:
@@ -89,7 +91,7 @@ def run(problem: Problem) -> Trace:
                 return (h, c) if wanted else (h.realize(), c.realize())
 
             return lanes.loop(
-                step, [x[t] for t in range(len(p.x))], first, valid, reverse=lane.reverse,
+                step, [x[t] for t in range(len(p.x))], first, valid, anew=anew, reverse=lane.reverse,
                 where=Tensor.where, zeros_like=Tensor.zeros_like, stack=_stack,
             )  # fmt: skip
 

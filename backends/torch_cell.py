@@ -22,6 +22,7 @@ from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 
 REQUIRES = ("torch",)
+RESETS = True
 MAIN = False
 INSTALL = "lockstep-rnn[torch]"
 DIALECT = "torch_cell"
@@ -60,7 +61,15 @@ def _cells(lstm: LSTM, dtype: str) -> list[torch.nn.LSTMCell]:
     ]
 
 
-def _lane(cell: torch.nn.LSTMCell, lane: Lane, x, first: lanes.State, valid) -> torch_network.Weights:
+def _lane(cell: torch.nn.LSTMCell, lane: Lane, x, first: lanes.State, valid, anew) -> torch_network.Weights:
     return lanes.loop(
-        cell, x, first, valid, reverse=lane.reverse, where=torch.where, zeros_like=torch.zeros_like, stack=torch.stack
+        cell,
+        x,
+        first,
+        valid,
+        anew=anew,
+        reverse=lane.reverse,
+        where=torch.where,
+        zeros_like=torch.zeros_like,
+        stack=torch.stack,
     )

@@ -21,6 +21,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 
 REQUIRES = ("torch",)
+RESETS = True
 MAIN = False
 INSTALL = "lockstep-rnn[torch]"
 
@@ -50,8 +51,8 @@ def run(problem: Problem) -> Trace:
     return torch_step.run(problem, _lane)
 
 
-def _lane(cell: torch_step.Cell, lane: Lane, x, first: lanes.State, valid):
+def _lane(cell: torch_step.Cell, lane: Lane, x, first: lanes.State, valid, anew):
     return lanes.loop(
         lambda x_t, state: _step(x_t, *state, *cell), x, first, valid,
-        reverse=lane.reverse, where=torch.where, zeros_like=torch.zeros_like, stack=torch.stack,
+        anew=anew, reverse=lane.reverse, where=torch.where, zeros_like=torch.zeros_like, stack=torch.stack,
     )  # fmt: skip

@@ -15,9 +15,9 @@ from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.weights.dialect import Dialect
 
 Weights = dict[str, torch.Tensor]
-# From a lane's cell, x (T, B, I), its first state and, where sequences differ in length, which timesteps are valid
-# (T, B, 1): what ``lanes.RunLane`` gives.
-RunLane = Callable[[Any, Lane, torch.Tensor, lanes.State, torch.Tensor | None], Weights]
+# From a lane's cell, x (T, B, I), its first state and, (T, B, 1), which timesteps are valid where sequences differ in
+# length, and where they start anew if they do: what ``lanes.RunLane`` gives.
+RunLane = Callable[[Any, Lane, torch.Tensor, lanes.State, torch.Tensor | None, torch.Tensor | None], Weights]
 
 
 def run(
@@ -44,8 +44,9 @@ def run(
     with stopwatch("run"), torch.inference_mode(not wanted):
         x, h0, c0 = (tensor_of(a).requires_grad_(wanted) for a in (p.x, p.states("h0"), p.states("c0")))
         valid = None if p.lengths is None else (torch.arange(len(p.x))[:, None] < torch.tensor(p.lengths))[..., None]
+        anew = None if p.resets is None else torch.tensor(p.resets)[..., None]
         (h, c_n), tensors = lanes.network(
-            lstm, lambda k, lane, x, first: run_lane(cells[k], lane, x, first, valid), x, h0, c0,
+            lstm, lambda k, lane, x, first: run_lane(cells[k], lane, x, first, valid, anew), x, h0, c0,
             concatenate=lambda parts: torch.cat(parts, -1), stack=torch.stack,
         )  # fmt: skip
         arrays: dict[str, Any] = {name: array_of(tensor) for name, tensor in tensors.items()}

@@ -18,6 +18,7 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
 
 REQUIRES = ("torch",)
+RESETS = True
 MAIN = False
 INSTALL = "lockstep-rnn[torch]"
 
@@ -37,8 +38,8 @@ def run(problem: Problem) -> Trace:
     return torch_step.run(problem, _lane)
 
 
-def _lane(cell: torch_step.Cell, lane: Lane, x, first: lanes.State, valid):
-    h, c, h_n, c_n = _loop(x, first[0], first[1], valid, lane.reverse, *cell)
+def _lane(cell: torch_step.Cell, lane: Lane, x, first: lanes.State, valid, anew):
+    h, c, h_n, c_n = _loop(x, first[0], first[1], valid, anew, lane.reverse, *cell)
     return {"h": h, "c": c, "h_n": h_n, "c_n": c_n}
 
 
@@ -48,6 +49,7 @@ def _loop(
     h: Tensor,
     c: Tensor,
     valid: Optional[Tensor],  # noqa: UP045 (TorchScript)
+    anew: Optional[Tensor],  # noqa: UP045
     reverse: bool,  # noqa: FBT001
     W: Tensor,
     R: Tensor,
@@ -66,6 +68,8 @@ def _loop(
         x = torch.where(valid, x, torch.zeros_like(x))
     for k in range(T):
         t = T - 1 - k if reverse else k
+        if anew is not None:
+            h, c = torch.where(anew[t], torch.zeros_like(h), h), torch.where(anew[t], torch.zeros_like(c), c)
         new_h, new_c = step(x[t], h, c, W, R, b, P, p, settings)
         out = new_h
         if valid is not None:
