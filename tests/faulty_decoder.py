@@ -74,8 +74,13 @@ def _context(w, enc, query, valid, fault):
         W_q, W_k = (w["W_k"], w["W_q"]) if fault == "query and keys exchanged" else (w["W_q"], w["W_k"])
         keys = enc if fault == "keys not projected" else enc @ W_k.T
         bare = keys + (query if fault == "query not projected" else query @ W_q.T)
-        hidden = bare if fault == "no tanh" else np.tanh(bare)
-        scores = (hidden @ (np.ones_like(w["v_a"]) if fault == "summed" else w["v_a"]).T)[..., 0].T
+        if fault in {"multiplied", "dot product"}:
+            bare = keys * (query @ W_q.T)
+        hidden = bare if fault in {"no tanh", "tanh outside", "dot product"} else np.tanh(bare)
+        v_a = np.ones_like(w["v_a"]) if fault in {"summed", "dot product"} else w["v_a"]
+        v_a = v_a / np.linalg.norm(v_a) if fault == "normalised" and v_a.any() else v_a
+        scores = (hidden @ v_a.T)[..., 0].T
+        scores = np.tanh(scores) if fault == "tanh outside" else scores
     else:
         scores = np.einsum("sbe,be->bs", enc, query)
     if fault in {"scaled", "scaled by U"}:
@@ -142,6 +147,10 @@ ADDITIVE_FAULTS = {
     "query not projected": "W_q.query:query",
     "context of keys": "values:projected-by-W_k",
     "summed": "v_a:one",
+    "multiplied": "equation-of-scores:v_a-.-tanh(W_q-h-*-W_k-enc)",
+    "dot product": "equation-of-scores:(W_q-h)-.-(W_k-enc)",
+    "tanh outside": "equation-of-scores:tanh(v_a-.-(W_q-h-+-W_k-enc))",
+    "normalised": "equation-of-scores:v_a-/-|v_a|-.-tanh(W_q-h-+-W_k-enc)",  # as BahdanauAttention(normalize=True)
     "scaled by U": "softmax.scores:times-1/sqrt(U)",
     "softmax over one": "softmax:over-one-place",
     "softmax over batch": "softmax:over-the-batch",

@@ -68,6 +68,9 @@ def _of_attention_and_projection(problem: AnyProblem) -> Iterator[Deviation]:
     if isinstance(problem, DecoderProblem):
         after = {"bare": _without_bias, "y": _with_bias}
         yield from spread_over(problem, "b_tilde", "added after the activation", put_group(after, after.values()))
+        for edit, equation in ADDITIVE_EQUATIONS.items() if problem.weights.v_a is not None else ():
+            put = put_value("scores", partial(_scored, equation=equation))
+            yield from spread_over(problem, "equation of scores", edit, put)
         for name in sorted({"W_a", "W_k"} & problem.weights.arrays().keys()):
             put = put_value("values", partial(_projected_keys, name=name))
             yield from spread_over(problem, "values", f"projected by {name}", put)
@@ -168,6 +171,46 @@ def _projected_keys(lane: LaneRun, node: Node, t: int, name: str) -> Node:
     if weight.shape[-1] != weight.shape[-2] or lane.tape.records:  # its gradient has no place for this use of it
         raise NoPlaceError
     return lane.tape.matmul(node, Node(weight if name == "W_a" else weight.swapaxes(-1, -2)))
+
+
+def _scored(lane: LaneRun, node: Node, t: int, equation: Equation) -> Node:
+    """Additive scores (B, S) by another equation, of the projected source and of W_q h beside each of its places."""
+    S = lane.problem.decoder.source_timesteps
+    query = lane.tape.moved(
+        lane.history["W_q.query"][t],
+        lambda a: np.repeat(a, S, axis=-2),
+        lambda d: d.reshape(*d.shape[:-2], -1, S, d.shape[-1]).sum(axis=-2),
+    )
+    rows = equation(lane, lane.history["W_k.keys"][t], query)
+    return lane.tape.moved(rows, lambda a: a.reshape(*a.shape[:-2], -1, S), lambda d: d.reshape(*d.shape[:-2], -1, 1))
+
+
+def _weighed(lane: LaneRun, rows: Node) -> Node:
+    return lane.tape.dense(rows, lane.leaf("v_a"))
+
+
+def _tanh(lane: LaneRun, rows: Node) -> Node:
+    return lane.tape.curve(rows, curve_of("tanh"))
+
+
+def _normed(lane: LaneRun, keys: Node, query: Node) -> Node:
+    v_a = lane.leaf("v_a").value
+    if v_a.ndim > 2 or not v_a.any():  # noqa: PLR2004 (candidates, each with a norm of its own)
+        raise NoPlaceError
+    scores = _weighed(lane, _tanh(lane, lane.tape.add(keys, query)))
+    return lane.tape.scale(scores, float(1 / np.sqrt(np.square(v_a).sum())))
+
+
+ADDITIVE_EQUATIONS: dict[str, Equation] = {
+    "tanh(v_a . (W_q h + W_k enc))": lambda lane, keys, query: _tanh(lane, _weighed(lane, lane.tape.add(keys, query))),
+    "v_a . tanh(W_q h * W_k enc)": lambda lane, keys, query: _weighed(
+        lane, _tanh(lane, lane.tape.multiply(keys, query))
+    ),
+    "(W_q h) . (W_k enc)": lambda lane, keys, query: lane.tape.matmul(
+        lane.tape.multiply(keys, query), Node(np.ones((keys.value.shape[-1], 1)))
+    ),
+    "v_a / |v_a| . tanh(W_q h + W_k enc)": _normed,
+}
 
 
 def _projected(lane: LaneRun, node: Node, t: int) -> Node:

@@ -72,7 +72,7 @@ _SITES: dict[str, tuple[str, ...]] = {
         "join.h", "bare", "y", "target.y", "y.fed", "logit", "mask", "softmax", "y0", "y_in", "curve of y", "b_tilde",
         "keys and values", "W_a", "W_a.query", "W_tilde", "W_tilde.joined", "W_target", "W_tilde and b_tilde", "W_target, W_tilde and b_tilde",
         "W_target, W_tilde, b_tilde and W_a", "W, R, b, W_target, W_tilde and b_tilde",
-        "W_q", "W_k", "v_a", "W_q and W_k", "W_q.query", "W_k.keys", "bare scores", "hidden", "curve of scores", "cell input", "cell.context",
+        "W_q", "W_k", "v_a", "W_q and W_k", "W_q.query", "W_k.keys", "bare scores", "hidden", "curve of scores", "equation of scores", "cell input", "cell.context",
         "attends", "W_q, W_k and v_a", "W_target, W_tilde, b_tilde, W_q, W_k and v_a",
     ),
     "activation": ("curve", "every curve"),

@@ -156,6 +156,8 @@ class Words:
     def _sentence(self, site: str, edit: str) -> str:
         if site == "layout":
             return _misread(edit)
+        if site == "equation of scores":
+            return f"the scores are {edit}, not v_a . tanh(W_q h + W_k enc)"
         if site.startswith("equation of "):
             state = site[-1]
             return f"the step computes {state} = {edit}, not {'f c + i g' if state == 'c' else 'o tanh(c)'}"
