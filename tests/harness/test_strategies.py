@@ -54,6 +54,7 @@ HAS = {
     "coupling": lambda case: case.lstm.input_forget,
     "no bias": lambda case: not case.lstm.bias,
     "gradients": lambda case: case.run.gradients,
+    "resets": lambda case: any(case.run.resets or ()),
 }
 
 

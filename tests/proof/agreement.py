@@ -187,6 +187,7 @@ def features_of(case: Case) -> list[str]:
         "coupling": lstm.input_forget,
         "no bias": not lstm.bias,
         "gradients": run.gradients,
+        "resets": run.resets is not None,
     }
     assert found.keys() == RANDOM_FEATURES.keys()
     return [name for name, has in found.items() if has] or ["plain"]

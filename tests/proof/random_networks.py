@@ -13,7 +13,7 @@ from lockstep.harness.cases.random_cases import ALWAYS, MOST_SEED, RANDOM_FEATUR
 
 
 def other_problem(rng: np.random.Generator, case: Case) -> Case:
-    """Draw what a compiled network is run on anew: its seed, weights, inputs, initial states, and lengths if any.
+    """Draw what a compiled network is run on anew: its seed, weights, inputs, initial states, and lengths and resets if any.
 
     What compiles it stays: layers, sizes, dtype, activations, the forget bias, and whether there are lengths.
     """
@@ -24,6 +24,10 @@ def other_problem(rng: np.random.Generator, case: Case) -> Case:
         decoder = case.attention_decoder
         shortest, longest = (0, case.run.timesteps) if decoder is None else (1, decoder.source_timesteps)
         changes["lengths"] = tuple(int(n) for n in rng.integers(shortest, longest + 1, case.run.batch))
+    if case.run.resets is not None:
+        lengths = changes.get("lengths", case.run.lengths) or (case.run.timesteps,) * case.run.batch
+        rows = zip(rng.random((case.run.batch, case.run.timesteps)) < 1 / 3, lengths, strict=True)
+        changes["resets"] = tuple(tuple(map(int, np.flatnonzero(row[:length]))) for row, length in rows)
     return replace(case, run=replace(case.run, seed=int(rng.integers(MOST_SEED)), **changes))
 
 
