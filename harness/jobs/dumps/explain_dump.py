@@ -72,7 +72,7 @@ def explain_dump(path: Path, asked: DumpRequest, lent: Explained | None = None) 
     with threadpool_limits(THREADS):  # the reference's matrices are small: threads cost more than they give
         try:
             runs = dumped_runs(file, asked.layout, asked.names, () if lent is None else lent.chosen)
-            chosen = [_chosen(run, asked.limit) for run in runs]
+            chosen = _choices(runs, asked.limit)
         except DumpError as error:
             raise DumpError(f"{path}: {error}") from error
         ways = [choice.way for choice in chosen]
@@ -91,24 +91,43 @@ class _Choice:
     why: str = ""
 
 
-def _chosen(run: DumpedRun, limit: float | Limit | None) -> _Choice:
-    """Of the ways to read a run the first that agrees; else the first that is explained; else the likeliest."""
-    ways = _ways(run)
+def _choices(runs: Sequence[DumpedRun], limit: float | Limit | None) -> list[_Choice]:
+    """The way to read each run: the first that agrees; of those where none does that of the runs that agree."""
+    ways = [_ways(run) for run in runs]
+    agreeing = [_agreeing(of_run, limit) for of_run in ways]
+    known = next((choice.way for choice in agreeing if choice is not None), None)
+    return [choice or _explained(_alike(of_run, known), limit) for choice, of_run in zip(agreeing, ways, strict=True)]
+
+
+def _agreeing(ways: Sequence[Interpretation], limit: float | Limit | None) -> _Choice | None:
+    """The first way in which a run agrees; None where there is none, or nothing to choose."""
+    if len(ways) == 1:
+        return _Choice(ways[0])
+    way = next((way for way in ways if _agrees(way, limit)), None)
+    return None if way is None else _Choice(way, f"{_open_questions(ways)} told by the outputs, which fit so")
+
+
+def _alike(ways: Sequence[Interpretation], known: Interpretation | None) -> Sequence[Interpretation]:
+    """Those ways to read a run in which another one is read; all where there are none."""
+    if known is None:
+        return ways
+    alike = [way for way in ways if way.network.layers == known.network.layers and way.axes.order == known.axes.order]
+    return alike or ways
+
+
+def _explained(ways: Sequence[Interpretation], limit: float | Limit | None) -> _Choice:
+    """The first way in which a known mistake explains a run; else the likeliest."""
+    likeliest = [of_axes[0] for of_axes in grouped(ways, lambda way: way.axes).values()][:MOST_EXPLAINED]
     if len(ways) == 1:
         return _Choice(ways[0])
     questions = _open_questions(ways)
-    for way in ways:
-        if _agrees(way, limit):
-            return _Choice(way, f"{questions} told by the outputs: read otherwise they do not fit")
-    likeliest = [of_axes[0] for of_axes in grouped(ways, lambda way: way.axes).values()][:MOST_EXPLAINED]
     # One mistake is likelier than two of which one undoes what was read wrongly.
     for pairs in (False, True) if len(likeliest) > 1 else ():
         for way in likeliest:
             diagnosis = _judged([_sample(way) or way], DumpRequest(limit=limit), pairs=pairs)[0].diagnosis
             if diagnosis and diagnosis[0].fault != UNEXPLAINED:
-                return _Choice(
-                    way, f"{questions} told by nothing but the outputs: read so, a known mistake explains them"
-                )
+                why = f"{questions} told by nothing but the outputs, which a known mistake explains so"
+                return _Choice(way, why)
     return _Choice(ways[0], f"{questions} told by nothing: the likeliest is taken")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from lockstep.harness.jobs.dumps.stored_network import UNNAMED
@@ -42,38 +43,36 @@ def lines_of(file: DumpFile, chosen: Sequence[Interpretation], why: Sequence[str
 
 
 def _weights_text(interpretation: Interpretation) -> str:
-    network = interpretation.network
-    layers, model = network.layers, network.model
+    """What the weights are, in how they were recognised."""
+    layers, lstm = interpretation.network.layers, interpretation.network.model.lstm
+    dialect = layers.dialect
+    constant = f", {number(dialect.forget_bias)} added to the forget gate at run time" if dialect.forget_bias else ""
     if "weights" in interpretation.run.lent:
         return f"weights are those of {interpretation.run.lender}"
-    if layers.dialect.name != UNNAMED:
+    if dialect.name != UNNAMED:
         prefix = _prefix(layers.used)
         under = f' under "{prefix}"' if prefix else ""
-        return f"weights as {layers.dialect.title} has them{under}: {network_text(model.lstm)}"
-    dialect = layers.dialect
+        return f"weights as {dialect.title} has them{under}: {network_text(lstm)}{constant}"
+    by_gate = len(dialect.input_kernel) > 1
     kinds = {"W": dialect.input_kernel, "R": dialect.recurrent_kernel, "b": dialect.bias}
-    if not dialect.recurrent_kernel:
-        kinds = {"W and R side by side, h first" if layers.state_first else "W and R side by side": kinds["W"]} | kinds
-        del kinds["W"], kinds["R"]
-    shown = {
-        kind: names_text([layers.names[0][0][name] for name in names], _MOST_NAMES)
+    if dialect.fused:
+        first = ", h first" if layers.state_first else ""
+        kinds = {f"W and R side by side{first}": dialect.input_kernel, "b": dialect.bias}
+    of_first = layers.names[0][0]
+    taken = ", ".join(
+        f"{names_text([of_first[name] for name in names], _MOST_NAMES)} for {kind}"
         for kind, names in kinds.items()
         if names
-    }
-    taken = ", ".join(f"{names} for {kind}" for kind, names in shown.items())
-    order = "" if len(dialect.input_kernel) > 1 else f", gates in the order {', '.join(dialect.gates)}"
-    turned = ", transposed" if dialect.transposed else ""
-    constant = f", with {number(dialect.forget_bias)} added to f" if dialect.forget_bias else ""
-    return (
-        f"weights by their {'names' if len(dialect.input_kernel) > 1 else 'shapes'}: {taken}{turned}{order}{constant}"
     )
+    order = "" if by_gate else f", gates in the order {', '.join(dialect.gates)}"
+    turned = ", transposed" if dialect.transposed else ""
+    return f"weights by their {'names' if by_gate else 'shapes'}: {taken}{turned}{order}{constant}"
 
 
 def _prefix(names: Sequence[str]) -> str:
     """What the names of all weights begin with, up to a mark."""
     parts = [re.split(r"(?<=[/.])", name)[:-1] for name in names]
-    common = [part[0] for part in zip(*parts, strict=False) if len({*part}) == 1]
-    return "".join(common)
+    return "".join(alike[0] for alike in takewhile(lambda alike: len({*alike}) == 1, zip(*parts, strict=False)))
 
 
 def _taken(interpretation: Interpretation) -> list[str]:
@@ -90,8 +89,10 @@ def _taken(interpretation: Interpretation) -> list[str]:
             way = f", {'time' if axes.order == 'batch first' else 'batch'} first"
         if role not in interpretation.problem.arrays() and not _is_traced(role, interpretation):
             continue
-        name = run.names[role]
-        lines.append(f"{name} {array.shape}{f' taken for {role}' if name != role else ''}{way}")
+        name, final = run.names[role], role.replace("_seq", "_n")
+        # An output without time is the final state.
+        what = final if final in interpretation.trace.arrays and role[0] not in interpretation.trace.arrays else role
+        lines.append(f"{name} {array.shape}{f' taken for {what}' if name != what else ''}{way}")
     missing = [name for name in ("h0", "c0") if not any(role.startswith(name) for role in run.arrays)]
     if missing:
         lines.append(f"no {' and no '.join(missing)}: {'they are' if len(missing) > 1 else 'it is'} taken to be zeros")

@@ -67,6 +67,27 @@ def keras_bidirectional():
     }  # fmt: skip
 
 
+def two_keras_layers():
+    second = dumped.weights(I=4, seed=7)
+    b = second[2] + second[3]
+    out, _ = lstm(H_SEQ, second[0], second[1], b)
+    return {
+        "x": batch_first(X), "y": batch_first(out), **keras_names(second[0], second[1], b, "lstm_10/lstm_cell/"),
+        **keras_names(W, R, B, "lstm_9/lstm_cell/"), "dense/kernel": np.ones((4, 2)), "dense/bias": np.ones(2),
+    }  # fmt: skip
+
+
+def tf1_bidirectional():
+    out, _, _, back = both_directions()
+    arrays = {"x": batch_first(X), "outputs": batch_first(out)}
+    for way, (W_, R_, b) in {"fw": (W, R, B), "bw": (back[0], back[1], back[2] + back[3])}.items():
+        bias = b.copy()
+        bias[4:8] -= 1
+        arrays[f"bidirectional_rnn/{way}/lstm_cell/kernel:0"] = blocks(np.hstack([W_, R_]), "igfo").T
+        arrays[f"bidirectional_rnn/{way}/lstm_cell/bias:0"] = blocks(bias, "igfo")
+    return arrays
+
+
 def tf1():
     # Read with gates i, g, f, o of [x; h]; 1 is added to f at run time.
     bias = B.copy()
@@ -123,9 +144,12 @@ DUMPS = {
         {"x": batch_first(X), "out": batch_first(H_SEQ), **keras_names(W, R, B)},
         "x (2, 5, 3), batch first", "h"),
     "keras, final h alone": ({"x": batch_first(X), "y": HN[0], **keras_names(W, R, B, "lstm/lstm_cell/")},
-                             "y (2, 4) taken for h_seq", "h_n"),
+                             "y (2, 4) taken for h_n", "h_n"),
     "keras, both directions": (keras_bidirectional(), "direction bidirectional", "h_l0"),
     "tf1": (tf1(), "weights as TensorFlow 1 BasicLSTMCell and LSTMCell has them", "c_n"),
+    "keras, two layers": (two_keras_layers(), "num_layers 2", "h_l1"),
+    "tf1, both directions": (
+        tf1_bidirectional(), "direction bidirectional, 1 added to the forget gate at run time", "h_l0_reverse"),
     "onnx": (onnx(), "weights as ONNX LSTM has them", "c_n"),
     "flax": (flax(), "weights as Flax linen LSTMCell", "h"),
     "canonical": (

@@ -141,6 +141,17 @@ def test_one_mistake_in_several_runs_is_one_cause(tmp_path):
     assert [run.diagnosis[0].fault for run in result.runs] == ["WRb:read-as-igfo"] * 2
 
 
+@pytest.mark.slow  # that a mistake is in one run only is looked for last
+def test_a_run_that_is_wrong_is_read_as_those_that_are_right(tmp_path):
+    right = {"Wx": blocks(W, "ifog").T, "Wh": blocks(R, "ifog").T, "b": blocks(B, "ifog")}
+    arrays = {"run0/x": 2 * X, "run0/y": lstm(2 * X, W, R, B, carry=False)[0], "run1/x": X, "run1/y": H_SEQ}
+    result = explained(tmp_path, arrays | right)
+    assert [run.status for run in result.runs] == ["diverge", "agree"]
+    (diagnosis,) = [diagnosis for diagnosis in result.runs[0].diagnosis if diagnosis.fault == "h_in-and-c_in:initial"]
+    assert "In run0 only: run1 agrees." in diagnosis.message
+    assert "gates in the order i, f, o, g" in "\n".join(result.lines)
+
+
 # -- what names and shapes leave open -------------------------------------------------------------------------------
 
 
@@ -205,6 +216,15 @@ def test_lengths_end_sequences_and_what_keras_repeats_past_them_is_not_compared(
     assert explained(tmp_path, zeros).runs[0].notes == []
     (masked,) = explained(tmp_path, {**arrays, "y": batch_first(H_SEQ)}).runs
     assert masked.status == "diverge"
+
+
+def test_lengths_may_be_written_as_any_numbers_are(tmp_path):
+    h = np.where(np.arange(5)[:, None, None] < np.array([5, 3])[:, None], H_SEQ, 0)
+    arrays = {"x": X, "out": h, "lens": np.array([5.0, 3.0]), **TORCH}
+    (tmp_path / "dump.json").write_text(json.dumps({name: array.tolist() for name, array in arrays.items()}))
+    result = explain_dump(tmp_path / "dump.json", DumpRequest())
+    assert "lens (2,) taken for lengths" in agreed(result)
+    assert result.cases[0].run.lengths == (5, 3)
 
 
 def test_states_in_one_array_stand_in_the_frameworks_order(tmp_path):
