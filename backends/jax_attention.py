@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from lockstep.backends.jax_scan import run_lane
 from lockstep.backends.jax_scan import unsupported as unsupported  # noqa: PLC0414 (narrow dtypes are refused alike)
+from lockstep.backends.lanes import Ends
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.cases.case import AttentionDecoder
 from lockstep.harness.cases.decoder_problem import DecoderProblem
@@ -110,7 +111,7 @@ def _network(
         enc, of_encoder = inputs["enc"], {}
     else:
         zero = jnp.zeros((inputs["x"].shape[1], encoder.hidden_size), inputs["x"].dtype)
-        enc = run_lane(encoder, below, Lane(0, reverse=False), inputs["x"], (zero, zero), lengths)["h"]
+        enc = run_lane(encoder, below, Lane(0, reverse=False), inputs["x"], (zero, zero), Ends(lengths))["h"]
         of_encoder = {"enc": enc}
     valid = None if lengths is None else jnp.arange(len(enc)) < lengths[:, None]
     if valid is not None:
