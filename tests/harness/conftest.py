@@ -8,6 +8,7 @@ import pytest
 
 from lockstep.harness.adapters import backend as registry
 from lockstep.harness.cli.main import main
+from lockstep.harness.diagnosis.clock import SECONDS
 
 
 @pytest.fixture
@@ -33,3 +34,9 @@ def planted(monkeypatch):
         monkeypatch.setattr(registry, "entry_points", lambda group: entries)
 
     return offer
+
+
+@pytest.fixture
+def short_search(monkeypatch):
+    """Leave the search for causes little time: for tests of where something diverges, whatever the cause."""
+    monkeypatch.setitem(SECONDS, "all", 0.5)

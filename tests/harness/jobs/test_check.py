@@ -80,6 +80,7 @@ def wrong_in(name, lane=None):
     return spoil
 
 
+@pytest.mark.usefixtures("short_search")
 @pytest.mark.parametrize(
     ("name", "lane", "settings", "tensor", "timestep"),
     [
@@ -99,6 +100,7 @@ def test_one_wrong_gradient_diverges_alone_and_is_named(name, lane, settings, te
     assert [name for name, one in run.tensors.items() if one.verdict == "diverge"] == [tensor]
 
 
+@pytest.mark.usefixtures("short_search")
 def test_of_several_wrong_gradients_the_first_on_the_way_back_is_named():
     def spoil(results):
         for layer in (0, 1):
@@ -109,6 +111,7 @@ def test_of_several_wrong_gradients_the_first_on_the_way_back_is_named():
     assert run.first_divergence.tensor == "dR_l1"
 
 
+@pytest.mark.usefixtures("short_search")
 def test_what_is_wrong_going_forward_comes_before_what_is_wrong_on_the_way_back():
     run = spoilt(lambda results: wrong_in("h_seq")(wrong_in("W")(results)), gradients=True)
     assert (run.first_divergence.tensor, run.first_divergence.backward) == ("h", False)

@@ -153,6 +153,7 @@ def test_a_right_number_from_unshared_weights_is_said_to_be_right_by_chance():
     assert "Traceback" not in text
 
 
+@pytest.mark.usefixtures("short_search")
 def test_a_fault_outside_the_catalogue_is_unexplained_with_facts():
     def port(enc, weights, h0, c0, y0, steps, lengths=None):
         logits, y = decoder()(enc, weights, h0, c0, y0, steps, lengths)
