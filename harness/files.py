@@ -13,7 +13,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what replaces ``path`` at the end of the ``with`` block; after an exception there all is as it was.
+    """Where to write what replaces ``path`` at the end of the ``with`` block; after an exception all is as it was.
 
     The folder is made if it is not there.
     """

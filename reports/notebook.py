@@ -14,6 +14,7 @@ from lockstep.harness.output.messages import text_of
 from lockstep.harness.output.overview import (
     TABLE_TITLE,
     alike,
+    cached_texts,
     cell_text,
     is_right,
     known_texts,
@@ -33,7 +34,11 @@ def render(results: Results) -> str:
     runs = results.runs
     wrong = alike(runs)
     texts = [(_title(same), text_of(same[0])) for same in wrong[:MOST_TEXTS]]
-    others = {"Known findings, as expected": known_texts(runs), "Unsupported, and why": refusals(runs)}
+    others = {
+        "Known findings, as expected": known_texts(runs),
+        "Unsupported, and why": refusals(runs),
+        "From the cache": cached_texts(runs),
+    }
     texts += [(title, "\n".join(lines)) for title, lines in others.items() if lines]
     return (
         _environment()

@@ -112,7 +112,7 @@ def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem
     try:
         reason = _refusal(backend, problem.case)
         if reason is not None:
-            return Outcome("unsupported", message=reason)
+            return Outcome("unsupported", message=reason, versions=_versions(requires))
         new = _is_new(module, problem.case)
         # Once for each graph: a backend that writes into its inputs does so every time.
         before = problem.digest if new else None

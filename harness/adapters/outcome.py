@@ -42,6 +42,7 @@ class Outcome:
     raised: bool = False  # whether the user's code raised an exception
     megabytes: float | None = None  # that importing a backend added to the process
     exited: bool = False  # whether its process ended by itself, with an exit status
+    cached: bool = False  # whether it came of an earlier run
 
     @property
     def trace(self) -> Trace | None:

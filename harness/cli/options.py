@@ -15,6 +15,7 @@ from lockstep.harness.text import names_text
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit
+    from lockstep.harness.jobs.cache.store import TraceCache
     from lockstep.harness.jobs.selection import Selection
 
 FEW_RUNS = 20  # are told by the table alone
@@ -97,6 +98,14 @@ LimitOption = Annotated[
         "[tool.lockstep] in pyproject.toml, else 10."
     ),
 ]
+CachedOption = Annotated[
+    bool | None,
+    Parameter(
+        negative="--no-cached",
+        help="Take what an earlier run with --cached gave, where nothing that it depends on has changed; keep the rest."
+        " Default: [tool.lockstep] in pyproject.toml, else every run is made.",
+    ),
+]
 ModelOption = Annotated[
     list[str] | None,
     Parameter(
@@ -121,6 +130,19 @@ def bounds(limit: float | None, timeout: float | None = None, *, quiet: bool) ->
     if text is not None and not quiet:  # nobody should wonder why the same command differs between two folders
         tell(f"Settings: {text}")
     return settings.limit_or(limit), settings.timeout_or(timeout)
+
+
+def trace_cache(cached: bool | None) -> TraceCache | None:  # noqa: FBT001 (an option's value)
+    """The cache of traces, where an option or else the nearest pyproject.toml asks for it."""
+    from lockstep.harness.jobs.settings import find_settings
+
+    if not (find_settings(Path.cwd()).cache if cached is None else cached):
+        return None
+    from lockstep.harness.jobs.cache.store import TraceCache, folder_of_traces
+
+    cache = TraceCache(folder_of_traces())
+    cache.check()
+    return cache
 
 
 def command_line(*words: str, **options: object) -> str:

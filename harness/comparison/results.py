@@ -185,6 +185,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     computed_in: str | None = None  # "float32" where it was judged by float32's rounding though its case is float64
     timesteps: int = 0  # how many the case has
     rerun: str | None = None  # the command that runs exactly this again
+    cached: bool = False  # whether its trace was taken from the cache; seconds are then those of the run that made it
     known: str | None = None  # the finding (harness.jobs.findings) that it is, and that was expected
     details: dict[str, Detail] = field(default_factory=dict)  # by timed tensor; only where they were asked for
 

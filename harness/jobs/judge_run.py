@@ -11,8 +11,6 @@ from lockstep.harness.comparison.compare import compare, compare_steps, limit_fo
 from lockstep.harness.comparison.details import details_of
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
-from lockstep.harness.diagnosis.diagnose import diagnose_runs
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.jobs.findings import expected_of
@@ -47,17 +45,18 @@ class Judge:
             return RunResult(
                 case=case.name, backend=backend, status=outcome.status,  # type: ignore[arg-type]
                 message=outcome.message, stderr=outcome.stderr, timesteps=case.run.timesteps, seconds=outcome.seconds,
-                notes=list(outcome.notes),
+                notes=_notes(outcome), cached=outcome.cached,
             )  # fmt: skip
         try:
             result = self.judge_trace(case, backend, outcome.trace)
         except MemoryError:
             message = "the reference ran out of memory: the case is too large for this machine"
             return RunResult(case=case.name, backend=backend, status="failed", message=message)
-        notes = [*outcome.notes, *result.notes]
+        notes = [*_notes(outcome), *result.notes]
         return replace(
-            result, versions=outcome.versions, seconds=outcome.seconds, repeatable=outcome.repeatable, notes=notes
-        )
+            result, versions=outcome.versions, seconds=outcome.seconds, repeatable=outcome.repeatable, notes=notes,
+            cached=outcome.cached,
+        )  # fmt: skip
 
     def judge_trace(self, case: Case, backend: str, trace: Trace) -> RunResult:
         """Compare a trace with what is expected, and judge it.
@@ -95,6 +94,12 @@ class Judge:
         ``pairs``: whether to look for several faults of a plain layer at once, which takes longer. ``layout``: that of
         the weights that were handed over.
         """
+        if all(run.status != "diverge" for run in runs):
+            return runs
+        # Here: where all agree, the catalogue of faults would take longer to import than the rest to run.
+        from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
+        from lockstep.harness.diagnosis.diagnose import diagnose_runs
+
         causes: dict[tuple[str, str], list[Diagnosis]] = {}
         unknown = [
             run for run in runs if run.known is None
@@ -106,6 +111,10 @@ class Judge:
                 causes |= {(backend, case): diagnosis for case, diagnosis in by_case.items()}
         runs = [replace(run, diagnosis=causes.get((run.backend, run.case), run.diagnosis)) for run in runs]
         return [with_counterfactuals([run], self._observations.get(run.backend, []))[0] for run in runs]
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    return [*outcome.notes, *(["from the cache of an earlier run, not run now"] if outcome.cached else [])]
 
 
 def measurable(run: RunResult) -> RunResult:

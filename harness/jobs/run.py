@@ -27,18 +27,26 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.results import Limit, Results, RunResult
 from lockstep.harness.errors import LockstepError
+from lockstep.harness.jobs.cache.store import TraceCache
 from lockstep.harness.jobs.judge_run import Judge, measurable
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.settings import JOBS, TIMEOUT
 from lockstep.harness.reference.exact import description
+from lockstep.harness.text import counted
 
 
 def outcomes(
-    cases: list[Case], backends: list[BackendInfo], problems: Problems, timeout: float = TIMEOUT, jobs: int = JOBS
+    cases: list[Case],
+    backends: list[BackendInfo],
+    problems: Problems,
+    timeout: float = TIMEOUT,
+    jobs: int = JOBS,
+    cache: TraceCache | None = None,
 ) -> Iterator[tuple[Case, BackendInfo, Outcome]]:
     """Run every case through every backend of its model, the frameworks side by side; outcomes as they come.
 
-    ``jobs``: how many frameworks at once; a framework's process ends with its last case.
+    ``jobs``: how many frameworks at once; a framework's process ends with its last case. ``cache``: where to look
+    for what came of a run before, and to keep it.
     """
     groups = by_worker(backends)
     queue: SimpleQueue[tuple[Case, BackendInfo, Outcome] | BaseException] = SimpleQueue()
@@ -51,7 +59,7 @@ def outcomes(
                 worker, group = waiting.popleft()  # the largest group first: it takes longest
                 with worker:
                     for case, backend in pairs(cases, group):
-                        queue.put((case, backend, _outcome(worker, backend, case, problems)))
+                        queue.put((case, backend, _outcome(worker, backend, case, problems, cache)))
         except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
             queue.put(error)
 
@@ -70,11 +78,16 @@ def outcomes(
             worker.close()  # a generator that nobody reads to its end still ends its processes
 
 
-def _outcome(worker: Worker, backend: BackendInfo, case: Case, problems: Problems) -> Outcome:
+def _outcome(worker: Worker, backend: BackendInfo, case: Case, problems: Problems, cache: TraceCache | None) -> Outcome:
     try:
-        return worker.run(backend, problems.problem(case))
+        problem = problems.problem(case)
+        kept = None if cache is None else cache.get(backend, problem)
+        outcome = kept or worker.run(backend, problem)
     except (LockstepError, MemoryError) as error:
         return Outcome("failed", message=f"the problem could not be made: {error or 'out of memory'}")
+    if cache is not None and not outcome.cached:
+        cache.keep(backend, problem, outcome)
+    return outcome
 
 
 def run_cases(
@@ -86,12 +99,13 @@ def run_cases(
     jobs: int = JOBS,
     on_result: Callable[[RunResult], None] = lambda result: None,
     details: bool = False,
+    cache: TraceCache | None = None,
 ) -> list[RunResult]:
     """Run every case, no two of one name, through every backend of its model, and judge what they give.
 
     Results come in the order of cases, then backends; an interruption from the keyboard ends the run early with those
     so far. ``timeout``: seconds for one run. ``jobs``: how many frameworks run at the same time. ``limit`` and
-    ``details``: as of ``Judge``.
+    ``details``: as of ``Judge``. ``cache``: where to look for traces first.
     """
     problems = Problems()
     for case in cases:
@@ -102,7 +116,7 @@ def run_cases(
     left = Counter(case for case, _ in wanted)
     # The reference multiplies small matrices: more threads would only take the workers' time.
     with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
-        for case, backend, outcome in outcomes(cases, backends, problems, timeout, jobs):
+        for case, backend, outcome in outcomes(cases, backends, problems, timeout, jobs, cache):
             result = judge.judge(case, backend.name, outcome)
             results[case.name, backend.name] = result
             on_result(result)
@@ -118,6 +132,9 @@ def run_cases(
 def results_of(cases: Iterable[Case], runs: list[RunResult], **facts: Any) -> Results:
     """The runs of cases, with what a report says of these and where they ran; ``facts``: what else to tell of that."""
     infos = {case.name: case_info(case) for case in cases}
+    cached = sum(run.cached for run in runs)
+    if cached:
+        facts["cached"] = f"{cached} of {counted(len(runs), 'run')}"
     return Results(environment={**environment(), **facts}, runs=runs, cases=infos)
 
 

@@ -3,6 +3,7 @@
     [tool.lockstep]
     limit = 20      # sigma beyond which a number diverges
     timeout = 60    # seconds for one run of a backend, or one call of a port
+    cache = true    # lockstep run takes traces from the cache, as with --cached
 
 It is looked for from a folder upward; the first ``pyproject.toml`` that has the table counts. What is asked for by
 option or argument comes before it, and so does a case's own tolerance; what it does not set is as ever.
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit
 
 FILE, TABLE = "pyproject.toml", "[tool.lockstep]"
-KEYS = ("limit", "timeout")
+KEYS = ("limit", "timeout", "cache")
 
 TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine
 JOBS = 4  # frameworks that run at once: those of the main job
@@ -34,6 +35,7 @@ class Settings:
 
     limit: float | None = None  # sigma
     timeout: float | None = None  # seconds
+    cache: bool = False  # whether runs take traces from the cache
     file: Path | None = None
 
     def limit_or(self, option: float | None) -> Limit | None:
@@ -89,13 +91,17 @@ def _settings(file: Path) -> Settings | None:
     table = tool["lockstep"]
     if not isinstance(table, dict):
         raise LockstepError(f"{file}: tool.lockstep = {table!r}: must be a table. Allowed in it: {', '.join(KEYS)}.")
-    return Settings(file=file, **{key: _number(key, value, file) for key, value in table.items()})
+    return Settings(file=file, **{key: _value(key, value, file) for key, value in table.items()})
 
 
-def _number(key: str, value: Any, file: Path) -> float:
+def _value(key: str, value: Any, file: Path) -> Any:
     if key not in KEYS:
         guess = meant(key, KEYS, "'{}'")
         raise LockstepError(f"{file}, {TABLE}: unknown key {key[:80]!r}.{guess} Allowed: {', '.join(KEYS)}.")
+    if key == "cache":
+        if not isinstance(value, bool):
+            raise LockstepError(f"{file}, {TABLE} cache = {value!r}: must be true or false.")
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
         raise LockstepError(f"{file}, {TABLE} {key} = {value!r}: must be a number above 0.")
     return float(value)

@@ -84,6 +84,7 @@ def _blocks(results: Results) -> Iterator[str]:
         yield _table([run for run in runs if run.backend in names], names)
     for same in overview.alike(runs):
         yield _folded(f"{same[0].backend}: {same[0].status} in {_names(same)}", text_of(same[0]))
+    yield from (f"{_inline(text)}\n\n" for text in overview.cached_texts(runs))
     known, refused = overview.known_texts(runs), overview.refusals(runs)
     if known:
         yield _folded(f"{counted(len(known), 'known finding')}, as expected", "\n".join(known))

@@ -90,6 +90,21 @@ def refusals(runs: Sequence[RunResult]) -> list[str]:
     ]
 
 
+def cached_texts(runs: Sequence[RunResult]) -> list[str]:
+    """A line that tells which runs came from the cache; none if none did."""
+    cached = [run for run in runs if run.cached]
+    if not cached:
+        return []
+    counts = Counter(run.backend for run in runs)
+    which = [
+        backend if len(of_backend) == counts[backend]
+        else f"{backend} in {names_text([run.case for run in of_backend], MOST_CASE_NAMES)}"
+        for backend, of_backend in grouped(cached, lambda run: run.backend).items()
+    ]  # fmt: skip
+    names = "" if len(cached) == len(runs) else f": {'; '.join(which)}"
+    return [f"From the cache, not run now: {len(cached)} of {counted(len(runs), 'run')}{names}."]
+
+
 def known_texts(runs: Sequence[RunResult]) -> list[str]:
     """A line for each known finding: in which runs it appears."""
     from lockstep.harness.jobs.findings import findings

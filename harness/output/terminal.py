@@ -37,6 +37,8 @@ def show_results(console: Console, runs: list[RunResult], *, quiet: bool = False
     show_tables(console, runs, quiet=quiet)
     for text in [] if quiet else overview.known_texts(runs):
         say(console, text, "yellow")
+    for text in [] if quiet else overview.cached_texts(runs):
+        say(console, text, "dim")
     for run in runs:
         if run.status not in {"agree", "unsupported"} and run.known is None:
             say(console, messages.text_of(run))

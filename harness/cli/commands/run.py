@@ -1,15 +1,17 @@
-"""``lockstep run``: cases through backends, each held against the reference."""
+"""``lockstep run``: cases through backends, each held against the reference; ``lockstep cache``: traces it keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from lockstep.harness.cli import options
-from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs, Outputs
+from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs, Outputs, QuietOption
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import JOBS
-from lockstep.harness.output.console import INTERRUPTED, complain, error_console, say
+from lockstep.harness.output.console import INTERRUPTED, complain, console_beside, error_console, say
 
 if TYPE_CHECKING:
     from lockstep.harness.comparison.results import RunResult
@@ -25,6 +27,7 @@ def run(
     timeout: options.TimeoutOption = None,
     limit: options.LimitOption = None,
     jobs: options.JobsOption = JOBS,
+    cached: options.CachedOption = None,
     model: options.ModelOption = None,
     model_prefix: options.ModelPrefixOption = None,
     outputs: DetailedOutputs = NO_OUTPUTS,
@@ -36,7 +39,7 @@ def run(
     check_positive("--{} ", jobs=jobs)
     names, backends = options.case_names(cases, case), options.backend_names(backend, everything=everything)
     asked, seconds = options.bounds(limit, timeout, quiet=outputs.quiet)
-    bounds = {"timeout": seconds, "limit": asked, "jobs": jobs}
+    bounds = {"timeout": seconds, "limit": asked, "jobs": jobs, "cache": options.trace_cache(cached)}
     if model:
         from lockstep.harness.jobs.models import Models
 
@@ -61,6 +64,24 @@ def run(
         for run in runs
     ]
     return _conclude(runs, selection, outputs)
+
+
+def cache(
+    *, clear: Annotated[bool, Parameter(help="Remove all traces from the cache.")] = False, quiet: QuietOption = False
+) -> int:
+    """Tell how large the cache of lockstep run --cached is, or empty it."""
+    from lockstep.harness.jobs.cache.store import TraceCache, folder_of_traces
+    from lockstep.harness.text import counted
+
+    kept = TraceCache(folder_of_traces())
+    count, size = kept.size()
+    if clear:
+        kept.clear()
+    if not quiet:
+        where = f"removed from {kept.folder}." if clear else f"in {kept.folder}."
+        hint = " Empty it with: lockstep cache --clear" if count and not clear else ""
+        say(console_beside(), f"{counted(count, 'trace')}, {size / 1e6:.1f} MB, {where}{hint}")
+    return 0
 
 
 def _run_models(
