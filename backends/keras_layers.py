@@ -66,7 +66,8 @@ def layers_of(keras: Any, activations: dict[str, Any], lstm: LSTM, dtype: str) -
             zero_output_for_mask=True,
             dtype=dtype,
         )
-        whole = keras.layers.Bidirectional(single, dtype=dtype) if lstm.direction == "bidirectional" else single
+        both_ways = lstm.direction == "bidirectional"
+        whole = keras.layers.Bidirectional(single, lstm.merge_mode, dtype=dtype) if both_ways else single
         # Built here, so that weights can be set before the first call.
         whole.build((None, None, lstm.input_size_of(layer)))
         made.append(whole)

@@ -69,10 +69,22 @@ def network(
         above.append(tensors["h"])
         finals.append(tensors["c_n"])
         named |= {name_of(kind, lane, lstm): tensor for kind, tensor in tensors.items()}
-        # Both directions of a layer take what is below it; side by side they are what is below the next.
+        # Both directions of a layer take what is below it; side by side or merged they are what is below the next.
         if len(above) == len(lstm.directions):
-            below, above = above[0] if len(above) == 1 else concatenate(above), []
+            below, above = joined(lstm, above, concatenate), []
+    if lstm.merged:
+        named["h"] = below
     return (below, stack(finals)), named
+
+
+def joined(lstm: LSTM, outputs: Sequence[Tensor], concatenate: Callable[[list[Tensor]], Tensor]) -> Tensor:
+    """What a layer gives of the h of its directions."""
+    if not lstm.merged:
+        return outputs[0] if len(outputs) == 1 else concatenate(list(outputs))
+    forward, reverse = outputs
+    if lstm.merge_mode == "mul":
+        return forward * reverse
+    return (forward + reverse) / 2 if lstm.merge_mode == "ave" else forward + reverse
 
 
 def by_lane(flat: Sequence[Tensor], names: Sequence[str]) -> list[dict[str, Tensor]]:

@@ -87,7 +87,7 @@ def _encode(p: DecoderProblem) -> tuple[numpy_backward.Walk, Array]:
     weights = Weights(w.W_encoder, w.R_encoder, w.b_encoder)
     zero = np.zeros((p.x.shape[1], lstm.hidden_size), p.x.dtype)
     steps, tensors = numpy_loop.run_lane(lstm, weights, p.x, zero, zero, p.lengths, reverse=False)
-    return numpy_backward.Walk(Lane(0, reverse=False), weights, p.x, steps), tensors["h"]
+    return numpy_backward.Walk(Lane(0, reverse=False), weights, p.x, steps, tensors["h"]), tensors["h"]
 
 
 def _decode(p: DecoderProblem, source: Array) -> list[Step]:

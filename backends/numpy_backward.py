@@ -24,6 +24,7 @@ class Walk(NamedTuple):
     weights: Weights
     x: Array  # (T, B, I), what it took in
     steps: list[Step]  # in order of time
+    h: Array  # (T, B, P), 0 past a sequence's end
 
 
 def gradients(problem: Problem, walks: list[Walk]) -> Arrays:
@@ -35,7 +36,7 @@ def gradients(problem: Problem, walks: list[Walk]) -> Arrays:
     assert dh is not None
     for layer in reversed(range(lstm.num_layers)):
         lanes_of_layer = slice(layer * directions, (layer + 1) * directions)
-        dh_own, dc = np.split(dh, directions, axis=-1), problem.states("dc")[lanes_of_layer]
+        dh_own, dc = _of_directions(lstm, dh, walks[lanes_of_layer]), problem.states("dc")[lanes_of_layer]
         below = []
         for walk, dh_lane, dc_lane in zip(walks[lanes_of_layer], dh_own, dc, strict=True):
             arrays = lane_gradients(lstm, walk, dh_lane, dc_lane, problem.lengths, problem.resets, steps_too=steps_too)
@@ -43,6 +44,16 @@ def gradients(problem: Problem, walks: list[Walk]) -> Arrays:
             by_name |= {name_of(kind, walk.lane, lstm): array for kind, array in arrays.items()}
         dh = sum(below[1:], start=below[0])  # both directions took in the same
     return {**by_name, "dx": dh}
+
+
+def _of_directions(lstm: LSTM, dh: Array, walks: list[Walk]) -> list[Array]:
+    """The cotangents of the h of each direction, of that of what their layer gives."""
+    if not lstm.merged:
+        return np.split(dh, len(walks), axis=-1)
+    if lstm.merge_mode == "mul":
+        forward, reverse = (walk.h for walk in walks)
+        return [dh * reverse, dh * forward]
+    return [dh / dh.dtype.type(2) if lstm.merge_mode == "ave" else dh] * 2
 
 
 def lane_gradients(

@@ -15,7 +15,7 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.problem import Problem, Weights
-from lockstep.harness.cases.tensors import name_of
+from lockstep.harness.cases.tensors import merged, name_of
 
 REQUIRES = ("numpy",)
 RESETS = True
@@ -41,11 +41,13 @@ def run(problem: Problem) -> Trace:
         below, above = _padding_zeroed(p.x, p.lengths), []
         for (lane, weights), h0, c0 in zip(p.lanes(), p.states("h0"), p.states("c0"), strict=True):
             steps, arrays = run_lane(lstm, weights, below, h0, c0, p.lengths, p.resets, reverse=lane.reverse)
-            walks.append(numpy_backward.Walk(lane, weights, below, steps))
+            walks.append(numpy_backward.Walk(lane, weights, below, steps, arrays["h"]))
             by_name |= {name_of(kind, lane, lstm): array for kind, array in arrays.items()}
             above.append(arrays["h"])
             if len(above) == len(lstm.directions):
-                below, above = above[0] if len(above) == 1 else np.concatenate(above, axis=-1), []
+                below, above = above[0] if len(above) == 1 else merged(above, lstm), []
+        if lstm.merged:
+            by_name["h"] = below
         if p.dh is not None:
             by_name |= numpy_backward.gradients(p, walks)
     return Trace(seconds=stopwatch.seconds, **by_name)  # type: ignore[arg-type]

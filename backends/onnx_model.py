@@ -47,6 +47,7 @@ def unsupported(case: Case) -> str | None:
     lstm = case.lstm
     reasons = {
         "ONNX LSTM has no projection of the hidden state": bool(lstm.proj_size),
+        **refusals.side_by_side(lstm, "ONNX LSTM"),
         "ONNX LSTM's clip holds the inputs of the activations, not the cell state": lstm.cell_clip is not None,
         "an inference runtime computes no gradients": case.run.gradients,
     }

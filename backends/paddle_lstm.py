@@ -44,6 +44,7 @@ def unsupported(case: Case) -> str | None:
     reasons = {
         f"paddle.nn.LSTM on a CPU has no kernel for {case.run.dtype}": case.run.dtype in {"float16", "bfloat16"},
         **refusals.plain_cell(lstm, "paddle.nn.LSTM", projection=True),
+        **refusals.side_by_side(lstm, "paddle.nn.LSTM"),
         f"paddle.nn.LSTM takes a proj_size below hidden_size, and {lstm.proj_size} is not below {lstm.hidden_size}": (
             lstm.proj_size >= lstm.hidden_size
         ),

@@ -26,6 +26,11 @@ def plain_cell(lstm: LSTM, name: str, *, projection: bool = False) -> dict[str, 
     }
 
 
+def side_by_side(lstm: LSTM, name: str) -> dict[str, bool]:
+    """What a layer lacks that gives both directions side by side."""
+    return {f'{name} does not merge its directions (merge_mode = "{lstm.merge_mode}")': lstm.merged}
+
+
 def standard_activations(lstm: LSTM) -> bool:
     """Whether gates are sigmoids, candidate and cell state tanh."""
     return (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) == ("sigmoid", "tanh", "tanh")

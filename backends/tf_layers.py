@@ -1,9 +1,9 @@
 """Layers and directions, built of TF1's functions that run one cell over time.
 
 As users build them: layers of one direction are a ``MultiRNNCell``; those of both follow each other, each one call of
-the function that runs two cells. A direction that is the reverse one alone is the forward one, with the input turned
-round before it and the output after it, each sequence within its length. Source: TensorFlow 2.21,
-``tf.compat.v1.nn``.
+the function that runs two cells, whose outputs are added or multiplied where a case merges them. A direction that is
+the reverse one alone is the forward one, with the input turned round before it and the output after it, each sequence
+within its length. Source: TensorFlow 2.21, ``tf.compat.v1.nn``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from lockstep.backends.lanes import joined
 from lockstep.backends.tf1_graph import Network, Unrolled
 
 tf1 = tf.compat.v1
@@ -47,6 +48,8 @@ def _both_ways(n: Network, both_ways: BothWays) -> Unrolled:
             h, states = both_ways(
                 [n.cells[lane] for lane in lanes], h, [n.states[lane] for lane in lanes], n.ends.lengths
             )
+        if n.lstm.merged:
+            h = joined(n.lstm, tf.split(h, 2, axis=-1), lambda parts: tf.concat(parts, -1))
         final |= dict(zip(lanes, states, strict=True))
     return Unrolled(h, final)
 

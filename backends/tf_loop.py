@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from lockstep.backends import refusals, tf1_graph, tf_cells
-from lockstep.backends.lanes import Ends
+from lockstep.backends.lanes import Ends, joined
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
@@ -63,10 +63,11 @@ def _unroll(network: tf1_graph.Network) -> tf1_graph.Unrolled:
         for lane in layer:
             with tf1.variable_scope(name_of("for_loop", lane, lstm)):
                 unrolled[lane] = _lane(n.cells[lane], below, n.states[lane], n.ends, reverse=lane.reverse)
-        below = [tf.concat(parts, 1) for parts in zip(*(unrolled[lane].h for lane in layer), strict=True)]
+        steps = zip(*(unrolled[lane].h for lane in layer), strict=True)
+        below = [joined(lstm, parts, lambda side_by_side: tf.concat(side_by_side, 1)) for parts in steps]
     exposed = {name_of("c", lane, lstm): tf.stack(of_lane.c) for lane, of_lane in unrolled.items()}
-    below_top = [lane for lane in unrolled if lane.layer < lstm.num_layers - 1]
-    exposed |= {name_of("h", lane, lstm): tf.stack(unrolled[lane].h) for lane in below_top}
+    hidden = [lane for lane in unrolled if lane.layer < lstm.num_layers - 1 or lstm.merged]  # not in what it gives
+    exposed |= {name_of("h", lane, lstm): tf.stack(unrolled[lane].h) for lane in hidden}
     final = {lane: of_lane.final for lane, of_lane in unrolled.items()}
     return tf1_graph.Unrolled(tf.stack(below), final, exposed, reads_each_step=True)
 

@@ -25,6 +25,7 @@ def unsupported(case: Case, *, dynamo: bool) -> str | None:
     lstm = case.lstm
     reasons = {
         **refusals.plain_cell(lstm, "nn.LSTM", projection=True),
+        **refusals.side_by_side(lstm, "nn.LSTM"),
         "nn.LSTM has no direction that is the reverse one alone": lstm.direction == "reverse",
         "pack_padded_sequence takes no sequence of length 0": 0 in (case.run.lengths or ()),
         "nn.LSTM says: Expected sequence length to be larger than 0 in RNN": case.run.timesteps == 0,

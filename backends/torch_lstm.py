@@ -38,6 +38,7 @@ def unsupported(case: Case) -> str | None:
     lstm = case.lstm
     reasons = {
         **refusals.plain_cell(lstm, "nn.LSTM", projection=True),
+        **refusals.side_by_side(lstm, "nn.LSTM"),
         f"nn.LSTM takes a proj_size below hidden_size, and {lstm.proj_size} is not below {lstm.hidden_size}": (
             lstm.proj_size >= lstm.hidden_size
         ),

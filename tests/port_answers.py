@@ -14,7 +14,8 @@ def answers(problem):
     case, lstm = problem.case, problem.case.lstm
     found = {name: array.astype(dtype_of(case.run.dtype)) for name, array in forward(problem).items()}
     top = lanes(lstm)[-len(lstm.directions) :]
-    results = {"h_seq": np.concatenate([found[name_of("h", lane, lstm)] for lane in top], axis=-1)}
+    sides = [found[name_of("h", lane, lstm)] for lane in top]
+    results = {"h_seq": found["h"] if lstm.merged else np.concatenate(sides, axis=-1)}
     if lstm.single:
         results["c_seq"] = found["c"]
     results |= {name: _of_lanes(found, name, lstm) for name in ("h_n", "c_n")}

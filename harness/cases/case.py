@@ -23,6 +23,7 @@ Size = Annotated[int, Meta(ge=1, le=2**20)]
 ValueKind = Literal["zeros", "ones", "uniform", "probe"]
 DType = Literal["float16", "bfloat16", "float32", "float64"]
 Direction = Literal["forward", "reverse", "bidirectional"]
+MergeMode = Literal["concat", "sum", "mul", "ave"]
 Score = Literal["dot", "general", "additive"]
 ContextUse = Literal["output", "input"]
 Model = Literal["lstm", "attention_decoder"]
@@ -77,9 +78,16 @@ class LSTM(Table, frozen=True, kw_only=True):
         Direction,
         Meta(
             description="forward; reverse: from each sequence's last valid timestep to its first; bidirectional: "
-            "both, their outputs side by side, forward first"
+            "both, forward first, their outputs side by side or as merge_mode has it"
         ),
     ] = "forward"
+    merge_mode: Annotated[
+        MergeMode,
+        Meta(
+            description="What a bidirectional layer gives of both directions: concat, side by side; sum; mul, the "
+            "product; ave, the mean. The layer above takes it in, and h of the network is it."
+        ),
+    ] = "concat"
     proj_size: Annotated[
         int, Meta(ge=0, le=2**20, description="Width of the hidden state after a projection; 0 for none.")
     ] = 0
@@ -120,7 +128,17 @@ class LSTM(Table, frozen=True, kw_only=True):
 
     def input_size_of(self, layer: int) -> int:
         """Width of what a layer takes in."""
-        return self.input_size if layer == 0 else len(self.directions) * self.output_size
+        return self.input_size if layer == 0 else self.layer_width
+
+    @property
+    def merged(self) -> bool:
+        """Whether a layer gives one output of both directions, not both side by side."""
+        return self.merge_mode != "concat"
+
+    @property
+    def layer_width(self) -> int:
+        """Width of what a layer gives."""
+        return self.output_size * (1 if self.merged else len(self.directions))
 
     @property
     def single(self) -> bool:
@@ -135,6 +153,10 @@ class LSTM(Table, frozen=True, kw_only=True):
         return self == LSTM(**kept)
 
     def __post_init__(self) -> None:
+        if self.merged and self.direction != "bidirectional":
+            raise ValueError(
+                f'merge_mode = "{self.merge_mode}" is about both directions: set direction = "bidirectional"'
+            )
         if self.cell_clip is not None and not math.isfinite(self.cell_clip):
             raise ValueError(f"cell_clip = {self.cell_clip} is not a finite number: leave it out for no clipping")
         if self.input_forget and self.forget_bias:
@@ -431,12 +453,14 @@ class Case(Table, frozen=True, kw_only=True):
     def natural_shape(self, name: str) -> tuple[int, ...]:
         """The shape of h, c or a gate at every timestep, or of h_n, c_n, h0 or c0, as frameworks give them.
 
-        Directions stand side by side, layers and directions of a final or initial state before the batch;
-        of one layer in one direction that axis is left out.
+        Directions stand side by side, but in an h that is merged of them; layers and directions of a final or initial
+        state stand before the batch; of one layer in one direction that axis is left out.
         """
         T, B, _, H = self.shape
         width = self.lstm.output_size if name in {"h", "h_n", "h0", "dh0"} else H
         directions = len(self.lstm.directions)
+        if name == "h":
+            return T, B, self.lstm.layer_width
         if name in {"h_n", "c_n", "h0", "c0", "dh0", "dc0"}:
             return (B, width) if self.lstm.single else (self.lstm.num_layers * directions, B, width)
         return T, B, directions * width

@@ -45,6 +45,7 @@ def _of_network(lstm: LSTM) -> dict[str, bool]:
         "layers": lstm.num_layers > 1,
         "reverse": lstm.direction == "reverse",
         "bidirectional": lstm.direction == "bidirectional",
+        "merged directions": lstm.merged,
         "projection": lstm.proj_size > 0,
         "peepholes": lstm.peephole,
         "cell clip": lstm.cell_clip is not None,

@@ -36,6 +36,7 @@ RANDOM_FEATURES: dict[str, dict[str, Sequence[Any]]] = {
     "no bias": {"bias": (False,)},
     "gradients": {"gradients": (True,)},
     "resets": {"resets": ("some",)},
+    "merged directions": {"direction": ("bidirectional",), "merge_mode": ("sum", "mul", "ave")},
 }
 
 
@@ -68,6 +69,10 @@ def draw_case(
         settings["lengths"] = tuple(choose("length", range(T + 1)) for _ in range(settings["batch"]))
     if settings.get("resets") == "some":
         settings["resets"] = _draw_resets(choose, settings)
+    if "merge_mode" in settings and "direction" not in fixed:
+        settings["direction"] = "bidirectional"
+    if settings.get("direction") != "bidirectional":
+        settings.pop("merge_mode", None)
     if settings.get("input_forget") or not settings.get("bias", True):
         settings["forget_bias"] = 0.0
     if settings.get("proj_size", 0) >= settings["hidden_size"]:

@@ -4,6 +4,9 @@ A network is a stack of *lanes*, one for each layer and direction. A tensor of a
 network of several lanes by that and the lane: ``c_l0``, ``h_l1_reverse``, ``dW_l0``. Frameworks give some tensors of
 all lanes in one array; ``split`` takes them apart.
 
+Where a bidirectional layer merges its directions into one output, that of the top layer is a tensor of its own, ``h``,
+beside the ``h`` of each lane, which few implementations give. It stands in a place above all lanes.
+
 An attention decoder is one lane, above that of its encoder where it has one. Its tensors are called by their kinds.
 """
 
@@ -75,9 +78,14 @@ def lanes(lstm: LSTM) -> list[Lane]:
     return [Lane(layer, reverse) for layer in range(lstm.num_layers) for reverse in lstm.directions]
 
 
+def output_of(lstm: LSTM) -> Lane:
+    """The place above all lanes, in which the merged output of the top layer stands."""
+    return Lane(lstm.num_layers, reverse=False)
+
+
 def name_of(kind: str, lane: Lane, lstm: LSTM) -> str:
     """The name of a lane's tensor."""
-    return kind if lstm.single or kind == "dx" else kind + lane.suffix
+    return kind if lstm.single or kind == "dx" or lane == output_of(lstm) else kind + lane.suffix
 
 
 _NAME = re.compile(r"(?P<kind>[a-zA-Z0-9]+(?:_[nt])?)(?:_l(?P<layer>\d+)(?P<reverse>_reverse)?)?")
@@ -113,6 +121,7 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
     for lane in lanes(lstm):
         names += [(kind, lane, (T, B, P if kind == "h" else H)) for kind in PER_TIMESTEP]
         names += [("c_n", lane, (B, H)), ("h_n", lane, (B, P))]
+    names += [("h", output_of(lstm), (T, B, P))] if lstm.merged else []
     # The way back begins at the top layer.
     for lane in sorted(lanes(lstm), key=lambda lane: -lane.layer) if case.run.gradients else ():
         shapes = weight_shapes(lstm, lane.layer)
@@ -188,12 +197,13 @@ def weight_count(case: Case) -> int:
 def natural_shapes(case: Case) -> dict[str, tuple[int, ...]]:
     """The arrays in which frameworks give tensors of several lanes at once, by name.
 
-    Per timestep those of the top layer, directions side by side; final and initial states of all lanes.
+    Per timestep those of the top layer, directions side by side; final and initial states of all lanes. A merged ``h``
+    is not among them: it is a tensor of its own.
     """
     if case.lstm.single:
         return {}
     names = (*PER_TIMESTEP, *FINAL, *(("dh0", "dc0") if case.run.gradients else ()))
-    return {name: case.natural_shape(name) for name in names}
+    return {name: case.natural_shape(name) for name in names if name != "h" or not case.lstm.merged}
 
 
 def split(arrays: Arrays, case: Case) -> Arrays:
@@ -214,6 +224,17 @@ def split(arrays: Arrays, case: Case) -> Arrays:
             for k, lane in enumerate(all_lanes):
                 parts[name + lane.suffix] = array[k]
     return {name: parts[name] for name in tensors_of(case) if name in parts}
+
+
+def merged(outputs: list[Array], lstm: LSTM) -> Array:
+    """What a layer gives of the h of its directions, in their dtype."""
+    if lstm.merge_mode == "concat":
+        return np.concatenate(outputs, axis=-1)
+    forward, reverse = outputs
+    if lstm.merge_mode == "mul":
+        return forward * reverse
+    total = forward + reverse
+    return total / total.dtype.type(2) if lstm.merge_mode == "ave" else total
 
 
 _AFTER_ALL = 2**62  # beyond every timestep: the place of what has none

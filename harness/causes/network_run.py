@@ -135,7 +135,7 @@ class NetworkRun(WantedTensors):
             lane.ends = {label_of(before): results for before, results in self.results.items()}
             results = self.results[place] = lane.walk(inputs, starts[0][k], starts[1][k], self._wants(place))
             self._mix(place, results)
-            if k + 1 == len(places):
+            if k + 1 == len(places) and not self.lstm.merged:
                 self._change_output(places[-count:])
             self._give_lane(place, results)
             # Upper lanes are not run for what nobody asked of them.
@@ -148,15 +148,40 @@ class NetworkRun(WantedTensors):
     def _mix(self, place: Lane, results: dict[str, Node]) -> None:
         """Have the network return the outputs of several layers together, where that is edited."""
         which = self.edits.rule("", "output of layers", None)
-        if which is None or place.layer < self.lstm.num_layers - 1:
+        if which is None or self.lstm.merged or place.layer < self.lstm.num_layers - 1:
             return
-        outputs = [self.results[other]["h"] for other in self.results if other.reverse == place.reverse]
+        results["h"] = self._mixed(which, [self.results[p]["h"] for p in self.results if p.reverse == place.reverse])
+
+    def _mixed(self, which: str, outputs: list[Node]) -> Node:
+        """One output of those of all layers."""
         if which in {"lowest", "second"}:
-            results["h"] = outputs[0 if which == "lowest" else -2]
-            return
+            return outputs[0 if which == "lowest" else -2]
         outputs = with_candidates(outputs[1:] if which == "upper" else outputs)
         total = self.tape.total(outputs, None, 0)
-        results["h"] = self.tape.scale(total, 1 / len(outputs)) if which == "mean" else total
+        return self.tape.scale(total, 1 / len(outputs)) if which == "mean" else total
+
+    def _merged_output(self) -> Node:
+        """What the network returns where directions are merged."""
+        which = self.edits.rule("", "output of layers", None)
+        layers = range(self.lstm.num_layers) if which else [self.lstm.num_layers - 1]
+        outputs = [
+            self._merged([self.results[place]["h"] for place in self.results if place.layer == layer], "merge")
+            for layer in layers
+        ]
+        return self.edits.whole(OUTPUT, self._mixed(which, outputs) if which else outputs[0], self)
+
+    def _merged(self, pair: list[Node], rule: str) -> Node:
+        """Make one output of both directions of a layer."""
+        forward, reverse = with_candidates(pair)
+        mode = self.edits.rule("", rule, self.lstm.merge_mode)
+        if mode in {"forward", "reverse"}:
+            return forward if mode == "forward" else reverse
+        if mode == "max":
+            return self.tape.where(forward.value >= reverse.value, forward, reverse)
+        if mode == "mul":
+            return self.tape.multiply(forward, reverse)
+        total = self.tape.total([forward, reverse], None, 0)
+        return self.tape.scale(total, 0.5) if mode == "ave" else total
 
     def _change_output(self, top: list[Lane]) -> None:
         """Edit what the network returns, directions side by side."""
@@ -193,6 +218,7 @@ class NetworkRun(WantedTensors):
         return lambda t, value: watch(name, (np.where(t < lengths, lengths - 1 - t, t), sequences), value)
 
     starts: dict[str, Node] | None = None  # h and c of all lanes, where they are not the problem's
+    output: Node | None = None  # of both directions, where they are merged
     observed: Arrays | None = None  # of a single lane: what each step starts from
     watch_step: Callable[[str, Any, Array], None] | None = None
 
@@ -201,7 +227,8 @@ class NetworkRun(WantedTensors):
         parts = [self.results[place]["up"] for place in below]
         if self.edits.rule("", "joined between layers", "right") == "exchanged":
             parts.reverse()
-        joined = self.edits.whole(f"between {below[0].layer}", self.tape.join(parts), self)
+        whole = self._merged(parts, "merge between layers") if self.lstm.merged else self.tape.join(parts)
+        joined = self.edits.whole(f"between {below[0].layer}", whole, self)
         return self.tape.steps(joined)
 
     def _give_lane(self, place: Lane, results: dict[str, Node]) -> None:
@@ -209,7 +236,7 @@ class NetworkRun(WantedTensors):
         outputs = self.edits.rule("", "joined", "right")
         top = place.layer == self.lstm.num_layers - 1
         for kind, node in results.items():
-            other_output = outputs != "right" or self._output_is_edited
+            other_output = not self.lstm.merged and (outputs != "right" or self._output_is_edited)
             moved = (finals is not None and kind in {"h_n", "c_n"}) or (other_output and kind == "h" and top)
             if kind != "up" and not moved:
                 self.give(name_of(kind, place, self.lstm), node.value, node.variance)
@@ -222,6 +249,10 @@ class NetworkRun(WantedTensors):
             for kind in ("c_n", "h_n"):
                 for place, node in zip(places, order(self, kind), strict=True):
                     self.give(name_of(kind, place, self.lstm), node.value, node.variance)
+        if self.lstm.merged:
+            self.output = self._merged_output()
+            self.give("h", self.output.value, self.output.variance)
+            return
         if self._output_is_edited:
             for place in places[-len(self.lstm.directions) :]:
                 node = self.results[place]["h"]
@@ -244,7 +275,10 @@ class NetworkRun(WantedTensors):
         cotangents = []
         uppers = [place for place in self.results if place.layer == top]
         for place, a, b in zip(uppers, widths[:-1], widths[1:], strict=True):
-            cotangents.append((self.results[place]["h"], Node(dh.value[..., a:b])))
+            if not self.lstm.merged:
+                cotangents.append((self.results[place]["h"], Node(dh.value[..., a:b])))
+        if self.output is not None:
+            cotangents.append((self.output, Node(dh.value)))
         for k, place in enumerate(self.results):
             cotangents.append((self.results[place]["c_n"], Node(dc.value[k])))
         gradient = go_back(tape, cotangents)

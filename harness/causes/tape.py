@@ -8,6 +8,7 @@ operations of the same kind, so that gradients have their noise by the same rule
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -220,6 +221,8 @@ class NodeTape:
         if not self.noisy:
             return self._moved(value, None, *sources)
         carried = None if operand.variance is None else operand.variance * number**2
+        if not shift and math.frexp(abs(factor))[0] == 0.5:
+            return self._moved(value, carried, *sources)
         return self._made(value, carried, self.noise.rounded(value), sources)
 
     def complement(self, operand: Node) -> Node:

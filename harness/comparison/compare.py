@@ -17,7 +17,17 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane, Tensor, lanes, last_timestep, name_of, split, tensors_of, turned
+from lockstep.harness.cases.tensors import (
+    Lane,
+    Tensor,
+    lanes,
+    last_timestep,
+    merged,
+    name_of,
+    split,
+    tensors_of,
+    turned,
+)
 from lockstep.harness.comparison.judge import difference_at, first_beyond
 from lockstep.harness.comparison.results import Difference, Golden, Limit, Local, PerTimestep, TensorResult
 from lockstep.harness.comparison.ulp import ulp_buffer, ulp_largest
@@ -87,7 +97,7 @@ def _lane_steps(tensors: Arrays, problem: Problem, lane: Lane, limit: Limit) -> 
     below = [name_of("h", Lane(lane.layer - 1, reverse), lstm) for reverse in lstm.directions if lane.layer]
     if not {*names.values(), *below} <= tensors.keys():
         return {}
-    inputs = np.concatenate([tensors[name] for name in below], axis=-1) if below else None
+    inputs = merged([tensors[name] for name in below], lstm) if below else None
     # In the lane's own order of time, in which one step follows the other.
     states = {
         kind: turned(tensors[name], problem.lengths) if lane.reverse else tensors[name] for kind, name in names.items()

@@ -123,7 +123,8 @@ def first_wrong_text(observation: Observation, expected: Expected) -> list[str]:
         return lines
     _, row, first = min(places, key=lambda place: place[0])
     several = len({tensor.lane for tensor in tensors.values()}) > 1
-    lane = f" of layer {first.lane.layer}{', reverse direction' if first.lane.reverse else ''}" if several else ""
+    own = several and first.name != "h"  # the merged output of a network belongs to no lane
+    lane = f" of layer {first.lane.layer}{', reverse direction' if first.lane.reverse else ''}" if own else ""
     back = ", in the backward pass" if first.kind in BACKWARD else ""
     mask = wrong[first.name]
     there = ""

@@ -114,8 +114,8 @@ def architecture_of(problem: AnyProblem) -> tuple[Any, ...]:
     case, lstm = problem.case, problem.case.lstm
     back = problem.dlogit if isinstance(problem, DecoderProblem) else problem.dh
     return (
-        case.model, lstm.num_layers, lstm.direction, bool(lstm.proj_size), lstm.peephole, lstm.cell_clip is None,
-        lstm.input_forget, lstm.activation, lstm.recurrent_activation, lstm.cell_activation,
+        case.model, lstm.num_layers, lstm.direction, lstm.merge_mode, bool(lstm.proj_size), lstm.peephole,
+        lstm.cell_clip is None, lstm.input_forget, lstm.activation, lstm.recurrent_activation, lstm.cell_activation,
         bool(lstm.forget_bias), problem.lengths is None, case.run.dtype, back is None,
         case.run.chunks is None, case.run.resets is None,
         isinstance(problem, DecoderProblem)

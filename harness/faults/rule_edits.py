@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.arrays import Array
+from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import lanes
 from lockstep.harness.causes.edits import Edits, NoPlaceError, every
@@ -183,6 +184,11 @@ def _tanh_of(problem: DecoderProblem) -> list[str]:
     return ["y", "scores"] if problem.weights.v_a is not None else ["y"]
 
 
+# What is made of the outputs of two directions, by the name of a merge mode or of what is done in its place.
+MERGED = {
+    "sum": "summed", "mul": "multiplied", "ave": "averaged", "max": "reduced to their maximum",
+    "forward": "replaced by the forward one", "reverse": "replaced by the reverse one",
+}  # fmt: skip
 _EVERYWHERE = Scope("", ("",))  # what belongs to no lane
 
 
@@ -194,7 +200,7 @@ def _network(problem: AnyProblem) -> Iterator[Deviation]:
     if lstm.direction != "forward":
         yield from _turns(problem)
     if lstm.direction == "bidirectional":
-        yield from _side_by_side()
+        yield from _merges(lstm) if lstm.merged else _side_by_side()
     if not lstm.single:  # what a single lane takes in and returns is all there is
         yield from _from_other_lanes(problem)
         yield from _all_states(problem)
@@ -217,6 +223,19 @@ def _side_by_side() -> Iterator[Deviation]:
     for words, rules in where.items():
         yield Deviation("joined", f"exchanged{words}", _EVERYWHERE, put_rules(dict.fromkeys(rules, "exchanged")))
     for edit, change in (_WHOLE | _OF_HALVES).items():
+        yield Deviation(OUTPUT, edit, _EVERYWHERE, _whole((OUTPUT,), change))
+
+
+def _merges(lstm: LSTM) -> Iterator[Deviation]:
+    """What is made of the outputs of two directions, and what becomes of it."""
+    where = {"": ("merge", "merge between layers"), " between layers": ("merge between layers",),
+             " in what is returned": ("merge",)}  # fmt: skip
+    for mode, done in MERGED.items():
+        for words, rules in where.items() if mode != lstm.merge_mode else ():
+            if not words or lstm.num_layers > 1:
+                edit = f"{done} where {MERGED[lstm.merge_mode]}{words}"
+                yield Deviation("merge", edit, _EVERYWHERE, put_rules(dict.fromkeys(rules, mode)))
+    for edit, change in _WHOLE.items():
         yield Deviation(OUTPUT, edit, _EVERYWHERE, _whole((OUTPUT,), change))
 
 
@@ -244,7 +263,7 @@ def _between_layers(problem: AnyProblem) -> Iterator[Deviation]:
     """What becomes of a layer's output where the next takes it in, and of those of all layers."""
     lstm = problem.case.lstm
     between = tuple(f"between {k}" for k in range(lstm.num_layers - 1))
-    changes = _WHOLE | (_OF_HALVES if lstm.direction == "bidirectional" else {})
+    changes = _WHOLE | (_OF_HALVES if lstm.direction == "bidirectional" and not lstm.merged else {})
     sites = {site: (site,) for site in between} | ({"between layers": between} if len(between) > 1 else {})
     for (site, names), (edit, change) in product(sites.items(), changes.items()):
         yield Deviation(site, edit, _EVERYWHERE, _whole(names, change))

@@ -58,6 +58,7 @@ FEATURES: dict[str, Case] = {
     "layers": _case(num_layers=2, initial_state="probe"),
     "reverse": _case(direction="reverse", initial_state="probe"),
     "bidirectional": _case(direction="bidirectional", initial_state="probe"),
+    "merged directions": _case(direction="bidirectional", merge_mode="ave", initial_state="probe"),
     "bidirectional layers, lengths": _case(num_layers=2, direction="bidirectional", lengths=(4, 2)),
     "projection": _case(proj_size=2, initial_state="probe"),
     "peepholes": _case(peephole=True, initial_state="probe"),

@@ -270,7 +270,10 @@ def _when(run: RunResult) -> str:
     assert first is not None
     tensor = run.tensors.get(first.tensor)
     several = len({tensor.lane for tensor in run.tensors.values()}) > 1
-    lane = f" of layer {tensor.layer}{', reverse direction' if tensor.reverse else ''}" if tensor and several else ""
+    lane = ""
+    if tensor and several:  # the merged output of a network belongs to no lane
+        place = f"layer {tensor.layer}{', reverse direction' if tensor.reverse else ''}"
+        lane = f" of {place if first.tensor != 'h' else 'the output of both directions'}"
     back = f", in the backward pass ({first.tensor})" if first.backward else ""
     return f"timestep {first.timestep} of {run.timesteps}{lane}{back}"
 

@@ -129,7 +129,7 @@ def _wanted(kind: str, case: Case, layer: int = 0) -> _Wanted:
         shape = (T, B, case.attention_decoder.output_size if kind == "logit" else I)
         axes = f"(steps, B, {'O' if kind == 'logit' else 'A'})"
         return _Wanted(shape, axes, lambda shape_found: decoder_hint(shape_found, shape))
-    side = "D*" if len(lstm.directions) > 1 else ""
+    side = "D*" if len(lstm.directions) > 1 and not lstm.merged else ""
     out = "P" if lstm.proj_size else "H"
     width = out if kind in {"h", "h_n", "dh0"} else "H"
     if kind in {"h", "c"}:

@@ -18,7 +18,8 @@ def shape_hint(shape: Shape, case: Case, width: int | None = None) -> str:
     """
     T, B, I, H = case.shape
     n = case.natural_shape("h")[-1] if width is None else width
-    half = n // len(case.lstm.directions)
+    merged = case.lstm.merged and n == case.natural_shape("h")[-1]  # not c, of which both go side by side
+    half = n // (1 if merged else len(case.lstm.directions))
     longest = max(case.run.lengths, default=T) if case.run.lengths is not None else T
     looks = _sequence_looks(T, B, n)
     if half < n:
@@ -28,9 +29,13 @@ def shape_hint(shape: Shape, case: Case, width: int | None = None) -> str:
             (apart, "directions on an axis of their own? they go side by side, forward first"),
         ]
     looks += [
+        (
+            [(T, B, 2 * n)] if merged else [],
+            f"directions side by side? the case has merge_mode = {case.lstm.merge_mode}",
+        ),
         ([(T, B, 4 * n), (B, T, 4 * n)], "all four gates? h is one of their results"),
         ([(T, B, H), (B, T, H)] if case.lstm.proj_size else [], "before the projection?"),
-        ([(T, B, 2 * n)], "h and c side by side? return them apart"),
+        ([] if merged else [(T, B, 2 * n)], "h and c side by side? return them apart"),
         ([(2, T, B, n), (2, B, T, n)], "h and c stacked? return them apart"),
         ([(longest, B, n)] if longest < T else [], "cut at the longest sequence? go on with zeros to all T timesteps"),
         ([(T + 1, B, n)], "with the initial state? begin with the state after the first timestep"),

@@ -25,6 +25,7 @@ FEATURE_MARKS = {
     "layers": "cases of several layers",
     "reverse": "cases of the reverse direction alone",
     "bidirectional": "cases of both directions",
+    "merged directions": "cases whose directions are added or multiplied",
     "projection": "cases with a projection",
     "peepholes": "cases with peepholes",
     "cell clip": "cases that clip the cell state",

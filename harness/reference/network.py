@@ -8,7 +8,7 @@ import numpy as np
 
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, tensors_of, turned
+from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, output_of, tensors_of, turned
 from lockstep.harness.reference import exact
 from lockstep.harness.reference.cell import Cell
 from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneResults, Quantity
@@ -110,11 +110,61 @@ class Network:
             for lane in layer:
                 self.walks[lane] = walk = self.walk(lane, inputs)
                 results[lane] = {**walk.expected()} if noisy else walk.values()
-            # The layer above takes the directions side by side, each in the order of time again.
-            if layer[0].layer < self.lstm.num_layers - 1:
-                h, *others = (self.in_time(results[lane]["h"], lane) for lane in layer)
+            # The layer above takes the directions, each in the order of time again.
+            if self.lstm.merged:
+                inputs = self._merged(results, layer)
+            elif layer[0].layer < self.lstm.num_layers - 1:
+                h, *others = self._outputs(results, layer)
                 inputs = h.each(lambda *arrays: np.concatenate(arrays, axis=-1), *others)
+        if self.lstm.merged:
+            results[output_of(self.lstm)] = {"h": inputs}
         return results
+
+    def _outputs(self, results: dict[Lane, LaneResults], layer: list[Lane]) -> list[Quantity]:
+        """What the lanes of a layer give, in the order of time."""
+        return [self.in_time(results[lane]["h"], lane) for lane in layer]
+
+    def _merged(self, results: dict[Lane, LaneResults], layer: list[Lane]) -> Quantity:
+        """Make one output of both directions: their sum, mean or product."""
+        h, h_var, other, other_var = self._precise(self._outputs(results, layer))
+        if self.lstm.merge_mode == "mul":
+            made, variance = h * other, None
+            if h_var is not None and other_var is not None:
+                variance = other * other * h_var + h * h * other_var
+        else:
+            made = h + other
+            variance = None if h_var is None or other_var is None else h_var + other_var
+            if self.lstm.merge_mode == "ave":  # to halve rounds nothing
+                made, variance = made / 2, None if variance is None else variance / 4
+        return self._rounded(made, variance)
+
+    def _passed_to(self, k: int, cotangent: Quantity, results: dict[Lane, LaneResults], layer: list[Lane]) -> Quantity:
+        """What goes back to direction ``k`` of a layer from what goes back to its output."""
+        if not self.lstm.merged:
+            return cotangent.each(lambda dh: np.split(dh, len(layer), axis=-1)[k])
+        dh, dh_var = cotangent.precise(..., self.noise)
+        if self.lstm.merge_mode == "ave":
+            return self._rounded(dh / 2, None if dh_var is None else dh_var / 4, exact=True)
+        if self.lstm.merge_mode == "sum":
+            return cotangent
+        other, other_var = self._outputs(results, layer)[1 - k].precise(..., self.noise)
+        if other_var is None:
+            return self._rounded(dh * other, None)
+        dh_var = np.zeros_like(dh) if dh_var is None else dh_var
+        return self._rounded(dh * other, other * other * dh_var + dh * dh * other_var)
+
+    def _precise(self, pair: list[Quantity]) -> tuple[Array, Array | None, Array, Array | None]:
+        """Values and variances of both directions."""
+        first, second = (part.precise(..., self.noise) for part in pair)
+        return *first, *second
+
+    def _rounded(self, made: Array, variance: Array | None, *, exact: bool = False) -> Quantity:
+        """What was computed of both directions, and its rounding; of ``exact`` there is none."""
+        if variance is not None:
+            return ExpectedTensor.of(made, variance if exact else variance + self.noise.rounded(made), self.noise)
+        if self.kicks is None or exact:
+            return Quantity(made)
+        return Quantity(np.stack([self.kicks("merged", step, self.noise.rounded(step)) for step in made]))
 
     def backward(
         self, results: dict[Lane, LaneResults], *, noisy: bool, chunks: dict[Lane, list[Chunk]] | None = None
@@ -132,8 +182,7 @@ class Network:
             below = []
             for k, lane in enumerate(layer):
                 walk, dc = self.walks[lane], self.problem.states("dc")[self.lanes.index(lane)]
-                # Directions stand side by side in h, and so in what comes back to it.
-                cotangent = self.in_time(dh.each(lambda dh: np.split(dh, len(layer), axis=-1)[k]), lane)  # noqa: B023
+                cotangent = self.in_time(self._passed_to(k, dh, results, layer), lane)
                 kept: list[Chunk] | None = [] if with_steps or chunks is not None else None
                 gradients = walk.gradients(results[lane], cotangent, dc, noisy=noisy, chunks=kept)
                 if with_steps and kept is not None:

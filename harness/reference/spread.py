@@ -112,7 +112,7 @@ def _apart(network: Network, results: dict[Lane, LaneResults], copies: int) -> M
     apart: Masks = {}
     for lane, by_kind in results.items():
         far = np.zeros((len(by_kind["h"].value), batch), bool)
-        for array in (by_kind["h"].value, by_kind["c"].value):
+        for array in (by_kind[kind].value for kind in ("h", "c") if kind in by_kind):
             value = array.reshape(len(array), copies, -1, array.shape[-1])
             size = np.sqrt(np.square(value).mean(axis=(1, 3)))  # (T, B)
             distance = np.sqrt(np.square(value[:, 1:] - value[:, :1]).mean(axis=(1, 3)))

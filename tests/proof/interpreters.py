@@ -78,6 +78,7 @@ FORMS = {
     "two ways": Form(TWO_WAYS, may=_REST),
     "stacked": Form({}, has=("layers",), may=_REST),
     "stacked two ways": Form(TWO_WAYS, has=("layers",), may=_REST),
+    "merged directions": Form(TWO_WAYS, has=("merged directions",), may=("layers", *_REST)),
     "lengths": Form({}, has=("lengths",)),
     "peepholes": Form({}, has=("peephole",)),
     "clip": Form({}, has=("clip",)),

@@ -35,6 +35,8 @@ NO_FEED = "the layer below, at weights of 0, gives no rising curve of its c0, by
 
 def measurable(lstm: LSTM) -> str:
     """Why the lanes of a network are no plain layers, whatever else is silent; nothing if they can be."""
+    if lstm.merged:
+        return "its directions are merged, so none is seen by itself"
     kept = {name: getattr(lstm, name) for name in ("input_size", "hidden_size", "num_layers", "direction", "proj_size")}
     kept |= {name: getattr(lstm, name) for name in ("bias", "forget_bias", "peephole", "cell_clip")}
     if lstm != LSTM(**kept):

@@ -66,7 +66,7 @@ _SITES: dict[str, tuple[str, ...]] = {
     "bias": ("b", "b_ih", "b_hh"),
     "kernel": ("W", "R", "WR", "WRb", "Wb", "Rb", "P", "[W R]", "W, R and b"),
     "gate order": ("layout",),
-    "network": ("output of the network", "h.up and h.out", "layer", "all", "between", "joined", "finals", "turn", "up.seq", "weights of lanes"),
+    "network": ("output of the network", "h.up and h.out", "layer", "all", "between", "joined", "merge", "finals", "turn", "up.seq", "weights of lanes"),
     "attention": (
         "enc", "query", "scores", "keys", "values", "softmax.scores", "attention", "context.attention", "context", "join.context",
         "join.h", "bare", "y", "target.y", "y.fed", "logit", "mask", "softmax", "y0", "y_in", "curve of y", "b_tilde",

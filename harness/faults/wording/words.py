@@ -42,6 +42,7 @@ from lockstep.harness.weights.arranged import of_lane
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 
+_MERGE = "Merge the directions as the case's merge_mode has it: sum, mul, or ave, which is half of their sum."
 AND = " And: "  # between the sentences of deviations that hold together
 _SCALED = {"zero": ": do not detach or drop it", "times": ": do not scale it", "clip": ": do not clip it"}
 
@@ -104,7 +105,7 @@ class Words:
             special
             or self._fix_of_numbers(deviation)
             or _fix_of_values(deviation)
-            or FAMILIES[family_of(deviation)].fix
+            or (_MERGE if site == "merge" else FAMILIES[family_of(deviation)].fix)
         )
 
     def phrase(self, site: str) -> str:
@@ -158,6 +159,10 @@ class Words:
             return _misread(edit)
         if site == "equation of scores":
             return f"the scores are {edit}, not v_a . tanh(W_q h + W_k enc)"
+        if site == "merge":
+            made, wanted = edit.removesuffix(" between layers").removesuffix(" in what is returned").split(" where ")
+            where = "between layers " * edit.endswith(" layers") + "in what is returned " * edit.endswith(" returned")
+            return f"{where}the directions are {made} where they are {wanted}"
         if site.startswith("equation of "):
             state = site[-1]
             return f"the step computes {state} = {edit}, not {'f c + i g' if state == 'c' else 'o tanh(c)'}"
