@@ -155,14 +155,10 @@ class Words:
     # -- going forward -----------------------------------------------------------------------------------------
 
     def _sentence(self, site: str, edit: str) -> str:
-        if site == "layout":
-            return _misread(edit)
+        if site in {"layout", "merge"}:
+            return _misread(edit) if site == "layout" else _mismerged(edit)
         if site == "equation of scores":
             return f"the scores are {edit}, not v_a . tanh(W_q h + W_k enc)"
-        if site == "merge":
-            made, wanted = edit.removesuffix(" between layers").removesuffix(" in what is returned").split(" where ")
-            where = "between layers " * edit.endswith(" layers") + "in what is returned " * edit.endswith(" returned")
-            return f"{where}the directions are {made} where they are {wanted}"
         if site.startswith("equation of "):
             state = site[-1]
             return f"the step computes {state} = {edit}, not {'f c + i g' if state == 'c' else 'o tanh(c)'}"
@@ -340,6 +336,12 @@ def _gradients(site: str) -> str:
         return f"the {site}"
     names = [f"d{name}" for name in site[1:]] if set(site[1:]) <= set("WRb") else [site]
     return f"the gradient{'s' * (len(names) > 1)} {_listed(names)}"
+
+
+def _mismerged(edit: str) -> str:
+    made, wanted = edit.removesuffix(" between layers").removesuffix(" in what is returned").split(" where ")
+    where = "between layers " * edit.endswith(" layers") + "in what is returned " * edit.endswith(" returned")
+    return f"{where}the directions are {made} where they are {wanted}"
 
 
 def _misread(edit: str) -> str:
