@@ -19,7 +19,7 @@ from lockstep.harness.adapters.user_code import FUNCTIONS, Target, defined_in, p
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, UserFileError
 from lockstep.harness.ports.arguments import Form
 from lockstep.harness.ports.objects.build import Maker, is_object
 from lockstep.harness.ports.objects.object_port import ObjectPort
@@ -158,9 +158,10 @@ class Port(AnyPort):
     def _asked(self) -> Taken | None:
         file = self._target.file
         answer = ask_once(self._process, serve_taken, (self._target, self._form), self._timeout, file)
-        if answer.status == "wrong":
-            raise LockstepError(f"{file.name}:{self._target.function}: {answer.message}.")
-        return answer.value  # what fails otherwise fails at the first call too, and is told there
+        if answer.status in {"wrong", "timeout", "crashed"}:
+            raised = LockstepError if answer.status == "wrong" else UserFileError
+            raise raised(f"{file.name}:{self._target.function}: {answer.message}.")
+        return answer.value  # that it cannot be imported fails at the first call too, and is told there
 
     def fitted(self, case: Case) -> Case:
         """A case with what can be given: an object may have sizes of its own, no bias, or no states to start from."""

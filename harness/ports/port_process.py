@@ -153,7 +153,14 @@ def _loaded(target: Target, form: Form) -> Calls | Outcome:
 
 def serve_taken(target: Target, form: Form, timeout: float, replies: Path, log: Path) -> None:
     """Answer what an object was taken for (``Taken``), or None of a port; the rest as of ``serve_once``."""
-    serve_once(lambda: _loaded(target, form), lambda calls: Outcome("ran", calls.taken), timeout, replies, log)
+
+    def taken(calls: Calls) -> Outcome:
+        try:
+            return Outcome("ran", calls.taken)
+        except UserCodeError as error:
+            return error.outcome
+
+    serve_once(lambda: _loaded(target, form), taken, timeout, replies, log)
 
 
 def _function(target: Target, form: Form) -> tuple[Callable[..., Any], Form]:

@@ -416,3 +416,17 @@ class WithLengths(nn.Module):
         packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
         out, states = self.lstm(packed, hx)
         return nn.utils.rnn.pad_packed_sequence(out, total_length=len(x))[0], states
+
+
+class Classifier(nn.Module):
+    """A layer between an embedding and a head: what it returns is no h."""
+
+    def __init__(self, vocabulary=100, hidden_size=16):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, 8)
+        self.lstm = nn.LSTM(8, hidden_size)
+        self.fc = nn.Linear(hidden_size, 2)
+
+    def forward(self, tokens):
+        out, _ = self.lstm(self.embedding(tokens))
+        return self.fc(out[-1])

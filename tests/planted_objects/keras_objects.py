@@ -2,6 +2,7 @@
 
 import keras
 from keras import layers, ops
+from keras.layers import LSTM
 
 
 def lstm(units):

@@ -271,3 +271,21 @@ class ChangesItsInput(nn.Module):
         out, states = self.lstm(x, hx)
         x *= 0.5
         return out, states
+
+
+class SigmoidOfFused(nn.Module):
+    """The candidate goes through a sigmoid, as i, f and o do; no name says which block it is."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.x2h = nn.Linear(input_size, 4 * hidden_size)
+        self.h2h = nn.Linear(hidden_size, 4 * hidden_size)
+
+    def forward(self, x, h0, c0):
+        h, c, out = h0, c0, []
+        for x_t in x:
+            i, f, o, g = torch.sigmoid(self.x2h(x_t) + self.h2h(h)).chunk(4, 1)
+            c = f * c + i * g
+            h = o * torch.tanh(c)
+            out.append(h)
+        return torch.stack(out), (h, c)

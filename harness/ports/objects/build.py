@@ -39,6 +39,7 @@ class Maker:
     name: str
     init: str | None
     names: Mapping[str, Any]  # of the user's file, which an init may use
+    part: str = ""  # of the object, which alone is meant
 
     def make(self, sizes: Sizes) -> Any:
         """An object of these sizes, or of its own, where it does not ask for any.
@@ -46,8 +47,12 @@ class Maker:
         Raises:
             UserCodeError: If that needs what is not known, or fails.
         """
-        if self.made:
-            return self.target
+        thing = self.target if self.made else self._made(sizes)
+        for step in self.part.split(".") if self.part else ():
+            thing = thing[int(step)] if step.isdigit() else getattr(thing, step)
+        return thing
+
+    def _made(self, sizes: Sizes) -> Any:
         given = {**sizes._asdict(), "num_layers": 1, "bidirectional": False, "proj_size": 0, "bias": True}
         try:
             if self.init is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lockstep.harness.adapters.user_code import UserCodeError
+from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.ports.objects.build import PROBE, Maker
 from lockstep.harness.ports.objects.calling import Caller, Entry, Style, entry_of
@@ -26,6 +27,15 @@ from lockstep.harness.ports.shape_errors import Shape
 
 _HIDDEN = ("hidden_size", "hidden_dim", "units", "n_hidden", "num_units", "hidden_features")
 _INPUT = ("input_size", "input_dim", "n_in", "in_features", "n_inputs")
+
+
+class UncalledError(UserCodeError):
+    """No way of calling an object gave h of all timesteps; a part of it may."""
+
+    def __init__(self, cause: UserCodeError, part: str) -> None:
+        """Take why, and where in the object all arrays of the LSTM are; nothing if they are its own."""
+        super().__init__(str(cause), cause.outcome.status)
+        self.part = part
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ def discover(holder: Holder, entry: Entry, maker: Maker, rule: Rule) -> ObjectFo
     mapping = _mapped(shapes, holder, maker, rule)
     questions = Questions(holder, Caller(holder, entry), mapping)
     try:
-        style, given, remarks = find_style(questions, batch_first=rule.batch_first)
+        style, given, remarks = _styled(questions, rule)
         results = find_results(questions, style, given)
         questions.caller.plan = tuple(result.path for result in results)
         style, of_states = _with_states(questions, style, results)
@@ -87,17 +97,46 @@ def discover(holder: Holder, entry: Entry, maker: Maker, rule: Rule) -> ObjectFo
     return ObjectFound(mapping, style, tuple(results), entry, fixed, known_by, acts, remarks, questions.caller.calls)
 
 
-def _mapped(shapes: dict[str, Shape], holder: Holder, maker: Maker, rule: Rule) -> ParameterMap:
-    """What each array is: of the sizes that were asked for, or of sizes of its own."""
-    own = find_sizes(shapes, _hints(holder.thing))
-    if maker.made:
-        return find_mapping(shapes, own or PROBE, maker.name, rule)
+def discover_part(maker: Maker, rule: Rule, uncalled: UncalledError) -> tuple[ObjectFound, Maker]:
+    """Find out what that part of an object is that holds the LSTM, and how to make it alone.
+
+    Raises:
+        UncalledError: If that part is not called either.
+    """
+    of_part = replace(maker, part=uncalled.part)
     try:
-        return find_mapping(shapes, PROBE, maker.name, rule)
-    except UserCodeError:
-        if own is None or own == PROBE:
-            raise
-        return find_mapping(shapes, own, maker.name, rule)
+        part = of_part.make(PROBE)
+        found = discover(*asked_part(part, maker.name), of_part, rule)
+    except (UserCodeError, AttributeError, LookupError):
+        raise uncalled from None
+    others = [path for path in Holder(maker.make(PROBE)).read() if not path.startswith(f"{uncalled.part}.")]
+    beside = f", with {', '.join(others)}" if others else ""
+    told = f"{uncalled.part} alone is checked: what {maker.name} does before and after it{beside}, is not covered"
+    return replace(found, remarks=(told, *found.remarks)), of_part
+
+
+def _styled(questions: Questions, rule: Rule) -> tuple[Style, Arrays, list[str]]:
+    try:
+        return find_style(questions, batch_first=rule.batch_first)
+    except UserCodeError as error:
+        parents = [slot.path.split(".")[:-1] for slot in questions.mapping.slots]
+        shared = [steps[0] for steps in zip(*parents, strict=False) if len(set(steps)) == 1]
+        raise UncalledError(error, ".".join(shared)) from error
+
+
+def _mapped(shapes: dict[str, Shape], holder: Holder, maker: Maker, rule: Rule) -> ParameterMap:
+    """What each array is: of the sizes that were asked for, or of sizes of its own, if fewer arrays are left over."""
+    own = find_sizes(shapes, _hints(holder.thing))
+    asked = own or PROBE if maker.made else PROBE
+    readings, errors = [], []
+    for sizes in dict.fromkeys((asked, own or asked)):
+        try:
+            readings.append(find_mapping(shapes, sizes, maker.name, rule))
+        except UserCodeError as error:
+            errors.append(error)
+    if not readings:
+        raise errors[0]
+    return min(readings, key=lambda mapping: len(mapping.others))
 
 
 def _with_states(questions: Questions, style: Style, results: Sequence[Result]) -> tuple[Style, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -12,11 +13,11 @@ from lockstep.harness.cases.problem import Weights
 from lockstep.harness.ports.framework_arrays import differs
 from lockstep.harness.ports.objects.build import PROBE, Maker
 from lockstep.harness.ports.objects.calling import Caller
-from lockstep.harness.ports.objects.discover import asked_part, discover
+from lockstep.harness.ports.objects.discover import ObjectFound, UncalledError, asked_part, discover, discover_part
 from lockstep.harness.ports.objects.holders import Holder
 from lockstep.harness.ports.objects.mapping import Sizes
 from lockstep.harness.ports.objects.rule import Rule
-from lockstep.harness.ports.objects.taken import taken_of
+from lockstep.harness.ports.objects.taken import Taken, taken_of
 
 
 class ObjectPort:
@@ -25,18 +26,36 @@ class ObjectPort:
     __name__: str
 
     def __init__(self, maker: Maker, rule: Rule | None = None) -> None:
-        """Find out what the object's arrays are, and how it is called.
+        """Make the object; what it is, is found out when that is asked for, or at the first call.
 
         Raises:
-            UserCodeError: If that cannot be found, or making it fails.
+            UserCodeError: If making it fails.
+        """
+        self._maker, self._rule, self.__name__ = maker, rule or Rule(), maker.name
+        self._asked = asked_part(maker.make(PROBE), maker.name)
+        self._objects: dict[Sizes, tuple[Holder, Arrays]] = {}
+        self.__signature__ = _signature(lengths=self._asked[1].lengths is not None)
+        self.notes: tuple[str, ...] = ()  # on the last call
+
+    @cached_property
+    def _found(self) -> ObjectFound:
+        try:
+            return discover(*self._asked, self._maker, self._rule)
+        except UncalledError as error:
+            if not error.part:
+                raise
+            found, self._maker = discover_part(self._maker, self._rule, error)
+            return found
+
+    @cached_property
+    def taken(self) -> Taken:
+        """What the object was taken for.
+
+        Raises:
+            UserCodeError: If that cannot be found out.
         """
         started = perf_counter()
-        holder, entry = asked_part(maker.make(PROBE), maker.name)
-        self._found, self._maker, self.__name__ = discover(holder, entry, maker, rule or Rule()), maker, maker.name
-        self._objects: dict[Sizes, tuple[Holder, Arrays]] = {}
-        self.__signature__ = _signature(lengths=entry.lengths is not None)
-        self.taken = taken_of(self._found, maker.name, perf_counter() - started)
-        self.notes: tuple[str, ...] = ()  # on the last call
+        return taken_of(self._found, self._maker.name, perf_counter() - started)
 
     def __call__(
         self, x: Array, weights: Any, h0: Array, c0: Array, lengths: Array | None = None

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("torch")
 CASES = {found_case.case.name: found_case.case for found_case in find_cases([])}
 HEALTHY = (
     "LinearPairs", "CustomLSTM", "FusedLSTM", "CellLoop", "Tagger", "Listed", "FromOnnx", "MyCell", "Cs231n", "Columns",
-    "PlainLists", "Tf1Names", "Wrapped", "make", "made", "FixedSizes", "NoBias",
+    "PlainLists", "Tf1Names", "Wrapped", "make", "made", "FixedSizes", "NoBias", "Classifier",
 )  # fmt: skip
 # By object: the fault that it has, some words of the answer, and what of the table or the notes names it too.
 WRONG = {
@@ -37,6 +37,7 @@ WRONG = {
     "BiasOfOneGateLost": ("b.o:zero", "output gate's block of b", ""),
     "StatesExchanged": ("h_in-and-c_in:exchanged", "h and c are exchanged", "the other way round"),
     "StateNotCarried": ("h.carry:initial", "is the initial one at every step", ""),
+    "SigmoidOfFused": ("curve-of-g:sigmoid", "candidate is the sigmoid", "i and g act alike"),
     "ChangesItsInput": ("arguments-overwritten", "changes its argument x in place", ""),
 }
 
@@ -96,6 +97,21 @@ def test_how_it_is_called_is_found():
     assert taken(healthy_objects.MyCell).called.startswith("one timestep at a time, x (B, I)")
     assert "head.weight" in " ".join(taken(healthy_objects.Tagger).notes)
     assert "return c of each timestep too" in " ".join(taken(healthy_objects.CellLoop).notes)
+
+
+def test_a_part_is_checked_alone_where_the_whole_returns_no_h():
+    found = taken(healthy_objects.Classifier)
+    assert found.notes[0] == (
+        "lstm alone is checked: what Classifier does before and after it, with embedding.weight, fc.weight, fc.bias, "
+        "is not covered"
+    )
+    assert (found.input_size, found.hidden_size) == (8, 3)
+
+
+def test_gates_are_told_apart_whatever_their_curves_are():
+    found = taken(wrong_objects.SigmoidOfFused)
+    assert {array.gates for array in found.arrays} == {"ifog"}
+    assert "i and g act alike, and are taken in the order in which they lie" in found.notes
 
 
 def test_what_it_lacks_is_left_out_of_the_cases():
@@ -173,18 +189,14 @@ class Empty:
         return x
 
 
-class LastOnly(torch.nn.Module):
-    def __init__(self, input_size, hidden_size):
-        super().__init__()
-        self.lstm = torch.nn.LSTM(input_size, hidden_size)
-
-    def forward(self, x):
-        return self.lstm(x)[0][-1]
-
-
 class NotCalled:
     def __init__(self, input_size, hidden_size):
         self.W, self.R = np.zeros((4 * hidden_size, input_size)), np.zeros((4 * hidden_size, hidden_size))
+
+
+class LastOnly(NotCalled):
+    def __call__(self, x):
+        return x[-1] @ self.W[:3].T
 
 
 class AsksForMore(NotCalled):

@@ -1,0 +1,61 @@
+"""Objects of Keras, JAX, Flax and Equinox: each framework in a process of its own, as a check starts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lockstep.harness.adapters.user_code import Target
+from lockstep.harness.cases.find import find_cases
+from lockstep.harness.jobs.check import check
+from lockstep.harness.ports.port import Port
+
+OBJECTS = Path(__file__).parents[3] / "planted_objects"
+(PROBE,) = (found_case.case for found_case in find_cases(["probe"]))
+
+
+def checked(file, name, **options):
+    with Port(Target(OBJECTS / f"{file}.py", name), **options) as port:
+        (run,) = check(port, [PROBE])
+        return run, port.taken()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model", "MyLSTM", "WrongOrder"])
+def test_layers_and_models_of_keras(name):
+    pytest.importorskip("keras", reason="install the extra keras")
+    run, taken = checked("keras_objects", name)
+    assert taken.calls <= 60
+    assert taken.called.startswith("x (B, T, I)")
+    if name != "WrongOrder":
+        assert run.status == "agree"
+        return
+    assert run.diagnosis[0].fault == "WRb:read-as-ifog"
+    assert "`recurrent_kernel`" in run.diagnosis[0].message
+    assert "as keras has them" in " ".join(taken.notes)
+
+
+def test_a_layer_of_keras_is_told_what_it_is_made_with():
+    pytest.importorskip("keras", reason="install the extra keras")
+    run, taken = checked("keras_objects", "LSTM", init="hidden_size, return_sequences=True, return_state=True")
+    assert run.status == "agree"
+    assert {array.known_by for array in taken.arrays} == {"names (keras)"}
+
+
+@pytest.mark.slow
+def test_a_class_of_arrays_of_jax():
+    pytest.importorskip("jax", reason="install the extra jax")
+    run, taken = checked("jax_objects", "JaxDict")
+    assert run.status == "agree"
+    assert {array.gates for array in taken.arrays} == set("ifgo")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flax_rnn", "FlaxModule", "EquinoxModule"])
+def test_modules_of_flax_and_equinox(name):
+    pytest.importorskip("flax", reason="install flax")
+    pytest.importorskip("equinox", reason="install equinox")
+    run, taken = checked("flax_objects", name)
+    assert run.status == "agree"
+    assert ("(c, h)" in taken.called) == (name != "EquinoxModule")
