@@ -86,6 +86,7 @@ FORMS = {
     "peepholes, clip, projection": Form({}, has=("peephole", "clip", "projection")),
     "coupled": Form({}, has=("coupling",)),
     "activations": Form({}, has=("activations",)),
+    "resets": Form({}, has=("resets",)),
     "gradients": Form(BACK, may=("lengths", "projection", "peephole", "clip", "activations", "coupling", "no bias")),
     "gradients of a stack two ways": Form(BACK | TWO_WAYS, has=("layers",)),
     "decoder": Form({}, may=("lengths", "no bias"), decoder=True),

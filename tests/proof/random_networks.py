@@ -13,7 +13,7 @@ from lockstep.harness.cases.random_cases import ALWAYS, MOST_SEED, RANDOM_FEATUR
 
 
 def other_problem(rng: np.random.Generator, case: Case) -> Case:
-    """Draw what a compiled network is run on anew: its seed, weights, inputs, initial states, and lengths and resets if any.
+    """Draw what a compiled network is run on anew: its seed, weights, inputs, initial states, lengths and resets.
 
     What compiles it stays: layers, sizes, dtype, activations, the forget bias, and whether there are lengths.
     """
