@@ -103,7 +103,10 @@ class TraceCache:
 
     def size(self) -> tuple[int, int]:
         """How many files there are, and their bytes."""
-        sizes = [path.stat().st_size for path in self.folder.rglob("*") if path.is_file()]
+        sizes = []
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # a run may be writing at this moment
+                sizes += [path.stat().st_size] if path.is_file() else []
         return len(sizes), sum(sizes)
 
     def clear(self) -> None:
