@@ -157,7 +157,16 @@ _seen: set[Any] = set()
 def _is_new(module: str, case: Case) -> bool:
     """Whether this worker sees such a graph for the first time: from then on a run is a steady one."""
     run = case.run
-    key = (module, case.shape, case.lstm, case.attention_decoder, run.dtype, run.lengths is None, run.gradients)
+    key = (
+        module,
+        case.shape,
+        case.lstm,
+        case.attention_decoder,
+        run.dtype,
+        run.lengths is None,
+        run.resets is None,
+        run.gradients,
+    )
     new = key not in _seen
     _seen.add(key)
     return new

@@ -67,6 +67,7 @@ class DecoderRun(WantedTensors):
         """A rule of the decoder."""
         return self.cell.rule(name, default)
 
+    is_piece = False
     observed: Any = None  # a decoder's steps start from no observed states
     watch_step: Callable[[str, int, Array], None] | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,18 @@ def every(_step: int) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class AtEnd:
+    """Whether a timestep is the last of so many, or, with ``is_last`` false, one before it."""
+
+    timesteps: int
+    is_last: bool
+
+    def __call__(self, step: int) -> bool:
+        """Whether an edit holds at a timestep."""
+        return (step == self.timesteps - 1) == self.is_last
+
+
 @dataclass
 class Edits:
     """What is edited, by lane ("" is what belongs to no lane) and site."""
@@ -45,6 +57,23 @@ class Edits:
     first_sequence: int = 0  # sequences of the batch before it are run without edits
     turn: int = 0  # of the deviation that is put: later ones read what earlier ones left
     _joined: dict[tuple[int, ...], Joined] = field(default_factory=dict)
+
+    def in_piece(self, timesteps: int) -> Edits:
+        """The same for a piece of a sequence, which has a last timestep of its own."""
+
+        def here(steps: Steps) -> Steps:
+            return AtEnd(timesteps, steps.is_last) if isinstance(steps, AtEnd) else steps
+
+        return replace(
+            self,
+            changes={key: [(here(steps), edit) for steps, edit in of_key] for key, of_key in self.changes.items()},
+            readings={
+                key: [(turn, here(steps), reading) for turn, steps, reading in of_key]
+                for key, of_key in self.readings.items()
+            },
+            curves={key: [(here(steps), edit) for steps, edit in of_key] for key, of_key in self.curves.items()},
+            _joined={},
+        )
 
     def touch(self, label: str) -> bool:
         """Whether anything in a lane is edited."""

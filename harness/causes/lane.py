@@ -364,6 +364,7 @@ class LaneRun:
     ends: dict[str, dict[str, Node]] = field(default_factory=dict)  # what lanes that are through gave, by label
     timesteps: int = 0
     resets: Array | None = None  # (T, B): where sequences start anew
+    is_piece: bool = False  # whether its sequences are pieces of longer ones, in one of which time may be too short
     observed: dict[str, Array] | None = None  # h and c (T, B, H): each step then starts from these
     watch: Callable[[int, Array], None] | None = None
 

@@ -101,6 +101,12 @@ class Many(Edits):
         many._join_back()
         return many
 
+    def in_piece(self, timesteps: int) -> Many:
+        """The same for a piece of a sequence; who is not asked for there is not asked for in later ones."""
+        many = Many.of([edits.in_piece(timesteps) for edits in self.each])
+        many.alive = self.alive
+        return many
+
     def _join_back(self) -> None:
         """Join what is read otherwise on the way back."""
         if any(edits.back is not None for edits in self.each):

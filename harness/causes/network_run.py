@@ -130,6 +130,7 @@ class NetworkRun(WantedTensors):
             lane = self.lanes[place] = LaneRun(
                 label_of(place), self.lstm, tape, self.stored, self.edits, place.reverse, problem.lengths,
                 problem=problem, timesteps=problem.case.run.timesteps, resets=problem.resets,
+                is_piece=self.is_piece,
             )  # fmt: skip
             lane.watch, lane.observed = self._step_watch(place), self.observed
             lane.ends = {label_of(before): results for before, results in self.results.items()}
@@ -221,6 +222,11 @@ class NetworkRun(WantedTensors):
     output: Node | None = None  # of both directions, where they are merged
     observed: Arrays | None = None  # of a single lane: what each step starts from
     watch_step: Callable[[str, Any, Array], None] | None = None
+
+    @property
+    def is_piece(self) -> bool:
+        """Whether its sequences are pieces of longer ones."""
+        return self.starts is not None
 
     def _joined(self, below: list[Lane]) -> list[Node]:
         """What the next layer takes in: directions side by side, forward first."""

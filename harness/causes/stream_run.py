@@ -52,7 +52,7 @@ class StreamRun(WantedTensors):
         wanted = self.wanted | {self._ending(name, place) for name in "hc" for place in self.places}
         for rows, piece in zip(piece_rows(self.problem.case.run.chunks or ()), pieces_of(self.problem), strict=True):
             starts = self._arrived(handed, initial) if of_pieces else initial
-            run = NetworkRun(piece, self.edits, self.tape, None, wanted)
+            run = NetworkRun(piece, self.edits.in_piece(rows.stop - rows.start), self.tape, None, wanted)
             run.starts = {name: self.tape.stack(with_candidates(nodes)) for name, nodes in starts.items()}
             if self.watch_step is not None:
                 run.watch_step = partial(self._watch_later, rows.start)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.tensors import Lane, lanes
-from lockstep.harness.causes.edits import Edits, Steps, every
+from lockstep.harness.causes.edits import AtEnd, Edits, Steps, every
 from lockstep.harness.causes.network_run import label_of
 
 FORWARD, BACK = "forward", "back"
@@ -133,8 +133,8 @@ def steps_of(name: str, timesteps: int) -> Steps:
         "": every,
         "first": lambda t: t == 0,
         "later": lambda t: t > 0,
-        "last": lambda t: t == timesteps - 1,
-        "earlier": lambda t: t < timesteps - 1,
+        "last": AtEnd(timesteps, is_last=True),
+        "earlier": AtEnd(timesteps, is_last=False),
     }
     return rules[name]
 

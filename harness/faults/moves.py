@@ -165,7 +165,13 @@ def moved(run: Any, node: Node, t: int, edit: str) -> Node:  # noqa: ARG001 (edi
     shape = node.value.shape
     if edit in BATCH_MOVES and (len(shape) < 2 or shape[-2] < 2):  # noqa: PLR2004
         raise NoPlaceError
-    return run.tape.taken(node, _places(edit, shape))
+    try:
+        return run.tape.taken(node, _places(edit, shape))
+    except NoPlaceError:
+        # A piece of few timesteps stays as it is: a longer one does not.
+        if run.is_piece and edit not in BATCH_MOVES | UNIT_MOVES:
+            return node
+        raise
 
 
 def mixed(run: Any, node: Node, t: int, edit: str) -> Node:  # noqa: ARG001
@@ -175,6 +181,8 @@ def mixed(run: Any, node: Node, t: int, edit: str) -> Node:  # noqa: ARG001
         raise NoPlaceError
     matrix = matrix_of(node.value.shape[axis])
     if np.array_equal(matrix, np.eye(len(matrix))):  # of one alone its mean is itself, and less its mean it is 0
+        if run.is_piece and axis == 0:
+            return node
         raise NoPlaceError
     return run.tape.mixed(node, matrix, axis)
 

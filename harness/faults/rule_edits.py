@@ -335,7 +335,7 @@ def orders_of(problem: AnyProblem) -> dict[str, list[int]]:
 
 def _flip(axis: int) -> Callable[[Any, Node], Node]:
     def change(run: Any, node: Node) -> Node:
-        if node.value.shape[axis] < 2:
+        if node.value.shape[axis] < 2 and not (run.is_piece and axis == 0):
             raise NoPlaceError
         return run.tape.moved(node, lambda a: np.flip(a, axis), lambda a: np.flip(a, axis))
 
@@ -349,7 +349,7 @@ def _rolled(axis: int, by: int) -> Callable[[Any, Node], Node]:
 def _reshaped(run: Any, node: Node) -> Node:
     """Batch and time exchanged by a reshape."""
     T, B, n = node.value.shape
-    if min(T, B) < 2:
+    if min(T, B) < 2 and not (run.is_piece and T == 1):
         raise NoPlaceError
 
     def there(a: Array) -> Array:
@@ -361,7 +361,7 @@ def _reshaped(run: Any, node: Node) -> Node:
 def _reshaped_back(run: Any, node: Node) -> Node:
     """The same the other way round."""
     T, B, n = node.value.shape
-    if min(T, B) < 2:
+    if min(T, B) < 2 and not (run.is_piece and T == 1):
         raise NoPlaceError
     return run.tape.moved(
         node, lambda a: a.reshape(B, T, n).swapaxes(0, 1), lambda a: a.swapaxes(0, 1).reshape(T, B, n)

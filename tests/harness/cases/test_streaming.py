@@ -25,6 +25,13 @@ def test_pieces_cut_inputs_and_lengths():
     assert {piece.case.run.chunks for piece in pieces} == {None}
 
 
+def test_resets_are_those_of_each_piece():
+    whole = problem(resets=((0, 4, 11), (), (5, 6)))
+    pieces = pieces_of(whole)
+    assert [piece.case.run.resets for piece in pieces] == [((0,), (), ()), ((0,), (), ()), ((6,), (), (0, 1))]
+    np.testing.assert_array_equal(np.concatenate([piece.resets for piece in pieces]), whole.resets)
+
+
 def test_inputs_of_zeros_are_those_of_the_whole():
     cut = problem(inputs=Values(kind="probe", zero_timesteps=(5,)))
     assert [bool(piece.x.any(axis=(1, 2)).all()) for piece in pieces_of(cut)] == [True, True, False]
@@ -72,6 +79,10 @@ def test_rows_over_time_are_joined_and_final_states_are_the_last():
     [
         ({"chunks": (4, 1)}, r"chunks = \[4, 1\] are 5 timesteps together, and timesteps = 12: make them equal"),
         ({"gradients": True}, "chunks go forward only, since gradients belong to the whole sequence"),
+        ({"resets": ((1,),)}, "resets has 1 entries for batch = 3: give a list of timesteps for each sequence"),
+        ({"resets": ((1,), (12,), ())}, "resets has 12 for sequence 1, beyond its last timestep: allowed are 0 to 11"),
+        ({"resets": ((), (), (3,)), "lengths": (4, 4, 3)}, "resets has 3 for sequence 2, .* allowed are 0 to 2"),
+        ({"resets": ((), (), ()), "chunks": None, "direction": "reverse"}, "is not agreed upon: remove resets"),
         ({"direction": "reverse"}, "the reverse direction begins at the end of the sequence, which comes last"),
         ({"direction": "bidirectional", "num_layers": 2}, 'chunks with direction = "bidirectional"'),
     ],

@@ -150,6 +150,29 @@ def test_a_mistake_of_each_call_is_told_of_every_piece():
     assert (cause.fault, cause.message) == ("h0-and-c0:zero", "The initial state (h0 and c0) is 0, in every piece.")
 
 
+def last_left_out(x, weights, h0, c0):
+    h_seq, c_seq = port(x, weights, h0, c0)
+    return np.concatenate([h_seq[:-1], 0 * h_seq[:1]]), c_seq
+
+
+@pytest.mark.parametrize(
+    ("faulty", "fault"),
+    [
+        (lambda *a: (port(*a)[0][::-1], port(*a)[1]), "h.seq:reversed"),
+        (lambda *a: (np.broadcast_to(port(*a)[0].mean(0), port(*a)[0].shape), port(*a)[1]), "h.seq:mean-over-time"),
+        (last_left_out, "h.seq:all-but-the-last-timestep"),
+    ],
+)
+def test_what_needs_several_timesteps_leaves_a_piece_of_one_alone(faulty, fault):
+    problem = Problem.from_case(shipped("chunks"))
+
+    def called(x, weights, h0, c0):
+        return faulty(x, weights, h0, c0)
+
+    (outcome,) = LocalPort(called).call([problem])
+    assert explain([Observation(problem, outcome.trace.tensors(problem.case))])[0].fault == fault
+
+
 def test_final_states_that_are_wrong_are_handed_over():
     def upper_forgotten(*arguments):
         h_seq, h_n, c_n = network(*arguments)
