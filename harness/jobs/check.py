@@ -298,6 +298,8 @@ def _kind(case: Case) -> str | None:
     """What a case of the suite asks for; None where it has a setting that the arguments of a call do not tell."""
     if case.attention_decoder is not None:
         return "decoder" if case.attention_decoder.context == "output" else "decoder, context into the cell"
+    if case.lstm.merged:
+        return None
     one_layer = replace(case.lstm, num_layers=1, direction=case.lstm.direction.replace("bidirectional", "forward"))
     if not one_layer.plain or case.run.dtype not in {"float32", "float64"} or case.run.resets is not None:
         return None
