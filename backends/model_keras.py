@@ -233,8 +233,8 @@ def _settings(layer: Layer) -> dict[str, Any]:
     if others:
         if layer.whole.merge_mode != "concat":
             raise ModelError(
-                f'{layer.name} has merge_mode = "{layer.whole.merge_mode}": a case has both directions side by side '
-                '("concat").'
+                f'{layer.name} has merge_mode = "{layer.whole.merge_mode}": of a file, layers are read that put both '
+                'directions side by side ("concat").'
             )
         if first.go_backwards or not others[0].go_backwards:
             raise ModelError(f"{layer.name}: its forward layer goes backward, or its backward layer does not.")

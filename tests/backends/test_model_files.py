@@ -159,7 +159,7 @@ def test_keras_files_give_their_lstm_or_say_why_they_have_none(keras_files):
     assert (backwards.direction, backwards.bias) == ("reverse", False)
     assert (backwards.activation, backwards.recurrent_activation) == ("relu", "hard_sigmoid_1/6")
     assert "its layers are of several sizes (small has 4 units, large 5)" in said(found["sizes"])
-    assert said(found["summed"]).startswith('both has merge_mode = "sum": a case has both directions side by side')
+    assert said(found["summed"]).startswith('both has merge_mode = "sum": of a file, layers are read that put both')
     assert said(found["gru"]) == "memory is a GRU: it cannot be compared with an LSTM."
     assert said(found["dense"]) == "there is no layers.LSTM in it. Its layers are: Dense."
     assert said(found["selu"]).startswith("odd asks for activation = selu, for which a case has no setting")
