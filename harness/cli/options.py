@@ -75,7 +75,7 @@ LayoutOption = Annotated[
     Parameter(
         completer=lambda context: dict.fromkeys(LAYOUT_NAMES, ""),
         help=f"The layout in which the port gets its weights: {', '.join(LAYOUT_NAMES)}. Default: what LOCKSTEP in the "
-        "port's file says, else canonical.",
+        "port's file says, else canonical. Of an object: how its arrays lie, also as a TOML file.",
     ),
 ]
 ArraysOption = Annotated[

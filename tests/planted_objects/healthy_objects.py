@@ -430,3 +430,11 @@ class Classifier(nn.Module):
     def forward(self, tokens):
         out, _ = self.lstm(self.embedding(tokens))
         return self.fc(out[-1])
+
+
+def layers(input_size, hidden_size):
+    return nn.LSTM(input_size, hidden_size, num_layers=2, batch_first=True)
+
+
+def both_ways(input_size, hidden_size):
+    return nn.LSTM(input_size, hidden_size, num_layers=2, bidirectional=True)

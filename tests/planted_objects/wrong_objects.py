@@ -289,3 +289,30 @@ class SigmoidOfFused(nn.Module):
             h = o * torch.tanh(c)
             out.append(h)
         return torch.stack(out), (h, c)
+
+
+class NotTurnedBack(nn.Module):
+    """Both directions by hand: what the reverse one gives is not turned back."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.rnn = nn.LSTM(input_size, hidden_size, bidirectional=True)
+
+    def _run(self, x, h, c, suffix):
+        w = {name.removesuffix(suffix): p for name, p in self.rnn.named_parameters() if name.endswith(suffix)}
+        out = []
+        for x_t in x:
+            z = functional.linear(x_t, w["weight_ih"], w["bias_ih"]) + functional.linear(
+                h, w["weight_hh"], w["bias_hh"]
+            )
+            i, f, g, o = z.chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            out.append(h)
+        return torch.stack(out), h, c
+
+    def forward(self, x, hx):
+        (h, c) = hx
+        ahead, h_a, c_a = self._run(x, h[0], c[0], "_l0")
+        back, h_b, c_b = self._run(x.flip(0), h[1], c[1], "_l0_reverse")
+        return torch.cat([ahead, back], -1), (torch.stack([h_a, h_b]), torch.stack([c_a, c_b]))

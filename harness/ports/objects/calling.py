@@ -135,7 +135,7 @@ class Caller:
         """
         if style.x == "sequences":
             given = x.swapaxes(0, 1) if style.batch_first else x
-            states = [state[None] if style.lane_axis else state for state in (h0, c0)]
+            states = [state[None] if style.lane_axis and state.ndim == 2 else state for state in (h0, c0)]  # noqa: PLR2004
             value = self._once(style, given, states, lengths)
             return self._leaves(value, len(x))
         if style.x in {"one", "column"}:

@@ -52,6 +52,7 @@ class Holder:
             return
         torch = _framework("torch")
         module = self.thing if isinstance(self.thing, torch.nn.Module) else None
+        dtypes = {parameter.dtype for parameter in (module.parameters() if module is not None else ())}
         training = [] if module is None else [part for part in module.modules() if part.training]
         if module is not None:
             module.eval()
@@ -62,6 +63,8 @@ class Holder:
         finally:
             for part in training:
                 part.training = True
+            if module is not None and len(dtypes) == 1:
+                module.to(dtypes.pop())
 
 
 def family_of(thing: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -48,6 +49,7 @@ class ParameterSlot:
     transposed: bool = False
     stacked: bool = False
     part: str = "all"  # of a bias that is two: "first", "second", "none"
+    lane: int = 0  # of a network: layer by layer, forward before reverse
 
     def value(self, weights: Weights) -> Array:
         """The array for canonical weights."""
@@ -100,22 +102,30 @@ class ParameterMap:
     layout: str = ""  # the dialect that the names claim
     claims: bool = False  # whether names say of which gate what is
     forget_bias: float = 0.0  # that the object adds at run time
+    layers: int = 1
+    directions: int = 1
+
+    @property
+    def lanes(self) -> int:
+        """How many cells there are."""
+        return self.layers * self.directions
 
     @property
     def biases(self) -> int:
         """How many biases each gate has."""
-        return sum(len(slot.gates) * (2 if slot.part == "both" else 1) for slot in self.slots if slot.role == "b") // 4
+        held = [len(slot.gates) * (2 if slot.part == "both" else 1) for slot in self.slots if slot.role == "b"]
+        return sum(held) // (len(GATES) * self.lanes)
 
     @property
     def order(self) -> str:
         """The order of gates in stacked arrays, or in lists of them."""
         return next((slot.gates for slot in self.slots if len(slot.gates) == len(GATES)), GATES)
 
-    def arrays(self, weights: Weights) -> Arrays:
-        """The object's arrays for canonical weights."""
+    def arrays(self, weights: Sequence[Weights]) -> Arrays:
+        """The object's arrays for canonical weights, those of each lane."""
         if self.forget_bias:
-            weights = replace(weights, b=with_forget_bias(weights.b, -self.forget_bias))
-        return {slot.path: slot.value(weights) for slot in self.slots}
+            weights = [replace(w, b=with_forget_bias(w.b, -self.forget_bias)) for w in weights]
+        return {slot.path: slot.value(weights[slot.lane]) for slot in self.slots}
 
     @property
     def turned(self) -> ParameterMap | None:
@@ -185,6 +195,8 @@ def find_mapping(shapes: Mapping[str, Shape], sizes: Sizes, name: str, rule: Rul
     claim = claimed_layout({path: {kind.role for kind in kinds if kind.blocks > 1} for path, kinds in possible.items()})
     if claim is not None and claim.prefix:
         kept = {path: shape for path, shape in kept.items() if path.startswith(claim.prefix)}
+    if claim is not None and claim.layout == "torch" and any(map(_FURTHER.search, kept)):
+        return _network(kept, sizes, claim, tuple(path for path in paths if path not in kept))
     slots = _explicit(kept, sizes, rule)
     rest = {path: shape for path, shape in kept.items() if path not in {slot.path for slot in slots}}
     by_kind = _by_kind(possible, rest, claim)
@@ -203,6 +215,32 @@ def find_mapping(shapes: Mapping[str, Shape], sizes: Sizes, name: str, rule: Rul
         layout=rule.layout or (claim.layout if claim else ""), claims=any(told) and (bool(order) or all(told[1:])),
         forget_bias=rule.forget_bias if rule.forget_bias is not None else (claim.forget_bias if claim else 0.0),
     )  # fmt: skip
+
+
+_FURTHER = re.compile(r"_l(?:[1-9]\d*(?:_reverse)?|0_reverse)$")
+_OF_TORCH = {
+    "weight_ih": ("W", "all"),
+    "weight_hh": ("R", "all"),
+    "bias_ih": ("b", "first"),
+    "bias_hh": ("b", "second"),
+}
+
+
+def _network(shapes: Mapping[str, Shape], sizes: Sizes, claim: Claim, others: tuple[str, ...]) -> ParameterMap:
+    """The slots of several layers or directions, as torch names them."""
+    names = {path: re.fullmatch(r"(\w+)_l(\d+)(_reverse)?", path.removeprefix(claim.prefix)) for path in shapes}
+    found = {path: (name[1], int(name[2]), bool(name[3])) for path, name in names.items() if name is not None}
+    strange = [path for path in shapes if path not in found or found[path][0] not in _OF_TORCH]
+    if strange:
+        raise UserCodeError(f"{', '.join(strange)}: of a network only plain cells can be checked as an object", "wrong")
+    directions = 1 + any(reverse for _, _, reverse in found.values())
+    slots = [
+        ParameterSlot(path, tuple(shapes[path]), _OF_TORCH[kind][0], GATES, part=_OF_TORCH[kind][1],
+                      lane=layer * directions + reverse)
+        for path, (kind, layer, reverse) in found.items()
+    ]  # fmt: skip
+    layers = 1 + max(layer for _, layer, _ in found.values())
+    return ParameterMap(sizes, tuple(slots), others, claim.layout, claims=True, layers=layers, directions=directions)
 
 
 def _explicit(shapes: Mapping[str, Shape], sizes: Sizes, rule: Rule) -> list[ParameterSlot]:

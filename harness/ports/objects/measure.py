@@ -5,7 +5,7 @@ Each question is one call, or a few, in which almost everything is 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -72,28 +72,46 @@ class Questions:
         """The sizes of the object that is asked."""
         return self.mapping.sizes
 
-    def ask(self, style: Style, weights: Weights, x: Array, h0: Array | None = None, c0: Array | None = None) -> Arrays:
+    @property
+    def width(self) -> int:
+        """Width of h of all timesteps: directions lie side by side."""
+        return self.sizes.hidden_size * self.mapping.directions
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """The shape of a state, of several cells with an axis for them."""
+        lanes = self.mapping.lanes
+        return (*([lanes] if lanes > 1 else []), self.B, self.sizes.hidden_size)
+
+    def ask(
+        self, style: Style, weights: Sequence[Weights], x: Array, h0: Array | None = None, c0: Array | None = None
+    ) -> Arrays:
         """What the object gives for weights of its own and inputs."""
-        zeros = np.zeros((x.shape[1], self.sizes.hidden_size), self.dtype)
+        zeros = np.zeros(self.state_shape, self.dtype)
         as_asked = [a.astype(self.dtype) for a in (x, zeros if h0 is None else h0, zeros if c0 is None else c0)]
         with self.holder.evaluating(self.dtype), np.errstate(all="ignore"):
             self.holder.write(self.mapping.arrays(weights))
             return self.caller(style, *as_asked)
 
-    def weights(self, *, zeros: bool = False) -> Weights:
+    def weights(self, *, zeros: bool = False) -> list[Weights]:
         """Weights that let everything be seen, or that are all 0."""
         I, H = self.sizes
         draw = np.random.default_rng(7)
-        arrays = [np.zeros(s) if zeros else draw.uniform(-1, 1, s) for s in ((4 * H, I), (4 * H, H), (4 * H,))]
-        return Weights(*(array.astype(self.dtype) for array in arrays))
+        lanes = []
+        for lane in range(self.mapping.lanes):
+            width = I if lane < self.mapping.directions else self.width
+            arrays = [np.zeros(s) if zeros else draw.uniform(-1, 1, s) for s in ((4 * H, width), (4 * H, H), (4 * H,))]
+            lanes.append(Weights(*(array.astype(self.dtype) for array in arrays)))
+        return lanes
 
-    def driven(self, columns: Mapping[int, Mapping[str, float]]) -> Weights:
+    def driven(self, columns: Mapping[int, Mapping[str, float]]) -> list[Weights]:
         """Weights with which a feature of x drives gates, each by so much."""
-        weights = self.weights(zeros=True)
-        for column, by in columns.items():
-            for gate, amount in by.items():
-                block(weights.W, gate)[:, column] = amount
-        return weights
+        lanes = self.weights(zeros=True)
+        for weights in lanes:
+            for column, by in columns.items():
+                for gate, amount in by.items():
+                    block(weights.W, gate)[:, column] = amount
+        return lanes
 
 
 def find_style(questions: Questions, *, batch_first: bool | None = None) -> tuple[Style, Arrays, list[str]]:
@@ -140,7 +158,7 @@ def find_style(questions: Questions, *, batch_first: bool | None = None) -> tupl
     )
 
 
-def _tried(questions: Questions, style: Style, weights: Weights, x: Array) -> tuple[Arrays | None, str]:
+def _tried(questions: Questions, style: Style, weights: Sequence[Weights], x: Array) -> tuple[Arrays | None, str]:
     """What is given in a style; None, and why, where that is not h of all timesteps."""
     try:
         given = questions.ask(style, weights, x)
@@ -187,11 +205,11 @@ def _styles(caller: Caller, *, claimed: bool | None) -> list[Style]:
 
 
 def _sequences(given: Arrays, questions: Questions) -> list[str]:
-    T, B, H = questions.T, questions.B, questions.sizes.hidden_size
-    return [path for path, array in given.items() if array.shape in {(T, B, H), (B, T, H)}]
+    T, B, width = questions.T, questions.B, questions.width
+    return [path for path, array in given.items() if array.shape in {(T, B, width), (B, T, width)}]
 
 
-def _time_axis(questions: Questions, style: Style, weights: Weights, x: Array, given: Arrays) -> int | None:
+def _time_axis(questions: Questions, style: Style, weights: Sequence[Weights], x: Array, given: Arrays) -> int | None:
     """Along which axis of (T, B) an input is still seen later; None if along none, -1 if it is seen everywhere."""
     changed = x.copy()
     changed[1, 0] += 1
@@ -215,22 +233,32 @@ def find_results(questions: Questions, style: Style, given: Arrays) -> list[Resu
     columns = {0: dict.fromkeys(GATES, _DRIVEN)}
     x = questions.x()
     x[:, :, 0] = 1
-    start = np.full((B, H), 3.0) if style.states and not style.swapped else None
+    start = np.full(questions.state_shape, 3.0) if style.states and not style.swapped else None
     wide = questions.ask(style, questions.driven(columns), x, None, start)
     over = _sequences(given, questions)
     sequences = sorted(
         over, key=lambda path: float(np.abs(wide[path]).max()) > _MOST_H
     )  # h before c, else as they come
-    found = [Result(sequences[0], "h_seq", given[sequences[0]].shape == (B, T, H))]
+    found = [Result(sequences[0], "h_seq", given[sequences[0]].shape == (B, T, questions.width))]
     c_seq = next((path for path in sequences[1:] if _beyond(wide, path)), None)
     if c_seq is None and len(sequences) > 1 and not _same(given, sequences[0], sequences[1]):
         c_seq = sequences[1]
     if c_seq is not None:
-        found.append(Result(c_seq, "c_seq", given[c_seq].shape == (B, T, H)))
+        found.append(Result(c_seq, "c_seq", given[c_seq].shape == (B, T, questions.width)))
     finals = [
-        path for path, array in given.items() if array.shape in {(B, H), (1, B, H), (B, 1, H)} and path not in over
+        path
+        for path, array in given.items()
+        if array.shape in {(B, H), (1, B, H), (B, 1, H), questions.state_shape} and path not in over
     ]
+    if questions.mapping.lanes > 1:
+        return found + [Result(path, role) for path, role in zip(finals, _of_network(finals, wide), strict=False)]
     return found + _finals(finals, given, wide, found[0])
+
+
+def _of_network(finals: Sequence[str], wide: Arrays) -> Sequence[str]:
+    """The roles of final states of several cells: that which went through a tanh is h."""
+    exchanged = len(finals) > 1 and _beyond(wide, finals[0]) and not _beyond(wide, finals[1])
+    return ("c", "h") if exchanged else ("h", "c")
 
 
 def _finals(finals: list[str], given: Arrays, wide: Arrays, h_seq: Result) -> list[Result]:
@@ -259,7 +287,7 @@ def _same(given: Arrays, one: str, other: str) -> bool:
 def states_exchanged(questions: Questions, style: Style, h_seq: Result) -> bool | None:
     """Whether what is taken as (h, c) is used as (c, h), by which of them lasts without weights; None if neither."""
     x, weights = questions.x(), questions.weights(zeros=True)
-    ones = np.ones((questions.B, questions.sizes.hidden_size))
+    ones = np.ones(questions.state_shape)
     moved = [
         float(np.abs(questions.ask(style, weights, x, *states)[h_seq.path]).max()) > _SEEN
         for states in ((ones, None), (None, ones))
@@ -274,6 +302,8 @@ def behaving_order(questions: Questions, style: Style, h_seq: Result) -> Acts | 
     the first timestep alone, of f none, since there is no state yet; of g its sign does. What acts alike is taken in
     the order in which it lies.
     """
+    if questions.mapping.lanes > 1:
+        return None
     if questions.sizes.input_size < 2:  # noqa: PLR2004 (a feature for all gates, and one for one of them)
         return None
     x = questions.x(2)

@@ -18,6 +18,7 @@ from lockstep.harness.ports.objects.holders import Holder
 from lockstep.harness.ports.objects.mapping import Sizes
 from lockstep.harness.ports.objects.rule import Rule
 from lockstep.harness.ports.objects.taken import Taken, taken_of
+from lockstep.harness.text import counted
 
 
 class ObjectPort:
@@ -70,7 +71,7 @@ class ObjectPort:
         holder, before = self._object(sizes)
         caller = Caller(holder, self._found.entry)
         caller.plan = tuple(result.path for result in self._found.results)
-        arrays = self._found.mapping.arrays(Weights(weights["W"], weights["R"], weights["b"]))
+        arrays = self._found.mapping.arrays([Weights(w["W"], w["R"], w["b"]) for w in _lanes(weights)])
         with holder.evaluating(x.dtype.name):
             holder.write(arrays)
             written = holder.read()
@@ -97,15 +98,16 @@ class ObjectPort:
     def _check(self, sizes: Sizes, weights: Any, h0: Array, c0: Array) -> None:
         mapping = self._found.mapping
         why = None
-        if not isinstance(weights, dict):
-            why = "an object is checked as one layer in one direction"
-        elif {"P", "p", "clip"} & weights.keys():
+        lanes, layers = _lanes(weights), 1 if isinstance(weights, dict) else len(weights)
+        if (layers, len(lanes)) != (mapping.layers, mapping.lanes):
+            why = f"it has {counted(mapping.layers, 'layer')} of {counted(mapping.directions, 'direction')}"
+        elif any({"P", "p", "clip"} & lane.keys() for lane in lanes):
             why = "an object is checked as a plain layer, without projection, peepholes or clip"
         elif self._found.fixed and sizes != mapping.sizes:
             why = f"its sizes are fixed: input {mapping.sizes.input_size}, hidden {mapping.sizes.hidden_size}"
         elif not self._found.takes_states and (h0.any() or c0.any()):
             why = "it takes no initial h and c"
-        elif not mapping.biases and weights["b"].any():
+        elif not mapping.biases and any(lane["b"].any() for lane in lanes):
             why = "it has no bias"
         if why is not None:
             raise UserCodeError(why, "unsupported")
@@ -115,8 +117,15 @@ class ObjectPort:
         for path, role, batch_first in self._found.results:
             named[role] = given[path].swapaxes(0, 1) if batch_first else given[path]
         h_seq, c = named["h_seq"], named.get("c")
+        if self._found.mapping.lanes > 1:
+            return {"h_seq": h_seq, "h_n": named.get("h"), "c_n": c}
         final = None if c is None else c.reshape(h_seq.shape[1], -1)
         return {"h_seq": h_seq, "c_seq": named.get("c_seq", final)}
+
+
+def _lanes(weights: Any) -> list[dict[str, Array]]:
+    """The weights of each cell, layer by layer, forward before reverse."""
+    return [weights] if isinstance(weights, dict) else [lane for layer in weights for lane in layer]
 
 
 def _signature(*, lengths: bool) -> inspect.Signature:

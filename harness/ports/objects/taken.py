@@ -9,6 +9,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.gates import GATES
 from lockstep.harness.ports.objects.calling import X_FORMS
 from lockstep.harness.ports.objects.discover import ObjectFound, claimed_order
+from lockstep.harness.text import counted
 from lockstep.harness.weights.dialects import UNNAMED_TWO_BIASES
 
 _RESULTS = {
@@ -41,6 +42,8 @@ class Taken(Struct, frozen=True, kw_only=True):
     layout: str = "canonical"  # whose mistakes it may have: as its arrays are named, or with two biases
     states: bool = True  # whether it takes h0 and c0
     lengths: bool = False
+    layers: int = 1
+    directions: int = 1
     calls: int = 0  # that finding this took
     seconds: float = 0.0
 
@@ -51,6 +54,9 @@ class Taken(Struct, frozen=True, kw_only=True):
             return case
         if self.input_size is not None and self.hidden_size is not None:
             lstm = msgspec.structs.replace(lstm, input_size=self.input_size, hidden_size=self.hidden_size)
+        if self.layers * self.directions > 1:
+            direction = "bidirectional" if self.directions > 1 else "forward"
+            lstm = msgspec.structs.replace(lstm, num_layers=self.layers, direction=direction)
         if not self.bias and lstm.bias:
             lstm = msgspec.structs.replace(lstm, bias=False, forget_bias=0.0)
         if not self.states and run.values("initial_state").kind != "zeros":
@@ -74,7 +80,8 @@ def taken_of(found: ObjectFound, name: str, seconds: float) -> Taken:
         input_size=mapping.sizes.input_size if found.fixed else None,
         hidden_size=mapping.sizes.hidden_size if found.fixed else None, bias=mapping.biases > 0,
         layout=mapping.layout if mapping.layout in _WORDED else layout, states=found.takes_states,
-        lengths=found.entry.lengths is not None, calls=found.calls, seconds=seconds,
+        lengths=found.entry.lengths is not None, layers=mapping.layers, directions=mapping.directions,
+        calls=found.calls, seconds=seconds,
     )  # fmt: skip
 
 
@@ -110,7 +117,10 @@ def _notes(found: ObjectFound) -> list[str]:
     if found.fixed:
         I, H = mapping.sizes
         notes.append(f"its sizes are fixed, input {I} and hidden {H}: cases take them")
-    if "c_seq" not in roles:
+    if mapping.lanes > 1:
+        form = f"{counted(mapping.layers, 'layer')}{' in both directions' if mapping.directions > 1 else ''}"
+        notes.append(f"it has {form}: cases take them")
+    elif "c_seq" not in roles:
         compared = "c is compared after the last timestep alone" if "c" in roles else "c is not compared"
         notes.append(f"{compared}: return c of each timestep too, and a mistake is found at the step where it is made")
     return notes

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.xdist_group("torch")
 CASES = {found_case.case.name: found_case.case for found_case in find_cases([])}
 HEALTHY = (
     "LinearPairs", "CustomLSTM", "FusedLSTM", "CellLoop", "Tagger", "Listed", "FromOnnx", "MyCell", "Cs231n", "Columns",
-    "PlainLists", "Tf1Names", "Wrapped", "make", "made", "FixedSizes", "NoBias", "Classifier",
+    "PlainLists", "Tf1Names", "Wrapped", "make", "made", "FixedSizes", "NoBias", "Classifier", "layers",
+    "both_ways",
 )  # fmt: skip
 # By object: the fault that it has, some words of the answer, and what of the table or the notes names it too.
 WRONG = {
@@ -38,6 +39,7 @@ WRONG = {
     "StatesExchanged": ("h_in-and-c_in:exchanged", "h and c are exchanged", "the other way round"),
     "StateNotCarried": ("h.carry:initial", "is the initial one at every step", ""),
     "SigmoidOfFused": ("curve-of-g:sigmoid", "candidate is the sigmoid", "i and g act alike"),
+    "NotTurnedBack": ("turn-out:within-and-not", "its outputs are not turned back", "in both directions"),
     "ChangesItsInput": ("arguments-overwritten", "changes its argument x in place", ""),
 }
 
@@ -136,6 +138,23 @@ def test_lengths_are_handed_over_where_they_are_taken():
 def test_float64_is_computed_where_the_object_can():
     (run,) = checked(LocalPort(healthy_objects.Listed), "float64")
     assert (run.status, run.computed_in) == ("agree", None)
+
+
+def test_a_network_takes_its_layers_and_directions_into_the_cases():
+    lstm = LocalPort(healthy_objects.both_ways).fitted(CASES["probe"]).lstm
+    assert (lstm.num_layers, lstm.direction) == (2, "bidirectional")
+    (run,) = checked(LocalPort(healthy_objects.CellLoop), "layers")
+    assert (run.status, run.message) == ("unsupported", "it has 1 layer of 1 direction")
+
+
+def test_the_dtype_is_put_back_too():
+    module = torch.nn.LSTM(6, 5)
+    port = ObjectPort(Maker(module, "module", None, {}))
+    case = CASES["float64"]
+    x, h, c = (np.zeros(shape) for shape in ((4, 2, 6), (2, 5), (2, 5)))
+    weights = {"W": np.ones((20, 6)), "R": np.ones((20, 5)), "b": np.ones(20)}
+    assert port(x, weights, h, c)["h_seq"].dtype == case.run.dtype
+    assert next(module.parameters()).dtype == torch.float32
 
 
 def test_everything_is_put_back():
