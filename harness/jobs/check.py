@@ -36,6 +36,7 @@ LOST = {"crashed", "timeout"}  # and of what ended the process
 # Of cases in a suite, in the order in which a port is asked them.
 SUITE_FORMS = ("plain", "decoder", "decoder, context into the cell", "gradients", "network")
 NO_GRADIENTS = "gradients are not compared: it takes no dh, dc"
+NONE_OF_DECODERS = "gradients are not compared: ports of decoders go forward only"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,6 @@ def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResul
     """
     request = Request(port, **options)
     cases = [port.fitted(case) for case in cases]
-    wants_gradients = {case.name for case in cases if _wants_gradients(case)}
     by_case: dict[str, RunResult] = {}
     unanswered: list[tuple[Checking, Networks]] = []
     for of_form in _of_suite(port, cases) if request.suite else _by_form(port, cases):
@@ -76,9 +76,7 @@ def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResul
             break
     if not by_case:
         by_case = {run.case: run for run in _concluded(request, *_nearest(unanswered))}
-    if wants_gradients and not port.forward_only:  # what was asked for them and gave none is told of already
-        wants_gradients = set()
-    return [_noted(by_case[case.name], wants_gradients) for case in cases if case.name in by_case]
+    return [_noted(by_case[case.name], case, port) for case in cases if case.name in by_case]
 
 
 def _by_form(port: AnyPort, cases: Sequence[Case]) -> Iterable[list[Case]]:
@@ -115,12 +113,13 @@ def _nearest(unanswered: Sequence[tuple[Checking, Networks]]) -> tuple[Checking,
     return min(unanswered, key=refused)
 
 
-def _noted(run: RunResult, wants_gradients: Collection[str]) -> RunResult:
-    """The result, with a note where gradients were asked for and none were compared."""
-    compared = any(name.startswith("d") for name in run.tensors)
-    if run.case not in wants_gradients or compared or run.status not in COMPARED:
+def _noted(run: RunResult, case: Case, port: AnyPort) -> RunResult:
+    """The result, with a note where a case has gradients and the port was not asked for them."""
+    if not case.run.gradients or run.status not in COMPARED:
         return run
-    return replace(run, notes=[*run.notes, NO_GRADIENTS])
+    if _wants_gradients(case) and not port.forward_only:  # what was asked for them and gave none is told of already
+        return run
+    return replace(run, notes=[*run.notes, NO_GRADIENTS if _wants_gradients(case) else NONE_OF_DECODERS])
 
 
 def _concluded(request: Request, checking: Checking, form: Networks) -> list[RunResult]:

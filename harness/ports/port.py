@@ -124,6 +124,7 @@ class Port(AnyPort):
         """Take a target, how it gets its arguments or is made, and how many seconds one call may take."""
         self._target, self._timeout = target, timeout
         self._form = _form(_declared_in(target.file), layout, arrays, init)
+        self._forward_only: bool | None = None  # not asked yet
         self._taken: Taken | Literal["not asked"] | None = "not asked"
         self.name, self.layout = target.function, self._form.layout
         self._process = Process(quiet_environment(legacy_keras=self._form.arrays == "tensorflow"))
@@ -131,9 +132,11 @@ class Port(AnyPort):
     @property
     def forward_only(self) -> bool:
         """Whether it is known that the function takes no cotangents; its file is imported for that."""
-        arguments = (self._target, self._form)
-        answer = ask_once(self._process, serve_forward_only, arguments, self._timeout, self._target.file)
-        return answer.value is True
+        if self._forward_only is None:
+            arguments = (self._target, self._form)
+            answer = ask_once(self._process, serve_forward_only, arguments, self._timeout, self._target.file)
+            self._forward_only = answer.value is True
+        return self._forward_only
 
     def close(self) -> None:
         """End the process, whatever it is at."""

@@ -61,6 +61,8 @@ def test_a_healthy_decoder_agrees_everywhere_also_over_an_encoder():
     assert [run.status for run in runs] == ["agree"] * len(SHIPPED)
     assert any(case.attention_decoder.encoder is not None for case in SUITE)
     assert {"logit", "y"} == set(runs[0].tensors)
+    note = "gradients are not compared: ports of decoders go forward only"
+    assert [note in run.notes for run in runs] == [case.run.gradients for case in SHIPPED]
 
 
 def test_a_decoder_that_computes_in_float32_is_right_to_its_rounding():
