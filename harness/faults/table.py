@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
+from lockstep.harness.cases.problem import Problem
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.faults.back_edits import back_deviations, returned_deviations, summed_deviations
 from lockstep.harness.faults.deviation import STEPS, Deviation, architecture_of, edits_of, scope_named, timesteps_of
@@ -59,6 +60,9 @@ def _table(problem: AnyProblem) -> _Table:
 
 
 def _forward(problem: AnyProblem) -> Iterator[Deviation]:
+    # What is handed from piece to piece before what the last step of each piece does with it.
+    if isinstance(problem, Problem) and problem.case.run.chunks is not None:
+        yield from stream_deviations(problem)
     # Rules and weights before single values: they are nearer to what somebody writes.
     yield from rule_deviations(problem)
     yield from weight_deviations(problem)
@@ -68,8 +72,6 @@ def _forward(problem: AnyProblem) -> Iterator[Deviation]:
     if isinstance(problem, DecoderProblem):
         yield from source_deviations()
     else:
-        if problem.case.run.chunks is not None:
-            yield from stream_deviations(problem)
         yield from sequence_deviations(problem)
 
 
