@@ -49,7 +49,16 @@ FILTER = '\n<script src="assets/catalogue.js"></script>\n'  # last: it reads wha
 # Shipped cases that together have every site and edit there is, by the form that a reader knows them by.
 FORMS = {
     "": ("probe", "lengths", "float64"),
-    "networks": ("bidirectional-layers-lengths", "cell-clip", "coupled", "gradients", "layers-projection", "peepholes"),
+    "networks": (
+        "bidirectional-layers-lengths",
+        "cell-clip",
+        "coupled",
+        "gradients",
+        "layers-projection",
+        "peepholes",
+        "chunks-layers",
+        "resets-gradients",
+    ),
     "decoders": ("attention-encoder", "attention-window", "attention-additive-lengths"),
 }
 Edits = dict[str, Deviation]  # an example of each edit
