@@ -130,12 +130,12 @@ def test_a_state_that_is_lost_between_pieces_is_named(name, change, fault, messa
 @pytest.mark.parametrize(
     ("change", "fault", "message"),
     [
-        (lambda h, c, h0, c0: (h[::-1], c[::-1]), "state-between-pieces:reversed",
-         "The state that is handed from piece to piece is in reverse order: the last layer and direction first."),
+        pytest.param(lambda h, c, h0, c0: (h[::-1], c[::-1]), "state-between-pieces:reversed",
+         "The state that is handed from piece to piece is in reverse order: the last layer and direction first.", marks=pytest.mark.slow),
         (lambda h, c, h0, c0: (lowest_only(h), lowest_only(c)), "state-between-pieces:zero@upper",
          "In the upper layers, the state is dropped between pieces: timestep 3 begins from zeros."),
-        (lambda h, c, h0, c0: (h, c0), "c-between-pieces:initial",
-         "The c is kept from the first piece: timestep 3 begins from the initial c0 again."),
+        pytest.param(lambda h, c, h0, c0: (h, c0), "c-between-pieces:initial",
+         "The c is kept from the first piece: timestep 3 begins from the initial c0 again.", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_states_of_several_layers_that_are_lost_between_pieces_are_named(change, fault, message):
