@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -142,11 +143,15 @@ def _torch_leaf(path: str, parameter: Any) -> HeldArray:
 
 
 def _keras_leaves(layer: Any) -> Iterator[HeldArray]:
-    """Variables by the attributes that hold them, else by the names they have."""
+    """Variables by the attributes that hold them: the names that Keras gives count the layers of the process."""
     attributes = {id(value): path for path, value, _ in walk(layer)}
-    for variable in layer.trainable_weights or layer.weights:
-        path = attributes.get(id(variable)) or str(getattr(variable, "path", variable.name)).replace("/", ".")
-        yield HeldArray(path.partition(":")[0], lambda v=variable: as_array(v)[0], variable.assign, id(variable))
+    variables = layer.trainable_weights or layer.weights
+    paths = [attributes.get(id(variable)) or str(variable.name).partition(":")[0] for variable in variables]
+    # Without what holds them inside of Keras, as in _layers.0.kernel, where that leaves them told apart.
+    shown = [re.sub(r"^_\w+\.(\d+\.)?", "", path) for path in paths]
+    paths = shown if len(set(shown)) == len(shown) else paths
+    for path, variable in zip(paths, variables, strict=True):
+        yield HeldArray(path, lambda v=variable: as_array(v)[0], variable.assign, id(variable))
 
 
 def _listed_leaves(thing: Any) -> Iterator[HeldArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,40 @@ def test_modules_of_flax_and_equinox(name):
     run, taken = checked("flax_objects", name)
     assert run.status == "agree"
     assert ("(c, h)" in taken.called) == (name != "EquinoxModule")
+
+
+NUMPY_OBJECT = """
+import numpy as np
+
+
+class Own:
+    def __init__(self, n_in, n_hidden, scale):
+        self.W, self.U, self.b = np.ones((n_in, 4 * n_hidden)), np.ones((n_hidden, 4 * n_hidden)), np.ones(4 * n_hidden)
+
+    def __call__(self, x, state):
+        h, c = state
+        s = lambda z: 1 / (1 + np.exp(-z))
+        out = []
+        for x_t in x:
+            o, i, f, g = np.split(x_t @ self.W + h @ self.U + self.b, 4, 1)
+            c = s(f) * c + s(i) * np.tanh(g)
+            h = s(o) * np.tanh(c)
+            out.append(h)
+        return np.stack(out), (h, c)
+"""
+
+
+def test_the_command_tells_and_saves_what_was_taken_for_what(tmp_path, monkeypatch, lockstep):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(NUMPY_OBJECT)
+    status, _, error = lockstep("check", "own.py:Own", "probe")
+    assert status == 2
+    assert "Own needs scale, of which nothing is known" in error
+    status, out, _ = lockstep(
+        "check", "own.py:Own", "probe", "--init", "input_size, hidden_size, 1.0", "--json", "own.json"
+    )
+    assert status == 0
+    assert "W, of x, transposed" in out
+    assert "o, i, f, g  measured" in out
+    saved = json.loads(Path("own.json").read_text())
+    assert saved["environment"]["object"]["arrays"][0]["gates"] == "oifg"
