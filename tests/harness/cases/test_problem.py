@@ -245,6 +245,7 @@ def npz(**arrays):
         ("w.safetensors", save(weights())[:-20], "not a readable .safetensors"),
         ("w.safetensors", b"", "not a readable .safetensors|cannot be read"),
     ],
+    ids=range(11),  # an archive holds the time at which it was made: workers would name it otherwise
 )
 def test_a_bad_file_ends_in_one_message(tmp_path, name, data, words):
     path = tmp_path / name
