@@ -187,16 +187,18 @@ def takes(case):
 class Walk:
     """One lane in its own order of time: what its steps gave, kept for the way back."""
 
-    def __init__(self, parts, weights, x, h0, c0, lengths):
-        """Walk over x (T, B, I) from h0 and c0."""
+    def __init__(self, parts, weights, x, h0, c0, lengths, resets=None):
+        """Walk over x (T, B, I) from h0 and c0; where ``resets`` (T, B) has it, from zeros."""
         self.parts, self.w, self.x = parts, weights, x
         T, B = x.shape[:2]
         ends = np.full(B, T) if lengths is None else lengths
         self.valid = (np.arange(T)[:, None] < ends)[..., None]
+        self.anew = self.valid & (np.zeros((T, B), bool) if resets is None else resets)[..., None]
         z = parts.prepare(x, weights["W"], weights["R"], weights["b"])
         h, c = h0, c0
         rows = {name: [] for name in ("h_before", "c_before", "gates", "m", "c", "h")}
         for t in range(T):
+            h, c = np.where(self.anew[t], 0, h), np.where(self.anew[t], 0, c)
             z_i, z_f, z_g, z_o = np.split(z(t, h), 4, axis=1)
             i, f, g, o = parts.sigmoid(z_i), parts.sigmoid(z_f), parts.tanh(z_g), parts.sigmoid(z_o)
             c_new = parts.update(f, c, i, g)
@@ -236,6 +238,7 @@ class Walk:
             dzs.append(dz)
             dms.append(d_new)
             dh, dc = np.where(valid, dz @ w["R"], dh), np.where(valid, d_c * f, dc)
+            dh, dc = np.where(self.anew[t], 0, dh), np.where(self.anew[t], 0, dc)
         dx, dz, d_new = (np.stack(arrays[::-1]) for arrays in (dxs, dzs, dms))
         pairs = {"W": (dz, self.x), "R": (dz, rows["h_before"])}
         if "P" in w:
@@ -279,19 +282,40 @@ def _run(problem, parts, sequences=slice(None)):
     for k, lane in enumerate(lanes(lstm)):
         weights = p.weights[lane.layer][k % len(lstm.directions)].arrays()
         start = (states[name][k][sequences] for name in ("h0", "c0"))
-        walks[lane] = Walk(parts, weights, turned(below, lengths, lane.reverse), *start, lengths)
+        resets = None if p.resets is None else p.resets[:, sequences]
+        walks[lane] = Walk(parts, weights, turned(below, lengths, lane.reverse), *start, lengths, resets)
         timed, finals = walks[lane].shown()
         timed = {kind: turned(array, lengths, lane.reverse) for kind, array in timed.items()}
         found |= {name_of(kind, lane, lstm): array for kind, array in {**timed, **finals}.items()}
         if (k + 1) % len(lstm.directions) == 0:
-            layer = [name_of("h", Lane(lane.layer, reverse), lstm) for reverse in lstm.directions]
-            below = np.concatenate([found[name] for name in layer], axis=-1)
+            layer = [found[name_of("h", Lane(lane.layer, reverse), lstm)] for reverse in lstm.directions]
+            below = _joined(layer, lstm.merge_mode)
+    if lstm.merge_mode != "concat":
+        found["h"] = below
     if p.dh is not None:
-        found |= _gradients(p, parts, walks)
+        found |= _gradients(p, parts, walks, found)
     return found
 
 
-def _gradients(p, parts, walks):
+def _joined(outputs, mode):
+    """What a layer hands on of the outputs of its directions."""
+    if mode == "concat":
+        return np.concatenate(outputs, axis=-1)
+    forward, reverse = outputs
+    both = forward * reverse if mode == "mul" else forward + reverse
+    return both / both.dtype.type(2) if mode == "ave" else both
+
+
+def _of_direction(d, k, outputs, lstm):
+    """The gradient of one direction's output, of that of the layer's."""
+    if lstm.merge_mode == "concat":
+        return np.split(d, len(lstm.directions), axis=-1)[k]
+    if lstm.merge_mode == "mul":
+        return d * outputs[1 - k]
+    return d / d.dtype.type(2) if lstm.merge_mode == "ave" else d
+
+
+def _gradients(p, parts, walks, outputs):
     lstm, found = p.case.lstm, {}
     D = len(lstm.directions)
     d_final = p.dc[None] if lstm.single else p.dc
@@ -300,7 +324,9 @@ def _gradients(p, parts, walks):
         dx = None
         for k, reverse in enumerate(lstm.directions):
             lane = Lane(layer, reverse)
-            d_lane = np.split(above, D, axis=-1)[k]
+            d_lane = _of_direction(
+                above, k, [outputs[name_of("h", Lane(layer, r), lstm)] for r in lstm.directions], lstm
+            )
             of_x, dh0, dc0, pairs = walks[lane].back(turned(d_lane, p.lengths, reverse), d_final[layer * D + k])
             of_x = turned(of_x, p.lengths, reverse)
             dx = of_x if dx is None else dx + of_x

@@ -60,6 +60,7 @@ def test_a_decoder_has_each_weight_once_whatever_its_steps_are(builds, backend, 
             assert len([one for one in v.readers if not one.backward]) == T
 
 
+@pytest.mark.slow  # the static graph of a whole decoder
 def test_the_module_of_a_decoder_has_each_weight_once(builds):
     found = builds(FILE, "torch_attention_decoder")
     assert sorted(v.name for v in found.variables) == sorted([

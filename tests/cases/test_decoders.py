@@ -187,7 +187,7 @@ def checked(name, case):
     ("name", "fault"),
     [
         ("decoder_as_asked", "W_target+W_tilde+b_tilde-not-shared"),
-        ("decoder_first_mended", "W_tilde+b_tilde-not-shared"),
+        pytest.param("decoder_first_mended", "W_tilde+b_tilde-not-shared", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("case", ["attention-question", "attention-probe"])
@@ -200,7 +200,7 @@ def test_unshared_weights_are_found_by_what_the_port_does_also_where_all_are_one
     assert "reuse=tf.AUTO_REUSE" in run.diagnosis[0].fix
 
 
-@pytest.mark.parametrize("case", ["attention-question", "attention-probe"])
+@pytest.mark.parametrize("case", [pytest.param("attention-question", marks=pytest.mark.slow), "attention-probe"])
 def test_the_shared_decoder_agrees(case):
     pytest.importorskip("tf_keras", reason="install the extra tf: the decoders are TensorFlow's")
     assert checked("decoder_shared", case).status == "agree"

@@ -59,6 +59,7 @@ def test_under_the_questions_weights_the_cause_is_named_with_what_these_could_no
     assert "cannot detect" not in out  # what is wrong matters more
 
 
+@pytest.mark.slow
 @tensorflow
 def test_the_carried_loop_agrees(check):
     status, out, runs = check("carried_loop")

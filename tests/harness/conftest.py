@@ -40,3 +40,9 @@ def planted(monkeypatch):
 def short_search(monkeypatch):
     """Leave the search for causes little time: for tests of where something diverges, whatever the cause."""
     monkeypatch.setitem(SECONDS, "all", 0.5)
+
+
+@pytest.fixture
+def long_search(monkeypatch):
+    """Leave the search for causes all the time that it takes: a busy machine computes slower."""
+    monkeypatch.setitem(SECONDS, "all", 90.0)

@@ -46,6 +46,7 @@ def test_an_unknown_feature_is_named():
 HAS = {
     "layers": lambda case: case.lstm.num_layers > 1,
     "direction": lambda case: case.lstm.direction == "bidirectional",
+    "merged directions": lambda case: case.lstm.merge_mode == "mul",
     "lengths": lambda case: case.run.lengths is not None and 0 in case.run.lengths,
     "projection": lambda case: case.lstm.proj_size > 0,
     "peephole": lambda case: case.lstm.peephole,

@@ -82,23 +82,15 @@ def tf_eager(x, weights, h0, c0):
 def torch_network(x, weights, h0, c0, lengths=None):
     import torch
 
-    first = weights[0][0]
     lstm = torch.nn.LSTM(
         x.shape[2],
         c0.shape[2],
-        num_layers=len(weights),
-        bidirectional=len(weights[0]) == 2,
-        proj_size=h0.shape[2] if "weight_hr_l0" in first else 0,
+        num_layers=sum(name.startswith("weight_ih") and not name.endswith("_reverse") for name in weights),
+        bidirectional="weight_ih_l0_reverse" in weights,
+        proj_size=h0.shape[2] if "weight_hr_l0" in weights else 0,
         dtype=x.dtype,
     )
-    lstm.load_state_dict(
-        {
-            name.replace("_l0", f"_l{k}{'_reverse' * d}"): tensor
-            for k, layer in enumerate(weights)
-            for d, lane in enumerate(layer)
-            for name, tensor in lane.items()
-        }
-    )
+    lstm.load_state_dict(weights)
     if lengths is None:
         return lstm(x, (h0, c0))
     packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)

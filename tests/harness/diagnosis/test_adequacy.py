@@ -28,6 +28,7 @@ OF_ANOTHER_WIDTH = ("previous-Wx", "previous-Rh", "previous-z", "previous-x")
 UNCHANGED = ("clip-1", "clip-3", "hard_tanh-of-it", "relu-of-it", "leaky_relu_0.01-of-it", "absolute")
 
 
+@pytest.mark.slow
 def test_the_shipped_suite_sees_every_deviation_of_layers_that_changes_what_is_returned(suite):
     for name in suite.unseen:
         site, _, edit = name.partition(":")
@@ -38,6 +39,7 @@ def test_the_shipped_suite_sees_every_deviation_of_layers_that_changes_what_is_r
     assert len(suite.unseen) < 0.05 * len(suite.sigma)
 
 
+@pytest.mark.slow
 def test_weights_of_one_are_blind_to_what_exchanges_units_and_gates(suite):
     blind = suite.blind("ones")
     for name in ("R:transposed-by-gate", "W:columns-flipped", "W:read-as-ofgi", "x.seq:batch-flipped"):

@@ -247,6 +247,7 @@ def test_a_network_that_hands_on_one_direction_only_diverges_in_the_layer_above(
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("short_search")
 def test_gradients_are_compared_where_they_are_asked_for_and_the_port_takes_cotangents(check, case_file):
     file = case_file("back", "", "gradients = true")
     status, out, runs = check("port", cases=[file])

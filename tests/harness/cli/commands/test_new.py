@@ -27,9 +27,9 @@ def folder(tmp_path, monkeypatch):
 def ports():
     for path in TEMPLATES:
         _, source, form = path.stem.split("_")
-        # One form of each framework is run every time; the others start the same framework again.
+        # One form of some frameworks is run every time; the others start the same framework again.
         marks = [pytest.mark.xdist_group(FRAMEWORKS[source])]
-        slow = source != "numpy" and form != "plain"
+        slow = (source != "numpy" and form != "plain") or source in {"keras", "jax"}
         yield pytest.param(source, form, id=f"{source}-{form}", marks=[*marks, pytest.mark.slow] if slow else marks)
 
 

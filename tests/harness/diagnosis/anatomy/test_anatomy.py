@@ -46,7 +46,7 @@ def port_of(step, *, before=lambda weights: weights):
 
 
 # The others' conventions are looked at where all are installed, by `nox -s contract`.
-MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
+MAIN = {"numpy_loop", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
 BACKENDS = [
     pytest.param(backend, id=backend.name, marks=[] if backend.name in MAIN else pytest.mark.slow)
     for backend in find_backends()

@@ -163,7 +163,14 @@ def test_the_anatomy_of_a_network_has_a_table_for_each_lane_and_is_proved_as_a_w
     assert "proof of the whole" in rows["h that reaches the next step"].evidence
 
 
-@pytest.mark.parametrize("form", [{"num_layers": 2, "direction": "bidirectional"}, {"num_layers": 2, "proj_size": 3}])
+@pytest.mark.usefixtures("long_search")
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"num_layers": 2, "direction": "bidirectional"},
+        pytest.param({"num_layers": 2, "proj_size": 3}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_check_goes_on_from_what_was_measured_in_the_first_wrong_lane(form):
     def weights_of(lane, layer, _):
         return with_f_and_g_exchanged(lane) if layer == 0 else lane
@@ -285,6 +292,7 @@ def test_a_decoders_cell_is_measured_and_the_decoder_is_proved_as_a_whole(score,
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("long_search")
 def test_a_check_of_a_decoder_goes_on_from_what_was_measured_in_its_cell():
     decoder = AttentionDecoder(source_timesteps=4, source_size=3, score="general", output_size=2)
     cases = [
