@@ -9,17 +9,21 @@ import os
 import pickle
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from faulthandler import cancel_dump_traceback_later, dump_traceback_later
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 from lockstep.harness.adapters.outcome import Outcome, end_of
 from lockstep.harness.adapters.user_code import UserCodeError, raised
 from lockstep.harness.errors import unknown
+
+LOOKS_AGAIN = 0.5  # seconds after a time-out, before the parent ends the process (``worker.GRACE``)
 
 
 def serve_questions(
@@ -53,12 +57,39 @@ def serve_questions(
         file.write(pickle.dumps("imported"))
         for question in questions():
             printed_before = log.stat().st_size
-            dump_traceback_later(timeout, file=stack)
-            try:
+            with _stack_told(timeout, stack):
                 outcome = loaded if isinstance(loaded, Outcome) else answer(loaded, question)
-            finally:
-                tidy()
             file.write(pickle.dumps(_with_printed(outcome, stdout, log, printed_before), protocol=5))
+
+
+@contextmanager
+def _stack_told(timeout: float, stack: BinaryIO) -> Iterator[None]:
+    """Write down where this thread is after a time, and tidy up when it is through.
+
+    A thread of ours looks first, holding the interpreter's lock: what looks without it may meet a frame that is being
+    made, which ends the process. That is done only for code that never lets the lock go.
+    """
+    watched = threading.get_ident()
+
+    def tell() -> None:
+        frame, lines = sys._current_frames().get(watched), ["(most recent call first):"]  # noqa: SLF001
+        while frame is not None:
+            code = frame.f_code
+            lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
+            frame = frame.f_back
+        stack.write(("\n".join(lines) + "\n").encode(errors="replace"))
+        stack.flush()
+        cancel_dump_traceback_later()
+
+    timer = threading.Timer(timeout, tell)
+    timer.daemon = True
+    timer.start()
+    dump_traceback_later(timeout + LOOKS_AGAIN, file=stack)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        tidy()
 
 
 def serve_once(
