@@ -195,6 +195,10 @@ class LocalPort(AnyPort):
         if self._calls.taken is not None:
             self.layout = self._calls.taken.layout
 
+    def close(self) -> None:
+        """Leave an object as it was found: here it is the caller's own."""
+        self._calls.close()
+
     def taken(self) -> Taken | None:
         """What an object with weights of its own was taken for; None of a function that is called as a port."""
         return self._calls.taken

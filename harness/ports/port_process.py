@@ -50,6 +50,11 @@ class Calls:
         """Whether the function is not to be asked for gradients."""
         return forward_only(self._parameters)
 
+    def close(self) -> None:
+        """Leave an object as it was found."""
+        if isinstance(self._function, ObjectPort):
+            self._function.restore()
+
     @property
     def taken(self) -> Taken | None:
         """What an object was taken for; None of a function."""

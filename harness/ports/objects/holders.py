@@ -45,6 +45,23 @@ class Holder:
             for leaf in self.leaves[path]:
                 leaf.write(array)
 
+    def remembered(self) -> Callable[[], None]:
+        """What puts all arrays back as they are now, and the buffers of a module."""
+        arrays, buffers = self.read(), []
+        if self.family == "torch" and hasattr(self.thing, "modules"):
+            buffers = [
+                (part, name, buffer.detach().clone())
+                for part in self.thing.modules()
+                for name, buffer in part.named_buffers(recurse=False)
+            ]
+
+        def put_back() -> None:
+            self.write(arrays)
+            for part, name, buffer in buffers:
+                setattr(part, name, buffer)
+
+        return put_back
+
     @contextlib.contextmanager
     def evaluating(self, dtype: str) -> Iterator[None]:
         """In evaluation mode, without gradients, in a dtype where the framework is asked for one."""

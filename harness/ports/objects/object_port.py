@@ -34,6 +34,7 @@ class ObjectPort:
         """
         self._maker, self._rule, self.__name__ = maker, rule or Rule(), maker.name
         self._asked = asked_part(maker.make(PROBE), maker.name)
+        self._put_back = self._asked[0].remembered()
         self._objects: dict[Sizes, tuple[Holder, Arrays]] = {}
         self.__signature__ = _signature(lengths=self._asked[1].lengths is not None)
         self.notes: tuple[str, ...] = ()  # on the last call
@@ -84,9 +85,8 @@ class ObjectPort:
         return self._read(given)
 
     def restore(self) -> None:
-        """Put all arrays back, those that are no weights too, as they were before the object was first called."""
-        for holder, before in self._objects.values():
-            holder.write(before)
+        """Put all arrays back, and buffers, as they were before the object was first called."""
+        self._put_back()
 
     def _object(self, sizes: Sizes) -> tuple[Holder, Arrays]:
         """The object of these sizes, and what its arrays were."""

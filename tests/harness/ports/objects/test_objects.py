@@ -157,19 +157,31 @@ def test_the_dtype_is_put_back_too():
     assert next(module.parameters()).dtype == torch.float32
 
 
+class Counting(torch.nn.LSTM):
+    """Counts its calls in a buffer, by a new tensor for each."""
+
+    def __init__(self):
+        super().__init__(6, 5)
+        self.register_buffer("calls", torch.zeros(1))
+        self.most = 0.0
+
+    def forward(self, x, states=None):
+        self.calls = self.calls + 1
+        self.most = max(self.most, float(self.calls))
+        return super().forward(x, states)
+
+
 def test_everything_is_put_back():
-    module = torch.nn.Sequential(torch.nn.LSTM(6, 5))[0]
-    module.register_buffer("scale", torch.ones(2))
-    module.train()
+    module = Counting().train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    port = ObjectPort(Maker(module, "module", None, {}))
-    case = LocalPort(healthy_objects.made).fitted(CASES["probe"])
-    checked(LocalPort(module), "probe")
-    port.restore()
-    assert case.lstm.input_size == 6
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    with LocalPort(module) as port:
+        (run,) = check(port, [port.fitted(CASES["probe"])])
+    assert run.status == "agree"
+    assert module.most > 5
+    after = module.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) and value.dtype == after[name].dtype for name, value in before.items())
     assert module.training
-    assert next(module.parameters()).dtype == torch.float32
 
 
 def port(x, weights, h0, c0):
