@@ -211,6 +211,11 @@ class Worker(Closing):
             return loading
         return self._process.call(serve.ask, (backend.module, backend.requires, cases), self._timeout)
 
+    def megabytes(self) -> float | None:
+        """The memory that the process has now; None where the system does not tell, or it runs no more."""
+        answer = self._process.call(serve.resident_megabytes, (), self._timeout)
+        return answer if isinstance(answer, float) else None
+
     def load(self, backend: BackendInfo) -> Outcome:
         """Import a backend there, once; a run does so too. The first time tells seconds and megabytes."""
         if (backend, self._process.replaced) in self._loaded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.cases.case import VALUE_KEYS, Case
@@ -61,6 +62,15 @@ class Problems:
             problem, expected = self.problem(case), self.expected(case)
             self._widened[case] = without_room(problem, widened(problem, expected, lost=True), expected)
         return self._widened[case]
+
+    def is_widened(self, case: Case) -> bool:
+        """Whether rounding that the network amplifies was measured, since something lay beyond the limit."""
+        return case in self._widened
+
+    def is_in_part(self, case: Case) -> bool:
+        """Whether something of a case is undetermined by rounding, as far as that was measured."""
+        noises = (tensor.noise for tensor in self._widened.get(case, {}).values())
+        return not all(np.isfinite(noise).all() for noise in noises)
 
     def check(self, case: Case) -> None:
         """Check, before anything runs, what only the numbers of a case can show.
