@@ -44,7 +44,9 @@ def run(session: nox.Session, program: str, *arguments: str, house: Path = HOUSE
         session.run(*pip, "-e", f"{ROOT}[{extras}]", external=True)
         furnished.write_text(wanted)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    session.run(str(programs / program), *arguments, external=True, env={"PATH": path, "VIRTUAL_ENV": str(house)})
+    # Tests start us a hundred times: what is compiled is kept, whatever is usual here.
+    wanted_of_python = {"PATH": path, "VIRTUAL_ENV": str(house), "PYTHONDONTWRITEBYTECODE": ""}
+    session.run(str(programs / program), *arguments, external=True, env=wanted_of_python)
 
 
 @shared
@@ -85,8 +87,9 @@ def tests(session: nox.Session) -> None:
 
 @shared
 def slow(session: nox.Session) -> None:
-    """What needs more time: healthy ports over 2,000 random problems, every fault planted and named, over 20 seeds."""
-    run(session, "pytest", "-m", "slow", "-n", "2", "--dist", "loadgroup", "-q", "-rPx", *session.posargs)
+    """What needs more time: every fault planted and named, slow starts, each searched property over 100 examples."""
+    wanted = ["-m", "slow or hypothesis", "--hypothesis-profile", "earnest"]
+    run(session, "pytest", *wanted, "-n", "2", "--dist", "loadgroup", "-q", "-rPx", *session.posargs)
 
 
 @shared

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from examples import register_profiles
 
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.adapters.outcome import Outcome
@@ -17,14 +16,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 
 pytest_plugins = ["pytester"]
 
-# Times on shared machines say nothing, and a fixture kept for the session is meant to be shared by examples.
-settings.register_profile(
-    "lockstep",
-    derandomize="CI" in os.environ,  # searches go on at people's desks; a landing does not hang on chance
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("lockstep")
+register_profiles()
 
 
 class Workers:

@@ -7,7 +7,8 @@ from dataclasses import replace as changed
 import numpy as np
 import pytest
 from decoder_cases import FORMS, make_decoder
-from hypothesis import given, settings
+from examples import share_of_examples
+from hypothesis import given
 from judge import judged
 from msgspec.structs import replace
 
@@ -36,7 +37,7 @@ def test_there_is_one_for_each_way_of_the_question():
 
 @every_backend
 @given(case=decoders())
-@settings(max_examples=3)  # TF1 and JAX build each anew
+@share_of_examples(12)  # TF1 and JAX build each anew
 def test_any_decoder_agrees_or_is_refused_with_a_reason(run_backend, backend, case):
     problem, answer = run_backend(backend, case)
     if answer.status == "unsupported":

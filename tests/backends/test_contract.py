@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from backend_marks import marks_of
-from hypothesis import given, settings
+from examples import share_of_examples
+from hypothesis import given
 from judge import judged
 from lstm_cases import cases, make_case
 from msgspec.structs import replace
@@ -50,7 +51,7 @@ def test_a_small_case_and_its_gradients_agree_or_are_refused(run_backend, backen
 
 @every_backend
 @given(case=cases())
-@settings(max_examples=12)
+@share_of_examples(5)
 def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case):
     if expected_of(backend.name, case) is not None:
         return
@@ -64,7 +65,7 @@ def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case
 
 @every_backend
 @given(case=any_cases())
-@settings(max_examples=8)  # `nox -s proof` and `nox -s search` run thousands
+@share_of_examples(8)  # `nox -s proof` and `nox -s search` run thousands
 def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, case):
     if expected_of(backend.name, case) is not None:
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import find, given, settings
+from examples import share_of_examples
+from hypothesis import find, given
 from random_networks import random_case
 
 from lockstep.harness.cases.case import Case
@@ -16,7 +17,7 @@ from lockstep.harness.strategies import cases, seeds
 
 
 @given(case=cases())
-@settings(max_examples=60)
+@share_of_examples(1)
 def test_every_case_can_be_made_and_has_finite_noise(case):
     expected = expect(Problem.from_case(case))
     assert list(expected) == list(tensors_of(case))
@@ -30,7 +31,7 @@ def test_every_case_can_be_made_and_has_finite_noise(case):
 
 
 @given(case=cases(features=["lengths"], dtype="float16", hidden_size=9))
-@settings(max_examples=30)
+@share_of_examples(3)
 def test_settings_that_are_given_hold_and_features_that_are_not_asked_for_do_not_appear(case):
     assert case.run.dtype == "float16"
     assert case.lstm.hidden_size == 9
@@ -72,7 +73,7 @@ def test_shrinking_leads_to_a_plain_small_case():
 
 
 @given(seed=seeds())
-@settings(max_examples=20)
+@share_of_examples(3)
 def test_seeds_are_seeds_of_cases(seed):
     assert 0 <= seed < 2**63
 

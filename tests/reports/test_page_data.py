@@ -10,7 +10,8 @@ import math
 import numpy as np
 import pytest
 from big_results import big_results
-from hypothesis import given, settings
+from examples import share_of_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -350,7 +351,7 @@ def test_40_000_runs_keep_to_their_budget():
     assert size_of(page_data(big_results(2000, 20, 20))) < 5_000_000
 
 
-@settings(max_examples=5, deadline=None)
+@share_of_examples(10)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 30), st.integers(0, 9))
 def test_results_of_any_size_make_a_page(cases, backends, timesteps, seed):
     data = page_data(big_results(cases, backends, timesteps, seed=seed))

@@ -6,7 +6,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import share_of_examples
+from hypothesis import given
 from hypothesis import strategies as st
 from lstm_cases import cases, make_case
 
@@ -46,7 +47,7 @@ def expected(case):
 
 
 @given(cases())
-@settings(max_examples=40)
+@share_of_examples(2)
 def test_the_expected_values_rounded_agree(case):
     expected = expect(Problem.from_case(case))
     run = judged(exact_trace(expected), expected, case)
@@ -56,7 +57,7 @@ def test_the_expected_values_rounded_agree(case):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@share_of_examples(2)
 def test_a_planted_difference_is_found_where_it_is(data):
     case = make_case(timesteps=9, batch=3, hidden_size=4, initial_state="probe")
     expected = expect(Problem.from_case(case))

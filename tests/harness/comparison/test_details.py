@@ -8,9 +8,10 @@ import dataclasses
 import numpy as np
 import pytest
 from decoder_cases import make_decoder
+from examples import share_of_examples
 from faulty_decoder import decoder
 from faulty_lstm import make_port
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lstm_cases import make_case
 from msgspec.structs import replace
@@ -84,7 +85,7 @@ def test_all_places_of_a_small_tensor_are_kept_and_some_of_a_large_one_the_same_
     assert spread_places((3000, 700))[-1] == (2999, 699)
 
 
-@settings(deadline=None, max_examples=40)
+@share_of_examples(2)
 @given(st.integers(1, 700), st.integers(0, 2**32 - 1))
 def test_the_largest_error_is_kept_in_numbers_and_in_the_heat_map(timesteps, seed):
     rng = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -22,19 +23,20 @@ LONGEST = 220  # characters of a message or a fix
 NUMBERS = (0.25, -1.5)
 
 
+pytestmark = pytest.mark.xdist_group("words")  # all the deviations there are take some seconds to make: once is enough
+
+
+@cache
 def _problems() -> list[AnyProblem]:
     """One of each form that a shipped case has."""
     problems = [problem_of(load_case(path)) for path in shipped().values()]
     return list({architecture_of(problem): problem for problem in problems}.values())
 
 
-PROBLEMS = _problems()
-
-
-def _deviations() -> Iterator[Deviation]:
+def _each_deviation() -> Iterator[Deviation]:
     """Each site and edit there is, once for networks and once for decoders."""
     seen = set()
-    for problem in PROBLEMS:
+    for problem in _problems():
         deviations = [*forward_deviations(problem), *backward_deviations(problem)]
         deviations += [row.at(number) for row in numbered(problem) for number in NUMBERS]
         if not isinstance(problem, DecoderProblem):
@@ -46,7 +48,9 @@ def _deviations() -> Iterator[Deviation]:
                 yield deviation
 
 
-DEVIATIONS = list(_deviations())
+@cache
+def _deviations() -> list[Deviation]:
+    return list(_each_deviation())
 
 
 # A subject in the plural, and a verb in the singular as the first that follows.
@@ -73,16 +77,16 @@ def _complaints(text: str, deviation: Deviation) -> list[str]:
 
 def test_every_message_is_a_plain_sentence() -> None:
     words = Words()
-    assert len(DEVIATIONS) > 10_000
-    complaints = [wrong for each in DEVIATIONS for wrong in _complaints(words.message(each), each)]
+    assert len(_deviations()) > 10_000
+    complaints = [wrong for each in _deviations() for wrong in _complaints(words.message(each), each)]
     assert complaints == []
 
 
 def test_every_fix_is_a_plain_sentence() -> None:
     words = Words()
-    complaints = [wrong for each in DEVIATIONS for wrong in _complaints(words.fix(each), each)]
+    complaints = [wrong for each in _deviations() for wrong in _complaints(words.fix(each), each)]
     assert complaints == []
-    assert not [each.name for each in DEVIATIONS if "`" in words.fix(each).replace("`lockstep convert", "")[:-3]]
+    assert not [each.name for each in _deviations() if "`" in words.fix(each).replace("`lockstep convert", "")[:-3]]
 
 
 def test_a_deviation_without_words_is_complained_about() -> None:
@@ -93,7 +97,7 @@ def test_a_deviation_without_words_is_complained_about() -> None:
 @pytest.mark.parametrize("layout", DIALECTS)
 def test_messages_are_plain_in_every_layout(layout: str) -> None:
     words = Words(layout)
-    of_weights = [each for each in DEVIATIONS if each.site[:1] in "WRbpd" and not each.scope.name]
+    of_weights = [each for each in _deviations() if each.site[:1] in "WRbpd" and not each.scope.name]
     assert [wrong for each in of_weights for wrong in _complaints(words.message(each), each)] == []
 
 
@@ -101,7 +105,7 @@ def test_every_scope_is_told_in_words() -> None:
     words = Words(bidirectional=True)
     zeros = [
         each
-        for problem in PROBLEMS
+        for problem in _problems()
         for each in forward_deviations(problem)
         if (each.site, each.edit) == ("h.carry", "zero")
     ]
@@ -208,4 +212,4 @@ def test_families_of_deviations(case: str, families: dict[str, str]) -> None:
 
 
 def test_every_family_but_that_of_behaviour_has_deviations() -> None:
-    assert {family_of(each) for each in DEVIATIONS} == set(FAMILIES) - {"behaviour"}
+    assert {family_of(each) for each in _deviations()} == set(FAMILIES) - {"behaviour"}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import share_of_examples
+from hypothesis import given
 from lstm_cases import cases, make_case
 from values_alone import forward
 
@@ -85,7 +86,7 @@ def test_the_questions_numbers_come_out():
 
 
 @given(cases())
-@settings(max_examples=50)
+@share_of_examples(2)
 def test_values_alone_and_values_with_noise_are_the_same(case):
     problem = Problem.from_case(case)
     alone, expected = forward(problem), expect(problem)
@@ -112,7 +113,7 @@ def test_many_timesteps_are_computed_like_few():
 
 
 @given(cases())
-@settings(max_examples=50)
+@share_of_examples(2)
 def test_noise_is_never_zero_nor_more_than_the_range_allows(case):
     for name, tensor in expect(Problem.from_case(case)).items():
         assert (tensor.noise > 0).all()
@@ -148,7 +149,7 @@ def one_step(problem, expected, steps):
 
 
 @given(cases())
-@settings(max_examples=50)
+@share_of_examples(2)
 def test_one_step_from_the_expected_state_is_the_expected_step(case):
     problem = Problem.from_case(case)
     expected = expect(problem)
