@@ -188,7 +188,7 @@ class DecoderRun(WantedTensors):
 
     def _attend(self, h: Node) -> dict[str, Node]:
         """Attend to the source with a state: scores, attention and context by name."""
-        tape, at, valid = self.tape, self.cell.at, self.problem.valid
+        tape, at, valid = self.tape, self.cell.at, self._mask("shown")
         scores = at("scores", self._scores(at("query", h)))
         attention = at("attention", self._attention(at("softmax.scores", scores)))
         row = tape.moved(at("context.attention", attention), lambda a: a[..., None, :], lambda a: a[..., 0, :])
@@ -255,11 +255,12 @@ class DecoderRun(WantedTensors):
     def _other_lengths(self) -> bool:
         return self.rule("lengths mask", None) is not None or self.rule("lengths in front", False)  # noqa: FBT003
 
-    def _mask(self) -> Array | None:
+    def _mask(self, use: str = "mask") -> Array | None:
+        """Which places of the source are let through, (B, S): by the softmax, or in the scores that are shown."""
         p = self.problem
-        if p.lengths is not None and self.rule("lengths in front", False):  # noqa: FBT003
+        if use == "mask" and p.lengths is not None and self.rule("lengths in front", False):  # noqa: FBT003
             return np.arange(p.decoder.source_timesteps) >= p.decoder.source_timesteps - p.lengths[:, None]
-        change = self.rule("lengths mask", None)
+        change = self.rule(f"lengths {use}", None)
         if p.lengths is None or change is None:
             return p.valid
         S = p.decoder.source_timesteps

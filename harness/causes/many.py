@@ -152,9 +152,13 @@ class Many(Edits):
                     part = changed[n] if n in changed else _part(node, n, ndim)
                     try:
                         changed[n] = of_candidate(lane, part, t)
-                    # It has no place for its edit: the others go on, and nobody looks at it any more.
+                    # It has no place for its edit: the others go on, and nobody looks at it any more. Before the
+                    # first step that says nothing: what only a step computes has its place later.
                     except NoPlaceError:
-                        self.alive[n] = False
+                        self.alive[n] &= t < 0
+                    except LookupError:
+                        if t >= 0:
+                            raise
             return _put_together(lane, node, changed, self.alive, ndim) if changed else node
 
         return change

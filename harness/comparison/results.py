@@ -151,6 +151,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     message: str  # what is done otherwise
     sentences: list[str] = field(default_factory=list)  # of several mistakes at once: one for each, which message joins
     fix: str = ""  # what to do
+    left_out: str = ""  # the feature of the case that it computes without, as if it had not been asked for
     sigma: float | None = None  # how far the reference with this fault is from what was returned; None if unexplained
     evidence: str = ""  # what proves it
     indistinguishable_from: list[str] = field(default_factory=list)  # other explanations of the same numbers

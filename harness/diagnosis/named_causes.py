@@ -18,6 +18,7 @@ from lockstep.harness.diagnosis.seen import Cause, Seen, fitting_in
 from lockstep.harness.faults.deviation import edits_of
 from lockstep.harness.faults.table import find
 from lockstep.harness.faults.wording.families import FAMILIES, family_of
+from lockstep.harness.faults.wording.left_out import left_out
 from lockstep.harness.faults.wording.words import AND, Words
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
@@ -89,6 +90,8 @@ def told(
     diagnoses = []
     for proved in causes:
         families = [family_of(deviation) for deviation in proved.cause]
+        features = [left_out(deviation) for deviation in proved.cause]
+        without = " and ".join(features) if all(features) else ""
         sentences = [words.message(deviation) for deviation in proved.cause]
         sentences[-1:] = [sentence + _only_in(proved, problems) for sentence in sentences[-1:]]
         diagnoses.append(
@@ -101,7 +104,8 @@ def told(
                 sentences=sentences if sentences[1:] else [],
                 fix=" ".join(dict.fromkeys(words.fix(deviation) for deviation in proved.cause)),
                 sigma=proved.sigma,
-                evidence=_evidence(proved.sigma, len(problems)),
+                left_out=without,
+                evidence=_evidence(proved.sigma, len(problems), without),
                 indistinguishable_from=[name for name in names if name != proved.name],
                 told_apart_by=apart,
                 family=families[0],
@@ -121,10 +125,15 @@ def _only_in(proved: Found, problems: Sequence[AnyProblem]) -> str:
     return f" In {', '.join(proved.only_in)} only: {', '.join(right)} {'agrees' if len(right) == 1 else 'agree'}."
 
 
-def _evidence(sigma: float, problems: int) -> str:
-    """What the proof came to."""
+def _evidence(sigma: float, problems: int, without: str) -> str:
+    """What the proof came to; of what leaves a feature out, ``without``, that it does so without a word."""
     over = "" if problems == 1 else f" of {problems} problems"
     how = f"to {number(sigma)} sigma" if sigma else "exactly"
+    if without:
+        return (
+            f"It computes as if {without} had not been asked for, without a message: the reference without it "
+            f"reproduces every number{over} {how}."
+        )
     return f"The reference with this mistake reproduces every number{over} {how}."
 
 

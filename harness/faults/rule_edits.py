@@ -77,7 +77,7 @@ PAST_THE_END: dict[str, tuple[str, str, str]] = {
 # What stands for the sigmoid, and then for tanh, where a library's approximations stand for both.
 _EVERY_CURVE = {
     "hard_sigmoid_0.2": "hard_tanh", "pade_sigmoid": "pade_tanh", "softsign_sigmoid": "softsign", "linear": "linear",
-    "relu": "relu",
+    "relu": "relu", "sigmoid": "tanh",
 }  # fmt: skip
 
 
@@ -91,6 +91,8 @@ def rule_deviations(problem: AnyProblem) -> Iterator[Deviation]:
                 rules = {f"curve {kind}": name for kind in kinds}
                 yield from spread_over(problem, f"curve of {site}", name, put_rules(rules))
     for sigmoid, tanh in _EVERY_CURVE.items():
+        if sigmoid == "sigmoid" and lstm.recurrent_activation == "sigmoid":
+            continue  # then g and u alone are others
         rules = {f"curve {k}": sigmoid for k in "ifo"} | {f"curve {k}": tanh for k in "gu"}
         yield from spread_over(problem, "every curve", tanh, put_rules(rules))
     yield from _clips_and_peepholes(problem)
@@ -120,6 +122,8 @@ def _clips_and_peepholes(problem: AnyProblem) -> Iterator[Deviation]:
             yield from spread_over(problem, "clip", edit, put_rules({"clip sides": sides}))
         for name, factor in (("times 2", 2.0), ("times 1/2", 0.5)):
             yield from spread_over(problem, "clip", name, partial(_put_clip, factor=factor))
+    if lstm.peephole:
+        yield from spread_over(problem, "p", "left out", put_rules({"peepholes of": ""}))
     for letters in permutations("ifgo", 3) if lstm.peephole else ():
         if "g" in letters:  # those of i, f and o are another order of the rows
             put = put_rules({"peepholes of": "".join(letters)})
@@ -133,18 +137,19 @@ def _put_clip(edits: Edits, problem: AnyProblem, scope: Scope, factor: float) ->
 
 def _lengths(problem: AnyProblem) -> Iterator[Deviation]:
     turns = problem.case.lstm.direction != "forward"
-    uses = ("mask",) if isinstance(problem, DecoderProblem) else (*(("turn",) if turns else ()), "hold", "cut")
+    decoder = isinstance(problem, DecoderProblem)
+    uses = ("mask", "shown") if decoder else (*(("turn",) if turns else ()), "hold", "cut")
     for name, change in LENGTHS.items():
         # An implementation may take other lengths for all of them, or for one use alone.
-        for kinds in (uses, *((use,) for use in uses if len(uses) > 1)):
+        for kinds in (uses, *((use,) for use in uses if not decoder)):
             site = "lengths" if kinds == uses else f"lengths that {kinds[0]}"
             rules = {f"lengths {kind}": change for kind in kinds}
             yield from spread_over(problem, site, name, put_rules(rules))
-        if turns and not isinstance(problem, DecoderProblem):
+        if turns and not decoder:
             # A mask that is laid over the outputs, in the order of time, leaves a reverse lane's own way as it is.
             rules = {f"lengths {kind}": change for kind in uses} | {"cut in the end": True}
             yield from spread_over(problem, "lengths of the run", name, put_rules(rules))
-    if not isinstance(problem, DecoderProblem):
+    if not decoder:
         for name, (of_h, of_c, runs) in PAST_THE_END.items():
             rules = {"past the end h": of_h, "past the end c": of_c, "runs past the end": runs}
             yield from spread_over(problem, "past the end", name, put_rules(rules))
