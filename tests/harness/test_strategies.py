@@ -46,12 +46,17 @@ def test_an_unknown_feature_is_named():
 
 HAS = {
     "layers": lambda case: case.lstm.num_layers > 1,
-    "direction": lambda case: case.lstm.direction == "bidirectional",
+    "reverse": lambda case: case.lstm.direction == "reverse",
+    "bidirectional": lambda case: case.lstm.direction == "bidirectional" and case.lstm.merge_mode == "concat",
+    "initial state": lambda case: case.run.initial_state == "probe",
     "merged directions": lambda case: case.lstm.merge_mode == "mul",
     "lengths": lambda case: case.run.lengths is not None and 0 in case.run.lengths,
     "projection": lambda case: case.lstm.proj_size > 0,
     "peephole": lambda case: case.lstm.peephole,
     "clip": lambda case: case.lstm.cell_clip is not None,
+    "hard sigmoid 0.2 z": lambda case: case.lstm.recurrent_activation == "hard_sigmoid_0.2",
+    "hard sigmoid z/6": lambda case: case.lstm.recurrent_activation == "hard_sigmoid_1/6",
+    "one other activation": lambda case: case.lstm.activation == case.lstm.cell_activation == "relu",
     "activations": lambda case: case.lstm.activation == "relu",
     "coupling": lambda case: case.lstm.input_forget,
     "no bias": lambda case: not case.lstm.bias,

@@ -30,6 +30,7 @@ from lockstep.harness.cases.random_cases import (
     MOST_SEED,
     RANDOM_DECODER_FEATURES,
     RANDOM_FEATURES,
+    features_of,
 )
 from lockstep.harness.cases.tensors import BACKWARD, kind_of
 from lockstep.harness.jobs.findings import expected_of
@@ -125,7 +126,7 @@ def prove(
             rows.setdefault(("backend", backend.name), Row()).known += 1
         elif answer.status == "ran":
             result = Judge(problems).judge_outcome(case, backend.name, answer)
-            keys = [(feature, case.run.dtype) for feature in features_of(case)] + [("backend", backend.name)]
+            keys = [(feature, case.run.dtype) for feature in rows_of(case)] + [("backend", backend.name)]
             own = [rows.setdefault(key, Row()) for key in keys]
             sigmas, amplified = _sigmas(case, answer, problems)
             for row in own:
@@ -160,37 +161,11 @@ def random_cases(structures: int, seeds: int, seed: int) -> Iterator[Case]:
             yield replace(case, run=run, name=f"random-{n}-{k}")
 
 
-def features_of(case: Case) -> list[str]:
-    """Name what a case has beyond one forward layer of the standard cell, or "plain"."""
-    lstm, run = case.lstm, case.run
+def rows_of(case: Case) -> list[str]:
+    """The rows of features that a case counts in: "plain" of a network that has none."""
     if case.attention_decoder is not None:
-        own = {
-            "general": case.attention_decoder.score == "general",
-            "lengths": run.lengths is not None,
-            "encoder": case.attention_decoder.encoder is not None,
-            "no bias": not lstm.bias,
-            "gradients": run.gradients,
-            "additive": case.attention_decoder.score == "additive",
-            "into the cell": case.attention_decoder.context == "input",
-        }
-        assert own.keys() == set(RANDOM_DECODER_FEATURES)
-        return ["decoder", *(f"decoder, {name}" for name, has in own.items() if has)]
-    found = {
-        "layers": lstm.num_layers > 1,
-        "direction": lstm.direction != "forward",
-        "lengths": run.lengths is not None,
-        "projection": bool(lstm.proj_size),
-        "peephole": lstm.peephole,
-        "clip": lstm.cell_clip is not None,
-        "activations": (lstm.activation, lstm.recurrent_activation, lstm.cell_activation)
-        != ("tanh", "sigmoid", "tanh"),
-        "coupling": lstm.input_forget,
-        "no bias": not lstm.bias,
-        "gradients": run.gradients,
-        "resets": run.resets is not None,
-    }
-    assert found.keys() == RANDOM_FEATURES.keys()
-    return [name for name, has in found.items() if has] or ["plain"]
+        return ["decoder", *(f"decoder, {name}" for name in features_of(case))]
+    return list(features_of(case)) or ["plain"]
 
 
 Sigmas = list[tuple[bool, np.ndarray]]

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 from msgspec.structs import replace
-from random_networks import other_problem, random_case, random_decoder
+from random_networks import random_case, random_decoder
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.random_cases import DTYPES
+from lockstep.harness.cases.random_cases import DTYPES, MOST_SEED, choose_by, other_problem
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.judge_run import Judge
@@ -109,7 +109,8 @@ def with_problems(network: Case, problems: int, seed: int) -> Iterator[Case]:
     """Give a network several problems."""
     rng = np.random.default_rng([seed, network.run.seed])
     for k in range(problems):
-        yield replace(other_problem(rng, network) if k else network, name=f"{network.name}-{k}")
+        case = other_problem(choose_by(rng), int(rng.integers(MOST_SEED)), network) if k else network
+        yield replace(case, name=f"{network.name}-{k}")
 
 
 def run(backend: BackendInfo, worker: Worker, case: Case) -> tuple[RunResult, bool, bool]:

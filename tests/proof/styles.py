@@ -28,7 +28,10 @@ from healthy_styles import ALL_FORMS, Distance, distances
 AMPLIFIES = "attention-window"  # whose gradients amplify rounding most of what is shipped
 SEEDS = 85  # of it: with 25 styles more than 2,000 runs
 DRAWN = 100  # random problems of each form
-FEATURES = ("layers", "direction", "lengths", "projection", "no bias", "gradients")  # that the styles of networks have
+# What the styles of networks have.
+FEATURES = (
+    "layers", "reverse", "bidirectional", "initial state", "lengths", "projection", "no bias", "gradients"
+)  # fmt: skip
 
 
 class Styles:
