@@ -34,8 +34,6 @@ class Campaign(Struct, frozen=True, kw_only=True):
     seed: int
     backends: tuple[str, ...]  # by name; of a port, the name of the port alone
     features: tuple[str, ...]  # that networks and decoders may have
-    # By backend, the networks of a round that it runs, by their places in it. Asked once, at the start.
-    networks: dict[str, tuple[int, ...]] = field(default_factory=dict)
     # By backend, the features that it runs, each alone; of a port, those that it answers. Asked once, at the start.
     supported: dict[str, tuple[str, ...]] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)  # by backend: "lstm", "attention_decoder"

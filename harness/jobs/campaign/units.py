@@ -1,13 +1,13 @@
-"""The units of a campaign: which networks there are, and which backends each goes through.
+"""What a campaign runs: configuration k, and which backends it goes through.
 
-Networks come in rounds without end. Each round meets every pair of features in every backend that supports both, with
-other shapes and numbers than the last: first networks that have many features, so that backends that support much meet
-many pairs at once; then every pair by itself, for all that did not meet it yet. A dtype is a feature as others are.
+Configurations come in rounds without end. Each round meets every pair of features anew, with other shapes and numbers:
+first networks that have many features, so that backends that support much meet many pairs at once; then every
+pair by itself, for all backends that did not meet it yet. A dtype is a feature as others are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import combinations
 from typing import Any
@@ -31,9 +31,9 @@ from lockstep.harness.cases.random_cases import (
     other_problem,
 )
 from lockstep.harness.errors import LockstepError, unknown
-from lockstep.harness.jobs.campaign.unit import PROBLEMS, Campaign, Unit
 from lockstep.harness.jobs.findings import expected_of
 
+PROBLEMS = 5  # of a network: what compiles it does so once
 FEATURES_OF_MODEL: dict[Model, tuple[str, ...]] = {
     "lstm": tuple(RANDOM_FEATURES),
     "attention_decoder": RANDOM_DECODER_FEATURES,
@@ -52,63 +52,56 @@ FeaturePair = frozenset[str]
 Asking = Callable[[BackendInfo, list[Case]], Sequence[str | None]]
 
 
-class Networks(Struct, frozen=True):
-    """The networks of a campaign: network n and its problems are a function of this and n alone."""
+class Configuration(Struct, frozen=True):
+    """A network with the problems it is run on."""
+
+    k: int
+    problems: tuple[Case, ...]
+
+    @property
+    def model(self) -> Model:
+        """What its network is."""
+        return self.problems[0].model
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What the network has, its dtype too."""
+        return met_by(self.problems[0])
+
+    @property
+    def pairs(self) -> frozenset[FeaturePair]:
+        """The pairs of features that it meets."""
+        return pairs_among(self.features)
+
+
+class Design(Struct, frozen=True):
+    """Which configurations a campaign has: configuration k is a function of this and k alone."""
 
     seed: int
     features: tuple[str, ...] = ()  # those that are searched; all of them if none is named
+    models: tuple[Model, ...] = ("lstm", "attention_decoder")
     problems: int = PROBLEMS
 
-    def __len__(self) -> int:
-        """How many there are in a round."""
-        return len(_round(self))
+    def configuration(self, k: int) -> Configuration:
+        """Configuration k."""
+        number, position = divmod(k, self.round_size)
+        model, wanted = self.round(number)[position]
+        network = _network(np.random.default_rng([self.seed, k]), model, wanted)
+        cases = [network]
+        for j in range(1, self.problems):
+            rng = np.random.default_rng([self.seed, k, j])
+            cases.append(other_problem(choose_by(rng), int(rng.integers(MOST_SEED)), network))
+        named = (replace(case, name=f"random-{k}-{j}") for j, case in enumerate(cases))
+        return Configuration(k, tuple(named))
 
-    def cases(self, n: int) -> tuple[Case, ...]:
-        """Network n with its problems."""
-        return _cases(self, n)
+    @property
+    def round_size(self) -> int:
+        """How many configurations a round has."""
+        return len(self.round(0))
 
-
-@lru_cache(maxsize=1024)
-def _cases(networks: Networks, n: int) -> tuple[Case, ...]:
-    number, position = divmod(n, len(networks))
-    model, wanted = _round(networks)[position]
-    rng = np.random.default_rng([networks.seed, n])
-    if number and len(wanted) > _WIDE:
-        # Of many features another part each time: who runs the whole runs its parts.
-        wanted = frozenset(name for name in sorted(wanted) if name in DTYPES or rng.random() < 3 / 4)
-    cases = [_network(rng, model, wanted)]
-    for j in range(1, networks.problems):
-        rng = np.random.default_rng([networks.seed, n, j])
-        cases.append(other_problem(choose_by(rng), int(rng.integers(MOST_SEED)), cases[0]))
-    return tuple(replace(case, name=f"random-{n}-{j}") for j, case in enumerate(cases))
-
-
-class Plan:
-    """The units of a campaign, without end: each a pure function of the campaign and k."""
-
-    def __init__(self, campaign: Campaign) -> None:
-        """Draw nothing yet."""
-        self._networks = Networks(campaign.seed, campaign.features, campaign.problems)
-        runs = {backend: frozenset(campaign.networks[backend]) for backend in campaign.backends}
-        self._round = [
-            (position, backend)
-            for position in range(len(self._networks))
-            for backend in campaign.backends
-            if position in runs[backend]
-        ]
-        if not self._round:
-            raise LockstepError("there is nothing to search: none of these backends supports any of these features.")
-
-    def __len__(self) -> int:
-        """How many units meet every pair of features once."""
-        return len(self._round)
-
-    def unit(self, k: int) -> Unit:
-        """Draw the k-th unit."""
-        number, place = divmod(k, len(self._round))
-        position, backend = self._round[place]
-        problems = self._networks.cases(number * len(self._networks) + position)
-        return Unit(k=k, backend=backend, features=tuple(sorted(met_by(problems[0]))), problems=problems)
+    def round(self, number: int) -> Sequence[tuple[Model, frozenset[str]]]:
+        """The networks of a round: of each its model and features."""
+        return _round(self, number)
 
 
 def check_features(names: Iterable[str]) -> tuple[str, ...]:
@@ -139,22 +132,22 @@ def pairs_among(features: frozenset[str]) -> frozenset[FeaturePair]:
 
 
 @lru_cache(maxsize=8)
-def _round(networks: Networks) -> tuple[tuple[Model, frozenset[str]], ...]:
-    """Of each network of a round its model and features."""
-    rng = np.random.default_rng(networks.seed)
+def _round(design: Design, number: int) -> tuple[tuple[Model, frozenset[str]], ...]:
+    rng = np.random.default_rng([design.seed, number])
     wide, exact = [], []
-    for model in FEATURES_OF_MODEL:
-        pool = _pool(networks.features, model)
-        if pool:
-            for names in ([name for name in pool if name in _COMMON], pool):
-                wide += [(model, row) for row in _rows(names, rng)]
-            exact += [(model, pair) for pair in _pairs(pool)]
+    for model in design.models:
+        pool = _pool(design, model)
+        if not pool:
+            continue
+        for names in ([name for name in pool if name in _COMMON], pool):
+            wide += [(model, row) for row in _rows(names, rng)]
+        exact += [(model, pair) for pair in _pairs(pool)]
     return (*wide, *(exact[n] for n in rng.permutation(len(exact))))
 
 
-def _pool(asked: Sequence[str], model: Model) -> list[str]:
+def _pool(design: Design, model: Model) -> list[str]:
     """The dtypes and features of a model that are searched; none if it has none of those that were asked for."""
-    wanted, known = set(asked), FEATURES_OF_MODEL[model]
+    wanted, known = set(design.features), FEATURES_OF_MODEL[model]
     features = [name for name in known if name in wanted] if wanted - set(DTYPES) else known
     dtypes = [name for name in DTYPES if name in wanted] or DTYPES
     return [*dtypes, *features] if features else []
@@ -210,25 +203,39 @@ def _network(rng: np.random.Generator, model: Model, wanted: frozenset[str]) -> 
     raise AssertionError(f"no {model} has {', '.join(sorted(wanted))}")
 
 
-def choose_networks(networks: Networks, backends: Sequence[BackendInfo], ask: Asking) -> dict[str, tuple[int, ...]]:
-    """By backend, the networks of a round that it runs: those that meet a pair of features that it did not meet yet.
+class Choice:
+    """Which of the configurations each backend runs: those that meet a pair that it did not meet in this round."""
 
-    ``ask`` is asked once for each backend.
-    """
-    drawn = [networks.cases(n)[0] for n in range(len(networks))]
-    return {backend.name: tuple(_chosen(backend, drawn, ask)) for backend in backends}
+    def __init__(self, design: Design, backends: Sequence[BackendInfo], ask: Asking) -> None:
+        """Choose for these backends, which are asked what they support, round by round."""
+        self._design, self._backends, self._ask = design, backends, ask
 
+    def rounds(self) -> Iterator[list[tuple[Configuration, list[BackendInfo]]]]:
+        """Round after round, its configurations with the backends that each goes through."""
+        number = 0
+        while True:
+            yield self.round(number)
+            number += 1
 
-def _chosen(backend: BackendInfo, drawn: list[Case], ask: Asking) -> list[int]:
-    able = [n for n, case in enumerate(drawn) if case.model == backend.model]
-    reasons = ask(backend, [drawn[n] for n in able])
-    met: set[FeaturePair] = set()
-    chosen = []
-    for n, reason in zip(able, reasons, strict=True):
-        features = met_by(drawn[n])
-        # What is known of one of many features would hide what is not known of the others.
-        hides = len(features) >= _WIDE and expected_of(backend.name, drawn[n]) is not None
-        if reason is None and not hides and pairs_among(features) - met:
-            chosen.append(n)
-            met |= pairs_among(features)
-    return chosen
+    def round(self, number: int) -> list[tuple[Configuration, list[BackendInfo]]]:
+        """The configurations of a round that some backend runs, each with these backends."""
+        size = self._design.round_size
+        drawn = [self._design.configuration(k) for k in range(number * size, (number + 1) * size)]
+        chosen = {backend.name: self._chosen(backend, drawn) for backend in self._backends}
+        runs = [(one, [backend for backend in self._backends if one.k in chosen[backend.name]]) for one in drawn]
+        return [(configuration, backends) for configuration, backends in runs if backends]
+
+    def _chosen(self, backend: BackendInfo, drawn: list[Configuration]) -> dict[int, frozenset[FeaturePair]]:
+        """By configuration that a backend runs: the pairs that it meets there first."""
+        able = [configuration for configuration in drawn if configuration.model == backend.model]
+        reasons = self._ask(backend, [configuration.problems[0] for configuration in able])
+        met: set[FeaturePair] = set()
+        chosen = {}
+        for configuration, reason in zip(able, reasons, strict=True):
+            news = configuration.pairs - met
+            # What is known of one of many features would hide what is not known of the others.
+            many = len(configuration.features) >= _WIDE
+            if reason is None and news and not (many and expected_of(backend.name, configuration.problems[0])):
+                chosen[configuration.k] = news
+                met |= news
+        return chosen
