@@ -7,14 +7,12 @@ documentation, ``torch.onnx.export``.
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from typing import Any
 
 import torch
 
 from lockstep.backends import onnxruntime_session, refusals, torch_lstm
+from lockstep.backends.torch_onnx_file import onnx_bytes
 from lockstep.harness.adapters.trace import Parameter, Stopwatch, Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
@@ -64,7 +62,7 @@ def run(problem: Problem, *, dynamo: bool) -> Trace:
         layer = torch_lstm.module_of(lstm, p.case.run.dtype)
         torch_lstm.load(layer, p)
         inputs = tuple(torch_lstm.tensor_of(array) for array in fed.values())
-        model = _exported(_Exported(layer).eval(), inputs, list(fed), dynamo=dynamo)
+        model = onnx_bytes(_Exported(layer).eval(), inputs, list(fed), ["h", "h_n", "c_n"], dynamo=dynamo)
         session = onnxruntime_session.session_of(model)
     with stopwatch("run"):
         taken = {wanted.name for wanted in session.get_inputs()}
@@ -74,30 +72,3 @@ def run(problem: Problem, *, dynamo: bool) -> Trace:
         h_n, c_n = h_n[0], c_n[0]
     parameters = tuple(Parameter(name, tuple(value.shape)) for name, value in layer.state_dict().items())
     return Trace(h=h, h_n=h_n, c_n=c_n, parameters=parameters, seconds=stopwatch.seconds)
-
-
-def _exported(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str], *, dynamo: bool) -> bytes:
-    outputs = ["h", "h_n", "c_n"]
-    # The exporters warn of whatever they do not know, such as torchvision's operators.
-    with warnings.catch_warnings(), _silenced("torch.onnx"):
-        warnings.simplefilter("ignore")
-        if dynamo:
-            program: Any = torch.onnx.export(
-                module, inputs, dynamo=True, input_names=names, output_names=outputs, verbose=False
-            )
-            return program.model_proto.SerializeToString()
-        file = io.BytesIO()
-        torch.onnx.export(module, inputs, file, dynamo=False, input_names=names, output_names=outputs)  # type: ignore[arg-type]
-        return file.getvalue()
-
-
-class _silenced:  # noqa: N801 (it is used as a function)
-    def __init__(self, name: str) -> None:
-        self.logger = logging.getLogger(name)
-
-    def __enter__(self) -> None:
-        self.before = self.logger.level
-        self.logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self.logger.setLevel(self.before)

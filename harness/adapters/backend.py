@@ -34,7 +34,9 @@ from lockstep.harness.text import grouped
 
 BACKEND_GROUP = "lockstep.backends"
 # What a backend's module may say of itself; each becomes the field of ``BackendInfo`` that is called alike.
-_CONSTANTS = frozenset({"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL", "MAIN", "RESETS"})
+_CONSTANTS = frozenset(
+    {"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL", "MAIN", "RESETS", "SOURCES", "FORMAT", "RUNS"}
+)
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
@@ -63,6 +65,9 @@ class BackendInfo(Struct, frozen=True):
     model: str = "lstm"
     resets: bool = False  # whether it starts sequences anew where a case has resets
     main: bool = True  # whether it is run where nobody says which; of each framework and model one shipped way is
+    sources: tuple[str, ...] = ()  # of a route (``harness.adapters.routes.whole``): whose models it converts
+    format: str = ""  # and into what
+    runs: tuple[str, ...] = ()  # what files it runs
     listed: bool = True  # whether its name can be given to commands; a model file's cannot
 
     @property

@@ -84,7 +84,7 @@ def resident_megabytes() -> float | None:
 def ask(module: str, requires: tuple[str, ...], cases: list[Case]) -> tuple[dict[str, str], list[str | None]]:
     """The versions of what a backend requires, and its reasons against each of several cases."""
     backend = _backend(module)
-    return _versions(requires), [_refusal(backend, case) for case in cases]
+    return versions_of(requires), [_refusal(backend, case) for case in cases]
 
 
 def _refusal(backend: Backend, case: Case) -> str | None:
@@ -112,7 +112,7 @@ def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem
     try:
         reason = _refusal(backend, problem.case)
         if reason is not None:
-            return Outcome("unsupported", message=reason, versions=_versions(requires))
+            return Outcome("unsupported", message=reason, versions=versions_of(requires))
         new = _is_new(module, problem.case)
         # Once for each graph: a backend that writes into its inputs does so every time.
         before = problem.digest if new else None
@@ -132,11 +132,11 @@ def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem
         sys.stdout.flush()
         sys.stderr.flush()
     return Outcome(
-        "ran", trace.replaced(seconds={}), versions=_versions(requires), seconds=seconds, repeatable=repeatable
+        "ran", trace.replaced(seconds={}), versions=versions_of(requires), seconds=seconds, repeatable=repeatable
     )
 
 
-def _versions(requires: tuple[str, ...]) -> dict[str, str]:
+def versions_of(requires: tuple[str, ...]) -> dict[str, str]:
     """The versions of modules that are imported, or of the distributions that bring them."""
     return {
         name: str(getattr(sys.modules.get(name), "__version__", None) or _distributed(name)) for name in requires

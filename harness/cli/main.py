@@ -19,9 +19,10 @@ from lockstep.harness.cli.commands.backends import backends
 from lockstep.harness.cli.commands.cases import cases, schema
 from lockstep.harness.cli.commands.check import check
 from lockstep.harness.cli.commands.compare import compare
-from lockstep.harness.cli.commands.convert import convert
 from lockstep.harness.cli.commands.explain import explain
 from lockstep.harness.cli.commands.findings import findings
+from lockstep.harness.cli.commands.models.convert import convert
+from lockstep.harness.cli.commands.models.export import export
 from lockstep.harness.cli.commands.new import new
 from lockstep.harness.cli.commands.record import record
 from lockstep.harness.cli.commands.report import report
@@ -31,8 +32,8 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import INTERRUPTED, complain, console_beside, say
 
 COMMANDS = (
-    run, check, explain, new, variables, anatomy, adequacy, record, compare, findings, report, convert, backends, cases,
-    schema, cache,
+    run, check, explain, new, variables, anatomy, adequacy, record, compare, findings, report, convert, export,
+    backends, cases, schema, cache,
 )  # fmt: skip
 
 app = App(

@@ -59,15 +59,26 @@ def _judge_tensor(name: str, tensor: TensorResult, limit: Limit, *, same: bool) 
     return msgspec.structs.replace(
         tensor,
         verdict="diverge" if first is not None or golden_missed else "agree",
-        first_divergence=None if first is None else difference_at(name, steps, first, tensor.worst.timestep),
+        first_divergence=None
+        if first is None
+        else difference_at(name, steps, first, tensor.worst.timestep, tensor.timed),
         # A row keeps its largest number alone: it does not say how many are beyond another limit.
         per_timestep=steps if same else msgspec.structs.replace(steps, beyond=None),
     )
 
 
-def difference_at(name: str, steps: PerTimestep, row: int, final_timestep: int) -> Difference:
-    """The difference with the largest sigma at a row; ``final_timestep`` is that of what has no timesteps."""
-    timed = kind_of(name) in TIMED
+def difference_at(
+    name: str,
+    steps: PerTimestep,
+    row: int,
+    final_timestep: int,
+    timed: bool | None = None,  # noqa: FBT001
+) -> Difference:
+    """The difference with the largest sigma at a row; ``final_timestep`` is that of what has no timesteps.
+
+    ``timed``: whether it has some; None where its name says it.
+    """
+    timed = kind_of(name) in TIMED if timed is None else timed
     return Difference(
         at=(row, *steps.at[row]) if timed else steps.at[row],
         observed=steps.observed[row], expected=steps.expected[row],

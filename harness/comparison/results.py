@@ -96,6 +96,8 @@ class TensorResult(Struct, frozen=True, kw_only=True):
     golden: Golden | None = None
     layer: int = 0  # of a network
     reverse: bool = False  # whether its lane goes from the last timestep to the first
+    part: str = ""  # of a whole model: the layer it is the output of, nothing of the model's own outputs
+    timed: bool | None = None  # of a whole model: whether its rows are timesteps
 
     @property
     def lane(self) -> Lane:
@@ -188,6 +190,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     rerun: str | None = None  # the command that runs exactly this again
     cached: bool = False  # whether its trace was taken from the cache; seconds are then those of the run that made it
     known: str | None = None  # the finding (harness.jobs.findings) that it is, and that was expected
+    size: int | None = None  # bytes of the file that a route makes of a whole model
     details: dict[str, Detail] = field(default_factory=dict)  # by timed tensor; only where they were asked for
 
     @property

@@ -271,10 +271,16 @@ def _when(run: RunResult) -> str:
     tensor = run.tensors.get(first.tensor)
     several = len({tensor.lane for tensor in run.tensors.values()}) > 1
     lane = ""
-    if tensor and several:  # the merged output of a network belongs to no lane
+    if tensor and tensor.part:
+        lane = f" of {tensor.part}"
+    elif tensor and tensor.timed is not None:  # of a whole model
+        lane = f" of {first.tensor}"
+    elif tensor and several:  # the merged output of a network belongs to no lane
         place = f"layer {tensor.layer}{', reverse direction' if tensor.reverse else ''}"
         lane = f" of {place if first.tensor != 'h' else 'the output of both directions'}"
     back = f", in the backward pass ({first.tensor})" if first.backward else ""
+    if tensor and tensor.timed is False:
+        return lane.removeprefix(" of ")
     return f"timestep {first.timestep} of {run.timesteps}{lane}{back}"
 
 
@@ -312,6 +318,8 @@ def _replayed_steps(run: RunResult) -> list[str]:
     if run.first_divergence is None:
         return []
     if run.local is None:
+        if run.tensors[run.first_divergence.tensor].timed is not None:  # of a whole model: nobody asks for its c
+            return []
         return ["  Single timesteps could not be replayed, because c is not returned at every timestep."]
     step = run.local.first_divergence
     if step is None:

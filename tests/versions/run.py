@@ -96,7 +96,7 @@ def _compared(rows: list[Row], done: list[Row]) -> dict[str, Pairs]:
     from rich.console import Console
 
     from lockstep.harness.jobs.versions import hold_against
-    from lockstep.harness.output.versions_table import show_pairs
+    from lockstep.harness.output.tables.versions_table import show_pairs
 
     compared: dict[str, Pairs] = {}
     for framework in dict.fromkeys(row.framework for row in done):

@@ -64,7 +64,7 @@ def _compare_recordings(
 ) -> int:
     """Hold one recording against another, and show how far apart they are."""
     from lockstep.harness.jobs.versions import hold_against
-    from lockstep.harness.output.versions_table import show_pairs
+    from lockstep.harness.output.tables.versions_table import show_pairs
     from lockstep.harness.output.write_results import write_json
 
     if len(files) != 1 or case is not None or outputs.html is not None or outputs.sarif is not None or outputs.github:

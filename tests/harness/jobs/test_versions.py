@@ -16,7 +16,7 @@ from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
 from lockstep.harness.jobs.versions import difference, hold_against
-from lockstep.harness.output.versions_table import divergence_text, framework_of, versions_line
+from lockstep.harness.output.tables.versions_table import divergence_text, framework_of, versions_line
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.text import grouped
 

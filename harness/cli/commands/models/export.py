@@ -1,0 +1,83 @@
+"""``lockstep export``: a whole model by one way of export after the other, each held against the model itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lockstep.harness.cli import options
+from lockstep.harness.cli.outputs import NO_OUTPUTS, Outputs
+from lockstep.harness.errors import check_positive
+from lockstep.harness.output.console import error_console, say
+
+
+def export(
+    source: Annotated[
+        str,
+        Parameter(
+            name="SOURCE",
+            help="The model: FILE.py:FUNCTION that returns an nn.Module or a Keras model, a .keras file, or .onnx.",
+        ),
+    ],
+    /,
+    *cases: options.CaseArguments,
+    to: Annotated[
+        list[str] | None,
+        Parameter(
+            help='A route, such as "torch.onnx>onnxruntime", or a pattern, such as "*>onnxruntime"; may be repeated. '
+            "Default: all that are installed."
+        ),
+    ] = None,
+    given: Annotated[
+        Path | None,
+        Parameter(
+            name="--input",
+            help="The model's inputs by name: .npz or .safetensors. Default: drawn as its first layers ask for.",
+        ),
+    ] = None,
+    keep: Annotated[Path | None, Parameter(help="A folder that keeps the exported files, by case and route.")] = None,
+    timeout: options.TimeoutOption = None,
+    limit: options.LimitOption = None,
+    jobs: options.JobsOption = 1,
+    outputs: Outputs = NO_OUTPUTS,
+) -> int:
+    """Export a whole model by every route that is installed, and compare what each computes with the model itself.
+
+    A route names converter and runtime. The cases (default: probe) say how many timesteps and sequences are run.
+    """
+    check_positive("--{} ", jobs=jobs)
+    asked, seconds = options.bounds(limit, timeout, quiet=outputs.quiet)
+    outputs.check()
+    from msgspec.structs import replace
+
+    from lockstep.harness.adapters.model_reader import parse_model
+    from lockstep.harness.adapters.routes.find import find_routes
+    from lockstep.harness.cases.find import find_cases
+    from lockstep.harness.jobs.exports.export import Bounds, export_case
+    from lockstep.harness.jobs.exports.observe import info_of, observe
+    from lockstep.harness.jobs.run import results_of
+    from lockstep.harness.output.progress import advance, progress
+    from lockstep.harness.output.tables.routes_table import show_routes
+    from lockstep.harness.output.write_results import check_writable
+
+    if keep is not None:
+        check_writable(None, keep)
+    file, bounds = parse_model(source, ""), Bounds(seconds, asked, jobs, keep)
+    runs, infos = [], {}
+    for found_case in find_cases(cases or ["probe"]):
+        observation = observe(file, found_case.case, seconds, given)
+        routes = find_routes(observation.reference.form, to)
+        infos[found_case.case.name] = info_of(observation)
+        if not outputs.quiet:
+            say(outputs.console, f"{file.name}, {observation.reference.what}: {observation.shapes}.")
+        with progress(error_console(), len(routes), quiet=outputs.quiet) as bar:
+            runs += export_case(observation, routes, bounds, lambda run, bar=bar: advance(bar, run))
+    again = {"to": None, "input": given, "limit": limit, "timeout": timeout}
+    runs = [
+        replace(run, rerun=options.command_line("export", source, run.case, **{**again, "to": run.backend}))
+        for run in runs
+    ]
+    results = replace(results_of([], runs), cases=infos)
+    return outputs.deliver(results, lambda console: show_routes(console, results.runs, quiet=outputs.quiet))

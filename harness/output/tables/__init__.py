@@ -1,0 +1,1 @@
+"""Tables of their own kinds of result."""
