@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from functools import cache
@@ -48,6 +49,7 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
     faulthandler.enable()
     # Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with(os.getppid())
     # NumPy came with the worker, before the variables above were set.
     import threadpoolctl
 
@@ -56,6 +58,17 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("800")
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, also where that was killed while this one is at something long."""
+
+    def watch() -> None:
+        while os.getppid() == parent:  # where it never changes, as on Windows, the pipe alone tells
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def load(module: str) -> Outcome:

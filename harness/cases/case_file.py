@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 import tomllib
@@ -65,6 +66,27 @@ def case_schema() -> dict[str, Any]:
     """The JSON Schema of a case file."""
     schema = msgspec.json.schema(Case)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Lockstep case", **schema}
+
+
+def case_text(case: Case) -> str:
+    """A case as the text of its file, which ``load_case`` reads; what is as ever is left out."""
+    data = msgspec.to_builtins(case)
+    tables = {"": {key: value for key, value in data.items() if not isinstance(value, dict)}}
+    tables |= {key: value for key, value in data.items() if isinstance(value, dict)}
+    parts = []
+    for name, table in tables.items():
+        lines = [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
+        parts.append("\n".join([f"[{name}]", *lines] if name else lines))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML, a table within a line."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in value.items() if part is not None)} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)  # strings and truth values are written alike, and so are numbers
 
 
 def _with_absolute_files(run: Run, path: Path) -> Run:

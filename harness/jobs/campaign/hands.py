@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +31,10 @@ class Runner(Protocol):
         """The case as it can be given."""
         ...
 
+    def reasons(self, backend: BackendInfo, cases: list[Case]) -> Sequence[str | None]:
+        """The reasons against each of several cases; None where it is supported."""
+        ...
+
     def run(self, backend: str, problem: AnyProblem) -> Outcome:
         """Run a problem; every way to fail is an answer."""
         ...
@@ -54,6 +58,13 @@ class BackendRunner:
     def fitted(self, case: Case) -> Case:
         """The case: a backend is given all of it, or refuses."""
         return case
+
+    def reasons(self, backend: BackendInfo, cases: list[Case]) -> Sequence[str | None]:
+        """The reasons against each of several cases; none where it could not be asked, which its runs will tell."""
+        asked = self._worker.ask(backend, cases)
+        if not isinstance(asked, Outcome):
+            return asked[1]
+        return [asked.message if asked.status == "unsupported" else None] * len(cases)
 
     def run(self, backend: str, problem: AnyProblem) -> Outcome:
         """Run a problem through one of its backends."""
@@ -79,13 +90,20 @@ def info_of(backend: str) -> BackendInfo:
     return info
 
 
+def described(campaign: Campaign, backend: str) -> BackendInfo:
+    """A backend of a campaign, or a port in the form of one."""
+    if campaign.port is None:
+        return info_of(backend)
+    return BackendInfo(backend, "port", model=campaign.models[0])
+
+
 def framework_of(campaign: Campaign, backend: str) -> object:
     """What is equal of backends that share a process."""
     return "port" if campaign.port is not None else info_of(backend).worker
 
 
 @dataclass
-class Network:
+class SharedProblems:
     """The problems of one network, made and expected once for all backends; one thread at a time judges by them."""
 
     problems: Problems = field(default_factory=Problems)
@@ -101,13 +119,13 @@ class Hands(Closing):
         self._most_warm = most_warm
         self._lock = threading.Lock()
         self._idle: OrderedDict[int, tuple[object, Runner]] = OrderedDict()  # the one used last stands last
-        self._networks: OrderedDict[tuple[Case, ...], Network] = OrderedDict()
+        self._networks: OrderedDict[tuple[Case, ...], SharedProblems] = OrderedDict()
         self._busy: set[Runner] = set()
 
-    def network(self, cases: tuple[Case, ...]) -> Network:
+    def network(self, cases: tuple[Case, ...]) -> SharedProblems:
         """The problems of a network, shared by all who ask while it is kept."""
         with self._lock:
-            network = self._networks.setdefault(cases, Network())
+            network = self._networks.setdefault(cases, SharedProblems())
             self._networks.move_to_end(cases)
             while len(self._networks) > NETWORKS_KEPT:
                 self._networks.popitem(last=False)

@@ -6,26 +6,25 @@ look at any time (WAL). ``docs/how-to/search.md`` tells its tables.
 
 from __future__ import annotations
 
-import os
-import platform
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from lockstep.harness.adapters.worker import Closing
 from lockstep.harness.cases.case import Case
-from lockstep.harness.comparison.results import RunResult
+from lockstep.harness.comparison.results import RunResult, encode
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.campaign.unit import Campaign, UnitResult
+from lockstep.harness.jobs.campaign.failures.signature import joined, signature_of
+from lockstep.harness.jobs.campaign.unit import Campaign, Ran, UnitResult
 
 FILE, LOCK = "journal.sqlite", "lock.sqlite"
 # WAL: who reads never waits for who writes. FULL: what is committed outlives a power cut.
-SCHEMA = """
+TABLES = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS campaign (
@@ -39,7 +38,7 @@ CREATE TABLE IF NOT EXISTS environments (
     UNIQUE (machine, versions)
 );
 CREATE TABLE IF NOT EXISTS units (
-    k INTEGER PRIMARY KEY,  -- with the settings it tells the network and its problems
+    k INTEGER NOT NULL,  -- the configuration: with the settings it tells the network and its problems
     backend TEXT NOT NULL,
     features TEXT NOT NULL,  -- of the network, JSON
     verdict TEXT NOT NULL,  -- of its worst run: refused, agree, known, diverge, failed, timeout, crashed
@@ -49,10 +48,12 @@ CREATE TABLE IF NOT EXISTS units (
     environment INTEGER NOT NULL REFERENCES environments (id),
     reason TEXT,  -- why it was refused
     megabytes REAL,  -- of the framework's process after it
-    time REAL NOT NULL  -- seconds of the campaign's running when it was written
-);
+    time REAL NOT NULL,  -- seconds of the campaign's running when it was written
+    PRIMARY KEY (k, backend)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (
-    k INTEGER NOT NULL REFERENCES units (k),
+    k INTEGER NOT NULL,
+    backend TEXT NOT NULL,
     n INTEGER NOT NULL,  -- which problem of the unit
     verdict TEXT NOT NULL,
     sigma REAL,
@@ -63,9 +64,10 @@ CREATE TABLE IF NOT EXISTS runs (
     signature TEXT,  -- of what is new: backend, status, first wrong tensor, kind of place
     finding INTEGER REFERENCES findings (id),  -- of what is new, once it is told which one it is
     failure TEXT,  -- of what is new: {"case": ..., "result": ...}
-    PRIMARY KEY (k, n)
+    PRIMARY KEY (k, backend, n),
+    FOREIGN KEY (k, backend) REFERENCES units (k, backend)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS unsorted ON runs (k, n) WHERE failure IS NOT NULL AND finding IS NULL;
+CREATE INDEX IF NOT EXISTS unsorted ON runs (k, backend, n) WHERE failure IS NOT NULL AND finding IS NULL;
 CREATE TABLE IF NOT EXISTS findings (
     id INTEGER PRIMARY KEY,
     signature TEXT NOT NULL UNIQUE,  -- with the cause, or the features that it takes
@@ -91,15 +93,42 @@ class StoredFailure(Struct, frozen=True):
     result: RunResult
 
 
-class LoggedFailure(Struct, frozen=True):
-    """One of these with its place in the journal."""
+class UnsortedFailure(Struct, frozen=True):
+    """A run that was new, of which it is not known yet which finding it is."""
 
     k: int
-    n: int
     backend: str
-    features: tuple[str, ...]
+    n: int
     signature: str
     failure: StoredFailure
+
+
+class LoggedFinding(Struct, frozen=True, kw_only=True):
+    """A finding as its row tells it."""
+
+    id: int
+    signature: str
+    backend: str
+    status: str
+    tensor: str
+    place: str
+    cause: str | None
+    features: tuple[tuple[str, ...], ...]  # each set of features that it takes
+    k: int
+    n: int
+    shrunk: dict[str, Any]
+    bundle: str | None
+    title: str
+    runs: int  # that came to it
+
+    @property
+    def coarse(self) -> str:
+        """The signature without cause and features."""
+        return joined((self.backend, self.status, self.tensor, self.place))
+
+    def takes(self, features: Iterable[str]) -> bool:
+        """Whether a failure of its kind, in a case of these features, counts as it."""
+        return any(set(features) >= set(needed) for needed in self.features)
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -112,3 +141,226 @@ class Counts(Struct, frozen=True, kw_only=True):
     new: int = 0  # runs that are findings
     findings: int = 0
     seconds: float = 0.0  # of running, all sessions together
+
+
+class JournalError(LockstepError):
+    """A folder is no campaign's, or somebody else's, or nothing can be written into it."""
+
+
+class Journal(Closing):
+    """The journal of the campaign in a folder, held by this process alone while it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the journal of a folder, which is made where it is not there.
+
+        Raises:
+            JournalError: If another campaign runs there, the disk is full, or a file there is none of ours.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"{folder}: cannot be made: {error.strerror or error}.") from error
+        self._lock = self._held()
+        with self._told():
+            self._database = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
+            self._database.executescript(TABLES)
+
+    def close(self) -> None:
+        """Close it, and leave the folder to others."""
+        self._database.close()
+        self._lock.close()
+
+    @property
+    def campaign(self) -> Campaign | None:
+        """The settings of the campaign; None where none has begun here."""
+        text = self.value("settings")
+        return None if text is None else msgspec.json.decode(text, type=Campaign)
+
+    def begin(self, campaign: Campaign) -> None:
+        """Keep the settings of a campaign that begins."""
+        self.keep(settings=msgspec.json.encode(campaign).decode())
+
+    def value(self, key: str) -> str | None:
+        """What is kept of the campaign under a key."""
+        rows = self.rows("SELECT value FROM campaign WHERE key = ?", key)
+        return rows[0][0] if rows else None
+
+    def keep(self, **values: object) -> None:
+        """Keep something of the campaign."""
+        with self._transaction() as write:
+            write.executemany("INSERT OR REPLACE INTO campaign VALUES (?, ?)", [(k, str(v)) for k, v in values.items()])
+
+    def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """What a query gives."""
+        with self._told():
+            return self._database.execute(query, arguments).fetchall()
+
+    def write(self, results: Iterable[UnitResult], seconds: float) -> None:
+        """Write what came of units, all or nothing; one that is there already is left as it is.
+
+        ``seconds``: of running, so far.
+        """
+        with self._transaction() as write:
+            for result in results:
+                _write_unit(write, result, seconds)
+            write.execute("INSERT OR REPLACE INTO campaign VALUES ('seconds', ?)", (str(seconds),))
+
+    def done(self) -> set[tuple[str, int]]:
+        """The units that are through, by backend and configuration."""
+        return set(self.rows("SELECT backend, k FROM units"))  # type: ignore[arg-type]
+
+    def unsorted(self) -> list[UnsortedFailure]:
+        """What is new and belongs to no finding yet, in order."""
+        rows = self.rows(
+            "SELECT k, backend, n, signature, failure FROM runs "
+            "WHERE failure IS NOT NULL AND finding IS NULL ORDER BY k, backend, n"
+        )
+        return [
+            UnsortedFailure(k, backend, n, signature, _failure(failure)) for k, backend, n, signature, failure in rows
+        ]
+
+    def findings(self) -> list[LoggedFinding]:
+        """The findings, in the order in which they were found."""
+        names = [name for name in LoggedFinding.__struct_fields__ if name != "runs"]
+        rows = self.rows(
+            f"SELECT {', '.join(f'findings.{name}' for name in names)}, count(runs.finding) FROM findings "  # noqa: S608
+            "LEFT JOIN runs ON runs.finding = findings.id GROUP BY findings.id ORDER BY findings.id"
+        )
+        findings = (dict(zip((*names, "runs"), row, strict=True)) for row in rows)
+        return [
+            LoggedFinding(**{**row, "features": _sets(row["features"]), "shrunk": msgspec.json.decode(row["shrunk"])})
+            for row in findings
+        ]
+
+    def add_finding(self, finding: LoggedFinding, failures: Iterable[UnsortedFailure]) -> int:
+        """Keep a finding, or add to the one of its signature, with what came to it: its number."""
+        with self._transaction() as write:
+            row = write.execute(
+                "SELECT id, features FROM findings WHERE signature = ?", (finding.signature,)
+            ).fetchone()
+            if row is None:
+                names = [name for name in LoggedFinding.__struct_fields__ if name not in {"id", "runs"}]
+                texts = {"features": _text(finding.features), "shrunk": _text(finding.shrunk)}
+                values = [texts.get(name, getattr(finding, name)) for name in names]
+                places = ", ".join("?" * len(names))
+                query = f"INSERT INTO findings ({', '.join(names)}) VALUES ({places})"  # noqa: S608
+                number = write.execute(query, values).lastrowid
+            else:
+                number = row[0]
+                features = dict.fromkeys((*_sets(row[1]), *finding.features))
+                write.execute("UPDATE findings SET features = ? WHERE id = ?", (_text(tuple(features)), number))
+            assert number is not None
+            _assign(write, number, failures)
+        return number
+
+    def assign(self, finding: int, failures: Iterable[UnsortedFailure]) -> None:
+        """Count failures as a finding."""
+        with self._transaction() as write:
+            _assign(write, finding, failures)
+
+    def counts(self) -> Counts:
+        """How far the campaign is."""
+        ((units, refused),) = self.rows("SELECT count(*), total(verdict = 'refused') FROM units")
+        ((runs, known, new),) = self.rows("SELECT count(*), total(verdict = 'known'), count(failure) FROM runs")
+        ((findings,),) = self.rows("SELECT count(*) FROM findings")
+        return Counts(
+            units=units, refused=int(refused), runs=runs, known=int(known), new=new, findings=findings,
+            seconds=float(self.value("seconds") or 0.0),
+        )  # fmt: skip
+
+    def met(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """By known finding and backend: how many runs met its conditions, and how many of them showed it."""
+        rows = self.rows(
+            "SELECT expected, backend, count(*), total(verdict = 'known') FROM runs "
+            "WHERE expected IS NOT NULL GROUP BY expected, backend"
+        )
+        return {(finding, backend): (met, int(shown)) for finding, backend, met, shown in rows}
+
+    def _held(self) -> sqlite3.Connection:
+        """A lock that ends with this process, however it ends: a transaction on a database that holds nothing."""
+        lock = sqlite3.connect(self.folder / LOCK, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            lock.close()
+            if "locked" not in str(error):
+                raise JournalError(_trouble(self.folder, error)) from error
+            raise JournalError(
+                f"{self.folder}: a campaign is running in this folder, and two cannot share one. Wait for its end, "
+                "or give another folder with --out."
+            ) from error
+        return lock
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._told():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                if self._database.in_transaction:  # a full disk ends it itself
+                    self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise JournalError(_trouble(self.folder, error)) from error
+
+
+def _trouble(folder: Path, error: sqlite3.DatabaseError) -> str:
+    """What is wrong with a journal, in words."""
+    text = str(error)
+    if "full" in text or "I/O" in text:
+        return (
+            f"{folder}: the disk is full, or cannot be written to ({text}). What was done is in the journal: make "
+            f"room, then go on with lockstep search --resume --out {folder}"
+        )
+    if "not a database" in text or "malformed" in text:
+        return f"{folder / FILE}: not a journal of a campaign, or damaged ({text}). Give another folder with --out."
+    return f"{folder / FILE}: {text}."
+
+
+def _write_unit(write: sqlite3.Connection, result: UnitResult, seconds: float) -> None:
+    facts = (result.machine, _text(dict(sorted(result.versions.items()))))
+    write.execute("INSERT OR IGNORE INTO environments (machine, versions) VALUES (?, ?)", facts)
+    ((environment,),) = write.execute("SELECT id FROM environments WHERE machine = ? AND versions = ?", facts)
+    framework = sum(run.framework_seconds for run in result.runs)
+    harness = sum(run.harness_seconds for run in result.runs)
+    row = (result.k, result.backend, _text(result.features), result.verdict, result.sigma, framework, harness,
+           environment, result.reason, result.megabytes, seconds)  # fmt: skip
+    added = write.execute(f"INSERT OR IGNORE INTO units VALUES ({', '.join('?' * len(row))})", row).rowcount  # noqa: S608
+    if added:  # a worker that was thought lost may answer after all
+        for run in result.runs:
+            _write_run(write, result, run)
+
+
+def _write_run(write: sqlite3.Connection, result: UnitResult, run: Ran) -> None:
+    signature = failure = None
+    if run.result is not None and run.case is not None:
+        signature = joined(signature_of(run.result, run.case))
+        failure = encode(StoredFailure(run.case, run.result)).decode()
+    row = (result.k, result.backend, run.n, run.verdict, run.sigma, run.known, run.expected, run.framework_seconds,
+           _text(run.notes) if run.notes else None, signature, None, failure)  # fmt: skip
+    write.execute(f"INSERT INTO runs VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+
+
+def _assign(write: sqlite3.Connection, finding: int, failures: Iterable[UnsortedFailure]) -> None:
+    places = [(finding, failure.k, failure.backend, failure.n) for failure in failures]
+    write.executemany("UPDATE runs SET finding = ? WHERE k = ? AND backend = ? AND n = ?", places)
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _failure(text: str) -> StoredFailure:
+    return msgspec.convert(msgspec.json.decode(text), StoredFailure, strict=False)  # "Infinity" is a float here
+
+
+def _sets(text: str) -> tuple[tuple[str, ...], ...]:
+    return msgspec.json.decode(text, type=tuple[tuple[str, ...], ...])

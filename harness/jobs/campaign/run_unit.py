@@ -14,14 +14,14 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.precision import as_float32, computed_in_float32, in_dtype
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.campaign.hands import Hands, Network, Runner
+from lockstep.harness.jobs.campaign.hands import Hands, SharedProblems, Runner
 from lockstep.harness.jobs.campaign.unit import Ran, Unit, UnitResult
 from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.forms import form_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.run import lockstep_version
 
-LOST = ("crashed", "timeout")  # statuses that a second run in a fresh process must show again
+LOST_STATUSES = ("crashed", "timeout")  # statuses that a second run in a fresh process must show again
 FULL = os.strerror(errno.ENOSPC)
 
 
@@ -57,7 +57,7 @@ def run_unit(unit: Unit, hands: Hands) -> UnitResult:
 
 
 def run_problem(
-    n: int, case: Case, backend: str, hands: Hands, network: Network, runner: Runner
+    n: int, case: Case, backend: str, hands: Hands, network: SharedProblems, runner: Runner
 ) -> tuple[Ran, Outcome]:
     """Run the n-th problem of a network and judge it."""
     start = time.perf_counter()
@@ -72,9 +72,9 @@ def run_problem(
     made = time.perf_counter()
     outcome = runner.run(backend, problem)
     notes: tuple[str, ...] = ()
-    if outcome.status in LOST:
+    if outcome.status in LOST_STATUSES:
         again = runner.run(backend, problem)
-        if again.status not in LOST:
+        if again.status not in LOST_STATUSES:
             notes = (f"{outcome.message}; run again, it did not",)
         outcome = again
     if FULL in (outcome.message or ""):
@@ -87,7 +87,7 @@ def run_problem(
     return replace(ran, notes=(*notes, *ran.notes), **seconds), outcome
 
 
-def _judged(n: int, case: Case, backend: str, hands: Hands, network: Network, outcome: Outcome) -> Ran:
+def _judged(n: int, case: Case, backend: str, hands: Hands, network: SharedProblems, outcome: Outcome) -> Ran:
     """What a run came to; of what is known or right without its numbers."""
     if outcome.status == "unsupported":
         return Ran(n=n, verdict="refused")
@@ -102,15 +102,17 @@ def _judged(n: int, case: Case, backend: str, hands: Hands, network: Network, ou
         "by_copies": network.problems.is_widened(case),
         "in_part": network.problems.is_in_part(case),
     }
-    if result.status in {"agree", "unsupported"}:
+    if result.status in ("agree", "unsupported"):
         return Ran(verdict="agree" if result.status == "agree" else "refused", **common)
     known = expected_of(backend, case, result.status)
     if known is not None:
         return Ran(verdict="known", known=known.name, **common)
-    return Ran(verdict=result.status, result=result, **common)
+    return Ran(verdict=result.status, result=result, case=case, **common)
 
 
-def _result(case: Case, backend: str, hands: Hands, network: Network, outcome: Outcome) -> tuple[RunResult, Case]:
+def _result(
+    case: Case, backend: str, hands: Hands, network: SharedProblems, outcome: Outcome
+) -> tuple[RunResult, Case]:
     """The result of a run, and the case that it was judged by: a port may compute in float32."""
     judge = Judge(network.problems, hands.campaign.limit)
     result = judge.judge_outcome(case, backend, outcome)

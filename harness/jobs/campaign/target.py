@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
+from lockstep.harness.cases.random_cases import features_of
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.campaign.unit import TargetWords
+from lockstep.harness.jobs.forms import form_of
 from lockstep.harness.ports.port import AnyPort, Port
 from lockstep.harness.ports.programs.command import parse_command
 from lockstep.harness.ports.programs.program import Program
@@ -41,18 +45,45 @@ class PortRunner:
 
     def __init__(self, port: AnyPort) -> None:
         """Take a port that is open."""
-        self._port = port
+        self.port = port
 
     def fitted(self, case: Case) -> Case:
         """The case as the port takes it: without gradients where it gives none, with the sizes of an object."""
-        if case.run.gradients and (case.model != "lstm" or self._port.forward_only):
+        if case.run.gradients and (case.model != "lstm" or self.port.forward_only):
             case = replace(case, run=replace(case.run, gradients=False, cotangents=None))
-        return self._port.fitted(case)
+        return self.port.fitted(case)
+
+    def reasons(self, backend: BackendInfo, cases: list[Case]) -> Sequence[str | None]:
+        """The reasons against each of several cases: what a call cannot tell a port, and what this one never answers.
+
+        It is asked for each feature that some case has alone: what fails there without numbers is no mistake of it.
+        """
+        del backend
+        reasons = [_untold(case) for case in cases]
+        alone = {
+            next(iter(features)): case
+            for case, reason in zip(cases, reasons, strict=True)
+            if reason is None and len(features := features_of(case)) == 1
+        }
+        outcomes = self.port.call([self._problem(case) for case in alone.values()])
+        unanswered = {
+            feature: f"with {feature} it gives nothing: {(outcome.message or outcome.status).partition(chr(10))[0]}"
+            for feature, outcome in zip(alone, outcomes, strict=True)
+            if outcome.status in {"unsupported", "failed"}
+        }
+        return [
+            reason or next((unanswered[feature] for feature in features_of(case) if feature in unanswered), None)
+            for case, reason in zip(cases, reasons, strict=True)
+        ]
+
+    def _problem(self, case: Case) -> AnyProblem:
+        case = self.fitted(case)
+        return form_of(case).problem(case)
 
     def run(self, backend: str, problem: AnyProblem) -> Outcome:
         """Call it."""
         del backend
-        return self._port.call([problem])[0]
+        return self.port.call([problem])[0]
 
     def megabytes(self) -> float | None:
         """Nothing: its process is the user's own."""
@@ -60,7 +91,22 @@ class PortRunner:
 
     def close(self) -> None:
         """End its process."""
-        self._port.close()
+        self.port.close()
+
+
+def _untold(case: Case) -> str | None:
+    """Why a port cannot be given a case: the arguments of a call do not tell all settings."""
+    lstm, run = case.lstm, case.run
+    standard = ("tanh", "sigmoid", "tanh")
+    if (
+        lstm.merged
+        or lstm.input_forget
+        or (lstm.activation, lstm.recurrent_activation, lstm.cell_activation) != standard
+    ):
+        return "the arguments of a port do not tell it"
+    return (
+        None if run.dtype in {"float32", "float64"} else f"ports are searched in float32 and float64, not {run.dtype}"
+    )
 
 
 def named(words: TargetWords, folder: Path) -> TargetWords:

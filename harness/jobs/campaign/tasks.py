@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.results import RunResult
@@ -12,10 +12,19 @@ from lockstep.harness.jobs.campaign.unit import UnitResult
 
 
 class Batch(Struct, frozen=True, tag=True):
-    """Units of one framework to run, one after the other, that take some seconds together."""
+    """Units of one backend to run, one after the other, that take some seconds together."""
 
     number: int  # of the task, in this process' count
+    backend: str
     ks: tuple[int, ...]
+
+
+class Choosing(Struct, frozen=True, tag=True):
+    """To choose which configurations of a round a backend runs, by what it supports."""
+
+    number: int
+    backend: str
+    round: int
 
 
 class Shrinking(Struct, frozen=True, tag=True):
@@ -24,24 +33,23 @@ class Shrinking(Struct, frozen=True, tag=True):
     number: int
     backend: str
     case: Case
-    features: tuple[str, ...]
     seconds: float  # at most
 
 
-Task = Batch | Shrinking
+Task = Batch | Choosing | Shrinking
 
 
 class Shrunk(Struct, frozen=True, kw_only=True):
     """What a failure came to."""
 
     case: Case
-    features: tuple[str, ...]  # that it still takes
     result: RunResult | None  # of the small case, with its diagnosis; None where it did not show again
     trace: bytes = b""  # of the small case, as safetensors; empty where there is none
     numbers: bytes = b""  # of its problem, likewise
     tried: int = 0  # how many smaller cases
     spent: bool = False  # whether the budget ended before there was nothing left to try
     seconds: float = 0.0
+    environment: dict[str, Any] = field(default_factory=dict)  # where it was run
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -49,6 +57,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     number: int  # of the task
     units: tuple[UnitResult, ...] = ()  # that are through
+    chosen: tuple[int, ...] | None = None  # the configurations that a backend runs
     shrunk: Shrunk | None = None
     done: bool = False  # whether the task is
     lost: str | None = None  # what became of the worker that had it; what it had not answered runs elsewhere

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.case import Case, Model
 from lockstep.harness.comparison.results import RunResult
+from lockstep.harness.jobs.campaign.units import PROBLEMS
 from lockstep.harness.jobs.settings import TIMEOUT
 
-PROBLEMS = 5  # of each network: what compiles does so once for all
 # Of a unit, that of its worst run: of what says nothing, of what is as it should be, and of what is not.
-Verdict = Literal["refused", "agree", "known", "diverge", "failed", "timeout", "crashed"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+UnitVerdict = Literal["refused", "agree", "known", "diverge", "failed", "timeout", "crashed"]
+UNIT_VERDICTS: tuple[UnitVerdict, ...] = get_args(UnitVerdict)
 
 
 class TargetWords(Struct, frozen=True):
@@ -33,11 +33,9 @@ class Campaign(Struct, frozen=True, kw_only=True):
 
     seed: int
     backends: tuple[str, ...]  # by name; of a port, the name of the port alone
-    features: tuple[str, ...]  # that networks and decoders may have
-    # By backend, the features that it runs, each alone; of a port, those that it answers. Asked once, at the start.
-    supported: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)  # by backend: "lstm", "attention_decoder"
-    problems: int = PROBLEMS
+    models: tuple[Model, ...]  # what these run, together
+    features: tuple[str, ...] = ()  # that networks may have; none: all there are
+    problems: int = PROBLEMS  # of each network: what compiles does so once for all
     timeout: float = TIMEOUT  # seconds for one run
     limit: float | None = None  # sigma; None leaves it to each case
     port: TargetWords | None = None  # what runs in the place of backends
@@ -46,7 +44,7 @@ class Campaign(Struct, frozen=True, kw_only=True):
 class Unit(Struct, frozen=True, kw_only=True):
     """One network through one backend, with its problems."""
 
-    k: int
+    k: int  # of the configuration, which with the backend is the unit
     backend: str
     features: tuple[str, ...]  # what the network has beyond one forward layer of the standard cell
     problems: tuple[Case, ...]  # the same network with other numbers, lengths and resets each
@@ -57,19 +55,11 @@ class Unit(Struct, frozen=True, kw_only=True):
         return self.problems[0]
 
 
-class UnitPlan(Protocol):
-    """The units of a campaign, without end: each a pure function of (campaign, k), cheap enough to be asked twice."""
-
-    def unit(self, k: int) -> Unit:
-        """Draw the k-th unit."""
-        ...
-
-
 class Ran(Struct, frozen=True, kw_only=True):
     """One run: a problem through a backend."""
 
     n: int  # which problem of its unit
-    verdict: Verdict
+    verdict: UnitVerdict
     sigma: float | None = None  # the largest; None where nothing was compared
     known: str | None = None  # the finding that it is
     expected: str | None = None  # the finding whose conditions it meets, shown or not
@@ -78,6 +68,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     by_copies: bool = False  # whether rounding that the network amplifies was measured to judge it
     in_part: bool = False  # whether something of it is undetermined, and not judged
     notes: tuple[str, ...] = ()  # such as that its process died once, and not again
+    case: Case | None = None  # of what is new, as it was given
     result: RunResult | None = None  # of what is new: without single numbers
 
 
@@ -94,7 +85,7 @@ class UnitResult(Struct, frozen=True, kw_only=True):
     megabytes: float | None = None  # that the framework's process has now
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> UnitVerdict:
         """That of the worst run."""
         return worst_of([run.verdict for run in self.runs])
 
@@ -104,6 +95,6 @@ class UnitResult(Struct, frozen=True, kw_only=True):
         return max((run.sigma for run in self.runs if run.verdict == "agree" and run.sigma is not None), default=None)
 
 
-def worst_of(verdicts: Sequence[Verdict]) -> Verdict:
+def worst_of(verdicts: Sequence[UnitVerdict]) -> UnitVerdict:
     """The worst of several verdicts; of none, that it was refused."""
-    return max(verdicts, key=VERDICTS.index, default="refused")
+    return UNIT_VERDICTS[max(map(UNIT_VERDICTS.index, verdicts), default=0)]

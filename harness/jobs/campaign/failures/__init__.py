@@ -1,0 +1,1 @@
+"""What failures become: signatures, small cases, findings with their bundles."""
