@@ -9,16 +9,26 @@ import pytest
 
 from lockstep.harness.adapters.backend import BackendInfo
 
-COMPILED = {"torch_compile", "torch_onnx", "tf_function_xla", "keras_jax"}  # some seconds for each shape
+# Some seconds for each shape, or to import what another framework's backend has not imported.
+COMPILED = {"torch_compile", "torch_onnx", "tf_function_xla", "keras_jax", "keras_torch", "keras_tf", "tf_block_cell"}
+COMPILING = {"tensorflow", "jax"}
 MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
 
 
-def marks_of(backend: BackendInfo, *, everywhere: bool = False) -> list[pytest.MarkDecorator]:
-    """One group of tests for each framework, so that a process imports few of them; none where it is not installed."""
+def marks_of(backend: BackendInfo, *, everywhere: bool = False, compiling: bool = True) -> list[pytest.MarkDecorator]:
+    """One group of tests for each framework, so that a process imports few of them; none where it is not installed.
+
+    Args:
+        backend: Whose tests are marked.
+        everywhere: Whether the suite runs this test for other backends than the main job's, too.
+        compiling: Whether it runs it for those that compile every network anew; `nox -s diff` runs the shipped cases.
+    """
     marks = [pytest.mark.xdist_group("+".join(map(str, backend.worker)))]
     missing = backend.missing()
     if missing:
         marks.append(pytest.mark.skip(reason=missing))
-    if backend.model == "lstm" and backend.name not in MAIN and (not everywhere or backend.name in COMPILED):
+    of_others = backend.model == "lstm" and backend.name not in MAIN
+    left_out = of_others and (not everywhere or backend.name in COMPILED)
+    if left_out or (not compiling and COMPILING & set(backend.requires)):
         marks.append(pytest.mark.slow)
     return marks

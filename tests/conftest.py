@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from examples import register_profiles
+from kept_processes import STARTED_IN, KeptProcesses
 
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.adapters.outcome import Outcome
@@ -44,3 +45,18 @@ def run_backend() -> Iterator[Workers]:
     yield workers
     for worker in workers.workers.values():
         worker.close()
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[KeptProcesses]:
+    """Processes that are kept for the next test."""
+    kept = KeptProcesses()
+    yield kept
+    kept.end()
+
+
+@pytest.fixture
+def kept_processes(processes: KeptProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that this test runs find the frameworks imported that an earlier test's commands have imported."""
+    for module in STARTED_IN:
+        monkeypatch.setattr(f"lockstep.harness.adapters.{module}.Process", processes)

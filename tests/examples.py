@@ -1,4 +1,4 @@
-"""How many examples a searched property gets: few in the suite, many under ``--hypothesis-profile earnest``.
+"""How much of what could be tried the suite tries: few examples of a searched property, some of many like cases.
 
 `nox -s slow` runs every such property with the earnest profile; `nox -s proof` and `nox -s search` search longer still.
 """
@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 IN_THE_SUITE, IN_EARNEST = 25, 100
@@ -30,3 +33,11 @@ def register_profiles() -> None:
 def share_of_examples(part: int) -> settings:
     """One part in so many of the profile's examples: for what is searched in several settings, or takes longer."""
     return settings(max_examples=max(LEAST, settings.default.max_examples // part))
+
+
+def mostly_slow(cases: Iterable[Any], *, every: int, names: int = 1) -> list[Any]:
+    """Cases to parametrise so many names with: the suite runs one in so many of them, `nox -s slow` the others."""
+    return [
+        case if n % every == 0 else pytest.param(*(case if names > 1 else (case,)), marks=pytest.mark.slow)
+        for n, case in enumerate(cases)
+    ]

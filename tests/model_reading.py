@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from kept_processes import KeptProcesses
 
 from lockstep.harness.adapters.model_process import find
 from lockstep.harness.adapters.model_reader import find_readers, parse_model
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.worker import Process
 from lockstep.harness.weights.model_file import ModelFile
 
 PLANTED = Path(__file__).parent / "planted_models"
@@ -47,12 +47,12 @@ def read_all(module: str, files: list[ModelFile]) -> list[Outcome]:
     return [find(reader, file) for file in files]
 
 
-def reading(*texts: str | Path | tuple[str | Path, str]) -> list[Outcome]:
+def read_files(processes: KeptProcesses, *texts: str | Path | tuple[str | Path, str]) -> list[Outcome]:
     """Read files of one kind; with a prefix, (file, prefix)."""
     pairs = [text if isinstance(text, tuple) else (text, "") for text in texts]
     files = [parse_model(str(text), prefix) for text, prefix in pairs]
     reader = find_readers()[files[0].kind]
-    with Process(reader.environment) as process:
+    with processes(reader.environment) as process:
         found = process.call(read_all, (reader.module, files), timeout=300)
     assert isinstance(found, list), found
     return found

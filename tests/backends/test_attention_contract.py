@@ -6,6 +6,7 @@ from dataclasses import replace as changed
 
 import numpy as np
 import pytest
+from backend_marks import marks_of
 from decoder_cases import FORMS, make_decoder
 from examples import share_of_examples
 from hypothesis import given
@@ -20,17 +21,18 @@ from lockstep.harness.jobs.support import DECODER_FEATURES
 from lockstep.harness.reference.attention import SHARED
 from lockstep.harness.strategies import decoders
 
-BACKENDS = [
-    pytest.param(backend, id=backend.name, marks=pytest.mark.xdist_group("+".join(map(str, backend.worker))))
-    for backend in find_backends()
-    if backend.model == "attention_decoder"
-]
-every_backend = pytest.mark.parametrize("backend", BACKENDS)
+BACKENDS = [backend for backend in find_backends() if backend.model == "attention_decoder"]
+every_backend, every_backend_if_slow = (
+    pytest.mark.parametrize(
+        "backend", [pytest.param(b, id=b.name, marks=marks_of(b, compiling=compiling)) for b in BACKENDS]
+    )
+    for compiling in (True, False)
+)
 PER_STEP = {"c", "h", "scores", "attention", "context", "y", "logit"}
 
 
 def test_there_is_one_for_each_way_of_the_question():
-    assert {param.id for param in BACKENDS} >= {
+    assert {backend.name for backend in BACKENDS} >= {
         "numpy_attention", "torch_attention", "jax_attention", "tf_attention_reuse", "tf_attention_cell",
     }  # fmt: skip
 
@@ -48,12 +50,8 @@ def test_any_decoder_agrees_or_is_refused_with_a_reason(run_backend, backend, ca
     assert run.status == "agree", run.first_divergence
 
 
-# What one of the other forms has together with others need not be compiled alone at every change.
-APART = {"additive", "into the cell", "encoder, additive, into the cell"}
-
-
-@every_backend
-@pytest.mark.parametrize("form", [pytest.param(f, marks=pytest.mark.slow if f in APART else ()) for f in FORMS])
+@every_backend_if_slow
+@pytest.mark.parametrize("form", FORMS)
 def test_it_gives_every_step_and_every_gradient(run_backend, backend, form):
     case = make_decoder(gradients=True, **FORMS[form])
     problem, answer = run_backend(backend, case)

@@ -21,11 +21,9 @@ from lockstep.harness.jobs.support import FEATURES
 from lockstep.harness.strategies import cases as any_cases
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
-every_backend, every_backend_everywhere = (
-    pytest.mark.parametrize(
-        "backend", [pytest.param(b, id=b.name, marks=marks_of(b, everywhere=everywhere)) for b in BACKENDS]
-    )
-    for everywhere in (False, True)
+every_backend, every_backend_everywhere, every_backend_if_slow = (
+    pytest.mark.parametrize("backend", [pytest.param(b, id=b.name, marks=marks_of(b, **which)) for b in BACKENDS])
+    for which in ({}, {"everywhere": True}, {"compiling": False})
 )
 
 
@@ -63,7 +61,7 @@ def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case
     assert run.status == "agree", run.first_divergence
 
 
-@every_backend
+@every_backend_if_slow
 @given(case=any_cases())
 @share_of_examples(8)  # `nox -s proof` and `nox -s search` run thousands
 def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, case):
@@ -171,7 +169,7 @@ def test_it_tells_parameters_device_version_and_seconds(run_backend, backend):
         assert all(text.startswith("1: in every round of the while loop") for text in told)
 
 
-@every_backend
+@every_backend_if_slow
 @pytest.mark.parametrize("feature", FEATURES)
 def test_a_feature_is_supported_and_right_or_refused_with_a_reason(run_backend, backend, feature):
     case = FEATURES[feature]

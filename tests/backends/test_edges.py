@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend_marks import marks_of
+from backend_marks import COMPILING, marks_of
 from edges import DECODER_EDGES, EDGES, NAN, STRUCK, by_definition, padded, status_of
 from judge import judged
 
@@ -17,7 +17,7 @@ BACKENDS = find_backends()
 # What memory held need not show each time.
 TRIES = 10
 # These compile each network anew, two layers in both directions for seconds; one of the two cells says it all.
-COMPILING, REPEATING = {"tensorflow", "jax"}, {"tf_attention_cell"}
+REPEATING = {"tf_attention_cell"}
 
 
 def marks_at(backend, edge):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
-from model_reading import PLANTED, line_of, make, needs, reading, said
+from model_reading import PLANTED, line_of, make, needs, read_files, said
 from stored_weights import read
 
 from lockstep.harness.adapters.model_reader import find_readers
@@ -12,6 +14,12 @@ from lockstep.harness.cases.array_file import load_arrays
 from lockstep.harness.weights.dialects import DIALECTS
 
 TORCH = PLANTED / "torch_modules.py"
+
+
+@pytest.fixture
+def reading(processes):
+    """Read files in a process that has read others before."""
+    return partial(read_files, processes)
 
 
 def test_every_reader_says_what_it_needs_and_how_to_get_it():
@@ -23,7 +31,7 @@ def test_every_reader_says_what_it_needs_and_how_to_get_it():
 
 @pytest.mark.xdist_group("torch")
 @needs("torch")
-def test_python_files_give_their_lstm_or_say_why_they_have_none():
+def test_python_files_give_their_lstm_or_say_why_they_have_none(reading):
     functions = [
         "AT_TOP",
         "make_torch_lstm",
@@ -60,14 +68,14 @@ def test_python_files_give_their_lstm_or_say_why_they_have_none():
 
 @pytest.mark.xdist_group("torch")
 @needs("torch")
-def test_weights_that_are_drawn_without_a_seed_are_the_same_each_time():
+def test_weights_that_are_drawn_without_a_seed_are_the_same_each_time(reading):
     one, other = (reading(f"{TORCH}:unseeded")[0].value for _ in range(2))
     assert one.digest == other.digest
 
 
 @pytest.mark.xdist_group("torch")
 @needs("torch")
-def test_a_module_of_several_lstms_names_them():
+def test_a_module_of_several_lstms_names_them(reading):
     whole, encoder, decoder, wrong = reading(
         f"{TORCH}:net", (f"{TORCH}:net", "enc"), (f"{TORCH}:net", "decoder"), (f"{TORCH}:net", "attention")
     )
@@ -91,7 +99,7 @@ def exported(tmp_path_factory):
 
 @pytest.mark.xdist_group("torch")
 @needs("torch")
-def test_state_dicts_are_read_without_their_framework(exported):
+def test_state_dicts_are_read_without_their_framework(reading, exported):
     names = ["my", "cell", "projected", "gru", "quantised", "misfit", "dense", "other"]
     found = dict(zip(names, reading(*(exported / f"{name}.safetensors" for name in names)), strict=True))
     (direct,) = reading(f"{TORCH}:make_torch_lstm")
@@ -120,7 +128,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.mark.xdist_group("tensorflow")
 @needs("tensorflow", "tf_keras")
-def test_checkpoints_give_their_cell_or_say_why_they_have_none(checkpoints):
+def test_checkpoints_give_their_cell_or_say_why_they_have_none(reading, checkpoints):
     names = ["model.ckpt-100", "peepholes", "two", "gru", "dense", "misfit"]
     found = dict(zip(names, reading(*(checkpoints / name for name in names)), strict=True))
     plain = found["model.ckpt-100"].value
@@ -146,7 +154,7 @@ def keras_files(tmp_path_factory):
 
 @pytest.mark.xdist_group("tensorflow")
 @needs("keras", "tensorflow")
-def test_keras_files_give_their_lstm_or_say_why_they_have_none(keras_files):
+def test_keras_files_give_their_lstm_or_say_why_they_have_none(reading, keras_files):
     (keras_files / "junk.keras").write_text("no archive")
     names = ["sequences", "stack", "backwards", "sizes", "summed", "gru", "dense", "selu", "two", "junk"]
     found = dict(zip(names, reading(*(keras_files / f"{name}.keras" for name in names)), strict=True))
@@ -220,7 +228,7 @@ def nodes(tmp_path_factory):
 
 @pytest.mark.xdist_group("onnx")
 @needs("onnx", "onnxruntime")
-def test_onnx_files_give_their_lstm_or_say_why_they_have_none(nodes):
+def test_onnx_files_give_their_lstm_or_say_why_they_have_none(reading, nodes):
     names = [
         "plain",
         "peepholes",
@@ -260,7 +268,7 @@ def test_onnx_files_give_their_lstm_or_say_why_they_have_none(nodes):
 
 @pytest.mark.xdist_group("torch")
 @needs("torch", "onnx", "onnxruntime", "onnxscript")
-def test_what_pytorch_exports_has_the_weights_of_its_module(exported):
+def test_what_pytorch_exports_has_the_weights_of_its_module(reading, exported):
     (module,), (dynamic, static) = (
         reading(f"{TORCH}:make_torch_lstm"),
         reading(exported / "my.onnx", exported / "static.onnx"),

@@ -19,7 +19,7 @@ def builds():
     builds.process.close()
 
 
-@pytest.mark.parametrize("T", [1, 3, 8])
+@pytest.mark.parametrize("T", [1, 3, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("network", LANES)
 @pytest.mark.parametrize("backend", ["tf_loop", "tf_static_rnn", "tf_dynamic_rnn"])
 def test_a_graph_has_one_kernel_and_one_bias_per_lane_and_reads_them_at_every_timestep(builds, backend, network, T):
@@ -48,7 +48,7 @@ def test_the_module_of_torch_has_its_parameters_once_per_lane(builds, network):
 PROJECTIONS = ["W_a", "W_target", "W_tilde", "b_tilde"]
 
 
-@pytest.mark.parametrize("T", [1, 3, 8])
+@pytest.mark.parametrize("T", [1, 3, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("backend", ["tf_attention_reuse", "tf_attention_cell"])
 def test_a_decoder_has_each_weight_once_whatever_its_steps_are(builds, backend, T):
     found = builds(FILE, f"{backend}_{T}")

@@ -190,7 +190,7 @@ def checked(name, case):
         pytest.param("decoder_first_mended", "W_tilde+b_tilde-not-shared", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("case", ["attention-question", "attention-probe"])
+@pytest.mark.parametrize("case", ["attention-question", pytest.param("attention-probe", marks=pytest.mark.slow)])
 def test_unshared_weights_are_found_by_what_the_port_does_also_where_all_are_ones(name, fault, case):
     pytest.importorskip("tf_keras", reason="install the extra tf: the decoders are TensorFlow's")
     run = checked(name, case)
@@ -200,12 +200,14 @@ def test_unshared_weights_are_found_by_what_the_port_does_also_where_all_are_one
     assert "reuse=tf.AUTO_REUSE" in run.diagnosis[0].fix
 
 
-@pytest.mark.parametrize("case", [pytest.param("attention-question", marks=pytest.mark.slow), "attention-probe"])
+@pytest.mark.parametrize("case", ["attention-question", "attention-probe"])
+@pytest.mark.slow  # the static graph of a whole decoder
 def test_the_shared_decoder_agrees(case):
     pytest.importorskip("tf_keras", reason="install the extra tf: the decoders are TensorFlow's")
     assert checked("decoder_shared", case).status == "agree"
 
 
+@pytest.mark.slow  # a search by calls of a static graph
 def test_the_tutorial_shows_what_check_says_of_the_decoder_as_asked(capfd):
     pytest.importorskip("tf_keras", reason="install the extra tf: the decoders are TensorFlow's")
     with pytest.raises(SystemExit):

@@ -29,6 +29,7 @@ def check(tmp_path):
 
 
 @tensorflow
+@pytest.mark.slow  # every case through static graphs; the next one is quick
 def test_the_broken_loop_diverges_at_timestep_1_since_its_state_is_reset(check):
     status, out, runs = check("broken_loop")
     assert status == 1

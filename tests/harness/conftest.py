@@ -8,7 +8,31 @@ import pytest
 
 from lockstep.harness.adapters import backend as registry
 from lockstep.harness.cli.main import main
+from lockstep.harness.diagnosis.adequacy import adequacy
 from lockstep.harness.diagnosis.clock import SECONDS
+from lockstep.harness.jobs import check
+
+
+@pytest.fixture(scope="session", autouse=True)
+def strength_measured_once():
+    """How strong cases are is measured once for each set of them: it plants every fault, and many tests ask."""
+    known = {}
+
+    def measured(cases, *, layout):
+        key = (repr(cases), layout)
+        if key not in known:
+            known[key] = adequacy(cases, layout=layout)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, "adequacy", measured)
+        yield
+
+
+@pytest.fixture
+def no_strength(monkeypatch):
+    """Leave out how strong the cases are: for tests of what is computed, whatever it would have shown."""
+    monkeypatch.setattr(check, "strength", lambda *_: None)
 
 
 @pytest.fixture

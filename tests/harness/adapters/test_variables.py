@@ -18,7 +18,11 @@ from lockstep.harness.adapters.inventory import Inventory
 
 ROOT = Path(__file__).parents[3]
 PLAIN = PLANTED / "plain.py"
-tensorflow = pytest.mark.xdist_group("tensorflow")
+
+
+def tensorflow(test):
+    """What starts TensorFlow does so in one worker of the suite, and in one process."""
+    return pytest.mark.xdist_group("tensorflow")(pytest.mark.usefixtures("kept_processes")(test))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 from faulty_lstm import make_port
 from lstm_cases import make_case
 
@@ -77,7 +78,9 @@ def test_what_gives_other_numbers_elsewhere_is_named_beside():
 
 @pytest.mark.parametrize(
     ("scope", "words"),
-    [({"from_timestep": 3}, "from timestep 3 on"), ({"from_sequence": 1}, "from sequence 1 on")],
+    mostly_slow(
+        [({"from_timestep": 3}, "from timestep 3 on"), ({"from_sequence": 1}, "from sequence 1 on")], every=2, names=2
+    ),
 )
 def test_a_fault_that_holds_in_part_is_found_with_its_part(scope, words):
     first, *_ = explain(observed(make_port("f-hard-sigmoid-0.2", **scope), "probe"))
@@ -87,11 +90,11 @@ def test_a_fault_that_holds_in_part_is_found_with_its_part(scope, words):
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [
+    mostly_slow([
         ("b.f:plus-0.7", "0.7"), ("o:plus-0.25", "0.25"), ("W.g:times-1.3", "1.3"), ("x:times-0.1", "0.1"),
         ("c_in:times-0.93", "0.93"), ("c:clip-0.4", "0.4"), ("z.f:plus-0.3-times-c", "0.3"),
         ("h-and-c:0.1-of-the-old-kept", "0.1"),
-    ],
+    ], every=4, names=2),
 )  # fmt: skip
 def test_a_number_is_recovered(name, number):
     first, *_ = explain(computed([name]), several=False)
@@ -103,10 +106,10 @@ def test_a_number_is_recovered(name, number):
 
 @pytest.mark.parametrize(
     "names",
-    [
+    mostly_slow([
         ("WRb:read-as-igfo", "h_in-and-c_in:initial"), ("curve-of-g:relu", "h.seq-and-c.seq:batch-flipped"),
         ("h0-and-c0:zero", "h.out:c"),
-    ],
+    ], every=3),
 )  # fmt: skip
 def test_two_faults_at_once_are_found(names):
     causes = causes_of(computed(names))

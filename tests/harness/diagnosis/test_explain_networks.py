@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plain_lstm
 import pytest
+from examples import mostly_slow
 from lstm_cases import make_case
 from msgspec.structs import replace
 
@@ -167,7 +168,7 @@ FORWARD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FORWARD)
+@pytest.mark.parametrize("name", mostly_slow(FORWARD, every=4))
 def test_a_fault_of_a_network_is_named(name):
     settings, fault = FORWARD[name]
     found = explain([seen("one", settings, fault, timesteps=5)])
@@ -178,7 +179,9 @@ def test_a_fault_of_a_network_is_named(name):
     assert found[0].fix
 
 
-@pytest.mark.parametrize("name", ["turn:whole", "all-weights-of-lanes:directions-exchanged", "clip:none"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(["turn:whole", "all-weights-of-lanes:directions-exchanged", "clip:none"], every=3)
+)
 def test_cases_that_a_fault_leaves_alone_do_not_speak_against_it(name):
     settings, fault = FORWARD[name]
     wrong = seen("wrong", settings, fault, timesteps=5)

@@ -6,6 +6,7 @@ The mistakes are planted here, in NumPy alone: nothing of them is shared with wh
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 from lstm_cases import make_case
 
 from lockstep.harness.cases.find import find_cases
@@ -104,7 +105,7 @@ def test_each_piece_is_a_call_of_its_own():
 
 @pytest.mark.parametrize(
     ("name", "change", "fault", "message"),
-    [
+    mostly_slow([
         ("chunks", lambda h, c, h0, c0: (0 * h, 0 * c), "state-between-pieces:zero",
          "The state is dropped between pieces: timestep 4 begins from zeros."),
         ("chunks", lambda h, c, h0, c0: (0 * h, c), "h-between-pieces:zero",
@@ -119,7 +120,7 @@ def test_each_piece_is_a_call_of_its_own():
          "The state is exchanged between pieces: timestep 4 begins from the final c as its h and the final h as its c."),
         ("chunks-lengths", lambda h, c, h0, c0: (0 * h, 0 * c), "state-between-pieces:zero",
          "The state is dropped between pieces: timestep 4 begins from zeros."),
-    ],
+    ], every=3, names=4),
 )  # fmt: skip
 def test_a_state_that_is_lost_between_pieces_is_named(name, change, fault, message):
     cause = explained(port, name, change)

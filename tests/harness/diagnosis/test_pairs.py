@@ -94,6 +94,7 @@ def test_recorded_decoders_are_judged_elsewhere(capfd, tmp_path):
     assert "attention-encoder" in printed.out
 
 
+@pytest.mark.slow  # every fault of a decoder is planted
 def test_adequacy_knows_the_faults_of_decoders(capfd):
     code, printed = run(capfd, "adequacy", "attention-question")
     assert code == 0

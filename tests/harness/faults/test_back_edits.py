@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from decoder_cases import ENCODER, make_decoder
+from examples import mostly_slow
 from faulty_way_back import by_gate, in_order, of_step, returned_values, way_back
 from lstm_cases import make_case
 
@@ -146,7 +147,7 @@ NAMED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", mostly_slow(NAMED, every=5))
 def test_a_slip_on_the_way_back_is_named_from_numbers_alone(name):
     settings = SQUARE | {"input_size": 2, "batch": 3}
     problem = problem_of(make_case(dtype="float32", peephole=name in PEEPHOLES, **settings))
@@ -236,7 +237,7 @@ def sampled(problem, every):
     return found
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", mostly_slow(FORMS, every=3))
 def test_many_at_a_time_are_what_each_is_alone(form):
     problem = problem_of(FORMS[form])
     candidates = sampled(problem, 17)

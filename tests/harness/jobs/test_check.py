@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 from judge import causes_of
 from lstm_cases import make_case
 from port_answers import answers
@@ -83,14 +84,18 @@ def wrong_in(name, lane=None):
 @pytest.mark.usefixtures("short_search")
 @pytest.mark.parametrize(
     ("name", "lane", "settings", "tensor", "timestep"),
-    [
-        ("R", None, {"gradients": True}, "dR", 0),
-        ("b", None, {"gradients": True, "dtype": "bfloat16"}, "db", 0),
-        ("h0", None, {"gradients": True, "initial_state": "probe"}, "dh0", 0),
-        ("W", None, {"gradients": True, "direction": "reverse"}, "dW", 4),
-        ("R", (0, 1), EVERYTHING, "dR_l0_reverse", 4),
-        ("P", (1, 0), EVERYTHING, "dP_l1", 0),
-    ],
+    mostly_slow(
+        [
+            ("R", None, {"gradients": True}, "dR", 0),
+            ("b", None, {"gradients": True, "dtype": "bfloat16"}, "db", 0),
+            ("h0", None, {"gradients": True, "initial_state": "probe"}, "dh0", 0),
+            ("W", None, {"gradients": True, "direction": "reverse"}, "dW", 4),
+            ("R", (0, 1), EVERYTHING, "dR_l0_reverse", 4),
+            ("P", (1, 0), EVERYTHING, "dP_l1", 0),
+        ],
+        every=3,
+        names=5,
+    ),
 )
 def test_one_wrong_gradient_diverges_alone_and_is_named(name, lane, settings, tensor, timestep):
     run = spoilt(wrong_in(name, lane), **settings)
@@ -189,7 +194,10 @@ def bidirectional(weights, x, h0, c0):
 
 
 @pytest.mark.parametrize(
-    ("port", "fault"), [(exchanged, "all-weights-of-lanes:directions-exchanged"), (forgetful, "all-h0-and-c0:zero")]
+    ("port", "fault"),
+    mostly_slow(
+        [(exchanged, "all-weights-of-lanes:directions-exchanged"), (forgetful, "all-h0-and-c0:zero")], every=2, names=2
+    ),
 )
 def test_a_fault_of_a_network_is_named_and_held_against_fresh_numbers(port, fault):
     run = checked(port, make_case("network", **NETWORK))["network"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from decoder_cases import ENCODER, make_decoder
+from examples import mostly_slow
 from faulty_decoder import ADDITIVE_FAULTS, FAULTS, decoder
 from rich.console import Console
 
@@ -78,7 +79,7 @@ def test_a_decoder_that_computes_in_float32_is_right_to_its_rounding():
     assert (run.status, run.computed_in) == ("agree", "float32")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", mostly_slow(FAULTS, every=5))
 def test_a_planted_fault_diverges_and_is_named(fault):
     runs = checked(decoder(fault))
     assert any(run.status == "diverge" for run in runs)
@@ -97,7 +98,7 @@ def test_a_fault_of_additive_scores_or_of_a_context_in_the_cell_is_named(fault):
     assert ADDITIVE_FAULTS[fault] in names([run]), names([run])
 
 
-@pytest.mark.parametrize("weight", ["W_q", "W_k", "v_a"])
+@pytest.mark.parametrize("weight", mostly_slow(["W_q", "W_k", "v_a"], every=3))
 def test_weights_of_scores_that_no_two_steps_share_are_found(weight):
     def port(enc, weights, h0, c0, y0, steps, lengths=None):
         with_ones = weights | {weight: np.ones_like(weights[weight])}

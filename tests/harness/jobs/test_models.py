@@ -10,13 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 from model_reading import PLANTED, line_of, make, needs
 from safetensors.numpy import load_file, save_file
 
 from lockstep.harness.adapters.model_reader import find_readers, parse_model
 
 TORCH = PLANTED / "torch_modules.py"
-torch = pytest.mark.xdist_group("torch")
+
+
+def torch(test):
+    """What starts PyTorch does so in one worker of the suite, and in one process."""
+    return pytest.mark.xdist_group("torch")(pytest.mark.usefixtures("kept_processes")(test))
 
 
 @pytest.fixture(scope="module")
@@ -228,12 +233,20 @@ def test_a_keras_layer_that_goes_backwards_takes_lengths_as_its_mask(lockstep, t
 @needs("torch")
 @pytest.mark.parametrize(
     ("function", "status", "text"),
-    [
-        ("raises", 3, f"it raised ValueError in torch_modules.py, line {line_of('raise ValueError')}: no weights here"),
-        ("hangs", 3, f"not done after 2 s, in torch_modules.py, line {line_of('time.sleep')}, in hangs"),
-        ("dies", 3, "torch_modules.py:dies: its process ended with exit status 3 (does it call os._exit?)"),
-        ("gru", 2, "torch_modules.py:gru: it is a GRU:"),
-    ],
+    mostly_slow(
+        [
+            (
+                "raises",
+                3,
+                f"it raised ValueError in torch_modules.py, line {line_of('raise ValueError')}: no weights here",
+            ),
+            ("hangs", 3, f"not done after 2 s, in torch_modules.py, line {line_of('time.sleep')}, in hangs"),
+            ("dies", 3, "torch_modules.py:dies: its process ended with exit status 3 (does it call os._exit?)"),
+            ("gru", 2, "torch_modules.py:gru: it is a GRU:"),
+        ],
+        every=2,
+        names=3,
+    ),
 )
 def test_functions_that_fail_exit_3_and_what_is_no_lstm_exits_2(lockstep, function, status, text):
     found, _, err = lockstep("run", "--model", f"{TORCH}:{function}", "--timeout", 2)

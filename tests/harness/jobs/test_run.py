@@ -20,6 +20,7 @@ def planted(name):
     return BackendInfo(name, f"planted.{name}")
 
 
+@pytest.mark.usefixtures("short_search")
 def test_results_come_in_the_order_of_cases_then_backends():
     cases = [make_case("b"), make_case("a", seed=1)]
     seen = []

@@ -141,6 +141,7 @@ def test_the_page_tells_every_backend():
 
 
 @pytest.mark.parametrize("names", [sorted(MAIN), pytest.param(None, marks=pytest.mark.slow)], ids=["main", "all"])
+@pytest.mark.slow  # starts every framework
 def test_the_page_tells_what_each_backend_can_do(names):
     page = PAGE.read_text()
     told = _columns(page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 from judge import causes_of
 from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
@@ -203,12 +204,24 @@ def test_a_port_that_reads_a_layout_agrees(layout):
 
 @pytest.mark.parametrize(
     ("layout", "order", "words"),
-    [
-        ("torch", "ifog", ["W (`weight_ih`), R (`weight_hh`)", "read as i, f, o, g, and stored as i, f, g, o (torch)"]),
-        ("keras", "igfo", ["W (`kernel`), R (`recurrent_kernel`)", "as i, g, f, o, and stored as i, f, g, o (keras)"]),
-        ("onnx", "ifgo", ["i, f, g, o", "(i, o, f, g"]),
-        ("tf1", "ifgo", ["W (`kernel`)", "read as i, f, g, o, and stored as i, g, f, o (tf1)"]),
-    ],
+    mostly_slow(
+        [
+            (
+                "torch",
+                "ifog",
+                ["W (`weight_ih`), R (`weight_hh`)", "read as i, f, o, g, and stored as i, f, g, o (torch)"],
+            ),
+            (
+                "keras",
+                "igfo",
+                ["W (`kernel`), R (`recurrent_kernel`)", "as i, g, f, o, and stored as i, f, g, o (keras)"],
+            ),
+            ("onnx", "ifgo", ["i, f, g, o", "(i, o, f, g"]),
+            ("tf1", "ifgo", ["W (`kernel`)", "read as i, f, g, o, and stored as i, g, f, o (tf1)"]),
+        ],
+        every=2,
+        names=3,
+    ),
 )
 def test_an_order_of_gates_is_told_in_the_terms_of_the_layout(layout, order, words):
     (cause,) = causes_of(check(LocalPort(network(layout, lambda lane: order), layout=layout), [BOTH]))
@@ -217,11 +230,15 @@ def test_an_order_of_gates_is_told_in_the_terms_of_the_layout(layout, order, wor
 
 @pytest.mark.parametrize(
     ("layout", "order", "words"),
-    [
-        ("torch", "ifog", ["in layer 1 (counted from 0), reverse direction", "`weight_ih_l1_reverse`", "(torch)"]),
-        ("keras", "ifog", ["in layer 1 (counted from 0), reverse direction", "`recurrent_kernel`", "(keras)"]),
-        ("onnx", "ifgo", ["in layer 1 (counted from 0), reverse direction", "i, o, f, g"]),
-    ],
+    mostly_slow(
+        [
+            ("torch", "ifog", ["in layer 1 (counted from 0), reverse direction", "`weight_ih_l1_reverse`", "(torch)"]),
+            ("keras", "ifog", ["in layer 1 (counted from 0), reverse direction", "`recurrent_kernel`", "(keras)"]),
+            ("onnx", "ifgo", ["in layer 1 (counted from 0), reverse direction", "i, o, f, g"]),
+        ],
+        every=3,
+        names=3,
+    ),
 )
 def test_an_order_of_gates_in_one_lane_names_its_arrays(layout, order, words):
     wrong = network(layout, lambda lane: order if lane == 3 else None)

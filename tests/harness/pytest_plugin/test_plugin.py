@@ -428,11 +428,11 @@ def port(x, weights, h0, c0):
 """
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "n2"])
+@pytest.mark.parametrize("workers", [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)], ids=["alone", "n2"])
 def test_a_report_annotates_the_port_once_for_each_cause_and_cases_at_their_files(
     project, monkeypatch, capsys, workers
 ):
-    project = project(["half_right"], plain=TEXT)
+    project = project(["resets_state"], plain=TEXT)
     project.makepyfile(
         lstm=WRONG_PORT,
         test_lstm="import lstm, os\n"
@@ -455,7 +455,7 @@ def test_a_report_annotates_the_port_once_for_each_cause_and_cases_at_their_file
         main(["report", "r.json", "--github", "--sarif", "r.sarif"])
     out = capsys.readouterr().out
     placed = re.findall(r"::error file=(.*?),line=(\d+),title=Lockstep%3A (\w+)", out)
-    assert sorted(placed) == [("cases/plain.toml", "1", "half_right"), ("lstm.py", "3", "port")]
+    assert sorted(placed) == [("cases/plain.toml", "1", "resets_state"), ("lstm.py", "3", "port")]
     assert "The same in: " in out
     found = json.loads((project.path / "r.sarif").read_text())["runs"][0]["results"]
     places = [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in found]

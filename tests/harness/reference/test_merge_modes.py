@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 from judge import causes_of
 from lstm_cases import make_case
 from numpy.testing import assert_allclose, assert_array_equal
@@ -171,15 +172,34 @@ def test_a_healthy_port_agrees(mode):
 
 @pytest.mark.parametrize(
     ("mode", "layers", "port", "message"),
-    [
-        ("ave", 1, network(MERGES["sum"]), "The directions are summed where they are averaged."),
-        ("sum", 1, network(MERGES["ave"]), "The directions are averaged where they are summed."),
-        ("sum", 2, network(MERGES["mul"]), "The directions are multiplied where they are summed."),
-        ("sum", 1, network(np.maximum), "The directions are reduced to their maximum where they are summed."),
-        ("ave", 1, network(lambda f, r: f), "The directions are replaced by the forward one where they are averaged."),
-        ("ave", 2, network(MERGES["ave"], MERGES["sum"]), "Between layers the directions are summed where they are av"),
-        ("sum", 2, network(MERGES["ave"], MERGES["sum"]), "In what is returned the directions are averaged where they"),
-    ],
+    mostly_slow(
+        [
+            ("ave", 1, network(MERGES["sum"]), "The directions are summed where they are averaged."),
+            ("sum", 1, network(MERGES["ave"]), "The directions are averaged where they are summed."),
+            ("sum", 2, network(MERGES["mul"]), "The directions are multiplied where they are summed."),
+            ("sum", 1, network(np.maximum), "The directions are reduced to their maximum where they are summed."),
+            (
+                "ave",
+                1,
+                network(lambda f, r: f),
+                "The directions are replaced by the forward one where they are averaged.",
+            ),
+            (
+                "ave",
+                2,
+                network(MERGES["ave"], MERGES["sum"]),
+                "Between layers the directions are summed where they are av",
+            ),
+            (
+                "sum",
+                2,
+                network(MERGES["ave"], MERGES["sum"]),
+                "In what is returned the directions are averaged where they",
+            ),
+        ],
+        every=4,
+        names=4,
+    ),
 )
 def test_a_wrong_merge_is_named(mode, layers, port, message):
     cases = [merged(mode, num_layers=layers), merged(mode, num_layers=layers, seed=5, timesteps=4)]

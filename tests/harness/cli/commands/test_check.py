@@ -417,6 +417,7 @@ def test_arguments_are_tensors_of_torch_where_these_are_asked_for(check):
     assert runs["square"]["rerun"].endswith("--layout torch --arrays torch")
 
 
+@pytest.mark.usefixtures("no_strength")
 def test_another_seed_is_the_same_check_on_other_numbers(check):
     expected = []
     for seed in (0, 3):
@@ -454,6 +455,7 @@ def test_a_page_is_written(check, tmp_path):
     assert "gates_ifog" in (tmp_path / "page" / "index.html").read_text()
 
 
+@pytest.mark.usefixtures("short_search")
 def test_a_port_that_computes_in_float32_is_healthy_unless_more_is_asked_for(check):
     status, out, runs = check("in_float32", cases=())
     assert status == 0
@@ -493,6 +495,7 @@ def test_the_anatomy_of_a_healthy_port_is_canonical(lockstep, ports):
     assert "keras_layout is canonical: " in out
 
 
+@pytest.mark.slow  # four lanes are measured
 def test_the_anatomy_of_a_network_is_told_lane_by_lane_in_the_first_form_that_it_answers(lockstep, tmp_path):
     port = Path(__file__).parents[4] / "cases" / "ports" / "bidirectional.py"
     status, out, _ = lockstep("anatomy", f"{port}:port", "--json", tmp_path / "a.json")
@@ -549,6 +552,7 @@ def test_adequacy_of_an_unknown_case_exits_2(lockstep):
     assert out == ""
 
 
+@pytest.mark.usefixtures("no_strength")
 def test_a_file_says_itself_how_its_ports_get_their_arguments_and_an_option_comes_before(check, ports, lockstep):
     text = ports.read_text()
     ports.write_text(text + '\nLOCKSTEP = {"layout": "tf1"}\n')
@@ -564,6 +568,7 @@ def test_a_file_says_itself_how_its_ports_get_their_arguments_and_an_option_come
         assert 'must be a dict with "layout", "arrays" or both' in err.replace("\n", " ")
 
 
+@pytest.mark.usefixtures("no_strength")
 def test_cases_are_named_without_the_option_too(check):
     status, out, runs = check("port", "square", cases=("ones",))
     assert status == 0

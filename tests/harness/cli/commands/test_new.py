@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from examples import mostly_slow
 
 from lockstep.harness.cli.commands.new import PLACE
 
@@ -29,7 +30,7 @@ def ports():
         _, source, form = path.stem.split("_")
         # One form of some frameworks is run every time; the others start the same framework again.
         marks = [pytest.mark.xdist_group(FRAMEWORKS[source])]
-        slow = (source != "numpy" and form != "plain") or source in {"keras", "jax"}
+        slow = (source != "numpy" and form != "plain") or source in {"keras", "jax", "tf1"}
         yield pytest.param(source, form, id=f"{source}-{form}", marks=[*marks, pytest.mark.slow] if slow else marks)
 
 
@@ -156,7 +157,10 @@ def test_what_exists_is_not_overwritten(lockstep, folder, words, file):
     assert [path.read_text() for path in folder.rglob("*") if path.is_file()] == ["mine"]
 
 
-@pytest.mark.parametrize(("given", "written"), [("sub folder/my lstm", "sub folder/my lstm.py"), (".", "lstm.py")])
+@pytest.mark.parametrize(
+    ("given", "written"),
+    mostly_slow([("sub folder/my lstm", "sub folder/my lstm.py"), (".", "lstm.py")], every=2, names=2),
+)
 def test_a_port_may_be_called_and_lie_as_one_likes(lockstep, folder, given, written):
     status, out, _ = lockstep("new", "port", given)
     assert status == 0

@@ -46,9 +46,9 @@ def port_of(step, *, before=lambda weights: weights):
 
 
 # The others' conventions are looked at where all are installed, by `nox -s contract`.
-MAIN = {"numpy_loop", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
+QUICK = {"numpy_loop", "torch_lstm"}
 BACKENDS = [
-    pytest.param(backend, id=backend.name, marks=[] if backend.name in MAIN else pytest.mark.slow)
+    pytest.param(backend, id=backend.name, marks=[] if backend.name in QUICK else pytest.mark.slow)
     for backend in find_backends()
     if backend.model == "lstm"
 ]
@@ -122,6 +122,7 @@ def test_several_deviations_are_measured_apart_and_proved_together():
     assert table["update of c"].differs is False
 
 
+@pytest.mark.slow  # nothing explains it: the search goes to its limits
 def test_what_one_timestep_shows_is_told_though_something_later_fits_nothing():
     def before(weights):
         i, f, g, o = np.split(weights["R"], 4)
@@ -141,6 +142,7 @@ def test_what_one_timestep_shows_is_told_though_something_later_fits_nothing():
     assert {row.differs for row in (table["gate order in R"], table["gate order in W"])} == {None}
 
 
+@pytest.mark.slow  # nothing explains it: the search goes to its limits
 def test_entries_misplaced_by_no_rule_are_listed():
     def before(weights):
         W = weights["W"].copy()
@@ -155,6 +157,7 @@ def test_entries_misplaced_by_no_rule_are_listed():
     assert row.measured == "W[0] drives i[3]; W[3] drives i[0]"
 
 
+@pytest.mark.slow  # nothing explains it: the search goes to its limits
 def test_a_curve_of_its_own_is_described():
     def step(z, c):
         i, f, g, o = z

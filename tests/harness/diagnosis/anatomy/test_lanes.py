@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 from judge import causes_of
 from lstm_cases import make_case
 
@@ -116,7 +117,7 @@ def test_a_healthy_lane_is_canonical(form, lane):
     assert proof.sigma < 5
 
 
-@pytest.mark.parametrize(("form", "lane"), LANES)
+@pytest.mark.parametrize(("form", "lane"), mostly_slow(LANES, every=3, names=2))
 def test_three_conventions_of_a_lane_are_measured_at_once(form, lane):
     port = network_port(cell=hard_cell, weights_of=reshaped)
     proof = prove(box_of(port, lane, **form))
@@ -163,14 +164,9 @@ def test_the_anatomy_of_a_network_has_a_table_for_each_lane_and_is_proved_as_a_w
     assert "proof of the whole" in rows["h that reaches the next step"].evidence
 
 
+@pytest.mark.slow  # a search in full, after all is measured
 @pytest.mark.usefixtures("long_search")
-@pytest.mark.parametrize(
-    "form",
-    [
-        {"num_layers": 2, "direction": "bidirectional"},
-        pytest.param({"num_layers": 2, "proj_size": 3}, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("form", [{"num_layers": 2, "direction": "bidirectional"}, {"num_layers": 2, "proj_size": 3}])
 def test_a_check_goes_on_from_what_was_measured_in_the_first_wrong_lane(form):
     def weights_of(lane, layer, _):
         return with_f_and_g_exchanged(lane) if layer == 0 else lane
@@ -204,7 +200,7 @@ IN_THE_FORM = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("form", "weights_of", "names"), IN_THE_FORM)
+@pytest.mark.parametrize(("form", "weights_of", "names"), mostly_slow(IN_THE_FORM, every=3, names=3))
 def test_what_a_form_adds_is_found_on_top_of_what_was_measured(form, weights_of, names):
     cases = [
         make_case(f"case {seed}", timesteps=5, batch=3, initial_state="probe", seed=seed, **form) for seed in (0, 1)
@@ -278,7 +274,10 @@ def attend(enc, w, h, valid):
 CELL = LSTM(input_size=3, hidden_size=4)
 
 
-@pytest.mark.parametrize(("score", "context"), [("dot", "output"), ("general", "output"), ("additive", "input")])
+@pytest.mark.parametrize(
+    ("score", "context"),
+    mostly_slow([("dot", "output"), ("general", "output"), ("additive", "input")], every=3, names=2),
+)
 def test_a_decoders_cell_is_measured_and_the_decoder_is_proved_as_a_whole(score, context):
     decoder = AttentionDecoder(source_timesteps=4, score=score, context=context)
     healthy = anatomy_of_port(LocalPort(decoder_port()), CELL, decoder)
@@ -293,6 +292,7 @@ def test_a_decoders_cell_is_measured_and_the_decoder_is_proved_as_a_whole(score,
 
 
 @pytest.mark.usefixtures("long_search")
+@pytest.mark.slow  # a search in full, after all is measured
 def test_a_check_of_a_decoder_goes_on_from_what_was_measured_in_its_cell():
     decoder = AttentionDecoder(source_timesteps=4, source_size=3, score="general", output_size=2)
     cases = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from examples import mostly_slow
 
 from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.cases.find import find_cases
@@ -58,7 +59,7 @@ def test_healthy_objects_agree_without_an_option(name):
     assert port.taken().calls <= 60
 
 
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", mostly_slow(WRONG, every=3))
 def test_wrong_objects_are_explained_as_ports_are(name):
     fault, words, told = WRONG[name]
     port = LocalPort(getattr(wrong_objects, name))
