@@ -21,8 +21,8 @@ from lockstep.backends.given_model import from_first_up, given_model, read_lanes
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.arrays import Array
-from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.case import LSTM, Case
+from lockstep.harness.cases.problem import Problem, Stack
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
@@ -89,10 +89,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     except Exception as error:  # whatever Keras and its engine raise
         raise ModelError(f"Keras {keras.__version__} cannot load it: {first_line(error)}.") from error
     layers = _stack(model, file.prefix)
-    settings = [_settings(layer) for layer in layers]
-    check_alike([layer.name for layer in layers], settings)
-    rows, _ = read_lanes([[_arrays(lstm, layer.name) for lstm in layer.directions] for layer in layers], GATE_ORDER)
-    lstm, stack = network(rows, names=[layer.name for layer in layers], **settings[0])
+    lstm, stack = _network(layers)
     kept = {layer.whole for layer in layers}
     left = sorted(
         {type(layer).__name__ for layer in _flat(model) if layer not in kept and not isinstance(layer, BETWEEN)}
@@ -104,12 +101,29 @@ def read(file: ModelFile, value: Any) -> StoredModel:
             f"{layers[-1].name} has return_sequences = False: of the file itself only the last output is compared"
         )
     policies = {direction.compute_dtype for layer in layers for direction in layer.directions}
-    mixed = policies != {rows[0][0].W.dtype.name}
+    dtype = stack[0][0].W.dtype.name
+    mixed = policies != {dtype}
     return StoredModel(
         lstm, stack, f"{_what(layers)} of Keras {keras.__version__} on {keras.backend.backend()}", gates=GATE_ORDER,
         notes=tuple(notes), more=layers,
-        unrunnable=f"it computes in {', '.join(sorted(policies))} with weights in {rows[0][0].W.dtype.name}" * mixed,
+        unrunnable=f"it computes in {', '.join(sorted(policies))} with weights in {dtype}" * mixed,
     )  # fmt: skip
+
+
+def stored_layer(layer: Any) -> StoredModel | None:
+    """One layer of a model by itself; None if it is no LSTM, or one for which a case has no settings."""
+    try:
+        of_layer = _layer(layer)
+        return None if of_layer is None else StoredModel(*_network([of_layer]), _what([of_layer]), gates=GATE_ORDER)
+    except ModelError:
+        return None
+
+
+def _network(layers: list[Layer]) -> tuple[LSTM, Stack]:
+    settings, names = [_settings(layer) for layer in layers], [layer.name for layer in layers]
+    check_alike(names, settings)
+    rows, _ = read_lanes([[_arrays(lstm, layer.name) for lstm in layer.directions] for layer in layers], GATE_ORDER)
+    return network(rows, names=names, **settings[0])
 
 
 def unsupported(case: Case) -> str | None:

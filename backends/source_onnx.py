@@ -1,0 +1,150 @@
+"""A whole ONNX file, run by onnxruntime; what its nodes give is added to the graph's outputs.
+
+onnxruntime computes an LSTM in float32 alone: expected is that run, its noise measured by shaken weights and inputs.
+Sources: ONNX, ``ModelProto``; onnxruntime documentation, ``InferenceSession``.
+"""
+
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, inliner, numpy_helper, shape_inference
+
+from lockstep.backends import model_onnx
+from lockstep.backends.onnxruntime_session import session_of
+from lockstep.harness.adapters.routes.whole import InputSpec, LayerLSTM, Observed, Subject, rounding_error
+from lockstep.harness.adapters.user_code import first_line
+from lockstep.harness.arrays import Arrays
+from lockstep.harness.weights.model_file import ModelError, ModelFile, StoredModel
+
+REQUIRES = ("onnx", "onnxruntime")
+INSTALL = "lockstep-rnn[onnx]"
+
+_BATCH = ("batch", "n", "b")
+# Operators that move numbers and compute none.
+_MOVES = frozenset({
+    "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Slice", "Concat", "Split", "Expand", "Flatten", "Cast",
+    "Constant", "ConstantOfShape", "Shape", "Dropout",
+})  # fmt: skip
+
+
+def open_model(value: Any, path: Path | None) -> WholeOnnx:
+    """The model in a file."""
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's own exceptions have no common home
+        raise ModelError(f"it cannot be read as an ONNX model: {first_line(error)}.") from error
+    return WholeOnnx(model, str(path))
+
+
+class WholeOnnx:
+    """A graph with its weights."""
+
+    form = "onnx"
+    dtype = "float32"
+
+    def __init__(self, model: onnx.ModelProto, path: str) -> None:
+        """Take a model that was read from a file."""
+        self.path, self.model = path, inliner.inline_local_functions(model) if model.functions else model
+        self.what = f"graph {model.graph.name} of ONNX, run by onnxruntime {onnxruntime.__version__}"
+        held = {tensor.name for tensor in self.model.graph.initializer}
+        self._inputs = [given for given in self.model.graph.input if given.name not in held]
+
+    def specs(self, timesteps: int, batch: int) -> list[InputSpec]:
+        """The graph's inputs; an open axis is the batch where its name says so, or it is the first of several."""
+        specs = []
+        for given in self._inputs:
+            kind = given.type.tensor_type
+            dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+            axes = list(kind.shape.dim)
+            open_axes = [axis.dim_param for axis in axes if not axis.dim_value]
+            named = any(name.lower().startswith(_BATCH) for name in open_axes)
+            shape, opened = [], 0
+            for axis in axes:
+                if axis.dim_value:
+                    shape.append(axis.dim_value)
+                    continue
+                is_batch = axis.dim_param.lower().startswith(_BATCH) if named else opened == 0 and len(open_axes) > 1
+                shape.append(batch if is_batch else timesteps)
+                opened += 1
+            role = "state" if given.name.lower().startswith(("h0", "c0", "h_0", "c_0", "state", "initial")) else "data"
+            specs.append(InputSpec(given.name, tuple(shape), dtype, self._below(given.name), role))
+        return specs
+
+    def _below(self, name: str) -> int | None:
+        """How large the integers of an input may be: the rows of the table that they choose from."""
+        held = {tensor.name: tensor.dims for tensor in self.model.graph.initializer}
+        sizes = [
+            held[node.input[0]][0] for node in self.model.graph.node
+            if node.op_type == "Gather" and node.input[1] == name and node.input[0] in held
+        ]  # fmt: skip
+        return min(sizes, default=None)
+
+    def observe(self, inputs: Arrays, *, wide: bool = False, shaken: np.random.Generator | None = None) -> Observed:
+        """Run it, with the outputs of nodes among its own."""
+        if wide:
+            raise NotImplementedError("onnxruntime has no LSTM in float64")
+        model, names = self._watched()
+        if shaken is not None:
+            for tensor in model.graph.initializer:
+                array = numpy_helper.to_array(tensor)
+                tensor.CopyFrom(numpy_helper.from_array(_shaken(array, shaken), tensor.name))
+            inputs = {name: _shaken(array, shaken) for name, array in inputs.items()}
+        wanted = [*names, *(given.name for given in self.model.graph.output)]
+        arrays = dict(zip(wanted, session_of(model.SerializeToString(), silent=True).run(wanted, inputs), strict=True))
+        lstms = {} if shaken is not None else self._lstms(arrays, inputs)
+        return Observed(arrays, names, lstms)
+
+    def _watched(self) -> tuple[onnx.ModelProto, dict[str, str]]:
+        """A copy whose outputs are those of all nodes that compute floating point, and the names of these."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        known = {info.name: info for info in shape_inference.infer_shapes(model).graph.value_info}
+        outer = {given.name for given in model.graph.output}
+        names: dict[str, str] = {}
+        for node in model.graph.node:
+            for name in node.output[:1] if node.op_type not in _MOVES else ():
+                floats = name in known and known[name].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+                if floats and name not in outer:
+                    names[name] = f"{node.name or name} ({node.op_type})"
+                    model.graph.output.append(known[name])
+        return model, names
+
+    def _lstms(self, arrays: Arrays, inputs: Arrays) -> dict[str, LayerLSTM]:
+        known, found = {**inputs, **arrays}, {}
+        for node in self.model.graph.node:
+            y = node.output[0] if node.op_type == "LSTM" and node.output else ""
+            if y not in known or node.input[0] not in known or any(node.input[4:7]):
+                continue  # its states are computed within the graph, and are not among what is observed
+            stored = self._stored(node)
+            if stored is not None:
+                found[y] = LayerLSTM(stored, False, {"x": known[node.input[0]]})  # noqa: FBT003
+        return found
+
+    def _stored(self, node: onnx.NodeProto) -> StoredModel | None:
+        try:
+            return model_onnx.read(ModelFile("it", "onnx", self.path, prefix=node.name or node.output[0]), None)
+        except ModelError:
+            return None
+
+    def subject(self, inputs: Arrays, observed: Observed, *, layers: bool = False) -> Subject:
+        """The file, or one with the outputs of its nodes as further outputs."""
+        names = [given.name for given in self.model.graph.output]
+        if not layers:
+            return Subject(self.path, inputs, tuple(names))
+        model, parts = self._watched()
+        return Subject(model, inputs, (*names, *parts))
+
+
+def _shaken(array: Any, generator: np.random.Generator) -> Any:
+    array = np.asarray(array)
+    if array.dtype.kind != "f":
+        return array
+    wide = array.astype(np.float64)
+    return (wide + rounding_error(wide, str(array.dtype), generator)).astype(array.dtype)
