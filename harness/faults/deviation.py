@@ -160,3 +160,18 @@ def spread_over(
     for scope in scopes_of(problem):
         for step in steps:
             yield Deviation(site, edit, scope if not step else Scope(scope.name, scope.lanes, step), put, way, form)
+
+
+def put_rules(rules: dict[str, Any]) -> Put:
+    """Set rules of every lane in scope; curves can be set at some timesteps alone."""
+
+    def put(edits: Edits, problem: AnyProblem, scope: Scope) -> None:
+        steps = steps_of(scope.steps, timesteps_of(problem)) if scope.steps else None
+        for label in scope.lanes:
+            for name, value in rules.items():
+                if name.startswith("curve ") and steps is not None:
+                    edits.curves.setdefault((label, name), []).append((steps, value))
+                else:
+                    edits.rules[label, name] = value
+
+    return put

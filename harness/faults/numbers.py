@@ -12,8 +12,7 @@ from lockstep.harness.cases.gates import GATES
 from lockstep.harness.causes.edits import Change
 from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.tape import Node
-from lockstep.harness.faults.deviation import Deviation, Put, Scope, scopes_of
-from lockstep.harness.faults.rule_edits import put_rules
+from lockstep.harness.faults.deviation import Deviation, Put, Scope, put_rules, scopes_of
 from lockstep.harness.faults.value_edits import added, held, put_group, put_value, scaled, value_at, values_of
 from lockstep.harness.faults.weight_edits import put_numbers
 

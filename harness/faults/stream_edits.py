@@ -12,7 +12,7 @@ from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.stream_run import ALL_BETWEEN_PIECES, BETWEEN_PIECES, Handover, StreamRun
 from lockstep.harness.causes.tape import Node
 from lockstep.harness.faults.deviation import Deviation, Put, Scope, spread_over
-from lockstep.harness.faults.rule_edits import orders_of
+from lockstep.harness.faults.network_edits import orders_of
 from lockstep.harness.faults.value_edits import cast, fit, put_group, shorter_formats
 
 StateChange = Callable[[Handover, Node, str], Node]  # of a lane's states, one of them, and its name

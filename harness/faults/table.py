@@ -15,8 +15,9 @@ from lockstep.harness.faults.error_edits import error_deviations
 from lockstep.harness.faults.group_edits import group_deviations
 from lockstep.harness.faults.moves import MOST_SHIFT
 from lockstep.harness.faults.numbers import numbered
-from lockstep.harness.faults.rule_edits import rule_deviations, slope_deviations
+from lockstep.harness.faults.rule_edits import rule_deviations
 from lockstep.harness.faults.sequence_edits import sequence_deviations, source_deviations
+from lockstep.harness.faults.slope_edits import slope_deviations
 from lockstep.harness.faults.stream_edits import STATES_BETWEEN_PIECES, stream_deviations
 from lockstep.harness.faults.value_edits import format_deviations, value_deviations
 from lockstep.harness.faults.weight_edits import layout_deviations, weight_deviations
