@@ -36,7 +36,7 @@ _FURTHER = (("*_l[1-9]*", "a further layer"), ("*_l0_reverse", "the backward dir
 _TORCH = replace(
     _TORCH_CELL,
     name="torch",
-    title="PyTorch nn.LSTM, and cuDNN",
+    title="PyTorch nn.LSTM and cuDNN",
     source="PyTorch 2.13, torch/nn/modules/rnn.py, LSTM; torch/nn/utils/rnn.py, pad_packed_sequence",
     input_kernel=("weight_ih_l0",),
     recurrent_kernel=("weight_hh_l0",),

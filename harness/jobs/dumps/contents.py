@@ -117,7 +117,7 @@ class _Sorting:
         others = networks_of(self.rest, None, prefix, width) if layout is not None else []
         if layout is not None and others:
             title, looks = DIALECTS[layout].title, others[0].model.what
-            raise DumpError(f"no weights as {title} has them: they look like those of {looks}. Leave out --layout.")
+            raise DumpError(f"no weights as in {title}: they look like those of {looks}. Leave out --layout.")
         missing = missing_text(self.rest)
         raise DumpError(self._lacks(f"no whole weights: {missing}" if missing else "no weights"))
 

@@ -52,7 +52,7 @@ def _weights_text(interpretation: Interpretation) -> str:
     if dialect.name != UNNAMED:
         prefix = _prefix(layers.used)
         under = f' under "{prefix}"' if prefix else ""
-        return f"weights as {dialect.title} has them{under}: {network_text(lstm)}{constant}"
+        return f"weights as in {dialect.title}{under}: {network_text(lstm)}{constant}"
     by_gate = len(dialect.input_kernel) > 1
     kinds = {"W": dialect.input_kernel, "R": dialect.recurrent_kernel, "b": dialect.bias}
     if dialect.fused:

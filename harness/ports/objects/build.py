@@ -124,8 +124,11 @@ def _built(thing: Any, sizes: Sizes) -> Any:
 
         try:
             thing(np.zeros((2, 7, sizes.input_size), "float32"))
-        except Exception:  # noqa: BLE001 (a cell takes one timestep)
-            thing(np.zeros((2, sizes.input_size), "float32"), [np.zeros((2, sizes.hidden_size), "float32")] * 2)
+        except (TypeError, ValueError) as error:  # as a cell has it, which takes one timestep and its states
+            try:
+                thing(np.zeros((2, sizes.input_size), "float32"), [np.zeros((2, sizes.hidden_size), "float32")] * 2)
+            except (TypeError, ValueError):
+                raise error from None  # a sequence was the likelier guess
     return thing
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Sequence
+from itertools import groupby
 from queue import Empty, Full, Queue
 from threading import Thread
 from typing import IO, Any
@@ -14,9 +16,28 @@ from typing import IO, Any
 from lockstep.harness.adapters.outcome import TAIL
 from lockstep.harness.adapters.user_code import MOST_TEXT
 from lockstep.harness.adapters.worker import GRACE, Closing
+from lockstep.harness.text import printable
 
 MOST_LINE = 2000  # bytes of an answer's line, of which a text for people is a part
 MOST_LINES = 16  # of answers that nobody has asked for
+# Bytes that no encoding of text has; an escape is that of a color.
+_NO_TEXT = re.compile("[\x00-\x06\x0e-\x1a\ufffd]")
+MOST_UNREADABLE = 0.05  # of a line's characters: a stray one is no reason to hide the others
+
+
+def readable(raw: bytes) -> str:
+    """What a program wrote, in lines that are fit to be shown: cut, and told where they are no text, as of `cat`."""
+    shown = []
+    for is_text, lines in groupby(re.split("\r\n?|\n", raw.decode("utf-8", "replace")), _is_text):
+        if is_text:
+            shown += [line if len(line) <= MOST_TEXT else f"{line[:MOST_TEXT]}..." for line in map(printable, lines)]
+        else:
+            shown.append(f"({sum(map(len, lines))} characters that are no text)")
+    return "\n".join(shown).rstrip("\n")
+
+
+def _is_text(line: str) -> bool:
+    return len(_NO_TEXT.findall(line)) <= MOST_UNREADABLE * len(line)
 
 
 class Started(Closing):
@@ -84,8 +105,7 @@ class Printed:
     def end(self, seconds: float) -> str:
         """The end of it, for the rest of which it is waited so long: what left the group may hold the stream on."""
         self._reader.join(seconds)
-        lines = self._end.decode("utf-8", "replace").splitlines()
-        return "\n".join(line if len(line) <= MOST_TEXT else f"{line[:MOST_TEXT]}..." for line in lines)
+        return readable(self._end)
 
 
 class Serving(Started):
@@ -106,7 +126,7 @@ class Serving(Started):
         stream: Any = self._process.stdout
         with stream, contextlib.suppress(Full):
             while line := stream.readline(MOST_LINE):
-                self._lines.put_nowait(line.decode("utf-8", "replace").strip())
+                self._lines.put_nowait(readable(line).strip())
             self._lines.put_nowait(None)
 
     def ask(self, line: str, timeout: float) -> str | None:

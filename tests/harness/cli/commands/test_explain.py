@@ -31,7 +31,7 @@ def dump(name, **arrays):
 def test_a_dump_that_is_right_is_told_as_it_was_read(lockstep):
     status, out, err = lockstep("explain", dump("mine.npz", inputs=X, out=H_SEQ, **TORCH))
     assert (status, err) == (0, "")
-    assert out.startswith("mine.npz: weights as PyTorch nn.LSTM, and cuDNN has them: input_size 3, hidden_size 4.\n")
+    assert out.startswith("mine.npz: weights as in PyTorch nn.LSTM and cuDNN: input_size 3, hidden_size 4.\n")
     assert "  inputs (5, 2, 3) taken for x, time first.\n" in out
     assert "  no h0 and no c0: they are taken to be zeros.\n" in out
     assert out.endswith("1 run: 1 agree\n")

@@ -129,7 +129,7 @@ def with_states():
 
 # What is dumped, the words by which it is told, and a tensor that is compared.
 DUMPS = {
-    "torch": ({"x": X, "out": H_SEQ, "hn": HN, "cn": CN, **TORCH}, "weights as PyTorch nn.LSTM", "c_n"),
+    "torch": ({"x": X, "out": H_SEQ, "hn": HN, "cn": CN, **TORCH}, "weights as in PyTorch nn.LSTM", "c_n"),
     "torch below a prefix, batch first": (
         {"inputs": batch_first(X), "result": batch_first(H_SEQ), **{f"enc.rnn.{k}": v for k, v in TORCH.items()}},
         'under "enc.rnn."', "h"),
@@ -146,14 +146,14 @@ DUMPS = {
     "keras, final h alone": ({"x": batch_first(X), "y": HN[0], **keras_names(W, R, B, "lstm/lstm_cell/")},
                              "y (2, 4) taken for h_n", "h_n"),
     "keras, both directions": (keras_bidirectional(), "direction bidirectional", "h_l0"),
-    "tf1": (tf1(), "weights as TensorFlow 1 BasicLSTMCell and LSTMCell has them", "c_n"),
+    "tf1": (tf1(), "weights as in TensorFlow 1 BasicLSTMCell and LSTMCell", "c_n"),
     "keras, two layers": (two_keras_layers(), "num_layers 2", "h_l1"),
     "tf1, both directions": (
         tf1_bidirectional(), "direction bidirectional, 1 added to the forget gate at run time", "h_l0_reverse"),
-    "onnx": (onnx(), "weights as ONNX LSTM has them", "c_n"),
-    "flax": (flax(), "weights as Flax linen LSTMCell", "h"),
+    "onnx": (onnx(), "weights as in ONNX LSTM", "c_n"),
+    "flax": (flax(), "weights as in Flax linen LSTMCell", "h"),
     "canonical": (
-        {"x": X, "h_seq": H_SEQ, "c_seq": C_SEQ, "W": W, "R": R, "b": B}, "weights as Lockstep has them", "c"),
+        {"x": X, "h_seq": H_SEQ, "c_seq": C_SEQ, "W": W, "R": R, "b": B}, "weights as in Lockstep", "c"),
     "gate by gate": (
         {"x": X, "h": H_SEQ, "c": C_SEQ, **gate_by_gate(W, R, B, gates="ifco")}, "weights by their names", "c"),
     "gate by gate, two biases": (

@@ -192,7 +192,7 @@ def test_the_user_says_what_arrays_are(tmp_path):
     agreed(explained(tmp_path, arrays, names="weights=good/"))
     arrays = {"x": X, "out": H_SEQ, "k": W.T, "rk": R.T, "bb": B}
     told = agreed(explained(tmp_path, arrays, names="kernel=k,recurrent_kernel=rk,bias=bb"))
-    assert "weights as Keras 3 and tf_keras LSTM has them" in told
+    assert "weights as in Keras 3 and tf_keras LSTM" in told
 
 
 def test_the_user_says_which_layout_it_is(tmp_path):
@@ -293,7 +293,7 @@ BAD = {
     "a layout that there is not": (DUMP, {"layout": "pytorch"}, 'no layout is called "pytorch". Did you mean "torch"'),
     "another layout": (
         DUMP, {"layout": "keras"},
-        "no weights as Keras .* has them: they look like those of PyTorch nn.LSTM, .* Leave out --layout"),
+        "no weights as in Keras .*: they look like those of PyTorch nn.LSTM .* Leave out --layout"),
 }  # fmt: skip
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lstm_cases import make_case
 
@@ -17,6 +20,7 @@ from lockstep.harness.cases.find import find_cases
 from lockstep.harness.jobs.check import check
 from lockstep.harness.ports.programs.command import parse_command
 from lockstep.harness.ports.programs.program import Program
+from lockstep.harness.ports.programs.running import readable
 
 ROOT = Path(__file__).parents[4]
 PLANTED = ROOT / "tests" / "planted_programs"
@@ -103,6 +107,25 @@ def test_the_last_lines_that_were_printed_are_kept(ask):
     assert ask("exits").stderr == "step 1\nno such gate\n".strip()
     assert ask("nothing").stderr == "all is well"
     assert ask("ends", serves=True).stderr == "out of luck"
+
+
+def test_what_is_no_text_is_told_and_not_shown():
+    weights = np.linspace(-1, 1, 300, dtype=np.float32).tobytes().replace(b"\n", b"\0").replace(b"\r", b"\0")
+    told = readable(b"reading\r\n" + weights + b"\n\x1b[31mno such gate\x1b[0m\ndone\n")
+    first, middle, colored, last = told.split("\n")
+    assert (first, last) == ("reading", "done")
+    assert re.fullmatch(r"\(\d+ characters that are no text\)", middle)
+    assert "no such gate" in colored
+    assert "\x1b" not in colored
+    assert len(readable(b"x" * 9000)) < 600
+
+
+@pytest.mark.skipif(shutil.which("cat") is None, reason="there is no cat")
+def test_a_program_that_prints_its_problem_is_not_shown_with_it():
+    with Program(parse_command("cat {problem} {answer}", serves=False)) as program:
+        (outcome,) = program.call([PROBLEM])
+    assert "characters that are no text" in f"{outcome.message} {outcome.stderr}"
+    assert "\ufffd" not in f"{outcome.message} {outcome.stderr}"
 
 
 def test_megabytes_of_output_are_read_away(ask):
@@ -221,6 +244,7 @@ def test_an_interrupted_check_leaves_no_program_behind(tmp_path):
 import _thread, threading
 from lockstep.harness.ports.programs.command import parse_command
 from lockstep.harness.ports.programs.program import Program
+from lockstep.harness.ports.programs.running import readable
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import find_cases
 
