@@ -67,7 +67,7 @@ AllOption = Annotated[
 # As the errors list them: the dialects, whose module would take NumPy with it for a line of help.
 LAYOUT_NAMES = (
     "canonical", "tf1", "keras", "torch", "torch_cell", "onnx", "flax", "nnx", "nnx_optimized", "equinox", "haiku",
-    "tf_block", "tf_block_v2", "paddle", "mlx",
+    "tf_block", "tf_block_v2", "paddle", "mlx", "candle", "burn",
 )  # fmt: skip
 ARRAY_KINDS = ("numpy", "torch", "jax", "tensorflow")
 LayoutOption = Annotated[

@@ -18,7 +18,7 @@ from lockstep.harness.weights.dialect import Dialect
 Arranged = dict[str, Any] | list[Any]
 StoredLanes = list[list[Arrays]]  # layer by layer, forward before reverse: what ``layout.store`` gives of each
 
-_FIRST = "_l0"  # what names of the first lane end in, where those of others end in _l1, _l1_reverse
+FIRST_LANE = "_l0"  # what names of the first lane end in, where those of others end in _l1, _l1_reverse
 _OF_KERAS = ("kernel", "recurrent_kernel", "bias")  # in the order of get_weights()
 
 
@@ -67,7 +67,7 @@ def by_lane(weights: Arranged, dialect: Dialect, lstm: LSTM) -> StoredLanes:
 
 
 def _in_one_dict(dialect: Dialect) -> bool:
-    return dialect.name == "tf1" or dialect.input_kernel[0].endswith(_FIRST)
+    return dialect.name == "tf1" or dialect.input_kernel[0].endswith(FIRST_LANE)
 
 
 def name_in(dialect: Dialect, lstm: LSTM, name: str, layer: int, direction: int) -> str:
@@ -79,7 +79,7 @@ def name_in(dialect: Dialect, lstm: LSTM, name: str, layer: int, direction: int)
 
 def of_lane(name: str, suffix: str) -> str:
     """The name that an array of the first lane has in another; a name that tells no lane stays what it is."""
-    return name.removesuffix(_FIRST) + suffix if name.endswith(_FIRST) else name
+    return name.removesuffix(FIRST_LANE) + suffix if name.endswith(FIRST_LANE) else name
 
 
 def _scope(lstm: LSTM, layer: int, direction: int) -> str:

@@ -11,11 +11,13 @@ from safetensors import SafetensorError, safe_open
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.array_file import load_arrays, save_safetensors
 from lockstep.harness.cases.gates import block
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.errors import ConvertError, unknown
 from lockstep.harness.files import replacing
 from lockstep.harness.weights.dialect import Dialect
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import guess, pack, summed, unpack, with_forget_bias
+from lockstep.harness.weights.network_file import arrays_by_lane, chosen_lanes, lane_text, network_arrays
 
 ARRAY_SUFFIXES = (".safetensors", ".npz")
 NUMPY_TYPES = r"BOOL|C64|F(16|32|64)|[IU](8|16|32|64)"  # as a .safetensors file calls them
@@ -60,9 +62,19 @@ def convert(arrays: Arrays, source: Dialect, target: Dialect) -> tuple[Arrays, l
     return pack(W, R, biases, target), notes
 
 
-def convert_file(path: Path, source: Dialect, target: Dialect, out: Path, prefix: str = "") -> tuple[Arrays, list[str]]:
+def convert_file(
+    path: Path,
+    source: Dialect,
+    target: Dialect,
+    out: Path,
+    prefix: str = "",
+    *,
+    layer: int | None = None,
+    reverse: bool = False,
+) -> tuple[Arrays, list[str]]:
     """Rewrite a .safetensors or .npz file into another, of either format, which is overwritten if it is there.
 
+    Of a network of several layers or directions all are rewritten, or the one that ``layer`` and ``reverse`` name.
     ``prefix`` is what the names of the LSTM's arrays begin with in ``path``; ``out`` has them without.
 
     Returns:
@@ -76,7 +88,7 @@ def convert_file(path: Path, source: Dialect, target: Dialect, out: Path, prefix
     arrays = load_arrays(path)
     chosen = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     try:
-        converted, notes = convert(chosen, source, target)
+        converted, notes = convert_network(chosen, source, target, layer=layer, reverse=reverse)
     except ConvertError as error:
         under = f" under {prefix!r}" if prefix else ""
         raise ConvertError(f"{path}{under}: {error}") from error
@@ -85,6 +97,34 @@ def convert_file(path: Path, source: Dialect, target: Dialect, out: Path, prefix
         notes.append(f"left out, because not under {prefix!r}: {', '.join(others)}.")
     _save(out, converted, target)
     return converted, notes
+
+
+def convert_network(
+    arrays: Arrays, source: Dialect, target: Dialect, *, layer: int | None = None, reverse: bool = False
+) -> tuple[Arrays, list[str]]:
+    """Rewrite the weights of all layers and directions, or of one, each as ``convert`` does.
+
+    Raises:
+        ConvertError: As of ``convert``, or if a lane that is asked for is not there.
+    """
+    lanes, others = arrays_by_lane(arrays, source)
+    converted: dict[Lane, Arrays] = {}
+    notes: dict[str, list[Lane]] = {}
+    for lane, stored in chosen_lanes(lanes, layer, reverse=reverse).items():
+        try:
+            converted[lane], told = convert(stored, source, target)
+        except ConvertError as error:
+            raise ConvertError(f"{lane_text(lane)}: {error}" if len(lanes) > 1 else str(error)) from error
+        for note in told:
+            notes.setdefault(note, []).append(lane)
+    lines = [
+        note if len(of_lanes) == len(converted) else f"{'; '.join(map(lane_text, of_lanes))}: {note}"
+        for note, of_lanes in notes.items()
+    ]
+    lines += [f"left out, because not part of the LSTM: {', '.join(sorted(others))}."] if others else []
+    left = sorted(lanes.keys() - converted.keys())
+    lines += [f"left out, because not asked for: {'; '.join(map(lane_text, left))}."] if left else []
+    return network_arrays(converted, target), lines
 
 
 def conversion_text(out: Path, target: Dialect, arrays: Arrays, notes: list[str]) -> str:

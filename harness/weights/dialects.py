@@ -82,6 +82,7 @@ _TF_BLOCK = replace(
     after_end="compute",  # all sequences end at seq_len_max
 )
 
+_BURN = ("input", "forget", "cell", "output")  # its gates i, f, g, o
 
 # In the order in which messages list them, and in which the first of several that fit equally well is guessed.
 _IN_ORDER = (
@@ -188,6 +189,31 @@ _IN_ORDER = (
         bias=("bias",),
         bias_optional=True,
         batch_major=True,
+    ),
+    # A module is one layer and, by its config, one direction: its names end in the number of that layer.
+    replace(
+        _TORCH,
+        name="candle",
+        title="candle candle_nn::rnn::LSTM",
+        source="candle, candle-nn/src/rnn.rs, lstm, LSTM::step; commit 8e87733",
+        projection="",
+        beyond=_FURTHER,
+        batch_major=True,
+        after_end="compute",
+    ),
+    Dialect(
+        name="burn",
+        title="burn nn::Lstm",
+        source="burn, crates/burn-nn/src/modules/rnn/lstm.rs, Lstm, BiLstm, gate_controller.rs; commit e32796c",
+        input_kernel=tuple(f"{gate}_gate.input_transform.weight" for gate in _BURN),
+        recurrent_kernel=tuple(f"{gate}_gate.hidden_transform.weight" for gate in _BURN),
+        transposed=True,  # nn::Linear keeps (in, out)
+        bias=tuple(f"{gate}_gate.{side}_transform.bias" for side in ("input", "hidden") for gate in _BURN),
+        biases="two",
+        bias_optional=True,
+        batch_major=True,
+        state="c, h",
+        after_end="compute",
     ),
 )
 

@@ -58,8 +58,9 @@ def worst_difference(trace, expected):
     return max(h, c_n)
 
 
-def test_every_dialect_but_our_own_has_a_layer():
-    assert set(LAYERS) == set(DIALECTS) - {"canonical"}
+def test_every_dialect_of_a_python_framework_has_a_layer():
+    # Those of Rust are read off their sources alone: none of them can be called from Python.
+    assert set(LAYERS) == set(DIALECTS) - {"canonical", "candle", "burn"}
 
 
 @every_layer

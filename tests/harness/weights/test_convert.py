@@ -14,9 +14,10 @@ from safetensors.numpy import load_file, save_file
 from stored_weights import assert_same_bits, make_weights, read, weights
 
 from lockstep.harness.cases.gates import GATES
+from lockstep.harness.cases.tensors import Lane
 from lockstep.harness.errors import ConvertError
-from lockstep.harness.weights.convert import convert
-from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.convert import convert, convert_network
+from lockstep.harness.weights.dialects import CANONICAL, DIALECTS
 from lockstep.harness.weights.layout import store
 
 from_every_dialect = pytest.mark.parametrize("source", DIALECTS.values(), ids=DIALECTS)
@@ -32,7 +33,7 @@ def without_forget_bias(dialect):
 
 
 @from_every_dialect
-@share_of_examples(5)  # to each of 14 others
+@share_of_examples(5)  # to each of 16 others
 @given(weights=weights())
 def test_there_and_back_again_is_the_same_bit_for_bit(source, weights):
     plain = without_forget_bias(source)
@@ -45,7 +46,7 @@ def test_there_and_back_again_is_the_same_bit_for_bit(source, weights):
 
 
 @from_every_dialect
-@share_of_examples(5)  # to each of 14 others
+@share_of_examples(5)  # to each of 16 others
 @given(seed=st.integers(0, 2**32 - 1))
 def test_converting_is_storing_what_was_read(source, seed):
     stored = store(make_weights(seed=seed), source)
@@ -247,3 +248,84 @@ def test_float16_is_converted_as_it_is(lockstep, tmp_path):
     path = write(tmp_path / "in.safetensors", store(make_weights(dtype=np.float16), DIALECTS["torch"]))
     assert lockstep("convert", path, "--from", "torch", "--to", "onnx", tmp_path / "out.npz")[0] == 0
     assert {array.dtype.name for array in load(tmp_path / "out.npz").values()} == {"float16"}
+
+
+LANES = [Lane(layer, reverse) for layer in range(2) for reverse in (False, True)]
+OWN_NAMES = {
+    "torch": "weight_ih_l1_reverse",
+    "canonical": "W_l1_reverse",
+    "tf1": "stack_bidirectional_rnn/cell_1/bidirectional_rnn/bw/basic_lstm_cell/kernel",
+    "keras": "layer_1.reverse.kernel",
+    "burn": "layer_1.reverse.cell_gate.input_transform.weight",
+    "onnx": "layer_1.W",
+}
+
+
+def network_weights():
+    """Canonical weights of two bidirectional layers by lane, the upper taking both directions of the lower."""
+    return {lane: make_weights(I=3 if lane.layer == 0 else 8, seed=k) for k, lane in enumerate(LANES)}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_network_is_converted_there_and_back_in_every_dialect(name):
+    given_weights, dialect = network_weights(), without_forget_bias(DIALECTS[name])
+    whole = {
+        weight + lane.suffix: array
+        for lane, lane_weights in given_weights.items()
+        for weight, array in lane_weights.items()
+    }
+    stored, notes = convert_network(whole, CANONICAL, dialect)
+    assert OWN_NAMES.get(name, next(iter(stored))) in stored
+    assert len(notes) == (dialect.biases == "two")
+    back, _ = convert_network(stored, dialect, CANONICAL)
+    assert back.keys() == whole.keys()
+    assert_same_bits(back, whole, tuple(whole))
+    for lane in LANES:
+        picked, notes = convert_network(stored, dialect, CANONICAL, layer=lane.layer, reverse=lane.reverse)
+        assert_same_bits(picked, given_weights[lane])
+        assert notes[-1].startswith("left out, because not asked for: layer ")
+
+
+def test_one_layer_of_both_directions_and_two_of_one_direction():
+    both = {weight + lane.suffix: array for lane in LANES[:2] for weight, array in network_weights()[lane].items()}
+    assert set(convert_network(both, CANONICAL, DIALECTS["onnx"])[0]) == {"W", "R", "B"}
+    assert "forward.kernel" in convert_network(both, CANONICAL, DIALECTS["keras"])[0]
+    two = {name.replace("_l0_reverse", "_l1"): array for name, array in both.items()}
+    assert "layer_1.W" in convert_network(two, CANONICAL, DIALECTS["onnx"])[0]
+    scopes = convert_network(two, CANONICAL, DIALECTS["tf1"])[0]
+    assert "rnn/multi_rnn_cell/cell_1/basic_lstm_cell/kernel" in scopes
+    scopes["dense/bias"] = np.zeros(2, np.float32)
+    assert convert_network(scopes, DIALECTS["tf1"], CANONICAL)[1][-1].startswith(
+        "left out, because not part of the LSTM: d"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--reverse", "--reverse of which of its 2 layers? Add --layer, 0 to 1."),
+        ("--layer 2", "it has no layer 2. It has: layer 0; layer 0, reverse; layer 1; layer 1, reverse."),
+        ("--layer 1 --reverse", ""),
+        ("", ""),
+    ],
+)
+def test_layers_and_directions_are_chosen_at_the_command(lockstep, tmp_path, arguments, words):
+    whole = {
+        weight + lane.suffix: array for lane, arrays in network_weights().items() for weight, array in arrays.items()
+    }
+    path = write(tmp_path / "in.npz", convert_network(whole, CANONICAL, DIALECTS["torch"])[0])
+    status, out, err = lockstep(
+        "convert", path, "--from", "torch", "--to", "keras", tmp_path / "out.npz", *arguments.split()
+    )
+    assert (status, words in " ".join(err.split())) == (2 if words else 0, True), err
+    if not words:
+        assert ("kernel (8, 16)" in out) if arguments else ("layer_1.reverse.kernel (8, 16)" in out)
+
+
+def test_a_network_without_one_of_its_lanes_is_refused():
+    whole = {
+        weight + lane.suffix: array for lane, arrays in network_weights().items() for weight, array in arrays.items()
+    }
+    del whole["W_l1_reverse"], whole["R_l1_reverse"], whole["b_l1_reverse"]
+    with pytest.raises(ConvertError, match="of its 2 layers layer 1, reverse is missing"):
+        convert_network(whole, CANONICAL, DIALECTS["torch"])

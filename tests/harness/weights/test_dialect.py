@@ -146,6 +146,13 @@ def test_each_layout_holds_each_number_in_the_place_its_framework_has_for_it():
     assert lists["flax"]["hg.kernel"] == [[30]]
     assert lists["flax"]["ho.bias"] == [400]
     assert lists["equinox"]["weight_ih"] == [[1], [2], [3], [4]]
+    assert lists["mlx"]["Wx"] == lists["candle"]["weight_ih_l0"] == lists["paddle"]["weight_ih_l0"]
+    burn = [lists["burn"][f"{gate}_gate.input_transform.weight"] for gate in ("input", "forget", "cell", "output")]
+    assert burn == [[[1]], [[2]], [[3]], [[4]]]
+    assert lists["burn"]["cell_gate.hidden_transform.weight"] == [[30]]
+    assert (lists["burn"]["forget_gate.input_transform.bias"], lists["burn"]["forget_gate.hidden_transform.bias"]) == (
+        [200], [0]
+    )  # fmt: skip
 
 
 def test_torchs_two_biases_are_summed():
@@ -177,7 +184,7 @@ def test_one_of_two_biases_alone_is_an_error():
 
 
 # Arrays of the same names and shapes: of these the one is guessed that files are made of.
-ALIKE = {"tf_block": "haiku", "tf_block_v2": "haiku", "paddle": "torch"}
+ALIKE = {"tf_block": "haiku", "tf_block_v2": "haiku", "paddle": "torch", "candle": "torch"}
 
 
 @every_dialect

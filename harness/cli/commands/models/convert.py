@@ -12,18 +12,22 @@ from lockstep.harness.output.console import console_beside, say
 
 
 def convert(
-    weights: Annotated[Path, Parameter(name="IN", help="Weights of one LSTM: .safetensors or .npz.")],
+    weights: Annotated[Path, Parameter(name="IN", help="Weights of an LSTM: .safetensors or .npz.")],
     out: Annotated[Path, Parameter(name="OUT", help="Where to write them: .safetensors or .npz.")],
     /,
     *,
     source: Annotated[str, Parameter(name="--from", help=f"How the input is stored: {', '.join(LAYOUT_NAMES)}.")],
     target: Annotated[str, Parameter(name="--to", help="How to store them.")],
     prefix: Annotated[str, Parameter(help='What the names of the LSTM\'s arrays begin with, such as "lstm.".')] = "",
+    layer: Annotated[
+        int | None, Parameter(help="Convert this layer alone, from 0 on. Default: all layers and directions.")
+    ] = None,
+    reverse: Annotated[bool, Parameter(negative=(), help="Convert the reverse direction alone, of --layer.")] = False,
 ) -> int:
     """Convert weights from the form of one framework to that of another."""
     from lockstep.harness.weights.convert import conversion_text, convert_file, find_dialect
 
     from_dialect, to_dialect = find_dialect(source), find_dialect(target)
-    arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix)
+    arrays, notes = convert_file(weights, from_dialect, to_dialect, out, prefix, layer=layer, reverse=reverse)
     say(console_beside(), conversion_text(out, to_dialect, arrays, notes))
     return 0
