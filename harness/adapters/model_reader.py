@@ -20,23 +20,25 @@ from lockstep.harness.weights.model_file import ModelFile, StoredModel
 
 READER_GROUP = "lockstep.models"
 
-SUFFIXES = {".onnx": "onnx", ".keras": "keras", ".safetensors": "safetensors"}
+TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pt2", ".ts", ".torchscript")
+SUFFIXES = {
+    ".onnx": "onnx",
+    ".keras": "keras",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".safetensors": "safetensors",
+    **dict.fromkeys(TORCH_SUFFIXES, "torch"),
+}
 
 FILES_TAKEN = (
-    "Lockstep takes a .onnx file, a .keras file, FILE.py:FUNCTION that returns an nn.LSTM, the prefix of a TF1 "
-    "checkpoint, and a .safetensors file of a torch state dict"
+    "Lockstep takes a .onnx file, a .keras or .h5 file, FILE.py:FUNCTION that returns an nn.LSTM, a .safetensors file "
+    "of a torch state dict, a checkpoint, TorchScript or exported program of torch (.pt, .pth, .ckpt, .pt2), the prefix "
+    "of a TensorFlow checkpoint, and the folder of a SavedModel"
 )
 
 # What is often offered, and how to make of it what is taken.
 HINTS = {
-    **dict.fromkeys(
-        (".pt", ".pth", ".bin"),
-        "save its state dict by safetensors.torch.save_file, or name a function that loads it: FILE.py:FUNCTION",
-    ),
-    ".ckpt": "a checkpoint of TF1 is named by what stands before .index; of one of PyTorch save the state dict by "
-    "safetensors.torch.save_file",
-    **dict.fromkeys((".h5", ".hdf5"), "load it in Keras, and save it as .keras"),
-    ".pb": "save the model as .keras, or its variables as a checkpoint",
+    ".pb": "of a SavedModel name the folder; of a frozen graph, take the checkpoint that it was made of",
     ".tflite": "its weights are quantised or fused: take the model that it was made of",
     ".npz": "lockstep convert writes it as .safetensors: --to torch",
 }

@@ -273,6 +273,17 @@ def too_many(names: Sequence[str], what: str = "LSTMs") -> ModelError:
     )
 
 
+def gru_refusal(where: str, variant: str) -> str:
+    """Why a GRU is not taken, and what its two kinds are; ``variant`` says of which this one is."""
+    return (
+        f"{where} is a GRU: three gates and no cell state, another network than an LSTM, and this tool is about LSTMs. "
+        "If GRUs are compared by other means: there are two kinds, whose weights have the same shapes and give other "
+        "numbers. The reset gate scales what the recurrent kernel made of the state (linear_before_reset = 1 in ONNX, "
+        "reset_after = True in Keras, always in torch and cuDNN), or the state before that (linear_before_reset = 0, "
+        f"ONNX' default; reset_after = False; TF1's GRUCell). {variant[0].upper()}{variant[1:]}."
+    )
+
+
 MOST_TENSORS_LISTED = 12  # in a message: a model has hundreds
 
 
