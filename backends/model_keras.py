@@ -30,6 +30,7 @@ from lockstep.harness.weights.model_file import (
     ModelFile,
     StoredModel,
     check_alike,
+    gru_refusal,
     listed,
     names_under,
     network,
@@ -292,7 +293,9 @@ def _what(layers: list[Layer]) -> str:
 def _no_lstm(layers: list[Any]) -> str:
     for layer in layers:
         inner = getattr(layer, "forward_layer", layer)
-        if isinstance(inner, (keras.layers.GRU, keras.layers.SimpleRNN)):
+        if isinstance(inner, keras.layers.GRU):
+            return gru_refusal(layer.name, f"this one has reset_after = {inner.reset_after}")
+        if isinstance(inner, keras.layers.SimpleRNN):
             return f"{layer.name} is a {type(inner).__name__}: it cannot be compared with an LSTM."
         if isinstance(inner, keras.layers.RNN):
             return f"{layer.name} is an RNN around {type(inner.cell).__name__}: taken is layers.LSTM."

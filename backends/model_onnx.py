@@ -1,16 +1,17 @@
 """An ONNX file: the weights of its ``LSTM`` nodes, and those nodes run by onnxruntime as they stand in the file.
 
-Taken are one node, or several of which each takes the output of the one below. The graph is fed at its own input where
-nothing but transpositions and the like lie between that and the first node, else at the node; what comes after the last
-node is left out. Initial states and lengths are fed where the graph takes them. Weights are initialisers, or computed
-from some. Sources: ONNX operators, ``LSTM-22``; onnxruntime documentation, ``InferenceSession``.
+Taken are one node, or several of which each takes the output of the one below; also inside If, Loop, Scan and functions
+(``backends.onnx_scopes``). The graph is fed at its own input where nothing but transpositions and the like lie between
+that and the first node, else at the node; what comes after the last node is left out. Initial states
+(``backends.onnx_states``) and lengths are fed where the graph takes them. Weights are initialisers, in the file or
+beside it, or computed from some. Sources: ONNX operators, ``LSTM-22``; onnxruntime documentation, ``InferenceSession``.
 """
 
 # The framework is not in the main environment, nor are its types.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,17 +19,19 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import helper, inliner, numpy_helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference
 
 from lockstep.backends import refusals
 from lockstep.backends.given_model import from_first_up, given_model, read_lanes
 from lockstep.backends.onnx_model import ACTIVATIONS
+from lockstep.backends.onnx_scopes import FIRST_OPSET, TURNED, Scope, attribute_of, scopes_of
+from lockstep.backends.onnx_states import StateFeeds, at_the_nodes
 from lockstep.backends.onnxruntime_session import narrow_dtypes, session_of
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import (
     LaneArrays,
@@ -36,10 +39,12 @@ from lockstep.harness.weights.model_file import (
     ModelFile,
     StoredModel,
     check_alike,
+    gru_refusal,
     halves_of,
     listed,
     names_under,
     network,
+    too_many,
     unfit_reason,
 )
 
@@ -65,7 +70,7 @@ class Graph:
     model: onnx.ModelProto  # cut to what the nodes need, its outputs theirs
     entry: str  # the input that takes x
     turned: bool  # whether that is batch-major
-    states: tuple[tuple[str, ...], tuple[str, ...]]  # by layer the inputs that take h0 and c0; none where it takes none
+    feeds: StateFeeds | None  # how it is given initial states, where it takes any
     lengths: str  # the input that takes lengths, if any
     own_states: tuple[str, ...]  # outputs that hold the states it starts from, where it takes none
 
@@ -79,14 +84,18 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     try:
         model = onnx.load(file.path)
     except Exception as error:  # protobuf's own exceptions have no common home
-        raise ModelError(f"it cannot be read as an ONNX model: {first_line(error)}.") from error
+        lost = " Its weights are in a file of their own: put that beside it." * ("should be stored in" in str(error))
+        raise ModelError(f"it cannot be read as an ONNX model: {first_line(error).rstrip('.')}.{lost}") from error
     if not model.graph.node:
         raise ModelError("it has no nodes: it is no ONNX model, or an empty one.")
-    if model.functions:
-        model = inliner.inline_local_functions(model)
-    _name(model)
-    nodes = list(model.graph.node)
-    stack = _stack(model, file.prefix)
+    opset = next((imported.version for imported in model.opset_import if imported.domain in {"", "ai.onnx"}), 0)
+    if opset < FIRST_OPSET:
+        raise ModelError(
+            f"it is of opset {opset}, and runtimes run LSTM as it is since opset {FIRST_OPSET}: export it anew, or "
+            "convert it by onnx.version_converter."
+        )
+    scope, stack = _stack(model, file.prefix)
+    model, nodes = scope.model, list(scope.model.graph.node)
     settings = [_settings(node) for node in stack]
     check_alike([node.name for node in stack], settings)
     arrays = _constants(model, [name for node in stack for name in (*node.input[W : B + 1], *node.input[P : P + 1])])
@@ -95,15 +104,15 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     has_bias = any(_input(node, B) for node in stack)
     lstm, weights = network(rows, bias=has_bias, names=[node.name for node in stack], **settings[0])
     outer = {graph_input.name for graph_input in model.graph.input}
-    graph = _graph(model, stack, weights[0][0].W.dtype)
+    graph = _graph(model, stack, weights[0][0])
     timesteps, batch = _fixed(graph)
-    opset = next((imported.version for imported in model.opset_import if imported.domain in {"", "ai.onnx"}), 0)
     count = f"{len(stack)} LSTM nodes" if len(stack) > 1 else "one LSTM node"
     return StoredModel(
         lstm, weights, f"{count} of ONNX opset {opset}, run by onnxruntime {onnxruntime.__version__}", gates=GATE_ORDER,
-        halves=halves_of(lstm, biases) if has_bias else {}, notes=_notes(graph, nodes, inside=graph.entry not in outer),
-        timesteps=timesteps, batch=batch, from_zeros=not graph.states[0], whole=not graph.lengths, more=graph,
-        unrunnable=_unrunnable(model, stack, graph),
+        halves=halves_of(lstm, biases) if has_bias else {},
+        notes=_notes(graph, nodes, scope, stack, inside=graph.entry not in outer),
+        timesteps=timesteps, batch=batch, from_zeros=not graph.feeds, whole=not graph.lengths, more=graph,
+        unrunnable=_unrunnable(model, graph),
     )  # fmt: skip
 
 
@@ -123,7 +132,7 @@ def run(problem: Problem) -> Trace:
     graph: Graph = model.more
     with stopwatch("build"):
         session = _session()
-        fed = _fed(graph, problem, {expected.name: len(expected.shape) for expected in session.get_inputs()})
+        fed = _fed(graph, problem)
     with stopwatch("run"):
         wanted = [output.name for output in graph.model.graph.output]
         arrays: Arrays = dict(zip(wanted, session.run(None, fed), strict=True))
@@ -146,15 +155,10 @@ def _session() -> onnxruntime.InferenceSession:
     return session_of(given_model(read).more.model.SerializeToString(), silent=True)
 
 
-def _fed(graph: Graph, problem: Problem, ranks: dict[str, int]) -> Arrays:
-    """What the graph is fed: an input of states takes those of one layer, or of all."""
-    D = len(problem.case.lstm.directions)
+def _fed(graph: Graph, problem: Problem) -> Arrays:
+    """What the graph is fed."""
     fed = {graph.entry: np.ascontiguousarray(problem.x.swapaxes(0, 1)) if graph.turned else problem.x}
-    for name, inputs in zip(("h0", "c0"), graph.states, strict=True):
-        for layer, entry in enumerate(inputs):
-            state = problem.states(name)
-            state = state if len(set(inputs)) == 1 else state[layer * D : (layer + 1) * D]
-            fed[entry] = state[0] if ranks[entry] == 2 else state  # noqa: PLR2004 (B, H)
+    fed |= graph.feeds.arrays(problem) if graph.feeds else {}
     if graph.lengths:
         T, size = problem.case.run.timesteps, problem.case.run.batch
         fed[graph.lengths] = problem.lengths if problem.lengths is not None else np.full(size, T)
@@ -162,30 +166,28 @@ def _fed(graph: Graph, problem: Problem, ranks: dict[str, int]) -> Arrays:
     return fed
 
 
-def _name(model: onnx.ModelProto) -> None:
-    """Name the nodes that have no name by their first output."""
-    for node in model.graph.node:
-        node.name = node.name or next(filter(None, node.output), node.op_type)
-
-
-def _stack(model: onnx.ModelProto, prefix: str) -> list[onnx.NodeProto]:
-    """The nodes of the one network, from its first layer up."""
-    nodes = {node.name: node for node in model.graph.node if node.op_type == "LSTM" and node.domain in {"", "ai.onnx"}}
-    names = names_under(list(nodes), prefix)
+def _stack(model: onnx.ModelProto, prefix: str) -> tuple[Scope, list[onnx.NodeProto]]:
+    """The nodes of the one network, from its first layer up, and the graph in which they stand."""
+    held = {f"{scope.path}{node.name}": (scope, node) for scope in scopes_of(model) for node in scope.lstms}
+    names = names_under(list(held), prefix)
     if not names:
         raise ModelError(_no_lstm(model))
-    made = _makers(model)
-    below = {name: _below(nodes[name], made, nodes) for name in names}
-    return [nodes[name] for name in from_first_up(names, below)]
+    chosen = {scope.path: scope for scope, _ in map(held.get, names)}  # type: ignore[misc]
+    if len(chosen) > 1:
+        raise too_many(names)
+    (scope,) = chosen.values()
+    made = _makers(scope.model)
+    by_output = {held[name][1].output[0]: name for name in names if held[name][1].output[0]}
+    below = {name: _below(held[name][1], made, by_output) for name in names}
+    return scope, [held[name][1] for name in from_first_up(names, below)]
 
 
-def _below(node: onnx.NodeProto, made: dict[str, onnx.NodeProto], nodes: dict[str, onnx.NodeProto]) -> str:
+def _below(node: onnx.NodeProto, made: dict[str, onnx.NodeProto], by_output: dict[str, str]) -> str:
     """The name of the LSTM whose Y a node takes; nothing if it takes none."""
     name = node.input[X]
     while name in made and made[name].op_type in LAYOUT:
         name = made[name].input[0]
-    maker = made.get(name)
-    return maker.name if maker is not None and maker.name in nodes and maker.output[0] == name else ""
+    return by_output.get(name, "")
 
 
 def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
@@ -194,12 +196,12 @@ def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 def _settings(node: onnx.NodeProto) -> dict[str, Any]:
     """What a node asks for, as fields of a case's network."""
-    if _attribute(node, "clip", None) is not None:
+    if attribute_of(node, "clip", None) is not None:
         raise ModelError(
-            f"{node.name} has clip = {_attribute(node, 'clip', None):g}, which holds the inputs of the activations: a "
-            "case has no setting for that (its cell_clip holds the cell state)."
+            f"{node.name} has clip = {attribute_of(node, 'clip', None):g}, which holds the inputs of the activations: "
+            "a case has no setting for that (its cell_clip holds the cell state)."
         )
-    direction = _attribute(node, "direction", b"forward").decode()
+    direction = attribute_of(node, "direction", b"forward").decode()
     count = len(DIRECTIONS[direction])
     names = _activations(node, count)
     if names[3:] not in ([], names[:3]):
@@ -209,7 +211,7 @@ def _settings(node: onnx.NodeProto) -> dict[str, Any]:
         "recurrent_activation": names[0],
         "activation": names[1],
         "cell_activation": names[2],
-        "input_forget": bool(_attribute(node, "input_forget", 0)),
+        "input_forget": bool(attribute_of(node, "input_forget", 0)),
     }
 
 
@@ -220,12 +222,12 @@ _SETTINGS_TAKEN = {"affine": 2, "leakyrelu": 1, "thresholdedrelu": 1, "scaledtan
 
 def _activations(node: onnx.NodeProto, directions: int) -> list[str]:
     """The case's names of a node's activations: gates, candidate, cell state, of each direction."""
-    operators = [word.decode() for word in _attribute(node, "activations", [])] or [
+    operators = [word.decode() for word in attribute_of(node, "activations", [])] or [
         "Sigmoid",
         "Tanh",
         "Tanh",
     ] * directions
-    alpha, beta = (list(_attribute(node, f"activation_{name}", [])) for name in ("alpha", "beta"))
+    alpha, beta = (list(attribute_of(node, f"activation_{name}", [])) for name in ("alpha", "beta"))
     known = {
         (operator.lower(), tuple(round(v, 6) for v in settings_of_known)): name
         for name, (operator, settings_of_known) in ACTIVATIONS.items()
@@ -250,11 +252,6 @@ def _activations(node: onnx.NodeProto, directions: int) -> list[str]:
     return names
 
 
-def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    values = [helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name]
-    return values[0] if values else default
-
-
 def _input(node: onnx.NodeProto, k: int) -> str:
     return node.input[k] if len(node.input) > k else ""
 
@@ -264,7 +261,7 @@ def _lane(node: onnx.NodeProto, arrays: Arrays, k: int) -> LaneArrays:
     by_input = {key: arrays[_input(node, key)] for key in (W, R, B, P) if _input(node, key)}
     for key, array in by_input.items():
         wanted = 3 if key in {W, R} else 2
-        count = len(DIRECTIONS[_attribute(node, "direction", b"forward").decode()])
+        count = len(DIRECTIONS[attribute_of(node, "direction", b"forward").decode()])
         if array.ndim != wanted or len(array) != count:
             raise ModelError(
                 f"{node.name}: shapes do not fit together: {'WRB...P'[key - 1]} has shape {array.shape}, and with "
@@ -303,72 +300,102 @@ def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
     return arrays | dict(zip(computed, values, strict=True))
 
 
-def _cut(model: onnx.ModelProto, outputs: list[str], entry: onnx.ValueInfoProto | None = None) -> onnx.ModelProto:
+def _cut(model: onnx.ModelProto, outputs: list[str], entries: Sequence[onnx.ValueInfoProto] = ()) -> onnx.ModelProto:
     """A model of the nodes alone that given tensors need.
 
     Args:
         model: The whole.
         outputs: What it gives.
-        entry: What is fed though nodes make it.
+        entries: What is fed though nodes make it.
     """
-    fed = "" if entry is None else entry.name
+    fed = {entry.name for entry in entries}
     made, wanted, needed = _makers(model), list(outputs), set()
     while wanted:
         name = wanted.pop()
         if name in needed or not name:
             continue
         needed.add(name)
-        if name in made and name != fed:
+        if name in made and name not in fed:
             wanted += made[name].input
-    nodes = [node for node in model.graph.node if any(name in needed and name != fed for name in node.output)]
+    nodes = [node for node in model.graph.node if any(name in needed and name not in fed for name in node.output)]
     held = [tensor for tensor in model.graph.initializer if tensor.name in needed]
     names = {tensor.name for tensor in held}
-    inputs = [
-        graph_input for graph_input in model.graph.input if graph_input.name in needed and graph_input.name not in names
-    ]
-    inputs += [] if entry is None else [entry]
+    inputs = [given for given in model.graph.input if given.name in needed - names - fed]
+    inputs += [entry for entry in entries if entry.name in needed]
     wanted_outputs = [helper.make_empty_tensor_value_info(name) for name in outputs]
     graph = helper.make_graph(nodes, "lstm", inputs, wanted_outputs, held)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
-def _graph(model: onnx.ModelProto, stack: list[onnx.NodeProto], dtype: Any) -> Graph:
+def _graph(model: onnx.ModelProto, stack: list[onnx.NodeProto], weights: Weights) -> Graph:
     """Find how the network is fed, and cut the graph to it."""
-    made, outer = (
-        _makers(model),
-        {graph_input.name for graph_input in model.graph.input} - {tensor.name for tensor in model.graph.initializer},
-    )
+    made = _makers(model)
+    outer = {given.name for given in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
     entry, turned = _entry(stack[0].input[X], made, outer)
-    states: list[tuple[str, ...]] = []
-    own_states: list[str] = []
+    given, own_states = [], dict[str, None]()
     for key in (H0, C0):
-        roots = [_root(_input(node, key), made) for node in stack]
-        if all(root in outer for root in roots):
-            states.append(tuple(roots))
+        names = [_input(node, key) for node in stack]
+        if all(_root(name, made) in outer for name in names):
+            given.append(names)
         else:
-            own_states += [_input(node, key) for node in stack if _input(node, key)]
-    if len(states) == 1:
+            own_states |= dict.fromkeys(filter(None, names))
+    if len(given) == 1:
         raise ModelError("it takes one of the two initial states, h0 and c0, and a case gives both.")
     lengths = {_root(_input(node, LENGTHS), made) for node in stack} - {""}
     if lengths - outer or len(lengths) > 1:
         raise ModelError("its sequence_lens are no input of the graph's own, and cannot be those of a case.")
-    outputs = []
-    for k, node in enumerate(stack):
-        outputs += _name_outputs(model, node, k)
-    own_states = list(dict.fromkeys(own_states))
-    cut = _cut(model, [*outputs, *own_states], None if entry in outer else _info(model, entry, dtype))
-    return Graph(
-        cut, entry, turned, (states[0], states[1]) if states else ((), ()), next(iter(lengths), ""), tuple(own_states)
-    )
+    outputs = [name for k, node in enumerate(stack) for name in _name_outputs(model, node, k)]
+    entries = [_info(model, entry, weights.W.dtype, outer)]
+    feeds = None
+    if given:
+        D = len(DIRECTIONS[attribute_of(stack[0], "direction", b"forward").decode()])
+        feeds = _feeds(
+            model, [*given[0], *given[1]], (D, weights.R.shape[1]), weights.W.dtype, entries[0], turned=turned
+        )
+        entries += feeds.inputs
+    cut = _cut(model, [*outputs, *own_states], entries)
+    return Graph(cut, entry, turned, feeds, next(iter(lengths), ""), tuple(own_states))
 
 
-def _info(model: onnx.ModelProto, name: str, dtype: Any) -> onnx.ValueInfoProto:
-    """Describe a tensor between nodes, as an input: (T, B, I), sizes as far as they can be inferred."""
-    inferred = shape_inference.infer_shapes(model).graph.value_info
+def _feeds(
+    model: onnx.ModelProto, at_nodes: list[str], lane_shape: tuple[int, int], dtype: Any, entry: onnx.ValueInfoProto, *,
+    turned: bool,
+) -> StateFeeds:  # fmt: skip
+    """Find how initial states are given: at inputs of the graph, else where the nodes take them."""
+    made = _makers(model)
+    roots = [_root(name, made) for name in at_nodes]
+    inputs = tuple(_info(model, name, dtype, set(roots)) for name in dict.fromkeys(roots))
+    part = None
+    if roots != at_nodes:
+        probed = onnx.ModelProto.FromString(model.SerializeToString())
+        outputs = [f"lockstep_state_{k}" for k in range(len(at_nodes))]
+        probed.graph.node.extend(
+            helper.make_node("Identity", [name], [output]) for name, output in zip(at_nodes, outputs, strict=True)
+        )
+        part = _cut(probed, outputs, inputs)
+    feeds = StateFeeds(inputs, tuple(at_nodes), tuple(roots), part, lane_shape)
+    sizes = [dim.dim_value for dim in entry.type.tensor_type.shape.dim][:2]
+    try:
+        feeds.places((sizes[0] if turned else sizes[-1]) or 2)
+    except Exception:  # noqa: BLE001 (of onnxruntime, whatever the nodes between make of a guess)
+        return at_the_nodes(feeds)
+    return feeds
+
+
+def _info(model: onnx.ModelProto, name: str, dtype: Any, outer: Container[str]) -> onnx.ValueInfoProto:
+    """Describe a tensor as an input: that of the graph if it is one, else (T, B, I), sizes as far as they are inferred.
+
+    What a Loop hands its body may have no type.
+    """
+    declared = [info for info in model.graph.input if info.name == name and name in outer]
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    if declared and declared[0].type.tensor_type.elem_type:
+        return declared[0]
+    inferred = [*declared, *shape_inference.infer_shapes(model).graph.value_info]
     described = next((info for info in inferred if info.name == name), None)
     sizes = [dim.dim_value or None for dim in described.type.tensor_type.shape.dim] if described is not None else []
     sizes = sizes if len(sizes) == 3 else [None] * 3  # noqa: PLR2004 (T, B, I)
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes)
+    return helper.make_tensor_value_info(name, kind, sizes)
 
 
 def _entry(name: str, made: dict[str, onnx.NodeProto], outer: set[str]) -> tuple[str, bool]:
@@ -376,7 +403,7 @@ def _entry(name: str, made: dict[str, onnx.NodeProto], outer: set[str]) -> tuple
     fed, turned = name, False
     while name in made:
         node = made[name]
-        if node.op_type == "Transpose" and list(_attribute(node, "perm", [])) == [1, 0, 2]:
+        if node.op_type == "Transpose" and list(attribute_of(node, "perm", [])) == [1, 0, 2]:
             turned = not turned
         elif node.op_type not in {"Identity", "Dropout"}:
             break
@@ -420,17 +447,30 @@ def _type_of(model: onnx.ModelProto, name: str) -> Any:
     return helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
 
 
-def _notes(graph: Graph, nodes: list[onnx.NodeProto], *, inside: bool) -> tuple[str, ...]:
+def _notes(
+    graph: Graph, nodes: list[onnx.NodeProto], scope: Scope, stack: list[onnx.NodeProto], *, inside: bool
+) -> tuple[str, ...]:
     kept = {node.name for node in graph.model.graph.node}
-    left = sorted({node.op_type for node in nodes if node.name not in kept} - LAYOUT - {"Constant", "Concat", "Shape"})
+    around = {"Constant", "Concat", "Shape", *(("If", "Loop", "Scan") if scope.path else ())}
+    left = sorted({node.op_type for node in nodes if node.name not in kept} - LAYOUT - around)
     notes = [f"it is fed at {graph.entry}, inside its graph"] if inside else []
+    if scope.path:
+        notes.append(f"it stands inside {scope.path.removesuffix('.')}, and is run without what is around it")
+    if any(node.doc_string == TURNED for node in stack):
+        notes.append(
+            "layout = 1 (batch first) is run by our own transposition, as layout = 0: onnxruntime's CPU provider does "
+            "not take it"
+        )
+    packed = graph.feeds and len(graph.feeds.inputs) < len(graph.feeds.at_nodes) == 2 * len(stack)
+    if packed and len(set(graph.feeds.from_input)) == 1:
+        notes.append(f"h and c are cut out of one input, {graph.feeds.from_input[0]}, by its own nodes")
     return (*notes, *([f"not run, since no part of the LSTM: its {listed(left)}"] if left else []))
 
 
-def _unrunnable(model: onnx.ModelProto, stack: list[onnx.NodeProto], graph: Graph) -> str:
+def _unrunnable(model: onnx.ModelProto, graph: Graph) -> str:
     """Why the nodes cannot be run as they stand; nothing if they can."""
-    if any(_attribute(node, "layout", 0) for node in stack):
-        return "onnxruntime's CPU provider says: Batchwise recurrent operations (layout == 1) are not supported"
+    if graph.feeds is not None and graph.feeds.shared():
+        return "several of its states are the same numbers of one input, and a case has each apart"
     for name in graph.own_states:
         try:
             state = _constants(model, [name])[name]
@@ -442,19 +482,19 @@ def _unrunnable(model: onnx.ModelProto, stack: list[onnx.NodeProto], graph: Grap
 
 
 def _no_lstm(model: onnx.ModelProto) -> str:
-    kinds = {node.op_type: node.name for node in _all_nodes(model.graph)}
-    for kind in ("GRU", "RNN"):
-        if kind in kinds:
-            return (
-                f"{kinds[kind]} is {'a GRU' if kind == 'GRU' else 'a plain RNN'}: it cannot be compared with an LSTM."
-            )
+    kinds = {node.op_type: node for node in _all_nodes(model.graph)}
+    if "GRU" in kinds:
+        node = kinds["GRU"]
+        return gru_refusal(
+            node.name, f"this one has linear_before_reset = {attribute_of(node, 'linear_before_reset', 0)}"
+        )
+    if "RNN" in kinds:
+        return f"{kinds['RNN'].name} is a plain RNN: it cannot be compared with an LSTM."
     if "DynamicQuantizeLSTM" in kinds:
         return (
-            f"{kinds['DynamicQuantizeLSTM']} is a DynamicQuantizeLSTM: quantised weights are not taken, export it in "
-            "floating point."
+            f"{kinds['DynamicQuantizeLSTM'].name} is a DynamicQuantizeLSTM: quantised weights are not taken, export "
+            "it in floating point."
         )
-    if "LSTM" in kinds:
-        return f"its LSTM {kinds['LSTM']} stands inside a Loop, Scan or If, and is not taken."
     return f"there is no LSTM node in it. Its nodes are of: {listed(sorted(kinds)) or 'no kind'}."
 
 

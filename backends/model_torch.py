@@ -26,6 +26,7 @@ from lockstep.harness.weights.model_file import (
     ModelError,
     ModelFile,
     StoredModel,
+    gru_refusal,
     halves_of,
     names_under,
     network,
@@ -104,14 +105,16 @@ def _lstm_in(value: Any, prefix: str) -> tuple[str, torch.nn.LSTM]:
     }
     if others:
         first, kind = next(iter(others.items()))
+        if kind.startswith("GRU"):
+            raise ModelError(gru_refusal(first or "it", "torch's is of the first kind"))
         where = f"{first or 'it'} is {'an' if kind[0] in 'LR' else 'a'} {kind}"
         raise ModelError(f"{where}: {_OTHERS.get(kind, 'its weights are quantised, which is not taken')}. {TAKEN}.")
     raise ModelError(f"it is a {type(value).__name__} without an nn.LSTM. {TAKEN}.")
 
 
 _OTHERS = {
-    "GRU": "a GRU is another network than an LSTM, and cannot be compared with one",
-    "GRUCell": "a GRU is another network than an LSTM, and cannot be compared with one",
+    "GRU": "",  # gru_refusal says more
+    "GRUCell": "",
     "RNN": "a plain RNN is another network than an LSTM",
     "RNNCell": "a plain RNN is another network than an LSTM",
     "LSTMCell": "it is one step of an LSTM: load its weights into an nn.LSTM of one layer",

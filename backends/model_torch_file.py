@@ -77,8 +77,8 @@ def _checkpoint(path: str | io.BytesIO) -> Arrays:
         kind = str(error).partition("GLOBAL ")[2].split()
         held = f"of Python objects, {kind[0]} among them," if kind else "of Python objects, or is damaged:"
         raise ModelError(
-            f"torch does not read it with weights_only=True: it is {held} which only unpickling would make, and that runs "
-            "code. Save the weights alone: torch.save(model.state_dict(), FILE)."
+            f"torch does not read it with weights_only=True: it is {held} which only unpickling would make, and that "
+            "runs code. Save the weights alone: torch.save(model.state_dict(), FILE)."
         ) from error
     except Exception as error:  # whatever a damaged file makes of it
         raise ModelError(f"torch {torch.__version__} cannot read it: {first_line(error)}.") from error
@@ -122,9 +122,8 @@ def _script(file: ModelFile) -> StoredModel:
 
 def _flat(node: Any, module: Any, k: int) -> FlatLSTM:
     """The LSTM of a node; its name is what the names of its weights begin with, where they are attributes."""
-    inputs = dict(
-        zip([argument.name for argument in torch._C.parse_schema(node.schema()).arguments], node.inputs(), strict=True)
-    )
+    schema = torch._C.parse_schema(node.schema())  # noqa: SLF001
+    inputs = dict(zip([argument.name for argument in schema.arguments], node.inputs(), strict=True))
     path, parameters = _value(inputs["params"], module)
     settings = {name: _value(inputs[name], module)[1] for name in ("has_biases", "num_layers", "bidirectional")}
     return FlatLSTM(

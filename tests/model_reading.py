@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from kept_processes import KeptProcesses
 
+from lockstep.backends.given_model import given_model
 from lockstep.harness.adapters.model_process import find
 from lockstep.harness.adapters.model_reader import find_readers, parse_model
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.weights.model_file import ModelFile
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.weights.model_file import ModelFile, environment_of
 
 PLANTED = Path(__file__).parent / "planted_models"
 
@@ -56,6 +59,27 @@ def read_files(processes: KeptProcesses, *texts: str | Path | tuple[str | Path, 
         found = process.call(read_all, (reader.module, files), timeout=300)
     assert isinstance(found, list), found
     return found
+
+
+def run_all(module: str, files: list[ModelFile], problems: list[Problem]) -> list[Trace]:
+    """Run ONNX files on a problem each, in this process, one after the other as the file that it is for."""
+    reader, traces = import_module(module), []
+    for file, problem in zip(files, problems, strict=True):
+        os.environ.update([environment_of(file)])
+        given_model.cache_clear()
+        reader._session.cache_clear()
+        traces.append(reader.run(problem))
+    return traces
+
+
+def running(processes: KeptProcesses, folder: Path, names: list[str], problems: list[Problem]) -> list[Trace]:
+    """Run ONNX files on a problem each."""
+    files = [parse_model(str(folder / f"{name}.onnx"), "") for name in names]
+    reader = find_readers()[files[0].kind]
+    with processes(reader.environment) as process:
+        traces = process.call(run_all, (reader.module, files, problems), timeout=300)
+    assert isinstance(traces, list), traces
+    return traces
 
 
 def said(found: Outcome) -> str:

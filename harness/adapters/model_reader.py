@@ -32,8 +32,8 @@ SUFFIXES = {
 
 FILES_TAKEN = (
     "Lockstep takes a .onnx file, a .keras or .h5 file, FILE.py:FUNCTION that returns an nn.LSTM, a .safetensors file "
-    "of a torch state dict, a checkpoint, TorchScript or exported program of torch (.pt, .pth, .ckpt, .pt2), the prefix "
-    "of a TensorFlow checkpoint, and the folder of a SavedModel"
+    "of a torch state dict, a checkpoint, TorchScript or exported program of torch (.pt, .pth, .ckpt, .pt2), the "
+    "prefix of a TensorFlow checkpoint, and the folder of a SavedModel"
 )
 
 # What is often offered, and how to make of it what is taken.
@@ -62,6 +62,9 @@ def parse_model(text: str, prefix: str) -> ModelFile:
     checkpoint = Path(CHECKPOINT_PARTS.sub("", text))
     if checkpoint.with_name(f"{checkpoint.name}.index").is_file():
         return ModelFile(checkpoint.name, "tf1", str(checkpoint.absolute()), prefix=prefix)
+    if path.is_dir() and (path / "variables" / "variables.index").is_file():
+        variables = (path / "variables" / "variables").absolute()
+        return ModelFile(path.absolute().name, "tf1", str(variables), prefix=prefix)
     if path.is_dir():
         checkpoints = sorted(file.with_suffix("") for file in path.glob("*.index"))
         hint = f" It holds a checkpoint: name it by its prefix, {checkpoints[-1]}." if checkpoints else ""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
 import pytest
-from model_reading import PLANTED, line_of, make, needs, read_files, said
-from stored_weights import read
+from lstm_cases import make_case
+from model_reading import PLANTED, line_of, make, needs, read_files, running, said
+from msgspec.structs import replace
+from stored_weights import make_weights, read
+from values_alone import forward
 
-from lockstep.harness.adapters.model_reader import find_readers
+from lockstep.harness.adapters.model_reader import find_readers, parse_model
 from lockstep.harness.cases.array_file import load_arrays
+from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.weights.dialects import DIALECTS
+from lockstep.harness.weights.layout import store
+from lockstep.harness.weights.model_file import fitted_case, with_own_weights
 
 TORCH = PLANTED / "torch_modules.py"
 
@@ -54,7 +62,7 @@ def test_python_files_give_their_lstm_or_say_why_they_have_none(reading):
     projected = found["projected"].value
     assert (projected.lstm.proj_size, projected.lstm.bias, projected.weights[0][0].P.shape) == (2, False, (2, 4))
     assert found["double"].value.dtype == "float64"
-    assert said(found["gru"]).startswith("it is a GRU: a GRU is another network than an LSTM")
+    assert said(found["gru"]).startswith("it is a GRU: three gates and no cell state, another network than an LSTM")
     assert said(found["cell"]).startswith(
         "it is an LSTMCell: it is one step of an LSTM: load its weights into an nn.LSTM"
     )
@@ -93,7 +101,7 @@ def exported(tmp_path_factory):
     """Files that PyTorch writes."""
     folder = tmp_path_factory.mktemp("torch")
     onnx = all(reader.missing() is None for kind, reader in find_readers().items() if kind == "onnx")
-    make("export_torch.py", folder, *(["onnx"] if onnx else []))
+    make("export_torch.py", folder, "programs", *(["onnx"] if onnx else []))
     return folder
 
 
@@ -106,7 +114,7 @@ def test_state_dicts_are_read_without_their_framework(reading, exported):
     assert found["my"].value.digest == direct.value.digest
     assert (found["my"].value.runner, found["cell"].value.what) == ("torch_lstm", "a state dict of nn.LSTMCell")
     assert (found["projected"].value.dtype, found["projected"].value.lstm.proj_size) == ("bfloat16", 2)
-    assert said(found["gru"]).startswith("it is a GRU: it has three gates where an LSTM has four")
+    assert said(found["gru"]).endswith("TF1's GRUCell). Torch's is of the first kind.")
     assert said(found["quantised"]).startswith("weight_ih_l0 is int8: quantised weights are not taken")
     assert said(found["misfit"]).startswith(
         "shapes do not fit together: weight_ih_l0 (16, 3), weight_hh_l0 (12, 4)"
@@ -116,6 +124,40 @@ def test_state_dicts_are_read_without_their_framework(reading, exported):
     whole, decoder = reading(exported / "net.safetensors", (exported / "net.safetensors", "decoder"))
     assert said(whole).startswith("it has 2 LSTMs: decoder., encoder..")
     assert (decoder.value.lstm.num_layers, decoder.value.lstm.input_size) == (2, 4)
+
+
+@pytest.mark.xdist_group("torch")
+@needs("torch")
+def test_what_torch_saves_is_read_without_a_pickle(reading, exported):
+    names = ["traced.pt", "scripted.pt", "frozen.pt", "alone.ts", "program.pt2", "decomposed.pt2", "lightning.ckpt",
+             "old.pth", "dropped.pt", "wrapped.pth", "whole.pt", "junk.pt"]  # fmt: skip
+    (exported / "junk.pt").write_text("no checkpoint")
+    found = dict(zip(names, reading(*(exported / name for name in names)), strict=True))
+    (direct,) = reading(f"{TORCH}:make_torch_lstm")
+    for name in names[:-2]:
+        assert found[name].value.digest == direct.value.digest, name
+        assert found[name].value.runner == "torch_lstm"
+    assert found["program.pt2"].value.what == "an aten.lstm of an exported program, memory"
+    assert found["decomposed.pt2"].value.what == "the weights of an exported program of nn.LSTM, memory"
+    assert found["lightning.ckpt"].value.what == "a checkpoint's weights of nn.LSTM, state_dict.memory"
+    (note,) = found["dropped.pt"].value.notes
+    assert note.startswith("memory.weight_hh_l0_raw is used: its weights are dropped in training; memory.weight_hh_l0 ")
+    assert "is stale, what one training step drew: 64 of 64 numbers differ, by 0." in note
+    (note,) = found["wrapped.pth"].value.notes
+    assert note == "rnns.0.weight_hh_l0_raw is used: its weights are dropped in training"
+    assert "it is of Python objects, __main__.Tagger among them, which only unpickling would" in said(found["whole.pt"])
+    assert "or is damaged: which only unpickling would make" in said(found["junk.pt"])
+
+
+def test_torch_files_are_told_from_checkpoints_of_tf1_by_the_files_that_are_there(tmp_path):
+    (tmp_path / "model.ckpt").touch()
+    assert parse_model(str(tmp_path / "model.ckpt"), "").kind == "torch"
+    (tmp_path / "model.ckpt.index").touch()
+    assert parse_model(str(tmp_path / "model.ckpt"), "").kind == "tf1"
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    (tmp_path / "saved" / "variables" / "variables.index").touch()
+    file = parse_model(f"{tmp_path}/saved/", "")
+    assert (file.name, file.kind, file.path) == ("saved", "tf1", f"{tmp_path}/saved/variables/variables")
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +181,79 @@ def test_checkpoints_give_their_cell_or_say_why_they_have_none(reading, checkpoi
     assert "taken are forget_bias = 1" in plain.notes[0]
     assert (found["peepholes"].value.lstm.peephole, found["peepholes"].value.lstm.proj_size) == (True, 2)
     assert said(found["two"]).startswith("it has 2 LSTMs: a/lstm/, b/lstm/. Choose one")
-    assert said(found["gru"]).startswith("gru_cell is a GRU: it has gates and a candidate")
+    assert said(found["gru"]).endswith("This is TF1's, of the second kind.")
     assert said(found["dense"]).endswith("It holds dense/bias, dense/kernel.")
     assert said(found["misfit"]).startswith("shapes do not fit together: lstm/kernel's part for x")
+
+
+@pytest.mark.xdist_group("tensorflow")
+@needs("tensorflow", "tf_keras")
+def test_checkpoints_of_old_names_and_of_whole_stacks_are_one_network(reading, checkpoints):
+    names = ["model.ckpt-100", "old", "older", "multi", "deep", "stack", "gap"]
+    parts = {"backward": ("deep", "bidirectional_rnn/bw"), "second": ("multi", "rnn/multi_rnn_cell/cell_1")}
+    asked = [*((name, "") for name in names), *parts.values()]
+    files = [(checkpoints / name, prefix) for name, prefix in asked]
+    found = dict(zip([*names, *parts], reading(*files), strict=True))
+    assert found["model.ckpt-100"].value.lstm == found["old"].value.lstm == found["older"].value.lstm
+    assert found["older"].value.what.startswith("RNN/BasicLSTMCell of a TensorFlow checkpoint")
+    sizes = {name: (found[name].value.lstm.num_layers, found[name].value.lstm.direction) for name in names[3:-1]}
+    assert sizes == {"multi": (2, "forward"), "deep": (2, "bidirectional"), "stack": (2, "bidirectional")}
+    deep, backward = found["deep"].value, found["backward"].value
+    assert "each direction is a stack of its own: columns of zeros in W" in deep.notes[1]
+    assert (backward.lstm.num_layers, backward.lstm.direction) == (2, "reverse")
+    upper = deep.arrays()["W_l1_reverse"]
+    np.testing.assert_array_equal(upper[:, :4], 0)
+    np.testing.assert_array_equal(upper[:, 4:], backward.weights[1][0].W)
+    assert len(found["stack"].value.notes) == 1
+    assert said(found["gap"]).startswith("of one network layer 1 is missing: rnn/multi_rnn_cell/cell_0/")
+    second = found["second"].value.lstm
+    assert (second.num_layers, second.input_size) == (1, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tensorflow")
+@needs("tensorflow", "tf_keras", "h5py")
+def test_files_and_saved_models_of_keras_2_are_read_with_their_settings(reading, tmp_path):
+    make("save_keras2.py", tmp_path, TF_USE_LEGACY_KERAS="1")
+    names = ["stack.h5", "both.h5", "gru.h5", "weights.h5"]
+    found = dict(zip(names, reading(*(tmp_path / name for name in names)), strict=True))
+    stack = found["stack.h5"].value
+    assert (stack.lstm.num_layers, stack.lstm.direction, stack.runner) == (2, "bidirectional", "tf_keras2")
+    assert stack.lstm.recurrent_activation == "hard_sigmoid_0.2"
+    assert said(found["gru.h5"]).endswith("This one has reset_after = False.")
+    assert said(found["weights.h5"]).startswith("it holds weights without the settings of their layers")
+    (saved,) = reading(tmp_path / "saved")
+    assert saved.value.digest == found["both.h5"].value.digest
+    assert (saved.value.lstm.merge_mode, saved.value.lstm.recurrent_activation) == ("sum", "hard_sigmoid_0.2")
+
+
+@needs("h5py")
+@pytest.mark.parametrize(("version", "curve"), [("2.4.0", "hard_sigmoid_0.2"), ("3.9.0", "hard_sigmoid_1/6")])
+def test_an_hdf5_file_is_read_without_a_framework_and_by_the_keras_that_wrote_it(reading, tmp_path, version, curve):
+    import h5py
+
+    settings = {
+        "name": "memory",
+        "units": 4,
+        "activation": "tanh",
+        "recurrent_activation": "hard_sigmoid",
+        "use_bias": True,
+    }
+    layers = [
+        {"class_name": "Lambda", "config": {"name": "odd", "function": ["code"]}},
+        {"class_name": "LSTM", "config": settings},
+    ]
+    config = {"class_name": "Sequential", "config": {"name": "net", "layers": layers}}
+    arrays = store(make_weights(), DIALECTS["keras"])
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file.attrs["keras_version"], file.attrs["model_config"] = version, json.dumps(config)
+        for name, array in arrays.items():
+            file[f"model_weights/memory/memory/lstm_cell/{name}:0"] = array
+    (found,) = reading(tmp_path / "net.h5")
+    assert found.value.what == f"layer LSTM memory of an HDF5 file by Keras {version}"
+    assert (found.value.lstm.recurrent_activation, found.value.lstm.single) == (curve, True)
+    for name, array in read(arrays, DIALECTS["keras"]).items():
+        np.testing.assert_array_equal(found.value.arrays()[name], array)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +280,8 @@ def test_keras_files_give_their_lstm_or_say_why_they_have_none(reading, keras_fi
     assert (backwards.activation, backwards.recurrent_activation) == ("relu", "hard_sigmoid_1/6")
     assert "its layers are of several sizes (small has 4 units, large 5)" in said(found["sizes"])
     assert said(found["summed"]).startswith('both has merge_mode = "sum": of a file, layers are read that put both')
-    assert said(found["gru"]) == "memory is a GRU: it cannot be compared with an LSTM."
+    assert said(found["gru"]).startswith("memory is a GRU: three gates and no cell state")
+    assert said(found["gru"]).endswith("This one has reset_after = True.")
     assert said(found["dense"]) == "there is no layers.LSTM in it. Its layers are: Dense."
     assert said(found["selu"]).startswith("odd asks for activation = selu, for which a case has no setting")
     assert said(found["two"]).startswith("it has 2 LSTMs that do not stand on each other: first, second.")
@@ -254,7 +367,7 @@ def test_onnx_files_give_their_lstm_or_say_why_they_have_none(reading, nodes):
     )  # fmt: skip
     assert said(found["affine"]).startswith("memory asks for the activation Softsign, for which a case has no setting")
     assert said(found["clip"]).startswith("memory has clip = 3, which holds the inputs of the activations")
-    assert said(found["gru"]) == "memory is a GRU: it cannot be compared with an LSTM."
+    assert said(found["gru"]).endswith("This one has linear_before_reset = 0.")
     assert said(found["misfit"]).startswith("memory: shapes do not fit together: W (16, 3), R (12, 4)")
     assert said(found["inputs"]).startswith("its weights are no constants: W2 is computed from the graph's input W2")
     assert said(found["relu"]) == "there is no LSTM node in it. Its nodes are of: Relu."
@@ -264,6 +377,58 @@ def test_onnx_files_give_their_lstm_or_say_why_they_have_none(reading, nodes):
     assert said(found["empty"]) == "it has no nodes: it is no ONNX model, or an empty one."
     (one,) = reading((nodes / "two.onnx", "beside"))
     assert one.status == "ran"
+
+
+@pytest.fixture(scope="module")
+def careful_nodes(tmp_path_factory):
+    """ONNX files whose LSTM stands or starts elsewhere."""
+    pytest.importorskip("onnx", reason="onnx not installed: pip install 'lockstep-rnn[onnx]'")
+    folder = tmp_path_factory.mktemp("careful")
+    make("save_onnx.py", folder)
+    return folder
+
+
+IN_ONNX = ["if", "loop", "function", "sliced", "split", "split_open", "layout", "layout_stack", "external", "lost",
+           "old", "older", "shared"]  # fmt: skip
+
+
+@pytest.mark.xdist_group("onnx")
+@needs("onnx", "onnxruntime")
+def test_lstms_of_onnx_are_found_wherever_they_stand(reading, careful_nodes):
+    asked = [*((name, "") for name in IN_ONNX), ("if", "choice.then"), ("function", "inner__2")]
+    found = dict(
+        zip(asked, reading(*((careful_nodes / f"{name}.onnx", prefix) for name, prefix in asked)), strict=True)
+    )
+    whole = {name: found[name, ""] for name in IN_ONNX}
+    assert said(whole["if"]).startswith("it has 2 LSTMs: choice.else_branch.memory, choice.then_branch.memory.")
+    chosen = found["if", "choice.then"].value
+    assert chosen.notes == ("it stands inside choice.then_branch, and is run without what is around it",)
+    assert (whole["loop"].value.from_zeros, found["function", "inner__2"].status) == (False, "ran")
+    assert said(whole["function"]).startswith("it has 2 LSTMs that do not stand on each other: inner__1, inner__2.")
+    for name in ("sliced", "split", "split_open"):
+        assert whole[name].value.notes == ("h and c are cut out of one input, state, by its own nodes",)
+    assert whole["layout"].value.notes[0].startswith("layout = 1 (batch first) is run by our own transposition")
+    assert (whole["layout_stack"].value.lstm.num_layers, whole["old"].value.what[:30]) == (
+        2,
+        "one LSTM node of ONNX opset 7,",
+    )
+    assert said(whole["lost"]).endswith("Its weights are in a file of their own: put that beside it.")
+    assert said(whole["older"]).startswith("it is of opset 6, and runtimes run LSTM as it is since opset 7")
+    assert whole["shared"].value.unrunnable.startswith("several of its states are the same numbers of one input")
+
+
+@pytest.mark.xdist_group("onnx")
+@needs("onnx", "onnxruntime")
+def test_what_is_found_in_onnx_computes_what_the_reference_does(reading, processes, careful_nodes):
+    names = ["loop", "sliced", "split", "split_open", "layout", "layout_stack", "external", "old"]
+    problems = []
+    for found in reading(*(careful_nodes / f"{name}.onnx" for name in names)):
+        case = fitted_case(make_case(initial_state="probe"), found.value)
+        problems.append(with_own_weights(Problem.from_case(replace(case, lstm=found.value.lstm)), found.value))
+    for name, problem, trace in zip(names, problems, running(processes, careful_nodes, names, problems), strict=True):
+        expected, lstm = forward(problem), problem.case.lstm
+        top = [name_of("h", lane, lstm) for lane in lanes(lstm) if lane.layer == lstm.num_layers - 1]
+        assert np.abs(trace.h - np.concatenate([expected[key] for key in top], axis=-1)).max() < 1e-6, name
 
 
 @pytest.mark.xdist_group("torch")

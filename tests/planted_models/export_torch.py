@@ -1,4 +1,4 @@
-"""Write what PyTorch exports of the planted nn.LSTM into a folder: argument 1; argument 2, if any, is "onnx"."""
+"""Write what PyTorch exports of the planted nn.LSTM into a folder, argument 1; then perhaps "onnx", "programs"."""
 
 import logging
 import sys
@@ -23,7 +23,41 @@ save_file({"weight_ih_l0": torch.zeros(16, 3), "weight_hh_l0": torch.zeros(12, 4
 save_file({"dense.weight": torch.zeros(3, 4)}, folder / "dense.safetensors")
 save_file({"W": torch.zeros(1, 16, 3), "R": torch.zeros(1, 16, 4)}, folder / "other.safetensors", {"dialect": "onnx"})
 
-if sys.argv[2:] == ["onnx"]:
+
+class Tagger(torch.nn.Module):
+    """An LSTM between other layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(5, 3)
+        self.memory = make_torch_lstm()
+        self.head = torch.nn.Linear(8, 2)
+
+    def forward(self, words):
+        return self.head(self.memory(self.words(words))[0])
+
+
+if "programs" in sys.argv:
+    warnings.simplefilter("ignore")
+    tagger, words = Tagger().eval(), torch.zeros(2, 5, dtype=torch.long)
+    torch.jit.trace(tagger, words).save(folder / "traced.pt")
+    torch.jit.script(tagger).save(folder / "scripted.pt")
+    torch.jit.freeze(torch.jit.script(tagger)).save(folder / "frozen.pt")
+    torch.jit.script(lstm).save(folder / "alone.ts")
+    program = torch.export.export(tagger, (words,))
+    torch.export.save(program, folder / "program.pt2")
+    torch.export.save(program.run_decompositions(), folder / "decomposed.pt2")
+    weights = tagger.state_dict()
+    torch.save({"epoch": 3, "state_dict": weights, "lr": [0.1]}, folder / "lightning.ckpt")
+    torch.save(weights, folder / "old.pth", _use_new_zipfile_serialization=False)
+    torch.save(tagger, folder / "whole.pt")
+    stale = {name: 2 * array if name == "memory.weight_hh_l0" else array for name, array in weights.items()}
+    torch.save(stale | {"memory.weight_hh_l0_raw": weights["memory.weight_hh_l0"]}, folder / "dropped.pt")
+    inside = {f"rnns.0.module.{name}": array for name, array in lstm.state_dict().items()}
+    inside["rnns.0.weight_hh_l0_raw"] = inside.pop("rnns.0.module.weight_hh_l0")
+    torch.save(inside, folder / "wrapped.pth")
+
+if "onnx" in sys.argv:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     x, state = torch.zeros(5, 2, 3), torch.zeros(4, 2, 4)

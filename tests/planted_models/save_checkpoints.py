@@ -30,6 +30,26 @@ save(
     "two",
     {f"{scope}/{name.rpartition('/')[2]}": shape for scope in ("a/lstm", "b/lstm") for name, shape in CELL.items()},
 )
+
+
+def cells(scopes, kernel="kernel", bias="bias", widths=(7, 8)):
+    """The shapes of cells, layer by layer."""
+    return {
+        f"{scope}/{name}": shape
+        for layer, width in zip(scopes, widths, strict=False)
+        for scope in layer
+        for name, shape in ((kernel, (width, 16)), (bias, (16,)))
+    }
+
+
+save("old", cells([["rnn/basic_lstm_cell"]], "weights", "biases"))
+save("older", cells([["RNN/BasicLSTMCell/Linear"]], "Matrix", "Bias"))
+save("multi", cells([[f"rnn/multi_rnn_cell/cell_{k}/basic_lstm_cell"] for k in range(2)]))
+ways = ("fw", "bw")
+save("deep", cells([[f"bidirectional_rnn/{way}/multi_rnn_cell/cell_{k}/lstm_cell" for way in ways] for k in range(2)]))
+save("stack", cells([[f"stack_bidirectional_rnn/cell_{k}/bidirectional_rnn/{way}/lstm_cell" for way in ways]
+                     for k in range(2)], widths=(7, 12)))  # fmt: skip
+save("gap", cells([[f"rnn/multi_rnn_cell/cell_{k}/basic_lstm_cell"] for k in (0, 2)]))
 save("gru", {"gru_cell/gates/kernel": (7, 8), "gru_cell/gates/bias": (8,), "gru_cell/candidate/kernel": (7, 4)})
 save("dense", {"dense/kernel": (3, 5), "dense/bias": (5,)})
 save("misfit", {"lstm/kernel": (7, 12), "lstm/bias": (16,)})
