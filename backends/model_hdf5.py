@@ -205,7 +205,7 @@ def settings_of(layer: LayerConfig, major: str) -> dict[str, Any]:
     return {"direction": direction, **settings, "cell_activation": settings["activation"]}
 
 
-def _datasets(group: h5py.Group) -> dict[str, Array]:
+def _datasets(group: Any) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
 
     def keep(name: str, held: Any) -> None:

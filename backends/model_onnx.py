@@ -461,9 +461,8 @@ def _notes(
             "layout = 1 (batch first) is run by our own transposition, as layout = 0: onnxruntime's CPU provider does "
             "not take it"
         )
-    packed = graph.feeds and len(graph.feeds.inputs) < len(graph.feeds.at_nodes) == 2 * len(stack)
-    if packed and len(set(graph.feeds.from_input)) == 1:
-        notes.append(f"h and c are cut out of one input, {graph.feeds.from_input[0]}, by its own nodes")
+    if graph.feeds is not None and len(graph.feeds.inputs) == 1:
+        notes.append(f"h and c are cut out of one input, {graph.feeds.inputs[0].name}, by its own nodes")
     return (*notes, *([f"not run, since no part of the LSTM: its {listed(left)}"] if left else []))
 
 

@@ -240,7 +240,7 @@ def _metadata(file: ModelFile, scope: str) -> LayerConfig | None:
         return None
     from tf_keras.protobuf import saved_metadata_pb2
 
-    metadata = saved_metadata_pb2.SavedMetadata()
+    metadata = saved_metadata_pb2.SavedMetadata()  # pyright: ignore[reportAttributeAccessIssue] (made when imported)
     metadata.ParseFromString(path.read_bytes())
     described = [json.loads(node.metadata) for node in metadata.nodes if node.identifier == "_tf_keras_rnn_layer"]
     described += [json.loads(node.metadata) for node in metadata.nodes if "Bidirectional" in node.metadata]
