@@ -278,8 +278,8 @@ def test_files_of_other_sizes_do_not_go_together(lockstep):
     ("name", "text"),
     [
         ("nowhere.onnx", "no such file. Did you mean"),
-        ("weights.pt", "not a known kind of model file. Lockstep takes a .onnx file"),
-        ("weights.pt", "Of a .pt file: save its state dict by safetensors.torch.save_file"),
+        ("weights.pb", "not a known kind of model file. Lockstep takes a .onnx file"),
+        ("weights.pb", "Of a .pb file: of a SavedModel name the folder"),
         ("", "a folder. Lockstep takes"),
         ("file.py", 'no function is called "model". There are: build'),
         ("file.py:biuld", 'no function is called "biuld". Did you mean "build"?'),
@@ -287,7 +287,7 @@ def test_files_of_other_sizes_do_not_go_together(lockstep):
 )
 def test_what_is_no_model_file_is_told_with_what_is_taken(lockstep, tmp_path, name, text):
     (tmp_path / "nowhere-else.onnx").touch()
-    (tmp_path / "weights.pt").touch()
+    (tmp_path / "weights.pb").touch()
     (tmp_path / "file.py").write_text("def build():\n    pass\n")
     status, _, err = lockstep("run", "--model", tmp_path / name)
     assert status == 2
