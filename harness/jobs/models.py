@@ -29,7 +29,15 @@ from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.run import run_cases
 from lockstep.harness.text import number
-from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
+from lockstep.harness.weights.differences import (
+    SettingDifference,
+    WeightDifference,
+    difference_lines,
+    difference_table,
+    misfit,
+    setting_differences,
+    weight_differences,
+)
 from lockstep.harness.weights.model_file import ModelFile, StoredModel, environment_of, fitted_case
 
 DEFAULT_CASE = "probe"  # no two of its numbers are alike
@@ -142,10 +150,13 @@ class Models(Closing):
 
     def differences(self, loaded: Loaded) -> list[str]:
         """How a further file's weights differ from those of the first."""
+        return difference_lines(*self._compared(loaded))
+
+    def _compared(self, loaded: Loaded) -> tuple[list[WeightDifference], list[SettingDifference], int, str, str]:
         first = self.loaded[0]
         by_tensor = weight_differences(loaded.model, first.model)
         settings = setting_differences(loaded.model, first.model)
-        return difference_lines(by_tensor, settings, len(loaded.model.arrays()), loaded.file.name, first.file.name)
+        return by_tensor, settings, len(loaded.model.arrays()), loaded.file.name, first.file.name
 
     def texts(self) -> list[str]:
         """What was read, what is run, and what cases took of it."""
@@ -159,7 +170,7 @@ class Models(Closing):
                 who = "runs them" if k else "is the backend of its framework"
                 lines.append(f"  It holds weights only: {loaded.model.runner} {who}.")
             if k:
-                lines += [f"  Weights: {line}." for line in self.differences(loaded)]
+                lines += [f"  {line}" for line in difference_table(*self._compared(loaded))]
         return [*lines, *self._taken]
 
     def facts(self) -> list[dict[str, Any]]:

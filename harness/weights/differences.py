@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -15,6 +16,7 @@ from lockstep.harness.cases.tensors import lanes, name_of
 from lockstep.harness.text import grouped, number
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.model_file import StoredModel
+from lockstep.harness.weights.network_file import lane_text
 
 
 class WeightDifference(Struct, frozen=True, kw_only=True):
@@ -40,6 +42,9 @@ class SettingDifference(Struct, frozen=True):
 
 # What two networks must have in common to be run with the same data.
 _SIZES = ("input_size", "hidden_size", "num_layers", "direction", "proj_size")
+MOST_ROWS = 9  # of a table, beside its head
+MOST_NAMES = 4  # of arrays in one row
+
 _SETTINGS = ("bias", "peephole", "activation", "recurrent_activation", "cell_activation", "input_forget", "cell_clip")
 
 
@@ -69,32 +74,88 @@ def weight_differences(model: StoredModel, reference: StoredModel) -> list[Weigh
     ]  # fmt: skip
 
 
+class WeightRow(NamedTuple):
+    """Some arrays of a file that differ from another's in the same way."""
+
+    arrays: str
+    numbers: str  # how many differ, of how many
+    at_most: str
+    instead: str  # what they are
+
+    @property
+    def sentence(self) -> str:
+        """The row as a sentence without its dot."""
+        return f"{self.arrays}: {self.instead} ({self.numbers} numbers, by {self.at_most} at most)"
+
+
+def difference_rows(differences: list[WeightDifference], count: int, name: str, reference: str) -> list[WeightRow]:
+    """What differs of the ``count`` weights of a file, arrays that differ alike in one row; ten rows with their head."""
+    alike = grouped(differences, lambda difference: difference.explanation or "")
+    rows = [
+        _row(group, count, explanation.format(one=name, other=reference))
+        for explanation, group in sorted(alike.items())
+        if explanation
+    ]
+    unlike = alike.get("", [])
+    room = max(MOST_ROWS - len(rows), 1)
+    largest = sorted(unlike, key=lambda difference: -difference.largest)
+    rest = largest[room - 1 :] if len(unlike) > room else []
+    rows += [_row([each], count, f"other numbers: {_example(each)}") for each in unlike if each not in rest]
+    rows += [_row(rest, count, "other numbers")._replace(arrays=f"{len(rest)} more arrays")] if rest else []
+    if len(rows) > MOST_ROWS:
+        more = len(rows) - MOST_ROWS + 1
+        rows = [*rows[:-more], WeightRow(f"{more} more rows", "", "", "in the JSON")]
+    return rows
+
+
 def difference_lines(
     differences: list[WeightDifference], settings: list[SettingDifference], count: int, name: str, reference: str
 ) -> list[str]:
-    """How the ``count`` weights of a file differ from those of another: a line an array, or an explanation."""
-    lines = [f"{setting.name} is {setting.one}, and {setting.other} in {reference}" for setting in settings]
+    """How the ``count`` weights of a file differ from those of another, in sentences, alike arrays together."""
+    lines = _setting_lines(settings, reference)
     if not differences:
         return [*lines, f"its weights are those of {reference}, bit for bit"] if not settings else lines
-    alike = grouped(differences, lambda difference: difference.explanation or "")
-    for explanation, group in sorted(alike.items(), key=lambda item: not item[0]):
-        names = ", ".join(difference.name for difference in group) if len(group) < max(count, 2) else "all of them"
-        if explanation:
-            worst = max(group, key=lambda difference: difference.largest)
-            lines.append(f"{names}: {explanation.format(one=name, other=reference)} ({_size(worst)})")
-        else:
-            lines += [
-                f"{difference.name} differs from that of {reference}: {_size(difference)}" for difference in group
-            ]
-    return lines
+    return [*lines, *(row.sentence for row in difference_rows(differences, count, name, reference))]
 
 
-def _size(difference: WeightDifference) -> str:
-    at = ", ".join(map(str, difference.at))
+def difference_table(
+    differences: list[WeightDifference], settings: list[SettingDifference], count: int, name: str, reference: str
+) -> list[str]:
+    """The same as a table of at most ten lines, settings before it."""
+    if not differences:
+        return [f"Weights: {line}." for line in difference_lines(differences, settings, count, name, reference)]
+    head = WeightRow("weights", "numbers", "at most", f"what they are, beside {reference}'s")
+    rows = [head, *difference_rows(differences, count, name, reference)]
+    widths = [max(len(row[k]) for row in rows) for k in range(3)]
+    table = [
+        f"{row.arrays:<{widths[0]}}  {row.numbers:>{widths[1]}}  {row.at_most:>{widths[2]}}  {row.instead}"
+        for row in rows
+    ]
+    return [*(f"Weights: {line}." for line in _setting_lines(settings, reference)), *table]
+
+
+def _setting_lines(settings: list[SettingDifference], reference: str) -> list[str]:
+    return [f"{setting.name} is {setting.one}, and {setting.other} in {reference}" for setting in settings]
+
+
+def _row(group: list[WeightDifference], count: int, instead: str) -> WeightRow:
+    names = "all of them" if len(group) == count > 1 else _names([difference.name for difference in group])
+    numbers, sizes = (sum(getattr(difference, key) for difference in group) for key in ("count", "size"))
+    return WeightRow(names, f"{numbers} of {sizes}", number(max(difference.largest for difference in group)), instead)
+
+
+def _names(names: list[str]) -> str:
+    """The names of some arrays, those of many shortened."""
     return (
-        f"{difference.count} of {difference.size} numbers, by {number(difference.largest)} at most: "
-        f"{difference.name}[{at}] is {difference.one:.9g}, not {difference.other:.9g}"
+        ", ".join(names)
+        if len(names) <= MOST_NAMES
+        else f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
     )
+
+
+def _example(difference: WeightDifference) -> str:
+    at = ", ".join(map(str, difference.at))
+    return f"{difference.name}[{at}] is {difference.one:.9g}, not {difference.other:.9g}"
 
 
 def _difference(name: str, a: Array, b: Array, explanation: str | None) -> WeightDifference:
@@ -130,7 +191,8 @@ def _candidates(name: str, model: StoredModel, reference: StoredModel) -> Iterat
     for lane in lanes(reference.lstm):
         another = name_of(kind, lane, reference.lstm)
         if another != name and another in arrays:
-            yield f"that is {another} of {{other}}: lanes are exchanged", _wide(arrays[another])
+            which = "another layer's" if _layer(another) != _layer(name) else "another direction's"
+            yield f"what {{other}} has in {lane_text(lane)}: {which}", _wide(arrays[another])
     if kind not in {"W", "R", "b"}:
         return
     # Last, since there are many of them: 24 orders, of each form that the array may have been turned into.
@@ -140,6 +202,10 @@ def _candidates(name: str, model: StoredModel, reference: StoredModel) -> Iterat
                 continue
             words = [_order_text(order, model)] if order != tuple(GATES) else []
             yield " and ".join(filter(None, [*words, how])), _wide(reorder(array, GATES, order))
+
+
+def _layer(name: str) -> str:
+    return name.removesuffix("_reverse")
 
 
 def _turned(kind: str, array: Array) -> Iterator[tuple[Array, str]]:

@@ -10,7 +10,13 @@ from msgspec.structs import replace as changed
 
 from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.problem import Weights
-from lockstep.harness.weights.differences import difference_lines, misfit, setting_differences, weight_differences
+from lockstep.harness.weights.differences import (
+    difference_lines,
+    difference_table,
+    misfit,
+    setting_differences,
+    weight_differences,
+)
 from lockstep.harness.weights.model_file import LaneArrays, ModelError, StoredModel, canonical, names_under, network
 
 rng = np.random.default_rng(5)
@@ -21,6 +27,11 @@ def lane():
     return LaneArrays(
         *(rng.normal(size=(16, n)).astype("float32") for n in (3, 4)), tuple(rng.normal(size=(2, 16)).astype("float32"))
     )
+
+
+def wide_lane():
+    """A lane that takes the output of one below."""
+    return replace(lane(), W=rng.normal(size=(16, 4)).astype("float32"))
 
 
 @pytest.fixture
@@ -54,7 +65,8 @@ def test_one_number_is_named_with_its_place_and_size(model):
         return {**arrays, "W": W}
 
     first, second = lines(with_weights(model, change), model)
-    assert first.startswith("W_l0 differs from that of yours: 1 of 48 numbers, by 0.25 at most: W_l0[2, 1] is ")
+    assert first.startswith("W_l0: other numbers: W_l0[2, 1] is ")
+    assert first.endswith(" (1 of 48 numbers, by 0.25 at most)")
     assert second.startswith("W_l0_reverse")
 
 
@@ -99,7 +111,27 @@ def test_a_lost_half_of_two_biases_is_named(model, half):
 
 def test_exchanged_directions_are_named(model):
     told = lines(replace(model, weights=(model.weights[0][::-1],)), model)
-    assert "W_l0: that is W_l0_reverse of yours: lanes are exchanged" in told[0]
+    assert told[0].startswith(
+        "W_l0, R_l0, b_l0: what yours has in layer 0, reverse: another direction's (128 of 128 numbers, "
+    )
+
+
+def test_the_table_has_ten_lines_at_most_and_names_what_they_are_instead():
+    layers = [[canonical(lane(), "ifgo")[0]] if k == 0 else [canonical(wide_lane(), "ifgo")[0]] for k in range(12)]
+    lstm, stack = network(layers, "forward", [f"layer {k}" for k in range(12)], bias=True)
+    model = StoredModel(lstm, stack, "nn.LSTM")
+    swapped = [*stack[:2], stack[3], stack[2], *stack[4:]]
+    changed_rows = [(replace(row[0], b=row[0].b + np.float32(k)),) if k > 3 else row for k, row in enumerate(swapped)]
+    other = replace(model, weights=tuple(changed_rows))
+    table = difference_table(weight_differences(other, model), [], len(other.arrays()), "mine", "yours")
+    assert len(table) == 10
+    assert table[0].split() == ["weights", "numbers", "at", "most", "what", "they", "are,", "beside", "yours's"]
+    assert table[1].split()[:3] == ["W_l3,", "R_l3,", "b_l3"]
+    assert table[1].endswith("what yours has in layer 2: another layer's")
+    assert table[2].endswith("what yours has in layer 3: another layer's")
+    assert table[8].split()[:5] == ["b_l11", "16", "of", "16", "11"]
+    assert table[-1].split() == ["2", "more", "arrays", "32", "of", "32", "5", "other", "numbers"]
+    assert difference_table([], [], 3, "mine", "yours") == ["Weights: its weights are those of yours, bit for bit."]
 
 
 def test_settings_that_differ_are_told_and_sizes_do_not_fit(model):
