@@ -42,8 +42,8 @@ class SettingDifference(Struct, frozen=True):
 
 # What two networks must have in common to be run with the same data.
 _SIZES = ("input_size", "hidden_size", "num_layers", "direction", "proj_size")
-MOST_ROWS = 9  # of a table, beside its head
-MOST_NAMES = 4  # of arrays in one row
+_MOST_ROWS = 9  # of a table, beside its head
+_MOST_NAMES = 4  # of arrays in one row
 
 _SETTINGS = ("bias", "peephole", "activation", "recurrent_activation", "cell_activation", "input_forget", "cell_clip")
 
@@ -97,13 +97,13 @@ def difference_rows(differences: list[WeightDifference], count: int, name: str, 
         if explanation
     ]
     unlike = alike.get("", [])
-    room = max(MOST_ROWS - len(rows), 1)
+    room = max(_MOST_ROWS - len(rows), 1)
     largest = sorted(unlike, key=lambda difference: -difference.largest)
     rest = largest[room - 1 :] if len(unlike) > room else []
     rows += [_row([each], count, f"other numbers: {_example(each)}") for each in unlike if each not in rest]
     rows += [_row(rest, count, "other numbers")._replace(arrays=f"{len(rest)} more arrays")] if rest else []
-    if len(rows) > MOST_ROWS:
-        more = len(rows) - MOST_ROWS + 1
+    if len(rows) > _MOST_ROWS:
+        more = len(rows) - _MOST_ROWS + 1
         rows = [*rows[:-more], WeightRow(f"{more} more rows", "", "", "in the JSON")]
     return rows
 
@@ -148,8 +148,8 @@ def _names(names: list[str]) -> str:
     """The names of some arrays, those of many shortened."""
     return (
         ", ".join(names)
-        if len(names) <= MOST_NAMES
-        else f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} more"
+        if len(names) <= _MOST_NAMES
+        else f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
     )
 
 

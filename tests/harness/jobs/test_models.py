@@ -137,8 +137,8 @@ def test_wrong_exports_diverge_and_are_named(lockstep, exported, tmp_path):
             "other-weights",
             "the first of the two biases of torch_modules.py:make_torch_lstm alone: the other one",
         ),
-        ("transposed", "R:transposed-by-gate", "R_l1_reverse: each gate's block is transposed"),
-        ("gates", "WRb:read-as-igfo", "all of them: gates are stacked i, g, f, o, as tf1 does, and read as i, f, g, o"),
+        ("transposed", "R:transposed-by-gate", "each gate's block is transposed"),
+        ("gates", "WRb:read-as-igfo", "gates are stacked i, g, f, o, as tf1 does, and read as i, f, g, o"),
     ):
         run = runs[f"{name}.safetensors"]
         assert (run["status"], run["diagnosis"][0]["fault"]) == ("diverge", fault)
@@ -180,7 +180,7 @@ def test_an_export_to_onnx_keeps_its_numbers_and_one_with_gates_in_another_order
     )
     said = " ".join(out.split())
     assert status == 1
-    assert "all of them: gates are stacked i, f, g, o, as keras and torch do, and read as i, o, f, g" in said
+    assert "gates are stacked i, f, g, o, as keras and torch do, and read as i, o, f, g" in said
     assert "[WRb:read-as-iofg]" in said
 
 
@@ -196,7 +196,7 @@ def test_the_page_on_model_files_shows_what_is_said(lockstep, tmp_path, monkeypa
     assert without_numbers(right) in page
     lines = wrong.splitlines()
     what = next(k for k, line in enumerate(lines) if line.startswith("wrong.onnx: "))
-    assert without_numbers("\n".join(lines[what : what + 2])) in page
+    assert without_numbers("\n".join(lines[what : what + 3])) in page
     why = next(k for k, line in enumerate(lines) if "Why: " in line)
     assert without_numbers("\n".join(lines[why : why + 2])) in page
 
