@@ -173,7 +173,7 @@ def choose_by(rng: np.random.Generator) -> Choose:
     """Choose by a generator of NumPy's; each feature is there in every third case, so that most have few of them."""
 
     def choose(_: str, options: Sequence[Any]) -> Any:
-        if tuple(options) == (False, True):
+        if options == (False, True):  # not a range, whose 0 and 1 equal these too
             return bool(rng.integers(3) == 0)
         return options[int(rng.integers(len(options)))]
 

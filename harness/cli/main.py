@@ -27,12 +27,13 @@ from lockstep.harness.cli.commands.new import new
 from lockstep.harness.cli.commands.record import record
 from lockstep.harness.cli.commands.report import report
 from lockstep.harness.cli.commands.run import cache, run
+from lockstep.harness.cli.commands.search import search
 from lockstep.harness.cli.commands.variables import variables
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import INTERRUPTED, complain, console_beside, say
 
 COMMANDS = (
-    run, check, explain, new, variables, anatomy, adequacy, record, compare, findings, report, convert, export,
+    run, check, explain, new, variables, anatomy, adequacy, record, compare, search, findings, report, convert, export,
     backends, cases, schema, cache,
 )  # fmt: skip
 

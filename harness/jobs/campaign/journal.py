@@ -37,6 +37,12 @@ CREATE TABLE IF NOT EXISTS environments (
     versions TEXT NOT NULL,  -- JSON: by distribution
     UNIQUE (machine, versions)
 );
+CREATE TABLE IF NOT EXISTS chosen (
+    backend TEXT NOT NULL,
+    round INTEGER NOT NULL,  -- in each round every pair of features that the backend supports is met anew
+    ks TEXT NOT NULL,  -- the configurations that it runs of this round, JSON
+    PRIMARY KEY (backend, round)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS units (
     k INTEGER NOT NULL,  -- the configuration: with the settings it tells the network and its problems
     backend TEXT NOT NULL,
@@ -191,6 +197,11 @@ class Journal(Closing):
         with self._transaction() as write:
             write.executemany("INSERT OR REPLACE INTO campaign VALUES (?, ?)", [(k, str(v)) for k, v in values.items()])
 
+    def forget(self, *keys: str) -> None:
+        """Keep no more what is kept under keys."""
+        with self._transaction() as write:
+            write.executemany("DELETE FROM campaign WHERE key = ?", [(key,) for key in keys])
+
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """What a query gives."""
         with self._told():
@@ -209,6 +220,16 @@ class Journal(Closing):
     def done(self) -> set[tuple[str, int]]:
         """The units that are through, by backend and configuration."""
         return set(self.rows("SELECT backend, k FROM units"))  # type: ignore[arg-type]
+
+    def choose(self, backend: str, number: int, ks: Iterable[int]) -> None:
+        """Keep which configurations of a round a backend runs."""
+        with self._transaction() as write:
+            write.execute("INSERT OR IGNORE INTO chosen VALUES (?, ?, ?)", (backend, number, _text(tuple(ks))))
+
+    def chosen(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """Which configurations were chosen, by backend and round."""
+        rows = self.rows("SELECT backend, round, ks FROM chosen ORDER BY round")
+        return {(backend, number): msgspec.json.decode(ks, type=tuple[int, ...]) for backend, number, ks in rows}
 
     def unsorted(self) -> list[UnsortedFailure]:
         """What is new and belongs to no finding yet, in order."""
@@ -318,7 +339,7 @@ def _trouble(folder: Path, error: sqlite3.DatabaseError) -> str:
     if "full" in text or "I/O" in text:
         return (
             f"{folder}: the disk is full, or cannot be written to ({text}). What was done is in the journal: make "
-            f"room, then go on with lockstep search --resume --out {folder}"
+            f"room, then go on with lockstep search --out {folder} --resume"
         )
     if "not a database" in text or "malformed" in text:
         return f"{folder / FILE}: not a journal of a campaign, or damaged ({text}). Give another folder with --out."

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+import msgspec
+
 from lockstep.harness.adapters.outcome import end_of
 from lockstep.harness.adapters.worker import Closing, death_of
 from lockstep.harness.jobs.campaign import worker_process
@@ -62,9 +64,13 @@ class LocalWorker:
     def _listen(self) -> None:
         stream = self.process.stdout
         assert stream is not None
-        while (answer := receive(stream, FROM_WORKER)) is not None:  # type: ignore[arg-type]
+        answer: Answer | None = Answer(number=-1)
+        while answer is not None:
+            try:
+                answer = receive(stream, FROM_WORKER)  # type: ignore[arg-type]
+            except msgspec.DecodeError as error:  # a fault of ours: nobody is to wait for ever
+                answer = Answer(number=-1, fatal=f"a worker's answer cannot be read: {error}")
             self._answers.put((self, answer))
-        self._answers.put((self, None))
 
 
 class LocalExecutor(Closing):

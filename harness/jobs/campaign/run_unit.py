@@ -14,7 +14,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.precision import as_float32, computed_in_float32, in_dtype
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.campaign.hands import Hands, SharedProblems, Runner
+from lockstep.harness.jobs.campaign.hands import Hands, Runner, SharedProblems
 from lockstep.harness.jobs.campaign.unit import Ran, Unit, UnitResult
 from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.forms import form_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lockstep.harness.jobs.campaign.hands import framework_of
@@ -32,13 +32,17 @@ class Course:
 class Schedule:
     """The order of the units of a campaign; what is through, or given up, never comes again."""
 
-    def __init__(self, campaign: Campaign, done: Iterable[tuple[str, int]]) -> None:
-        """Begin, or go on where units are through, by backend and configuration."""
+    def __init__(
+        self, campaign: Campaign, done: Iterable[tuple[str, int]], chosen: Mapping[tuple[str, int], Iterable[int]]
+    ) -> None:
+        """Begin, or go on where units are through, by backend and configuration, and rounds were chosen from."""
         self._courses = {name: Course(name, framework_of(campaign, name)) for name in campaign.backends}
         self._done = set(done)
         self._number = 0
         self._sent: dict[int, Batch | Choosing] = {}
         self._losses: Counter[tuple[str, int]] = Counter()
+        for (backend, number), ks in chosen.items():
+            self._queue(backend, number, ks)
 
     @property
     def in_hand(self) -> int:
@@ -77,13 +81,17 @@ class Schedule:
         course.choosing = True
         return Choosing(self.number(), course.backend, course.round)
 
-    def chosen(self, number: int, ks: Iterable[int]) -> None:
-        """Take in what a backend runs of a round, as a task has it answered."""
+    def chosen(self, number: int, ks: Iterable[int]) -> tuple[str, int]:
+        """Take in what a backend runs of a round, as a task has it answered: the backend and the round."""
         task = self._sent[number]
         assert isinstance(task, Choosing)
-        course, chosen = self._courses[task.backend], list(ks)
-        course.round, course.barren = task.round + 1, not chosen
-        course.ks.extend(k for k in chosen if (task.backend, k) not in self._done)
+        self._queue(task.backend, task.round, ks)
+        return task.backend, task.round
+
+    def _queue(self, backend: str, number: int, ks: Iterable[int]) -> None:
+        course, chosen = self._courses[backend], list(ks)
+        course.round, course.barren = number + 1, not chosen
+        course.ks.extend(k for k in chosen if (backend, k) not in self._done)
 
     def through(self, result: UnitResult) -> None:
         """Take in that a unit is through."""

@@ -59,7 +59,7 @@ class CampaignRun:
     told: Callable[[RunResult], str]  # a result in words
     on_state: Callable[[State], None] = lambda state: None
     on_finding: Callable[[LoggedFinding], None] = lambda finding: None
-    ticks: Callable[[], None] = lambda: None  # called every few seconds: what is written while it runs
+    on_tick: Callable[[State], None] = lambda state: None  # every few seconds: what is written while it runs
     _schedule: Schedule = field(init=False)
     _sorting: Sorting = field(init=False)
     _counts: Counts = field(init=False)
@@ -67,7 +67,7 @@ class CampaignRun:
     _written: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._schedule = Schedule(self.campaign, self.journal.done())
+        self._schedule = Schedule(self.campaign, self.journal.done(), self.journal.chosen())
         self._sorting = Sorting(self.journal, self.campaign, self.bounds.shrinking, self.told)
         self._counts = self.journal.counts()
         self._before, self._start = self._counts.seconds, time.monotonic()
@@ -120,10 +120,11 @@ class CampaignRun:
             if answer.fatal is not None:
                 raise CampaignError(
                     f"{answer.fatal.strip()}\nWhat was done is in the journal. Go on with: "
-                    f"lockstep search --resume --out {self.journal.folder}"
+                    f"lockstep search --out {self.journal.folder} --resume"
                 )
             if answer.chosen is not None:
-                self._schedule.chosen(answer.number, answer.chosen)
+                backend, number = self._schedule.chosen(answer.number, answer.chosen)
+                self.journal.choose(backend, number, answer.chosen)
             if answer.done and self._sorting.has(answer.number):
                 self._found(self._sorting.shrunk(answer.number, answer.shrunk))
             elif answer.done:
@@ -151,12 +152,18 @@ class CampaignRun:
         phase = "through" if through else "shrinking" if self._over else "running"
         counts = msgspec.structs.replace(self._counts, seconds=self.seconds)
         bounds = self.bounds
-        self.on_state(State(counts=counts, minutes=bounds.minutes, runs=bounds.runs, phase=phase, last=self._last))
+        state = State(counts=counts, minutes=bounds.minutes, runs=bounds.runs, phase=phase, last=self._last)
+        self.on_state(state)
         now = time.monotonic()
         if through or now - self._written > TICK:
             self.journal.keep(seconds=self.seconds)
-            self.ticks()
+            self.on_tick(state)
             self._written = time.monotonic()
+
+
+def status_of(findings: Iterable[LoggedFinding]) -> int:
+    """The exit status of a campaign: 0 nothing new, 1 findings, 3 a backend died of itself."""
+    return max((3 if finding.status == "crashed" else 1 for finding in findings), default=0)
 
 
 def _failures(unit: UnitResult) -> list[UnsortedFailure]:

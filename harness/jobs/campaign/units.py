@@ -189,7 +189,7 @@ def _network(rng: np.random.Generator, model: Model, wanted: frozenset[str]) -> 
     features = [name for name in FEATURES_OF_MODEL[model] if name in wanted]
 
     def choose(name: str, options: Sequence[Any]) -> Any:
-        if tuple(options) == (False, True):
+        if options == (False, True):  # not a range, whose 0 and 1 equal these too
             return True
         if name == "shape" and model == "lstm" and features:
             options = [shape for shape in options if shape[0] <= _LONG]

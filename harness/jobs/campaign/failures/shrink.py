@@ -16,7 +16,7 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.jobs.campaign.failures.reductions import Step, smaller
 from lockstep.harness.jobs.campaign.failures.signature import Signature, signature_of
-from lockstep.harness.jobs.campaign.hands import Hands, SharedProblems, Runner
+from lockstep.harness.jobs.campaign.hands import Hands, Runner, SharedProblems
 from lockstep.harness.jobs.campaign.run_unit import run_problem
 from lockstep.harness.jobs.campaign.target import PortRunner
 from lockstep.harness.jobs.campaign.tasks import Shrinking, Shrunk

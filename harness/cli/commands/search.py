@@ -1,0 +1,134 @@
+"""``lockstep search``: campaigns of random configurations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from lockstep.harness.cli import options
+from lockstep.harness.cli.outputs import JsonOption, QuietOption
+from lockstep.harness.errors import check_positive
+from lockstep.harness.output.console import INTERRUPTED, console_beside, error_console, say, tell
+from lockstep.harness.text import counted, names_text
+
+if TYPE_CHECKING:
+    from lockstep.harness.jobs.campaign.journal import Journal, LoggedFinding
+    from lockstep.harness.jobs.campaign.search import Bounds
+    from lockstep.harness.jobs.campaign.tasks import Executor
+    from lockstep.harness.jobs.campaign.unit import Campaign
+
+SEARCH_JOBS = 2  # units at once
+MOST_NAMED = 6  # backends in the line that announces a campaign
+
+
+def search(
+    *,
+    out: Annotated[Path, Parameter(help="Folder of the campaign: its journal, its page, a folder for each finding.")],
+    backend: options.BackendOption = None,
+    everything: options.AllOption = False,
+    port: Annotated[
+        str | None, Parameter(help="Search your own function or object in place of backends: FILE.py:NAME.")
+    ] = None,
+    command: Annotated[str | None, Parameter(help="A program in its place, as of lockstep check.")] = None,
+    command_serve: Annotated[str | None, Parameter(help="The same for one that is started once.")] = None,
+    init: Annotated[str | None, Parameter(help="Of an object: what it is made with, as of lockstep check.")] = None,
+    layout: options.LayoutOption = None,
+    arrays: options.ArraysOption = None,
+    minutes: Annotated[
+        float | None, Parameter(help="End after so many minutes of running, those before a --resume included.")
+    ] = None,
+    runs: Annotated[
+        int | None, Parameter(help="End after so many runs: a run is one problem through one backend.")
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        Parameter(
+            name=("--features", "--feature"),
+            help="Search networks of this feature alone, such as lengths; may be repeated. Default: all.",
+        ),
+    ] = None,
+    seed: Annotated[int | None, Parameter(help="Of the choice of configurations. Default: 0.")] = None,
+    resume: Annotated[bool, Parameter(help="Go on with the campaign that is in the folder.")] = False,
+    jobs: Annotated[int, Parameter(help="How many units run at the same time.")] = SEARCH_JOBS,
+    shrink_seconds: Annotated[float, Parameter(help="The most that making one finding small may take.")] = 120.0,
+    timeout: options.TimeoutOption = None,
+    limit: options.LimitOption = None,
+    json: JsonOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Search random configurations for what is wrong, for minutes or days, and keep each finding as small as it gets.
+
+    Networks and decoders of all pairs of features go through backends, or through a port of yours. Whatever ends it,
+    --resume goes on. Exit status 0: nothing new, 1: findings, 3: a backend died of itself.
+    """
+    from lockstep.harness.jobs.campaign.begin import Wanted, bounds_of, opened
+    from lockstep.harness.jobs.campaign.unit import TargetWords
+    from lockstep.harness.output.write_results import check_writable
+
+    check_positive("--{} ", minutes=minutes, runs=runs, jobs=jobs)
+    check_positive("--shrink-seconds ", shrink_seconds=shrink_seconds)
+    asked, seconds = options.bounds(limit, timeout, quiet=quiet or resume)
+    words = TargetWords(port, command, command_serve, init, layout, arrays)
+    wanted = Wanted(
+        options.backend_names(backend, everything=everything), None if words == TargetWords() else words,
+        tuple(features or ()), seed, timeout, limit if resume or asked is None else asked.sigma,
+    )  # fmt: skip
+    check_writable(json)
+    journal, campaign = opened(out, wanted, seconds, resume=resume)
+    with journal:
+        bounds = bounds_of(journal, minutes, runs, shrink_seconds)
+        executor = _executor(campaign, jobs)
+        return _run(journal, campaign, executor, bounds, json=json, quiet=quiet)
+
+
+def _executor(campaign: Campaign, jobs: int) -> Executor:
+    """What runs the tasks of a campaign."""
+    from lockstep.harness.jobs.campaign.local import LocalExecutor
+
+    return LocalExecutor(campaign, jobs)
+
+
+def _run(
+    journal: Journal, campaign: Campaign, executor: Executor, bounds: Bounds, *, json: Path | None, quiet: bool
+) -> int:
+    """Run a campaign to its end, or until somebody presses Ctrl-C: the exit status."""
+    from lockstep.harness.jobs.campaign.failures.bundle import command
+    from lockstep.harness.jobs.campaign.search import CampaignRun, status_of
+    from lockstep.harness.output.messages import text_of
+    from lockstep.harness.output.progress import campaign_progress
+    from lockstep.harness.output.search_text import campaign_text, campaign_values, found_text
+    from lockstep.harness.output.write_results import write_json
+
+    console, errors = console_beside(json), error_console()
+    if not quiet:
+        tell(_announced(journal, campaign, bounds))
+
+    def on_finding(finding: LoggedFinding) -> None:
+        say(console, found_text(finding, journal.folder, command(campaign, finding.backend)))
+
+    interrupted = False
+    with executor, campaign_progress(errors, quiet=quiet) as on_state:
+        campaign_run = CampaignRun(journal, campaign, executor, bounds, text_of, on_state, on_finding)
+        try:
+            campaign_run.run()
+        except KeyboardInterrupt:
+            interrupted = True
+    write_json(campaign_values(journal), json)
+    if not quiet:
+        say(console, campaign_text(journal, interrupted=interrupted))
+    return INTERRUPTED if interrupted else status_of(journal.findings())
+
+
+def _announced(journal: Journal, campaign: Campaign, bounds: Bounds) -> str:
+    """What is about to be searched, and until when."""
+    names = names_text(campaign.backends, MOST_NAMED)
+    ends = [text for text in (
+        None if bounds.minutes is None else f"{bounds.minutes:g} min of running",
+        None if bounds.runs is None else counted(bounds.runs, "run"),
+    ) if text]  # fmt: skip
+    end = f"until {' or '.join(ends)}" if ends else "until it is interrupted with Ctrl-C"
+    done = journal.counts()
+    before = f"; {counted(done.runs, 'run')} of it are there" if done.runs else ""
+    return f"Searching {names}, seed {campaign.seed}, in {journal.folder}, {end}{before}."
