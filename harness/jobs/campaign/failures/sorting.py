@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
@@ -109,7 +111,7 @@ class Sorting:
         end = end if shrunk.result else "did not show again"
         signature, title = joined((*kind, end)), _title(result, cause, features, again=shrunk.result is not None)
         name = f"{result.backend}-{hashlib.sha256(signature.encode()).hexdigest()[:8]}"
-        bundle = Bundle(name, title, self._campaign, case, result, shrunk, self._told(result))
+        bundle = Bundle(name, title, self._campaign, case, result, shrunk, self._told(replace(result, case=name)))
         folder = bundle.write(self._journal.folder)
         facts = {"tried": shrunk.tried, "seconds": round(shrunk.seconds, 1), "spent": shrunk.spent,
                  "again": shrunk.result is not None, "text": shrinking_text(shrunk)}  # fmt: skip
