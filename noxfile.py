@@ -32,21 +32,40 @@ MAIN = (
 )  # fmt: skip
 
 
-def run(session: nox.Session, program: str, *arguments: str, house: Path = HOUSE, extras: str = "all,dev") -> None:
-    """Run a program of an environment, after bringing that to the pinned versions if they have changed."""
+def furnish(session: nox.Session, house: Path = HOUSE, extras: str = "all,dev") -> Path:
+    """Bring an environment to the pinned versions, if they have changed; the folder of its programs."""
     programs = house / PROGRAMS
     wanted = hashlib.sha256(CONSTRAINTS.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     furnished = house / "furnished"
     if not furnished.exists() or furnished.read_text() != wanted:
         session.log(f"installing into {house.name} what constraints.txt pins: some minutes the first time")
         session.run(sys.executable, "-m", "venv", str(house), external=True)
-        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS)]
+        python = str(programs / "python")
+        pip = [python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", str(CONSTRAINTS)]
         session.run(*pip, "-e", f"{ROOT}[{extras}]", external=True)
+        # pip compiles one file after the other, frameworks have ten thousands; some are templates and do not compile.
+        compile_all = [python, "-m", "compileall", "-qq", "-j", "0", str(house / ("Lib" if os.name == "nt" else "lib"))]
+        session.run(*compile_all, external=True, success_codes=[0, 1], silent=True)
         furnished.write_text(wanted)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    # Tests start us a hundred times: what is compiled is kept, whatever is usual here.
-    wanted_of_python = {"PATH": path, "VIRTUAL_ENV": str(house), "PYTHONDONTWRITEBYTECODE": ""}
-    session.run(str(programs / program), *arguments, external=True, env=wanted_of_python)
+    return programs
+
+
+def run(session: nox.Session, program: str, *arguments: str, house: Path = HOUSE, extras: str = "all,dev") -> None:
+    """Run a program of an environment, after bringing that to the pinned versions if they have changed."""
+    programs = furnish(session, house, extras)
+    environment = {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "VIRTUAL_ENV": str(house),
+        # Tests start us a hundred times: what is compiled is kept, whatever is usual here.
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    session.run(str(programs / program), *arguments, external=True, env=environment)
+
+
+@shared
+def install(session: nox.Session) -> None:
+    """The environment that all others share, and nothing else: so that several can be run side by side."""
+    furnish(session)
 
 
 @shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,12 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 pytest_plugins = ["pytester"]
 
 register_profiles()
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: it need not be looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 class Workers:

@@ -186,6 +186,7 @@ NAMES = {
 """
 
 
+@pytest.mark.slow  # a search, and PyTorch twice
 @pytest.mark.xdist_group("torch")
 def test_from_nothing_to_the_cause_of_a_wrong_module_in_three_commands(python, tmp_path):
     # The first is pip install, which is done.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
@@ -64,6 +65,7 @@ FORMS = {
 Edits = dict[str, Deviation]  # an example of each edit
 
 
+@cache
 def catalogue_page() -> str:
     """The page."""
     by_family: dict[str, dict[str, Edits]] = {name: {} for name in FAMILIES}

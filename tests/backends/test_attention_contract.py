@@ -37,7 +37,7 @@ def test_there_is_one_for_each_way_of_the_question():
     }  # fmt: skip
 
 
-@every_backend
+@every_backend_if_slow
 @given(case=decoders())
 @share_of_examples(12)  # TF1 and JAX build each anew
 def test_any_decoder_agrees_or_is_refused_with_a_reason(run_backend, backend, case):

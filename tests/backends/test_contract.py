@@ -47,7 +47,7 @@ def test_a_small_case_and_its_gradients_agree_or_are_refused(run_backend, backen
         assert judged(problem.case, problem, answer.trace).status == "agree"
 
 
-@every_backend
+@every_backend_if_slow
 @given(case=cases())
 @share_of_examples(5)
 def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case):
@@ -77,7 +77,7 @@ def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, ca
         assert {"dx", *weights} <= answer.trace.tensors(case).keys()
 
 
-@every_backend
+@every_backend_if_slow
 def test_gradients_of_every_lane_are_given_and_those_of_states(run_backend, backend):
     case = make_case(num_layers=2, direction="bidirectional", gradients=True, initial_state="probe")
     problem, answer = run_backend(backend, case)

@@ -168,6 +168,7 @@ def checkpoints(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # writes and reads with frameworks of its own
 @pytest.mark.xdist_group("tensorflow")
 @needs("tensorflow", "tf_keras")
 def test_checkpoints_give_their_cell_or_say_why_they_have_none(reading, checkpoints):
@@ -186,6 +187,7 @@ def test_checkpoints_give_their_cell_or_say_why_they_have_none(reading, checkpoi
     assert said(found["misfit"]).startswith("shapes do not fit together: lstm/kernel's part for x")
 
 
+@pytest.mark.slow  # writes and reads with frameworks of its own
 @pytest.mark.xdist_group("tensorflow")
 @needs("tensorflow", "tf_keras")
 def test_checkpoints_of_old_names_and_of_whole_stacks_are_one_network(reading, checkpoints):
@@ -264,6 +266,7 @@ def keras_files(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # writes and reads with frameworks of its own
 @pytest.mark.xdist_group("tensorflow")
 @needs("keras", "tensorflow")
 def test_keras_files_give_their_lstm_or_say_why_they_have_none(reading, keras_files):

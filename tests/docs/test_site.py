@@ -38,6 +38,7 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
+@pytest.mark.slow  # `nox -s docs` builds it too
 def test_the_site_builds_strictly_and_every_link_leads_somewhere(site):
     assert broken_links(site) == []
 

@@ -182,7 +182,7 @@ def test_what_is_unsupported_is_allowed_unless_nothing_else_is_left(run_tests):
     result.stdout.fnmatch_lines(["E *Nothing could be compared.", "E *unsupported: it takes no sequence lengths: *"])
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "n2"])
+@pytest.mark.parametrize("workers", [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)], ids=["alone", "n2"])
 def test_results_of_checks_join_the_report(run_tests, pytester, workers):
     tests = [
         "lockstep.check(ports.healthy, case='ones'); lockstep.check(ports.healthy, case='ones', layout='torch')",

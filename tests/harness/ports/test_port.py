@@ -465,8 +465,9 @@ def test_networks_of_torch_go_in_and_out_in_every_precision():
 
 @pytest.mark.parametrize(
     ("arrays", "name"),
-    [("jax", "jax_gradients"), pytest.param("tensorflow", "tf_gradients", marks=pytest.mark.slow)],
+    [("jax", "jax_gradients"), ("tensorflow", "tf_gradients")],
 )
+@pytest.mark.slow  # compiled for each dtype
 def test_gradients_of_a_framework_are_taken_in_its_arrays(arrays, name):
     pytest.importorskip(arrays, reason=f"install the extra for {arrays}")
     asked = Asked(timeout=60, arrays=arrays)

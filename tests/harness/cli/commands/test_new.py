@@ -34,6 +34,7 @@ def ports():
         yield pytest.param(source, form, id=f"{source}-{form}", marks=[*marks, pytest.mark.slow] if slow else marks)
 
 
+@pytest.mark.usefixtures("no_strength")
 @pytest.mark.parametrize(("source", "form"), [*ports()])
 def test_a_port_agrees_as_it_is_written(lockstep, folder, source, form):
     status, out, _ = lockstep("new", "port", "my_lstm.py", "--from", source, "--form", form)

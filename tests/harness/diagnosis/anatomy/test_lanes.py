@@ -141,6 +141,7 @@ def test_peepholes_do_not_disturb_what_is_measured():
     assert proved_names(proof) == {"W:read-as-igfo"}
 
 
+@pytest.mark.slow  # four lanes are measured
 def test_the_anatomy_of_a_network_has_a_table_for_each_lane_and_is_proved_as_a_whole():
     def weights_of(lane, layer, reverse):
         H = lane["R"].shape[1]
