@@ -15,12 +15,12 @@ from lockstep.harness.text import counted, names_text
 
 if TYPE_CHECKING:
     from lockstep.harness.jobs.campaign.journal import Journal, LoggedFinding
-    from lockstep.harness.jobs.campaign.search import Bounds
+    from lockstep.harness.jobs.campaign.search import CampaignBounds
     from lockstep.harness.jobs.campaign.tasks import Executor
     from lockstep.harness.jobs.campaign.unit import Campaign
 
 SEARCH_JOBS = 2  # units at once
-MOST_NAMED = 6  # backends in the line that announces a campaign
+ANNOUNCED = 6  # backends in the line that announces a campaign
 
 
 def search(
@@ -91,7 +91,7 @@ def _executor(campaign: Campaign, jobs: int) -> Executor:
 
 
 def _run(
-    journal: Journal, campaign: Campaign, executor: Executor, bounds: Bounds, *, json: Path | None, quiet: bool
+    journal: Journal, campaign: Campaign, executor: Executor, bounds: CampaignBounds, *, json: Path | None, quiet: bool
 ) -> int:
     """Run a campaign to its end, or until somebody presses Ctrl-C: the exit status."""
     from lockstep.harness.jobs.campaign.failures.bundle import command
@@ -121,9 +121,9 @@ def _run(
     return INTERRUPTED if interrupted else status_of(journal.findings())
 
 
-def _announced(journal: Journal, campaign: Campaign, bounds: Bounds) -> str:
+def _announced(journal: Journal, campaign: Campaign, bounds: CampaignBounds) -> str:
     """What is about to be searched, and until when."""
-    names = names_text(campaign.backends, MOST_NAMED)
+    names = names_text(campaign.backends, ANNOUNCED)
     ends = [text for text in (
         None if bounds.minutes is None else f"{bounds.minutes:g} min of running",
         None if bounds.runs is None else counted(bounds.runs, "run"),

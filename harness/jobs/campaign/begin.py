@@ -10,7 +10,7 @@ from lockstep.harness.adapters.backend import BackendInfo, find_backends, main_w
 from lockstep.harness.adapters.user_code import parse_target
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.campaign.journal import FILE, Journal
-from lockstep.harness.jobs.campaign.search import Bounds
+from lockstep.harness.jobs.campaign.search import CampaignBounds
 from lockstep.harness.jobs.campaign.target import named, open_port
 from lockstep.harness.jobs.campaign.unit import Campaign, TargetWords
 from lockstep.harness.jobs.campaign.units import check_features
@@ -98,7 +98,7 @@ def _begin(journal: Journal, campaign: Campaign) -> None:
     journal.begin(campaign)
 
 
-def bounds_of(journal: Journal, minutes: float | None, runs: int | None, shrinking: float) -> Bounds:
+def bounds_of(journal: Journal, minutes: float | None, runs: int | None, shrinking: float) -> CampaignBounds:
     """When a campaign ends: as it is asked for, else as it was when it began."""
     if minutes is None and runs is None:
         kept = {key: journal.value(key) for key in ("minutes", "runs")}
@@ -107,7 +107,7 @@ def bounds_of(journal: Journal, minutes: float | None, runs: int | None, shrinki
     else:
         journal.forget("minutes", "runs")
         journal.keep(**{key: value for key, value in (("minutes", minutes), ("runs", runs)) if value is not None})
-    return Bounds(minutes, runs, shrinking)
+    return CampaignBounds(minutes, runs, shrinking)
 
 
 def resumed(journal: Journal, wanted: Wanted) -> Campaign:

@@ -30,7 +30,7 @@ class CampaignError(LockstepError):
 
 
 @dataclass(frozen=True)
-class Bounds:
+class CampaignBounds:
     """When a campaign ends: what it did before it was resumed counts."""
 
     minutes: float | None = None
@@ -55,7 +55,7 @@ class CampaignRun:
     journal: Journal
     campaign: Campaign
     executor: Executor
-    bounds: Bounds
+    bounds: CampaignBounds
     told: Callable[[RunResult], str]  # a result in words
     on_state: Callable[[State], None] = lambda state: None
     on_finding: Callable[[LoggedFinding], None] = lambda finding: None

@@ -1,0 +1,195 @@
+"""A campaign goes on whatever ended it, and what it did stands in its journal once."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+BACKEND, SEED, PROBLEMS = "numpy_loop", 5, 5
+PATIENCE = 120.0
+
+
+def start(folder, *words):
+    command = [sys.executable, "-m", "lockstep", "search", "--out", str(folder), "--quiet", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def begun(folder, runs):
+    words = ["--resume"] if (folder / "journal.sqlite").exists() and settings(folder) else ["--seed", str(SEED)]
+    return [*words, "--backend", BACKEND, "--runs", str(runs)]
+
+
+def settings(folder):
+    return rows(folder, "SELECT value FROM campaign WHERE key = 'settings'")
+
+
+def rows(folder, query):
+    try:
+        database = sqlite3.connect(f"file:{folder / 'journal.sqlite'}?mode=ro", uri=True, timeout=10)
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
+    except sqlite3.OperationalError:  # not begun yet
+        return []
+
+
+def units(folder):
+    return rows(folder, "SELECT k, backend, verdict, sigma, features FROM units ORDER BY k")
+
+
+def children(pid):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:
+            continue
+        if int(text.rpartition(")")[2].split()[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def descendants(pid):
+    below = children(pid)
+    return below + [further for child in below for further in descendants(child)]
+
+
+def until(condition, process):
+    """Wait until something is so, or the process is over."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        if condition():
+            return
+        time.sleep(0.01)
+    assert time.monotonic() < end
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def kill_client(process, folder, rng):
+    del folder, rng
+    process.kill()
+
+
+def kill_worker(process, folder, rng):
+    del folder, rng
+    for worker in children(process.pid):
+        kill(worker)
+
+
+def kill_framework(process, folder, rng):
+    del folder, rng
+    for worker in children(process.pid):
+        for framework in children(worker):
+            kill(framework)
+
+
+def cut_power(process, folder, rng):
+    """End all at once, and lose the end of what was written last."""
+    os.kill(process.pid, signal.SIGSTOP)
+    copy = folder.with_name(f"{folder.name}-copy")
+    shutil.copytree(folder, copy)
+    for pid in [process.pid, *descendants(process.pid)]:
+        kill(pid)
+    process.wait()
+    log = copy / "journal.sqlite-wal"
+    if log.exists():
+        os.truncate(log, max(0, log.stat().st_size - rng.randrange(3000)))
+    shutil.rmtree(folder)
+    copy.rename(folder)
+
+
+ACCIDENTS = [kill_client, kill_worker, kill_framework, cut_power]
+
+
+def gone(pids):
+    return not any(Path(f"/proc/{pid}").exists() and not zombie(pid) for pid in pids)
+
+
+def zombie(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def fill_disk(process, folder, rng):
+    """Leave it little room in any file that it writes, and wait for what it says."""
+    del rng
+    sizes = [path.stat().st_size for path in folder.glob("journal.sqlite*")]
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max(sizes, default=0) + 20_000,) * 2)
+    text, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "the disk is full" in text
+    assert f"lockstep search --out {folder} --resume" in text
+
+
+def check(folder, runs):
+    """Each unit is there once, with all its runs, and nothing of what happened is a finding."""
+    done = units(folder)
+    assert len(done) * PROBLEMS >= runs
+    assert rows(folder, "SELECT k, count(*) FROM runs GROUP BY k") == [(k, PROBLEMS) for k, *_ in done]
+    assert rows(folder, "SELECT count(*) FROM findings") == [(0,)]
+    assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
+
+
+def finish(folder, runs):
+    """Run a campaign to its end."""
+    text, _ = (process := start(folder, *begun(folder, runs))).communicate(timeout=600)
+    assert (process.returncode, text) == (0, "")
+
+
+def test_a_killed_framework_worker_and_client_cost_nothing(tmp_path):
+    folder, rng = tmp_path / "campaign", random.Random(1)
+    process = start(folder, *begun(folder, 40))
+    below = []
+    for accident in (kill_framework, kill_worker, kill_client):
+        before = len(units(folder))
+        until(lambda before=before: len(units(folder)) > before, process)
+        below += descendants(process.pid)
+        accident(process, folder, rng)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    finish(folder, 40)
+    check(folder, 40)
+    assert gone(below)
+
+
+@pytest.mark.slow
+def test_fifty_accidents_at_random_moments_cost_nothing(tmp_path):
+    folder, rng = tmp_path / "campaign", random.Random(2)
+    for accident in [*(rng.choice([*ACCIDENTS, fill_disk]) for _ in range(45)), *ACCIDENTS, fill_disk]:
+        process = start(folder, *begun(folder, 100_000), "--jobs", "2")
+        moment = time.monotonic() + rng.uniform(0.3, 6.0)
+        until(lambda moment=moment: time.monotonic() > moment, process)
+        accident(process, folder, rng)
+        if accident in {kill_worker, kill_framework}:
+            time.sleep(rng.uniform(0.1, 3.0))
+            assert process.poll() is None
+            process.kill()
+        process.communicate()
+    runs = len(units(folder)) * PROBLEMS + 50
+    finish(folder, runs)
+    check(folder, runs)
+    finish(tmp_path / "undisturbed", runs)
+    undisturbed = {row[:2]: row for row in units(tmp_path / "undisturbed")}
+    both = [row for row in units(folder) if row[:2] in undisturbed]
+    assert len(both) > runs // PROBLEMS // 2
+    assert both == [undisturbed[row[:2]] for row in both]
