@@ -71,7 +71,7 @@ def run(problem: Problem) -> Trace:
             return list(outputs)
 
         network(*inputs)
-        arrays = {name: _array(tensor) for name, tensor in tensors.items()}
+        arrays: dict[str, Any] = {name: _array(tensor) for name, tensor in tensors.items()}
         if p.dh is not None:
             _, gradients = mx.vjp(network, inputs, [_tensor(p.dh), _tensor(p.states("dc"))])
             *flat, dx, dh0, dc0 = map(_array, gradients)

@@ -10,6 +10,7 @@ literals, all of them optional:
     ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}     set in the worker before anything is imported
     DIALECT = "tf1"                                how it stores weights (harness.weights.dialect); else "canonical"
     MODEL = "attention_decoder"                    what it runs (harness.cases.case.Model); else "lstm"
+    QUANTISED = "int8"                             in which few bits it stores numbers (harness.reference.noise)
     RESETS = True                                  its loop starts sequences anew where a case has resets; else refused
     MAIN = False                                   a further way of a framework: run where it or all are asked for
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.adapters.trace import FACTS, Trace
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.streaming import final_states, joined, piece_rows, pieces_of
@@ -25,6 +25,14 @@ def end_of(log: Path, start: int = 0) -> str:
         return file.read().decode("utf-8", "replace")
 
 
+class Later(NamedTuple):
+    """Calls after the first one, in their order."""
+
+    stranger: AnyProblem  # of the same network and shapes, with other inputs and states
+    of_stranger: Trace
+    again: Trace  # of the first call's problem
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """A value, or why there is none."""
@@ -38,6 +46,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     repeatable: bool | None = None
+    later: Later | None = None  # where it gave other bits when it was called again after another problem
     overwrites: tuple[str, ...] = ()  # arguments that it changed, where the next call with them gives other numbers
     raised: bool = False  # whether the user's code raised an exception
     megabytes: float | None = None  # that importing a backend added to the process
@@ -102,10 +111,12 @@ def _joined(outcomes: list[Outcome]) -> Outcome:
     for outcome in outcomes:
         seconds.update(outcome.seconds)
     last = traces[-1]
-    trace = Trace(**arrays, parameters=last.parameters, device=last.device, seconds=last.seconds)
+    facts: dict[str, Any] = {name: getattr(last, name) for name in FACTS}
+    trace = Trace(**facts, **arrays)
     repeatable = {outcome.repeatable for outcome in outcomes} - {None}
     return replace(
-        outcomes[-1], value=trace, seconds=dict(seconds), repeatable=all(repeatable) if repeatable else None,
+        outcomes[-1], value=trace, later=None, seconds=dict(seconds),
+        repeatable=all(repeatable) if repeatable else None,
         **{name: _once(name, outcomes) for name in ("notes", "conversions", "overwrites")},
     )  # fmt: skip
 

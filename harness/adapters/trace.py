@@ -53,12 +53,14 @@ class Trace:
         parameters: tuple[Parameter, ...] = (),
         device: str = "cpu",
         seconds: dict[str, float] | None = None,
+        quantised: str | None = None,
         **arrays: Array | None,
     ) -> None:
         """Take arrays by name; None is the same as left out."""
         self.arrays: Arrays = {name: array for name, array in arrays.items() if array is not None}
         self.parameters, self.device = parameters, device
         self.seconds = seconds or {}  # "build" and "run"
+        self.quantised = quantised  # in which few bits numbers were stored, of harness.reference.noise.QUANTISATIONS
 
     def __getattr__(self, name: str) -> Array | None:
         """An array by its name, None where it is not exposed."""
@@ -74,9 +76,12 @@ class Trace:
         return dict(sorted(self.arrays.items(), key=lambda item: KINDS.index(kind_of(item[0]))))
 
     def replaced(self, **changes: Any) -> Trace:
-        """The trace with other arrays, or another ``seconds``."""
-        facts = {"parameters": self.parameters, "device": self.device, "seconds": self.seconds}
+        """The trace with other arrays or facts."""
+        facts: dict[str, Any] = {name: getattr(self, name) for name in FACTS}
         return Trace(**{**facts, **self.arrays, **changes})
+
+
+FACTS = ("parameters", "device", "seconds", "quantised")  # that a trace has beside its arrays
 
 
 class Stopwatch:
@@ -134,6 +139,7 @@ class Recorded(Struct, frozen=True):
     seconds: dict[str, float]
     environment: dict[str, Any]
     repeatable: bool | None = None
+    quantised: str | None = None
 
 
 _FORMAT = "1"  # of recorded files
@@ -160,7 +166,7 @@ def load_trace(path: Path) -> tuple[Trace, Recorded]:
         )
     try:
         recorded = msgspec.json.decode(metadata.get("recorded", ""), type=Recorded)
-        facts = {name: getattr(recorded, name) for name in ("parameters", "device", "seconds")}
+        facts = {name: getattr(recorded, name) for name in FACTS}
         trace = Trace(**{**facts, **arrays})
         check_trace(trace, recorded.case)
     except msgspec.DecodeError as error:

@@ -78,11 +78,11 @@ def compare_steps(trace: Trace, problem: AnyProblem, limit: Limit) -> Local | No
         The largest sigma at each timestep for c and h of each lane whose inputs and states are all observed, or for
         what a decoder's step gives; None where there is none.
     """
-    tensors = trace.tensors(problem.case)
+    tensors, quantised = trace.tensors(problem.case), trace.quantised
     if isinstance(problem, DecoderProblem):
         sigma = _decoder_steps(tensors, problem, limit)
     else:
-        by_lane = [_lane_steps(tensors, problem, lane, limit) for lane in lanes(problem.case.lstm)]
+        by_lane = [_lane_steps(tensors, problem, lane, limit, quantised) for lane in lanes(problem.case.lstm)]
         sigma = {name: series for of_lane in by_lane for name, series in of_lane.items()}
     if not sigma:
         return None
@@ -91,7 +91,9 @@ def compare_steps(trace: Trace, problem: AnyProblem, limit: Limit) -> Local | No
     return Local(sigma, first_beyond(sigma, limit.sigma or LIMIT_SIGMA, reverse=backwards))
 
 
-def _lane_steps(tensors: Arrays, problem: Problem, lane: Lane, limit: Limit) -> dict[str, list[float]]:
+def _lane_steps(
+    tensors: Arrays, problem: Problem, lane: Lane, limit: Limit, quantised: str | None
+) -> dict[str, list[float]]:
     case, lstm = problem.case, problem.case.lstm
     names = {kind: name_of(kind, lane, lstm) for kind in ("c", "h")}
     below = [name_of("h", Lane(lane.layer - 1, reverse), lstm) for reverse in lstm.directions if lane.layer]
@@ -104,7 +106,7 @@ def _lane_steps(tensors: Arrays, problem: Problem, lane: Lane, limit: Limit) -> 
     }
     parts: dict[str, list[Array]] = {name: [] for name in names.values()}
     for steps in _blocks(case.run.timesteps, case.run.batch * lstm.hidden_size):
-        one_step = expect_steps(problem, lane, states, inputs, steps)
+        one_step = expect_steps(problem, lane, states, inputs, steps, quantised)
         for kind, name in names.items():
             actual, expected = states[kind][steps], one_step[kind]
             if lane.reverse:  # turned round, a row holds another timestep of each sequence

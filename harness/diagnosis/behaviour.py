@@ -72,6 +72,22 @@ def behaviour(calls: Repeats, right: Sequence[bool]) -> Diagnosis | None:
     return dropout or not_repeatable()
 
 
+def remembered(calls: Repeats, sigma: float) -> Diagnosis:
+    """The cause that an answer is another one after a call of another problem; ``sigma``: by how much."""
+    cause = behaviour(calls, [False, False, False])
+    what = "it remembers something of it"
+    if cause is not None and cause.fault != "not-repeatable":
+        what = "it remembers what that was called with, or came to"
+    answer = "gives another answer when called again after another problem"
+    text = f"It {answer}, by up to {number(sigma)} sigma: {what}."
+    if cause is None or cause.fault == "not-repeatable":
+        evidence = (
+            "Called with the case, with other inputs and states, and with the case again: the numbers are others."
+        )
+        return _diagnosis("remembers-calls", text, "Load or reset it before each call.", None, evidence)
+    return msgspec.structs.replace(cause, message=f"{text} {cause.message}")
+
+
 def _kept_state(problem: AnyProblem, reply: Arrays, before: AnyProblem, its_reply: Arrays) -> Diagnosis | None:
     """Try whether a call went on from where the one before it had ended."""
     final = {name: _final(before, its_reply, name).astype(before.h0.dtype) for name in ("h", "c")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from msgspec.structs import replace
 
 from lockstep.harness.adapters.outcome import Outcome
@@ -13,8 +14,10 @@ from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
+from lockstep.harness.errors import TraceError
 from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.problems import Problems
+from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.undetermined import notes_of
 
 MOST_KEPT = 10_000  # numbers in a trace that is kept although it agrees
@@ -35,7 +38,9 @@ class Judge:
     def judge(self, case: Case, backend: str, outcome: Outcome) -> RunResult:
         """The result of a run; a known finding is marked as such, and needs no explanation."""
         result = as_known(self.judge_outcome(case, backend, outcome), case)
-        if outcome.trace is not None and result.known is None:
+        # Causes are looked for among numbers that are rounded to a case's dtype alone, and are none of what is remembered.
+        judged_alone = outcome.trace is not None and outcome.trace.quantised is None and not result.diagnosis
+        if outcome.trace is not None and result.known is None and judged_alone:
             self.keep(case, outcome.trace, result)
         return result
 
@@ -53,10 +58,28 @@ class Judge:
             message = "the reference ran out of memory: the case is too large for this machine"
             return RunResult(case=case.name, backend=backend, status="failed", message=message)
         notes = [*_notes(outcome), *result.notes]
-        return replace(
+        result = replace(
             result, versions=outcome.versions, seconds=outcome.seconds, repeatable=outcome.repeatable, notes=notes,
             cached=outcome.cached,
         )  # fmt: skip
+        remembered = self._remembered(case, outcome, result)
+        return result if remembered is None else replace(result, status="diverge", diagnosis=[remembered])
+
+    def _remembered(self, case: Case, outcome: Outcome, result: RunResult) -> Diagnosis | None:
+        """Why a backend gives other numbers, beyond the noise, when it is called again after another problem."""
+        if outcome.trace is None or outcome.later is None or result.limit is None:
+            return None
+        trace, (stranger, of_stranger, again) = outcome.trace, outcome.later
+        for expected in (self._problems.expected, self._problems.widened):
+            apart = difference(case, again, trace, expected(case, trace.quantised), result.limit)
+            if apart.status == "agree":
+                return None
+        # Here: where nothing is remembered, it would take longer to import than the rest to run.
+        from lockstep.harness.diagnosis.behaviour import Repeats, remembered
+
+        replies = trace.tensors(case), again.tensors(case), again.tensors(case)
+        calls = Repeats(self._problems.problem(case), replies, stranger, of_stranger.tensors(case))
+        return remembered(calls, max(tensor.worst.sigma for tensor in apart.tensors.values()))
 
     def judge_trace(self, case: Case, backend: str, trace: Trace) -> RunResult:
         """Compare a trace with what is expected, and judge it.
@@ -64,7 +87,7 @@ class Judge:
         Raises:
             LockstepError: If nothing can be compared, or the case contradicts its golden values.
         """
-        expected, limit = self._problems.expected(case), limit_for(case, self._limit)
+        expected, limit = self._problems.expected(case, trace.quantised), limit_for(case, self._limit)
         unjudged = RunResult(
             case=case.name, backend=backend, status="agree", limit=limit, timesteps=case.run.timesteps,
             local=compare_steps(trace, self._problems.problem(case), limit),
@@ -73,7 +96,7 @@ class Judge:
         result = judge(replace(unjudged, tensors=compare(trace, expected, case, limit)), limit)
         if result.status == "diverge" and limit.sigma is not None:
             # Is it rounding that the network itself amplifies, all of it or where it seems to begin?
-            widened = self._problems.widened(case)
+            widened = self._problems.widened(case, trace.quantised)
             wider = judge(replace(unjudged, tensors=compare(trace, widened, case, limit)), limit)
             if wider.status == "agree" or wider.first_divergence != result.first_divergence:
                 expected, result = widened, replace(wider, notes=[*wider.notes, *notes_of(widened, case)])
@@ -111,6 +134,34 @@ class Judge:
                 causes |= {(backend, case): diagnosis for case, diagnosis in by_case.items()}
         runs = [replace(run, diagnosis=causes.get((run.backend, run.case), run.diagnosis)) for run in runs]
         return [with_counterfactuals([run], self._observations.get(run.backend, []))[0] for run in runs]
+
+
+def difference(case: Case, new: Trace, old: Trace, expected: Expected, limit: Limit) -> RunResult:
+    """Measure one trace against another of the same problem, in the noise of what is expected.
+
+    Only tensors that both have are compared.
+
+    Raises:
+        TraceError: If they have none in common.
+    """
+    news, olds = new.tensors(case), old.tensors(case)
+    common = {name: array for name, array in news.items() if name in olds}
+    if not common:
+        raise TraceError(f"case {case.name}: the two traces have no tensor in common.")
+    # What a trace holds is exact in its dtype: rounding cut nothing off it.
+    against = {
+        name: ExpectedTensor(
+            olds[name].astype(expected[name].value.dtype), np.zeros_like(expected[name].rest), expected[name].noise
+        )
+        for name in common
+    }
+    # Golden values say nothing of how far two traces are from each other.
+    plain = replace(case, expect=None)
+    measured = RunResult(
+        case=case.name, backend="", status="agree", limit=limit, timesteps=case.run.timesteps,
+        tensors=compare(Trace().replaced(**common), against, plain, limit),
+    )  # fmt: skip
+    return judge(measured, limit)
 
 
 def _notes(outcome: Outcome) -> list[str]:

@@ -15,6 +15,8 @@ from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.spread import widened
 from lockstep.harness.reference.undetermined import without_room
 
+JudgedCase = tuple[Case, str | None]  # a case, and how its numbers are stored
+
 FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
 
 
@@ -30,8 +32,8 @@ class Problems:
         """Start with none."""
         self._lock = threading.Lock()
         self._problems: dict[Case, AnyProblem] = {}
-        self._expected: dict[Case, Expected] = {}
-        self._widened: dict[Case, Expected] = {}
+        self._expected: dict[JudgedCase, Expected] = {}
+        self._widened: dict[JudgedCase, Expected] = {}
 
     def problem(self, case: Case) -> AnyProblem:
         """The problem of a case; threads may ask at once."""
@@ -45,32 +47,35 @@ class Problems:
         with self._lock:
             self._problems[problem.case] = problem
 
-    def expected(self, case: Case) -> Expected:
-        """What the reference expects of the problem of a case."""
-        if case not in self._expected:
-            expected = expect(self.problem(case))
+    def expected(self, case: Case, quantised: str | None = None) -> Expected:
+        """What the reference expects of the problem of a case; ``quantised``: as of ``expect``."""
+        key = case, quantised
+        if key not in self._expected:
+            expected = expect(self.problem(case), quantised)
             check_golden(expected, case)
-            self._expected[case] = expected
-        return self._expected[case]
+            self._expected[key] = expected
+        return self._expected[key]
 
-    def widened(self, case: Case) -> Expected:
+    def widened(self, case: Case, quantised: str | None = None) -> Expected:
         """The same with noise that covers what the network amplifies: for what lies beyond the limit.
 
         What no healthy implementation determines has an infinite noise, or none (``harness.reference.undetermined``).
         """
-        if case not in self._widened:
-            problem, expected = self.problem(case), self.expected(case)
-            self._widened[case] = without_room(problem, widened(problem, expected, lost=True), expected)
-        return self._widened[case]
+        key = case, quantised
+        if key not in self._widened:
+            problem, expected = self.problem(case), self.expected(case, quantised)
+            wide = widened(problem, expected, lost=True, quantised=quantised)
+            self._widened[key] = without_room(problem, wide, expected)
+        return self._widened[key]
 
     def is_widened(self, case: Case) -> bool:
         """Whether rounding that the network amplifies was measured, since something lay beyond the limit."""
-        return case in self._widened
+        return any(case == known for known, _ in self._widened)
 
     def is_in_part(self, case: Case) -> bool:
         """Whether something of a case is undetermined by rounding, as far as that was measured."""
-        noises = (tensor.noise for tensor in self._widened.get(case, {}).values())
-        return not all(np.isfinite(noise).all() for noise in noises)
+        measured = [expected for (known, _), expected in self._widened.items() if case == known]
+        return not all(np.isfinite(tensor.noise).all() for expected in measured for tensor in expected.values())
 
     def check(self, case: Case) -> None:
         """Check, before anything runs, what only the numbers of a case can show.
@@ -86,12 +91,13 @@ class Problems:
 
     def keep_only(self, case: Case) -> None:
         """Forget all others: for those who go through cases one by one."""
-        for old_case in {*self._problems, *self._expected} - {case}:
+        for old_case in {*self._problems, *(known for known, _ in self._expected)} - {case}:
             self.drop(old_case)
 
     def drop(self, case: Case) -> None:
         """Forget a case."""
         with self._lock:
             self._problems.pop(case, None)
-        self._expected.pop(case, None)
-        self._widened.pop(case, None)
+        for kept in (self._expected, self._widened):
+            for key in [key for key in kept if key[0] == case]:
+                del kept[key]

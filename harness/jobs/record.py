@@ -46,6 +46,7 @@ def record_cases(
             case=case, problem=problems.problem(case).digest, backend=backend.name,
             parameters=answer.trace.parameters, device=answer.trace.device, environment=environment(),
             versions=answer.versions, seconds=answer.seconds, repeatable=answer.repeatable,
+            quantised=answer.trace.quantised,
         )  # fmt: skip
         # Written at once: a run that is ended keeps what it had recorded.
         file = folder / f"{case.name}.{backend.name}.safetensors"

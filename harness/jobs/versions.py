@@ -10,22 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
 from lockstep.harness.adapters.backend_process import THREADS
-from lockstep.harness.adapters.trace import Recorded, Trace, check_same_problem, load_trace
-from lockstep.harness.cases.case import Case
-from lockstep.harness.comparison.compare import compare, limit_for
-from lockstep.harness.comparison.judge import judge
+from lockstep.harness.adapters.trace import Recorded, check_same_problem, load_trace
+from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.errors import LockstepError, TraceError
-from lockstep.harness.jobs.judge_run import as_known
+from lockstep.harness.jobs.judge_run import as_known, difference
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.record import judge_files
-from lockstep.harness.reference.expected import Expected, ExpectedTensor
 
 # Two recordings that are wrong are wrong alike if they are this much closer to each other than to what is right.
 ALIKE = 1e-3
@@ -105,34 +101,6 @@ def hold_against(
     return Pairs(pairs=pairs, alone=alone), errors
 
 
-def difference(case: Case, new: Trace, old: Trace, expected: Expected, limit: Limit) -> RunResult:
-    """Measure one trace against another of the same problem, in the noise of what is expected.
-
-    Only tensors that both have are compared.
-
-    Raises:
-        TraceError: If they have none in common.
-    """
-    news, olds = new.tensors(case), old.tensors(case)
-    common = {name: array for name, array in news.items() if name in olds}
-    if not common:
-        raise TraceError(f"case {case.name}: the two traces have no tensor in common.")
-    # What a trace holds is exact in its dtype: rounding cut nothing off it.
-    against = {
-        name: ExpectedTensor(
-            olds[name].astype(expected[name].value.dtype), np.zeros_like(expected[name].rest), expected[name].noise
-        )
-        for name in common
-    }
-    # Golden values say nothing of how far two traces are from each other.
-    plain = replace(case, expect=None)
-    measured = RunResult(
-        case=case.name, backend="", status="agree", limit=limit, timesteps=case.run.timesteps,
-        tensors=compare(Trace().replaced(**common), against, plain, limit),
-    )  # fmt: skip
-    return judge(measured, limit)
-
-
 def _pair(new: Path, old: Path, problems: Problems, limit: float | Limit | None) -> Pair:
     (trace, recorded), (other_trace, other_recorded) = load_trace(new), load_trace(old)
     case = recorded.case
@@ -141,10 +109,10 @@ def _pair(new: Path, old: Path, problems: Problems, limit: float | Limit | None)
     for recording, path in ((recorded, new), (other_recorded, old)):
         check_same_problem(recording, problem, path)
     bound = limit_for(case, limit)
-    distance = difference(case, trace, other_trace, problems.expected(case), bound)
+    distance = difference(case, trace, other_trace, problems.expected(case, trace.quantised), bound)
     if distance.status == "diverge" and bound.sigma is not None:
         # As against the reference: is it rounding that the network itself amplifies?
-        distance = difference(case, trace, other_trace, problems.widened(case), bound)
+        distance = difference(case, trace, other_trace, problems.widened(case, trace.quantised), bound)
     a, b = trace.tensors(case), other_trace.tensors(case)
     return Pair(
         case=case.name,

@@ -134,7 +134,9 @@ class Cell:
     def input_variance(self, x: Array, x_var: Array | None) -> Array:
         """u² (log2(n) + 1) times the input's part of S, and what comes with the input."""
         of_x = self.growth * (x * x)
-        return (of_x if x_var is None else of_x + x_var) @ self.Wt2 + self.growth * (self.b * self.b)
+        z_var = (of_x if x_var is None else of_x + x_var) @ self.Wt2 + self.growth * (self.b * self.b)
+        quantisation = self.noise.quantisation
+        return z_var if quantisation is None else z_var + quantisation.of_products(x, self.Wt)
 
     def pre_activation(self, zx: Array, h: Array, c: Array) -> Array:
         """The pre-activations z (B, 4H); the output gate's peephole comes with the new cell state."""
@@ -147,6 +149,8 @@ class Cell:
     def pre_activation_variance(self, zx_var: Array, z: Array, h: Array, h_var: Array, c: Array, c_var: Array) -> Array:
         """The variance of z: one more matrix product, with the squared weights."""
         z_var = zx_var + (self.growth * (h * h) + h_var) @ self.Rt2 + self.noise.u2 * (z * z)
+        if self.noise.quantisation is not None:
+            z_var += self.noise.quantisation.of_products(h, self.Rt)
         if self.p is not None:
             for k in (0, 1):
                 z_var[..., k * self.H : (k + 1) * self.H] += self._peephole_variance(k, c, c_var)

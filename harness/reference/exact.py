@@ -31,9 +31,9 @@ class Balls(Noise):
         return array if array.dtype == object else _balls(array)
 
     @classmethod
-    def of(cls, dtype: str) -> Balls:
+    def of(cls, dtype: str, quantised: str | None = None) -> Balls:
         """The noise of a dtype; the reference's arrays hold objects."""
-        fields: dict[str, Any] = {**vars(Noise.of(dtype)), "precision": object}
+        fields: dict[str, Any] = {**vars(Noise.of(dtype, quantised)), "precision": object}
         return cls(**fields)
 
 

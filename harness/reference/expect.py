@@ -8,10 +8,12 @@ from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.network import expect_network
 
 
-def expect(problem: AnyProblem) -> Expected:
+def expect(problem: AnyProblem, quantised: str | None = None) -> Expected:
     """Compute every value with the noise that rounding in the case's dtype can give it.
+
+    ``quantised``: how implementations of a network store numbers, of ``harness.reference.noise.QUANTISATIONS``.
 
     Returns:
         Every tensor of ``harness.cases.tensors.tensors_of`` by name, in that order.
     """
-    return expect_decoder(problem) if isinstance(problem, DecoderProblem) else expect_network(problem)
+    return expect_decoder(problem) if isinstance(problem, DecoderProblem) else expect_network(problem, quantised)

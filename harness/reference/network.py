@@ -18,13 +18,13 @@ from lockstep.harness.reference.weight_gradients import Chunk, contributions, jo
 from lockstep.harness.text import grouped
 
 
-def expect_network(problem: Problem) -> Expected:
+def expect_network(problem: Problem, quantised: str | None = None) -> Expected:
     """Compute every value with the noise that rounding in the case's dtype can give it.
 
     Returns:
         Every tensor of ``harness.cases.tensors.tensors_of`` by name, in that order.
     """
-    network = Network(problem)
+    network = Network(problem, noise=Noise.of(problem.case.run.dtype, quantised))
     with np.errstate(all="ignore"):
         results = network.forward(noisy=True)
         named: dict[str, Any] = network.backward(results, noisy=True) if problem.dh is not None else {}
@@ -44,13 +44,20 @@ def exactly(problem: Problem) -> Arrays:
     return {name: tensor.value for name, tensor in (network.named(results) | gradients).items()}
 
 
-def expect_steps(problem: Problem, lane: Lane, observed: Arrays, below: Array | None, steps: slice) -> Expected:
+def expect_steps(
+    problem: Problem,
+    lane: Lane,
+    observed: Arrays,
+    below: Array | None,
+    steps: slice,
+    quantised: str | None = None,
+) -> Expected:
     """Compute timesteps of a lane alone, each from the state that was observed before it; it and inputs count as exact.
 
     ``observed`` are its ``h`` (T, B, P) and ``c`` (T, B, H), in the lane's own order of time, as are ``steps``;
     ``below`` is what the layer below gave, (T, B, directions x P), as observed, None for the first layer.
     """
-    network = Network(problem)
+    network = Network(problem, noise=Noise.of(problem.case.run.dtype, quantised))
     with np.errstate(all="ignore"):
         inputs = network.inputs() if below is None else Quantity(below)
         return network.walk(lane, inputs).each_step(observed["h"], observed["c"], steps)

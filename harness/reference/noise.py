@@ -13,6 +13,9 @@ A gradient of a weight is a sum over sequences and timesteps. Over timesteps, th
 may be a running sum, which is rounded at each term: u² times the square of every partial sum; over n sequences the
 dot product's log2(n) + 1 grows by n / 16.
 
+Where numbers are stored in fewer bits than the dtype has (``Quantisation``), a kernel's entry and what it is multiplied
+by carry the variance of that too: of a step s it is s² / 12.
+
 Two more keep the variances honest at the ends:
 
 - no variance is below the square of the smallest normal number, since results smaller than that may
@@ -52,6 +55,45 @@ def longdouble_is_wider() -> bool:
 
 
 @dataclass(frozen=True)
+class Quantisation:
+    """In how few bits kernels are stored, and the inputs and hidden states that they are multiplied by."""
+
+    kernel_steps: int = 0  # into which -max|w| to max|w| of a lane's kernel is divided
+    input_steps: int = 0  # into which min(v, 0) to max(v, 0) of what comes in is divided at each call
+    kernel_dtype: str | None = None  # or the dtype in which its entries are kept
+
+    def of_products(self, v: Array, kernel: Array) -> Array:
+        """The variance that this alone adds to v @ kernel."""
+        return (v * v) @ self._of_kernel(kernel) + self._of_inputs(v) * np.square(kernel).sum(axis=0)
+
+    def _of_kernel(self, kernel: Array) -> Array:
+        if self.kernel_dtype is not None:
+            return (roundoff(self.kernel_dtype) * kernel) ** 2
+        return np.full_like(kernel, _of_step(2 * _largest(np.abs(kernel)), self.kernel_steps))
+
+    def _of_inputs(self, v: Array) -> Any:
+        # What is no number has no place in a range; what comes of it is no question of rounding.
+        return _of_step(_largest(v) + _largest(-v), self.input_steps)
+
+
+def _largest(array: Array) -> Any:
+    return np.max(array, initial=0, where=np.isfinite(array))
+
+
+def _of_step(extent: Any, steps: int) -> Any:
+    return np.square(extent / steps) / 12 if steps else 0 * extent
+
+
+# Documentation of onnxruntime, "Quantize ONNX Models": int8 from -127 to 127, uint8 from 0 to 255; of PyTorch,
+# default_dynamic_qconfig: qint8 from -128 to 127, and quint8 with reduce_range, from 0 to 127.
+QUANTISATIONS = {
+    "int8": Quantisation(kernel_steps=254, input_steps=255),
+    "int8, inputs of 7 bits": Quantisation(kernel_steps=255, input_steps=127),
+    "kernels in float16": Quantisation(kernel_dtype="float16"),
+}
+
+
+@dataclass(frozen=True)
 class Noise:
     """The numbers of a dtype that the rules need, as scalars of the reference's precision."""
 
@@ -61,10 +103,11 @@ class Noise:
     dtype: np.dtype[Any]  # in which expected values are kept: the case's, float32 for the half precisions
     precision: type[np.floating[Any]]  # what the reference computes in
     largest: float  # from here on a value of the case's dtype is infinite
+    quantisation: Quantisation | None = None
 
     @classmethod
-    def of(cls, dtype: str) -> Noise:
-        """The noise of implementations that compute in ``dtype``.
+    def of(cls, dtype: str, quantised: str | None = None) -> Noise:
+        """The noise of implementations that compute in ``dtype``, and store numbers as ``QUANTISATIONS`` has it.
 
         A float64 case is judged in extended precision where this machine has it. Where it has not,
         the reference rounds as much as what it judges, and the variances are doubled for it
@@ -81,8 +124,9 @@ class Noise:
         # What lies half a unit in the last place beyond the largest number is rounded to infinity.
         largest = float(info.max) * (1 + float(info.eps) / 4) if dtype == "float16" else math.inf
         return cls(
-            u2=u * u * (2 if alike else 1), tiny2=tiny2, floor=floor, dtype=stored, precision=precision, largest=largest
-        )
+            u2=u * u * (2 if alike else 1), tiny2=tiny2, floor=floor, dtype=stored, precision=precision,
+            largest=largest, quantisation=None if quantised is None else QUANTISATIONS[quantised],
+        )  # fmt: skip
 
     def taken(self, array: Array) -> Array:
         """An array in the reference's precision."""

@@ -29,7 +29,7 @@ from lockstep.harness.reference.attention import decoder_values
 from lockstep.harness.reference.cell import Operands
 from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneResults
 from lockstep.harness.reference.network import Network
-from lockstep.harness.reference.noise import Kicks
+from lockstep.harness.reference.noise import Kicks, Noise
 from lockstep.harness.reference.undetermined import BY_SEQUENCE, Masks, mark, onward
 from lockstep.harness.reference.weight_gradients import Chunk, factors
 
@@ -41,18 +41,18 @@ MOST_COPIED_NUMBERS = 2**27  # of all copies: 1 GB
 APART = 0.1
 
 
-def widened(problem: AnyProblem, expected: Expected, *, lost: bool = False) -> Expected:
+def widened(problem: AnyProblem, expected: Expected, *, lost: bool = False, quantised: str | None = None) -> Expected:
     """Expected values with noise that covers the spread of perturbed copies.
 
     Where even a few copies would not fit into memory the noise stays as it is. If ``lost``, noise is infinite where
-    rounding alone decides: not for what is to be proved, since it fits anything.
+    rounding alone decides: not for what is to be proved, since it fits anything. ``quantised``: as of ``expect``.
     """
     copies = copies_of(problem)
     if not copies:
         return expected
     with np.errstate(all="ignore"):
         decoder = isinstance(problem, DecoderProblem)
-        spreads = _decoder_spreads(problem, copies) if decoder else _spreads(problem, copies, lost=lost)
+        spreads = _decoder_spreads(problem, copies) if decoder else _spreads(problem, copies, quantised, lost=lost)
         return expected | {name: covering(expected[name], spread) for name, spread in spreads.items()}
 
 
@@ -81,10 +81,10 @@ def _numbers(problem: AnyProblem) -> int:
     return max(1, T * B * each * len(lanes(problem.case.lstm)))
 
 
-def _spreads(problem: Problem, copies: int, *, lost: bool) -> Arrays:
+def _spreads(problem: Problem, copies: int, quantised: str | None, *, lost: bool) -> Arrays:
     """The root mean square distance of copies from the exact one, by tensor."""
     case, count = problem.case, copies + 1
-    network = Network(_copied(problem, count), Kicks(count))
+    network = Network(_copied(problem, count), Kicks(count), Noise.of(case.run.dtype, quantised))
     known = tensors_of(case)
     results = network.forward(noisy=False)
     apart = _apart(network, results, count) if lost else {}

@@ -15,4 +15,4 @@ def run(problem):
     global calls
     calls += 1
     trace = numpy_loop.run(problem)
-    return trace.replaced(h=np.nextafter(trace.h, np.float32(calls % 2)))
+    return trace.replaced(h=np.nextafter(trace.h, np.float32(calls // 2 % 2)))

@@ -10,6 +10,7 @@ What is beyond the limit, fails or dies is printed with its case; of a backend t
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from random_networks import random_case, random_decoder
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.random_cases import DTYPES, MOST_SEED, choose_by, other_problem
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.jobs.findings import expected_of
@@ -68,7 +70,7 @@ def search(backend: BackendInfo, options: argparse.Namespace) -> int:
                 if expected_of(backend.name, case) is not None:
                     counts["known"] += 1
                     continue
-                result, amplified, in_part = run(backend, worker, case)
+                result, amplified, in_part = run(backend, worker, case, network if options.same_weights else case)
                 if result.status == "unsupported":
                     counts["refused"] += 1
                     if case.run.lengths is None:
@@ -113,11 +115,14 @@ def with_problems(network: Case, problems: int, seed: int) -> Iterator[Case]:
         yield replace(case, name=f"{network.name}-{k}")
 
 
-def run(backend: BackendInfo, worker: Worker, case: Case) -> tuple[RunResult, bool, bool]:
-    """Run a case and judge it; whether it took copies to judge it, and whether that was possible in part only."""
+def run(backend: BackendInfo, worker: Worker, case: Case, weights: Case) -> tuple[RunResult, bool, bool]:
+    """Run a case with the weights of another and judge it; whether it took copies, and was possible in part only."""
     problems = Problems()
+    if weights is not case:
+        of_weights = problem_of(replace(weights, run=replace(weights.run, lengths=None, resets=None)))
+        problems.put(dataclasses.replace(problem_of(case), weights=of_weights.weights))
     answer = worker.run(backend, problems.problem(case))
-    result = Judge(problems).judge_outcome(case, backend.name, answer)
+    result = Judge(problems).judge(case, backend.name, answer)
     by_copies = case in problems._widened
     in_part = by_copies and not all(np.isfinite(tensor.noise).all() for tensor in problems.widened(case).values())
     return result, by_copies, in_part
@@ -135,6 +140,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=RUNS, help="random configurations that each runs")
     parser.add_argument("--minutes", type=float, default=30.0, help="at most, for each backend")
     parser.add_argument("--problems", type=int, default=PROBLEMS, help="configurations that share a network")
+    parser.add_argument(
+        "--same-weights", action="store_true", help="of all problems of a network: for what is converted with them"
+    )
     parser.add_argument(
         "--most-timesteps",
         type=int,

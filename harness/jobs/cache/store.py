@@ -95,7 +95,7 @@ class TraceCache:
             recorded = Recorded(
                 case=problem.case, problem=problem.digest, backend=backend.name, parameters=outcome.trace.parameters,
                 device=outcome.trace.device, versions=outcome.versions, seconds=outcome.seconds, environment={},
-                repeatable=outcome.repeatable,
+                repeatable=outcome.repeatable, quantised=outcome.trace.quantised,
             )  # fmt: skip
             environment = {"digest": _digest(outcome.trace, recorded)}
             recorded = msgspec.structs.replace(recorded, environment=environment)

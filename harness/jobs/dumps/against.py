@@ -16,8 +16,8 @@ from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import DumpError, LockstepError
 from lockstep.harness.jobs.dumps.dumped_run import Interpretation
 from lockstep.harness.jobs.dumps.explain_dump import DumpRequest, Explained, explain_dump
+from lockstep.harness.jobs.judge_run import difference
 from lockstep.harness.jobs.problems import Problems
-from lockstep.harness.jobs.versions import difference
 from lockstep.harness.weights.differences import difference_lines, misfit, weight_differences
 
 

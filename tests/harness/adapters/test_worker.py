@@ -13,6 +13,8 @@ from lstm_cases import make_case
 from lockstep.harness.adapters.backend import BackendInfo
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.problem import Problem
+from lockstep.harness.jobs.judge_run import Judge
+from lockstep.harness.jobs.problems import Problems
 
 
 def planted(name, requires=()):
@@ -80,6 +82,20 @@ def test_what_a_backend_prints_stays_out_of_the_way(worker, problem, capfd):
 def test_a_second_call_is_compared_bit_by_bit(worker, problem):
     assert worker.run(planted("healthy"), Problem.from_case(make_case(batch=3))).repeatable is True
     assert worker.run(planted("not_repeatable"), problem).repeatable is False
+
+
+def test_a_third_call_after_another_problem_shows_what_is_remembered(worker, problem):
+    """The one that was told its state by the call before is told so in words; what rounds otherwise agrees."""
+    case = problem.case
+    judge = Judge(Problems())
+    assert worker.run(planted("healthy"), Problem.from_case(make_case(batch=4))).later is None
+    result = judge.judge(case, "remembers", worker.run(planted("remembers"), problem))
+    assert result.status == "diverge"
+    assert result.repeatable is False
+    cause = result.diagnosis[0]
+    assert cause.fault == "state-kept-between-calls"
+    assert "gives another answer when called again after another problem" in cause.message
+    assert judge.judge(case, "rounds", worker.run(planted("not_repeatable"), problem)).status == "agree"
 
 
 def test_a_shape_is_run_twice_only_when_it_is_new(worker):

@@ -15,7 +15,8 @@ from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.errors import TraceError
-from lockstep.harness.jobs.versions import difference, hold_against
+from lockstep.harness.jobs.judge_run import difference
+from lockstep.harness.jobs.versions import hold_against
 from lockstep.harness.output.tables.versions_table import divergence_text, framework_of, versions_line
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.text import grouped
