@@ -62,7 +62,7 @@ def _side_by_side() -> Iterator[Deviation]:
              " in what is returned": ("joined",)}  # fmt: skip
     for words, rules in where.items():
         yield Deviation("joined", f"exchanged{words}", _EVERYWHERE, put_rules(dict.fromkeys(rules, "exchanged")))
-    for edit, change in (WHOLE | _OF_HALVES).items():
+    for edit, change in (ARRAY_CHANGES | _OF_HALVES).items():
         yield Deviation(OUTPUT, edit, _EVERYWHERE, whole((OUTPUT,), change))
 
 
@@ -75,7 +75,7 @@ def _merges(lstm: LSTM) -> Iterator[Deviation]:
             if not words or lstm.num_layers > 1:
                 edit = f"{done} where {MERGED[lstm.merge_mode]}{words}"
                 yield Deviation("merge", edit, _EVERYWHERE, put_rules(dict.fromkeys(rules, mode)))
-    for edit, change in WHOLE.items():
+    for edit, change in ARRAY_CHANGES.items():
         yield Deviation(OUTPUT, edit, _EVERYWHERE, whole((OUTPUT,), change))
 
 
@@ -86,16 +86,16 @@ def _all_states(problem: AnyProblem) -> Iterator[Deviation]:
             yield Deviation(site, edit, _EVERYWHERE, whole(names, _reordered(order)))
         for site, names in _FINALS.items():
             yield Deviation(site, edit, _EVERYWHERE, put_rules({"finals": partial(_finals, order=order, names=names)}))
-    for (site, names), (edit, change) in product(_FINALS.items(), (WHOLE | _RESHAPED_BACK).items()):
+    for (site, names), (edit, change) in product(_FINALS.items(), (ARRAY_CHANGES | _RESHAPED_BACK).items()):
         put = put_rules({"finals": partial(_finals_changed, names=names, change=change)})
         yield Deviation(site, edit, _EVERYWHERE, put)
     if not problem.case.lstm.proj_size:
         yield from _in_pairs()
         yield Deviation("finals", "h_n and c_n exchanged", _EVERYWHERE, put_rules({"finals": _finals_exchanged}))
     yield Deviation("all h0 and c0", "exchanged", _EVERYWHERE, _exchanged)
-    for edit, change in (WHOLE | _RESHAPED_BACK).items():
+    for edit, change in (ARRAY_CHANGES | _RESHAPED_BACK).items():
         yield Deviation("all h0 and c0", edit, _EVERYWHERE, whole(("all h0", "all c0"), change))
-    for site, (edit, change) in product(("all h0", "all c0", "all x"), WHOLE.items()):
+    for site, (edit, change) in product(("all h0", "all c0", "all x"), ARRAY_CHANGES.items()):
         yield Deviation(site, edit, _EVERYWHERE, whole((site,), change))
 
 
@@ -103,7 +103,7 @@ def _between_layers(problem: AnyProblem) -> Iterator[Deviation]:
     """What becomes of a layer's output where the next takes it in, and of those of all layers."""
     lstm = problem.case.lstm
     between = tuple(f"between {k}" for k in range(lstm.num_layers - 1))
-    changes = WHOLE | (_OF_HALVES if lstm.direction == "bidirectional" and not lstm.merged else {})
+    changes = ARRAY_CHANGES | (_OF_HALVES if lstm.direction == "bidirectional" and not lstm.merged else {})
     sites = {site: (site,) for site in between} | ({"between layers": between} if len(between) > 1 else {})
     for (site, names), (edit, change) in product(sites.items(), changes.items()):
         yield Deviation(site, edit, _EVERYWHERE, whole(names, change))
@@ -215,7 +215,7 @@ def _left_half(run: Any, node: Node) -> Node:
 
 
 # What may be done to an array of all timesteps or lanes.
-WHOLE: dict[str, Callable[[Any, Node], Node]] = {
+ARRAY_CHANGES: dict[str, Callable[[Any, Node], Node]] = {
     "zero": lambda run, node: run.tape.zeros(node),
     "time or lanes flipped": _flip(0),
     "batch flipped": _flip(-2),

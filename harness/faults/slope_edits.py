@@ -15,7 +15,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.noisy_curves import NoisyCurve
 from lockstep.harness.causes.tape import Node
 from lockstep.harness.faults.deviation import BACK, Deviation, Scope, put_rules, spread_over
-from lockstep.harness.faults.network_edits import WHOLE, whole
+from lockstep.harness.faults.network_edits import ARRAY_CHANGES, whole
 from lockstep.harness.faults.rule_edits import tanh_of
 from lockstep.harness.reference.activations import ACTIVATIONS, Activation
 
@@ -67,7 +67,7 @@ def _passed_on(problem: AnyProblem) -> Iterator[Deviation]:
         yield from _softmax_slopes()
     names = ("all dy", "all dlogit") if isinstance(problem, DecoderProblem) else ("all dh", "all dc")
     for name in names:
-        for edit, change in (WHOLE | _steps_of_cotangents()).items():
+        for edit, change in (ARRAY_CHANGES | _steps_of_cotangents()).items():
             yield Deviation(name, edit, Scope("", ("",)), whole((name,), change), BACK)
 
 
