@@ -173,9 +173,12 @@ def _with_other_inputs(problem: AnyProblem) -> AnyProblem:
     """A problem of the same weights and shapes."""
     rng = np.random.Generator(np.random.Philox(1))
     arrays = {name: getattr(problem, name) for name in problem.INPUTS if name in {"x", "enc", "y0", "h0", "c0"}}
-    return replace(
-        problem, **{name: rng.standard_normal(array.shape).astype(array.dtype) for name, array in arrays.items()}
-    )
+    drawn = {
+        name: rng.standard_normal(array.shape).astype(array.dtype)
+        for name, array in arrays.items()
+        if array is not None  # a decoder without an encoder has no x, one with an encoder no enc
+    }
+    return replace(problem, **drawn)
 
 
 def versions_of(requires: tuple[str, ...]) -> dict[str, str]:
