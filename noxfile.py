@@ -94,8 +94,22 @@ def contract(session: nox.Session) -> None:
 
 @shared
 def search(session: nox.Session) -> None:
-    """Look for findings: 3,000 random networks or decoders through each of the fleet; --backend NAME, --runs N."""
-    run(session, "python", "tests/proof/search.py", *session.posargs, house=FLEET, extras="fleet,dev")
+    """A campaign over the fleet in build/search, gone on with if there is one: --minutes M, --runs N, --backend NAME."""
+    folder = "build/search"
+    going = ["--resume"] if Path(folder, "journal.sqlite").exists() else []
+    every = [] if going or "--backend" in session.posargs else ["--all"]
+    run(
+        session,
+        "lockstep",
+        "search",
+        "--out",
+        folder,
+        *going,
+        *every,
+        *session.posargs,
+        house=FLEET,
+        extras="fleet,dev",
+    )
 
 
 @shared
