@@ -15,7 +15,7 @@ import numpy as np
 import pnnx
 import torch
 
-from lockstep.backends import torch_runtime
+from lockstep.backends import refusals, torch_runtime
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
@@ -26,11 +26,12 @@ BATCH_AXIS = 1
 
 def unsupported(case: Case) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
-    return torch_runtime.unsupported(
+    refused = torch_runtime.unsupported(
         case,
         dtypes="ncnn.Mat takes float32",
         lengths="pnnx knows no operator for pack_padded_sequence, and ncnn no lengths",
     )
+    return refusals.of({"ncnn.Mat has no batch of no sequence": case.run.batch == 0}, first=refused)
 
 
 def converted(problem: Problem, *, fp16: bool) -> torch_runtime.Call:

@@ -15,7 +15,7 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
-from lockstep.backends import torch_runtime
+from lockstep.backends import refusals, torch_runtime
 from lockstep.backends.kept import kept
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.arrays import Array
@@ -29,12 +29,13 @@ DIALECT = "torch"
 
 def unsupported(case: Case) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
-    return torch_runtime.unsupported(
+    refused = torch_runtime.unsupported(
         case,
         dtypes="TVM's frontend makes float32 of the weights alone: Binary operators must have the same datatype",
         lengths="torch.export does not get through nn.LSTM with pack_padded_sequence: what it does depends on the "
         "lengths",
     )
+    return refusals.of({"TVM's frontend reshapes no batch of no sequence": case.run.batch == 0}, first=refused)
 
 
 @kept

@@ -36,7 +36,19 @@ from lockstep.harness.text import grouped
 BACKEND_GROUP = "lockstep.backends"
 # What a backend's module may say of itself; each becomes the field of ``BackendInfo`` that is called alike.
 _CONSTANTS = frozenset(
-    {"REQUIRES", "INSTALL", "ENVIRONMENT", "DIALECT", "MODEL", "MAIN", "RESETS", "SOURCES", "FORMAT", "RUNS"}
+    {
+        "REQUIRES",
+        "INSTALL",
+        "ENVIRONMENT",
+        "DIALECT",
+        "MODEL",
+        "MAIN",
+        "RESETS",
+        "QUANTISED",
+        "SOURCES",
+        "FORMAT",
+        "RUNS",
+    }
 )
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
@@ -64,6 +76,7 @@ class BackendInfo(Struct, frozen=True):
     environment: tuple[tuple[str, str], ...] = ()
     dialect: str = "canonical"
     model: str = "lstm"
+    quantised: str | None = None  # in which few bits it stores numbers
     resets: bool = False  # whether it starts sequences anew where a case has resets
     main: bool = True  # whether it is run where nobody says which; of each framework and model one shipped way is
     sources: tuple[str, ...] = ()  # of a route (``harness.adapters.routes.whole``): whose models it converts

@@ -38,10 +38,10 @@ class Judge:
     def judge(self, case: Case, backend: str, outcome: Outcome) -> RunResult:
         """The result of a run; a known finding is marked as such, and needs no explanation."""
         result = as_known(self.judge_outcome(case, backend, outcome), case)
-        # Causes are looked for among numbers that are rounded to a case's dtype alone, and are none of what is remembered.
-        judged_alone = outcome.trace is not None and outcome.trace.quantised is None and not result.diagnosis
-        if outcome.trace is not None and result.known is None and judged_alone:
-            self.keep(case, outcome.trace, result)
+        trace, explained = outcome.trace, result.known is not None or bool(result.diagnosis)
+        # Causes are looked for among numbers that were rounded to a case's dtype alone.
+        if trace is not None and trace.quantised is None and not explained:
+            self.keep(case, trace, result)
         return result
 
     def judge_outcome(self, case: Case, backend: str, outcome: Outcome) -> RunResult:

@@ -39,12 +39,21 @@ class Activation(NamedTuple):
         # What is held at an end is exact there.
         rounding = noise.u2 * self.rounds * (slope != 0 if self.corners else 1)
         # fmin, not minimum: where infinities meet, the variance is NaN and the cap holds.
-        variance = np.fmin(slope * slope * z_var + rounding, self.cap)
+        through = slope * slope * z_var
+        if noise.quantisation is not None:
+            through = np.fmax(through, self._far_variance(z, z_var, a))
+        variance = np.fmin(through + rounding, self.cap)
         infinite = np.isinf(z)
         if infinite.any() and self.cap < np.inf:
             # Infinity has no rounding: a bounded curve is at its end there.
             variance[infinite] = noise.u2 * self.rounds
         return variance
+
+    def _far_variance(self, z: Array, z_var: Array, a: Array) -> Array:
+        """The same where a step is so large that the slope is another one within it: a shut gate may be an open one."""
+        reach = NEAR_SIGMA * np.sqrt(z_var)
+        farthest = np.fmax(np.abs(self.value(z + reach) - a), np.abs(self.value(z - reach) - a))
+        return np.square(farthest / NEAR_SIGMA)
 
     def slope_variance(self, a: Array, a_var: Array, noise: Noise) -> Array:
         """Variance that a rounded output brings to the slope, without what rounding the slope adds.

@@ -126,7 +126,8 @@ def prove(
             rows.setdefault(("backend", backend.name), Row()).known += 1
         elif answer.status == "ran":
             result = Judge(problems).judge_outcome(case, backend.name, answer)
-            keys = [(feature, case.run.dtype) for feature in rows_of(case)] + [("backend", backend.name)]
+            kind = backend.quantised or case.run.dtype
+            keys = [(feature, kind) for feature in rows_of(case)] + [("backend", backend.name)]
             own = [rows.setdefault(key, Row()) for key in keys]
             sigmas, amplified = _sigmas(case, answer, problems)
             for row in own:
@@ -173,10 +174,11 @@ Sigmas = list[tuple[bool, np.ndarray]]
 
 def _sigmas(case: Case, answer: Outcome, problems: Problems) -> tuple[Sigmas, bool]:
     """Give sigma of what is determined, by tensor, with whether that is a gradient; then whether copies decided."""
-    found = list(_against(problems.expected(case), case, answer))
+    quantised = answer.trace.quantised if answer.trace is not None else None
+    found = list(_against(problems.expected(case, quantised), case, answer))
     if max(float(sigma.max(initial=0)) for _, sigma in found) <= LIMIT_SIGMA:
         return found, False
-    return list(_against(problems.widened(case), case, answer)), True
+    return list(_against(problems.widened(case, quantised), case, answer)), True
 
 
 def _against(expected: Expected, case: Case, answer: Outcome) -> Iterator[tuple[bool, np.ndarray]]:
