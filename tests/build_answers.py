@@ -18,8 +18,9 @@ PORTS = Path(__file__).parents[1] / "cases" / "ports"
 class Builds:
     """Asks one process for one target after the other; what is imported once stays."""
 
-    def __init__(self, timeout=60):
-        self.process, self.timeout = Process(build_environment()), timeout
+    def __init__(self, start=Process, timeout=60):
+        """``start``: where the process comes from, one of its own or one that others have used."""
+        self.process, self.timeout = start(build_environment()), timeout
 
     def found(self, file, name):
         """Give what the process answers."""

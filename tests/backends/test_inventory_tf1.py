@@ -12,9 +12,9 @@ pytestmark = pytest.mark.xdist_group("tensorflow")
 
 
 @pytest.fixture(scope="module")
-def builds():
+def builds(processes):
     pytest.importorskip("tensorflow", reason="install the extra tf")
-    builds = Builds()
+    builds = Builds(processes)
     yield builds
     builds.process.close()
 

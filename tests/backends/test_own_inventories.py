@@ -11,10 +11,10 @@ pytestmark = pytest.mark.xdist_group("tensorflow")
 
 
 @pytest.fixture(scope="module")
-def builds():
+def builds(processes):
     for name in ("tensorflow", "torch"):
         pytest.importorskip(name, reason="install the extras tf and torch: their backends are looked at")
-    builds = Builds(timeout=200)
+    builds = Builds(processes, timeout=200)
     yield builds
     builds.process.close()
 

@@ -21,9 +21,9 @@ FIX = "`tf.Variable` never reuses; use `tf.get_variable` under `reuse=tf.AUTO_RE
 
 
 @pytest.fixture(scope="module")
-def ask():
+def ask(processes):
     pytest.importorskip("tf_keras", reason="install the extra tf: the decoders are TensorFlow's")
-    builds = Builds()
+    builds = Builds(processes)
     yield lambda name: builds(PORTS / f"{name}.py", "build")
     builds.process.close()
 
