@@ -221,6 +221,10 @@ class Journal(Closing):
         """The units that are through, by backend and configuration."""
         return set(self.rows("SELECT backend, k FROM units"))  # type: ignore[arg-type]
 
+    def spent(self) -> dict[str, float]:
+        """The seconds that each backend had."""
+        return dict(self.rows("SELECT backend, sum(framework_seconds + harness_seconds) FROM units GROUP BY backend"))  # type: ignore[arg-type]
+
     def choose(self, backend: str, number: int, ks: Iterable[int]) -> None:
         """Keep which configurations of a round a backend runs."""
         with self._transaction() as write:

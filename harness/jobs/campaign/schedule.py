@@ -11,6 +11,7 @@ from lockstep.harness.jobs.campaign.tasks import Batch, Choosing
 from lockstep.harness.jobs.campaign.unit import Campaign, UnitResult
 
 BATCH_SECONDS = 4.0  # that a batch is to take: long beside what sending it costs, short beside what its loss costs
+SECONDS_BEFORE_ASKING = 15.0  # that those who were asked already have first
 MOST_IN_BATCH = 64
 MOST_LOSSES = 3  # of workers that had a unit in hand, after which it is not sent again
 
@@ -28,21 +29,32 @@ class Course:
     mean: float = BATCH_SECONDS  # seconds of a unit, of late
     barren: bool = False  # whether it runs nothing of a round, and would of no other
 
+    @property
+    def turn(self) -> float:
+        """The smaller, the sooner it comes: to ask one more, whose framework is imported for that, can wait a while."""
+        return self.seconds + (0.0 if self.ks else SECONDS_BEFORE_ASKING)
+
 
 class Schedule:
     """The order of the units of a campaign; what is through, or given up, never comes again."""
 
     def __init__(
-        self, campaign: Campaign, done: Iterable[tuple[str, int]], chosen: Mapping[tuple[str, int], Iterable[int]]
+        self,
+        campaign: Campaign,
+        done: Iterable[tuple[str, int]] = (),
+        chosen: Mapping[tuple[str, int], Iterable[int]] | None = None,
+        spent: Mapping[str, float] | None = None,
     ) -> None:
-        """Begin, or go on where units are through, by backend and configuration, and rounds were chosen from."""
+        """Begin, or go on where units are through, rounds were chosen from, and backends had so many seconds."""
         self._courses = {name: Course(name, framework_of(campaign, name)) for name in campaign.backends}
         self._done = set(done)
         self._number = 0
         self._sent: dict[int, Batch | Choosing] = {}
         self._losses: Counter[tuple[str, int]] = Counter()
-        for (backend, number), ks in chosen.items():
+        for (backend, number), ks in (chosen or {}).items():
             self._queue(backend, number, ks)
+        for backend, seconds in (spent or {}).items():
+            self._courses[backend].seconds = seconds
 
     @property
     def in_hand(self) -> int:
@@ -64,7 +76,7 @@ class Schedule:
         busy = {self._courses[task.backend].framework for task in self._sent.values()}
         ready = [course for course in self._courses.values() if course.ks or not (course.choosing or course.barren)]
         # A second process of one framework only where every other framework has enough to do.
-        course = min(ready, key=lambda course: (course.framework in busy, course.seconds), default=None)
+        course = min(ready, key=lambda course: (course.framework in busy, course.turn), default=None)
         if course is None:
             return None
         task = self._batch(course, most_units) if course.ks else self._choosing(course)

@@ -67,7 +67,7 @@ class CampaignRun:
     _written: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._schedule = Schedule(self.campaign, self.journal.done(), self.journal.chosen())
+        self._schedule = Schedule(self.campaign, self.journal.done(), self.journal.chosen(), self.journal.spent())
         self._sorting = Sorting(self.journal, self.campaign, self.bounds.shrinking, self.told)
         self._counts = self.journal.counts()
         self._before, self._start = self._counts.seconds, time.monotonic()

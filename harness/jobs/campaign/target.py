@@ -20,6 +20,8 @@ from lockstep.harness.ports.port import AnyPort, Port
 from lockstep.harness.ports.programs.command import parse_command
 from lockstep.harness.ports.programs.program import Program
 
+MOST_PROBED = 3  # cases of a feature that a port is asked before it is left out
+
 
 def open_port(words: TargetWords, timeout: float) -> AnyPort:
     """What answers problems; nothing of it runs yet.
@@ -60,21 +62,24 @@ class PortRunner:
         """
         del backend
         reasons = [_untold(case) for case in cases]
-        alone = {
-            next(iter(features)): case
-            for case, reason in zip(cases, reasons, strict=True)
-            if reason is None and len(features := features_of(case)) == 1
-        }
-        outcomes = self.port.call([self._problem(case) for case in alone.values()])
-        unanswered = {
-            feature: f"with {feature} it gives nothing: {(outcome.message or outcome.status).partition(chr(10))[0]}"
-            for feature, outcome in zip(alone, outcomes, strict=True)
-            if outcome.status in {"unsupported", "failed"}
-        }
+        alone: dict[str, list[Case]] = {}
+        for case, reason in zip(cases, reasons, strict=True):
+            features = features_of(case)
+            if reason is None and len(features) == 1:
+                alone.setdefault(next(iter(features)), []).append(case)
+        unanswered = {feature: message for feature, of_it in alone.items() if (message := self._never(of_it))}
         return [
             reason or next((unanswered[feature] for feature in features_of(case) if feature in unanswered), None)
             for case, reason in zip(cases, reasons, strict=True)
         ]
+
+    def _never(self, cases: list[Case]) -> str | None:
+        """What it says to the smallest of cases, where it answers none of them."""
+        smallest = sorted(cases, key=lambda case: case.run.timesteps)[:MOST_PROBED]
+        outcomes = self.port.call([self._problem(case) for case in smallest])
+        if not all(outcome.status in {"unsupported", "failed"} for outcome in outcomes):
+            return None
+        return (outcomes[0].message or outcomes[0].status).partition("\n")[0]
 
     def _problem(self, case: Case) -> AnyProblem:
         case = self.fitted(case)

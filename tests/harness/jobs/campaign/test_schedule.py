@@ -1,0 +1,71 @@
+"""The order of units: every backend gets its time, and what takes its workers with it is given up."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from lockstep.harness.jobs.campaign.schedule import MOST_LOSSES, Schedule
+from lockstep.harness.jobs.campaign.tasks import Batch, Choosing
+from lockstep.harness.jobs.campaign.unit import Campaign, Ran, UnitResult
+
+CAMPAIGN = Campaign(seed=3, backends=("numpy_loop", "torch_lstm", "torch_cell"), models=("lstm",))
+SECONDS = {"numpy_loop": 0.1, "torch_lstm": 1.0, "torch_cell": 9.0}
+
+
+def through(backend, k):
+    run = Ran(n=0, verdict="agree", framework_seconds=SECONDS[backend])
+    return UnitResult(k=k, backend=backend, features=(), runs=(run,), versions={})
+
+
+def begun(schedule, ks):
+    """Have all backends choose the same configurations."""
+    for _ in CAMPAIGN.backends:
+        task = schedule.next()
+        assert isinstance(task, Choosing)
+        assert schedule.chosen(task.number, ks) == (task.backend, 0)
+        schedule.ended(task.number, None)
+    return schedule
+
+
+def carry_out(schedule, task):
+    for k in task.ks:
+        schedule.through(through(task.backend, k))
+    assert schedule.ended(task.number, None) == []
+
+
+def test_backends_get_the_same_time():
+    schedule, seconds = begun(Schedule(CAMPAIGN), range(10_000)), Counter()
+    while sum(seconds.values()) < 600:
+        task = schedule.next()
+        carry_out(schedule, task)
+        seconds[task.backend] += len(task.ks) * SECONDS[task.backend]
+    assert max(seconds.values()) - min(seconds.values()) < 20
+
+
+def test_frameworks_run_beside_each_other_before_one_runs_twice():
+    schedule = begun(Schedule(CAMPAIGN), range(100))
+    assert {task.backend.partition("_")[0] for task in (schedule.next(), schedule.next())} == {"numpy", "torch"}
+
+
+def test_what_was_lost_comes_again_and_is_given_up_in_the_end():
+    schedule = begun(Schedule(Campaign(seed=3, backends=CAMPAIGN.backends, models=("lstm",))), [])
+    assert schedule.exhausted
+    assert schedule.next() is None
+    schedule = Schedule(CAMPAIGN, chosen={("numpy_loop", 0): (7, 8), ("torch_lstm", 0): (), ("torch_cell", 0): ()})
+    given_up = []
+    for _ in range(MOST_LOSSES):
+        assert given_up == []
+        task = schedule.next(1)
+        assert isinstance(task, Batch)
+        assert task.ks == (7,)
+        given_up = schedule.ended(task.number, "its worker was killed")
+    assert given_up == [("numpy_loop", 7)]
+    schedule.through(through("numpy_loop", 7))
+    assert schedule.next().ks == (8,)
+
+
+def test_what_is_through_never_comes_again():
+    chosen = {(name, 0): (1, 2, 3) for name in CAMPAIGN.backends}
+    schedule = Schedule(CAMPAIGN, {("numpy_loop", 2)}, chosen, {"torch_lstm": 50.0, "torch_cell": 60.0})
+    assert schedule.next().ks == (1,)
+    assert schedule.next(5).backend == "torch_lstm"
