@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lockstep.harness.jobs.campaign.schedule import MOST_LOSSES, Schedule
+from lockstep.harness.jobs.campaign.schedule import MOST_LOSSES, SECONDS_BEFORE_ASKING, Schedule
 from lockstep.harness.jobs.campaign.tasks import Batch, Choosing
 from lockstep.harness.jobs.campaign.unit import Campaign, Ran, UnitResult
 
@@ -17,14 +17,8 @@ def through(backend, k):
     return UnitResult(k=k, backend=backend, features=(), runs=(run,), versions={})
 
 
-def begun(schedule, ks):
-    """Have all backends choose the same configurations."""
-    for _ in CAMPAIGN.backends:
-        task = schedule.next()
-        assert isinstance(task, Choosing)
-        assert schedule.chosen(task.number, ks) == (task.backend, 0)
-        schedule.ended(task.number, None)
-    return schedule
+def chosen(ks):
+    return {(name, 0): ks for name in CAMPAIGN.backends}
 
 
 def carry_out(schedule, task):
@@ -34,7 +28,7 @@ def carry_out(schedule, task):
 
 
 def test_backends_get_the_same_time():
-    schedule, seconds = begun(Schedule(CAMPAIGN), range(10_000)), Counter()
+    schedule, seconds = Schedule(CAMPAIGN, chosen=chosen(range(10_000))), Counter()
     while sum(seconds.values()) < 600:
         task = schedule.next()
         carry_out(schedule, task)
@@ -43,14 +37,33 @@ def test_backends_get_the_same_time():
 
 
 def test_frameworks_run_beside_each_other_before_one_runs_twice():
-    schedule = begun(Schedule(CAMPAIGN), range(100))
+    schedule = Schedule(CAMPAIGN, chosen=chosen(range(100)))
     assert {task.backend.partition("_")[0] for task in (schedule.next(), schedule.next())} == {"numpy", "torch"}
 
 
-def test_what_was_lost_comes_again_and_is_given_up_in_the_end():
-    schedule = begun(Schedule(Campaign(seed=3, backends=CAMPAIGN.backends, models=("lstm",))), [])
+def test_a_backend_is_asked_after_those_before_it_had_a_turn():
+    schedule, asked, units = Schedule(CAMPAIGN), [], Counter()
+    while len(asked) < len(CAMPAIGN.backends):
+        task = schedule.next()
+        if isinstance(task, Choosing):
+            asked.append((task.backend, dict(units)))
+            assert schedule.chosen(task.number, range(1000)) == (task.backend, 0)
+            schedule.ended(task.number, None)
+        else:
+            carry_out(schedule, task)
+            units[task.backend] += len(task.ks)
+    (first, none), (_, some), _ = asked
+    assert none == {}
+    assert some[first] * SECONDS[first] >= SECONDS_BEFORE_ASKING
+
+
+def test_nothing_is_left_where_no_backend_runs_anything():
+    schedule = Schedule(CAMPAIGN, chosen=chosen(()))
     assert schedule.exhausted
     assert schedule.next() is None
+
+
+def test_what_was_lost_comes_again_and_is_given_up_in_the_end():
     schedule = Schedule(CAMPAIGN, chosen={("numpy_loop", 0): (7, 8), ("torch_lstm", 0): (), ("torch_cell", 0): ()})
     given_up = []
     for _ in range(MOST_LOSSES):
@@ -65,7 +78,7 @@ def test_what_was_lost_comes_again_and_is_given_up_in_the_end():
 
 
 def test_what_is_through_never_comes_again():
-    chosen = {(name, 0): (1, 2, 3) for name in CAMPAIGN.backends}
-    schedule = Schedule(CAMPAIGN, {("numpy_loop", 2)}, chosen, {"torch_lstm": 50.0, "torch_cell": 60.0})
+    done = {("numpy_loop", 2)}
+    schedule = Schedule(CAMPAIGN, done, chosen((1, 2, 3)), {"torch_lstm": 50.0, "torch_cell": 60.0})
     assert schedule.next().ks == (1,)
     assert schedule.next(5).backend == "torch_lstm"
