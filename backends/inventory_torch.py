@@ -1,8 +1,9 @@
 """The parameters and buffers of a ``torch.nn.Module``, and, given inputs, what reads each in a forward run.
 
 A tensor that modules hold under several names is one: tied weights, or a module that stands at several places. What
-reads it is seen while the module runs once, with a mode that every function of torch passes. Source: PyTorch 2.13,
-``torch.overrides.TorchFunctionMode``.
+reads it is seen while the module runs, with a mode that every function of torch passes. It runs twice: a parameter that
+no module holds and only one run reads is made anew at every call (``backends.unregistered_torch``). Source: PyTorch
+2.13, ``torch.overrides.TorchFunctionMode``, ``register_module_parameter_registration_hook``.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_parameter_registration_hook,
+)
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
 import lockstep.harness
+from lockstep.backends.unregistered_torch import UNKNOWN, Loose, judged
 from lockstep.harness.adapters.inventory import Around, InventoryError, Made, Material, Read
 
 _OURS = (str(Path(torch.__file__).parent) + os.sep, str(Path(lockstep.harness.__file__).parent) + os.sep, __file__, "<")
@@ -35,8 +41,9 @@ def material(value: Any, built: Any) -> Material | None:
     if not isinstance(module, torch.nn.Module):
         return None
     watch = _Watch(module)
+    notes = () if inputs is not None else (UNKNOWN,)
     if inputs is not None:
-        watch.run(module, inputs)
+        notes = watch.run_twice(module, inputs)
     names: dict[int, list[str]] = {}
     tensors: dict[int, Any] = {}
     for name, tensor in _held(module):
@@ -59,7 +66,10 @@ def material(value: Any, built: Any) -> Material | None:
         )
         for key, of in names.items()
     )
-    return Material("torch module", made, numbers="in lists", reads_known=inputs is not None, notes=watch.notes())
+    return Material(
+        "torch module", made, numbers="in lists", reads_known=inputs is not None, notes=notes,
+        judged=tuple(judged(module, watch.loose, set(names))),
+    )  # fmt: skip
 
 
 def _held(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
@@ -89,12 +99,25 @@ class _Watch(TorchFunctionMode):
         self._modules = {id(submodule): name for name, submodule in module.named_modules()}
         self._held = {id(tensor) for _, tensor in _held(module)}
         self._calls: list[str] = []
-        self._loose: dict[str, None] = {}
+        self.loose: dict[int, Loose] = {}  # with their tensors, whose ids would be given away again
+        self._born: dict[int, tuple[Any, str, str]] = {}  # what was made meanwhile, its name and line
+        self._round = 0
 
-    def run(self, module: torch.nn.Module, inputs: Any) -> None:
-        """Run a module forward once."""
+    def run_twice(self, module: torch.nn.Module, inputs: Any) -> tuple[str, ...]:
+        """Run a module forward, and once more; notes on what that did not tell."""
+        self._run(module, inputs)
+        self._round = 1
+        try:
+            self._run(module, inputs)
+        except Exception as error:  # noqa: BLE001 (the user's code: a module may be made for one run)
+            unknown = "whether what no module holds is the same at every call is unknown"
+            return (f"A second forward run raised {type(error).__name__}: {unknown}.",)
+        return ()
+
+    def _run(self, module: torch.nn.Module, inputs: Any) -> None:
         before = register_module_forward_pre_hook(self._enter)
         after = register_module_forward_hook(self._leave, always_call=True)
+        made = register_module_parameter_registration_hook(self._note_birth)
         try:
             with self, torch.no_grad():
                 if isinstance(inputs, dict):
@@ -102,16 +125,13 @@ class _Watch(TorchFunctionMode):
                 else:
                     module(*(inputs if isinstance(inputs, tuple | list) else (inputs,)))
         finally:
-            before.remove()
-            after.remove()
+            for hook in (before, after, made):
+                hook.remove()
 
-    def notes(self) -> tuple[str, ...]:
-        """Tell of parameters that no module holds."""
-        return tuple(
-            f"`{name}` reads an nn.Parameter that no module holds: it is made anew in forward, or stands in a plain "
-            "list, and no optimizer gets it. Make its module in __init__, in an nn.ModuleList if there are several."
-            for name in self._loose
-        )
+    def _note_birth(self, module: torch.nn.Module, name: str, parameter: Any) -> None:
+        if parameter is not None:
+            place = next(iter(_lines()), "").rpartition(":")[0]
+            self._born[id(parameter)] = (parameter, f"{type(module).__name__}.{name}", place)
 
     def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -121,12 +141,16 @@ class _Watch(TorchFunctionMode):
         taken = {id(leaf): leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
         operation = f"{self._calls[-1] or 'forward'}/{name}" if self._calls else name
         for key, tensor in taken.items():
-            if key in self._held:
+            if key in self._held and not self._round:
                 around = (Around("loop over timesteps", name),) if name in _OVER_TIME else ()
                 read = Read(operation, name, (*self._calls, *_lines()), around=around)
                 self.reads.setdefault(key, []).append(read)
-            elif isinstance(tensor, torch.nn.Parameter) and not name.endswith("_") and not _initialises():
-                self._loose[operation] = None
+            elif key not in self._held and isinstance(tensor, torch.nn.Parameter) and _uses(name):
+                if key not in self.loose:
+                    line = next(iter(_lines()), "").rpartition(":")[0]
+                    _, called, place = self._born.get(key, (tensor, operation, line))
+                    self.loose[key] = Loose(tensor, called, place, set(), born=key in self._born)
+                self.loose[key].rounds.add(self._round)
         return result
 
     def _enter(self, module: torch.nn.Module, _inputs: Any) -> None:
@@ -154,5 +178,8 @@ def _lines() -> list[str]:
     return [f"{file}:{line}:{call}" for file, line, call in frames if not file.startswith(_OURS)]
 
 
-def _initialises() -> bool:
-    return any(frame.f_code.co_name in {"reset_parameters", "__init__"} for frame in _frames())
+def _uses(function: str) -> bool:
+    """Whether a function computes with a parameter, and does not set it up."""
+    return not function.endswith("_") and not any(
+        frame.f_code.co_name in {"reset_parameters", "__init__"} for frame in _frames()
+    )

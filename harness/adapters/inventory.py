@@ -3,11 +3,12 @@
 A reader (``backends.inventory_*``) gives ``Material``: each variable once, where and how it was made, what reads it.
 ``inventory_of`` groups variables that stand in one role, counts iterations, and judges. Functions here are pure.
 
-Three findings are told, as groups with a verdict:
+Four findings are told, as groups with a verdict:
 
 - *shared*: one variable, read at several iterations, in a loop, at several places, or held under several names;
 - *not shared*: variables of one role and shape, told apart only by the numbers that a framework adds to make names
   unique, and made by the same lines called from the same lines: a loop made them anew;
+- *not registered*: a model uses them, and they are no parameters of it: nothing trains, moves or saves them;
 - *separate*: variables of one role and shape that may well be meant as they are, such as members of a list of modules
   or what one function makes when it is called from several places: each has weights of its own.
 """
@@ -27,7 +28,7 @@ from lockstep.harness.text import grouped
 
 INVENTORY_FORMAT = 1
 
-Sharing = Literal["shared", "not shared", "separate"]
+Sharing = Literal["shared", "not shared", "not registered", "separate"]
 # How a framework's names are numbered: TensorFlow leaves the first one plain (w, w_1), so a pair w_1, w_2 is its
 # author's; Keras and linen number all over the program (Dense_0, dense_7, dense_8); lists count (cells.0, cells.1).
 Numbers = Literal["from plain", "by type", "in lists"]
@@ -92,6 +93,19 @@ class Made(Named, frozen=True):
     reads: tuple[Read, ...] = ()
 
 
+class Group(Struct, frozen=True):
+    """Variables of one role, one shape: whether they are one."""
+
+    role: str
+    variables: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    verdict: Sharing
+    place: str | None
+    made_by: str | None
+    message: str
+    fix: str | None
+
+
 class Material(Struct, frozen=True):
     """What a reader found."""
 
@@ -101,6 +115,7 @@ class Material(Struct, frozen=True):
     loose: bool = False  # whether aliases are copies by now: one leaf for each name, which an update moves apart
     reads_known: bool = True  # whether anybody looked for what reads them
     notes: tuple[str, ...] = ()
+    judged: tuple[Group, ...] = ()  # what only the reader could judge, of variables that nobody holds too
 
 
 class Reader(Struct, frozen=True):
@@ -129,19 +144,6 @@ class Variable(Named, frozen=True, kw_only=True):
         """The iterations of the forward pass at which it is read."""
         forward = {reader.iteration for reader in self.readers if not reader.backward}
         return tuple(sorted(iteration for iteration in forward if iteration is not None))
-
-
-class Group(Struct, frozen=True):
-    """Variables of one role, one shape: whether they are one."""
-
-    role: str
-    variables: tuple[str, ...]
-    shape: tuple[int | None, ...]
-    verdict: Sharing
-    place: str | None
-    made_by: str | None
-    message: str
-    fix: str | None
 
 
 class EmptyScope(Struct, frozen=True):
@@ -180,8 +182,9 @@ def inventory_of(material: Material, target: str) -> Inventory:
     groups = [_group(verdict, role, members, variables, material) for verdict, role, members in roles_shared]
     anew = {name for group in groups if group.verdict == "not shared" for name in group.variables}
     groups += [group for v in variables.values() if v.name not in anew and (group := _shared(v, material)) is not None]
+    groups += material.judged
     first = {name: k for k, name in enumerate(variables)}
-    groups.sort(key=lambda group: (_ORDER.index(group.verdict), first[group.variables[0]]))
+    groups.sort(key=lambda group: (_ORDER.index(group.verdict), first.get(group.variables[0], len(first))))
     # Only TF1 opens scopes for operations that are named as those of variables are.
     scopes = tuple(scopes_of(material.made)) if material.numbers == "from plain" else ()
     return Inventory(

@@ -20,7 +20,7 @@ from lockstep.harness.output.columns import bare_table, broken
 from lockstep.harness.output.console import plain, wrapped
 from lockstep.harness.text import counted, grouped, shape_text
 
-_STYLES = {"shared": "green", "not shared": "bold red", "scope": "dim", "note": "yellow"}
+_STYLES = {"shared": "green", "not shared": "bold red", "not registered": "bold red", "scope": "dim", "note": "yellow"}
 MOST_CELL = 30  # columns that a cell beside the name may take before it is wrapped
 MOST_SENTENCES = 6  # of one kind; more are told in one
 
@@ -46,7 +46,8 @@ def show_variables(console: Console, inventory: Inventory) -> None:
 def lines_of(inventory: Inventory) -> list[tuple[str, str]]:
     """Who shares what, what is only the name of a scope, and the counts: pairs of a kind and a line."""
     lines = [("shared", line) for line in _shared_lines(inventory)]
-    lines += [("not shared", _sentence(f"{group.message} {group.fix}")) for group in inventory.of("not shared")]
+    for verdict in ("not shared", "not registered"):
+        lines += [(verdict, _sentence(f"{group.message} {group.fix}")) for group in inventory.of(verdict)]
     lines += [("separate", line) for line in _separate_lines(inventory.of("separate"))]
     lines += [("scope", line) for line in _scope_lines(inventory.scopes)]
     lines += [("note", _sentence(note)) for note in inventory.notes]
@@ -109,6 +110,7 @@ def _sum(inventory: Inventory) -> str:
     parts = [f"{len(inventory.of('shared'))} shared"]
     for text, groups in (
         ("not shared", inventory.of("not shared")),
+        ("not registered", inventory.of("not registered")),
         ("with weights of their own", inventory.of("separate")),
     ):
         several = sum(len(group.variables) for group in groups)

@@ -48,6 +48,23 @@ def test_what_linen_numbers_has_weights_of_its_own_and_a_shared_module_is_listed
     assert [v.name for v in found.variables if v.name.startswith("shared")] == ["shared/bias", "shared/kernel"]
 
 
+def test_parameters_of_a_scan_are_told_as_one_set_for_each_timestep_where_they_are(flax):
+    found = flax("by_timestep")
+    (group,) = found.of("separate")
+    assert len(group.variables) == len(found.variables) == 12
+    assert group.message.endswith(
+        "have a leading axis of 5: one set of weights for each timestep of a scan, not one for all."
+    )
+    assert "variable_broadcast" in group.fix
+    (group,) = flax("by_layer").of("separate")
+    assert group.message.endswith("one set of weights for each step of a scan over layers.")
+    shared = flax("once_for_all")
+    assert (shared.groups, shared.notes) == ((), ())
+    (note,) = flax("by_timestep_without_inputs").notes
+    assert "has a leading axis of 5, as `nn.scan` with variable_axes makes" in note
+    assert "is unknown without inputs: return (module, variables, inputs)." in note
+
+
 @pytest.mark.usefixtures("flax")
 def test_a_linen_module_alone_is_told_to_bring_its_variables(builds):
     found = builds.found(FLAX, "alone")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from build_answers import PLANTED, Builds, summary
+from build_answers import PLANTED, Builds, line_of, summary
 
 FILE = PLANTED / "torch_modules.py"
 pytestmark = pytest.mark.xdist_group("torch")
@@ -73,12 +73,56 @@ def test_a_layer_over_time_reads_at_every_timestep_and_two_lines_of_a_step_are_o
     assert ask("sequence_run").of("separate") == []
 
 
-def test_a_module_that_is_made_in_forward_is_told(ask):
+def test_what_is_made_in_forward_is_new_at_every_call_and_told_with_its_line(ask):
     found = ask("made_in_forward_run")
     assert [v.name for v in found.variables] == ["a.weight", "a.bias"]
+    (group,) = found.of("not shared")
+    line = line_of(FILE, "x = nn.Linear(3, 3)(self.a(x))")
+    assert group.message == (
+        f"`Linear.weight` and `Linear.bias`, made at {line}, are new at every call of forward, 2 times in a call: not "
+        "shared, and no optimizer trains what is gone after the call."
+    )
+    assert (group.place, group.fix) == (line, "Make the layer once, in __init__, and call it in forward.")
+    assert found.notes == ()
+    # A module that holds nothing at all has that to be told of.
+    (group,) = ask("functional_run").of("not shared")
+    assert group.variables == ("Linear.weight", "Linear.bias")
+
+
+def test_modules_in_plain_lists_are_not_registered(ask):
+    found = ask("in_a_list_run")
+    cells, heads, scales, outside = found.of("not registered")
+    assert cells.message.startswith(
+        "`cells[0].weight_ih`, `cells[0].weight_hh`, ... `cells[1].bias_hh` (8 in all) stand in "
+    )
+    assert "the plain list `cells`: not registered, so no optimizer trains them, to() does not move" in cells.message
+    assert (cells.fix, heads.fix) == ("Put them into nn.ModuleList.", "Put them into nn.ModuleDict.")
+    assert heads.variables == ("heads['out'].weight", "heads['out'].bias")
+    assert (scales.variables, scales.fix) == (("scales[0]",), "Put them into nn.ParameterList.")
+    assert "is the same at every call, and no module holds it: not registered" in outside.message
+    assert found.of("not shared") == []
+    # Seen without a run too, but for what nothing but a run shows.
+    found = ask("in_a_list")
+    assert [group.role for group in found.of("not registered")] == [
+        "cells[0].weight_ih",
+        "heads['out'].weight",
+        "scales[0]",
+    ]
+    assert "unknown without a run" in found.notes[0]
+
+
+def test_a_list_of_what_is_registered_elsewhere_is_no_fault(ask):
+    found = ask("aliased_run")
+    assert (found.of("not registered"), found.of("not shared"), found.notes) == ([], [], ())
+
+
+def test_what_a_second_run_does_not_show_is_said_to_be_unknown(ask):
+    found = ask("only_once_run")
+    assert [v.name for v in found.variables] == ["a.weight", "a.bias", "b.weight", "b.bias"]
     (note,) = found.notes
-    assert "reads an nn.Parameter that no module holds" in note
-    assert "Make its module in __init__" in note
+    assert note.startswith("A second forward run raised RuntimeError: whether what no module holds is the same")
+    (group,) = found.of("not shared")
+    assert group.place == line_of(FILE, "return self.b(nn.Linear(3, 3)(self.a(x)))")
 
 
 def test_layers_that_follow_each_other_are_no_repeats(ask):

@@ -28,3 +28,54 @@ def with_variables():
 
 def alone():
     return Dense()
+
+
+def scanned(axes, length=None, over_inputs=True):
+    """An LSTM over time whose parameters are made for each step, or once; or a row of layers."""
+    cell = linen.scan(
+        linen.LSTMCell if over_inputs else Layer, split_rngs={"params": bool(axes)}, in_axes=0 if over_inputs else (),
+        length=length, **({"variable_axes": {"params": 0}} if axes else {"variable_broadcast": "params"}),
+    )  # fmt: skip
+    return cell(features=3)
+
+
+class Layer(linen.Module):
+    features: int
+
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(self.features)(x), None
+
+
+class OverTime(linen.Module):
+    axes: bool
+
+    @linen.compact
+    def __call__(self, x):
+        state = (jnp.zeros((1, 3)), jnp.zeros((1, 3)))
+        return scanned(self.axes)(state, x)[1]
+
+
+class OverLayers(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return scanned(axes=True, length=5, over_inputs=False)(x)[0]
+
+
+X = jnp.ones((5, 1, 3))
+
+
+def by_timestep():
+    return OverTime(True), OverTime(True).init(jax.random.key(0), X), X
+
+
+def once_for_all():
+    return OverTime(False), OverTime(False).init(jax.random.key(0), X), X
+
+
+def by_layer():
+    return OverLayers(), OverLayers().init(jax.random.key(0), X[0]), (X[0],)
+
+
+def by_timestep_without_inputs():
+    return by_timestep()[:2]

@@ -63,6 +63,81 @@ class MadeInForward(nn.Module):
         return x
 
 
+class InAList(nn.Module):
+    """Two cells that stand in a plain list, one layer in a dict, and one that a closure holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = [nn.LSTMCell(3, 3), nn.LSTMCell(3, 3)]
+        self.heads = {"out": nn.Linear(3, 3)}
+        self.scales = [nn.Parameter(torch.ones(3))]
+        self.a = nn.Linear(3, 3)
+
+    def forward(self, x):
+        for cell in self.cells:
+            x = cell(x)[0] * self.scales[0]
+        return OUTSIDE(self.heads["out"](self.a(x)))
+
+
+OUTSIDE = nn.Linear(3, 3)
+
+
+class Aliased(nn.Module):
+    """A plain list of what is registered under other names."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.order = [self.a, self.b]
+
+    def forward(self, x):
+        for layer in self.order:
+            x = layer(x)
+        return x
+
+
+class OnlyOnce(nn.Module):
+    """Makes its layer when it is first called, and cannot be called again."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(3, 3)
+        self.done = False
+
+    def forward(self, x):
+        if self.done:
+            raise RuntimeError("once is enough")
+        self.done, self.b = True, nn.Linear(3, 3)
+        return self.b(nn.Linear(3, 3)(self.a(x)))
+
+
+class Functional(nn.Module):
+    """Has no parameter at all: its layer is made in forward."""
+
+    def forward(self, x):
+        return nn.Linear(3, 3)(x)
+
+
+def in_a_list():
+    return InAList()
+
+
+def in_a_list_run():
+    return InAList(), torch.ones(1, 3)
+
+
+def aliased_run():
+    return Aliased(), torch.ones(1, 3)
+
+
+def only_once_run():
+    return OnlyOnce(), torch.ones(1, 3)
+
+
+def functional_run():
+    return Functional(), torch.ones(1, 3)
+
+
 def cell_per_step_run():
     return CellPerStep(), torch.ones(1, 3)
 

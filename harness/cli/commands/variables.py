@@ -24,18 +24,21 @@ def variables(
     """List all variables of a model, what reads each one, and which are shared between its timesteps.
 
     BUILD is a function without arguments that builds a TF1 graph, or that returns, or itself is, a tf.Graph, a
-    torch.nn.Module or (module, inputs), a Keras model or layer, a Flax nnx module or (linen module, variables), or an
-    Equinox module. With (module, inputs) a forward pass tells which operations read each parameter.
+    torch.nn.Module or (module, inputs), a Keras model or layer, a Flax nnx module, (linen module, variables) or (linen
+    module, variables, inputs), or an Equinox module. With (module, inputs) two forward passes tell which operations
+    read each parameter, and which of them forward makes anew.
 
-    Exit status: 0; 1 if a loop makes variables anew that stand in one role.
+    Exit status: 0, also where something is unknown; 1 if a loop or forward makes variables anew that stand in one role,
+    or modules use parameters that are not registered.
 
     JSON: {"format": 1, "target", "kind", "reads_known": whether anybody could look for readers,
     "variables": [{"name", "shape", "dtype", "place": "file:line" or null, "made_by": "tf.Variable" and so on or null,
     "aliases": [name], "trainable", "readers": [{"operation", "type", "iteration": number or null,
     "within": "in every round of the while loop X" or null, "backward": whether it is of gradients,
     "around": [{"kind": "while loop", "loop over timesteps" or "condition", "name"}], outermost first}]}],
-    "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared" or "separate", "place",
-    "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}], "notes": [text]}.
+    "groups": [{"role", "variables": [name], "shape", "verdict": "shared", "not shared", "not registered" or "separate",
+    "place", "made_by", "message", "fix": text or null}], "scopes": [{"scope", "like", "reads": [name]}],
+    "notes": [text]}.
     """
     from lockstep.harness.adapters.variables import variables_of
     from lockstep.harness.output.variables_table import show_variables
@@ -45,4 +48,4 @@ def variables(
     inventory = variables_of(target, timeout)
     show_variables(console_beside(json), inventory)
     write_json(inventory, json)
-    return 1 if inventory.of("not shared") else 0
+    return 1 if inventory.of("not shared") or inventory.of("not registered") else 0

@@ -223,7 +223,9 @@ class Words:
             return name
         if not self._single:
             names = tuple(of_lane(each, self._suffix) for each in names)
-        return f"{name} ({_listed(f'`{n}`' for n in names) if len(names) < len(GATES) else f'`{names[0]}` ...'})"
+        return (
+            f"{name} ({_listed(f'`{n}`' for n in names) if len(names) < len(GATES) else f'`{_short(names[0])}` ...'})"
+        )
 
     # -- on the way back ---------------------------------------------------------------------------------------
 
@@ -357,6 +359,11 @@ def _misread(edit: str) -> str:
 
 def _run_time(dialect: Dialect) -> str:
     return f"; forget bias {dialect.forget_bias:g} at run time" if dialect.forget_bias else ""
+
+
+def _short(name: str) -> str:
+    """A gate's array without the gate, where its name says that first: input_transform.weight."""
+    return ".".join(name.split(".")[-2:])
 
 
 def _listed(words: Iterable[str]) -> str:

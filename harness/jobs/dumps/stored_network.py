@@ -180,7 +180,7 @@ def _layers_of(arrays: Arrays, dialect: Dialect) -> Layers | None:
 
 def _lanes_of(arrays: Arrays, dialect: Dialect) -> dict[tuple[str, Lane | None], dict[str, str]]:
     """The file's names by prefix and lane, then by the dialect's name."""
-    of_lanes = dialect.name in {"torch", "paddle", "canonical"}
+    of_lanes = dialect.name in {"torch", "candle", "paddle", "canonical"}
     wanted = [*dialect.names, *filter(None, (dialect.projection,)), *dialect.peepholes]
     patterns = [(name, _pattern(name, of_lanes=of_lanes)) for name in sorted(wanted, key=len, reverse=True)]
     lanes: dict[tuple[str, Lane | None], dict[str, str]] = {}
