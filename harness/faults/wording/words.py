@@ -362,8 +362,9 @@ def _run_time(dialect: Dialect) -> str:
 
 
 def _short(name: str) -> str:
-    """A gate's array without the gate, where its name says that first: input_transform.weight."""
-    return ".".join(name.split(".")[-2:])
+    """A gate's array by the module that holds it, where its name has the gate before that: input_transform."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 2 else name  # noqa: PLR2004 (gate, module, array)
 
 
 def _listed(words: Iterable[str]) -> str:
