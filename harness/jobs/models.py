@@ -167,8 +167,8 @@ class Models(Closing):
             )
             lines += [f"  {note[0].upper()}{note[1:]}." for note in loaded.model.notes]
             if loaded.model.runner:
-                who = "runs them" if k else "is the backend of its framework"
-                lines.append(f"  It holds weights only: {loaded.model.runner} {who}.")
+                where = ", in a column of its own" if k else ""
+                lines.append(f"  Its weights are run by {loaded.model.runner}{where}.")
             if k:
                 lines += [f"  {line}" for line in difference_table(*self._compared(loaded))]
         return [*lines, *self._taken]
