@@ -13,23 +13,34 @@ Source: ONNX operators, ``LSTM-14``, ``LSTM-22``.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import onnx
-from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
 from lockstep.backends import refusals
-from lockstep.harness.arrays import Arrays
+from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
 from lockstep.harness.cases.problem import Problem, dtype_of
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
 
+Type = tuple[Any, tuple[int | str, ...]]  # dtype and shape, of which an axis may have a name
+# A model in a runtime, as a function of what it is fed to its outputs, both in the model's order.
+Loaded = Callable[[Arrays], list[Array]]
+
 ONNX = DIALECTS["onnx"]
-# By dtype, and what is left: opset, and the version of the file format that came with it.
-OPSETS, OPSET = {"bfloat16": (22, 10)}, (14, 7)
+# The names of the operator's inputs and outputs, in their order.
+INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+OUTPUTS = ("Y", "Y_h", "Y_c")
+# By dtype, and what is left.
+OPSETS, OPSET = {"bfloat16": 22}, 14
+# The version of the file format since an opset, the newest first; before 4 constants had to be inputs too.
+IR_VERSIONS = {22: 10, 14: 7, 7: 4}
 
 # Names as in a case, ``harness.cases.case.Activation``: operator, and alpha and beta of those that have them.
 ACTIVATIONS: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -54,45 +65,94 @@ def unsupported(case: Case) -> str | None:
     return refusals.of(reasons)
 
 
-def shape_of(case: Case) -> Case:
-    """What decides a case's model, as a case: two that are alike in it share one but for its weights."""
-    lengths = None if case.run.lengths is None else (case.run.timesteps,) * case.run.batch
-    run = replace(case.run, seed=0, weights="zeros", inputs="zeros", initial_state="zeros", lengths=lengths)
-    return Case(lstm=replace(case.lstm, forget_bias=0.0), run=run)
+def lstm_node(given: dict[str, str], named: dict[str, str], attributes: dict[str, Any]) -> onnx.NodeProto:
+    """One LSTM node.
+
+    Args:
+        given: The names that its inputs have in the graph, by their names in ``INPUTS``; others are left out.
+        named: Likewise of its outputs, ``OUTPUTS``.
+        attributes: Those that it names.
+    """
+    inputs, outputs = (
+        [names.get(name, "") for name in all_names] for names, all_names in ((given, INPUTS), (named, OUTPUTS))
+    )
+    for names in (inputs, outputs):
+        while not names[-1]:
+            names.pop()
+    return helper.make_node("LSTM", inputs, outputs, **attributes)
+
+
+def model_around(
+    nodes: list[onnx.NodeProto], fed: dict[str, Type], wanted: dict[str, Type], constants: Arrays, opset: int
+) -> onnx.ModelProto:
+    """A model of nodes.
+
+    Args:
+        nodes: In their order.
+        fed: Its inputs, each with its dtype and shape.
+        wanted: Its outputs, likewise.
+        constants: Weights, and other arrays that are not fed.
+        opset: The version of the operators.
+    """
+    inputs, outputs = (
+        [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
+            for name, (dtype, shape) in ends.items()
+        ]
+        for ends in (fed, wanted)
+    )
+    initialisers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "lstm", inputs, outputs, initialisers)
+    ir = next(version for since, version in IR_VERSIONS.items() if opset >= since)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+    onnx.checker.check_model(model)
+    return model
 
 
 def model_of(problem: Problem) -> onnx.ModelProto:
     """Build the model, weights included."""
     case, lstm = problem.case, problem.case.lstm
     T, B, _, H = case.shape
-    D, nodes, weights, below = len(lstm.directions), [], [], "X"
+    D, dtype, nodes, below = len(lstm.directions), dtype_of(case.run.dtype), [], "X"
+    constants: Arrays = {"shape": np.array([T, B, D * H], np.int64)}
+    wanted: dict[str, Type] = {}
+    fed = inputs_of(problem)
     for k in range(lstm.num_layers):
         of_layer = _stored(problem, k)
-        weights += [numpy_helper.from_array(array, f"{name}_{k}") for name, array in of_layer.items()]
-        inputs = [below, f"W_{k}", f"R_{k}", f"B_{k}" if "B" in of_layer else ""]
-        inputs += ["sequence_lens" if problem.lengths is not None else "", f"initial_h_{k}", f"initial_c_{k}"]
-        inputs += [f"P_{k}"] if "P" in of_layer else []
-        nodes.append(helper.make_node("LSTM", inputs, [f"Y_{k}", f"Y_h_{k}", f"Y_c_{k}"], **_attributes(lstm)))
+        constants |= {f"{name}_{k}": array for name, array in of_layer.items()}
+        lengths = {"sequence_lens": "sequence_lens"} if problem.lengths is not None else {}
+        given = {name: f"{name}_{k}" for name in (*of_layer, "initial_h", "initial_c")}
+        named = {name: f"{name}_{k}" for name in OUTPUTS}
+        nodes.append(lstm_node({"X": below, **lengths, **given}, named, attributes_of(lstm)))
         nodes.append(helper.make_node("Transpose", [f"Y_{k}"], [f"by_batch_{k}"], perm=[0, 2, 1, 3]))
         nodes.append(helper.make_node("Reshape", [f"by_batch_{k}", "shape"], [f"h_{k}"]))
         below = f"h_{k}"
-    weights.append(numpy_helper.from_array(np.array([T, B, D * H], np.int64), "shape"))
-    kind = helper.np_dtype_to_tensor_dtype(dtype_of(case.run.dtype))
-    fed = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-        for name, array in inputs_of(problem).items()
-    ]
-    wanted = [helper.make_tensor_value_info(below, kind, (T, B, D * H))]
-    wanted += [
-        helper.make_tensor_value_info(f"{name}_{k}", kind, (D, B, H))
-        for k in range(lstm.num_layers)
-        for name in ("Y_h", "Y_c")
-    ]
-    graph = helper.make_graph(nodes, "lstm", fed, wanted, weights)
-    opset, ir = OPSETS.get(case.run.dtype, OPSET)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
-    onnx.checker.check_model(model)
-    return model
+        wanted |= {named[name]: (dtype, (D, B, H)) for name in ("Y_h", "Y_c")}
+    wanted = {below: (dtype, (T, B, D * H)), **wanted}
+    types: dict[str, Type] = {name: (array.dtype, array.shape) for name, array in fed.items()}
+    return model_around(nodes, types, wanted, constants, OPSETS.get(case.run.dtype, OPSET))
+
+
+def run(problem: Problem, load: Callable[[onnx.ModelProto], Loaded]) -> Trace:
+    """Run the LSTM of ``problem`` by a runtime.
+
+    Returns:
+        ``h`` (T, B, D H), and the final states of all layers and directions.
+    """
+    stopwatch = Stopwatch()
+    with stopwatch("build"):
+        loaded = _kept(load, model_of(problem).SerializeToString(deterministic=True))
+    with stopwatch("run"):
+        h, *states = loaded(inputs_of(problem))
+    h_n, c_n = np.concatenate(states[::2]), np.concatenate(states[1::2])
+    single = problem.case.lstm.single
+    return Trace(h=h, h_n=h_n[0] if single else h_n, c_n=c_n[0] if single else c_n, seconds=stopwatch.seconds)
+
+
+# With a problem in between a model is called again as it is: what a runtime remembers shows.
+@lru_cache(maxsize=2)
+def _kept(load: Callable[[onnx.ModelProto], Loaded], model: bytes) -> Loaded:
+    return load(onnx.load_from_string(model))
 
 
 def inputs_of(problem: Problem) -> Arrays:
@@ -110,14 +170,6 @@ def inputs_of(problem: Problem) -> Arrays:
     return fed
 
 
-def traced(problem: Problem, outputs: Any) -> dict[str, Any]:
-    """A trace's arrays of the model's outputs: h, and Y_h and Y_c of each layer."""
-    h, *states = (np.asarray(output) for output in outputs)
-    h_n, c_n = np.concatenate(states[::2]), np.concatenate(states[1::2])
-    single = problem.case.lstm.single
-    return {"h": h, "h_n": h_n[0] if single else h_n, "c_n": c_n[0] if single else c_n}
-
-
 def _stored(problem: Problem, layer: int) -> Arrays:
     """A layer's weights, both directions in one array."""
     stored = [store(weights.arrays(), ONNX) for weights in problem.weights[layer]]
@@ -125,7 +177,7 @@ def _stored(problem: Problem, layer: int) -> Arrays:
     return {name: np.concatenate([of_direction[name] for of_direction in stored]) for name in names}
 
 
-def _attributes(lstm: LSTM) -> dict[str, Any]:
+def attributes_of(lstm: LSTM) -> dict[str, Any]:
     """The node's attributes; activations, when they are not the standard ones, for each direction.
 
     alpha and beta are "consumed in the order of activation functions": those that have none take none.

@@ -8,11 +8,13 @@ The model is built for each problem, weights included, as ``backends.onnx_model`
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import numpy as np
+import onnx
 from onnx.reference import ReferenceEvaluator
 
 from lockstep.backends import onnx_model
 from lockstep.backends.onnx_model import unsupported as unsupported  # noqa: PLC0414 (it runs what a model can express)
-from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("onnx",)
@@ -26,9 +28,10 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D H), and the final states of all layers and directions.
     """
-    stopwatch = Stopwatch()
-    with stopwatch("build"):
-        evaluator = ReferenceEvaluator(onnx_model.model_of(problem))
-    with stopwatch("run"):
-        outputs = evaluator.run(None, onnx_model.inputs_of(problem))
-    return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))
+    return onnx_model.run(problem, load)
+
+
+def load(model: onnx.ModelProto) -> onnx_model.Loaded:
+    """An evaluator of the model."""
+    evaluator = ReferenceEvaluator(model)
+    return lambda fed: list(map(np.asarray, evaluator.run(None, fed)))

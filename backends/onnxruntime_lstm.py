@@ -4,10 +4,14 @@ The model is built for each problem, weights included, as ``backends.onnx_model`
 zeros. Source: onnxruntime documentation, ``InferenceSession``.
 """
 
+# The framework is not in the main environment, nor are its types.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
+import onnx
+
 from lockstep.backends import onnx_model, onnxruntime_session, refusals
-from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
@@ -27,9 +31,10 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D H), and the final states of all layers and directions.
     """
-    stopwatch = Stopwatch()
-    with stopwatch("build"):
-        session = onnxruntime_session.session_of(onnx_model.model_of(problem).SerializeToString())
-    with stopwatch("run"):
-        outputs = session.run(None, onnx_model.inputs_of(problem))
-    return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))
+    return onnx_model.run(problem, load)
+
+
+def load(model: onnx.ModelProto) -> onnx_model.Loaded:
+    """A session of the model."""
+    session = onnxruntime_session.session_of(model.SerializeToString())
+    return lambda fed: session.run(None, fed)

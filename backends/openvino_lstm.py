@@ -9,11 +9,14 @@ documentation, ``Core.compile_model``, CPU device.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import onnx
 import openvino
+from onnx import helper
 
 from lockstep.backends import onnx_model, refusals
 from lockstep.harness.adapters.backend_process import THREADS
-from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
@@ -42,13 +45,18 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D H), and the final states of all layers and directions.
     """
-    stopwatch = Stopwatch()
-    with stopwatch("build"):
-        core = openvino.Core()
-        model = core.read_model(onnx_model.model_of(problem).SerializeToString())
-        compiled = core.compile_model(model, "CPU", SETTINGS)
-    with stopwatch("run"):
-        by_output = compiled(onnx_model.inputs_of(problem))
+    return onnx_model.run(problem, load)
+
+
+def load(model: onnx.ModelProto) -> onnx_model.Loaded:
+    """The model compiled."""
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", SETTINGS)
+    dtypes = [helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type) for output in model.graph.output]
+
+    def run_model(fed: Arrays) -> list[Array]:
+        by_output = compiled(fed)
         # bfloat16 comes as bits, in arrays that say float16.
-        outputs = [by_output[output].copy().view(problem.x.dtype) for output in compiled.outputs]
-    return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))
+        return [by_output[output].copy().view(dtype) for output, dtype in zip(compiled.outputs, dtypes, strict=True)]
+
+    return run_model

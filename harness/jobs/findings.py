@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run
+from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run, Values
 from lockstep.harness.cases.find import installed
 from lockstep.harness.errors import LockstepError, unknown
 
@@ -85,12 +85,20 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return backend in self.backends and edge in self.edges
 
 
+SATURATING = 3.0  # weights or inputs that are scaled so shut and open gates
+
+
+def _scale(values: Values | str) -> float:
+    return values.scale if isinstance(values, Values) else 1.0
+
+
 # What is not a setting itself.
 DERIVED = {
     "model": lambda case: case.model,
     "single": lambda case: case.lstm.single,
     "projection": lambda case: bool(case.lstm.proj_size),
     "clip": lambda case: case.lstm.cell_clip is not None,
+    "saturating": lambda case: max(map(_scale, (case.run.weights, case.run.inputs))) >= SATURATING,
 }
 SETTINGS = {*LSTM.__struct_fields__, *Run.__struct_fields__, *DERIVED}
 

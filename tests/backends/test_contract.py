@@ -185,6 +185,9 @@ def test_a_feature_is_supported_and_right_or_refused_with_a_reason(run_backend, 
 @pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e6, 1e30])
 def test_inputs_of_extreme_size_give_what_the_reference_gives(run_backend, backend, scale):
     case = make_case(inputs=Values(kind="probe", scale=scale), initial_state="probe")
+    finding = expected_of(backend.name, case)
+    if finding is not None:
+        pytest.skip(f"known: {finding.name}")
     problem, answer = run_backend(backend, case)
     assert judged(case, problem, answer.trace).status == "agree"
 
