@@ -1,4 +1,4 @@
-"""The ONNX operator LSTM by its own text, and what each runtime makes of each of its attributes, as docs/onnx.md says."""
+"""The ONNX operator LSTM by its own text, and what runtimes make of each of its attributes, as docs/onnx.md says."""
 
 from __future__ import annotations
 
@@ -84,14 +84,13 @@ def answer(probe, reading, change=lambda arrays: arrays):
 def test_each_reading_is_told_by_its_own_words(probe):
     assert judge(probe, answer(probe, probe)).words == "right"
     for words, reading in probe.instead.items():
-        if probe.dtype != "float16":  # whose exchanged gates no float16 shows to within float32
-            assert judge(probe, answer(probe, reading)).words.startswith(f"{words}, without a message: off by ")
+        assert judge(probe, answer(probe, reading)).words.startswith(f"{words}, without a message: off by ")
 
 
 def test_what_fits_no_reading_is_wrong_and_by_how_much():
     probe = PROBES["clip"]
-    off = answer(probe, probe, lambda array: array + 0.125)
-    assert judge(probe, off).words == "wrong by 0.12"
+    off = answer(probe, probe, lambda array: array + 0.3)
+    assert judge(probe, off).words == "wrong by 0.3"
     assert judge(probe, answer(probe, probe, lambda array: array * np.nan)).words == "wrong by inf"
 
 

@@ -109,7 +109,7 @@ def judge(probe: Probe, answered: list[Arrays] | str) -> Verdict:
     if error <= limit:
         return Verdict("right, in float32" if narrow else "right")
     for words, reading in probe.instead.items():
-        if _worst(reading, answered, given) <= LIMITS["float32"]:
+        if _worst(reading, answered, given) <= max(limit, LIMITS["float32"]):
             return Verdict(f"{words}{SILENT}: off by {error:.2g}")
     if error <= LIMITS["float32"]:
         return Verdict(f"computes it in float32{SILENT}: off by {error:.2g}")
