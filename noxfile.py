@@ -85,7 +85,7 @@ def fleet(session: nox.Session) -> None:
 
 @shared
 def contract(session: nox.Session) -> None:
-    """Contract, edges, findings of the fleet's backends, and ONNX attributes, in .venvs/fleet; arguments go to pytest."""
+    """Contract, edges, findings, ONNX attributes of the fleet's backends, in .venvs/fleet; arguments go to pytest."""
     of_backends = [f"tests/backends/test_{name}.py" for name in ("contract", "edges", "findings", "onnx_attributes")]
     wanted = [*of_backends, "tests/harness/diagnosis/anatomy/test_anatomy.py"]
     options = ["-m", "slow or not slow", "-n", "2", "--dist", "loadgroup", "-q", *session.posargs]

@@ -14,7 +14,7 @@ Source: ONNX operators, ``LSTM-14``, ``LSTM-22``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lockstep.backends import refusals
+from lockstep.backends.kept import kept
 from lockstep.harness.adapters.trace import Stopwatch, Trace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import LSTM, Case
@@ -141,7 +142,7 @@ def run(problem: Problem, load: Callable[[onnx.ModelProto], Loaded]) -> Trace:
     """
     stopwatch = Stopwatch()
     with stopwatch("build"):
-        loaded = _kept(load, model_of(problem).SerializeToString(deterministic=True))
+        loaded = _loader(load)(problem)
     with stopwatch("run"):
         h, *states = loaded(inputs_of(problem))
     h_n, c_n = np.concatenate(states[::2]), np.concatenate(states[1::2])
@@ -149,10 +150,9 @@ def run(problem: Problem, load: Callable[[onnx.ModelProto], Loaded]) -> Trace:
     return Trace(h=h, h_n=h_n[0] if single else h_n, c_n=c_n[0] if single else c_n, seconds=stopwatch.seconds)
 
 
-# With a problem in between a model is called again as it is: what a runtime remembers shows.
-@lru_cache(maxsize=2)
-def _kept(load: Callable[[onnx.ModelProto], Loaded], model: bytes) -> Loaded:
-    return load(onnx.load_from_string(model))
+@cache
+def _loader(load: Callable[[onnx.ModelProto], Loaded]) -> Callable[[Problem], Loaded]:
+    return kept(lambda problem: load(model_of(problem)))
 
 
 def inputs_of(problem: Problem) -> Arrays:

@@ -14,12 +14,10 @@ import tempfile
 from pathlib import Path
 
 import onnx
-import onnxruntime
 from onnxruntime.quantization import quantize_dynamic
 
 from lockstep.backends import onnx_model, onnxruntime_session, refusals
-from lockstep.backends.kept import kept
-from lockstep.harness.adapters.trace import Stopwatch, Trace
+from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
@@ -36,26 +34,22 @@ def unsupported(case: Case) -> str | None:
     return refusals.of(reasons, first=onnx_model.unsupported(case))
 
 
-@kept
-def _session(problem: Problem) -> onnxruntime.InferenceSession:
-    # It advises, by the root logger, to run a program before it.
-    logging.getLogger().setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
-        plain, quantised = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
-        onnx.save(onnx_model.model_of(problem), plain)
-        quantize_dynamic(plain, quantised, op_types_to_quantize=["LSTM"])
-        return onnxruntime_session.session_of(quantised.read_bytes())
-
-
 def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
         ``h`` (T, B, D H), and the final states of all layers and directions.
     """
-    stopwatch = Stopwatch()
-    with stopwatch("build"):
-        session = _session(problem)
-    with stopwatch("run"):
-        outputs = session.run(None, onnx_model.inputs_of(problem))
-    return Trace(seconds=stopwatch.seconds, **onnx_model.traced(problem, outputs))
+    return onnx_model.run(problem, load)
+
+
+def load(model: onnx.ModelProto) -> onnx_model.Loaded:
+    """A session of the model, quantised."""
+    # It advises, by the root logger, to run a program before it.
+    logging.getLogger().setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
+        plain, quantised = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, plain)
+        quantize_dynamic(plain, quantised, op_types_to_quantize=["LSTM"])
+        session = onnxruntime_session.session_of(quantised.read_bytes())
+    return lambda fed: session.run(None, fed)

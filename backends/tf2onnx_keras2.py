@@ -1,6 +1,6 @@
 """tf_keras (Keras 2) ``layers.LSTM`` converted by tf2onnx and run by onnxruntime.
 
-Models and the run are as ``backends.tf2onnx_export`` says. Source: tf2onnx documentation,
+The conversion is as ``backends.tf2onnx_export`` says. Source: tf2onnx documentation,
 ``tf2onnx.convert.from_keras``.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
-from lockstep.backends import tf2onnx_export, tf_keras2
+from lockstep.backends import keras_model, tf2onnx_export, tf_keras2
+from lockstep.backends.kept import kept
 from lockstep.backends.tf2onnx_export import unsupported as unsupported  # noqa: PLC0414 (both Keras refuse alike)
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.problem import Problem
@@ -21,10 +22,17 @@ ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 DIALECT = "keras"
 
 
+@kept
+def _converted(problem: Problem) -> keras_model.Call:
+    return tf2onnx_export.call_of(
+        keras_model.model_of(tf_keras, tf_keras2.HARD_SIGMOIDS, problem, lambda h: tf.reverse(h, [1]))
+    )
+
+
 def run(problem: Problem) -> Trace:
     """Run the LSTM of ``problem``.
 
     Returns:
         ``h`` (T, B, D H), and the final states of all layers and directions.
     """
-    return tf2onnx_export.run(problem, tf_keras, tf_keras2.layers_of, lambda h: tf.reverse(h, [1]))
+    return keras_model.run(problem, _converted)

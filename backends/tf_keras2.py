@@ -41,10 +41,9 @@ def run(problem: Problem) -> Trace:
     Returns:
         ``h`` (T, B, D H), the final states of all layers and directions, and gradients if they are asked for.
     """
-    return keras_on_tf.run(problem, layers_of, lambda variable: variable)
+    return keras_on_tf.run(problem, _layers, lambda variable: variable)
 
 
 @lru_cache(maxsize=16)
-def layers_of(lstm: LSTM, dtype: str) -> list[Any]:
-    """The layers of a network, the same ones each time."""
+def _layers(lstm: LSTM, dtype: str) -> list[Any]:
     return keras_layers.layers_of(tf_keras, HARD_SIGMOIDS, lstm, dtype)
