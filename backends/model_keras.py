@@ -96,7 +96,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
         {type(layer).__name__ for layer in _flat(model) if layer not in kept and not isinstance(layer, BETWEEN)}
         - {"InputLayer"}
     )
-    notes = [f"not run, since no part of the LSTM: its {listed(left)}"] if left else []
+    notes = [f"run with it as a whole, since no part of the LSTM: its {listed(left)}"] if left else []
     if not layers[-1].directions[0].return_sequences:
         notes.append(
             f"{layers[-1].name} has return_sequences = False: of the file itself only the last output is compared"
@@ -106,7 +106,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     mixed = policies != {dtype}
     return StoredModel(
         lstm, stack, f"{_what(layers)} of Keras {keras.__version__} on {keras.backend.backend()}", gates=GATE_ORDER,
-        notes=tuple(notes), more=layers,
+        notes=tuple(notes), beside=bool(left), more=layers,
         unrunnable=f"it computes in {', '.join(sorted(policies))} with weights in {dtype}" * mixed,
     )  # fmt: skip
 

@@ -112,7 +112,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
         halves=halves_of(lstm, biases) if has_bias else {},
         notes=_notes(graph, nodes, scope, stack, inside=graph.entry not in outer),
         timesteps=timesteps, batch=batch, from_zeros=not graph.feeds, whole=not graph.lengths, more=graph,
-        unrunnable=_unrunnable(model, graph),
+        unrunnable=_unrunnable(model, graph), beside=bool(_beside(graph, nodes, scope)),
     )  # fmt: skip
 
 
@@ -447,12 +447,17 @@ def _type_of(model: onnx.ModelProto, name: str) -> Any:
     return helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
 
 
+def _beside(graph: Graph, nodes: list[onnx.NodeProto], scope: Scope) -> list[str]:
+    """What computes something, and is no part of the LSTM."""
+    kept = {node.name for node in graph.model.graph.node}
+    around = {"Constant", "Concat", "Shape", *(("If", "Loop", "Scan") if scope.path else ())}
+    return sorted({node.op_type for node in nodes if node.name not in kept} - LAYOUT - around)
+
+
 def _notes(
     graph: Graph, nodes: list[onnx.NodeProto], scope: Scope, stack: list[onnx.NodeProto], *, inside: bool
 ) -> tuple[str, ...]:
-    kept = {node.name for node in graph.model.graph.node}
-    around = {"Constant", "Concat", "Shape", *(("If", "Loop", "Scan") if scope.path else ())}
-    left = sorted({node.op_type for node in nodes if node.name not in kept} - LAYOUT - around)
+    left = _beside(graph, nodes, scope)
     notes = [f"it is fed at {graph.entry}, inside its graph"] if inside else []
     if scope.path:
         notes.append(f"it stands inside {scope.path.removesuffix('.')}, and is run without what is around it")
@@ -463,7 +468,7 @@ def _notes(
         )
     if graph.feeds is not None and len(graph.feeds.inputs) == 1:
         notes.append(f"h and c are cut out of one input, {graph.feeds.inputs[0].name}, by its own nodes")
-    return (*notes, *([f"not run, since no part of the LSTM: its {listed(left)}"] if left else []))
+    return (*notes, *([f"run with it as a whole, since no part of the LSTM: its {listed(left)}"] if left else []))
 
 
 def _unrunnable(model: onnx.ModelProto, graph: Graph) -> str:

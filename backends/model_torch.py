@@ -51,7 +51,7 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     name, lstm = _lstm_in(value, file.prefix)
     notes = [f"dropout = {lstm.dropout:g} between its layers is off: it runs in evaluation mode"] * bool(lstm.dropout)
     if value is not lstm:
-        notes.append(f"it is module {name} of a {type(value).__name__}, whose other parts are not run")
+        notes.append(f"it is module {name} of a {type(value).__name__}, whose other parts are run with it as a whole")
     lstm.eval()
     direction, directions = ("bidirectional", (False, True)) if lstm.bidirectional else ("forward", (False,))
     layers = [[Lane(layer, reverse) for reverse in directions] for layer in range(lstm.num_layers)]
@@ -61,7 +61,9 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     settings = "".join(f", {key}" for key in ("batch_first",) if getattr(lstm, key))
     what = f"nn.LSTM of torch {torch.__version__}{settings}"
     halves = halves_of(case_lstm, biases)
-    return StoredModel(case_lstm, stack, what, gates=GATE_ORDER, halves=halves, notes=tuple(notes), more=lstm)
+    return StoredModel(
+        case_lstm, stack, what, gates=GATE_ORDER, halves=halves, notes=tuple(notes), beside=value is not lstm, more=lstm
+    )
 
 
 def unsupported(case: Case) -> str | None:

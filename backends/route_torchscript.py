@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,8 @@ def convert(subject: Subject, folder: Path) -> Path:
     path = folder / "model.pt"
     with torch.no_grad():
         # What its own check would only warn of is compared here.
-        torch.jit.trace(subject.value, example_of(subject), check_trace=False).save(str(path))
+        traced: Any = torch.jit.trace(subject.value, example_of(subject), check_trace=False)
+        traced.save(str(path))
     return path
 
 

@@ -81,17 +81,12 @@ class WholeKeras:
         watched = keras.Model(model.inputs, [*named.values(), *model.outputs])
         arrays = [keras.ops.convert_to_numpy(tensor) for tensor in _tensors(watched(fed, training=False))]
         model.set_weights(before)
-        names = self.output_names
+        count = len(model.outputs)
+        names = ["output"] if count == 1 else [f"output.{k}" for k in range(count)]
         tensors = dict(zip([*named, *names], map(np.asarray, arrays), strict=True))
         parts = {name: f"{layer.name} ({type(layer).__name__})" for name, layer in layers.items()}
         lstms = {} if shaken is not None or wide else self._lstms(layers, tensors, inputs)
         return Observed(tensors, parts, lstms)
-
-    @property
-    def output_names(self) -> list[str]:
-        """The names of the outputs."""
-        count = len(self.model.outputs)
-        return ["output"] if count == 1 else [f"output.{k}" for k in range(count)]
 
     def _of(self, *, wide: bool) -> Any:
         if not wide:
@@ -132,7 +127,7 @@ class WholeKeras:
             keras.Input(batch_shape=array.shape, dtype=array.dtype.name, name=name.replace(".", "_"))
             for name, array in inputs.items()
         ]
-        names, model = [*self.output_names], self.model
+        names, model = list(observed.outputs), self.model
         if layers:
             named = self._named(model)[1]
             names += named

@@ -135,7 +135,7 @@ class WholeOnnx:
 
     def subject(self, inputs: Arrays, observed: Observed, *, layers: bool = False) -> Subject:
         """The file, or one with the outputs of its nodes as further outputs."""
-        names = [given.name for given in self.model.graph.output]
+        names = observed.outputs
         if not layers:
             return Subject(self.path, inputs, tuple(names))
         model, parts = self._watched()

@@ -54,6 +54,7 @@ for command in COMMANDS:
 QUESTIONS = """\
 my code       where does it differ, and why?   lockstep check my_lstm.py:port
 my file       did the export keep the LSTM?    lockstep run --model my.onnx
+my model      which ways of export keep it?    lockstep export my_model.py:make
 my numbers    are they right, and if not why?  lockstep explain dump.npz
 my weights    how are they stored elsewhere?   lockstep convert --help
 my framework  does it compute as it should?    lockstep run

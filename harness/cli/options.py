@@ -114,6 +114,13 @@ ModelOption = Annotated[
         "take its sizes. May be repeated: the other files are compared with the first."
     ),
 ]
+InputOption = Annotated[
+    Path | None,
+    Parameter(
+        name="--input",
+        help="Inputs of a whole model, by name: .npz or .safetensors. Default: drawn as its first layers ask for.",
+    ),
+]
 ModelPrefixOption = Annotated[
     list[str] | None,
     Parameter(help="How the name of the LSTM begins, if a --model has several; once for each --model."),

@@ -72,6 +72,16 @@ class Models(Closing):
         self.loaded: list[Loaded] = []
         self._taken: list[str] = []  # what each case takes of them
 
+    def command(self, *words: str) -> str:
+        """The command that runs the files again."""
+        models = [word for _, text in self._asked for word in ("--model", text)]
+        return shlex.join(["lockstep", "run", *words, *models])
+
+    @property
+    def files(self) -> list[ModelFile]:
+        """The files, as they are called in results."""
+        return [file for file, _ in self._asked]
+
     def close(self) -> None:
         """Remove the files of weights."""
         self._folder.cleanup()

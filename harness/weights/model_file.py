@@ -64,6 +64,7 @@ class StoredModel:
     batch: int | None = None  # likewise
     from_zeros: bool = False  # it takes no initial state
     whole: bool = False  # it takes no lengths
+    beside: bool = False  # whether there is more in the file than the LSTM, to be run with it
     runner: str = ""  # the backend that runs its weights, where the file holds nothing but weights
     unrunnable: str = ""  # why it cannot be run as it is
     more: Any = None  # the reader's own; it stays in its process
@@ -265,12 +266,12 @@ def names_under(candidates: Sequence[str], prefix: str, what: str = "LSTM") -> l
     return kept
 
 
+CHOOSE = "Choose one by what its name begins with"  # in the message on a file that has several LSTMs
+
+
 def too_many(names: Sequence[str], what: str = "LSTMs") -> ModelError:
     """The error that tells that there are several, and how one is chosen."""
-    return ModelError(
-        f"it has {len(names)} {what}: {listed(names)}. Choose one by what its name begins with, such as "
-        f"--model-prefix {names[0]}."
-    )
+    return ModelError(f"it has {len(names)} {what}: {listed(names)}. {CHOOSE}, such as --model-prefix {names[0]}.")
 
 
 def gru_refusal(where: str, variant: str) -> str:

@@ -91,7 +91,7 @@ def test_a_module_of_several_lstms_names_them(reading):
     assert "batch_first" in encoder.value.what
     assert decoder.value.notes == (
         "dropout = 0.5 between its layers is off: it runs in evaluation mode",
-        "it is module decoder of a Net, whose other parts are not run",
+        "it is module decoder of a Net, whose other parts are run with it as a whole",
     )
     assert said(wrong) == 'no LSTM in it begins with "attention". There are: encoder, decoder.'
 
@@ -276,7 +276,7 @@ def test_keras_files_give_their_lstm_or_say_why_they_have_none(reading, keras_fi
     assert found["sequences"].value.what.startswith("layer LSTM lstm of Keras 3")
     stack = found["stack"].value
     assert (stack.lstm.num_layers, stack.lstm.direction, stack.lstm.bias) == (2, "bidirectional", True)
-    assert stack.notes[0] == "not run, since no part of the LSTM: its Dense"
+    assert stack.notes[0] == "run with it as a whole, since no part of the LSTM: its Dense"
     assert "only the last output is compared" in stack.notes[1]
     backwards = found["backwards"].value.lstm
     assert (backwards.direction, backwards.bias) == ("reverse", False)

@@ -54,6 +54,11 @@ class Reference(Struct, frozen=True):
     stream: Stream | None
     notes: list[str]
 
+    @property
+    def is_lstm(self) -> bool:
+        """Whether it is an LSTM and nothing else."""
+        return len(set(self.parts.values())) <= 1 and len(self.lstms) == 1
+
 
 class Exported(Struct, frozen=True):
     """What a route gave."""
@@ -86,6 +91,42 @@ def serve_route(
     )  # fmt: skip
 
 
+def serve_file(question: Question, reference: Reference, timeout: float, replies: Path, log: Path) -> None:
+    """Run a further file on the inputs of the first; the rest as of ``user_process.serve_questions``."""
+    file = Path(question.file.path) if question.file.function else None
+    serve_once(
+        lambda: None,
+        lambda _: outcome_of(lambda: _file_run(question, reference), ModelError, file),
+        timeout,
+        replies,
+        log,
+    )
+
+
+def _file_run(question: Question, reference: Reference) -> Exported:
+    """What a file gives, its inputs and outputs named as those of the first."""
+    model = opened(question.file)
+    specs = model.specs(question.timesteps, question.batch)
+    if len(specs) != len(reference.inputs):
+        raise ModelError(f"it takes {len(specs)} inputs, and the first model {len(reference.inputs)}.")
+    by_name = {spec.name for spec in specs} == set(reference.inputs)
+    given = [reference.inputs[spec.name] for spec in specs] if by_name else list(reference.inputs.values())
+    fed = {spec.name: _laid_out(array, spec) for spec, array in zip(specs, given, strict=True)}
+    observed = model.observe(fed)
+    outputs = observed.outputs
+    names = outputs if set(outputs) == set(reference.outputs) else reference.outputs
+    if len(outputs) < len(reference.outputs):
+        raise ModelError(f"it gives {len(outputs)} outputs, and the first model {len(reference.outputs)}.")
+    arrays = {name: observed.tensors[output] for name, output in zip(names, outputs, strict=False)}
+    return Exported(arrays, layers=dict(observed.tensors))
+
+
+def _laid_out(array: Array, spec: InputSpec) -> Array:
+    """An input in a file's dtype, batch and time exchanged where it has them the other way round."""
+    exchanged = array.ndim > 1 and array.shape != spec.shape and array.swapaxes(0, 1).shape == spec.shape
+    return np.ascontiguousarray(array.swapaxes(0, 1) if exchanged else array).astype(spec.dtype)
+
+
 def opened(file: ModelFile) -> WholeModel:
     """A user's model, opened by the source of its framework.
 
@@ -94,7 +135,8 @@ def opened(file: ModelFile) -> WholeModel:
     """
     value = value_of(file)
     sources = find_sources()
-    framework = file.kind if file.kind in sources else _framework_of(value)
+    framework = {"hdf5": "keras"}.get(file.kind, file.kind)
+    framework = framework if framework in sources else _framework_of(value)
     if framework not in sources:
         given = f"it gives a {type(value).__name__}" if file.function else f"a {file.kind} file has only weights"
         raise ModelError(f"{given}: whole models are taken of {', '.join(sources)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -30,6 +31,7 @@ def run(
     cached: options.CachedOption = None,
     model: options.ModelOption = None,
     model_prefix: options.ModelPrefixOption = None,
+    given: options.InputOption = None,
     outputs: DetailedOutputs = NO_OUTPUTS,
 ) -> int:
     """Run cases through backends and compare each with the reference.
@@ -45,7 +47,9 @@ def run(
 
         outputs.check()
         with Models(model, model_prefix or []) as models:
-            return _run_models(models, names, backends, outputs, bounds)
+            return _run_models(models, names, backends, outputs, bounds, given)
+    if given is not None:
+        raise LockstepError("--input gives the inputs of a --model, but no --model is given. Add --model FILE.")
     if model_prefix:
         raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
     from msgspec.structs import replace
@@ -85,16 +89,40 @@ def cache(
 
 
 def _run_models(
-    models: Models, case: Sequence[str], backend: Sequence[str] | None, outputs: Outputs, bounds: dict[str, Any]
-) -> int:
-    """Run cases with the networks and weights of users' files."""
+    models: Models, case: Sequence[str], backend: Sequence[str] | None, outputs: Outputs, bounds: dict[str, Any],
+    given: Path | None,
+) -> int:  # fmt: skip
+    """Run cases with the networks and weights of users' files, and the files as whole models."""
+    from msgspec.structs import replace
+
     from lockstep.harness.cases.find import find_cases
+    from lockstep.harness.jobs.exports.files import run_whole
     from lockstep.harness.jobs.models import DEFAULT_CASE
+    from lockstep.harness.jobs.run import results_of
     from lockstep.harness.jobs.selection import select_backends
+    from lockstep.harness.weights.model_file import CHOOSE
 
     timeout = bounds["timeout"]
     names = None if backend is None else [name for name in backend if name not in models.names]
-    cases = models.read(find_cases(case or [DEFAULT_CASE]), timeout, named=bool(case))
+    asked = find_cases(case or [DEFAULT_CASE])
+
+    def whole() -> list[RunResult]:
+        return [
+            replace(run, rerun=models.command(run.case, *([] if given is None else ["--input", str(given)])))
+            for found_case in asked
+            for run in run_whole(models.files, found_case.case, timeout, bounds["limit"], given)
+        ]
+
+    try:
+        cases = models.read(asked, timeout, named=bool(case))
+    except LockstepError as error:
+        # Where none of several LSTMs is chosen, they are compared as what they are: parts of a whole.
+        runs = whole() if CHOOSE in str(error) and not any(file.prefix for file in models.files) else []
+        if all(run.status == "unsupported" for run in runs):
+            raise
+        if not outputs.quiet:
+            say(outputs.console, f"{models.names[0]} is run as a whole alone: {error}")
+        return outputs.deliver_as_table(results_of([found_case.case for found_case in asked], runs))
     selection = select_backends(cases, names, models.backends())
     if not outputs.quiet:
         for text in models.texts():
@@ -102,6 +130,8 @@ def _run_models(
     runs = _watched(selection, outputs, bounds)
     found_by_name = {found_case.case.name: found_case for found_case in cases}
     runs = [models.explain(run, found_by_name[run.case], timeout, named=bool(case)) for run in runs]
+    if len(runs) == selection.count and (models.loaded[0].model.beside or given is not None):
+        runs += whole()
     return _conclude(runs, selection, outputs, models=models.facts())
 
 

@@ -29,7 +29,7 @@ from lockstep.harness.text import counted
 AGAIN, CHUNKS = ", called again", ", in chunks"  # end the names of what a route gives in further calls
 
 
-class Bounds(Struct, frozen=True):
+class RouteBounds(Struct, frozen=True):
     """What holds for all routes of a request."""
 
     timeout: float
@@ -44,7 +44,7 @@ def routes_for(source: SourceRun, names: Iterable[str] | None) -> list[Route]:
 
 
 def export_case(
-    source: SourceRun, routes: Sequence[Route], bounds: Bounds, on_result: Callable[[RunResult], None]
+    source: SourceRun, routes: Sequence[Route], bounds: RouteBounds, on_result: Callable[[RunResult], None]
 ) -> list[RunResult]:
     """A result for each route, in their order."""
 
@@ -57,7 +57,7 @@ def export_case(
         return list(pool.map(through, routes))
 
 
-def _through(source: SourceRun, route: Route, bounds: Bounds) -> RunResult:
+def _through(source: SourceRun, route: Route, bounds: RouteBounds) -> RunResult:
     """The result of one route, whatever came of it; where it diverges it is made once more, layers and all."""
     missing = route.missing()
     if missing is not None:

@@ -18,6 +18,8 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.text import shape_text
 from lockstep.harness.weights.model_file import ModelFile
 
+WEIGHTS_ONLY = frozenset({"tf1", "safetensors", "torch"})  # kinds of files without a model
+
 
 class SourceRun(Struct, frozen=True):
     """A whole model as its source runs it, for one case."""
@@ -42,8 +44,11 @@ def observe(file: ModelFile, case: Case, timeout: float, given: Path | None = No
         LockstepError: If it is none that can be run whole, or there are no inputs for it.
         UserFileError: If reading or running it fails.
     """
-    if file.kind in {"tf1", "safetensors"}:
-        raise LockstepError(f"{file.name} holds weights only: name the model itself, for example FILE.py:FUNCTION.")
+    if file.kind in WEIGHTS_ONLY:
+        raise LockstepError(
+            f"{file.name}: of this kind of file only the weights of its LSTM are read. Whole models are "
+            "FILE.py:FUNCTION that returns one, .keras and .onnx."
+        )
     arrays = None if given is None else load_arrays(given)
     question = Question(file, case.run.timesteps, case.run.batch, case.run.seed, case.run.lengths, arrays)
     with Process(quiet_environment()) as process:

@@ -30,13 +30,7 @@ def export(
             "Default: all that are installed."
         ),
     ] = None,
-    given: Annotated[
-        Path | None,
-        Parameter(
-            name="--input",
-            help="The model's inputs by name: .npz or .safetensors. Default: drawn as its first layers ask for.",
-        ),
-    ] = None,
+    given: options.InputOption = None,
     keep: Annotated[Path | None, Parameter(help="A folder that keeps the exported files, by case and route.")] = None,
     timeout: options.TimeoutOption = None,
     limit: options.LimitOption = None,
@@ -55,7 +49,7 @@ def export(
     from lockstep.harness.adapters.model_reader import parse_model
     from lockstep.harness.adapters.routes.find import find_routes
     from lockstep.harness.cases.find import find_cases
-    from lockstep.harness.jobs.exports.export import Bounds, export_case
+    from lockstep.harness.jobs.exports.export import RouteBounds, export_case
     from lockstep.harness.jobs.exports.observe import info_of, observe
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.progress import advance, progress
@@ -64,7 +58,7 @@ def export(
 
     if keep is not None:
         check_writable(None, keep)
-    file, bounds = parse_model(source, ""), Bounds(seconds, asked, jobs, keep)
+    file, bounds = parse_model(source, ""), RouteBounds(seconds, asked, jobs, keep)
     runs, infos = [], {}
     for found_case in find_cases(cases or ["probe"]):
         observation = observe(file, found_case.case, seconds, given)
