@@ -133,6 +133,12 @@ def proof(session: nox.Session) -> None:
 
 
 @shared
+def quantised(session: nox.Session) -> None:
+    """The proof of the noise of int8 and float16 kernels, in .venvs/fleet; --write docs/noise.md keeps the tables."""
+    run(session, "python", "tests/proof/quantised.py", *session.posargs, house=FLEET, extras="fleet,dev")
+
+
+@shared
 def causes(session: nox.Session) -> None:
     """How well causes are found: mistakes drawn over all forms; --runs, --kind, --form; --publish writes the page."""
     run(session, "python", "tests/proof/causes.py", *session.posargs)

@@ -22,10 +22,9 @@ from lockstep.harness.cases.problem import Problem
 Call = Callable[[Arrays], Arrays]  # of inputs by name: outputs by name
 
 
-def unsupported(case: Case, *, dtypes: str) -> str | None:
-    """Why ``case`` cannot be run faithfully; None if it can. ``dtypes``: why nothing but float32."""
+def unsupported(case: Case) -> str | None:
+    """Why ``case`` cannot be run faithfully by any runtime; None if it can."""
     reasons = {
-        dtypes: case.run.dtype != "float32",
         "an inference runtime computes no gradients": case.run.gradients,
         "a model that is converted has fixed sizes, and Keras exports none of no timestep or no sequence": (
             0 in {case.run.timesteps, case.run.batch}

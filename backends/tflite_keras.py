@@ -21,7 +21,7 @@ DIALECT = "keras"
 
 def unsupported(case: Case) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
-    return keras_model.unsupported(case, dtypes=tflite_model.FLOAT32_ALONE)
+    return tflite_model.unsupported(case)
 
 
 @kept

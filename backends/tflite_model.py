@@ -13,11 +13,20 @@ from typing import Any
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from lockstep.backends import keras_model
+from lockstep.backends import keras_model, refusals
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.arrays import Arrays
+from lockstep.harness.cases.case import Case
 
-FLOAT32_ALONE = "TensorFlow's converter does not translate an LSTM of another dtype than float32 into TFLite"
+
+def unsupported(case: Case) -> str | None:
+    """Why ``case`` cannot be run faithfully; None if it can."""
+    reasons = {
+        "TensorFlow's converter does not translate an LSTM of another dtype than float32 into TFLite": (
+            case.run.dtype != "float32"
+        ),
+    }
+    return refusals.of(reasons, first=keras_model.unsupported(case))
 
 
 def converted(model: Any) -> keras_model.Call:

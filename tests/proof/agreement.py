@@ -78,21 +78,22 @@ def main() -> int:
     options = _options()
     backends = find_backends(options.backend or None)
     started = time.perf_counter()
-    rows, alarms, configurations = prove(options.structures, options.seeds, options.seed, backends)
+    cases = list(random_cases(options.structures, options.seeds, options.seed))
+    rows, alarms = prove(cases, backends)
     styles = Styles()
     styles.add_all()
     own = {(name, ""): row for (kind, name), row in rows.items() if kind == "backend"}
     numbers = sum(sum(row.count.values()) for row in own.values())
     told = (
-        f"{configurations} random configurations ({options.structures} networks, {options.seeds} seeds each), "
+        f"{len(cases)} random configurations ({options.structures} networks, {options.seeds} seeds each), "
         f"{sum(row.runs for row in own.values())} runs of {len(backends)} backends, {numbers:.1e} numbers compared."
     )
     lines = [
         told,
         "",
-        *_table("Feature and dtype", {key: row for key, row in rows.items() if key[0] != "backend"}),
+        *table("Feature and dtype", {key: row for key, row in rows.items() if key[0] != "backend"}),
         "",
-        *_table("Backend", own),
+        *table("Backend", own),
         "",
         *styles.table(),
         "",
@@ -103,19 +104,16 @@ def main() -> int:
         sys.stdout.write(f"ALARM {alarm}\n")
     sys.stdout.write(f"{time.perf_counter() - started:.0f} s\n")
     if options.write:
-        _write(options.write, lines)
+        write(options.write, lines)
     return int(bool(styles.alarms) or not all(row.sound for row in rows.values()))
 
 
-def prove(
-    structures: int, seeds: int, seed: int, backends: list[BackendInfo]
-) -> tuple[dict[tuple[str, str], Row], list[str], int]:
+def prove(cases: list[Case], backends: list[BackendInfo]) -> tuple[dict[tuple[str, str], Row], list[str]]:
     """Run random cases through backends.
 
     Returns:
-        Rows by (feature, dtype) and ("backend", name); the false alarms; how many configurations there were.
+        Rows by (feature, dtype or storage) and ("backend", name); the false alarms.
     """
-    cases = list(random_cases(structures, seeds, seed))
     rows: dict[tuple[str, str], Row] = {}
     alarms: list[str] = []
     problems, left = Problems(), Counter(case.name for case, _ in pairs(cases, backends))
@@ -145,7 +143,7 @@ def prove(
             problems.drop(case)
         if done % 500 == 0:
             sys.stderr.write(f"{done} of {left_in_all} runs, {len(alarms)} alarms\n")
-    return rows, alarms, len(cases)
+    return rows, alarms
 
 
 def random_cases(structures: int, seeds: int, seed: int) -> Iterator[Case]:
@@ -191,7 +189,8 @@ def _against(expected: Expected, case: Case, answer: Outcome) -> Iterator[tuple[
         yield kind_of(name) in BACKWARD, sigma[np.isfinite(sigma) & np.isfinite(tensor.noise)]
 
 
-def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
+def table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
+    """Give rows as a table."""
     order = ["plain", *RANDOM_FEATURES, "decoder", *(f"decoder, {name}" for name in RANDOM_DECODER_FEATURES)]
     lines = [
         f"| {title} | runs | rms forward | largest | rms backward | largest | by copies | alarms | known findings |",
@@ -213,11 +212,11 @@ def _table(title: str, rows: dict[tuple[str, str], Row]) -> list[str]:
 BEGIN, END = "<!-- proof: written by nox -s proof -->", "<!-- end of proof -->"
 
 
-def _write(path: Path, lines: list[str]) -> None:
+def write(path: Path, lines: list[str], begin: str = BEGIN, end: str = END) -> None:
     """Put the tables between the two marks of a page."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}")
+    before, _, rest = path.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{after}")
 
 
 def _options() -> argparse.Namespace:
