@@ -22,6 +22,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import importlib.util
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -50,6 +51,8 @@ _CONSTANTS = frozenset(
         "RUNS",
     }
 )
+# CPython 3.11 counts how deep it is in a tree for all threads together: two that parse at once may both fail.
+_PARSING = threading.Lock()
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
@@ -199,7 +202,8 @@ def read_info(name: str, module: str) -> BackendInfo:
     try:
         spec = importlib.util.find_spec(module)
         source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
-        tree = ast.parse(source or "")
+        with _PARSING:
+            tree = ast.parse(source or "")
         assigned = ((node.targets[0], node.value) for node in tree.body if isinstance(node, ast.Assign))
         constants: dict[str, Any] = {
             target.id.lower(): ast.literal_eval(value)

@@ -91,6 +91,14 @@ TimeoutOption = Annotated[
     Parameter(help="Seconds allowed for one run of one backend. Default: [tool.lockstep] in pyproject.toml, else 120."),
 ]
 JobsOption = Annotated[int, Parameter(help="How many frameworks run at the same time.")]
+SchedulerOption = Annotated[
+    str | None,
+    Parameter(help="Run on the workers of this Dask scheduler, such as tcp://HOST:8786, instead of on this machine."),
+]
+AllowMixedOption = Annotated[
+    bool,
+    Parameter(negative="", help="With --scheduler: also where versions of frameworks differ from worker to worker."),
+]
 LimitOption = Annotated[
     float | None,
     Parameter(

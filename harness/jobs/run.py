@@ -11,6 +11,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import SimpleQueue
@@ -33,6 +34,9 @@ from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.settings import JOBS, TIMEOUT
 from lockstep.harness.reference.exact import description
 from lockstep.harness.text import counted
+
+# Gives what came of runs, as they come: ``outcomes``, or a cluster.
+OutcomeSource = Callable[[list[Case], list[BackendInfo], Problems, float], Iterator[tuple[Case, BackendInfo, Outcome]]]
 
 
 def outcomes(
@@ -100,12 +104,14 @@ def run_cases(
     on_result: Callable[[RunResult], None] = lambda result: None,
     details: bool = False,
     cache: TraceCache | None = None,
+    source: OutcomeSource | None = None,
 ) -> list[RunResult]:
     """Run every case, no two of one name, through every backend of its model, and judge what they give.
 
     Results come in the order of cases, then backends; an interruption from the keyboard ends the run early with those
     so far. ``timeout``: seconds for one run. ``jobs``: how many frameworks run at the same time. ``limit`` and
-    ``details``: as of ``Judge``. ``cache``: where to look for traces first.
+    ``details``: as of ``Judge``. ``cache``: where to look for traces first. ``source``: where
+    runs are made if not by processes here.
     """
     problems = Problems()
     for case in cases:
@@ -116,7 +122,8 @@ def run_cases(
     left = Counter(case for case, _ in wanted)
     # The reference multiplies small matrices: more threads would only take the workers' time.
     with contextlib.suppress(KeyboardInterrupt), threadpool_limits(THREADS):
-        for case, backend, outcome in outcomes(cases, backends, problems, timeout, jobs, cache):
+        here = partial(outcomes, jobs=jobs, cache=cache)
+        for case, backend, outcome in (source or here)(cases, backends, problems, timeout):
             result = judge.judge(case, backend.name, outcome)
             results[case.name, backend.name] = result
             on_result(result)

@@ -1,20 +1,28 @@
-"""What a campaign came to, in words and as plain values."""
+"""What a campaign came to: in words, as plain values, and as a page that is written while it runs."""
 
 from __future__ import annotations
 
 import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from lockstep.harness.jobs.durations import duration_text
+from lockstep.harness.output.write_results import renderer, telling
 from lockstep.harness.text import counted
 
 if TYPE_CHECKING:
     from lockstep.harness.jobs.campaign.journal import Journal, LoggedFinding
+    from lockstep.harness.jobs.campaign.search import CampaignBounds, State
+    from lockstep.harness.jobs.campaign.summary import PlannedRow
 
 LISTED_FINDINGS = 50  # in words: the page has them all
+SHARE = 20  # a page that took a second is written again after so many: who draws it does not run units
 
 
 def found_text(finding: LoggedFinding, folder: Path, shown_by: str) -> str:
@@ -47,6 +55,17 @@ def campaign_text(journal: Journal, *, interrupted: bool = False) -> str:
     return "\n".join(lines)
 
 
+def plan_text(rows: Sequence[PlannedRow], problems: int) -> str:
+    """What the first round of a campaign takes, by backend."""
+    width = max(len(row.backend) for row in rows)
+    lines = [f"{'':{width}}  units  pairs of features"]
+    lines += [f"{row.backend:{width}}  {row.units:5}  {row.pairs:5}" for row in rows]
+    units, pairs = sum(row.units for row in rows), sum(row.pairs for row in rows)
+    lines.append(f"{'together':{width}}  {units:5}  {pairs:5}")
+    meet = "each meet every pair of features once in every backend that supports both."
+    return "\n".join([*lines, f"{counted(units, 'unit')} of {counted(problems, 'problem')} {meet}"])
+
+
 def missing_of(journal: Journal) -> list[tuple[str, str, int]]:
     """Known findings whose features were met and that did not show: name, backend, how often they were met."""
     return [(name, backend, met) for (name, backend), (met, shown) in sorted(journal.met().items()) if not shown]
@@ -69,3 +88,36 @@ def campaign_values(journal: Journal) -> dict[str, Any]:
             for machine, versions in journal.rows("SELECT machine, versions FROM environments ORDER BY id")
         ],
     }
+
+
+@dataclass
+class CampaignPage:
+    """The page in a campaign's folder."""
+
+    journal: Journal
+    bounds: CampaignBounds
+    _next: float = 0.0
+    _state: State | None = None
+
+    def on_tick(self, state: State) -> None:
+        """Write how far the campaign is, unless writing it takes too much of the time."""
+        self._state = state
+        if state.phase == "through" or time.monotonic() >= self._next:
+            self._write(state)
+
+    def close(self) -> None:
+        """Say how far a campaign came that ended before it was through."""
+        if self._state is not None and self._state.phase != "through":
+            self._write(replace(self._state, phase="interrupted"))
+
+    def _write(self, state: State) -> None:
+        from lockstep.harness.jobs.campaign.summary import summary
+
+        start = time.monotonic()
+        values: dict[str, Any] = msgspec.to_builtins(summary(
+            self.journal, phase=state.phase, minutes=self.bounds.minutes, runs=self.bounds.runs, counts=state.counts
+        ))  # fmt: skip
+        with telling(self.journal.folder):
+            renderer("search")(values, self.journal.folder)
+        now = time.monotonic()
+        self._next = now + SHARE * (now - start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,7 +24,7 @@ def check_writable(json: Path | None, html: Path | None = None) -> None:
     Raises:
         LockstepError: If they cannot.
     """
-    with _told(json or html):
+    with telling(json or html):
         if json is not None and str(json) != "-":
             check_replaceable(json)
         if html is not None:
@@ -42,7 +42,7 @@ def write_json(value: Any, json: Path | None) -> None:
         sys.stdout.buffer.write(encoded + b"\n")
         sys.stdout.flush()
     else:
-        with _told(json):
+        with telling(json):
             write_whole(json, encoded)
 
 
@@ -54,16 +54,26 @@ def write_html(results: Results, folder: Path, *, details: bool = False) -> Path
     Raises:
         LockstepError: If no renderer is installed, or the folder cannot be written to.
     """
-    renderers = list(entry_points(group=RENDERERS, name="html"))
-    if not renderers:
-        raise LockstepError(f"no HTML renderer is installed: the entry point {RENDERERS}, html is missing.")
+    render = renderer("html")
     check_writable(None, folder)
-    with _told(folder):
-        return renderers[0].load()(results, folder, details=details)
+    with telling(folder):
+        return render(results, folder, details=details)
+
+
+def renderer(name: str) -> Callable[..., Path]:
+    """What writes a page, by the name of its entry point.
+
+    Raises:
+        LockstepError: If none is installed.
+    """
+    renderers = list(entry_points(group=RENDERERS, name=name))
+    if not renderers:
+        raise LockstepError(f"no HTML renderer is installed: the entry point {RENDERERS}, {name} is missing.")
+    return renderers[0].load()
 
 
 @contextmanager
-def _told(path: Path | None) -> Iterator[None]:
+def telling(path: Path | None) -> Iterator[None]:
     """Have what cannot be written, such as on a full disk, be one message."""
     try:
         yield

@@ -32,6 +32,8 @@ def run(
     model: options.ModelOption = None,
     model_prefix: options.ModelPrefixOption = None,
     given: options.InputOption = None,
+    scheduler: options.SchedulerOption = None,
+    allow_mixed: options.AllowMixedOption = False,
     outputs: DetailedOutputs = NO_OUTPUTS,
 ) -> int:
     """Run cases through backends and compare each with the reference.
@@ -42,6 +44,8 @@ def run(
     names, backends = options.case_names(cases, case), options.backend_names(backend, everything=everything)
     asked, seconds = options.bounds(limit, timeout, quiet=outputs.quiet)
     bounds = {"timeout": seconds, "limit": asked, "jobs": jobs, "cache": options.trace_cache(cached)}
+    if scheduler is not None:
+        bounds = _on_cluster(bounds, scheduler, allow_mixed=allow_mixed, model=model)
     if model:
         from lockstep.harness.jobs.models import Models
 
@@ -68,6 +72,16 @@ def run(
         for run in runs
     ]
     return _conclude(runs, selection, outputs)
+
+
+def _on_cluster(bounds: dict[str, Any], address: str, *, allow_mixed: bool, model: list[str] | None) -> dict[str, Any]:
+    """The bounds of a run whose frameworks are on a cluster."""
+    if model or bounds["cache"] is not None:
+        asked = "--model" if model else "--cached"
+        raise LockstepError(f"{asked} is about files of this machine, and --scheduler runs on others: leave one out.")
+    from lockstep.harness.jobs.cluster.outcomes import on_cluster
+
+    return {**bounds, "source": on_cluster(address, allow_mixed=allow_mixed)}
 
 
 def cache(

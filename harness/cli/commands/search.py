@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,7 @@ from cyclopts import Parameter
 
 from lockstep.harness.cli import options
 from lockstep.harness.cli.outputs import JsonOption, QuietOption
-from lockstep.harness.errors import check_positive
+from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.output.console import INTERRUPTED, console_beside, error_console, say, tell
 from lockstep.harness.text import counted, names_text
 
@@ -25,7 +27,12 @@ ANNOUNCED = 6  # backends in the line that announces a campaign
 
 def search(
     *,
-    out: Annotated[Path, Parameter(help="Folder of the campaign: its journal, its page, a folder for each finding.")],
+    out: Annotated[
+        Path | None, Parameter(help="Folder of the campaign: its journal, its page, a folder for each finding.")
+    ] = None,
+    plan: Annotated[
+        bool, Parameter(negative="", help="Tell how many units meet every pair of features once, and run none.")
+    ] = False,
     backend: options.BackendOption = None,
     everything: options.AllOption = False,
     port: Annotated[
@@ -55,6 +62,8 @@ def search(
     shrink_seconds: Annotated[float, Parameter(help="The most that making one finding small may take.")] = 120.0,
     timeout: options.TimeoutOption = None,
     limit: options.LimitOption = None,
+    scheduler: options.SchedulerOption = None,
+    allow_mixed: options.AllowMixedOption = False,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> int:
@@ -63,7 +72,7 @@ def search(
     Networks and decoders of all pairs of features go through backends, or through a port of yours. Whatever ends it,
     --resume goes on. Exit status 0: nothing new, 1: findings, 3: a backend died of itself.
     """
-    from lockstep.harness.jobs.campaign.begin import Wanted, bounds_of, opened
+    from lockstep.harness.jobs.campaign.begin import Wanted, bounds_of, campaign_of, opened
     from lockstep.harness.jobs.campaign.unit import TargetWords
     from lockstep.harness.output.write_results import check_writable
 
@@ -76,18 +85,39 @@ def search(
         tuple(features or ()), seed, timeout, limit if resume or asked is None else asked.sigma,
     )  # fmt: skip
     check_writable(json)
+    start = partial(_executor, jobs=jobs, scheduler=scheduler, allow_mixed=allow_mixed)
+    if plan:
+        return _plan(campaign_of(wanted, seconds), start, json)
+    if out is None:
+        raise LockstepError("a campaign needs a folder for its journal and its findings: give one with --out DIR.")
     journal, campaign = opened(out, wanted, seconds, resume=resume)
     with journal:
         bounds = bounds_of(journal, minutes, runs, shrink_seconds)
-        executor = _executor(campaign, jobs)
-        return _run(journal, campaign, executor, bounds, json=json, quiet=quiet)
+        return _run(journal, campaign, start(campaign), bounds, json=json, quiet=quiet)
 
 
-def _executor(campaign: Campaign, jobs: int) -> Executor:
+def _executor(campaign: Campaign, *, jobs: int, scheduler: str | None, allow_mixed: bool) -> Executor:
     """What runs the tasks of a campaign."""
+    if scheduler is not None:
+        from lockstep.harness.jobs.cluster.client import ClusterExecutor
+
+        return ClusterExecutor(campaign, scheduler, allow_mixed=allow_mixed)
     from lockstep.harness.jobs.campaign.local import LocalExecutor
 
     return LocalExecutor(campaign, jobs)
+
+
+def _plan(campaign: Campaign, start: Callable[[Campaign], Executor], json: Path | None) -> int:
+    """Tell what the first round of a campaign takes, and run none of it."""
+    from lockstep.harness.jobs.campaign.summary import planned
+    from lockstep.harness.output.search_text import plan_text
+    from lockstep.harness.output.write_results import write_json
+
+    with start(campaign) as executor:
+        rows = planned(campaign, executor)
+    write_json(rows, json)
+    say(console_beside(json), plan_text(rows, campaign.problems))
+    return 0
 
 
 def _run(
@@ -98,7 +128,7 @@ def _run(
     from lockstep.harness.jobs.campaign.search import CampaignRun, status_of
     from lockstep.harness.output.messages import text_of
     from lockstep.harness.output.progress import campaign_progress
-    from lockstep.harness.output.search_text import campaign_text, campaign_values, found_text
+    from lockstep.harness.output.search_text import CampaignPage, campaign_text, campaign_values, found_text
     from lockstep.harness.output.write_results import write_json
 
     console, errors = console_beside(json), error_console()
@@ -109,12 +139,15 @@ def _run(
         say(console, found_text(finding, journal.folder, command(campaign, finding.backend)))
 
     interrupted = False
+    page = CampaignPage(journal, bounds)
     with executor, campaign_progress(errors, quiet=quiet) as on_state:
-        campaign_run = CampaignRun(journal, campaign, executor, bounds, text_of, on_state, on_finding)
+        campaign_run = CampaignRun(journal, campaign, executor, bounds, text_of, on_state, on_finding, page.on_tick)
         try:
             campaign_run.run()
         except KeyboardInterrupt:
             interrupted = True
+        finally:
+            page.close()
     write_json(campaign_values(journal), json)
     if not quiet:
         say(console, campaign_text(journal, interrupted=interrupted))

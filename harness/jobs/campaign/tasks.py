@@ -67,7 +67,10 @@ class Answer(Struct, frozen=True, kw_only=True):
 class Executor(Protocol):
     """What runs tasks side by side: processes here, or a cluster."""
 
-    capacity: int  # tasks that are worth having in hand at once
+    @property
+    def capacity(self) -> int:
+        """Tasks that are worth having in hand at once."""
+        ...
 
     def submit(self, task: Task) -> None:
         """Have a task run."""
