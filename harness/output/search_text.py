@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.durations import duration_text
+from lockstep.harness.output.console import complain
 from lockstep.harness.output.write_results import renderer, telling
 from lockstep.harness.text import counted
 
@@ -98,6 +100,7 @@ class CampaignPage:
     bounds: CampaignBounds
     _next: float = 0.0
     _state: State | None = None
+    _complained: bool = False
 
     def on_tick(self, state: State) -> None:
         """Write how far the campaign is, unless writing it takes too much of the time."""
@@ -117,7 +120,12 @@ class CampaignPage:
         values: dict[str, Any] = msgspec.to_builtins(summary(
             self.journal, phase=state.phase, minutes=self.bounds.minutes, runs=self.bounds.runs, counts=state.counts
         ))  # fmt: skip
-        with telling(self.journal.folder):
-            renderer("search")(values, self.journal.folder)
+        try:
+            with telling(self.journal.folder):
+                renderer("search")(values, self.journal.folder)
+        except LockstepError as error:  # no page is no reason to end a campaign
+            if not self._complained:
+                complain(f"the campaign goes on without its page: {error}")
+            self._complained = True
         now = time.monotonic()
         self._next = now + SHARE * (now - start)
