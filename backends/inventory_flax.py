@@ -23,7 +23,8 @@ def material(value: Any, built: Any) -> Material | None:
         InventoryError: If a linen module comes without variables.
     """
     if isinstance(value, nnx.Module):
-        return Material("Flax nnx module", tuple(_of_nnx(value)), "in lists", reads_known=False)
+        made = tuple(_of_nnx(value))
+        return Material("Flax nnx module", made, "in lists", reads_known=False, notes=tuple(_stacked(value)))
     pair = isinstance(value, tuple) and len(value) == 2  # noqa: PLR2004 (a pair)
     if isinstance(value, linen.Module):
         raise InventoryError(
@@ -38,6 +39,17 @@ def material(value: Any, built: Any) -> Material | None:
         judged = tuple(_steps(made, *value))
         return Material("Flax linen module", made, "by type", reads_known=False, judged=judged)
     return None
+
+
+def _stacked(module: Any) -> Iterator[str]:
+    """Notes on layers whose kernel has an axis more than its layer gives it, as scan and vmap over modules make."""
+    for path, layer in nnx.iter_graph(module):
+        if isinstance(layer, nnx.Linear) and layer.kernel.ndim > 2:  # noqa: PLR2004 (in, out)
+            name, steps = ".".join(map(str, path)), layer.kernel.shape[0]
+            yield (
+                f"`{name}` has weights with a leading axis of {steps}, as nnx.vmap and nnx.scan over modules make: one "
+                "set for each step. Whether its steps are timesteps or layers is unknown."
+            )
 
 
 def _unknown_steps(made: tuple[Made, ...]) -> Iterator[str]:

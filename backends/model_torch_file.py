@@ -112,6 +112,8 @@ def _script(file: ModelFile) -> StoredModel:
         for node in graph.findAllNodes("aten::lstm"):
             lstm = _flat(node, module, len(found))
             found.setdefault(lstm.name, lstm)
+        if not found and "aten::quantized_lstm" in str(graph):
+            raise ModelError("its LSTM is quantised (aten::quantized_lstm), which is not taken: take the float module.")
     if not found:
         arrays = {name: _array(tensor) for name, tensor in module.state_dict().items()}
         return read_state_dict(arrays, file.prefix, kind="a TorchScript file's state dict")

@@ -63,6 +63,9 @@ def test_parameters_of_a_scan_are_told_as_one_set_for_each_timestep_where_they_a
     (note,) = flax("by_timestep_without_inputs").notes
     assert "has a leading axis of 5, as `nn.scan` with variable_axes makes" in note
     assert "is unknown without inputs: return (module, variables, inputs)." in note
+    (note,) = flax("stacked").notes
+    assert note.startswith("`layers` has weights with a leading axis of 5, as nnx.vmap and nnx.scan over modules make")
+    assert note.endswith("Whether its steps are timesteps or layers is unknown.")
 
 
 @pytest.mark.usefixtures("flax")

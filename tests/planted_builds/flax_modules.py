@@ -79,3 +79,15 @@ def by_layer():
 
 def by_timestep_without_inputs():
     return by_timestep()[:2]
+
+
+class Stacked(nnx.Module):
+    """Five layers made at once, as a scan over modules takes them."""
+
+    def __init__(self):
+        make = nnx.vmap(lambda key: nnx.Linear(3, 3, rngs=nnx.Rngs(key)), in_axes=0, out_axes=0)
+        self.layers = make(jax.random.split(jax.random.key(0), 5))
+
+
+def stacked():
+    return Stacked()
