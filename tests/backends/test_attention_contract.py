@@ -22,7 +22,7 @@ from lockstep.harness.reference.attention import SHARED
 from lockstep.harness.strategies import decoders
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "attention_decoder"]
-every_backend, every_backend_if_slow = (
+every_backend, every_backend_but_compiled = (
     pytest.mark.parametrize(
         "backend", [pytest.param(b, id=b.name, marks=marks_of(b, compiling=compiling)) for b in BACKENDS]
     )
@@ -37,7 +37,7 @@ def test_there_is_one_for_each_way_of_the_question():
     }  # fmt: skip
 
 
-@every_backend_if_slow
+@every_backend_but_compiled
 @given(case=decoders())
 @share_of_examples(12)  # TF1 and JAX build each anew
 def test_any_decoder_agrees_or_is_refused_with_a_reason(run_backend, backend, case):
@@ -50,7 +50,7 @@ def test_any_decoder_agrees_or_is_refused_with_a_reason(run_backend, backend, ca
     assert run.status == "agree", run.first_divergence
 
 
-@every_backend_if_slow
+@every_backend_but_compiled
 @pytest.mark.parametrize("form", FORMS)
 def test_it_gives_every_step_and_every_gradient(run_backend, backend, form):
     case = make_decoder(gradients=True, **FORMS[form])
@@ -63,7 +63,7 @@ def test_it_gives_every_step_and_every_gradient(run_backend, backend, form):
     assert compare_steps(answer.trace, problem, limit_for(case)).sigma.keys() >= PER_STEP
 
 
-@every_backend
+@every_backend_but_compiled
 def test_what_each_use_of_a_weight_adds_sums_up_to_its_gradient(run_backend, backend):
     _, answer = run_backend(backend, make_decoder(gradients=True, score="general", dtype="float64"))
     arrays = answer.trace.arrays

@@ -21,7 +21,7 @@ from lockstep.harness.jobs.support import FEATURES
 from lockstep.harness.strategies import cases as any_cases
 
 BACKENDS = [backend for backend in find_backends() if backend.model == "lstm"]
-every_backend, every_backend_everywhere, every_backend_if_slow = (
+every_backend, every_backend_everywhere, every_backend_but_compiled = (
     pytest.mark.parametrize("backend", [pytest.param(b, id=b.name, marks=marks_of(b, **which)) for b in BACKENDS])
     for which in ({}, {"everywhere": True}, {"compiling": False})
 )
@@ -47,7 +47,7 @@ def test_a_small_case_and_its_gradients_agree_or_are_refused(run_backend, backen
         assert judged(problem.case, problem, answer.trace).status == "agree"
 
 
-@every_backend_if_slow
+@every_backend_but_compiled
 @given(case=cases())
 @share_of_examples(5)
 def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case):
@@ -61,7 +61,7 @@ def test_it_agrees_with_the_reference_over_many_seeds(run_backend, backend, case
     assert run.status == "agree", run.first_divergence
 
 
-@every_backend_if_slow
+@every_backend_but_compiled
 @given(case=any_cases())
 @share_of_examples(8)  # `nox -s proof` and `nox -s search` run thousands
 def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, case):
@@ -77,7 +77,7 @@ def test_any_network_agrees_or_is_refused_with_a_reason(run_backend, backend, ca
         assert {"dx", *weights} <= answer.trace.tensors(case).keys()
 
 
-@every_backend_if_slow
+@every_backend_but_compiled
 def test_gradients_of_every_lane_are_given_and_those_of_states(run_backend, backend):
     case = make_case(num_layers=2, direction="bidirectional", gradients=True, initial_state="probe")
     problem, answer = run_backend(backend, case)
@@ -169,7 +169,7 @@ def test_it_tells_parameters_device_version_and_seconds(run_backend, backend):
         assert all(text.startswith("1: in every round of the while loop") for text in told)
 
 
-@every_backend_if_slow
+@every_backend_but_compiled
 @pytest.mark.parametrize("feature", FEATURES)
 def test_a_feature_is_supported_and_right_or_refused_with_a_reason(run_backend, backend, feature):
     case = FEATURES[feature]
