@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.harness.adapters.user_code import Target
+from lockstep.harness.adapters.user_code import Target, UserCodeError
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.jobs.check import check
+from lockstep.harness.ports.objects.build import PROBE as PROBE_SIZES
+from lockstep.harness.ports.objects.build import Maker
 from lockstep.harness.ports.port import Port
 
 OBJECTS = Path(__file__).parents[3] / "planted_objects"
@@ -97,3 +99,34 @@ def test_the_command_tells_and_saves_what_was_taken_for_what(tmp_path, monkeypat
     assert "o, i, f, g  measured" in out
     saved = json.loads(Path("own.json").read_text())
     assert saved["environment"]["object"]["arrays"][0]["gates"] == "oifg"
+
+
+class Layer:
+    """A layer of Keras as far as its making goes: it has weights from its first input on."""
+
+    def __init__(self, input_size, hidden_size):
+        self.sizes, self.weights = (input_size, hidden_size), []
+
+    def __call__(self, *inputs):
+        raise ValueError("there is no such file" if len(inputs) == 1 else "three axes are wanted")
+
+
+Layer.__module__ = "keras.layers"
+
+
+def test_of_a_layer_that_takes_neither_a_sequence_nor_a_step_the_first_error_is_told():
+    with pytest.raises(UserCodeError, match=r"making Layer raised ValueError: there is no such file"):
+        Maker(Layer, "Layer", None, {}).make(PROBE_SIZES)
+
+
+def test_an_error_that_is_none_of_its_arguments_is_told_at_once(monkeypatch):
+    calls = []
+
+    def fails(*arguments):
+        calls.append(arguments)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Layer, "__call__", fails)
+    with pytest.raises(UserCodeError, match="OSError: disk full"):
+        Maker(Layer, "Layer", None, {}).make(PROBE_SIZES)
+    assert len(calls) == 1
