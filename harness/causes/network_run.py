@@ -177,12 +177,19 @@ class NetworkRun(WantedTensors):
         mode = self.edits.rule("", rule, self.lstm.merge_mode)
         if mode in {"forward", "reverse"}:
             return forward if mode == "forward" else reverse
-        if mode == "max":
-            return self.tape.where(forward.value >= reverse.value, forward, reverse)
-        if mode == "mul":
-            return self.tape.multiply(forward, reverse)
+        if mode in {"max", "mul"}:
+            return self._product(forward, reverse, largest=mode == "max")
         total = self.tape.total([forward, reverse], None, 0)
         return self.tape.scale(total, 0.5) if mode == "ave" else total
+
+    def _product(self, forward: Node, reverse: Node, *, largest: bool) -> Node:
+        """The product of whole sequences, or the larger value of both."""
+        tape, without = self.tape, forward.value.ndim == 3
+        if without:  # candidates of the way back have their axis between time and batch
+            forward, reverse = (tape.moved(node, _with_axis, _without_axis) for node in (forward, reverse))
+        first = forward.value >= reverse.value
+        merged = tape.where(first, forward, reverse) if largest else tape.multiply(forward, reverse)
+        return tape.moved(merged, _without_axis, _with_axis) if without else merged
 
     def _change_output(self, top: list[Lane]) -> None:
         """Edit what the network returns, directions side by side."""
@@ -410,6 +417,14 @@ def go_back(tape: NodeTape, cotangents: list[tuple[Node, Node]]) -> Callable[[No
     finally:
         tape.records = True
     return gradient_of
+
+
+def _with_axis(array: Array) -> Array:
+    return array[:, None] if array.ndim == 3 else array
+
+
+def _without_axis(array: Array) -> Array:
+    return array[:, 0] if array.shape[1] == 1 else array
 
 
 def accumulated(left: Node, right: Node) -> Node:
