@@ -90,6 +90,7 @@ def answers(module: str, probe: Probe) -> list[Arrays] | str:
 def _told(error: Exception) -> str:
     """The words of a refusal that say why: without traces, paths and places that differ each time."""
     text = " ".join(f"{error}".partition("Stack backtrace")[0].split())
+    text = text.partition(" Invoked with:")[0]
     text = re.sub(r".*?/model\.mlir:\d+:\d+: error: ", "", text)
     text = re.sub(r"\S*/(\w+\.(?:cpp|c|h|hpp)):\d+:?", r"\1:", text)
     # What went wrong stands first, or last.
