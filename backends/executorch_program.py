@@ -25,11 +25,19 @@ def unsupported(case: Case) -> str | None:
 
 def converted(problem: Problem, partitioner: Any) -> torch_runtime.Call:
     """Export, lower and load the LSTM of ``problem``."""
-    module, inputs = torch_runtime.network_of(problem)
+    return loaded(lowered(*torch_runtime.network_of(problem), partitioner))
+
+
+def lowered(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], partitioner: Any) -> bytes:
+    """The program of a module, for inputs of such sizes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(module, inputs)
-        buffer = to_edge_transform_and_lower(exported, partitioner=partitioner).to_executorch().buffer
+        return to_edge_transform_and_lower(exported, partitioner=partitioner).to_executorch().buffer
+
+
+def loaded(buffer: bytes) -> torch_runtime.Call:
+    """A program in the runtime."""
     program = Runtime.get().load_program(buffer)
     method = program.load_method("forward")
 

@@ -34,13 +34,23 @@ def unsupported(case: Case) -> str | None:
 
 @kept
 def _compiled(problem: Problem) -> torch_runtime.Call:
-    module, inputs = torch_runtime.network_of(problem)
+    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
+        return loaded(packaged(*torch_runtime.network_of(problem), Path(folder) / "lstm.pt2"))
+
+
+def packaged(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> Path:
+    """A package of a module, compiled for inputs of such sizes."""
     inductor: Any = torch._inductor  # noqa: SLF001 (documented under this name)
-    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(module, inputs)
-        package = inductor.aoti_compile_and_package(exported, package_path=str(Path(folder) / "lstm.pt2"))
-        model = inductor.aoti_load_package(package)
+        return Path(inductor.aoti_compile_and_package(exported, package_path=str(path)))
+
+
+def loaded(package: Path) -> torch_runtime.Call:
+    """A package as a function."""
+    inductor: Any = torch._inductor  # noqa: SLF001 (likewise)
+    model = inductor.aoti_load_package(str(package))
 
     def call(*arrays: Array) -> list[Array]:
         return [torch_lstm.array_of(output) for output in model(*map(torch_lstm.tensor_of, arrays))]

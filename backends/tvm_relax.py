@@ -40,12 +40,16 @@ def unsupported(case: Case) -> str | None:
 
 @kept
 def _compiled(problem: Problem) -> torch_runtime.Call:
-    module, inputs = torch_runtime.network_of(problem)
+    return compiled(*torch_runtime.network_of(problem))
+
+
+def compiled(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch_runtime.Call:
+    """A module, compiled for inputs of such sizes, as a function."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(module, inputs)
-        compiled = tvm.compile(from_exported_program(exported), target="llvm")
-    machine = relax.VirtualMachine(compiled, tvm.cpu())
+        executable = tvm.compile(from_exported_program(exported), target="llvm")
+    machine = relax.VirtualMachine(executable, tvm.cpu())
 
     def call(*arrays: Array) -> list[Array]:
         return [output.numpy() for output in machine["main"](*map(tvm.runtime.tensor, arrays))]

@@ -47,7 +47,7 @@ def _table(case: str, runs: Sequence[RunResult], width: int):  # noqa: ANN202 (r
         Column("worst error", tuple(number(run.worst[1].sigma) if run.worst else "-" for run in runs)),
         Column("first wrong timestep", tuple(map(_first, runs))),
         Column("in chunks", tuple(map(_chunks, runs))),
-        Column("file", tuple(_size(run.size) for run in runs)),
+        Column("file, kB", tuple(_size(run.size) for run in runs)),
     ]
     return table_of(case, [run.backend for run in runs], columns, width)
 
@@ -65,6 +65,4 @@ def _chunks(run: RunResult) -> str:
 
 
 def _size(size: int | None) -> str:
-    if size is None:
-        return "-"
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"  # noqa: PLR2004 (a tenth of a megabyte)
+    return "-" if size is None else f"{size / 1e3:.1f}"

@@ -12,6 +12,8 @@ from lockstep.harness.cli.outputs import NO_OUTPUTS, Outputs
 from lockstep.harness.errors import check_positive
 from lockstep.harness.output.console import error_console, say
 
+CONVERTING = 600.0  # seconds for one route where nobody says: some compile
+
 
 def export(
     source: Annotated[
@@ -43,6 +45,8 @@ def export(
     """
     check_positive("--{} ", jobs=jobs)
     asked, seconds = options.bounds(limit, timeout, quiet=outputs.quiet)
+    if timeout is None:
+        seconds = max(seconds, CONVERTING)
     outputs.check()
     from msgspec.structs import replace
 
