@@ -71,6 +71,22 @@ def compare(trace: Trace, expected: Expected, case: Case, limit: Limit) -> dict[
     }
 
 
+def largest_sigma(trace: Trace, expected: Expected, case: Case) -> float:
+    """The largest sigma of all numbers of a trace, as ``compare`` gives it; NaN where only that can tell.
+
+    Raises:
+        TraceError: As of ``compare``.
+    """
+    check_trace(trace, case)
+    largest = [0.0]
+    with np.errstate(all="ignore"):
+        for name, actual in trace.tensors(case).items():
+            tensor = expected[name]
+            distance = np.abs(actual.astype(tensor.value.dtype, copy=False) - tensor.value - tensor.rest)
+            largest.append(float((distance / tensor.noise).max()))
+    return float(np.max(largest))  # a NaN among them stays one
+
+
 def compare_steps(trace: Trace, problem: AnyProblem, limit: Limit) -> Local | None:
     """Measure each step alone against a reference step from the state that was observed before it.
 

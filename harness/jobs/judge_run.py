@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
-from lockstep.harness.comparison.compare import compare, compare_steps, limit_for
+from lockstep.harness.comparison.compare import compare, compare_steps, largest_sigma, limit_for
 from lockstep.harness.comparison.details import details_of
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
@@ -43,6 +43,14 @@ class Judge:
         if trace is not None and trace.quantised is None and not explained:
             self.keep(case, trace, result)
         return result
+
+    def agreement(self, case: Case, outcome: Outcome) -> float | None:
+        """The largest sigma of a run that agrees, told at little cost; None where it takes ``judge_outcome`` to tell."""
+        trace, limit = outcome.trace, limit_for(case, self._limit)
+        if trace is None or outcome.later is not None or case.expect is not None or limit.sigma is None:
+            return None
+        sigma = largest_sigma(trace, self._problems.expected(case, trace.quantised), case)
+        return sigma if sigma <= limit.sigma else None
 
     def judge_outcome(self, case: Case, backend: str, outcome: Outcome) -> RunResult:
         """Judge what came of a run, or tell why nothing came."""

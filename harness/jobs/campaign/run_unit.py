@@ -49,6 +49,8 @@ def run_unit(unit: Unit, hands: Hands) -> UnitResult:
                     break  # what is refused is the network
                 continue
             runs.append(ran)
+            if ran.verdict == "timeout":
+                break  # the other problems of such a network would take as long
         megabytes = runner.megabytes()
     return UnitResult(
         k=unit.k, backend=unit.backend, features=unit.features, runs=tuple(runs), reason=None if runs else reason,
@@ -72,7 +74,7 @@ def run_problem(
     made = time.perf_counter()
     outcome = runner.run(backend, problem)
     notes: tuple[str, ...] = ()
-    if outcome.status in LOST_STATUSES:
+    if outcome.status in LOST_STATUSES and expected_of(backend, case, outcome.status) is None:
         again = runner.run(backend, problem)
         if again.status not in LOST_STATUSES:
             notes = (f"{outcome.message}; run again, it did not",)
@@ -91,34 +93,40 @@ def _judged(n: int, case: Case, backend: str, hands: Hands, network: SharedProbl
     """What a run came to; of what is known or right without its numbers."""
     if outcome.status == "unsupported":
         return Ran(n=n, verdict="refused")
-    result, case = _result(case, backend, hands, network, outcome)
     finding = expected_of(backend, case)
-    worst = result.worst
-    sigma = None if worst is None else worst[1].sigma
-    common = {
-        "n": n,
-        "sigma": sigma,
-        "expected": None if finding is None else finding.name,
-        "by_copies": network.problems.is_widened(case),
-        "in_part": network.problems.is_in_part(case),
-    }
+    ran = Ran(n=n, verdict="agree", expected=None if finding is None else finding.name)
+    judge = Judge(network.problems, hands.campaign.limit)
+    try:
+        sigma = judge.agreement(case, outcome)
+        if sigma is not None:  # nearly always
+            return replace(ran, sigma=sigma)
+        result, case = _result(case, backend, hands, network, outcome)
+    except Exception as error:  # noqa: BLE001 (a fault of ours, which is to be found too, not to end a night)
+        message = f"judging it raised {type(error).__name__}: {error}"
+        return replace(
+            ran, verdict="failed", case=case,
+            result=RunResult(case=case.name, backend=backend, status="failed", message=message),
+        )  # fmt: skip
+    ran = replace(
+        ran, sigma=None if result.worst is None else result.worst[1].sigma,
+        by_copies=network.problems.is_widened(case), in_part=network.problems.is_in_part(case),
+    )  # fmt: skip
     if result.status in ("agree", "unsupported"):
-        return Ran(verdict="agree" if result.status == "agree" else "refused", **common)
+        return replace(ran, verdict="agree" if result.status == "agree" else "refused")
     known = expected_of(backend, case, result.status)
     if known is not None:
-        return Ran(verdict="known", known=known.name, **common)
-    return Ran(verdict=result.status, result=result, case=case, **common)
+        return replace(ran, verdict="known", known=known.name, expected=known.name)
+    return replace(ran, verdict=result.status, result=result, case=case)
 
 
 def _result(
     case: Case, backend: str, hands: Hands, network: SharedProblems, outcome: Outcome
 ) -> tuple[RunResult, Case]:
     """The result of a run, and the case that it was judged by: a port may compute in float32."""
-    judge = Judge(network.problems, hands.campaign.limit)
+    judge, trace = Judge(network.problems, hands.campaign.limit), outcome.trace
     result = judge.judge_outcome(case, backend, outcome)
-    trace = outcome.trace
-    narrow = hands.campaign.port is not None and case.run.dtype == "float64" and trace is not None
-    if result.status != "diverge" or not narrow or trace is None or not computed_in_float32(trace):
+    may = hands.campaign.port is not None and case.run.dtype == "float64"
+    if result.status != "diverge" or not may or trace is None or not computed_in_float32(trace):
         return result, case
     problem = in_dtype(network.problems.problem(case), "float32")
     network.problems.put(problem)
