@@ -45,7 +45,7 @@ class Judge:
         return result
 
     def agreement(self, case: Case, outcome: Outcome) -> float | None:
-        """The largest sigma of a run that agrees, told at little cost; None where it takes ``judge_outcome`` to tell."""
+        """The largest sigma of a run that agrees, at little cost; None where it takes ``judge_outcome`` to tell."""
         trace, limit = outcome.trace, limit_for(case, self._limit)
         if trace is None or outcome.later is not None or case.expect is not None or limit.sigma is None:
             return None

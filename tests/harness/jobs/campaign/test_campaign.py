@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shlex
 
+import numpy as np
 import pytest
+from lstm_cases import make_case
 from msgspec.structs import replace
 
+from lockstep.backends import numpy_loop
+from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import load_results
@@ -16,6 +20,8 @@ from lockstep.harness.jobs.campaign.search import CampaignBounds, CampaignRun, s
 from lockstep.harness.jobs.campaign.tasks import Answer, Shrinking
 from lockstep.harness.jobs.campaign.unit import TargetWords
 from lockstep.harness.jobs.campaign.work import perform
+from lockstep.harness.jobs.judge_run import Judge
+from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.output.messages import text_of
 
 # The clip is not applied, and more than 6 timesteps raise.
@@ -140,3 +146,19 @@ def test_what_takes_its_worker_with_it_twice_is_kept_as_it_was(tmp_path):
     assert "It did not show again when its case was run once more" in text
     assert status_of([replace(findings[0], status="crashed")]) == 3
     assert status_of([]) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_what_agrees_is_told_by_the_same_sigma_as_ever(dtype):
+    case = make_case(dtype=dtype, gradients=True, num_layers=2, direction="bidirectional", lengths=(5, 2))
+    problems = Problems()
+    trace = numpy_loop.run(problems.problem(case))
+    judge = Judge(problems)
+    full = judge.judge_outcome(case, "numpy_loop", Outcome("ran", trace))
+    assert judge.agreement(case, Outcome("ran", trace)) == pytest.approx(full.worst[1].sigma)
+    name = next(name for name in trace.tensors(case) if name.startswith("h"))
+    one = trace.arrays[name].copy()
+    one.flat[3] = np.nan
+    assert judge.agreement(case, Outcome("ran", trace.replaced(**{name: one}))) is None
+    one.flat[3] = 0.5
+    assert judge.agreement(case, Outcome("ran", trace.replaced(**{name: one}))) is None
