@@ -42,7 +42,8 @@ class LocalWorker:
                 env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
         self._answers = answers
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
         self.send(hello)
 
     def send(self, message: Hello | Task) -> None:
@@ -60,17 +61,18 @@ class LocalWorker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._listening.join()
 
     def _listen(self) -> None:
-        stream = self.process.stdout
-        assert stream is not None
-        answer: Answer | None = Answer(number=-1)
-        while answer is not None:
-            try:
-                answer = receive(stream, FROM_WORKER)  # type: ignore[arg-type]
-            except msgspec.DecodeError as error:  # a fault of ours: nobody is to wait for ever
-                answer = Answer(number=-1, fatal=f"a worker's answer cannot be read: {error}")
-            self._answers.put((self, answer))
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            answer: Answer | None = Answer(number=-1)
+            while answer is not None:
+                try:
+                    answer = receive(stream, FROM_WORKER)  # type: ignore[arg-type]
+                except msgspec.DecodeError as error:  # a fault of ours: nobody is to wait for ever
+                    answer = Answer(number=-1, fatal=f"a worker's answer cannot be read: {error}")
+                self._answers.put((self, answer))
 
 
 class LocalExecutor(Closing):
@@ -130,7 +132,8 @@ class LocalExecutor(Closing):
         n = next((n for n, there in self._workers.items() if there is worker), None)
         if n is None:
             return
-        code = worker.process.wait()
+        worker.end()
+        code = worker.process.returncode
         self._deaths[n] = 0 if worker.answered else self._deaths[n] + 1
         if self._deaths[n] >= MOST_DEATHS_AT_ONCE:
             text = f"a worker does not start: {death_of(code)}\n{end_of(worker.log)}"
