@@ -164,7 +164,7 @@ def markdown(table: dict[str, dict[str, Verdict]]) -> list[str]:
             return words
         return f"{verdict.words} [{reasons.setdefault(verdict.reason, len(reasons) + 1)}]"
 
-    rows = [f"| | {' | '.join(table)} |", f"| --- |{' --- |' * len(table)}"]
+    rows = [f"| Asked for | {' | '.join(table)} |", f"| --- |{' --- |' * len(table)}"]
     names = next(iter(table.values()))
     rows += [f"| {name} | {' | '.join(cell(verdicts[name]) for verdicts in table.values())} |" for name in names]
     notes = [f"- [{number}] {_plain(reason)}" for reason, number in reasons.items()]
