@@ -144,7 +144,9 @@ def _run_models(
     runs = _watched(selection, outputs, bounds)
     found_by_name = {found_case.case.name: found_case for found_case in cases}
     runs = [models.explain(run, found_by_name[run.case], timeout, named=bool(case)) for run in runs]
-    if len(runs) == selection.count and (models.loaded[0].model.beside or given is not None):
+    # Who chooses one LSTM by its name wants that.
+    a_part = any(file.prefix for file in models.files)
+    if len(runs) == selection.count and (given is not None or (models.loaded[0].model.beside and not a_part)):
         runs += whole()
     return _conclude(runs, selection, outputs, models=models.facts())
 
