@@ -1,8 +1,7 @@
 """The ONNX operator ``LSTM`` in OpenVINO, on its CPU plugin.
 
 The model is built for each problem, weights included, as ``backends.onnx_model`` says, and read by OpenVINO's ONNX
-frontend. ``INFERENCE_PRECISION_HINT`` is f32: by default some processors compute in bfloat16. Source: OpenVINO
-documentation, ``Core.compile_model``, CPU device.
+frontend. Settings are as ``backends.openvino_settings`` says. Source: OpenVINO documentation, ``Core.compile_model``.
 """
 
 # The framework is not in the main environment, nor are its types.
@@ -14,7 +13,7 @@ import openvino
 from onnx import helper
 
 from lockstep.backends import onnx_model, refusals
-from lockstep.harness.adapters.backend_process import THREADS
+from lockstep.backends.openvino_settings import SETTINGS
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.case import Case
@@ -23,8 +22,6 @@ from lockstep.harness.cases.problem import Problem
 REQUIRES = ("openvino", "onnx")
 INSTALL = "lockstep-rnn[openvino]"
 DIALECT = "onnx"
-
-SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
 
 
 def unsupported(case: Case) -> str | None:
