@@ -26,7 +26,7 @@ from lockstep.harness.cases.case import LSTM
 from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.problem import Weights
 from lockstep.harness.reference.activations import ACTIVATIONS, NEAR_SIGMA
-from lockstep.harness.reference.noise import Noise
+from lockstep.harness.reference.noise import Noise, extent_of
 
 
 class CellStep(NamedTuple):
@@ -131,12 +131,12 @@ class Cell:
         """W x + b, of one or several timesteps."""
         return x @ self.Wt + self.b
 
-    def input_variance(self, x: Array, x_var: Array | None) -> Array:
-        """u² (log2(n) + 1) times the input's part of S, and what comes with the input."""
+    def input_variance(self, x: Array, x_var: Array | None, extent: Any = 0) -> Array:
+        """u² (log2(n) + 1) times the input's part of S, and what comes with the input; its extent is over all time."""
         of_x = self.growth * (x * x)
         z_var = (of_x if x_var is None else of_x + x_var) @ self.Wt2 + self.growth * (self.b * self.b)
         quantisation = self.noise.quantisation
-        return z_var if quantisation is None else z_var + quantisation.of_products(x, self.Wt)
+        return z_var if quantisation is None else z_var + quantisation.of_products(x, self.Wt, extent)
 
     def pre_activation(self, zx: Array, h: Array, c: Array) -> Array:
         """The pre-activations z (B, 4H); the output gate's peephole comes with the new cell state."""
@@ -150,7 +150,7 @@ class Cell:
         """The variance of z: one more matrix product, with the squared weights."""
         z_var = zx_var + (self.growth * (h * h) + h_var) @ self.Rt2 + self.noise.u2 * (z * z)
         if self.noise.quantisation is not None:
-            z_var += self.noise.quantisation.of_products(h, self.Rt)
+            z_var += self.noise.quantisation.of_products(h, self.Rt, extent_of(h))
         if self.p is not None:
             for k in (0, 1):
                 z_var[..., k * self.H : (k + 1) * self.H] += self._peephole_variance(k, c, c_var)
@@ -194,6 +194,10 @@ class Cell:
             new += np.square(g - c) * i_var + u2 * np.square(f * c)
         else:
             new += c * c * f_var + g * g * i_var
+        if noise.quantisation is not None:
+            # A kernel's error is the same at every step: those of one step and of the state before add up.
+            before = f * f * c_var
+            new += 2 * np.sqrt(before * np.fmax(new - before, 0))
         new += u2 * (kept * kept + added * added + step.raw * step.raw)
         if self.clip < np.inf:
             # Where it is held it is the clip itself, rounded to the dtype.

@@ -62,18 +62,19 @@ class Quantisation:
     input_steps: int = 0  # into which min(v, 0) to max(v, 0) of what comes in is divided at each call
     kernel_dtype: str | None = None  # or the dtype in which its entries are kept
 
-    def of_products(self, v: Array, kernel: Array) -> Array:
-        """The variance that this alone adds to v @ kernel."""
-        return (v * v) @ self._of_kernel(kernel) + self._of_inputs(v) * np.square(kernel).sum(axis=0)
+    def of_products(self, v: Array, kernel: Array, extent: Any) -> Array:
+        """The variance that this alone adds to v @ kernel; ``extent``: of all that is divided into steps with v."""
+        return (v * v) @ self._of_kernel(kernel) + _of_step(extent, self.input_steps) * np.square(kernel).sum(axis=0)
 
     def _of_kernel(self, kernel: Array) -> Array:
         if self.kernel_dtype is not None:
             return (roundoff(self.kernel_dtype) * kernel) ** 2
         return np.full_like(kernel, _of_step(2 * _largest(np.abs(kernel)), self.kernel_steps))
 
-    def _of_inputs(self, v: Array) -> Any:
-        # What is no number has no place in a range; what comes of it is no question of rounding.
-        return _of_step(_largest(v) + _largest(-v), self.input_steps)
+
+def extent_of(v: Array) -> Any:
+    """From min(v, 0) to max(v, 0); what is no number has no place in a range, nor is what comes of it rounding."""
+    return _largest(v) + _largest(-v)
 
 
 def _largest(array: Array) -> Any:

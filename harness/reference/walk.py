@@ -15,7 +15,7 @@ from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.reference.cell import Back, Cell, CellStep, Operands
 from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneResults, Quantity
-from lockstep.harness.reference.noise import Kicks
+from lockstep.harness.reference.noise import Kicks, extent_of
 from lockstep.harness.reference.weight_gradients import Chunk, Sums
 
 # Timesteps computed before they are split and stored: enough for whole-array arithmetic, few enough
@@ -48,6 +48,8 @@ class Walk:
         self.noise = self.cell.noise
         self.h0, self.c0 = self.noise.taken(self.h0), self.noise.taken(self.c0)
         self.T, self.B = self.inputs.value.shape[:2]
+        # Runtimes divide the range of all timesteps into steps, not that of each.
+        self.extent = 0 if self.noise.quantisation is None else extent_of(self.inputs.value)
 
     def shape(self, name: str) -> tuple[int, int, int]:
         """The shape of a tensor per timestep."""
@@ -82,7 +84,7 @@ class Walk:
                 z = cell.pre_activation(zx[k], h, c)
                 step = cell.step(z, c)
                 if self.kicks is not None:
-                    step = self._kicked(self.kicks, cell.input_variance(x[k], None), z, h, c, step)
+                    step = self._kicked(self.kicks, cell.input_variance(x[k], None, self.extent), z, h, c, step)
                 valid = self.valid(t)
                 h, c = keep(valid, (h, c), (step.h, step.c))
                 store(values, t, step.a, step.h, c, valid)
@@ -109,7 +111,7 @@ class Walk:
         h_var, c_var = np.zeros_like(h), np.zeros_like(c)
         for rows in self.chunks():
             x, x_var = self.inputs.precise(rows, noise)
-            zx, zx_var = cell.input_part(x), cell.input_variance(x, x_var)
+            zx, zx_var = cell.input_part(x), cell.input_variance(x, x_var, self.extent)
             for k, t in enumerate(range(rows.start, rows.stop)):
                 h, c, h_var, c_var = self.fresh(t, h, c, h_var, c_var)
                 z = cell.pre_activation(zx[k], h, c)
@@ -138,7 +140,7 @@ class Walk:
         x, x_var = self.inputs.precise(steps, noise)
         z = cell.pre_activation(cell.input_part(x), h_prev, c_prev)
         no_h, no_c = np.zeros_like(h_prev), np.zeros_like(c_prev)
-        z_var = cell.pre_activation_variance(cell.input_variance(x, x_var), z, h_prev, no_h, c_prev, no_c)
+        z_var = cell.pre_activation_variance(cell.input_variance(x, x_var, self.extent), z, h_prev, no_h, c_prev, no_c)
         step = cell.step(z, c_prev)
         var = cell.variances(z, z_var, c_prev, no_c, step)
         h_new, c_new, h_var, c_var = step.h, step.c, var.h, var.c

@@ -9,7 +9,7 @@ from lstm_cases import make_case
 from lockstep.backends import numpy_loop
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.reference.expect import expect
-from lockstep.harness.reference.noise import QUANTISATIONS, Quantisation
+from lockstep.harness.reference.noise import QUANTISATIONS, Quantisation, extent_of
 
 
 def stored(problem: Problem, quantised: str) -> Problem:
@@ -45,4 +45,4 @@ def test_a_step_is_a_share_of_the_range_and_numbers_that_are_none_have_no_place_
     kernel, v = np.array([[1.0, -2.0]]), np.array([[3.0], [-2.0], [np.nan]])
     step_of_kernel, step_of_inputs = 4 / 254, 5 / 255
     expected = v * v * step_of_kernel**2 / 12 + step_of_inputs**2 / 12 * np.square(kernel)
-    np.testing.assert_allclose(rule.of_products(v, kernel), expected)
+    np.testing.assert_allclose(rule.of_products(v, kernel, extent_of(v)), expected)
