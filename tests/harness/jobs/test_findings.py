@@ -7,6 +7,7 @@ from lstm_cases import make_case
 from msgspec.structs import replace
 
 import lockstep.harness.jobs.findings as module
+from lockstep.harness.cases.case import Values
 from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.errors import LockstepError
@@ -65,6 +66,15 @@ def test_a_finding_applies_where_all_of_one_table_holds(tmp_path):
     assert not found.applies("numpy_loop", make_case(lengths=(5, 0), dtype="float16"))
     assert not found.applies("numpy_loop", make_case(lengths=(5, 1)))
     assert not found.applies("torch_lstm", make_case(lengths=(5, 0)))
+
+
+def test_weights_and_inputs_that_are_scaled_up_saturate(tmp_path):
+    text = GOOD.replace("projection = true", "saturating = true")
+    found = load(tmp_path, text)
+    large, small = Values(kind="probe", scale=3.0), Values(kind="probe", scale=0.5)
+    assert found.applies("numpy_loop", make_case(weights=large))
+    assert found.applies("numpy_loop", make_case(inputs=large, weights=small))
+    assert not found.applies("numpy_loop", make_case(weights=small, inputs="ones"))
 
 
 @pytest.mark.parametrize(
