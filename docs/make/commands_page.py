@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lockstep.harness.cli.main import app
+from lockstep.harness.cli.app import app
 
 INTRODUCTION = """# Commands
 

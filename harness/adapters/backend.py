@@ -117,26 +117,23 @@ def find_backends(names: Iterable[str] | None = None) -> list[BackendInfo]:
     Raises:
         BackendError: If a name is unknown, or two packages offer a backend of one name.
     """
-    by_name: dict[str, BackendInfo] = {}
+    modules: dict[str, str] = {}
     for entry in sorted(entry_points(group=BACKEND_GROUP), key=lambda entry: entry.name):
-        info = read_info(entry.name, entry.module)
         # One distribution may be seen twice, as when it is installed for editing.
-        if by_name.setdefault(entry.name, info).module != info.module:
+        if modules.setdefault(entry.name, entry.module) != entry.module:
             raise BackendError(
-                f'two backends are called "{entry.name}": {by_name[entry.name].module} and {info.module}. '
+                f'two backends are called "{entry.name}": {modules[entry.name]} and {entry.module}. '
                 "Uninstall one of the packages that offer them."
             )
-    if names is None:
-        return list(by_name.values())
-    wanted = dict.fromkeys(match for name in names for match in _matches(name, by_name))
-    return [by_name[name] for name in wanted]
+    wanted = modules if names is None else dict.fromkeys(match for name in names for match in _matches(name, modules))
+    return [read_info(name, modules[name]) for name in wanted]
 
 
-def _matches(name: str, known: Mapping[str, BackendInfo]) -> list[str]:
+def _matches(name: str, modules: Mapping[str, str]) -> list[str]:
     """The backends that a name or a pattern such as ``torch*`` stands for."""
-    matches = [name] if name in known else fnmatch.filter(known, name)
+    matches = [name] if name in modules else fnmatch.filter(modules, name)
     if not matches:
-        raise BackendError(_unknown(name, known))
+        raise BackendError(_unknown(name, {known: read_info(known, module) for known, module in modules.items()}))
     return matches
 
 

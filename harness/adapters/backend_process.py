@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.adapters.backend import Backend
+from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Later, Outcome, run_in_pieces
 from lockstep.harness.adapters.trace import Trace, check_trace
-from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.streaming import piece_cases

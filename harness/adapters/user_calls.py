@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pebble import ProcessExpired
-
+from lockstep.harness.adapters.child import START_TIMEOUT
 from lockstep.harness.adapters.outcome import TAIL, Outcome
 from lockstep.harness.adapters.user_code import cut_stack
 from lockstep.harness.adapters.user_process import read_header, read_outcomes, stack_of
-from lockstep.harness.adapters.worker import GRACE, IMPORT_TIMEOUT, START_TIMEOUT, Process
+from lockstep.harness.adapters.worker import GRACE, IMPORT_TIMEOUT, Process
 
 MOST_PRINTED = 2**26  # bytes of output that are kept of one list
 
@@ -25,16 +24,13 @@ class Watch:
         """Watch a process by the file of its replies and by its log; ``timeout``: seconds for one call."""
         self._replies, self._log, self._timeout = replies, log, timeout
         self._size, self._since = -1, time.monotonic()
-        self._process: int | None = None
-        self._imported = False
-        self._gone_since: float | None = None
+        self._started = self._imported = False
 
     def __call__(self) -> None:
         """Look once.
 
         Raises:
             TimeoutError: If a call has gone on for too long.
-            ProcessExpired: If the process is gone and nobody has said so: pebble takes exit status 0 for an end.
         """
         now = time.monotonic()
         size = self._replies.stat().st_size
@@ -42,27 +38,15 @@ class Watch:
         if size != self._size:
             self._size, self._since = size, now
             if not self._imported:
-                self._process, self._imported = read_header(self._replies)
+                process, self._imported = read_header(self._replies)
+                self._started = process is not None
         allowed = self._timeout + GRACE if self._imported else IMPORT_TIMEOUT
         # Until it has written its header the process itself is still being started.
-        if now - self._since > allowed + (0 if self._process else START_TIMEOUT):
+        if now - self._since > allowed + (0 if self._started else START_TIMEOUT):
             raise TimeoutError
-        if self._process is not None and not _is_alive(self._process):
-            self._gone_since = self._gone_since or now
-            if now - self._gone_since > GRACE:
-                raise ProcessExpired("gone", code=0)
         if self._log.exists() and self._log.stat().st_size > MOST_PRINTED:
             # What prints without end must not fill the disk.
             os.truncate(self._log, 0)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        # Signal 0 reaches nobody: it only asks whether there is somebody.
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def ask(

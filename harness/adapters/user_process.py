@@ -69,7 +69,7 @@ def _stack_told(timeout: float, stack: BinaryIO) -> Iterator[None]:
     A thread of ours looks first, holding the interpreter's lock: what looks without it may meet a frame that is being
     made, which ends the process. That is done only for code that never lets the lock go.
     """
-    watched = threading.get_ident()
+    watched, process = threading.get_ident(), os.getpid()
 
     def tell() -> None:
         frame, lines = sys._current_frames().get(watched), ["(most recent call first):"]  # noqa: SLF001
@@ -89,7 +89,7 @@ def _stack_told(timeout: float, stack: BinaryIO) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        tidy()
+        tidy(process)
 
 
 def serve_once(
@@ -203,12 +203,9 @@ def noticed_stdout() -> _Stdout:
     return sys.stdout
 
 
-_own_process = os.getpid()
-
-
-def tidy() -> None:
-    """Take back what a call may have left behind that strikes later."""
-    if os.getpid() != _own_process:
+def tidy(process: int) -> None:
+    """Take back what a call may have left behind that strikes later; ``process`` is the id of the one that called."""
+    if os.getpid() != process:
         os._exit(0)  # a fork of the port's that came back here: it would answer in this one's place
     cancel_dump_traceback_later()
     signal.setitimer(signal.ITIMER_REAL, 0)  # its alarm would end the process between two calls

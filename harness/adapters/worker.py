@@ -6,56 +6,22 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, wait
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
-from multiprocessing import spawn
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any, Self
 
-from pebble import ProcessExpired, ProcessPool
-
 from lockstep.harness.adapters import backend_process as serve
-from lockstep.harness.adapters.backend import BackendInfo
+from lockstep.harness.adapters.backend import BackendInfo, by_worker
+from lockstep.harness.adapters.child import POLL, Child, ChildDiedError, Parcel
 from lockstep.harness.adapters.outcome import Outcome, end_of
-from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 
 # Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
 IMPORT_TIMEOUT = 300.0
-START_TIMEOUT = 60.0  # for the process itself, on top
 # How long the worker has, after its own time-out, to say where it hangs.
 GRACE = 1.0
-POLL = 0.1  # seconds between two looks at a call that is watched
-
-# One at a time: what ``_Popen`` patches is shared by all threads.
-_SPAWNING = threading.Lock()
-
-
-class _WithoutMain(SpawnProcess):
-    """A spawned process that does not run the parent's script again: a script needs no main guard for us."""
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (multiprocessing's name)
-        with _SPAWNING:
-            whole = spawn.get_preparation_data
-            try:
-                spawn.get_preparation_data = lambda name: {
-                    key: value for key, value in whole(name).items() if not key.startswith("init_main")
-                }
-                return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]  # noqa: SLF001
-            finally:
-                spawn.get_preparation_data = whole
-
-
-class _Spawn(SpawnContext):
-    """Spawn: a fork would carry the parent's threads and locks into the frameworks."""
-
-    Process = _WithoutMain  # type: ignore[assignment]
 
 
 def quiet_environment(*wanted: tuple[str, str], legacy_keras: bool = False) -> tuple[tuple[str, str], ...]:
@@ -87,10 +53,23 @@ class Process(Closing):
         self.folder = Path(self._temporary.name)
         self.log = self.folder / "log"
         self._environment = environment
-        self._pool = self._new_pool()
-        self._running: Future[Any] | None = None
+        self._child: Child | None = None
         self._closing, self._closed = threading.Lock(), False
         self.replaced = 0  # how often: a fresh process has imported nothing yet
+
+    def begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Have a function called there, whose answer the next ``finish`` waits for; the process is started for it."""
+        if self.log.exists():
+            # Cut, not removed: the process has it open as its stdout.
+            os.truncate(self.log, 0)
+        with self._closing:
+            if self._closed:
+                return  # whoever waits for the answer is told
+            if self._child is not None and not self._child.alive:
+                self._end()  # it died between two calls, of something that the last one left behind
+            if self._child is None:
+                self._child = Child(serve.start, self._environment, str(self.log))
+            self._child.send(function, arguments)
 
     def call(
         self,
@@ -102,70 +81,64 @@ class Process(Closing):
         """Call a function there; every way to fail is an answer, none an exception.
 
         It has ``timeout`` seconds, and a moment on top to say where it hangs; or in their place ``watch`` is asked
-        again and again whether the call is still well, and raises TimeoutError or ProcessExpired if not.
+        again and again whether the call is still well, and raises TimeoutError or ChildDiedError if not.
 
         Returns:
             What the function gave, parcels unpacked; or an Outcome: "failed", "timeout", "crashed".
         """
-        if self.log.exists():
-            # Cut, not removed: the process has it open as its stdout.
-            os.truncate(self.log, 0)
+        return self.finish(timeout, watch, lambda: self.begin(function, arguments))
+
+    def finish(
+        self, timeout: float, watch: Callable[[], None] | None = None, begin: Callable[[], None] = lambda: None
+    ) -> Any:
+        """The answer of what was begun, or is begun now; the rest as of ``call``."""
         try:
-            answer = self._result(function, arguments, timeout + GRACE, watch)
+            begin()
+            answer = self._received(timeout + GRACE, watch)
             if isinstance(answer, Parcel):
                 answer = answer.unpack()
-        except CancelledError:
-            answer = Outcome("failed", message="the run was ended before it was done")
-        except FutureTimeoutError:
+        except TimeoutError:
             answer = Outcome("timeout", message=f"not done after {timeout:g} s")
-        except (ProcessExpired, BrokenProcessPool) as error:
-            code = getattr(error, "exitcode", None)
-            answer = Outcome("crashed", message=death_of(code), exited=code is not None and code >= 0)
-        except Exception as error:  # noqa: BLE001 (pebble hands on what the worker could not send)
-            answer = Outcome("failed", message=f"its answer could not be sent: {type(error).__name__}: {error}")
+        except ChildDiedError as error:
+            if self._closed:
+                answer = Outcome("failed", message="the run was ended before it was done")
+            else:
+                code = error.exitcode
+                answer = Outcome("crashed", message=death_of(code), exited=code is not None and code >= 0)
+        except Exception as error:  # noqa: BLE001 (an object of somebody else's may raise anything while it is unpickled)
+            answer = Outcome("failed", message=f"its answer could not be sent: {error}")
         if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed", "failed"}:
             answer = answer.with_printed(end_of(self.log) if self.log.exists() else "")
             if answer.status != "failed":
-                self._replace()
+                with self._closing:
+                    self._end()
         return answer
 
     def close(self) -> None:
         """End the process, whatever it is at; a call it is at is answered as failed."""
         with self._closing:
             if not self._closed:
-                if self._running is not None:
-                    self._running.cancel()  # stopping the pool alone leaves whoever waits for it waiting
-                self._stop()
+                self._closed = True
+                self._end()
                 self._temporary.cleanup()
-            self._closed = True
 
-    def _stop(self) -> None:
-        self._pool.stop()
-        self._pool.join()
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+            self.replaced += 1
 
-    def _result(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], timeout: float, watch: Callable[[], None] | None
-    ) -> Any:
-        if not self._pool.active:
-            self._replace()  # it died between two calls, of something that the last one left behind
-        future = self._pool.schedule(function, args=list(arguments), timeout=None if watch else timeout)
-        self._running = future
-        if watch is None:
-            return future.result(timeout + START_TIMEOUT)
-        while not wait([future], POLL).done:
-            watch()
-        return future.result()
-
-    def _new_pool(self) -> ProcessPool:
-        return ProcessPool(1, initializer=serve.start, initargs=(self._environment, str(self.log)), context=_Spawn())
-
-    def _replace(self) -> None:
-        """Start anew after a death. The pool too: an old one may hand the next run to the process it is killing."""
-        with self._closing:
-            if not self._closed:
-                self._stop()
-                self._pool = self._new_pool()
-                self.replaced += 1
+    def _received(self, timeout: float, watch: Callable[[], None] | None) -> Any:
+        child = self._child  # another thread may close this at any time
+        if child is None:
+            raise ChildDiedError(None)
+        while True:
+            try:
+                return child.receive(timeout if watch is None else POLL)
+            except TimeoutError:
+                if watch is None:
+                    raise
+                watch()
 
 
 class Worker(Closing):
@@ -180,6 +153,13 @@ class Worker(Closing):
         self._process = Process(environment)
         self._loaded: set[tuple[BackendInfo, int]] = set()  # and by which of the processes
         self._sent: tuple[AnyProblem, Parcel] | None = None
+        self._importing: BackendInfo | None = None  # which nobody waits for yet
+
+    def begin(self, backend: BackendInfo) -> None:
+        """Have it import a backend, and do not wait: whoever asks for something first does."""
+        if backend.missing() is None:
+            self._process.begin(serve.load, (backend.module,))
+            self._importing = backend
 
     def close(self) -> None:
         """End the process, whatever it is at; a run it is at is answered as failed."""
@@ -218,15 +198,49 @@ class Worker(Closing):
 
     def load(self, backend: BackendInfo) -> Outcome:
         """Import a backend there, once; a run does so too. The first time tells seconds and megabytes."""
+        if self._importing is not None:
+            begun, self._importing = self._importing, None
+            answer = self._loaded_now(begun, self._process.finish(IMPORT_TIMEOUT))
+            if begun == backend:
+                return answer
         if (backend, self._process.replaced) in self._loaded:
             return Outcome("ran")
         missing = backend.missing()
         if missing is not None:
             return Outcome("unsupported", message=missing)
-        answer = self._process.call(serve.load, (backend.module,), IMPORT_TIMEOUT)
+        return self._loaded_now(backend, self._process.call(serve.load, (backend.module,), IMPORT_TIMEOUT))
+
+    def _loaded_now(self, backend: BackendInfo, answer: Outcome) -> Outcome:
         if answer.status == "ran":
             self._loaded.add((backend, self._process.replaced))
         return answer
+
+
+class Workers(Closing):
+    """The workers of a request, one for each framework."""
+
+    def __init__(self, timeout: float, jobs: int) -> None:
+        """Serve ``jobs`` frameworks at once, with ``timeout`` seconds for a run."""
+        self.jobs = jobs
+        self._timeout = timeout
+        self._by_key: dict[Hashable, Worker] = {}
+
+    def begin(self, backends: Iterable[BackendInfo]) -> None:
+        """Have the first frameworks imported while other things are done, such as reading cases."""
+        for group in by_worker(backends)[: self.jobs]:
+            if group[0].worker not in self._by_key:
+                self.of(group[0]).begin(group[0])
+
+    def of(self, backend: BackendInfo) -> Worker:
+        """The worker that serves a backend."""
+        if backend.worker not in self._by_key:
+            self._by_key[backend.worker] = Worker(backend.environment, self._timeout)
+        return self._by_key[backend.worker]
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in list(self._by_key.values()):
+            worker.close()
 
 
 def death_of(exitcode: int | None) -> str:

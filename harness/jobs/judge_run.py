@@ -1,4 +1,7 @@
-"""What a run came to: its trace judged, its divergence explained."""
+"""What a run came to: its trace judged, its divergence explained.
+
+What only a divergence needs is imported for it: where all agree, that would take longer than the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,13 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.compare import compare, compare_steps, largest_sigma, limit_for
-from lockstep.harness.comparison.details import details_of
 from lockstep.harness.comparison.judge import judge
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.observation import Observation
-from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import TraceError
 from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
-from lockstep.harness.reference.undetermined import notes_of
 
 MOST_KEPT = 10_000  # numbers in a trace that is kept although it agrees
 
@@ -104,12 +104,16 @@ class Judge:
         result = judge(replace(unjudged, tensors=compare(trace, expected, case, limit)), limit)
         if result.status == "diverge" and limit.sigma is not None:
             # Is it rounding that the network itself amplifies, all of it or where it seems to begin?
+            from lockstep.harness.reference.undetermined import notes_of
+
             widened = self._problems.widened(case, trace.quantised)
             wider = judge(replace(unjudged, tensors=compare(trace, widened, case, limit)), limit)
             if wider.status == "agree" or wider.first_divergence != result.first_divergence:
                 expected, result = widened, replace(wider, notes=[*wider.notes, *notes_of(widened, case)])
         if not self._details:
             return result
+        from lockstep.harness.comparison.details import details_of
+
         return replace(result, details=details_of(trace.tensors(case), expected, result.tensors))
 
     def keep(self, case: Case, trace: Trace, result: RunResult) -> None:
@@ -127,7 +131,6 @@ class Judge:
         """
         if all(run.status != "diverge" for run in runs):
             return runs
-        # Here: where all agree, the catalogue of faults would take longer to import than the rest to run.
         from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
         from lockstep.harness.diagnosis.diagnose import diagnose_runs
 
@@ -178,7 +181,11 @@ def _notes(outcome: Outcome) -> list[str]:
 
 def measurable(run: RunResult) -> RunResult:
     """An unexplained divergence, with the hint that the backend, which can be called, can be measured."""
-    if not run.diagnosis or run.diagnosis[0].fault != UNEXPLAINED:
+    if not run.diagnosis:
+        return run
+    from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
+
+    if run.diagnosis[0].fault != UNEXPLAINED:
         return run
     fact = f"its conventions can be measured: lockstep anatomy {run.backend}"
     return replace(run, diagnosis=[replace(run.diagnosis[0], facts=[*run.diagnosis[0].facts, fact])])

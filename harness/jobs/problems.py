@@ -12,8 +12,6 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.comparison.compare import check_golden
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected
-from lockstep.harness.reference.spread import widened
-from lockstep.harness.reference.undetermined import without_room
 
 JudgedCase = tuple[Case, str | None]  # a case, and how its numbers are stored
 
@@ -63,6 +61,9 @@ class Problems:
         """
         key = case, quantised
         if key not in self._widened:
+            from lockstep.harness.reference.spread import widened
+            from lockstep.harness.reference.undetermined import without_room
+
             problem, expected = self.problem(case), self.expected(case, quantised)
             wide = widened(problem, expected, lost=True, quantised=quantised)
             self._widened[key] = without_room(problem, wide, expected)

@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,17 +23,19 @@ from threadpoolctl import threadpool_limits
 from lockstep.harness.adapters.backend import BackendInfo, by_worker, pairs
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.worker import Worker
+from lockstep.harness.adapters.worker import Worker, Workers
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.results import Limit, Results, RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.cache.store import TraceCache
 from lockstep.harness.jobs.judge_run import Judge, measurable
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.settings import JOBS, TIMEOUT
 from lockstep.harness.reference.exact import description
 from lockstep.harness.text import counted
+
+if TYPE_CHECKING:
+    from lockstep.harness.jobs.cache.store import TraceCache
 
 # Gives what came of runs, as they come: ``outcomes``, or a cluster.
 OutcomeSource = Callable[[list[Case], list[BackendInfo], Problems, float], Iterator[tuple[Case, BackendInfo, Outcome]]]
@@ -46,16 +48,18 @@ def outcomes(
     timeout: float = TIMEOUT,
     jobs: int = JOBS,
     cache: TraceCache | None = None,
+    workers: Workers | None = None,
 ) -> Iterator[tuple[Case, BackendInfo, Outcome]]:
     """Run every case through every backend of its model, the frameworks side by side; outcomes as they come.
 
     ``jobs``: how many frameworks at once; a framework's process ends with its last case. ``cache``: where to look
-    for what came of a run before, and to keep it.
+    for what came of a run before, and to keep it. ``workers``: those that have begun already.
     """
-    groups = by_worker(backends)
+    groups, workers = by_worker(backends), workers or Workers(timeout, jobs)
+    if cache is None:
+        workers.begin(backends)
     queue: SimpleQueue[tuple[Case, BackendInfo, Outcome] | BaseException] = SimpleQueue()
-    workers = [Worker(group[0].environment, timeout) for group in groups]
-    waiting = deque(zip(workers, groups, strict=True))
+    waiting = deque((workers.of(group[0]), group) for group in groups)
 
     def serve_groups() -> None:
         try:
@@ -68,7 +72,7 @@ def outcomes(
             queue.put(error)
 
     # Daemons: whoever presses Ctrl-C does not wait for a framework that hangs.
-    threads = [threading.Thread(target=serve_groups, daemon=True) for _ in groups[:jobs]]
+    threads = [threading.Thread(target=serve_groups, daemon=True) for _ in groups[: workers.jobs]]
     for thread in threads:
         thread.start()
     try:
@@ -78,8 +82,7 @@ def outcomes(
                 raise done
             yield done
     finally:
-        for worker in workers:
-            worker.close()  # a generator that nobody reads to its end still ends its processes
+        workers.close()  # a generator that nobody reads to its end still ends its processes
 
 
 def _outcome(worker: Worker, backend: BackendInfo, case: Case, problems: Problems, cache: TraceCache | None) -> Outcome:

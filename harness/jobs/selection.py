@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends, main_ways, matched, pairs
@@ -24,29 +24,40 @@ class Selection:
         return len(pairs([found_case.case for found_case in self.cases], self.backends))
 
 
-def select(cases: Iterable[str], backends: Iterable[str] | None) -> Selection:
+def select(
+    cases: Iterable[str],
+    backends: Iterable[str] | None,
+    begin: Callable[[list[BackendInfo]], None] = lambda backends: None,
+) -> Selection:
     """Find cases, all shipped ones if none is named, and the backends that go together with them.
+
+    ``begin`` is called with the backends before cases are read.
 
     Raises:
         LockstepError: If one is unknown, or finds no partner.
     """
-    names = list(cases)
-    return select_backends(find_cases(names), list(backends or ()) or None, cases_named=bool(names))
+    names, asked = list(cases), list(backends or ()) or None
+    there, absent = _installed(asked)
+    begin(there)
+    return _matched(find_cases(names), asked, there, absent, cases_named=bool(names))
 
 
 def select_backends(
-    cases: Sequence[FoundCase],
-    names: Sequence[str] | None,
-    models: Sequence[BackendInfo] = (),
-    *,
-    cases_named: bool = True,
+    cases: Sequence[FoundCase], names: Sequence[str] | None, models: Sequence[BackendInfo]
 ) -> Selection:
-    """Find backends for cases, beside users' ``models``: those named, or the main ones of what is installed.
-
-    A name may be a pattern, which stands for what is installed, unless nothing of it is.
+    """Find backends for cases that were named, beside users' ``models``.
 
     Raises:
         LockstepError: If a backend is unknown, or none is of the cases' model.
+    """
+    installed, absent = _installed(names)
+    return _matched(cases, names, [*models, *installed], absent, cases_named=True)
+
+
+def _installed(names: Sequence[str] | None) -> tuple[list[BackendInfo], list[BackendInfo]]:
+    """Find the backends that are named, or the main ones of what is installed; and what is left out as it is not.
+
+    A name may be a pattern, which stands for what is installed, unless nothing of it is.
     """
     backends = find_backends(names)
     absent = [backend for backend in backends if backend.name not in (names or ()) and backend.absent]
@@ -55,7 +66,17 @@ def select_backends(
         installed = main_ways(installed)
     elif not installed:
         installed, absent = absent, []  # their results tell how to install them
-    there = [*models, *installed]
+    return installed, absent
+
+
+def _matched(
+    cases: Sequence[FoundCase],
+    names: Sequence[str] | None,
+    there: Sequence[BackendInfo],
+    absent: list[BackendInfo],
+    *,
+    cases_named: bool,
+) -> Selection:
     of_cases = [found_case.case for found_case in cases]
     kept, able = matched(of_cases, there, cases_named=cases_named, backends_named=bool(names))
     alone = [backend for backend in there if backend.name in (names or ()) and backend not in able]

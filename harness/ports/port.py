@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_calls import ask, ask_once
 from lockstep.harness.adapters.user_code import FUNCTIONS, Target, defined_in, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment

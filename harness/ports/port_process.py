@@ -15,9 +15,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Outcome, run_in_pieces
 from lockstep.harness.adapters.trace import Trace, close
-from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, mistake_of, raised
 from lockstep.harness.adapters.user_process import serve_once, serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem

@@ -15,7 +15,7 @@ from blocks import blocks_of
 from cyclopts import CycloptsError
 from running import ROOT
 
-from lockstep.harness.cli.main import app
+from lockstep.harness.cli.app import app
 
 EXAMPLES = [yaml.safe_load(block.text) for block in blocks_of(ROOT / "docs" / "ci.md") if block.language == "yaml"]
 (HOOK,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())

@@ -11,7 +11,7 @@ from cyclopts import CycloptsError
 from make_site import with_sections_of_the_readme
 from running import ROOT
 
-from lockstep.harness.cli.main import app
+from lockstep.harness.cli.app import app
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

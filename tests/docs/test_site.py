@@ -20,7 +20,7 @@ import lockstep
 from lockstep.harness.cases.case_file import case_schema
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import find_cases
-from lockstep.harness.cli.main import app
+from lockstep.harness.cli.app import app
 from lockstep.harness.faults.table import named
 from lockstep.harness.faults.wording.families import FAMILIES
 

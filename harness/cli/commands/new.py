@@ -1,4 +1,7 @@
-"""``lockstep new``: files to begin from, which run as they are written; and the shipped examples."""
+"""Write a file to begin from: a port, a case, a backend, or a shipped example.
+
+``lockstep new``: they run as they are written.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from cyclopts import App, Parameter
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.output.console import console_beside, say
 
-new = App(name="new", help="Write a file to begin from: a port, a case, a backend, or a shipped example.")
+new = App(name="new", help=(__doc__ or "").partition("\n")[0])
 PLACE = "YOUR LSTM HERE"  # stands once in the template of a port, where the user's own goes
 EXAMPLES = "cases/ports/"  # the folder in which the examples tell of themselves
 PROGRAMS = {"c": "c", "rust": "rs", "js": "js"}  # languages of examples that are programs, and the ending of each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,11 +59,7 @@ def run(
         raise LockstepError("--model-prefix chooses an LSTM of a --model, but no --model is given. Add --model FILE.")
     from msgspec.structs import replace
 
-    from lockstep.harness.jobs.selection import select
-
-    selection = select(names, backends)
-    outputs.check()
-    runs = _watched(selection, outputs, bounds)
+    selection, runs = _selected(names, backends, outputs, bounds)
     arguments = {found_case.case.name: found_case.argument for found_case in selection.cases}
     runs = [
         replace(
@@ -149,6 +146,24 @@ def _run_models(
     if len(runs) == selection.count and (given is not None or (models.loaded[0].model.beside and not a_part)):
         runs += whole()
     return _conclude(runs, selection, outputs, models=models.facts())
+
+
+def _selected(
+    names: Sequence[str], backends: Sequence[str] | None, outputs: Outputs, bounds: dict[str, Any]
+) -> tuple[Selection, list[RunResult]]:
+    """Select and run what was asked for; here frameworks are imported while the cases are read."""
+    from lockstep.harness.adapters.worker import Workers
+    from lockstep.harness.jobs.selection import select
+
+    here, cache = "source" not in bounds, bounds["cache"]
+    with Workers(bounds["timeout"], bounds["jobs"]) as workers:
+        selection = select(names, backends, workers.begin if here and cache is None else lambda backends: None)
+        outputs.check()
+        if here:
+            from lockstep.harness.jobs.run import outcomes
+
+            bounds = {**bounds, "source": partial(outcomes, cache=cache, workers=workers)}
+        return selection, _watched(selection, outputs, bounds)
 
 
 def _watched(selection: Selection, outputs: Outputs, bounds: dict[str, Any]) -> list[RunResult]:

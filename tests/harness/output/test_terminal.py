@@ -16,7 +16,7 @@ from made_results import HOSTILE, made, together
 from rich.cells import cell_len
 from rich.console import Console
 
-from lockstep.harness.cli.main import app
+from lockstep.harness.cli.app import app
 from lockstep.harness.cli.options import complete_backend, complete_case, complete_finding
 from lockstep.harness.comparison.results import encode_results
 from lockstep.harness.diagnosis.adequacy import Adequacy

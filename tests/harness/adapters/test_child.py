@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from lstm_cases import cases, make_case
 
-from lockstep.harness.adapters import transfer as parcel
+from lockstep.harness.adapters import child as parcel
+from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.trace import Trace
-from lockstep.harness.adapters.transfer import Parcel
 from lockstep.harness.cases.problem import Problem
 
 
