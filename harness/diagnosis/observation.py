@@ -17,7 +17,6 @@ from lockstep.harness.causes.formats import FORMATS
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
 from lockstep.harness.reference.noise import LIMIT_SIGMA, roundoff
-from lockstep.harness.reference.spread import widened
 
 # A format of few bits may round the other way where a sum lies between two of its values.
 FLIPS = 0.05
@@ -38,6 +37,8 @@ class Observation:
         expected = expect(self.problem)
         if self.distance(expected, None) <= LIMIT_SIGMA:
             return expected
+        from lockstep.harness.reference.spread import widened
+
         return widened(self.problem, expected)
 
     @cached_property

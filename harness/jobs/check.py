@@ -1,7 +1,7 @@
 """Check a user's own implementation: run it over the suite, more than once, and say why it differs where it does.
 
-One pipeline for cases of every form (``harness.jobs.forms``): ask, judge, repeat, explain, hold against fresh numbers,
-and give the curve that the cause predicts.
+One pipeline for cases of every form (``harness.jobs.checks.forms``): ask, judge, repeat, explain, hold against fresh
+numbers, and give the curve that the cause predicts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -19,16 +19,17 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 from lockstep.harness.cases.find import find_cases
 from lockstep.harness.comparison.precision import allows_float32, as_float32, computed_in_float32, in_dtype
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
-from lockstep.harness.diagnosis.adequacy import Adequacy, adequacy
 from lockstep.harness.diagnosis.behaviour import overwritten
-from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
-from lockstep.harness.diagnosis.sharing import Unshared
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.forms import Checking, Networks, form_of
+from lockstep.harness.jobs.checks.forms import Checking, Networks, form_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.ports.port import AnyPort
 from lockstep.harness.text import grouped
+
+if TYPE_CHECKING:
+    from lockstep.harness.diagnosis.adequacy import Adequacy
+    from lockstep.harness.diagnosis.sharing import Unshared
 
 Judging = Callable[[AnyProblem, Outcome], RunResult]
 COMPARED = {"agree", "diverge"}  # statuses of what gave numbers
@@ -144,7 +145,10 @@ def _concluded(request: Request, checking: Checking, form: Networks) -> list[Run
 
 def _explained(checking: Checking, form: Networks, not_shared: list[Unshared]) -> list[RunResult]:
     """The results with the causes of those that diverge, and the curves that these predict."""
-    causes = form.explain(checking, not_shared)
+    from lockstep.harness.diagnosis.counterfactual import with_counterfactuals
+    from lockstep.harness.jobs.checks.explaining import explain
+
+    causes = explain(form, checking, not_shared)
     runs = [_with(run, causes.get(run.case, [])) for run in checking.runs]
     return with_counterfactuals(runs, checking.observations)
 
@@ -262,6 +266,8 @@ def strength(cases: Sequence[Case], runs: Sequence[RunResult], layout: str) -> A
     plain = [case for case in cases if case.plain and case.name in agreeing]
     if not plain or any(run.status not in {"agree", "unsupported"} for run in runs):
         return None
+    from lockstep.harness.diagnosis.adequacy import adequacy
+
     return adequacy(plain, layout=layout)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -60,14 +60,16 @@ def show_tables(console: Console, runs: list[RunResult], *, quiet: bool) -> None
 
 
 def show_check(
-    console: Console, runs: list[RunResult], adequacy: Adequacy | None = None, taken: Taken | None = None, *,
+    console: Console, runs: list[RunResult], strength: Callable[[], Adequacy | None] = lambda: None,
+    taken: Taken | None = None, *,
     named: bool, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
-    ``adequacy``: what the cases detect that agree, where that is to be told. ``taken``: what an object was taken for,
-    which is printed first. ``named``: whether the user named cases;
-    who did not learns which shipped ones were left out. ``quiet``: print only what is not right, and nothing if all is.
+    ``strength``: what the cases detect that agree, where that is to be told: it is computed once all else is printed,
+    which takes longer than most checks. ``taken``: what an object was taken for, which is printed first. ``named``:
+    whether the user named cases; who did not learns which shipped ones were left out. ``quiet``: print only what is not
+    right, and nothing if all is.
     """
     from lockstep.harness.jobs.check import left_out
 
@@ -83,6 +85,7 @@ def show_check(
     if not named and (names := left_out([run.case for run in runs])):
         say(console, _left_out_text(names))
     console.print(overview.summary(runs))
+    adequacy = strength()
     if adequacy is not None and adequacy.unseen:
         say(console, messages.blind_text(adequacy))
 

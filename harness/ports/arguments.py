@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +14,12 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem, Weights
 from lockstep.harness.errors import ConvertError, LockstepError, unknown
 from lockstep.harness.ports.framework_arrays import ARRAYS, differs, maker
-from lockstep.harness.ports.objects.rule import Rule
 from lockstep.harness.weights.arranged import Arranged, arranged
 from lockstep.harness.weights.dialects import DIALECTS
 from lockstep.harness.weights.layout import store
+
+if TYPE_CHECKING:
+    from lockstep.harness.ports.objects.rule import Rule
 
 
 @dataclass(frozen=True)

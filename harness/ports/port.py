@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Outcome
@@ -21,12 +21,12 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import LockstepError, UserFileError
 from lockstep.harness.ports.arguments import Form
-from lockstep.harness.ports.objects.build import Maker, is_object
-from lockstep.harness.ports.objects.object_port import ObjectPort
 from lockstep.harness.ports.objects.rule import rule_of
-from lockstep.harness.ports.objects.taken import Taken
-from lockstep.harness.ports.port_process import Calls, serve, serve_forward_only, serve_taken
+from lockstep.harness.ports.port_process import Calls, object_of, serve, serve_forward_only, serve_taken
 from lockstep.harness.ports.signature import is_decoder, parameters_of
+
+if TYPE_CHECKING:
+    from lockstep.harness.ports.objects.taken import Taken
 
 MOST_DEATHS = 3  # in one list of problems: a port that dies of everything is not to be asked 500 times
 
@@ -189,9 +189,8 @@ class LocalPort(AnyPort):
         form = _form(getattr(unwrapped, "__globals__", {}).get(DECLARATION, {}), layout, arrays)
         self.name, self.layout = getattr(function, "__name__", type(function).__name__), form.layout
         code = getattr(unwrapped, "__code__", None)
-        if is_object(function, form.init):
-            function, form = ObjectPort(Maker(function, self.name, None, {}), form.rule), Form()
-        self._calls = Calls(function, form, Path(code.co_filename) if code else None)
+        taken = object_of(function, self.name, form, {})
+        self._calls = Calls(function, form, Path(code.co_filename) if code else None, taken=taken)
         if self._calls.taken is not None:
             self.layout = self._calls.taken.layout
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Outcome, run_in_pieces
@@ -23,11 +23,12 @@ from lockstep.harness.adapters.user_process import serve_once, serve_questions
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.errors import unknown
 from lockstep.harness.ports.arguments import Form, Given
-from lockstep.harness.ports.objects.build import Maker, is_object
-from lockstep.harness.ports.objects.object_port import ObjectPort
-from lockstep.harness.ports.objects.taken import Taken
 from lockstep.harness.ports.outputs import Returned, read_returned
-from lockstep.harness.ports.signature import arguments_of, check_fit, forward_only, parameters_of
+from lockstep.harness.ports.signature import arguments_of, check_fit, forward_only, is_written_as_port, parameters_of
+
+if TYPE_CHECKING:
+    from lockstep.harness.ports.objects.object_port import ObjectPort
+    from lockstep.harness.ports.objects.taken import Taken
 
 
 class Calls:
@@ -39,9 +40,13 @@ class Calls:
         form: Form,
         file: Path | None = None,
         caught: tuple[type[BaseException], ...] = (Exception, SystemExit),
+        taken: ObjectPort | None = None,
     ) -> None:
-        """Look at what parameters the function has; ``file`` is where it stands, if that is known."""
+        """Look at what parameters a function has, or call ``taken``; ``file`` is where it stands, if that is known."""
+        if taken is not None:
+            function, form = taken, Form()
         self._function, self._form, self._file, self._caught = function, form, file, caught
+        self._object = taken
         self._parameters = parameters_of(function)
         self._overwrites = False
 
@@ -52,13 +57,13 @@ class Calls:
 
     def close(self) -> None:
         """Leave an object as it was found."""
-        if isinstance(self._function, ObjectPort):
-            self._function.restore()
+        if self._object is not None:
+            self._object.restore()
 
     @property
     def taken(self) -> Taken | None:
         """What an object was taken for; None of a function."""
-        return self._function.taken if isinstance(self._function, ObjectPort) else None
+        return None if self._object is None else self._object.taken
 
     def __call__(self, problem: AnyProblem) -> Outcome:
         """Call the function for one problem, or piece by piece; every way to fail is a reply, none an exception."""
@@ -100,7 +105,7 @@ class Calls:
         return same
 
     def _notes(self) -> tuple[str, ...]:
-        return self._function.notes if isinstance(self._function, ObjectPort) else ()
+        return () if self._object is None else self._object.notes
 
     def _value(self, positional: list[Any], by_name: dict[str, Any], problem: AnyProblem) -> Any:
         try:
@@ -145,9 +150,9 @@ def _loaded(target: Target, form: Form) -> Calls | Outcome:
     global _jax_x64_of_its_own  # noqa: PLW0603 (one process serves one target)
     if (target, form) not in _calls:
         try:
-            function, as_port = _function(target, form)
+            function, taken = _function(target, form)
             # In a process of its own even what ends a process, such as sys.exit(), is only the answer of one call.
-            _calls[target, form] = Calls(function, as_port, target.file, (BaseException,))
+            _calls[target, form] = Calls(function, form, target.file, (BaseException,), taken)
         except UserCodeError as error:
             _calls[target, form] = error.outcome
         config = getattr(sys.modules.get("jax"), "config", None)
@@ -168,19 +173,27 @@ def serve_taken(target: Target, form: Form, timeout: float, replies: Path, log: 
     serve_once(lambda: _loaded(target, form), taken, timeout, replies, log)
 
 
-def _function(target: Target, form: Form) -> tuple[Callable[..., Any], Form]:
-    """The function of a target, and how it gets its arguments; of an object the function that sets and calls it."""
+def _function(target: Target, form: Form) -> tuple[Callable[..., Any], ObjectPort | None]:
+    """The function of a target; of an object also what sets and calls it."""
     module = import_file(target.file)
     if not hasattr(module, target.function):
         functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
         raise UserCodeError(f"{target.file.name}: {unknown('function', target.function, functions)}")
     function = getattr(module, target.function)
-    if is_object(function, form.init):
-        maker = Maker(function, target.function, form.init, vars(module))
-        return ObjectPort(maker, form.rule), Form()
-    if not callable(function):
+    taken = object_of(function, target.function, form, vars(module))
+    if taken is None and not callable(function):
         raise UserCodeError(f"{target.function} in {target.file.name} is a {type(function).__name__}, not a function")
-    return function, form
+    return function, taken
+
+
+def object_of(target: Any, name: str, form: Form, variables: dict[str, Any]) -> ObjectPort | None:
+    """What sets and calls an object with weights of its own, which a target is or makes; None of a port."""
+    if form.init is None and is_written_as_port(parameters_of(target)):
+        return None  # as most are: finding out what objects are takes long to import
+    from lockstep.harness.ports.objects.build import Maker, is_object
+    from lockstep.harness.ports.objects.object_port import ObjectPort
+
+    return ObjectPort(Maker(target, name, form.init, variables), form.rule) if is_object(target, form.init) else None
 
 
 def _hint(error: BaseException, problem: AnyProblem) -> str:

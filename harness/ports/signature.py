@@ -26,6 +26,11 @@ def arguments_for(case: Case) -> tuple[str, ...]:
     return ARGUMENTS if case.attention_decoder is None else DECODER_ARGUMENTS
 
 
+def is_written_as_port(parameters: Collection[str] | None) -> bool:
+    """Whether a function is called as a port, by the names of its parameters: no object takes these."""
+    return not {"weights", "enc"}.isdisjoint(parameters or ())
+
+
 def is_decoder(parameters: Collection[str] | None) -> bool:
     """Whether a function is written as the port of an attention decoder."""
     names = set(parameters or ())

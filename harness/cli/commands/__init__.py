@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "commands.report:report",
     "run": "commands.run:run",
     "schema": "commands.cases:schema",
+    "search": "commands.search:search",
     "variables": "commands.variables:variables",
     "--install-completion": "completion:install_completion",
 }

@@ -140,10 +140,16 @@ def check(
     ran = {run.case for run in runs}
     results = results_of([case for case in chosen if case.name in ran], runs)
     results = _with_origins(results, source_of_function(parsed.file, parsed.function if is_function else ""), taken)
-    adequacy = strength(chosen, runs, port.layout) if names and not outputs.quiet else None
     return outputs.deliver(
         results,
-        lambda console: show_check(console, runs, adequacy, taken, named=bool(names), quiet=outputs.quiet),
+        lambda console: show_check(
+            console,
+            runs,
+            lambda: strength(chosen, runs, port.layout) if names else None,
+            taken,
+            named=bool(names),
+            quiet=outputs.quiet,
+        ),
     )
 
 
@@ -203,7 +209,6 @@ def _port(
     """What answers problems."""
     from lockstep.harness.adapters.user_code import Target
     from lockstep.harness.ports.port import Port
-    from lockstep.harness.ports.programs.program import Program
 
     if isinstance(parsed, Target):
         return Port(parsed, layout=layout, arrays=arrays, init=init, timeout=timeout)
@@ -211,4 +216,6 @@ def _port(
         raise LockstepError(f"--arrays {arrays}: is for functions. A program gets its arrays in a file: leave it out.")
     if init is not None:
         raise LockstepError(f"--init {init!r}: is for objects with weights. A program has none: leave it out.")
+    from lockstep.harness.ports.programs.program import Program
+
     return Program(parsed, layout=layout, timeout=timeout)

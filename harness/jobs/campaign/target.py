@@ -15,7 +15,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.random_cases import features_of
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.campaign.unit import TargetWords
-from lockstep.harness.jobs.forms import form_of
+from lockstep.harness.jobs.checks.forms import form_of
 from lockstep.harness.ports.port import AnyPort, Port
 from lockstep.harness.ports.programs.command import parse_command
 from lockstep.harness.ports.programs.program import Program

@@ -11,7 +11,7 @@ from typing import Any
 from lockstep.harness.adapters.user_code import UserCodeError, text_of
 from lockstep.harness.ports.objects.holders import Holder, family_of, family_of_kind
 from lockstep.harness.ports.objects.mapping import Sizes
-from lockstep.harness.ports.signature import parameters_of
+from lockstep.harness.ports.signature import is_written_as_port, parameters_of
 
 # Names of sizes as people write them, in small letters and without underscores.
 _NAMES = {
@@ -27,7 +27,6 @@ _NAMES = {
 _MEANINGS = {name: meaning for meaning, names in _NAMES.items() for name in names.split()}
 _SEEDS = ("rngs", "key")  # of Flax and Equinox
 _AS_ASKED = {"return_sequences": True, "return_state": True}
-_OF_PORTS = {"weights", "enc"}
 PROBE = Sizes(5, 3)  # of the object that is asked: with T = 7 and B = 2 all are told from each other
 
 
@@ -137,7 +136,7 @@ def is_object(target: Any, init: str | None = None) -> bool:
     if init is not None:
         return True
     parameters = parameters_of(target)
-    if _OF_PORTS & set(parameters or ()):
+    if is_written_as_port(parameters):
         return False
     if inspect.isclass(target):
         return True

@@ -15,7 +15,6 @@ from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.check import cases_of, check, float32_will_do, left_out, strength
-from lockstep.harness.jobs.forms import Networks
 from lockstep.harness.ports.port import LocalPort
 
 NETWORK = {"num_layers": 2, "direction": "bidirectional", "initial_state": "probe"}
@@ -144,15 +143,15 @@ def test_faults_of_one_layer_are_looked_for_in_cases_of_one_layer_alone(monkeypa
     asked = []
     found = Diagnosis(fault="of-networks", message="It is so.", fix="Do otherwise.", sigma=1.0)
 
-    def explain(_form, checking, not_shared):
-        asked.append((checking.port.name, [run.case for run in checking.runs], not_shared))
+    def explain(_form, checking):
+        asked.append((checking.port.name, [run.case for run in checking.runs]))
         return {run.case: [found] for run in checking.runs}
 
-    monkeypatch.setattr(Networks, "explain", explain)
+    monkeypatch.setattr("lockstep.harness.jobs.checks.explaining._explain_network", explain)
     cases = [make_case("half", dtype="float16"), make_case("plain"), make_case("network", **NETWORK)]
     runs = checked(zeros, *cases, measure=False)
     assert {run.status for run in runs.values()} == {"diverge"}
-    assert asked == [("zeros", ["half", "network"], [])]
+    assert asked == [("zeros", ["half", "network"])]
     assert runs["half"].diagnosis == runs["network"].diagnosis == [found]
     assert runs["plain"].diagnosis
     assert runs["plain"].diagnosis[0].fault != "of-networks"

@@ -19,7 +19,7 @@ from lockstep.harness.diagnosis.explain_causes import explain
 from lockstep.harness.diagnosis.named_causes import expected_named
 from lockstep.harness.diagnosis.observation import Observation
 from lockstep.harness.jobs.check import cases_of, check, left_out
-from lockstep.harness.jobs.forms import as_given
+from lockstep.harness.jobs.checks.forms import as_given
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.jobs.run import run_cases

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from lockstep.harness.adapters.user_code import UserCodeError
 from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.find import find_cases
-from lockstep.harness.jobs.forms import as_given
+from lockstep.harness.jobs.checks.forms import as_given
 from lockstep.harness.ports.programs.answer_file import read_answer
 from lockstep.harness.ports.programs.problem_file import write_problem
 
