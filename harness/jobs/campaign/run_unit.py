@@ -16,8 +16,8 @@ from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.campaign.hands import Hands, Runner, SharedProblems
 from lockstep.harness.jobs.campaign.unit import Ran, Unit, UnitResult
-from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.checks.forms import form_of
+from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.run import lockstep_version
 

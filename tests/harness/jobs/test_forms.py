@@ -8,8 +8,8 @@ from judge import causes_of
 from lstm_cases import make_case
 
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.jobs.checks import forms
 from lockstep.harness.jobs.check import check
+from lockstep.harness.jobs.checks import forms
 from lockstep.harness.jobs.measure import PortBlackBox
 from lockstep.harness.ports.port import LocalPort
 
