@@ -111,9 +111,15 @@ def _refusal(backend: Backend, case: Case) -> str | None:
     return next((reason for piece in piece_cases(case) if (reason := backend.unsupported(piece)) is not None), None)
 
 
-def run(module: str, requires: tuple[str, ...], problem: Parcel, timeout: float, answer: Path) -> Parcel:
-    """Run a packed problem through a backend, and pack the answer; its arrays go into the file ``answer``."""
-    return Parcel.pack(_outcome(module, requires, problem.unpack(), timeout), answer)
+_problem: AnyProblem | None = None  # of the run before
+
+
+def run(module: str, requires: tuple[str, ...], problem: Parcel | None, timeout: float, answer: Path) -> Parcel:
+    """Run a packed problem through a backend, or that of the run before; arrays of the answer go into a file."""
+    global _problem
+    if problem is not None:
+        _problem, _ = problem.unpack_in_place()
+    return Parcel.pack(_outcome(module, requires, _problem, timeout), answer)
 
 
 def _outcome(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:

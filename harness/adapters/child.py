@@ -3,20 +3,23 @@
 The command ``lockstep`` forks, as long as nothing else runs in it: its child has NumPy and what is ours already. A
 user's process may hold a framework, or threads with locks, that would not outlive a fork: there a child starts afresh.
 
-What is small goes through the pipe, arrays through a file that stays: a pipe takes some 64 KB at a time and wakes both
-sides for each, and a file that is written again and again stays in memory, and passes arrays at the speed of a copy.
+What is small goes through the pipe, arrays through a file: a pipe takes some 64 KB at a time and wakes both sides for
+each; a file that is written again and again stays in memory, and whoever maps it copies nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from mmap import ACCESS_COPY, mmap
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.process import BaseProcess
@@ -36,7 +39,8 @@ _pipes: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 # What is larger would reach the disk, and copying it takes its time anyway: it goes through the pipe.
-MOST_SHARED_BYTES = 2**26
+MOST_SHARED_BYTES = 2**30
+ALIGNED = 64  # bytes at whose multiples arrays begin
 
 
 class ChildDiedError(Exception):
@@ -91,14 +95,14 @@ class Child:
 
     def _message(self, timeout: float) -> Any:
         until = time.monotonic() + timeout
-        while not wait([self._pipe, self._process.sentinel], min(POLL, timeout)):
+        while not (ready := wait([self._pipe, self._process.sentinel], min(POLL, timeout))):
             # A child of its own may hold all that tells of its end.
             if not self._process.is_alive():
                 raise ChildDiedError(self._process.exitcode)
             if time.monotonic() > until:
                 raise TimeoutError
         try:
-            if self._pipe.poll():
+            if self._pipe in ready:
                 return self._pipe.recv()
         except (EOFError, OSError):
             pass
@@ -174,19 +178,48 @@ class Parcel:
         buffers: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         arrays = [buffer.raw() for buffer in buffers]
-        if sum(array.nbytes for array in arrays) > MOST_SHARED_BYTES:
+        if not 0 < sum(array.nbytes for array in arrays) <= MOST_SHARED_BYTES:
             return cls(pickle.dumps(value, protocol=5), path, ())
+        sizes = tuple(array.nbytes for array in arrays)
         # Not truncated: the file keeps its pages, and the copy is all that writing costs.
-        with path.open("r+b" if path.exists() else "wb") as file:
-            sizes = tuple(file.write(array) for array in arrays)
+        with path.open("r+b" if path.exists() else "wb", buffering=0) as file:
+            for place, array in zip(_places(sizes), arrays, strict=True):
+                file.seek(place)
+                while array:  # the system may take a part at a time
+                    array = array[file.write(array) :]  # noqa: PLW2901
+            if file.seek(0, os.SEEK_END) < _end(sizes):
+                file.truncate(_end(sizes))
         return cls(pickled, path, sizes)
 
     def unpack(self) -> Any:
         """The value, with arrays of its own."""
-        if not self.sizes:
-            return pickle.loads(self.pickled)  # noqa: S301 (from this run's own processes)
         arrays = [bytearray(size) for size in self.sizes]
-        with self.path.open("rb") as file:
-            for array in arrays:
-                file.readinto(array)
+        if arrays:
+            with self.path.open("rb") as file:
+                for place, array in zip(_places(self.sizes), arrays, strict=True):
+                    file.seek(place)
+                    file.readinto(array)
         return pickle.loads(self.pickled, buffers=arrays)  # noqa: S301 (from this run's own processes)
+
+    def unpack_in_place(self) -> tuple[Any, mmap | None]:
+        """The value, with arrays that lie in the file, and what holds them: while it lives, nothing is packed there.
+
+        What is written into them stays in this process.
+        """
+        if not self.sizes:
+            return self.unpack(), None
+        with self.path.open("rb") as file:
+            held = mmap(file.fileno(), _end(self.sizes), access=ACCESS_COPY)
+        whole = memoryview(held)
+        arrays = [whole[place : place + size] for place, size in zip(_places(self.sizes), self.sizes, strict=True)]
+        return pickle.loads(self.pickled, buffers=arrays), held  # noqa: S301 (from this run's own processes)
+
+
+def _places(sizes: Sequence[int]) -> list[int]:
+    """Where arrays begin in a file."""
+    ends = accumulate(-(-size // ALIGNED) * ALIGNED for size in sizes)
+    return [0, *ends][:-1]
+
+
+def _end(sizes: Sequence[int]) -> int:
+    return _places(sizes)[-1] + sizes[-1]

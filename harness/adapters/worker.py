@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
+from mmap import mmap
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,17 +52,19 @@ class Process(Closing):
 
     def __init__(self, environment: tuple[tuple[str, str], ...]) -> None:
         """Start nothing yet; the process will have these environment variables."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="lockstep-")
+        # Arrays of an answer may outlive it, and where they lie is not to be removed everywhere.
+        self._temporary = tempfile.TemporaryDirectory(prefix="lockstep-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         self.log = self.folder / "log"
         self._environment = environment
+        self._answers: dict[Path, weakref.ref[mmap]] = {}
         self._child: Child | None = None
         self._closing, self._closed = threading.Lock(), False
         self.replaced = 0  # how often: a fresh process has imported nothing yet
 
     def begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Have a function called there, whose answer the next ``finish`` waits for; the process is started for it."""
-        if self.log.exists():
+        if self.log.exists() and self.log.stat().st_size:
             # Cut, not removed: the process has it open as its stdout.
             os.truncate(self.log, 0)
         with self._closing:
@@ -96,7 +101,7 @@ class Process(Closing):
             begin()
             answer = self._received(timeout + GRACE, watch)
             if isinstance(answer, Parcel):
-                answer = answer.unpack()
+                answer = self._unpacked(answer)
         except TimeoutError:
             answer = Outcome("timeout", message=f"not done after {timeout:g} s")
         except ChildDiedError as error:
@@ -128,6 +133,17 @@ class Process(Closing):
             self._child = None
             self.replaced += 1
 
+    def answer_file(self) -> Path:
+        """A file for the arrays of an answer: one whose last arrays nobody has any more."""
+        free = (path for path, held in self._answers.items() if held() is None)
+        return next(free, self.folder / f"answer{len(self._answers)}")
+
+    def _unpacked(self, parcel: Parcel) -> Any:
+        value, held = parcel.unpack_in_place()
+        if held is not None:
+            self._answers[parcel.path] = weakref.ref(held)
+        return value
+
     def _received(self, timeout: float, watch: Callable[[], None] | None) -> Any:
         child = self._child  # another thread may close this at any time
         if child is None:
@@ -152,7 +168,7 @@ class Worker(Closing):
         self._timeout = timeout
         self._process = Process(environment)
         self._loaded: set[tuple[BackendInfo, int]] = set()  # and by which of the processes
-        self._sent: tuple[AnyProblem, Parcel] | None = None
+        self._sent: tuple[AnyProblem, int] | None = None  # to which of the processes
         self._importing: BackendInfo | None = None  # which nobody waits for yet
 
     def begin(self, backend: BackendInfo) -> None:
@@ -170,14 +186,19 @@ class Worker(Closing):
         loading = self.load(backend)
         if loading.status != "ran":
             return loading
+        path = self._process.folder / "problem"
+        # Backends that run the same problem, one after the other, are sent it once.
+        again = self._sent is not None and self._sent[0] is problem and self._sent[1] == self._process.replaced
         try:
-            # Backends that run the same problem, one after the other, get the same parcel.
-            if self._sent is None or self._sent[0] is not problem:
-                self._sent = problem, Parcel.pack(problem, self._process.folder / "problem")
+            parcel = None if again else Parcel.pack(problem, path)
         except OSError as error:
             return Outcome("failed", message=f"the problem could not be sent: {error}")
-        arguments = (backend.module, backend.requires, self._sent[1], self._timeout, self._process.folder / "answer")
+        arguments = (backend.module, backend.requires, parcel, self._timeout, self._process.answer_file())
         answer = self._process.call(serve.run, arguments, self._timeout)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)  # its arrays are there as long as the process holds them
+        # What failed may have written into them.
+        self._sent = (problem, self._process.replaced) if answer.status == "ran" else None
         return replace(answer, seconds={**loading.seconds, **answer.seconds}) if loading.seconds else answer
 
     def ask(self, backend: BackendInfo, cases: list[Case]) -> tuple[dict[str, str], list[str | None]] | Outcome:

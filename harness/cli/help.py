@@ -22,7 +22,7 @@ my tests      fail where my code differs       in pytest: lockstep.check(port)
 Nothing written yet? lockstep new port my_lstm.py --from torch
 All commands: lockstep --help"""
 
-WIDTH = 80
+_WIDTH = 80
 _OPTIONS = {
     "--help (-h)": "Show this, or after a command what it takes.",
     "--no-color": "Print without colors, as NO_COLOR=1 does.",
@@ -44,7 +44,7 @@ def overview() -> str:
 def _rows(texts: dict[str, str]) -> str:
     margin = max(map(len, texts)) + 4
     return "\n".join(
-        textwrap.fill(text, WIDTH, initial_indent=f"  {name}".ljust(margin), subsequent_indent=" " * margin)
+        textwrap.fill(text, _WIDTH, initial_indent=f"  {name}".ljust(margin), subsequent_indent=" " * margin)
         for name, text in sorted(texts.items())
     )
 
