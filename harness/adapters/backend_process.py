@@ -119,6 +119,7 @@ def run(module: str, requires: tuple[str, ...], problem: Parcel | None, timeout:
     global _problem
     if problem is not None:
         _problem, _ = problem.unpack_in_place()
+    assert _problem is not None
     return Parcel.pack(_outcome(module, requires, _problem, timeout), answer)
 
 
