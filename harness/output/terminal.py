@@ -60,13 +60,13 @@ def show_tables(console: Console, runs: list[RunResult], *, quiet: bool) -> None
 
 
 def show_check(
-    console: Console, runs: list[RunResult], strength: Callable[[], Adequacy | None] = lambda: None,
+    console: Console, runs: list[RunResult], strength: Callable[[], Adequacy | None] | None = None,
     taken: Taken | None = None, *,
     named: bool, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
-    ``strength``: what the cases detect that agree, where that is to be told: it is computed once all else is printed,
+    ``strength``: what the cases detect that agree, told where the user named them: it is computed once all else is printed,
     which takes longer than most checks. ``taken``: what an object was taken for, which is printed first. ``named``:
     whether the user named cases; who did not learns which shipped ones were left out. ``quiet``: print only what is not
     right, and nothing if all is.
@@ -85,7 +85,7 @@ def show_check(
     if not named and (names := left_out([run.case for run in runs])):
         say(console, _left_out_text(names))
     console.print(overview.summary(runs))
-    adequacy = strength()
+    adequacy = strength() if named and strength is not None else None
     if adequacy is not None and adequacy.unseen:
         say(console, messages.blind_text(adequacy))
 

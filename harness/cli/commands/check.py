@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -140,16 +141,10 @@ def check(
     ran = {run.case for run in runs}
     results = results_of([case for case in chosen if case.name in ran], runs)
     results = _with_origins(results, source_of_function(parsed.file, parsed.function if is_function else ""), taken)
+    strong = partial(strength, chosen, runs, port.layout)
     return outputs.deliver(
         results,
-        lambda console: show_check(
-            console,
-            runs,
-            lambda: strength(chosen, runs, port.layout) if names else None,
-            taken,
-            named=bool(names),
-            quiet=outputs.quiet,
-        ),
+        lambda console: show_check(console, runs, strong, taken, named=bool(names), quiet=outputs.quiet),
     )
 
 
