@@ -237,7 +237,7 @@ class Worker(Closing):
         return answer
 
 
-class Workers(Closing):
+class WorkerGroup(Closing):
     """The workers of a request, one for each framework."""
 
     def __init__(self, timeout: float, jobs: int) -> None:

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from lockstep.harness.adapters.backend import BackendInfo, by_worker, pairs
 from lockstep.harness.adapters.backend_process import THREADS
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.worker import Worker, Workers
+from lockstep.harness.adapters.worker import Worker, WorkerGroup
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.info import case_info
 from lockstep.harness.comparison.results import Limit, Results, RunResult
@@ -48,14 +48,14 @@ def outcomes(
     timeout: float = TIMEOUT,
     jobs: int = JOBS,
     cache: TraceCache | None = None,
-    workers: Workers | None = None,
+    workers: WorkerGroup | None = None,
 ) -> Iterator[tuple[Case, BackendInfo, Outcome]]:
     """Run every case through every backend of its model, the frameworks side by side; outcomes as they come.
 
     ``jobs``: how many frameworks at once; a framework's process ends with its last case. ``cache``: where to look
     for what came of a run before, and to keep it. ``workers``: those that have begun already.
     """
-    groups, workers = by_worker(backends), workers or Workers(timeout, jobs)
+    groups, workers = by_worker(backends), workers or WorkerGroup(timeout, jobs)
     if cache is None:
         workers.begin(backends)
     queue: SimpleQueue[tuple[Case, BackendInfo, Outcome] | BaseException] = SimpleQueue()

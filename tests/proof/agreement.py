@@ -24,7 +24,6 @@ from styles import Styles
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends, pairs
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.worker import Workers
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.random_cases import (
     DTYPES,
@@ -38,7 +37,6 @@ from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.jobs.run import outcomes
-from lockstep.harness.jobs.settings import TIMEOUT
 from lockstep.harness.reference.expected import Expected
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
@@ -120,7 +118,7 @@ def prove(cases: list[Case], backends: list[BackendInfo]) -> tuple[dict[tuple[st
     alarms: list[str] = []
     problems, left = Problems(), Counter(case.name for case, _ in pairs(cases, backends))
     left_in_all = sum(left.values())
-    for done, (case, backend, answer) in enumerate(outcomes(cases, backends, problems, Workers(TIMEOUT, JOBS))):
+    for done, (case, backend, answer) in enumerate(outcomes(cases, backends, problems, jobs=JOBS)):
         expected = expected_of(backend.name, case)
         if expected is not None:
             rows.setdefault(("backend", backend.name), Row()).known += 1

@@ -152,11 +152,11 @@ def _selected(
     names: Sequence[str], backends: Sequence[str] | None, outputs: Outputs, bounds: dict[str, Any]
 ) -> tuple[Selection, list[RunResult]]:
     """Select and run what was asked for; here frameworks are imported while the cases are read."""
-    from lockstep.harness.adapters.worker import Workers
+    from lockstep.harness.adapters.worker import WorkerGroup
     from lockstep.harness.jobs.selection import select
 
     here, cache = "source" not in bounds, bounds["cache"]
-    with Workers(bounds["timeout"], bounds["jobs"]) as workers:
+    with WorkerGroup(bounds["timeout"], bounds["jobs"]) as workers:
         selection = select(names, backends, workers.begin if here and cache is None else lambda backends: None)
         outputs.check()
         if here:
