@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from figures import Figure
 
 # Each is a file with a function of that name. Processes are measured before this one has grown.
-PARTS = ("startup", "cold", "warm", "growth", "reference", "comparison", "objects", "report")
+PARTS = ("startup", "cold", "memory", "warm", "growth", "reference", "comparison", "objects", "report")
 # Takes minutes, is measured only where it is named, and shows a table of its own.
 APART = ("fleet",)
 

@@ -23,7 +23,8 @@ from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.problem import Problem
 
 REPETITIONS = 7
-BOUND = 1.10
+BOUND, ALONE_BOUND = 1.05, 1.15
+ALTERNATIONS = 40
 SAME, OTHER, NUMBERS = "the same case again", "other seeds, same shapes", "making another seed's numbers"
 
 
