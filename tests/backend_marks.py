@@ -10,7 +10,10 @@ import pytest
 from lockstep.harness.adapters.backend import BackendInfo
 
 # Some seconds for each shape, or to import what another framework's backend has not imported.
-COMPILED = {"torch_compile", "torch_onnx", "torch_aoti", "tf_function_xla", "keras_jax", "keras_torch", "keras_tf", "tf_block_cell"}
+COMPILED = {
+    "torch_compile", "torch_onnx", "torch_aoti", "tf_function_xla",
+    "keras_jax", "keras_torch", "keras_tf", "tf_block_cell",
+}  # fmt: skip
 COMPILING = {"tensorflow", "jax"}
 MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
 
