@@ -85,7 +85,7 @@ def _written_in_place(lane: LaneRun, node: Node, t: int) -> Node:
     R, b = lane.leaf("R").value, lane.leaf("b").rows
     c, old = (lane.history[name][t].value for name in ("c_in", "h_in"))
     units = c.shape[-1]
-    if R.ndim > 2 or node.value.shape[-1] != 4 * units:  # noqa: PLR2004
+    if node.value.shape[-1] != 4 * units:
         raise NoPlaceError
     product, Wx = node.value.copy(), lane.history["Wx"][t].value
     for u in range(units - 1):
@@ -93,7 +93,7 @@ def _written_in_place(lane: LaneRun, node: Node, t: int) -> Node:
         i, f, g, o = (lane.curve(gate).value(z[gate]) for gate in GATES)
         new = o * lane.curve("u").value(f * c[..., u : u + 1] + i * g)
         later = np.arange(4 * units) % units > u
-        product = product + np.where(later, (new - old[..., u : u + 1]) * R[:, u], 0)
+        product = product + np.where(later, (new - old[..., u : u + 1]) * R[..., None, :, u], 0)
     return Node(product, node.variance)
 
 
