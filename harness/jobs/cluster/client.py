@@ -23,7 +23,7 @@ from lockstep.harness.jobs.cluster.alike import backends_of, check_alike, facts_
 if TYPE_CHECKING:
     from distributed import Client  # type: ignore[import-not-found] (an extra)
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 15.0
 WORKERS_SECONDS = 60.0  # that a campaign waits for a worker where there is none
 AHEAD = 2  # tasks for each thread: the next one is there when one is done
 
@@ -76,7 +76,7 @@ class Workers(Closing):
         from lockstep.harness.jobs.cluster.there import WarmHands
 
         with contextlib.suppress(TimeoutError):
-            self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            self._client.wait_for_workers(1, timeout=WORKERS_SECONDS)
         names = backends_of(campaign)
         facts: Any = self._client.run(facts_of, names, on_error="return")
         check_alike(facts, facts_of(names), allow_mixed=allow_mixed)

@@ -41,6 +41,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Processes:
     """A scheduler and workers, each a process of its own."""
 
@@ -51,6 +56,9 @@ class Processes:
         self.all = []
         self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", str(port))
         self.workers = [self.worker() for _ in range(2)]
+        end = time.monotonic() + PATIENCE
+        while not is_open(port) and time.monotonic() < end:
+            time.sleep(0.2)
 
     def worker(self):
         local = ["--no-nanny", "--local-directory", str(self.folder)]
