@@ -1,4 +1,4 @@
-"""The page of a campaign in a browser: it fits, both colors, nothing is inaccessible, and it reloads on request alone."""
+"""The page of a campaign in a browser: it fits, nothing is inaccessible, and it reloads on request alone."""
 
 from __future__ import annotations
 

@@ -114,3 +114,17 @@ def test_the_plan_tells_units_by_backend_and_together():
     told = plan_text([PlannedRow(backend="a", units=3, pairs=9), PlannedRow(backend="longer", units=4, pairs=8)], 5)
     assert re.search(r"^together +7 +17$", told, re.MULTILINE)
     assert "7 units of 5 problems each meet every pair of features once" in told
+
+
+def test_counts_go_on_from_unit_to_unit_as_the_journal_would_count(tmp_path):
+    campaign = Campaign(seed=1, backends=("numpy_loop",), models=("lstm",))
+    runs = (Ran(n=0, verdict="agree", sigma=2.5), Ran(n=1, verdict="known", known="x", expected="x"))
+    units = [
+        UnitResult(k=k, backend="numpy_loop", features=("float32",), runs=runs if k else (), versions={})
+        for k in (0, 1)
+    ]
+    with Journal(tmp_path) as journal:
+        journal.begin(campaign)
+        counts = journal.counts().with_units(journal.write(units, 1.0))
+        assert counts.with_units(journal.write(units, 1.0)) == counts
+        assert msgspec.structs.replace(counts, seconds=1.0) == journal.counts()

@@ -86,8 +86,15 @@ def info_of(backend: str) -> BackendInfo:
     Raises:
         LockstepError: If there is none of this name here.
     """
-    (info,) = find_backends([backend])
-    return info
+    if backend not in _infos():
+        find_backends([backend])  # tells what there is
+    return _infos()[backend]
+
+
+@cache
+def _infos() -> dict[str, BackendInfo]:
+    """All backends, read once: each is a file to parse."""
+    return {info.name: info for info in find_backends()}
 
 
 def described(campaign: Campaign, backend: str) -> BackendInfo:

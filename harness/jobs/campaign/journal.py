@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lockstep.harness.adapters.worker import Closing
 from lockstep.harness.cases.case import Case
@@ -148,6 +149,17 @@ class Counts(Struct, frozen=True, kw_only=True):
     findings: int = 0
     seconds: float = 0.0  # of running, all sessions together
 
+    def with_units(self, results: Iterable[UnitResult]) -> Counts:
+        """How far it is with further units: counting a million that are there takes a second."""
+        results = list(results)
+        runs = [run for result in results for run in result.runs]
+        return replace(
+            self, units=self.units + len(results),
+            refused=self.refused + sum(result.verdict == "refused" for result in results), runs=self.runs + len(runs),
+            known=self.known + sum(run.verdict == "known" for run in runs),
+            new=self.new + sum(run.result is not None for run in runs),
+        )  # fmt: skip
+
 
 class JournalError(LockstepError):
     """A folder is no campaign's, or somebody else's, or nothing can be written into it."""
@@ -207,15 +219,15 @@ class Journal(Closing):
         with self._told():
             return self._database.execute(query, arguments).fetchall()
 
-    def write(self, results: Iterable[UnitResult], seconds: float) -> None:
-        """Write what came of units, all or nothing; one that is there already is left as it is.
+    def write(self, results: Iterable[UnitResult], seconds: float) -> list[UnitResult]:
+        """Write what came of units, all or nothing; one that is there already is left as it is. Returns what was new.
 
         ``seconds``: of running, so far.
         """
         with self._transaction() as write:
-            for result in results:
-                _write_unit(write, result, seconds)
+            added = [result for result in results if _write_unit(write, result, seconds)]
             write.execute("INSERT OR REPLACE INTO campaign VALUES ('seconds', ?)", (str(seconds),))
+        return added
 
     def done(self) -> set[tuple[str, int]]:
         """The units that are through, by backend and configuration."""
@@ -350,7 +362,7 @@ def _trouble(folder: Path, error: sqlite3.DatabaseError) -> str:
     return f"{folder / FILE}: {text}."
 
 
-def _write_unit(write: sqlite3.Connection, result: UnitResult, seconds: float) -> None:
+def _write_unit(write: sqlite3.Connection, result: UnitResult, seconds: float) -> bool:
     facts = (result.machine, _text(dict(sorted(result.versions.items()))))
     write.execute("INSERT OR IGNORE INTO environments (machine, versions) VALUES (?, ?)", facts)
     ((environment,),) = write.execute("SELECT id FROM environments WHERE machine = ? AND versions = ?", facts)
@@ -362,6 +374,7 @@ def _write_unit(write: sqlite3.Connection, result: UnitResult, seconds: float) -
     if added:  # a worker that was thought lost may answer after all
         for run in result.runs:
             _write_run(write, result, run)
+    return bool(added)
 
 
 def _write_run(write: sqlite3.Connection, result: UnitResult, run: Ran) -> None:

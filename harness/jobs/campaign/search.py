@@ -134,12 +134,11 @@ class CampaignRun:
     def _keep(self, units: list[UnitResult]) -> None:
         if not units:
             return
-        self.journal.write(units, self.seconds)
+        self._counts = self._counts.with_units(self.journal.write(units, self.seconds))
         for unit in units:
             self._schedule.through(unit)
             self._sorting.take(_failures(unit))
         self._last = f"configuration {units[-1].k} x {units[-1].backend}"
-        self._counts = self.journal.counts()
 
     def _found(self, finding: LoggedFinding | None) -> None:
         if finding is not None:
