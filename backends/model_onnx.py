@@ -59,7 +59,7 @@ X, W, R, B, LENGTHS, H0, C0, P = range(8)
 LAYOUT = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 # Likewise between an input of initial states or lengths and a node.
 PARTS = LAYOUT | {"Slice", "Gather", "Split", "Cast"}
-QUANTISED = frozenset({"DynamicQuantizeLSTM", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
+QUANTISED_OPERATORS = frozenset({"DynamicQuantizeLSTM", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
 
@@ -286,7 +286,7 @@ def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
         return arrays
     part = _cut(model, computed)
     for node in part.graph.node:
-        if node.op_type in QUANTISED:
+        if node.op_type in QUANTISED_OPERATORS:
             raise ModelError(
                 f"its weights are quantised ({node.op_type} {node.name}), which is not taken: export it in "
                 "floating point."
