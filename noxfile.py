@@ -94,7 +94,7 @@ def contract(session: nox.Session) -> None:
 
 @shared
 def search(session: nox.Session) -> None:
-    """A campaign over the fleet in build/search, gone on with if there is one: --minutes M, --runs N, --backend NAME."""
+    """A campaign over the fleet in build/search, resumed if there is one: --minutes M, --runs N, --backend NAME."""
     folder = "build/search"
     going = ["--resume"] if Path(folder, "journal.sqlite").exists() else []
     every = [] if going or "--backend" in session.posargs else ["--all"]

@@ -1,4 +1,7 @@
-"""``torch.export`` into ExecuTorch, on its portable kernels. Source: ExecuTorch documentation, "Model Export and Lowering"."""
+"""``torch.export`` into ExecuTorch, on its portable kernels.
+
+Source: ExecuTorch documentation, "Model Export and Lowering".
+"""
 
 # The framework is not in the main environment, nor are its types.
 # pyright: reportMissingImports=false

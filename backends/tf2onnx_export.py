@@ -12,14 +12,15 @@ from typing import Any
 
 import tf2onnx
 
-from lockstep.backends import keras_model, onnxruntime_session
+from lockstep.backends import keras_model, onnxruntime_session, refusals
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.cases.case import Case
 
 
 def unsupported(case: Case) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
-    return keras_model.unsupported(case, dtypes="of another dtype than float32 it was not tried")
+    reasons = {f"{case.run.dtype} was not tried with this converter": case.run.dtype != "float32"}
+    return refusals.of(reasons, first=keras_model.unsupported(case))
 
 
 def call_of(model: Any) -> keras_model.Call:

@@ -112,7 +112,7 @@ def _joined(outcomes: list[Outcome]) -> Outcome:
         seconds.update(outcome.seconds)
     last = traces[-1]
     facts: dict[str, Any] = {name: getattr(last, name) for name in FACTS}
-    trace = Trace(**facts, **arrays)
+    trace = Trace(**(facts | arrays))
     repeatable = {outcome.repeatable for outcome in outcomes} - {None}
     return replace(
         outcomes[-1], value=trace, later=None, seconds=dict(seconds),

@@ -21,6 +21,7 @@ Computed = dict[str, tuple[Array, Array | None]]  # values and variances, by ten
 TensorCallback = Callable[[str, Array], None]  # told of each tensor as soon as it is there; raises to end the run
 
 
+SEQUENCES_NDIM = 3  # of whole sequences (T, B, n); candidates have an axis of their own behind time
 OUTPUT = "output of the network"  # the edge that it goes over, directions side by side
 
 
@@ -184,7 +185,7 @@ class NetworkRun(WantedTensors):
 
     def _product(self, forward: Node, reverse: Node, *, largest: bool) -> Node:
         """The product of whole sequences, or the larger value of both."""
-        tape, without = self.tape, forward.value.ndim == 3
+        tape, without = self.tape, forward.value.ndim == SEQUENCES_NDIM
         if without:  # candidates of the way back have their axis between time and batch
             forward, reverse = (tape.moved(node, _with_axis, _without_axis) for node in (forward, reverse))
         first = forward.value >= reverse.value
@@ -420,7 +421,7 @@ def go_back(tape: NodeTape, cotangents: list[tuple[Node, Node]]) -> Callable[[No
 
 
 def _with_axis(array: Array) -> Array:
-    return array[:, None] if array.ndim == 3 else array
+    return array[:, None] if array.ndim == SEQUENCES_NDIM else array
 
 
 def _without_axis(array: Array) -> Array:

@@ -89,7 +89,7 @@ class WeightRow(NamedTuple):
 
 
 def difference_rows(differences: list[WeightDifference], count: int, name: str, reference: str) -> list[WeightRow]:
-    """What differs of the ``count`` weights of a file, arrays that differ alike in one row; ten rows with their head."""
+    """What differs of the ``count`` weights of a file, in ten rows: arrays that differ alike share one."""
     alike = grouped(differences, lambda difference: difference.explanation or "")
     rows = [
         _row(group, count, explanation.format(one=name, other=reference))
