@@ -111,8 +111,8 @@ def _joined(outcomes: list[Outcome]) -> Outcome:
     for outcome in outcomes:
         seconds.update(outcome.seconds)
     last = traces[-1]
-    facts: dict[str, Any] = {name: getattr(last, name) for name in FACTS}
-    trace = Trace(**(facts | arrays))
+    fields: dict[str, Any] = {name: getattr(last, name) for name in FACTS} | arrays
+    trace = Trace(**fields)
     repeatable = {outcome.repeatable for outcome in outcomes} - {None}
     return replace(
         outcomes[-1], value=trace, later=None, seconds=dict(seconds),

@@ -67,9 +67,9 @@ def show_check(
     """Print what a check came to: each case, the first divergence in full, and what the cases could not detect.
 
     ``strength``: what the cases detect that agree, told where the user named them: it is computed once all else is
-    printed, which takes longer than most checks. ``taken``: what an object was taken for, which is printed first. ``named``:
-    whether the user named cases; who did not learns which shipped ones were left out. ``quiet``: print only what is not
-    right, and nothing if all is.
+    printed, which takes longer than most checks. ``taken``: what an object was taken for, which is printed first.
+    ``named``: whether the user named cases; who did not learns which shipped ones were left out. ``quiet``: print
+    only what is not right, and nothing if all is.
     """
     from lockstep.harness.jobs.check import left_out
 
