@@ -236,13 +236,14 @@ def _of_copies(problem: AnyProblem, noise: Noise) -> Arrays:
 
 
 def _before_overflow(problem: AnyProblem, right: Expected) -> Expected:
-    """What is computed before a value is beyond the largest of its dtype, and is infinite.
+    """What is computed before a value is beyond the largest of its dtype, and is infinite, or before chaos.
 
     What comes of that is not determined (``harness.reference.undetermined``): the reference goes on from the infinity,
-    the interpreter from the number.
+    the interpreter from the number. Where a network amplifies rounding until it is as large as the values, noise ends
+    at their range, and tells nothing of how far two computations in a longer precision are from each other.
     """
     names = [name for name in tensors_of(problem.case) if name in right]
-    beyond = [name for name in names if not (np.isfinite(right[name].value) & np.isfinite(right[name].noise)).all()]
+    beyond = [name for name in names if _is_undetermined(right[name])]
     if not beyond or not np.isfinite(problem.x).all():
         return right
     lane, before = beyond[0].removeprefix(kind_of(beyond[0])), names[: names.index(beyond[0])]
@@ -251,6 +252,13 @@ def _before_overflow(problem: AnyProblem, right: Expected) -> Expected:
         if of_lane and np.isfinite(right[name].noise).all():
             before.append(name)
     return {name: right[name] for name in before}
+
+
+def _is_undetermined(tensor: ExpectedTensor) -> bool:
+    if not (np.isfinite(tensor.value) & np.isfinite(tensor.noise)).all():
+        return True
+    largest = np.abs(tensor.value).max(initial=0)
+    return bool(largest > SMALL and tensor.noise.max(initial=0) > largest)
 
 
 class Verdict(NamedTuple):
