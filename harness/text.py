@@ -1,13 +1,19 @@
-"""Text of single values: numbers as people read them, what is safe to print; and what belongs together in a text."""
+"""Text of values: numbers as people read them, what is safe to print; what belongs together; source as a tree."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import ast
 
 _Item = TypeVar("_Item")
+# CPython 3.11 counts how deep it is in a tree for all threads together: two that parse at once may both fail.
+_PARSING = Lock()
 _Key = TypeVar("_Key", bound=Hashable)
 
 # Control characters of a backend's output or a case's name must not steer what shows them, nor turn its lines around;
@@ -51,3 +57,11 @@ def grouped(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, 
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def parsed_source(source: str | bytes) -> ast.Module:
+    """Python as a tree; a SyntaxError or ValueError if it is none. One thread at a time."""
+    import ast
+
+    with _PARSING:
+        return ast.parse(source)

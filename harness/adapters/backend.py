@@ -22,7 +22,6 @@ from __future__ import annotations
 import ast
 import fnmatch
 import importlib.util
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -32,7 +31,7 @@ from msgspec import Struct
 
 from lockstep.harness.cases.case import Case
 from lockstep.harness.errors import BackendError, meant, unknown
-from lockstep.harness.text import grouped
+from lockstep.harness.text import grouped, parsed_source
 
 BACKEND_GROUP = "lockstep.backends"
 # What a backend's module may say of itself; each becomes the field of ``BackendInfo`` that is called alike.
@@ -51,8 +50,6 @@ _CONSTANTS = frozenset(
         "RUNS",
     }
 )
-# CPython 3.11 counts how deep it is in a tree for all threads together: two that parse at once may both fail.
-_PARSING = threading.Lock()
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
 
 
@@ -199,8 +196,7 @@ def read_info(name: str, module: str) -> BackendInfo:
     try:
         spec = importlib.util.find_spec(module)
         source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
-        with _PARSING:
-            tree = ast.parse(source or "")
+        tree = parsed_source(source or "")
         assigned = ((node.targets[0], node.value) for node in tree.body if isinstance(node, ast.Assign))
         constants: dict[str, Any] = {
             target.id.lower(): ast.literal_eval(value)

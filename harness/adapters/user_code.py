@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from lockstep.harness.adapters.outcome import TAIL, Outcome
 from lockstep.harness.errors import LockstepError, meant, unknown
+from lockstep.harness.text import parsed_source
 
 
 class UserCodeError(Exception):
@@ -188,7 +189,7 @@ def cut_stack(printed: str, file: Path) -> tuple[str, str]:
 def parsed_file(file: Path) -> ast.Module:
     """A user's file as a tree; a LockstepError if it cannot be read, or is no Python."""
     try:
-        return ast.parse(file.read_bytes())
+        return parsed_source(file.read_bytes())
     except SyntaxError as error:
         where = f"{file}, line {error.lineno}" if error.lineno else str(file)
         raise LockstepError(f"{where}: not valid Python: {error.msg}.") from error

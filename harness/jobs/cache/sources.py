@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lockstep.harness.jobs.cache.installed import distribution_of
+from lockstep.harness.text import parsed_source
 
 
 class Module(NamedTuple):
@@ -74,7 +75,7 @@ def _read(name: str) -> Module | None:
         return Module(b"", frozenset())  # a folder without a text of its own
     text = file.read_bytes()
     try:
-        tree = ast.parse(text)
+        tree = parsed_source(text)
     except (SyntaxError, ValueError):  # its own bytes are all there is to it: importing it fails
         return Module(text, frozenset())
     package = name if is_package else name.rpartition(".")[0]
