@@ -1,7 +1,7 @@
 """What a campaign of a million configurations would meet: ``python tests/bench/scale.py [--units N]``.
 
 Measured here: the journal's rows and bytes, the scheduler's tasks a second with empty units, and a simulation: 100
-workers whose batches take drawn times and do nothing, sent and kept by the code that a campaign has. ``docs/scale.md``
+workers, threads of two processes, whose batches take drawn times and do nothing, with the journal that a campaign has. ``docs/scale.md``
 draws the conclusions. Needs the extra cluster.
 """
 
@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, as_completed
 
 from lockstep.harness.jobs.campaign.journal import FILE, Journal
 from lockstep.harness.jobs.campaign.unit import Campaign, Ran, UnitResult
@@ -23,7 +28,7 @@ from lockstep.harness.jobs.campaign.work import unit_of
 
 BACKENDS = ("numpy_loop", "torch_lstm", "jax_scan", "tf_dynamic_rnn")
 CAMPAIGN = Campaign(seed=1, backends=BACKENDS, models=("lstm",))
-WORKERS, BATCH, EMPTY = 100, 8, 1000  # units of a batch; empty tasks
+WORKERS, BATCH, EMPTY = 100, 8, 4000  # units of a batch; empty tasks
 LENGTHS = (0.3, 0.8)  # of the logarithm of a unit's seconds: mean exp(0.3), and how far they are spread
 
 
@@ -58,48 +63,83 @@ def measure_journal(units: int) -> None:
     print(f"journal: {size / units:.0f} bytes a unit; counting all {units} takes {counting * 1e3:.1f} ms")
 
 
-def sleep(seconds: float, answers: list[UnitResult]) -> list[UnitResult]:
-    """A batch that takes its time and does nothing."""
+def sleep(seconds: float, answers: list[UnitResult]) -> tuple[float, list[UnitResult]]:
+    """A batch that takes its time and does nothing: how long it took, and what comes of it."""
+    start = time.perf_counter()
     time.sleep(seconds)
-    return answers
+    return time.perf_counter() - start, answers
 
 
-def measure_scheduler(client: Client) -> None:
+def measure_scheduler(client: Client, pid: int) -> None:
     """How many tasks a second the scheduler sends and takes back."""
     for count in (EMPTY // 10, EMPTY):
-        start, working = time.perf_counter(), time.process_time()
+        start, working = time.perf_counter(), processor_seconds(pid)
         client.gather(client.map(sleep, [0.0] * count, [[]] * count, pure=False))
-        seconds, working = time.perf_counter() - start, time.process_time() - working
-    # Scheduler, workers and client are one process here: the scheduler alone does more.
-    print(f"scheduler: {count / seconds:.0f} empty tasks a second, {count / working:.0f} a second of processor time")
+        seconds, working = time.perf_counter() - start, processor_seconds(pid) - working
+    print(
+        f"scheduler: {count / seconds:.0f} empty tasks a second, {count / working:.0f} a second of its processor time"
+    )
 
 
-def simulate(client: Client, batches: int) -> None:
+def simulate(client: Client, pid: int, batches: int) -> None:
     """100 workers, batches of drawn lengths, twice as many in hand as there are workers, kept in a journal."""
     rng = np.random.default_rng(1)
     lengths = rng.lognormal(*LENGTHS, size=(batches, BATCH)).sum(axis=1)
     made = results(batches * BATCH)
+
+    def send(n: int) -> Any:
+        return client.submit(sleep, float(lengths[n]), made[n * BATCH : (n + 1) * BATCH], pure=False)
+
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder)) as journal:
         journal.begin(CAMPAIGN)
-        start, waiting, kept = time.perf_counter(), list(range(batches)), 0.0
-        working = time.process_time()
-
-        def send(n: int):
-            return client.submit(sleep, float(lengths[n]), made[n * BATCH : (n + 1) * BATCH], pure=False)
-
+        waiting, kept, asleep = list(range(batches)), 0.0, 0.0
+        start, working, ours = time.perf_counter(), processor_seconds(pid), time.process_time()
         in_hand = as_completed([send(waiting.pop()) for _ in range(min(2 * WORKERS, batches))], with_results=True)
-        for _, answers in in_hand:
+        for _, (seconds, answers) in in_hand:
             if waiting:
                 in_hand.add(send(waiting.pop()))
-            before = time.perf_counter()
+            before = time.process_time()
             journal.write(answers, 0.0)
-            kept += time.perf_counter() - before
-        seconds, working = time.perf_counter() - start, time.process_time() - working
-    ideal = lengths.sum() / WORKERS
-    print(f"{WORKERS} workers: {batches} batches of {BATCH} units, {lengths.mean():.1f} s each, in {seconds:.1f} s; "
-          f"at best {ideal:.1f} s: {100 * ideal / seconds:.0f} % of the workers' time is units'")  # fmt: skip
-    print(f"all of it took {working:.1f} s of processor time, {1e3 * working / batches:.1f} ms a batch")
-    print(f"the client wrote for {100 * kept / seconds:.0f} % of it: {batches * BATCH / seconds:.0f} units a second")
+            kept, asleep = kept + time.process_time() - before, asleep + seconds
+        seconds, working, ours = (
+            time.perf_counter() - start, processor_seconds(pid) - working, time.process_time() - ours
+        )  # fmt: skip
+    print(f"simulation: {batches} batches of {BATCH} units, {lengths.mean():.1f} s each, over {WORKERS} workers in "
+          f"{seconds:.0f} s: {100 * asleep / seconds / WORKERS:.0f} % of their time")  # fmt: skip
+    of_journal = f"{1e3 * kept / batches:.1f} ms of it for the journal"
+    of_both = f"{1e3 * working / batches:.1f} ms of the scheduler and {1e3 * ours / batches:.1f} ms of the client"
+    print(f"simulation: a batch takes {of_both}, {of_journal}")
+
+
+@contextmanager
+def scheduler_apart() -> Iterator[tuple[Client, int]]:
+    """A client of a scheduler that is a process of its own, with its number, and workers of 50 threads each."""
+    command: list[str] = [sys.executable, "-m"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "scheduler.json"
+        common = ["--scheduler-file", str(told), "--no-dashboard"]
+        scheduler = subprocess.Popen([*command, "distributed.cli.dask_scheduler", *common, "--port", "0"], **quiet)
+        threads = ["--nthreads", "50", "--no-nanny", "--local-directory", folder]
+        workers = [
+            subprocess.Popen([*command, "distributed.cli.dask_worker", *common, *threads], **quiet) for _ in range(2)
+        ]
+        try:
+            while not told.exists():
+                time.sleep(0.1)
+            with Client(scheduler_file=str(told), timeout=120) as client:
+                client.wait_for_workers(2, timeout=300)
+                yield client, scheduler.pid
+        finally:
+            for process in (*workers, scheduler):
+                process.kill()
+                process.wait()
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process computed so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
@@ -110,12 +150,9 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.ERROR)
     measure_journal(options.units)
-    with (
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
-        measure_scheduler(client)
-        simulate(client, options.batches)
+    with scheduler_apart() as (client, pid):
+        measure_scheduler(client, pid)
+        simulate(client, pid, options.batches)
     return 0
 
 
