@@ -1,8 +1,8 @@
-"""What a campaign of a million configurations would meet: ``python tests/bench/scale.py [--units N]``.
+"""What a campaign of a million units would meet: ``python tests/bench/scale.py [--units N] [--batches N]``.
 
 Measured here: the journal's rows and bytes, the scheduler's tasks a second with empty units, and a simulation: 100
-workers, threads of two processes, whose batches take drawn times and do nothing, with the journal that a campaign has. ``docs/scale.md``
-draws the conclusions. Needs the extra cluster.
+workers, threads of two processes, whose batches take drawn times and do nothing, with the journal that a campaign has.
+``docs/scale.md`` draws the conclusions. Needs the extra cluster.
 """
 
 from __future__ import annotations
