@@ -137,7 +137,7 @@ def _matches(name: str, modules: Mapping[str, str]) -> list[str]:
 def _unknown(name: str, known: Mapping[str, BackendInfo]) -> str:
     """The message that no backend is called so; of a framework's name, which of its backends is the main one."""
     asked = name.lower()
-    family = [backend for backend in known.values() if asked == backend.framework or backend.name.startswith(asked)]
+    family = [info for info in known.values() if asked in {info.framework, info.name.partition("_")[0]}]
     if not family and not meant(name, known):
         family = [backend for backend in known.values() if backend.framework in asked]  # pytorch, tensorflow2
     if not family:
