@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from textwrap import shorten
 
 from msgspec.structs import replace
 
@@ -18,6 +19,7 @@ from lockstep.harness.jobs.campaign.unit import Campaign
 from lockstep.harness.jobs.campaign.units import met_by
 
 MOST_OF_A_KIND = 8  # findings of one backend, status, tensor and place: what comes then counts as the last of them
+MOST_OF_TITLE = 120  # characters of what went wrong
 MOST_ATTEMPTS = 2  # to make a failure small: a worker that dies of it twice leaves it as it is
 
 
@@ -137,4 +139,4 @@ def _title(result: RunResult, cause: str | None, features: tuple[str, ...], *, a
     message = next(iter((result.message or "").splitlines()), "")
     what = f"differs first in {first.tensor}" if result.status == "diverge" and first else f"{result.status}: {message}"
     why = f": {cause}" if cause else f", takes {', '.join(features)}" if features else ""
-    return f"{result.backend} {what[:120]}{why}{'' if again else '; did not show again'}"
+    return f"{result.backend} {shorten(what, MOST_OF_TITLE, placeholder=' ...')}{why}{'' if again else '; did not show again'}"
