@@ -139,4 +139,5 @@ def _title(result: RunResult, cause: str | None, features: tuple[str, ...], *, a
     message = next(iter((result.message or "").splitlines()), "")
     what = f"differs first in {first.tensor}" if result.status == "diverge" and first else f"{result.status}: {message}"
     why = f": {cause}" if cause else f", takes {', '.join(features)}" if features else ""
-    return f"{result.backend} {shorten(what, MOST_OF_TITLE, placeholder=' ...')}{why}{'' if again else '; did not show again'}"
+    what = shorten(what, MOST_OF_TITLE, placeholder=" ...")
+    return f"{result.backend} {what}{why}{'' if again else '; did not show again'}"
