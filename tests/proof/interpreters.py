@@ -59,7 +59,7 @@ BARE = 10  # of so many problems one is run without noise too
 CANDIDATES = 16
 MOST_DRAWS = 20
 
-_REST = ("lengths", "no bias", "gradients")
+_REST = ("initial state", "lengths", "no bias", "gradients")
 
 
 class Form(NamedTuple):
@@ -74,7 +74,7 @@ class Form(NamedTuple):
 TWO_WAYS = {"direction": "bidirectional"}
 BACK = {"gradients": True}
 FORMS = {
-    "plain": Form({}, may=("no bias", "gradients")),
+    "plain": Form({}, may=("initial state", "no bias", "gradients")),
     "two ways": Form(TWO_WAYS, may=_REST),
     "stacked": Form({}, has=("layers",), may=_REST),
     "stacked two ways": Form(TWO_WAYS, has=("layers",), may=_REST),
@@ -87,15 +87,21 @@ FORMS = {
     "coupled": Form({}, has=("coupling",)),
     "activations": Form({}, has=("activations",)),
     "resets": Form({}, has=("resets",)),
-    "gradients": Form(BACK, may=("lengths", "projection", "peephole", "clip", "activations", "coupling", "no bias")),
+    "gradients": Form(
+        BACK, may=("initial state", "lengths", "projection", "peephole", "clip", "activations", "coupling", "no bias")
+    ),
     "gradients of a stack two ways": Form(BACK | TWO_WAYS, has=("layers",)),
-    "decoder": Form({}, may=("lengths", "no bias"), decoder=True),
-    "decoder, general": Form({}, has=("general",), may=("lengths", "no bias"), decoder=True),
-    "decoder, encoder": Form({}, has=("encoder",), may=("general", "lengths", "no bias"), decoder=True),
-    "decoder, gradients": Form(BACK, may=("general", "encoder", "lengths", "no bias"), decoder=True),
-    "decoder, additive": Form({}, has=("additive",), may=("into the cell", "lengths", "no bias"), decoder=True),
+    "decoder": Form({}, may=("initial state", "lengths", "no bias"), decoder=True),
+    "decoder, general": Form({}, has=("general",), may=("initial state", "lengths", "no bias"), decoder=True),
+    "decoder, encoder": Form(
+        {}, has=("encoder",), may=("initial state", "general", "lengths", "no bias"), decoder=True
+    ),
+    "decoder, gradients": Form(BACK, may=("initial state", "general", "encoder", "lengths", "no bias"), decoder=True),
+    "decoder, additive": Form(
+        {}, has=("additive",), may=("initial state", "into the cell", "lengths", "no bias"), decoder=True
+    ),
     "decoder into the cell, gradients": Form(
-        BACK, has=("into the cell",), may=("additive", "general", "encoder", "lengths"), decoder=True
+        BACK, has=("into the cell",), may=("initial state", "additive", "general", "encoder", "lengths"), decoder=True
     ),
 }
 

@@ -100,7 +100,7 @@ def _other_numbers(ours: Interpretation, theirs: Interpretation) -> list[str]:
         by_tensor = weight_differences(theirs.network.model, ours.network.model)
         if by_tensor:
             lines = difference_lines(by_tensor, [], len(ours.network.model.arrays()), second, first)
-            lines = [f"the weights of {second} are others: {line}" for line in lines]
+            lines[0] = f"the weights of {second} are others: {lines[0]}"
     inputs = [
         name for name, array in ours.problem.arrays().items()
         if name in ours.problem.INPUTS and not _alike(array, theirs.problem.arrays().get(name))

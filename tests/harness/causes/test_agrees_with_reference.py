@@ -9,9 +9,8 @@ import interpreters
 import numpy as np
 import pytest
 from examples import mostly_slow
-from interpreters import FORMS, apart, draw, has_corners, run_piece, verdicts
+from interpreters import FORMS, Form, apart, draw, has_corners, run_piece, verdicts
 from lstm_cases import make_case
-from random_networks import random_case
 
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.decoder_problem import problem_of
@@ -57,11 +56,11 @@ def test_what_differs_is_told(part, monkeypatch):
 
 
 def test_an_error_of_a_gradient_counts_once_where_f_is_one_minus_i():
-    case = random_case(np.random.default_rng(122), dtype="float16")
-    assert case.lstm.input_forget
-    assert case.lstm.cell_clip
-    assert case.run.gradients
-    assert all(tensor.agrees for tensor in apart(problem_of(case)))
+    form = Form({"dtype": "float16", "gradients": True}, has=("coupling", "clip"), may=("layers", "bidirectional"))
+    for seed in range(8):
+        case = draw(form, np.random.default_rng(seed), "float16")
+        assert case.lstm.input_forget
+        assert all(tensor.agrees for tensor in apart(problem_of(case)))
 
 
 def test_corners_are_where_a_slope_jumps():

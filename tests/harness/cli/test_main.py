@@ -65,7 +65,7 @@ def test_alone_it_tells_what_can_be_asked_a_line_for_each(lockstep):
     status, out, err = lockstep()
     assert (status, err) == (0, "")
     questions, _ = out.split("\n\n")
-    intentions = ["my code", "my file", "my numbers", "my weights", "my framework", "my tests"]
+    intentions = ["my code", "my file", "my model", "my numbers", "my weights", "my framework", "my tests"]
     assert [line[:14].strip() for line in questions.splitlines()] == intentions
     assert max(map(len, out.splitlines())) <= 80
     # What it says is there.

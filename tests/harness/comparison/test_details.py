@@ -188,7 +188,7 @@ def test_the_noise_is_that_by_which_a_run_was_judged():
     case = make_case()
     problems = Problems()
     wide = dataclasses.replace(problems.expected(case)["h"], noise=problems.expected(case)["h"].noise * 100)
-    problems._widened[case] = {**problems.expected(case), "h": wide}
+    problems._widened[case, None] = {**problems.expected(case), "h": wide}
     trace = trace_of(case, lambda arrays: arrays.__setitem__("h", arrays["h"] + np.float32(3e-6)))
     run = Judge(problems, details=True).judge_trace(case, "mine", Trace(h=trace.h))
     assert run.status == "agree"

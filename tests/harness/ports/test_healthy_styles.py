@@ -14,7 +14,9 @@ from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
 FAST, SLOW = 2, 40  # problems of each style
-FEATURES = ("layers", "direction", "lengths", "projection", "no bias", "gradients")
+FEATURES = (
+    "layers", "reverse", "bidirectional", "initial state", "lengths", "projection", "no bias", "gradients"
+)  # fmt: skip
 SHIPPED = [load_case(path) for path in shipped().values()]
 SMALL = [case for case in SHIPPED if case.run.timesteps * case.run.batch * case.lstm.hidden_size <= 2000]
 # Its gradients amplify rounding: the noise of first order is too narrow there.

@@ -57,7 +57,7 @@ def test_the_layer_above_takes_in_as_much_as_one_direction_gives():
 
 def test_random_networks_merge_directions_and_only_where_there_are_two():
     rng = np.random.default_rng(0)
-    drawn = [random_case(rng, ("direction", "merged directions")).lstm for _ in range(40)]
+    drawn = [random_case(rng, ("bidirectional", "merged directions")).lstm for _ in range(40)]
     assert {lstm.merge_mode for lstm in drawn} == {"concat", *MODES}
     assert all(lstm.direction == "bidirectional" for lstm in drawn if lstm.merged)
     assert not random_case(rng, ("merged directions",), direction="reverse").lstm.merged
