@@ -264,7 +264,7 @@ def _is_undetermined(tensor: ExpectedTensor) -> bool:
     if not (np.isfinite(tensor.value) & np.isfinite(tensor.noise)).all():
         return True
     largest = np.abs(tensor.value).max(initial=0)
-    return bool(largest > SMALL and tensor.noise.max(initial=0) > largest)
+    return bool(largest > SMALL and tensor.noise.max(initial=0) >= largest)
 
 
 class Verdict(NamedTuple):
