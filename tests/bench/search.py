@@ -22,14 +22,13 @@ from threadpoolctl import threadpool_limits
 from lockstep.harness.jobs.campaign.hands import Hands
 from lockstep.harness.jobs.campaign.run_unit import run_unit
 from lockstep.harness.jobs.campaign.unit import PROBLEMS, Campaign, UnitResult
-from lockstep.harness.jobs.campaign.units import DEEPER
 from lockstep.harness.jobs.campaign.work import unit_of
 
 BACKENDS = ("numpy_loop", "torch_lstm", "jax_scan", "tf_dynamic_rnn")
 # What all four support.
 FEATURES = ("float32", "layers", "lengths", "gradients", "initial state", "no bias", "bidirectional")
-MANY = PROBLEMS * DEEPER  # problems of a network, after the first round
-NETWORKS, NAIVE_NETWORKS = 3, 4
+MANY = 100  # problems of a network
+NETWORKS, NAIVE_NETWORKS = 6, 6
 SHARE, TIMES = 0.4, 30  # of processor time that is the harness', at most; times as fast as the naive loop, at least
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100

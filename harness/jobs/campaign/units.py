@@ -34,8 +34,6 @@ from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.jobs.findings import expected_of
 
 PROBLEMS = 5  # of a network: what compiles it does so once
-# So many times as many after the first round: breadth first, then what costs least, numbers for what is compiled.
-DEEPER = 8
 FEATURES_OF_MODEL: dict[Model, tuple[str, ...]] = {
     "lstm": tuple(RANDOM_FEATURES),
     "attention_decoder": RANDOM_DECODER_FEATURES,
@@ -90,7 +88,7 @@ class Design(Struct, frozen=True):
         model, wanted = self.round(number)[position]
         network = _network(np.random.default_rng([self.seed, k]), model, wanted)
         cases = [network]
-        for j in range(1, self.problems * (DEEPER if number else 1)):
+        for j in range(1, self.problems):
             rng = np.random.default_rng([self.seed, k, j])
             cases.append(other_problem(choose_by(rng), int(rng.integers(MOST_SEED)), network))
         named = (replace(case, name=f"random-{k}-{j}") for j, case in enumerate(cases))

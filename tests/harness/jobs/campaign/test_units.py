@@ -36,12 +36,6 @@ def test_a_configuration_is_a_function_of_seed_and_k_alone():
     assert len({case.lstm for case in first.configuration(5).problems}) == 1
 
 
-def test_later_rounds_have_more_problems_of_each_network():
-    design = Design(3)
-    counts = [len(design.configuration(k).problems) for k in (0, design.round_size - 1, design.round_size)]
-    assert counts == [5, 5, 40]
-
-
 @pytest.mark.parametrize("backend", [WIDE, NARROW, DECODER], ids=lambda backend: backend.name)
 def test_every_pair_that_a_backend_supports_is_met_before_any_is_met_by_a_network_that_brings_none(backend):
     names = [*FEATURES_OF_MODEL[backend.model], *DTYPES]
