@@ -27,7 +27,7 @@ from lockstep.harness.jobs.campaign.work import unit_of
 BACKENDS = ("numpy_loop", "torch_lstm", "jax_scan", "tf_dynamic_rnn")
 # What all four support.
 FEATURES = ("float32", "layers", "lengths", "gradients", "initial state", "no bias", "bidirectional")
-MANY = 100  # problems of a network
+MANY = 40  # problems of a network
 NETWORKS, NAIVE_NETWORKS = 6, 6
 SHARE, TIMES = 0.4, 30  # of processor time that is the harness', at most; times as fast as the naive loop, at least
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096

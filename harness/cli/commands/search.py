@@ -56,6 +56,10 @@ def search(
             help="Search networks of this feature alone, such as lengths; may be repeated. Default: all.",
         ),
     ] = None,
+    problems: Annotated[
+        int | None,
+        Parameter(help="Problems of each network. More are cheap where networks are compiled. Default: 5."),
+    ] = None,
     seed: Annotated[int | None, Parameter(help="Of the choice of configurations. Default: 0.")] = None,
     resume: Annotated[bool, Parameter(help="Go on with the campaign that is in the folder.")] = False,
     jobs: Annotated[int, Parameter(help="How many units run at the same time.")] = SEARCH_JOBS,
@@ -76,13 +80,13 @@ def search(
     from lockstep.harness.jobs.campaign.unit import TargetWords
     from lockstep.harness.output.write_results import check_writable
 
-    check_positive("--{} ", minutes=minutes, runs=runs, jobs=jobs)
+    check_positive("--{} ", minutes=minutes, runs=runs, jobs=jobs, problems=problems)
     check_positive("--shrink-seconds ", shrink_seconds=shrink_seconds)
     asked, seconds = options.bounds(limit, timeout, quiet=quiet or resume)
     words = TargetWords(port, command, command_serve, init, layout, arrays)
     wanted = Wanted(
         options.backend_names(backend, everything=everything), None if words == TargetWords() else words,
-        tuple(features or ()), seed, timeout, limit if resume or asked is None else asked.sigma,
+        tuple(features or ()), seed, timeout, limit if resume or asked is None else asked.sigma, problems,
     )  # fmt: skip
     check_writable(json)
     start = partial(_executor, jobs=jobs, scheduler=scheduler, allow_mixed=allow_mixed)

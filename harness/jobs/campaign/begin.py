@@ -13,7 +13,7 @@ from lockstep.harness.jobs.campaign.journal import FILE, Journal
 from lockstep.harness.jobs.campaign.search import CampaignBounds
 from lockstep.harness.jobs.campaign.target import named, open_port
 from lockstep.harness.jobs.campaign.unit import Campaign, TargetWords
-from lockstep.harness.jobs.campaign.units import check_features
+from lockstep.harness.jobs.campaign.units import PROBLEMS, check_features
 from lockstep.harness.ports.port import is_decoder_port
 
 
@@ -27,6 +27,7 @@ class Wanted:
     seed: int | None = None
     timeout: float | None = None
     limit: float | None = None
+    problems: int | None = None
 
 
 def campaign_of(wanted: Wanted, timeout: float) -> Campaign:
@@ -44,7 +45,7 @@ def campaign_of(wanted: Wanted, timeout: float) -> Campaign:
     models = tuple(dict.fromkeys(info.model for info in infos))
     return Campaign(
         seed=wanted.seed or 0, backends=tuple(info.name for info in infos), models=models,  # type: ignore[arg-type]
-        features=features, timeout=timeout, limit=wanted.limit,
+        features=features, timeout=timeout, limit=wanted.limit, problems=wanted.problems or PROBLEMS,
     )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def _of_port(words: TargetWords, wanted: Wanted, features: tuple[str, ...], time
         return Campaign(
             seed=wanted.seed or 0, backends=(port.name,), models=("attention_decoder" if decoder else "lstm",),
             features=features, timeout=timeout, limit=wanted.limit, port=words,
+            problems=wanted.problems or PROBLEMS,
         )  # fmt: skip
 
 
@@ -119,8 +121,8 @@ def resumed(journal: Journal, wanted: Wanted) -> Campaign:
     campaign, folder = journal.campaign, journal.folder
     if campaign is None:
         raise LockstepError(f"{folder}: no campaign to resume. Begin one: leave --resume out.")
-    asked = {"--seed": wanted.seed, "--timeout": wanted.timeout, "--limit": wanted.limit}
-    there = {"--seed": campaign.seed, "--timeout": campaign.timeout, "--limit": campaign.limit}
+    asked = {"--seed": wanted.seed, "--timeout": wanted.timeout, "--limit": wanted.limit, "--problems": wanted.problems}
+    there = {name: getattr(campaign, name.removeprefix("--")) for name in asked}
     differing = [name for name, value in asked.items() if value is not None and value != there[name]]
     if wanted.features and tuple(wanted.features) != campaign.features:
         differing.append("--features")
