@@ -109,9 +109,10 @@ class DecoderRun(WantedTensors):
         if p.enc is None:
             return self._encoded()
         source = p.enc.swapaxes(0, 1)
-        # What stands past a source's end comes to light only where the mask itself is edited.
+        # What stands past a source's end comes to light only where the mask itself is edited, or the source is moved.
         if (
             p.valid is not None
+            and not self.cell.changes.get("enc")
             and self.rule("mask", "before") in {"before", "zero vectors"}
             and not self._other_lengths
         ):
