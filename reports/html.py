@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from msgspec.structs import replace
 
 from lockstep.harness.comparison.results import Results, encode
 from lockstep.harness.files import replacing
 from lockstep.harness.output.messages import text_of
-from lockstep.harness.text import grouped, printable
+from lockstep.harness.text import grouped
 from lockstep.reports.page_data import case_page_data, page_data, page_of
+from lockstep.reports.page_files import pages, source, text_of_file
 
 PAGE = "index.html"
 # In this order they are one script: each uses what stands above, or is called when all is there.
@@ -63,8 +61,8 @@ def _pages(results: Results, *, details: bool) -> Iterator[tuple[str, str]]:
 
 def _page(data: dict[str, Any], results: Results) -> str:
     wrong = [run for run in results.runs if run.status not in {"agree", "unsupported"} and run.known is None]
-    style, script = _file("report.css"), page_script()
-    return _template().render(
+    style, script = text_of_file("report.css"), page_script()
+    return pages().get_template("report.html.j2").render(
         title=f"Lockstep report: {_cases(data)}",
         style=Markup(style),  # noqa: S704 - ours
         script=Markup(script),  # noqa: S704 - ours
@@ -86,38 +84,9 @@ def packed(data: dict[str, Any]) -> str:
 @cache
 def page_script() -> str:
     """The page's script."""
-    return '(() => {\n"use strict";\n' + "\n".join(_file(name) for name in SCRIPTS) + "})();\n"
-
-
-def source(text: str) -> str:
-    """Name a script or a style in a content security policy: no other one is used."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    return '(() => {\n"use strict";\n' + "\n".join(text_of_file(name) for name in SCRIPTS) + "})();\n"
 
 
 def _cases(data: dict[str, Any]) -> str:
     names = [case["name"] for case in data["cases"]]
     return names[0][:80] if len(names) == 1 else f"{len(names)} cases"
-
-
-@cache
-def _file(name: str) -> str:
-    return files("lockstep.reports").joinpath("templates", name).read_text("utf-8")
-
-
-@cache
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("lockstep.reports"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
-
-
-def _printable(value: Any) -> Any:
-    plain = isinstance(value, str) and not isinstance(value, Markup)
-    return printable(value) if plain else value

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from lockstep.harness.comparison.results import Results, RunResult
 from lockstep.harness.output.messages import text_of
@@ -22,7 +18,8 @@ from lockstep.harness.output.overview import (
     refusals,
     summary,
 )
-from lockstep.harness.text import counted, printable
+from lockstep.harness.text import counted
+from lockstep.reports.page_files import pages
 
 MOST_ROWS = 60  # of a table, and
 MOST_TEXTS = 20  # texts: a notebook keeps what it shows, and the page of --html shows all
@@ -41,7 +38,7 @@ def render(results: Results) -> str:
     }
     texts += [(title, "\n".join(lines)) for title, lines in others.items() if lines]
     return (
-        _environment()
+        pages()
         .get_template("notebook.html.j2")
         .render(
             summary=summary(runs),
@@ -79,20 +76,3 @@ def _title(same: Sequence[RunResult]) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most] + "..."
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("lockstep.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _printable(value: Any) -> Any:
-    plain = isinstance(value, str) and not isinstance(value, Markup)
-    return printable(value) if plain else value

@@ -8,17 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from lockstep.harness.files import replacing
-from lockstep.harness.text import counted, number, printable
-from lockstep.reports.html import PAGE, source
+from lockstep.harness.text import number
+from lockstep.reports.html import PAGE
+from lockstep.reports.page_files import pages, source, text_of_file
 
 LIMIT = 10.0  # sigma, where colors turn
 WITHIN = (0.03, 0.1, 0.2, 0.35, 0.6, 1.0)  # of it: a0 to a5, as in the report of results
@@ -37,24 +35,29 @@ def write_search_page(summary: dict[str, Any], folder: Path) -> Path:
 
 def render(summary: dict[str, Any]) -> str:
     """The page of a campaign as a text."""
-    style, script = _file("report.css") + _file("search.css"), _file("search.js")
-    return _template().render(
-        s=summary,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        running=summary["phase"] in {"running", "shrinking"},
-        progress=progress_text(summary),
-        tables=[_table(summary, model) for model in summary["features"]],
-        chart=_chart(summary["speeds"]),
-        cards=summary["findings"][:MOST_CARDS],
-        more=max(0, len(summary["findings"]) - MOST_CARDS),
-        missing=[row for row in summary["known"] if not row["shown"]],
-        shares=_shares(summary["backends"]),
-        ours=[f"{name} {version}" for name, version in _ours(summary["machines"]).items()],
-        limit=LIMIT,
-        style=Markup(style),  # noqa: S704 - ours
-        script=Markup(script),  # noqa: S704 - ours
-        style_source=Markup(source(style)),  # noqa: S704 - a digest
-        script_source=Markup(source(script)),  # noqa: S704 - a digest
+    style, script = text_of_file("report.css") + text_of_file("search.css"), text_of_file("search.js")
+    return (
+        pages()
+        .get_template("search.html.j2")
+        .render(
+            s=summary,
+            duration=duration,
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            running=summary["phase"] in {"running", "shrinking"},
+            progress=progress_text(summary),
+            tables=[_table(summary, model) for model in summary["features"]],
+            chart=_chart(summary["speeds"]),
+            cards=summary["findings"][:MOST_CARDS],
+            more=max(0, len(summary["findings"]) - MOST_CARDS),
+            missing=[row for row in summary["known"] if not row["shown"]],
+            shares=_shares(summary["backends"]),
+            ours=[f"{name} {version}" for name, version in _ours(summary["machines"]).items()],
+            limit=LIMIT,
+            style=Markup(style),  # noqa: S704 - ours
+            script=Markup(script),  # noqa: S704 - ours
+            style_source=Markup(source(style)),  # noqa: S704 - a digest
+            script_source=Markup(source(script)),  # noqa: S704 - a digest
+        )
     )
 
 
@@ -155,22 +158,3 @@ def _round_up(value: float) -> float:
     """The next number of one digit, which is easy to read at an axis."""
     size = 10 ** math.floor(math.log10(max(value, 1)))
     return math.ceil(value / size) * size
-
-
-@cache
-def _file(name: str) -> str:
-    return files("lockstep.reports").joinpath("templates", name).read_text("utf-8")
-
-
-@cache
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("lockstep.reports"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "counted": counted, "duration": duration}
-    return environment.get_template("search.html.j2")
