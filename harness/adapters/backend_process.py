@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import importlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -53,7 +54,7 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
     faulthandler.enable()
     # Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with(os.getppid())
+    _end_with_parent()
     # NumPy came with the worker, before the variables above were set.
     import threadpoolctl
 
@@ -64,15 +65,21 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
         score.write_text("800")
 
 
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent, also where that was killed while this one is at something long."""
+def _end_with_parent() -> None:
+    """End this process with its parent, also where that was killed while this one is at something long."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    if sys.platform == "linux":
+        import fcntl
 
-    def watch() -> None:
-        while os.getppid() == parent:  # where it never changes, as on Windows, the pipe alone tells
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        # A compiler that holds the interpreter's lock lets no thread run: the system itself ends the process when the
+        # pipe closes of which the parent holds the other end.
+        pipe = parent._sentinel  # type: ignore[attr-defined]  # noqa: SLF001
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def load(module: str) -> Outcome:

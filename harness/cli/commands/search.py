@@ -58,7 +58,10 @@ def search(
     ] = None,
     problems: Annotated[
         int | None,
-        Parameter(help="Problems of each network. More are cheap where networks are compiled. Default: 5."),
+        Parameter(
+            help="Problems of each network: all but the first are cheap where it is compiled. Default: 40; fewer where "
+            "few --runs are to meet several networks."
+        ),
     ] = None,
     seed: Annotated[int | None, Parameter(help="Of the choice of configurations. Default: 0.")] = None,
     resume: Annotated[bool, Parameter(help="Go on with the campaign that is in the folder.")] = False,
@@ -86,7 +89,7 @@ def search(
     words = TargetWords(port, command, command_serve, init, layout, arrays)
     wanted = Wanted(
         options.backend_names(backend, everything=everything), None if words == TargetWords() else words,
-        tuple(features or ()), seed, timeout, limit if resume or asked is None else asked.sigma, problems,
+        tuple(features or ()), seed, timeout, limit if resume or asked is None else asked.sigma, problems, runs,
     )  # fmt: skip
     check_writable(json)
     start = partial(_executor, jobs=jobs, scheduler=scheduler, allow_mixed=allow_mixed)

@@ -16,6 +16,8 @@ from lockstep.harness.jobs.campaign.unit import Campaign, TargetWords
 from lockstep.harness.jobs.campaign.units import PROBLEMS, check_features
 from lockstep.harness.ports.port import is_decoder_port
 
+LEAST_NETWORKS = 8  # of each backend, where so many runs are asked for that they may have one problem each
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -28,6 +30,13 @@ class Wanted:
     timeout: float | None = None
     limit: float | None = None
     problems: int | None = None
+    runs: int | None = None
+
+    def problems_for(self, backends: int) -> int:
+        """The problems of a network: fewer than usual where few runs would all go to the first networks."""
+        if self.problems is not None or self.runs is None:
+            return self.problems or PROBLEMS
+        return max(1, min(PROBLEMS, self.runs // (LEAST_NETWORKS * backends)))
 
 
 def campaign_of(wanted: Wanted, timeout: float) -> Campaign:
@@ -45,7 +54,8 @@ def campaign_of(wanted: Wanted, timeout: float) -> Campaign:
     models = tuple(dict.fromkeys(info.model for info in infos))
     return Campaign(
         seed=wanted.seed or 0, backends=tuple(info.name for info in infos), models=models,  # type: ignore[arg-type]
-        features=features, timeout=timeout, limit=wanted.limit, problems=wanted.problems or PROBLEMS,
+        features=features, timeout=timeout, limit=wanted.limit,
+        problems=wanted.problems_for(len(infos)),
     )  # fmt: skip
 
 
@@ -68,7 +78,7 @@ def _of_port(words: TargetWords, wanted: Wanted, features: tuple[str, ...], time
         return Campaign(
             seed=wanted.seed or 0, backends=(port.name,), models=("attention_decoder" if decoder else "lstm",),
             features=features, timeout=timeout, limit=wanted.limit, port=words,
-            problems=wanted.problems or PROBLEMS,
+            problems=wanted.problems_for(1),
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from lockstep.harness.jobs.findings import expected_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.run import lockstep_version
 
+FURTHER_SECONDS = 10.0  # that the problems of a network have after its first, which is the one that compiles it
 LOST_STATUSES = ("crashed", "timeout")  # statuses that a second run in a fresh process must show again
 FULL = os.strerror(errno.ENOSPC)
 
@@ -39,9 +40,13 @@ def run_unit(unit: Unit, hands: Hands) -> UnitResult:
     versions: dict[str, str] = {}
     reason: str | None = None
     network = hands.network(unit.problems)
+    end = float("inf")
     with hands.runner(unit.backend) as runner:
         for n, case in enumerate(unit.problems):
+            if time.monotonic() > end:
+                break  # each problem costs it as much as the first: another network tells more
             ran, outcome = run_problem(n, case, unit.backend, hands, network, runner)
+            end = min(end, time.monotonic() + FURTHER_SECONDS)
             versions |= outcome.versions
             if ran.verdict == "refused":
                 reason = reason or outcome.message

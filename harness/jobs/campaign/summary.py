@@ -153,7 +153,7 @@ def planned(campaign: Campaign, executor: Executor) -> list[PlannedRow]:
     return [
         PlannedRow(
             backend=name, units=len(chosen[number]),
-            pairs=len(_pairs(design.configuration(k).features for k in chosen[number])),
+            pairs=len(_pairs(map(design.features_of, chosen[number]))),
         )
         for number, name in names.items()
     ]  # fmt: skip
@@ -252,7 +252,7 @@ def _planned(journal: Journal, campaign: Campaign) -> dict[str, list[frozenset[s
     """By backend that was asked: the features of each network that it runs in the first round."""
     design = design_of(campaign)
     return {
-        backend: [design.configuration(k).features for k in ks]
+        backend: [design.features_of(k) for k in ks]
         for (backend, number), ks in journal.chosen().items()
         if number == 0
     }

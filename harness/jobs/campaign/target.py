@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.campaign.unit import TargetWords
 from lockstep.harness.jobs.checks.forms import form_of
 from lockstep.harness.ports.port import AnyPort, Port
-from lockstep.harness.ports.programs.command import parse_command
+from lockstep.harness.ports.programs.command import PLACEHOLDERS, parse_command
 from lockstep.harness.ports.programs.program import Program
 
 MOST_PROBED = 3  # cases of a feature that a port is asked before it is left out
@@ -115,8 +116,24 @@ def _untold(case: Case) -> str | None:
 
 
 def named(words: TargetWords, folder: Path) -> TargetWords:
-    """The words with the file of a port made absolute, as workers elsewhere see it."""
-    if words.target is None:
-        return words
-    file, colon, name = words.target.rpartition(":")
-    return replace(words, target=f"{(folder / file).absolute()}{colon}{name}")
+    """The words with the files in them made absolute, as workers elsewhere and the folder of a finding see them."""
+    if words.target is not None:
+        file, colon, name = words.target.rpartition(":")
+        words = replace(words, target=f"{(folder / file).absolute()}{colon}{name}")
+    return replace(
+        words, command=_with_files(words.command, folder), command_serve=_with_files(words.command_serve, folder)
+    )
+
+
+def _with_files(command: str | None, folder: Path) -> str | None:
+    """A command whose files of a folder are absolute; a program without a slash is searched for elsewhere."""
+    if command is None:
+        return None
+    try:
+        words = shlex.split(command)
+    except ValueError:  # told where it is parsed
+        return command
+    for n, word in enumerate(words):
+        if (n or "/" in word) and (folder / word).is_file():
+            words[n] = str((folder / word).absolute())
+    return " ".join(word if word in PLACEHOLDERS else shlex.quote(word) for word in words)

@@ -33,7 +33,7 @@ from lockstep.harness.cases.random_cases import (
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.jobs.findings import expected_of
 
-PROBLEMS = 5  # of a network: what compiles it does so once
+PROBLEMS = 40  # of a network: what compiles it does so once
 FEATURES_OF_MODEL: dict[Model, tuple[str, ...]] = {
     "lstm": tuple(RANDOM_FEATURES),
     "attention_decoder": RANDOM_DECODER_FEATURES,
@@ -84,8 +84,7 @@ class Design(Struct, frozen=True):
 
     def configuration(self, k: int) -> Configuration:
         """Configuration k."""
-        number, position = divmod(k, self.round_size)
-        model, wanted = self.round(number)[position]
+        model, wanted = self._drawn(k)
         network = _network(np.random.default_rng([self.seed, k]), model, wanted)
         cases = [network]
         for j in range(1, self.problems):
@@ -93,6 +92,14 @@ class Design(Struct, frozen=True):
             cases.append(other_problem(choose_by(rng), int(rng.integers(MOST_SEED)), network))
         named = (replace(case, name=f"random-{k}-{j}") for j, case in enumerate(cases))
         return Configuration(k, tuple(named))
+
+    def features_of(self, k: int) -> frozenset[str]:
+        """The features of configuration k, which is not drawn for that."""
+        return self._drawn(k)[1]
+
+    def _drawn(self, k: int) -> tuple[Model, frozenset[str]]:
+        number, position = divmod(k, self.round_size)
+        return self.round(number)[position]
 
     @property
     def round_size(self) -> int:
@@ -208,10 +215,11 @@ class Choice:
 
     def __init__(self, design: Design, backends: Sequence[BackendInfo], ask: Asking) -> None:
         """Choose for these backends, which are asked what they support, round by round."""
-        self._design, self._backends, self._ask = design, backends, ask
+        # What a backend supports is told by a network's first problem: hundreds of others are not drawn for it.
+        self._design, self._backends, self._ask = replace(design, problems=1), backends, ask
 
     def rounds(self) -> Iterator[list[tuple[Configuration, list[BackendInfo]]]]:
-        """Round after round, its configurations with the backends that each goes through."""
+        """Round after round, its configurations, of a problem each, with the backends that each goes through."""
         number = 0
         while True:
             yield self.round(number)

@@ -45,12 +45,14 @@ class Program(AnyPort):
         self._temporary = tempfile.TemporaryDirectory(prefix="lockstep-", ignore_cleanup_errors=True)
         self._folder = Path(self._temporary.name)
         self._serving: Serving | None = None
+        self._called_now: Started | None = None
         self._calls = 0
 
     def close(self) -> None:
-        """End the process, with all that it started."""
-        if self._serving is not None:
-            self._serving.close()
+        """End the process, whatever it is at, with all that it started."""
+        for process in (self._serving, self._called_now):
+            if process is not None:
+                process.close()
         self._temporary.cleanup()
 
     def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Outcome], Outcome | None]:
@@ -110,6 +112,7 @@ class Program(AnyPort):
         """Call the program once."""
         words = self._command.with_paths(files.problem, files.answer)
         with Started(words, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
+            self._called_now = process
             try:
                 status = process.wait(self._timeout)
             except TimeoutError:

@@ -16,10 +16,11 @@ from lockstep.harness.cli.main import main
 from lockstep.harness.comparison.results import load_results
 from lockstep.harness.jobs.campaign.begin import Wanted, opened
 from lockstep.harness.jobs.campaign.hands import Hands
+from lockstep.harness.jobs.campaign.run_unit import run_unit
 from lockstep.harness.jobs.campaign.search import CampaignBounds, CampaignRun, status_of
 from lockstep.harness.jobs.campaign.tasks import Answer, Shrinking
-from lockstep.harness.jobs.campaign.unit import TargetWords
-from lockstep.harness.jobs.campaign.work import perform
+from lockstep.harness.jobs.campaign.unit import Campaign, TargetWords
+from lockstep.harness.jobs.campaign.work import perform, unit_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.output.messages import text_of
@@ -87,7 +88,9 @@ def search(folder, wanted, runs, *, resume=False, lost=0):
 def campaign(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
     (folder / "my.py").write_text(PORT)
-    wanted = Wanted(port=TargetWords(target=f"{folder / 'my.py'}:port"), features=("clip", "float32"), seed=1)
+    wanted = Wanted(
+        port=TargetWords(target=f"{folder / 'my.py'}:port"), features=("clip", "float32"), seed=1, problems=5
+    )
     return folder / "campaign", wanted, search(folder / "campaign", wanted, 25)
 
 
@@ -139,13 +142,23 @@ def test_what_is_there_is_not_told_again(campaign):
 
 def test_what_takes_its_worker_with_it_twice_is_kept_as_it_was(tmp_path):
     (tmp_path / "my.py").write_text(PORT)
-    wanted = Wanted(port=TargetWords(target=f"{tmp_path / 'my.py'}:port"), features=("clip", "float32"), seed=1)
+    wanted = Wanted(
+        port=TargetWords(target=f"{tmp_path / 'my.py'}:port"), features=("clip", "float32"), seed=1, problems=5
+    )
     findings, told, _ = search(tmp_path / "campaign", wanted, 15, lost=2)
     assert told[0].title.endswith("; did not show again")
     text = (tmp_path / "campaign" / told[0].bundle / "README.md").read_text()
     assert "It did not show again when its case was run once more" in text
     assert status_of([replace(findings[0], status="crashed")]) == 3
     assert status_of([]) == 0
+
+
+def test_a_network_gets_no_further_problem_where_those_before_took_long(monkeypatch):
+    campaign = Campaign(seed=1, backends=("numpy_loop",), models=("lstm",), problems=3)
+    with Hands(campaign) as hands:
+        assert len(run_unit(unit_of(campaign, 0, "numpy_loop"), hands).runs) == 3
+        monkeypatch.setattr(f"{run_unit.__module__}.FURTHER_SECONDS", 0.0)
+        assert len(run_unit(unit_of(campaign, 0, "numpy_loop"), hands).runs) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from lstm_cases import make_case
 
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.campaign.begin import Wanted, bounds_of, opened
+from lockstep.harness.jobs.campaign.begin import Wanted, bounds_of, campaign_of, opened
 from lockstep.harness.jobs.campaign.journal import FILE, Journal, LoggedFinding
-from lockstep.harness.jobs.campaign.unit import Campaign, Ran, UnitResult
+from lockstep.harness.jobs.campaign.unit import PROBLEMS, Campaign, Ran, UnitResult
 
 CAMPAIGN = Campaign(seed=3, backends=("numpy_loop",), models=("lstm",))
 
@@ -99,6 +100,15 @@ def test_a_campaign_is_resumed_as_it_was_begun(tmp_path):
         assert (campaign.seed, campaign.backends) == (7, ("numpy_loop",))
         assert bounds_of(journal, None, None, 60).minutes == 5
         assert (bounds_of(journal, None, 9, 60).minutes, bounds_of(journal, None, None, 60).runs) == (None, 9)
+
+
+@pytest.mark.parametrize(("wanted", "problems"), [
+    (Wanted(), PROBLEMS), (Wanted(runs=10), 1), (Wanted(runs=100), 6), (Wanted(runs=100_000), PROBLEMS),
+    (Wanted(runs=10, problems=7), 7), (Wanted(problems=3), 3),
+])  # fmt: skip
+def test_few_runs_are_spread_over_several_networks(wanted, problems):
+    campaign = campaign_of(replace(wanted, backends=["numpy_loop", "numpy_attention"]), 120)
+    assert campaign.problems == problems
 
 
 def test_any_tool_reads_it_while_it_is_written(journal):

@@ -26,7 +26,8 @@ def start(folder, *words):
 
 
 def begun(folder, runs):
-    words = ["--resume"] if (folder / "journal.sqlite").exists() and settings(folder) else ["--seed", str(SEED)]
+    new = ["--seed", str(SEED), "--problems", str(PROBLEMS)]
+    words = ["--resume"] if (folder / "journal.sqlite").exists() and settings(folder) else new
     return [*words, "--backend", BACKEND, "--runs", str(runs)]
 
 
@@ -169,6 +170,34 @@ def test_a_killed_framework_worker_and_client_cost_nothing(tmp_path):
     assert process.returncode == -signal.SIGKILL, text
     finish(folder, 40)
     check(folder, 40)
+    assert gone(below)
+
+
+# As a compiler does that keeps the interpreter to itself.
+BUSY = """
+import ctypes
+from pathlib import Path
+
+
+def port(x, weights, h0, c0):
+    Path(__file__).with_name("called").touch()
+    ctypes.PyDLL(None).sleep(300)
+"""
+
+
+@pytest.mark.parametrize("killed", [(kill_client,), (kill_worker, kill_client)], ids=["client", "client and worker"])
+def test_all_that_a_killed_client_had_started_ends_with_it_also_in_the_middle_of_a_long_compile(tmp_path, killed):
+    (tmp_path / "busy.py").write_text(BUSY)
+    process = start(tmp_path / "campaign", "--port", f"{tmp_path / 'busy.py'}:port", "--runs", "9")
+    until((tmp_path / "called").exists, process)
+    below = descendants(process.pid)
+    assert len(below) >= 2  # a worker, and what calls the port
+    for accident in killed:
+        accident(process, tmp_path, None)
+    process.communicate()
+    end = time.monotonic() + 10  # on a busy machine; by itself it would take 300 s
+    while not gone(below) and time.monotonic() < end:
+        time.sleep(0.05)
     assert gone(below)
 
 

@@ -34,6 +34,11 @@ def test_a_configuration_is_a_function_of_seed_and_k_alone():
     assert names == [f"random-5-{j}" for j in range(first.problems)]
     assert len({case.run.seed for case in first.configuration(5).problems}) == first.problems
     assert len({case.lstm for case in first.configuration(5).problems}) == 1
+    assert first.features_of(later) == first.configuration(later).features
+
+
+def test_fewer_problems_of_a_network_are_the_first_of_more():
+    assert Design(3, problems=2).configuration(9).problems == Design(3).configuration(9).problems[:2]
 
 
 @pytest.mark.parametrize("backend", [WIDE, NARROW, DECODER], ids=lambda backend: backend.name)

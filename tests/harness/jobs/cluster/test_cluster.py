@@ -25,7 +25,7 @@ from lockstep.harness.jobs.run import run_cases
 distributed = pytest.importorskip("distributed")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
-CAMPAIGN = Campaign(seed=1, backends=("numpy_loop",), models=("lstm",))
+CAMPAIGN = Campaign(seed=1, backends=("numpy_loop",), models=("lstm",), problems=5)
 PATIENCE = 120.0  # seconds: another program may have the processors meanwhile
 
 
