@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from lockstep.harness.adapters.backend import Backend
-from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Later, Outcome, run_in_pieces
+from lockstep.harness.adapters.parcel import Exchange, Parcel
 from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
@@ -119,30 +119,31 @@ def _refusal(backend: Backend, case: Case) -> str | None:
 
 
 _problem: AnyProblem | None = None  # of the run before
+_exchange: Exchange | None = None  # with the parent
 
 
-def run(module: str, requires: tuple[str, ...], problem: Parcel | None, timeout: float, answer: Path) -> Parcel:
-    """Run a packed problem through a backend, or that of the run before; arrays of the answer go into a file."""
-    global _problem
+def run(module: str, requires: tuple[str, ...], sent: Parcel) -> Parcel:
+    """Run a problem through a backend, or where it is None that of the run before."""
+    global _problem, _exchange  # noqa: PLW0603 (a process has one parent)
+    _exchange = _exchange or Exchange(str(Path(sent.reply).with_name("problem")))
+    problem = _exchange.unpack(sent)
     if problem is not None:
-        _problem, _ = problem.unpack_in_place()
+        _problem = problem
     assert _problem is not None
-    return Parcel.pack(_outcome(module, requires, _problem, timeout), answer)
+    return _exchange.pack(_outcome(module, requires, _problem), sent.reply)
 
 
-def _outcome(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
+def _outcome(module: str, requires: tuple[str, ...], problem: AnyProblem) -> Outcome:
     """Run a problem through a backend, at once or piece by piece."""
-    return run_in_pieces(problem, lambda piece: _outcome_at_once(module, requires, piece, timeout))
+    return run_in_pieces(problem, lambda piece: _outcome_at_once(module, requires, piece))
 
 
-def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem, timeout: float) -> Outcome:
+def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem) -> Outcome:
     """Run a problem through a backend; where its graph is new, again as well, after another problem if it is quick.
 
     Seconds are those of the first call, and of a steady one.
     """
     backend = _backend(module)
-    # The parent ends this process at the time-out; just before, the log is told where it hangs.
-    faulthandler.dump_traceback_later(timeout)
     try:
         reason = _refusal(backend, problem.case)
         if reason is not None:
@@ -162,7 +163,6 @@ def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a backend raises costs only its own result)
         return _failed("it raised", error)
     finally:
-        faulthandler.cancel_dump_traceback_later()
         sys.stdout.flush()
         sys.stderr.flush()
     return Outcome(

@@ -2,32 +2,30 @@
 
 The command ``lockstep`` forks, as long as nothing else runs in it: its child has NumPy and what is ours already. A
 user's process may hold a framework, or threads with locks, that would not outlive a fork: there a child starts afresh.
-
-What is small goes through the pipe, arrays through a file: a pipe takes some 64 KB at a time and wakes both sides for
-each; a file that is written again and again stays in memory, and whoever maps it copies nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import pickle
+import select
+import signal
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
-from mmap import ACCESS_COPY, mmap
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, Pipe
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 # The command as both ways to start it leave it in ``__main__``.
 COMMAND = "lockstep.harness.cli.main"
+# Has a child write down its stacks; None where the system has no such signal.
+ASKS_WHERE = getattr(signal, "SIGUSR1", None)
 START_TIMEOUT = 60.0  # for a process to run, on a busy machine
 END_SECONDS = 5.0  # for it to be gone, once the system has been told to end it
 POLL = 0.1  # seconds between two looks whether it still lives
@@ -36,11 +34,6 @@ POLL = 0.1  # seconds between two looks whether it still lives
 _SPAWNING = threading.Lock()
 # Our ends of the pipes to all children: a child that held one would keep another alive when this process dies.
 _pipes: weakref.WeakSet[Connection] = weakref.WeakSet()
-
-
-# What is larger would reach the disk, and copying it takes its time anyway: it goes through the pipe.
-MOST_SHARED_BYTES = 2**30
-ALIGNED = 64  # bytes at whose multiples arrays begin
 
 
 class ChildDiedError(Exception):
@@ -63,6 +56,7 @@ class Child:
         """Start it; it calls ``prepare`` first."""
         self._pipe, theirs = Pipe()
         _pipes.add(self._pipe)
+        self._arrived = _waiting_for(self._pipe)
         self._process = _started(theirs, prepare, arguments)
         self._ready = False  # whether it has said that it runs
         theirs.close()
@@ -75,7 +69,7 @@ class Child:
     def send(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Have it call a function; what that gives is received next."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever receives is told what it died of
-            self._pipe.send((function, arguments))
+            self._pipe.send_bytes(pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL))
 
     def receive(self, timeout: float) -> Any:
         """What the function gave.
@@ -95,19 +89,25 @@ class Child:
 
     def _message(self, timeout: float) -> Any:
         until = time.monotonic() + timeout
-        while not (ready := wait([self._pipe, self._process.sentinel], min(POLL, timeout))):
+        while not self._arrived(min(POLL, timeout)):
             # A child of its own may hold all that tells of its end.
             if not self._process.is_alive():
                 raise ChildDiedError(self._process.exitcode)
             if time.monotonic() > until:
                 raise TimeoutError
         try:
-            if self._pipe in ready:
-                return self._pipe.recv()
+            message = self._pipe.recv_bytes()
         except (EOFError, OSError):
-            pass
-        self._process.join(END_SECONDS)  # its end of the pipe closes a moment before
-        raise ChildDiedError(self._process.exitcode)
+            self._process.join(END_SECONDS)  # its end of the pipe closes a moment before
+            raise ChildDiedError(self._process.exitcode) from None
+        return pickle.loads(message)  # noqa: S301 (from this run's own process)
+
+    def ask_where(self) -> bool:
+        """Have it write down where it is, soon; whether it can be asked."""
+        if not self._ready or ASKS_WHERE is None or not self.alive:
+            return False
+        os.kill(self._process.pid or 0, ASKS_WHERE)
+        return True
 
     def close(self) -> None:
         """End the process, whatever it is at; whoever waits for it is told that it died."""
@@ -116,25 +116,35 @@ class Child:
         self._pipe.close()
 
 
+def _waiting_for(pipe: Connection) -> Callable[[float], bool]:
+    """What waits some seconds for a message, or the end of the pipe: whether there is one."""
+    if not hasattr(select, "poll"):
+        return pipe.poll
+    poller = select.poll()  # made once: what a pipe's own ``poll`` makes each time takes longer than the message
+    poller.register(pipe.fileno(), select.POLLIN)
+    return lambda seconds: bool(poller.poll(seconds * 1000))
+
+
 def _serve(pipe: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """What runs in the child, until the pipe closes."""
     for parents_end in list(_pipes):
         parents_end.close()
     prepare(*arguments)
-    pipe.send(None)
+    if ASKS_WHERE is not None:
+        faulthandler.register(ASKS_WHERE)
+    pipe.send_bytes(pickle.dumps(None))
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            function, given = pipe.recv()
+            function, given = pickle.loads(pipe.recv_bytes())  # noqa: S301 (from the parent)
             _answer(pipe, function, given)
 
 
 def _answer(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
-        pipe.send((function(*arguments), None))
-    except (BrokenPipeError, EOFError):
-        raise
+        message = pickle.dumps((function(*arguments), None), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 (an object of somebody else's may raise anything while it is pickled)
-        pipe.send((None, f"{type(error).__name__}: {error}"))
+        message = pickle.dumps((None, f"{type(error).__name__}: {error}"))
+    pipe.send_bytes(message)
 
 
 def _started(*arguments: Any) -> BaseProcess:
@@ -162,64 +172,3 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         spawn.get_preparation_data = whole
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """A pickled value whose arrays lie in a file, one after the other."""
-
-    pickled: bytes
-    path: Path
-    sizes: tuple[int, ...]
-
-    @classmethod
-    def pack(cls, value: Any, path: Path) -> Parcel:
-        """Pack a value over what ``path`` held before; an OSError if there is no place for its arrays."""
-        buffers: list[pickle.PickleBuffer] = []
-        pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-        arrays = [buffer.raw() for buffer in buffers]
-        if not 0 < sum(array.nbytes for array in arrays) <= MOST_SHARED_BYTES:
-            return cls(pickle.dumps(value, protocol=5), path, ())
-        sizes = tuple(array.nbytes for array in arrays)
-        # Not truncated: the file keeps its pages, and the copy is all that writing costs.
-        with path.open("r+b" if path.exists() else "wb", buffering=0) as file:
-            for place, array in zip(_places(sizes), arrays, strict=True):
-                file.seek(place)
-                while array:  # the system may take a part at a time
-                    array = array[file.write(array) :]  # noqa: PLW2901
-            if file.seek(0, os.SEEK_END) < _end(sizes):
-                file.truncate(_end(sizes))
-        return cls(pickled, path, sizes)
-
-    def unpack(self) -> Any:
-        """The value, with arrays of its own."""
-        arrays = [bytearray(size) for size in self.sizes]
-        if arrays:
-            with self.path.open("rb") as file:
-                for place, array in zip(_places(self.sizes), arrays, strict=True):
-                    file.seek(place)
-                    file.readinto(array)
-        return pickle.loads(self.pickled, buffers=arrays)  # noqa: S301 (from this run's own processes)
-
-    def unpack_in_place(self) -> tuple[Any, mmap | None]:
-        """The value, with arrays that lie in the file, and what holds them: while it lives, nothing is packed there.
-
-        What is written into them stays in this process.
-        """
-        if not self.sizes:
-            return self.unpack(), None
-        with self.path.open("rb") as file:
-            held = mmap(file.fileno(), _end(self.sizes), access=ACCESS_COPY)
-        whole = memoryview(held)
-        arrays = [whole[place : place + size] for place, size in zip(_places(self.sizes), self.sizes, strict=True)]
-        return pickle.loads(self.pickled, buffers=arrays), held  # noqa: S301 (from this run's own processes)
-
-
-def _places(sizes: Sequence[int]) -> list[int]:
-    """Where arrays begin in a file."""
-    ends = accumulate(-(-size // ALIGNED) * ALIGNED for size in sizes)
-    return [0, *ends][:-1]
-
-
-def _end(sizes: Sequence[int]) -> int:
-    return _places(sizes)[-1] + sizes[-1]

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import tempfile
 import threading
-import weakref
+import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
-from mmap import mmap
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 from lockstep.harness.adapters import backend_process as serve
 from lockstep.harness.adapters.backend import BackendInfo, by_worker
-from lockstep.harness.adapters.child import POLL, Child, ChildDiedError, Parcel
+from lockstep.harness.adapters.child import POLL, Child, ChildDiedError
 from lockstep.harness.adapters.outcome import Outcome, end_of
+from lockstep.harness.adapters.parcel import Exchange, Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 
 # Importing a framework is no part of a run: on a busy machine it has been seen to take half a minute.
 IMPORT_TIMEOUT = 300.0
-# How long the worker has, after its own time-out, to say where it hangs.
+# How long a process has, once its time is up, to say where it hangs.
 GRACE = 1.0
 
 
@@ -57,7 +57,9 @@ class Process(Closing):
         self.folder = Path(self._temporary.name)
         self.log = self.folder / "log"
         self._environment = environment
-        self._answers: dict[Path, weakref.ref[mmap]] = {}
+        self.exchange = Exchange(str(self.folder / "answer"))
+        self._unheard = count()
+        self.place = self._new_place()  # a file that the process has free
         self._child: Child | None = None
         self._closing, self._closed = threading.Lock(), False
         self.replaced = 0  # how often: a fresh process has imported nothing yet
@@ -99,10 +101,12 @@ class Process(Closing):
         """The answer of what was begun, or is begun now; the rest as of ``call``."""
         try:
             begin()
-            answer = self._received(timeout + GRACE, watch)
+            answer = self._received(timeout, watch)
             if isinstance(answer, Parcel):
-                answer = self._unpacked(answer)
+                self.place, answer = answer.reply, self.exchange.unpack(answer)
         except TimeoutError:
+            if watch is None:
+                self._ask_where()
             answer = Outcome("timeout", message=f"not done after {timeout:g} s")
         except ChildDiedError as error:
             if self._closed:
@@ -112,6 +116,7 @@ class Process(Closing):
                 answer = Outcome("crashed", message=death_of(code), exited=code is not None and code >= 0)
         except Exception as error:  # noqa: BLE001 (an object of somebody else's may raise anything while it is unpickled)
             answer = Outcome("failed", message=f"its answer could not be sent: {error}")
+            self.place = self._new_place()  # it did not say which it holds
         if isinstance(answer, Outcome) and answer.status in {"timeout", "crashed", "failed"}:
             answer = answer.with_printed(end_of(self.log) if self.log.exists() else "")
             if answer.status != "failed":
@@ -127,22 +132,23 @@ class Process(Closing):
                 self._end()
                 self._temporary.cleanup()
 
+    def _new_place(self) -> str:
+        return str(self.folder / f"new{next(self._unheard)}")
+
+    def _ask_where(self) -> None:
+        """Have the log told where the process hangs."""
+        child, before = self._child, self.log.stat().st_size
+        if child is not None and child.ask_where():
+            until = time.monotonic() + GRACE
+            while self.log.stat().st_size == before and time.monotonic() < until:
+                time.sleep(POLL / 10)
+            time.sleep(POLL)  # it takes a moment to write
+
     def _end(self) -> None:
         if self._child is not None:
             self._child.close()
             self._child = None
             self.replaced += 1
-
-    def answer_file(self) -> Path:
-        """A file for the arrays of an answer: one whose last arrays nobody has any more."""
-        free = (path for path, held in self._answers.items() if held() is None)
-        return next(free, self.folder / f"answer{len(self._answers)}")
-
-    def _unpacked(self, parcel: Parcel) -> Any:
-        value, held = parcel.unpack_in_place()
-        if held is not None:
-            self._answers[parcel.path] = weakref.ref(held)
-        return value
 
     def _received(self, timeout: float, watch: Callable[[], None] | None) -> Any:
         child = self._child  # another thread may close this at any time
@@ -186,17 +192,14 @@ class Worker(Closing):
         loading = self.load(backend)
         if loading.status != "ran":
             return loading
-        path = self._process.folder / "problem"
         # Backends that run the same problem, one after the other, are sent it once.
         again = self._sent is not None and self._sent[0] is problem and self._sent[1] == self._process.replaced
         try:
-            parcel = None if again else Parcel.pack(problem, path)
+            parcel = self._process.exchange.pack(None if again else problem, self._process.place)
         except OSError as error:
             return Outcome("failed", message=f"the problem could not be sent: {error}")
-        arguments = (backend.module, backend.requires, parcel, self._timeout, self._process.answer_file())
+        arguments = (backend.module, backend.requires, parcel)
         answer = self._process.call(serve.run, arguments, self._timeout)
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)  # its arrays are there as long as the process holds them
         # What failed may have written into them.
         self._sent = (problem, self._process.replaced) if answer.status == "ran" else None
         return replace(answer, seconds={**loading.seconds, **answer.seconds}) if loading.seconds else answer

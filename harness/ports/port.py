@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Outcome
+from lockstep.harness.adapters.parcel import Parcel
 from lockstep.harness.adapters.user_calls import ask, ask_once
 from lockstep.harness.adapters.user_code import FUNCTIONS, Target, defined_in, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment
@@ -174,7 +174,7 @@ class Port(AnyPort):
     def _answers(self, problems: Sequence[AnyProblem]) -> tuple[list[Outcome], Outcome | None]:
         """Have problems answered by one process: the outcomes, and that of the next call if it was lost."""
         try:
-            parcel = Parcel.pack(list(problems), self._process.folder / "problems")
+            parcel = Parcel.pack(list(problems), str(self._process.folder / "problems"))
         except OSError as error:  # the disk is full, for example
             return [], Outcome("failed", message=f"the problems could not be sent: {error}")
         return ask(self._process, serve, (self._target, self._form, parcel), self._timeout, self._target.file)

@@ -15,8 +15,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from lockstep.harness.adapters.child import Parcel
 from lockstep.harness.adapters.outcome import Outcome, run_in_pieces
+from lockstep.harness.adapters.parcel import Parcel
 from lockstep.harness.adapters.trace import Trace, close
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, mistake_of, raised
 from lockstep.harness.adapters.user_process import serve_once, serve_questions
