@@ -45,6 +45,10 @@ class Values(Table, frozen=True, kw_only=True):
         ),
     ] = None
     scale: Annotated[float, Meta(description="Factor on every value of the kind.")] = 1.0
+    seed: Annotated[
+        Annotated[int, Meta(ge=0, le=2**63 - 1)] | None,
+        Meta(description="Seed of these values, where it is not that of the run."),
+    ] = None
     zero_timesteps: Annotated[
         tuple[Annotated[int, Meta(ge=0)], ...],
         Meta(description="Of inputs: timesteps of x (of enc, in an attention decoder) at which all is 0."),
@@ -63,7 +67,8 @@ class Values(Table, frozen=True, kw_only=True):
         if (self.kind is None) == (self.file is None):
             raise ValueError('give either kind = "..." or file = "..."')
         check_finite(scale=self.scale)
-        for name, is_given in (("scale", self.scale != 1.0), ("zero_timesteps", bool(self.zero_timesteps))):
+        given = {"scale": self.scale != 1.0, "seed": self.seed is not None, "zero_timesteps": bool(self.zero_timesteps)}
+        for name, is_given in given.items():
             if self.file is not None and is_given:
                 raise ValueError(f"{name} goes with kind, not with file: a file's values are taken as they are")
 

@@ -254,7 +254,8 @@ def values_of(
     Raises:
         CaseError: If the file lacks one, or holds it in another shape or dtype; if zeros are asked for past the end.
     """
-    values, seed = case.run.values(key), case.run.seed
+    values = case.run.values(key)
+    seed = case.run.seed if values.seed is None else values.seed
     if values.file is not None:
         return _from_file(case, key, Path(values.file), shapes)
     # Drawn together, so that no two numbers are alike.

@@ -151,12 +151,16 @@ def draw_decoder(
     return Case(lstm=cell, attention_decoder=decoder, run=Run(**_fields(Run, settings)), name="random")
 
 
-def other_problem(choose: Choose, seed: int, case: Case) -> Case:
+def other_problem(choose: Choose, seed: int, case: Case, *, same_weights: bool = False) -> Case:
     """Draw what a compiled network is run on anew: its seed, weights, inputs, states, lengths and resets.
 
-    What compiles it stays: layers, sizes, dtype, activations, the forget bias, whether there are lengths.
+    What compiles it stays: layers, sizes, dtype, activations, the forget bias, whether there are lengths; where weights
+    are compiled in these too, if they are to be the same.
     """
     run, changes = case.run, {name: choose(name, ALWAYS[name]) for name in ("weights", "inputs")}
+    if same_weights:
+        weights = run.values("weights")
+        changes["weights"] = replace(weights, seed=run.seed if weights.seed is None else weights.seed)
     if run.initial_state != "zeros":
         changes["initial_state"] = choose("initial_state", ("probe", "uniform", "zeros"))
     if run.lengths is not None:

@@ -34,6 +34,7 @@ from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.jobs.findings import expected_of
 
 PROBLEMS = 40  # of a network: what compiles it does so once
+SAME_WEIGHTS = 8  # of these, one after the other: what compiles weights too does so once for them
 FEATURES_OF_MODEL: dict[Model, tuple[str, ...]] = {
     "lstm": tuple(RANDOM_FEATURES),
     "attention_decoder": RANDOM_DECODER_FEATURES,
@@ -88,8 +89,9 @@ class Design(Struct, frozen=True):
         network = _network(np.random.default_rng([self.seed, k]), model, wanted)
         cases = [network]
         for j in range(1, self.problems):
-            rng = np.random.default_rng([self.seed, k, j])
-            cases.append(other_problem(choose_by(rng), int(rng.integers(MOST_SEED)), network))
+            rng, same = np.random.default_rng([self.seed, k, j]), j % SAME_WEIGHTS
+            drawn_by, seed = choose_by(rng), int(rng.integers(MOST_SEED))
+            cases.append(other_problem(drawn_by, seed, cases[j - same] if same else network, same_weights=same > 0))
         named = (replace(case, name=f"random-{k}-{j}") for j, case in enumerate(cases))
         return Configuration(k, tuple(named))
 

@@ -106,6 +106,8 @@ def test_a_frozen_case_cannot_be_changed(tmp_path):
         (GOOD + 'weights = { kind = "probe", scale = nan }', ["[run] weights", "scale = nan", "finite"]),
         (GOOD + 'weights = { kind = "probe", zero_timesteps = [1] }', ["zero_timesteps belongs to inputs", "weights"]),
         (GOOD + 'inputs = { file = "x.npz", zero_timesteps = [1] }', ["zero_timesteps goes with kind, not with file"]),
+        (GOOD + 'weights = { file = "w.npz", seed = 1 }', ["seed goes with kind, not with file"]),
+        (GOOD + 'weights = { kind = "probe", seed = -1 }', ["[run] weights.seed", ">= 0"]),
         (GOOD + 'inputs = { kind = "probe", zero_timesteps = [-1] }', ["zero_timesteps", ">= 0"]),
         (GOOD + 'inputs = { file = "no.npz" }', ["[run] inputs", "'no.npz' does not exist", "relative to"]),
         (GOOD + 'inputs = { file = "\\u0000" }', ["[run] inputs", "does not exist"]),

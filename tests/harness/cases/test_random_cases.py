@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from random_networks import random_case, random_decoder
 
 from lockstep.harness.cases.case import Case
-from lockstep.harness.cases.problem import Problem
+from lockstep.harness.cases.problem import Problem, digest_of
 from lockstep.harness.cases.random_cases import (
     EXCLUSIVE,
     MOST_SEED,
@@ -43,6 +43,18 @@ def test_other_problems_differ_in_all_that_is_drawn(draw):
     cases = several(draw, lengths=(2, 1), timesteps=5, batch=2, initial_state="probe")
     for name in DRAWN - {"resets"}:
         assert len({getattr(case.run, name) for case in cases}) > 1, name
+
+
+@pytest.mark.parametrize("draw", [random_case, random_decoder])
+def test_another_problem_may_keep_the_weights(draw):
+    rng = np.random.default_rng(5)
+    first = Problem.from_case(draw(rng, weights="uniform", inputs="probe"))
+    again = other_problem(choose_by(rng), 7, first.case, same_weights=True)
+    third = other_problem(choose_by(rng), 8, again, same_weights=True)
+    for case in (again, third):
+        problem = Problem.from_case(case)
+        assert digest_of(problem.named_weights()) == digest_of(first.named_weights())
+        assert problem.digest != first.digest
 
 
 def test_lengths_stay_within_time_and_0_is_one_of_them():

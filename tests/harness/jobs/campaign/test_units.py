@@ -7,9 +7,18 @@ from itertools import combinations, islice
 import pytest
 
 from lockstep.harness.adapters.backend import BackendInfo, find_backends
+from lockstep.harness.cases.problem import Problem, digest_of
 from lockstep.harness.cases.random_cases import DTYPES, EXCLUSIVE, RANDOM_FEATURES
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.campaign.units import FEATURES_OF_MODEL, Choice, Design, check_features, met_by, pairs_among
+from lockstep.harness.jobs.campaign.units import (
+    FEATURES_OF_MODEL,
+    SAME_WEIGHTS,
+    Choice,
+    Design,
+    check_features,
+    met_by,
+    pairs_among,
+)
 from lockstep.harness.jobs.findings import expected_of
 
 WIDE = BackendInfo("wide", "wide")
@@ -34,6 +43,9 @@ def test_a_configuration_is_a_function_of_seed_and_k_alone():
     assert names == [f"random-5-{j}" for j in range(first.problems)]
     assert len({case.run.seed for case in first.configuration(5).problems}) == first.problems
     assert len({case.lstm for case in first.configuration(5).problems}) == 1
+    weights = [digest_of(Problem.from_case(case).named_weights()) for case in first.configuration(5).problems]
+    assert [len(set(weights[n : n + SAME_WEIGHTS])) for n in range(0, len(weights), SAME_WEIGHTS)] == [1] * 5
+    assert len(set(weights)) == 5
     assert first.features_of(later) == first.configuration(later).features
 
 
