@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from random_networks import random_case, random_decoder
 
 from lockstep.harness.cases.case import Case
+from lockstep.harness.cases.decoder_problem import problem_of
 from lockstep.harness.cases.problem import Problem, digest_of
 from lockstep.harness.cases.random_cases import (
     EXCLUSIVE,
@@ -48,11 +49,11 @@ def test_other_problems_differ_in_all_that_is_drawn(draw):
 @pytest.mark.parametrize("draw", [random_case, random_decoder])
 def test_another_problem_may_keep_the_weights(draw):
     rng = np.random.default_rng(5)
-    first = Problem.from_case(draw(rng, weights="uniform", inputs="probe"))
+    first = problem_of(draw(rng, weights="uniform", inputs="probe"))
     again = other_problem(choose_by(rng), 7, first.case, same_weights=True)
     third = other_problem(choose_by(rng), 8, again, same_weights=True)
     for case in (again, third):
-        problem = Problem.from_case(case)
+        problem = problem_of(case)
         assert digest_of(problem.named_weights()) == digest_of(first.named_weights())
         assert problem.digest != first.digest
 
