@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,10 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 pytest_plugins = ["pytester"]
 
 register_profiles()
+
+# In the background of a shell Ctrl-C is ignored, and by all that is started there: tests interrupt what they start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

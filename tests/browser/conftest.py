@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from big_results import big_results
+from screenshots import BROWSERS
 
 from lockstep.reports.html import write_html
 
@@ -58,7 +59,6 @@ class Opened:
         return [url for url in self.requests if not url.startswith(("file:", "data:", "about:", "blob:"))]
 
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -68,9 +68,9 @@ _ARGUMENTS = [
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium, started once; where that is missing, tests are skipped, but on CI they fail."""
-    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        _do_without(f"none of {', '.join(_BROWSERS)} is on the PATH: install Chromium to test the page in it")
+        _do_without(f"none of {', '.join(BROWSERS)} is on the PATH: install Chromium to test the page in it")
     if find_spec("playwright") is None:
         _do_without("playwright is not installed: pip install playwright, to test the page in a browser")
     from playwright.sync_api import expect, sync_playwright

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from big_results import big_results
+from looks import looks
 from msgspec.structs import replace
 from playwright.sync_api import expect
 from report_results import HOSTILE, every_status, hostile, make_results
@@ -69,8 +70,7 @@ def test_without_scripts_the_page_tells_what_is_not_right(browser, tmp_path):
     context.close()
 
 
-@pytest.mark.parametrize("width", [1400, 420])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(("dark", "width"), looks())
 @pytest.mark.parametrize("address", ["", "#case-0000/flax_4"], ids=["overview", "case"])
 def test_nothing_is_inaccessible(open_page, few, address, dark, width):
     from axe_playwright_python.sync_playwright import Axe

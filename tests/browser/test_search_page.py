@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from looks import looks
 from made_campaign import made_campaign
 
 from lockstep.reports.search_page import write_search_page
@@ -13,8 +14,7 @@ def campaign_page(tmp_path_factory):
     return write_search_page(made_campaign(), tmp_path_factory.mktemp("campaign"))
 
 
-@pytest.mark.parametrize("width", [1400, 420])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(("dark", "width"), looks())
 def test_it_fits_its_window_and_nothing_is_inaccessible(open_page, campaign_page, dark, width):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -15,6 +15,7 @@ from make_site import assemble, leave_out_pictures, render
 from results_page import meaning as meaning_of_field
 from results_page import results_page, structs
 from running import ROOT
+from screenshots import BROWSERS
 
 import lockstep
 from lockstep.harness.cases.case_file import case_schema
@@ -28,14 +29,21 @@ CONFIGURATION = ROOT / "mkdocs.yml"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Build the site without pictures."""
-    folder = tmp_path_factory.mktemp("site")
-    assemble(ROOT / "docs", folder / "docs")
-    leave_out_pictures(folder / "docs")
-    problems = render(CONFIGURATION, folder / "docs", folder / "site")
+def pages(tmp_path_factory):
+    """The pages of the site as they are rendered, without pictures."""
+    folder = tmp_path_factory.mktemp("site") / "docs"
+    assemble(ROOT / "docs", folder)
+    leave_out_pictures(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(pages):
+    """The site, built: that takes some seconds, so what asks for it is slow."""
+    folder = pages.parent / "site"
+    problems = render(CONFIGURATION, pages, folder)
     assert problems == [], "\n".join(problems)
-    return folder / "site"
+    return folder
 
 
 @pytest.mark.slow  # `nox -s docs` builds it too
@@ -43,11 +51,12 @@ def test_the_site_builds_strictly_and_every_link_leads_somewhere(site):
     assert broken_links(site) == []
 
 
-def test_every_page_stands_in_the_navigation_and_the_other_way_round(site):
+def test_every_page_stands_in_the_navigation_and_the_other_way_round(pages):
     named = set(re.findall(r"[\w/-]+\.md", CONFIGURATION.read_text()))
-    assert named == {str(path.relative_to(site.parent / "docs")) for path in (site.parent / "docs").rglob("*.md")}
+    assert named == {str(path.relative_to(pages)) for path in pages.rglob("*.md")}
 
 
+@pytest.mark.slow
 def test_docstrings_stand_in_the_reference(site):
     text = (site / "reference" / "python.html").read_text()
     public = [f"lockstep.{home}.{name}" for name, home in lockstep._HOMES.items()]
@@ -156,7 +165,7 @@ def test_the_catalogue_tells_faults_by_family_in_words():
 @pytest.fixture
 def browser_page():
     """A page of a browser, and the addresses that it asks for."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip("no Chromium on the PATH: install it to try the site in it")
     from playwright.sync_api import sync_playwright
