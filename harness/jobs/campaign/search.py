@@ -93,8 +93,11 @@ class CampaignRun:
         self._tell(through=True)
 
     def _send(self) -> None:
-        while self._schedule.in_hand + self._sorting.in_hand < self.executor.capacity:
-            shrinking = self._sorting.next(self._schedule.number)
+        places = self.executor.capacity
+        while self._schedule.in_hand + self._sorting.in_hand < places:
+            # Many failures of one backend are not to hold up all others.
+            may_shrink = self._over or self._sorting.in_hand < max(1, places // 2)
+            shrinking = self._sorting.next(self._schedule.number) if may_shrink else None
             task = shrinking or (None if self._over else self._schedule.next(self._most_units))
             if task is None:
                 return
