@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -11,8 +13,18 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from lstm_cases import make_case
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from lockstep.harness.jobs.campaign.failures.shrink import shrink
+from lockstep.harness.jobs.campaign.failures.sorting import Sorting
+from lockstep.harness.jobs.campaign.hands import Hands, SharedProblems
+from lockstep.harness.jobs.campaign.journal import Journal
+from lockstep.harness.jobs.campaign.run_unit import run_problem
+from lockstep.harness.jobs.campaign.unit import Campaign, TargetWords, UnitResult
+from lockstep.harness.jobs.findings import findings
+from lockstep.harness.output.messages import text_of
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("backends", "cases", "harness", "reports")  # folders of this repository, and names that any project may use
@@ -65,12 +77,17 @@ def python(wheel, tmp_path_factory):
 def bare(wheel, tmp_path_factory):
     """An interpreter in which the wheel is installed with what it requires, and no framework."""
     program, site = environment_with(wheel, tmp_path_factory.mktemp("bare"))
+    install(required("lockstep-rnn"), site)
+    return program
+
+
+def install(names, site):
+    """Have distributions of this environment in another one too."""
     here = Path(sysconfig.get_path("purelib"))
-    for name in required("lockstep-rnn"):
+    for name in names:
         for top in {file.parts[0] for file in distribution(name).files or () if file.parts[0] != ".."}:
             if not (site / top).exists():
                 (site / top).symlink_to(here / top)
-    return program
 
 
 def required(name, known=()):
@@ -161,6 +178,54 @@ def test_without_frameworks_a_port_in_numpy_is_written_and_checked(bare, tmp_pat
     done = run(bare, tmp_path, "-m", "lockstep", "check", "my_lstm.py:port", "probe", "lengths")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "2 runs: 2 agree" in done.stdout
+
+
+def bundle_of(case, campaign, folder):
+    """The bundle of a finding that a case shows, in a campaign's folder: its folder, and the words of its command."""
+    (backend,) = campaign.backends
+    with Journal(folder) as journal, Hands(campaign) as hands:
+        journal.begin(campaign)
+        with hands.runner(backend) as runner:
+            ran, outcome = run_problem(0, case, backend, hands, SharedProblems(), runner)
+        unit = UnitResult(k=0, backend=backend, features=(), runs=(ran,), versions=outcome.versions)
+        journal.write([unit], 1.0)
+        sorting = Sorting(journal, campaign, 30.0, text_of)
+        task = sorting.next(lambda: 1)
+        finding = sorting.shrunk(1, shrink(task, hands))
+    bundle = folder / finding.bundle
+    (command,) = [line for line in (bundle / "README.md").read_text().splitlines() if line.startswith("    lockstep ")]
+    return bundle, shlex.split(command)[1:]
+
+
+@pytest.mark.slow  # a search for the cause, there and here
+def test_a_port_s_bundle_shows_its_finding_where_the_wheel_is_installed_alone(bare, tmp_path):
+    text = (ROOT / "cases" / "ports" / "numpy_loop.py").read_text()
+    (tmp_path / "my.py").write_text(text.replace("np.tanh(c_new)", "c_new"))
+    words = TargetWords(target=f"{tmp_path / 'my.py'}:port")
+    campaign = Campaign(seed=0, backends=("port",), models=("lstm",), port=words)
+    bundle, command = bundle_of(make_case(), campaign, tmp_path / "campaign")
+    done = run(bare, bundle, "-m", "lockstep", *command)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "The activation of c is left out." in done.stdout
+
+
+@pytest.mark.slow  # PyTorch, twice
+@pytest.mark.xdist_group("torch")
+def test_a_backend_s_bundle_shows_its_finding_where_the_wheel_and_its_framework_are_installed_alone(
+    wheel, tmp_path, monkeypatch
+):
+    pytest.importorskip("torch")
+    # What is known is no finding: here one is not known.
+    monkeypatch.setattr(f"{run_problem.__module__}.expected_of", lambda *_: None)
+    (known,) = [finding for finding in findings() if finding.name == "torch-hardsigmoid-float64-gradient"]
+    campaign = Campaign(seed=0, backends=("torch_script",), models=("lstm",))
+    bundle, command = bundle_of(known.smallest(), campaign, tmp_path / "campaign")
+    program, site = environment_with(wheel, tmp_path / "environment")
+    install({*required("lockstep-rnn"), "torch", *required("torch")}, site)
+    done = run(program, bundle, "-m", "lockstep", *command)
+    assert (done.returncode, done.stderr) == (0, "")  # there it is known
+    assert re.search(rf"^{bundle.name} +diverge ", done.stdout, re.MULTILINE)
+    assert f"Known: {known.title}" in done.stdout
 
 
 MISTAKEN = """

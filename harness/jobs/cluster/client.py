@@ -38,7 +38,8 @@ def connect(address: str) -> Client:
         from distributed import Client  # type: ignore[import-not-found]
     except ImportError as error:
         raise LockstepError("distributed is not installed: pip install 'lockstep-rnn[cluster]'") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it would say is told in our own words
+    for name in ("distributed", "distributed.client"):  # what it would say is told in our own words
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="lockstep")
     except (OSError, TimeoutError, ValueError) as error:

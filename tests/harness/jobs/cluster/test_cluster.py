@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from dask_processes import Processes, free_port
 
 from lockstep.harness.adapters.backend import find_backends
 from lockstep.harness.cases.find import find_cases
@@ -33,47 +32,6 @@ PATIENCE = 120.0  # seconds: another program may have the processors meanwhile
 def local_cluster():
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         yield cluster.scheduler_address
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def is_open(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-class Processes:
-    """A scheduler and workers, each a process of its own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        port = free_port()
-        self.address = f"tcp://127.0.0.1:{port}"
-        self.all = []
-        self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", str(port))
-        self.workers = [self.worker() for _ in range(2)]
-        end = time.monotonic() + PATIENCE
-        while not is_open(port) and time.monotonic() < end:
-            time.sleep(0.2)
-
-    def worker(self):
-        local = ["--no-nanny", "--local-directory", str(self.folder)]
-        return self.start("worker", self.address, "--nthreads", "1", *local)
-
-    def start(self, what, *arguments):
-        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments, "--no-dashboard"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.all.append(subprocess.Popen(command, **quiet))
-        return self.all[-1]
-
-    def close(self):
-        for process in self.all:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
