@@ -48,6 +48,20 @@ def test_the_heat_map_has_numbers_and_tells_what_is_unsupported_waiting_or_new(p
     assert sum("has-new" in cell for cell in cells) == 1
 
 
+def test_the_numbers_of_the_heat_maps_are_those_of_the_features_over_them(page):
+    made = made_campaign()
+    (backend,) = (row for row in made["backends"] if row["name"] == "backend_02")
+    for kind, key in (("networks that were run", "networks"), ("largest error of what agrees", "sigma")):
+        table = next(text for text in page.split("<table")[1:] if f"LSTMs: {kind}" in text).partition("</table>")[0]
+        head, *rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+        names = [words(cell) for cell in re.findall(r"<th.*?</th>", head, re.DOTALL)][1:]
+        (row,) = (row for row in rows if ">backend_02<" in row)
+        cells = [words(cell).split()[0] for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)]
+        shown = {name: cell for name, cell in zip(names, cells, strict=True) if name in backend["features"]}
+        assert shown == {name: f"{met[key]:.2g}" if key == "sigma" else str(met[key])
+                         for name, met in backend["features"].items()}  # fmt: skip
+
+
 def test_known_findings_that_did_not_show_are_told(page):
     assert "keras-masks , backend_03: It does not mask (31 runs met its features)" in words(page)
     assert "torch-exp , backend_01" not in words(page)

@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
+from campaign_here import PORT, Here
 from lstm_cases import make_case
 from msgspec.structs import replace
 
@@ -18,58 +19,11 @@ from lockstep.harness.jobs.campaign.begin import Wanted, opened
 from lockstep.harness.jobs.campaign.hands import Hands
 from lockstep.harness.jobs.campaign.run_unit import run_unit
 from lockstep.harness.jobs.campaign.search import CampaignBounds, CampaignRun, status_of
-from lockstep.harness.jobs.campaign.tasks import Answer, Shrinking
 from lockstep.harness.jobs.campaign.unit import Campaign, TargetWords
-from lockstep.harness.jobs.campaign.work import perform, unit_of
+from lockstep.harness.jobs.campaign.work import unit_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 from lockstep.harness.output.messages import text_of
-
-# The clip is not applied, and more than 6 timesteps raise.
-PORT = """
-import numpy as np
-
-
-def sigmoid(z):
-    return (1 + np.tanh(z / 2)) / 2
-
-
-def port(x, weights, h0, c0):
-    if len(x) > 6:
-        raise RuntimeError(f"{len(x)} timesteps are too many")
-    h, c, h_seq, c_seq = h0, c0, [], []
-    for x_t in x:
-        i, f, g, o = np.split(x_t @ weights["W"].T + h @ weights["R"].T + weights["b"], 4, axis=-1)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
-        h_seq.append(h)
-        c_seq.append(c)
-    return np.stack(h_seq), np.stack(c_seq)
-"""
-
-
-class Here:
-    """An executor that carries each task out when it is submitted, in this process; ``lost`` is of shrinkings."""
-
-    capacity = 1
-
-    def __init__(self, campaign, lost=0):
-        self.hands, self.told, self.lost = Hands(campaign), [], lost
-
-    def submit(self, task):
-        if isinstance(task, Shrinking) and self.lost:
-            self.lost -= 1
-            self.told.append(Answer(number=task.number, done=True, lost="its worker was killed"))
-        else:
-            perform(task, self.hands, self.told.append)
-
-    def answers(self, timeout):
-        del timeout
-        told, self.told = self.told, []
-        return told
-
-    def close(self):
-        self.hands.close()
 
 
 def search(folder, wanted, runs, *, resume=False, lost=0):
