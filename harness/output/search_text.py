@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from lockstep.harness.jobs.campaign.summary import PlannedRow
 
 LISTED_FINDINGS = 50  # in words: the page has them all
+# Of each process of ours: the megabytes that it had first, last and at most.
+MEMORY = """SELECT DISTINCT process, first_value(megabytes) OVER of_it, last_value(megabytes) OVER of_it,
+    max(megabytes) OVER of_it FROM memory WINDOW of_it AS (PARTITION BY process ORDER BY time
+    ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) ORDER BY process"""
 SHARE = 20  # a page that took a second is written again after so many: who draws it does not run units
 
 
@@ -84,6 +88,10 @@ def campaign_values(journal: Journal) -> dict[str, Any]:
         "known": [
             {"finding": name, "backend": backend, "met": met, "shown": shown}
             for (name, backend), (met, shown) in sorted(journal.met().items())
+        ],
+        "memory": [
+            {"process": process, "first": first, "last": last, "most": most}
+            for process, first, last, most in journal.rows(MEMORY)
         ],
         "environments": [
             {"machine": machine, "versions": msgspec.json.decode(versions)}

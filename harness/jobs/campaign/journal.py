@@ -7,7 +7,7 @@ look at any time (WAL). ``docs/how-to/search.md`` tells its tables.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ CREATE TABLE IF NOT EXISTS chosen (
     ks TEXT NOT NULL,  -- the configurations that it runs of this round, JSON
     PRIMARY KEY (backend, round)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS memory (
+    time REAL NOT NULL,  -- seconds of the campaign's running
+    process TEXT NOT NULL,  -- of ours: the client, a worker
+    megabytes REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS units (
     k INTEGER NOT NULL,  -- the configuration: with the settings it tells the network and its problems
     backend TEXT NOT NULL,
@@ -228,6 +233,13 @@ class Journal(Closing):
             added = [result for result in results if _write_unit(write, result, seconds)]
             write.execute("INSERT OR REPLACE INTO campaign VALUES ('seconds', ?)", (str(seconds),))
         return added
+
+    def remember(self, megabytes: Mapping[str, float], seconds: float) -> None:
+        """Keep how much memory our processes have."""
+        with self._transaction() as write:
+            write.executemany(
+                "INSERT INTO memory VALUES (?, ?, ?)", [(seconds, name, size) for name, size in megabytes.items()]
+            )
 
     def done(self) -> set[tuple[str, int]]:
         """The units that are through, by backend and configuration."""

@@ -9,6 +9,7 @@ import time
 
 from msgspec.structs import replace
 
+from lockstep.harness.adapters.backend_process import resident_megabytes
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.comparison.precision import as_float32, computed_in_float32, in_dtype
@@ -57,9 +58,12 @@ def run_unit(unit: Unit, hands: Hands) -> UnitResult:
             if ran.verdict == "timeout":
                 break  # the other problems of such a network would take as long
         megabytes = runner.megabytes()
+    ours = resident_megabytes()
+    worker = None if ours is None else (f"worker {os.getpid()} of {platform.node()}", ours)
     return UnitResult(
         k=unit.k, backend=unit.backend, features=unit.features, runs=tuple(runs), reason=None if runs else reason,
         versions={"lockstep": lockstep_version(), **versions}, machine=platform.node(), megabytes=megabytes,
+        worker=worker,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Struct
 
+from lockstep.harness.adapters.backend_process import resident_megabytes
 from lockstep.harness.comparison.results import RunResult
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.campaign.failures.signature import joined, signature_of
@@ -22,6 +23,7 @@ from lockstep.harness.jobs.run import lockstep_version
 
 WAIT = 0.5  # seconds that answers are waited for, between two looks at the clock
 SHRINKING_SECONDS = 120.0  # the budget of one finding
+MEMORY_TICK = 60.0  # seconds between two times that the memory of our processes is kept
 TICK = 5.0  # seconds between two times that the state is told
 
 
@@ -65,6 +67,8 @@ class CampaignRun:
     _counts: Counts = field(init=False)
     _last: str = field(default="", init=False)
     _written: float = field(default=0.0, init=False)
+    _megabytes: dict[str, float] = field(default_factory=dict, init=False)  # by worker, since they were kept
+    _remembered: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._schedule = Schedule(self.campaign, self.journal.done(), self.journal.chosen(), self.journal.spent())
@@ -141,6 +145,7 @@ class CampaignRun:
         for unit in units:
             self._schedule.through(unit)
             self._sorting.take(_failures(unit))
+            self._megabytes |= dict([unit.worker] if unit.worker else [])
         self._last = f"configuration {units[-1].k} x {units[-1].backend}"
 
     def _found(self, finding: LoggedFinding | None) -> None:
@@ -159,8 +164,15 @@ class CampaignRun:
         now = time.monotonic()
         if through or now - self._written > TICK:
             self.journal.keep(seconds=self.seconds)
+            self._remember(now, through=through)
             self.on_tick(state)
             self._written = time.monotonic()
+
+    def _remember(self, now: float, *, through: bool) -> None:
+        client = resident_megabytes()
+        if client is not None and (through or now - self._remembered > MEMORY_TICK):
+            self.journal.remember({"client": client, **self._megabytes}, self.seconds)
+            self._megabytes, self._remembered = {}, now
 
 
 def status_of(findings: Iterable[LoggedFinding]) -> int:

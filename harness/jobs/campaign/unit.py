@@ -83,6 +83,7 @@ class UnitResult(Struct, frozen=True, kw_only=True):
     machine: str = ""
     reason: str | None = None  # why it was refused
     megabytes: float | None = None  # that the framework's process has now
+    worker: tuple[str, float] | None = None  # which process of ours ran it, and the megabytes that it has now
 
     @property
     def verdict(self) -> UnitVerdict:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 
 import pytest
 from campaign_here import PORT, Here
@@ -59,9 +61,13 @@ def test_shrinking_says_that_its_time_was_spent(searched, mistaken, tmp_path):
     assert status == 1
     said = "The time for shrinking was spent after 0 smaller cases tried in "
     assert said in out
-    first = json.loads((tmp_path / "out.json").read_text())["findings"][0]
+    written = json.loads((tmp_path / "out.json").read_text())
+    first = written["findings"][0]
     assert first["shrunk"]["spent"]
     assert said in (tmp_path / "campaign" / first["bundle"] / "README.md").read_text()
+    here = f"worker {os.getpid()} of {platform.node()}"
+    assert [memory["process"] for memory in written["memory"]] == ["client", here]
+    assert all(10 < memory["first"] <= memory["most"] for memory in written["memory"])
 
 
 @pytest.mark.slow  # a process for each death
