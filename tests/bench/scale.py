@@ -23,7 +23,7 @@ import numpy as np
 from distributed import Client, as_completed
 
 from lockstep.harness.jobs.campaign.journal import FILE, Journal
-from lockstep.harness.jobs.campaign.unit import Campaign, Ran, UnitResult
+from lockstep.harness.jobs.campaign.unit import PROBLEMS, Campaign, Ran, UnitResult
 from lockstep.harness.jobs.campaign.work import unit_of
 
 BACKENDS = ("numpy_loop", "torch_lstm", "jax_scan", "tf_dynamic_rnn")
@@ -35,7 +35,9 @@ LENGTHS = (0.3, 0.8)  # of the logarithm of a unit's seconds: mean exp(0.3), and
 def results(units: int) -> list[UnitResult]:
     """Results as they come, of units that agree."""
     drawn = [unit_of(CAMPAIGN, k, BACKENDS[0]) for k in range(min(units, 100))]
-    runs = tuple(Ran(n=n, verdict="agree", sigma=1.5, framework_seconds=0.1, harness_seconds=0.01) for n in range(5))
+    runs = tuple(
+        Ran(n=n, verdict="agree", sigma=1.5, framework_seconds=0.1, harness_seconds=0.01) for n in range(PROBLEMS)
+    )
     versions = {"lockstep": "0.1.0", "numpy": "2.4.6"}
     return [
         UnitResult(k=k, backend=BACKENDS[k % 4], features=drawn[k % len(drawn)].features, runs=runs,
@@ -58,7 +60,8 @@ def measure_journal(units: int) -> None:
         counting = time.perf_counter() - start
         journal.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         size = (Path(folder) / FILE).stat().st_size
-    print(f"journal: {units / seconds:.0f} units a second ({6 * units / seconds:.0f} rows) in transactions of {BATCH}, "
+    rows = (1 + PROBLEMS) * units
+    print(f"journal: {units / seconds:.0f} units a second ({rows / seconds:.0f} rows) in transactions of {BATCH}, "
           f"{units / working:.0f} a second of processor time")  # fmt: skip
     print(f"journal: {size / units:.0f} bytes a unit; counting all {units} takes {counting * 1e3:.1f} ms")
 

@@ -1,8 +1,9 @@
 """What a campaign costs beside a naive search: configurations a minute, whose time it is, whether memory stays.
 
 A configuration is one problem through all four backends, judged. The campaign runs as its workers do, two units at a
-time; the naive loop builds graph and compiles for each configuration, in one process for each backend that has imported
-its framework before. Numbers depend on how many problems share a network: both ends are told.
+time, with as many problems a network as campaigns have; the naive loop builds graph and compiles for each
+configuration, in one process for each backend that has imported its framework before. Whether memory stays over an
+hour is told by the journal of a campaign, in its table ``memory``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from figures import Figure
 from threadpoolctl import threadpool_limits
@@ -27,7 +29,6 @@ from lockstep.harness.jobs.campaign.work import unit_of
 BACKENDS = ("numpy_loop", "torch_lstm", "jax_scan", "tf_dynamic_rnn")
 # What all four support.
 FEATURES = ("float32", "layers", "lengths", "gradients", "initial state", "no bias", "bidirectional")
-MANY = 40  # problems of a network
 NETWORKS, NAIVE_NETWORKS = 6, 6
 SHARE, TIMES = 0.4, 30  # of processor time that is the harness', at most; times as fast as the naive loop, at least
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -37,24 +38,33 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 def search() -> list[Figure]:
     """Measure; on Linux, where the processor time of other processes can be read."""
     naive = sum(_naive(backend) for backend in BACKENDS)
-    figures = [Figure("naive: processor seconds of a configuration", naive)]
-    for problems in (PROBLEMS, MANY):
-        wall, ours, theirs, first, last = _campaign(problems)
-        figures += [
-            Figure(f"{problems} problems a network: configurations a minute", 60 / wall),
-            # On two cores: each has half of the work.
-            Figure(f"{problems} problems a network: cost as a share of the naive loop's, on two cores",
-                   (ours + theirs) / 2 / naive, 1 / TIMES if problems == MANY else None,
-                   note=f"{naive / ((ours + theirs) / 2):.0f} times as fast"),
-            Figure(f"{problems} problems a network: the harness' share of time", ours / (ours + theirs), SHARE),
-            Figure(f"{problems} problems a network: memory after / before", last / first),
-        ]  # fmt: skip
-    return figures
+    costs = _campaign()
+    both = costs.ours + costs.theirs
+    return [
+        Figure("naive: processor seconds of a configuration", naive),
+        Figure("configurations a minute", 60 / costs.wall, note=f"{PROBLEMS} problems a network"),
+        # On two cores: each has half of the work.
+        Figure("cost as a share of the naive loop's, on two cores", both / 2 / naive, 1 / TIMES,
+               note=f"{naive / (both / 2):.0f} times as fast, at least {TIMES} are asked"),
+        Figure("the harness' share of time", costs.ours / both, SHARE),
+        Figure("memory after / before", costs.last / costs.first,
+               note=f"{costs.first:.0f} MB, {costs.last - costs.first:+.0f} MB in {costs.span:.0f} s"),
+    ]  # fmt: skip
 
 
-def _campaign(problems: int) -> tuple[float, float, float, float, float]:
-    """Seconds of a configuration, processor seconds of it here and in the frameworks, megabytes before and after."""
-    campaign = Campaign(seed=1, backends=BACKENDS, models=("lstm",), features=FEATURES, problems=problems)
+class Costs(NamedTuple):
+    """What a campaign cost."""
+
+    wall: float  # seconds of a configuration
+    ours: float  # processor seconds of it here
+    theirs: float  # and in the frameworks
+    span: float  # seconds in all
+    first: float  # megabytes before
+    last: float  # and after
+
+
+def _campaign() -> Costs:
+    campaign = Campaign(seed=1, backends=BACKENDS, models=("lstm",), features=FEATURES)
     with Hands(campaign) as hands, threadpool_limits(1):
         _through(hands, range(2))  # imports, and what is compiled at the first call
         first, theirs, ours, start = _megabytes(), _processor_seconds(), time.process_time(), time.perf_counter()
@@ -63,7 +73,7 @@ def _campaign(problems: int) -> tuple[float, float, float, float, float]:
         last = _megabytes()
     configurations = sum(len(result.runs) for result in results) / len(BACKENDS)
     assert {result.verdict for result in results} <= {"agree", "known"}, [r.verdict for r in results]
-    return wall / configurations, ours / configurations, theirs / configurations, first, last
+    return Costs(wall / configurations, ours / configurations, theirs / configurations, wall, first, last)
 
 
 def _through(hands: Hands, ks: range) -> list[UnitResult]:
