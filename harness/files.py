@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     # Of the same suffix: some writers append theirs where it is missing.
-    beside = target.with_name(f".lockstep-{secrets.token_hex(8)}{target.suffix}")
+    beside = target.with_name(f".lockstep-{os.urandom(8).hex()}{target.suffix}")
     try:
         yield beside
         if target.exists():

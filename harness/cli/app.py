@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import Annotated
+from inspect import isfunction
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import App, Parameter
 
+from lockstep.harness.cli.argument import for_cyclopts
 from lockstep.harness.cli.commands import COMMANDS
-from lockstep.harness.cli.help import PURPOSE, QUESTIONS
+from lockstep.harness.cli.help import PURPOSE
+from lockstep.harness.cli.words import loaded
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.output.console import INTERRUPTED, complain, console_beside, say
+
+HELP = frozenset({"--help", "-h"})
 
 
 def _version() -> str:
@@ -31,8 +34,8 @@ app = App(
     result_action="return_value",
     default_parameter=Parameter(negative=""),  # no --no-quiet and the like
 )
-for name, home in COMMANDS.items():
-    app.command(f"lockstep.harness.cli.{home}", name=name)  # imported when it is called
+for name in COMMANDS:
+    app.command(f"{__name__}:{name}", name=name)  # imported when it is called
 
 app.meta.suppress_keyboard_interrupt = False
 
@@ -40,28 +43,29 @@ app.meta.suppress_keyboard_interrupt = False
 @app.meta.default
 def with_common_options(
     *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    no_color: Annotated[bool, Parameter(help="Print without colors, as NO_COLOR=1 does.")] = False,
+    no_color: Annotated[bool, Parameter(help="Print without colors, as NO_COLOR=1 does.")] = False,  # noqa: ARG001 (main reads it)
 ) -> object:
-    """Take what every command takes, and run the command."""
-    if no_color:
-        os.environ["NO_COLOR"] = "1"  # so that everything that prints hears of it, in other processes too
-    if not words:
-        say(console_beside(), QUESTIONS)
-        return 0
+    """Show what every command takes beside what one takes."""
     return app(words, exit_on_error=False, print_error=False)
 
 
-def status_of(words: Sequence[str]) -> int:
-    """Run a command: its exit status."""
+def answered(words: Sequence[str]) -> object:
+    """What a command gives.
+
+    Raises:
+        LockstepError: If there is none as the words ask for.
+    """
+    # Words that are read twice take twice the time.
+    reader = app.meta if HELP.intersection(words) else app
     try:
-        status = app.meta(words, exit_on_error=False, print_error=False)
+        return reader(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        complain(f"{error} See: lockstep --help")
-        return LockstepError.exit_status
-    except LockstepError as error:
-        complain(str(error))
-        return error.exit_status
-    except KeyboardInterrupt:
-        complain("interrupted.")
-        return INTERRUPTED
-    return status if isinstance(status, int) else 0
+        raise LockstepError(f"{error} See: lockstep --help") from error
+
+
+def __getattr__(name: str) -> Any:
+    """A command with annotations that cyclopts reads, by its name."""
+    if name not in COMMANDS:
+        raise AttributeError(name)
+    command = loaded(name)
+    return for_cyclopts(command) if isfunction(command) else command

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import console_beside, say
 
@@ -16,11 +15,11 @@ def install_completion(
     *,
     shell: Annotated[
         Literal["bash", "zsh", "fish", "powershell"] | None,
-        Parameter(help="Of which shell; else of the one that runs."),
+        Argument(help="Of which shell; else of the one that runs."),
     ] = None,
     output: Annotated[
         Path | None,
-        Parameter(help="Where to write the script; else where that shell finds it, told in its startup file."),
+        Argument(help="Where to write the script; else where that shell finds it, told in its startup file."),
     ] = None,
 ) -> int:
     """Have bash, zsh, fish or PowerShell complete commands, options and names."""

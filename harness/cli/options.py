@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.output.console import tell
 from lockstep.harness.text import names_text
@@ -45,25 +44,23 @@ def complete_finding(context: object) -> dict[str, str]:  # noqa: ARG001 (what a
 
 CaseArguments = Annotated[
     str,
-    Parameter(
+    Argument(
         completer=complete_case,
         help="Names of shipped cases, case files, or folders of case files. Default: all shipped cases that fit.",
     ),
 ]
 CaseOption = Annotated[
-    list[str] | None, Parameter(completer=complete_case, help="The same, one at a time; may be repeated.")
+    list[str] | None, Argument(completer=complete_case, help="The same, one at a time; may be repeated.")
 ]
 BackendOption = Annotated[
     list[str] | None,
-    Parameter(
+    Argument(
         completer=complete_backend,
         help='A backend to run, or a pattern such as "torch*"; may be repeated. Default: the main ones that are '
         "installed, one way for each framework.",
     ),
 ]
-AllOption = Annotated[
-    bool, Parameter(name="--all", help="Run every backend that is installed, not only the main ones.")
-]
+AllOption = Annotated[bool, Argument(name="--all", help="Run every backend that is installed, not only the main ones.")]
 # As the errors list them: the dialects, whose module would take NumPy with it for a line of help.
 LAYOUT_NAMES = (
     "canonical", "tf1", "keras", "torch", "torch_cell", "onnx", "flax", "nnx", "nnx_optimized", "equinox", "haiku",
@@ -72,7 +69,7 @@ LAYOUT_NAMES = (
 ARRAY_KINDS = ("numpy", "torch", "jax", "tensorflow")
 LayoutOption = Annotated[
     str | None,
-    Parameter(
+    Argument(
         completer=lambda context: dict.fromkeys(LAYOUT_NAMES, ""),
         help=f"The layout in which the port gets its weights: {', '.join(LAYOUT_NAMES)}. Default: what LOCKSTEP in the "
         "port's file says, else canonical. Of an object: how its arrays lie, also as a TOML file.",
@@ -80,7 +77,7 @@ LayoutOption = Annotated[
 ]
 ArraysOption = Annotated[
     str | None,
-    Parameter(
+    Argument(
         completer=lambda context: dict.fromkeys(ARRAY_KINDS, ""),
         help=f"The arrays that the port gets: {', '.join(ARRAY_KINDS)}. Default: what LOCKSTEP in the port's file "
         "says, else numpy.",
@@ -88,27 +85,27 @@ ArraysOption = Annotated[
 ]
 TimeoutOption = Annotated[
     float | None,
-    Parameter(help="Seconds allowed for one run of one backend. Default: [tool.lockstep] in pyproject.toml, else 120."),
+    Argument(help="Seconds allowed for one run of one backend. Default: [tool.lockstep] in pyproject.toml, else 120."),
 ]
-JobsOption = Annotated[int, Parameter(help="How many frameworks run at the same time.")]
+JobsOption = Annotated[int, Argument(help="How many frameworks run at the same time.")]
 SchedulerOption = Annotated[
     str | None,
-    Parameter(help="Run on the workers of this Dask scheduler, such as tcp://HOST:8786, instead of on this machine."),
+    Argument(help="Run on the workers of this Dask scheduler, such as tcp://HOST:8786, instead of on this machine."),
 ]
 AllowMixedOption = Annotated[
     bool,
-    Parameter(negative="", help="With --scheduler: also where versions of frameworks differ from worker to worker."),
+    Argument(negative="", help="With --scheduler: also where versions of frameworks differ from worker to worker."),
 ]
 LimitOption = Annotated[
     float | None,
-    Parameter(
+    Argument(
         help="The largest error allowed, in sigma (units of expected rounding). Default: the case's tolerance, else "
         "[tool.lockstep] in pyproject.toml, else 10."
     ),
 ]
 CachedOption = Annotated[
     bool | None,
-    Parameter(
+    Argument(
         negative="--no-cached",
         help="Take what an earlier run with --cached gave, where nothing that it depends on has changed; keep the rest."
         " Default: [tool.lockstep] in pyproject.toml, else every run is made.",
@@ -116,7 +113,7 @@ CachedOption = Annotated[
 ]
 ModelOption = Annotated[
     list[str] | None,
-    Parameter(
+    Argument(
         help="Run the LSTM in your own model file, with its weights: .onnx, .keras, FILE.py:FUNCTION that returns an "
         "nn.LSTM, the prefix of a TF1 checkpoint, or .safetensors of a torch state dict. The cases (default: probe) "
         "take its sizes. May be repeated: the other files are compared with the first."
@@ -124,14 +121,14 @@ ModelOption = Annotated[
 ]
 InputOption = Annotated[
     Path | None,
-    Parameter(
+    Argument(
         name="--input",
         help="Inputs of a whole model, by name: .npz or .safetensors. Default: drawn as its first layers ask for.",
     ),
 ]
 ModelPrefixOption = Annotated[
     list[str] | None,
-    Parameter(help="How the name of the LSTM begins, if a --model has several; once for each --model."),
+    Argument(help="How the name of the LSTM begins, if a --model has several; once for each --model."),
 ]
 
 

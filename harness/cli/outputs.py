@@ -7,49 +7,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-from rich.console import Console
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import console_beside, error_console, say
 from lockstep.harness.output.write_results import check_writable, write_html, write_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from lockstep.harness.comparison.results import Results
 
 JsonOption = Annotated[
-    Path | None, Parameter(allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout.")
+    Path | None, Argument(allow_leading_hyphen=True, help="Write results as JSON to this file, or - for stdout.")
 ]
-HtmlOption = Annotated[Path | None, Parameter(help="Write an HTML report into this folder.")]
+HtmlOption = Annotated[Path | None, Argument(help="Write an HTML report into this folder.")]
 SarifOption = Annotated[
     Path | None,
-    Parameter(
+    Argument(
         allow_leading_hyphen=True,
         help="Write what is wrong as SARIF 2.1.0, for code scanning, to this file, or - for stdout.",
     ),
 ]
 GitHubOption = Annotated[
     bool,
-    Parameter(
-        help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is wrong."
-    ),
+    Argument(help="In a step of a GitHub workflow: add a summary to $GITHUB_STEP_SUMMARY, and annotate what is wrong."),
 ]
 QuietOption = Annotated[
-    bool, Parameter(name=("--quiet", "-q"), help="Print only what is wrong; nothing if all is right.")
+    bool, Argument(name=("--quiet", "-q"), help="Print only what is wrong; nothing if all is right.")
 ]
 DetailsOption = Annotated[
     bool,
-    Parameter(
+    Argument(
         help="Also write one page for each case, with all its numbers. Useful for large reports, which leave some "
         "numbers out."
     ),
 ]
 
 
-@Parameter(name="*")  # each field is an option of the command that takes the whole
 @dataclass(frozen=True)
 class Outputs:
-    """Where results go beside the terminal, and how much of them the terminal shows."""
+    """Where results go beside the terminal, and how much of them it shows: each field is an option of its command."""
 
     json: JsonOption = None
     html: HtmlOption = None
@@ -96,7 +93,7 @@ class Outputs:
             from lockstep.harness.output.github import annotate
 
             annotate(results, self.console, show)
-        elif show is not None:
+        elif show is not None and not (self.quiet and results.exit_status == 0):  # then it would print nothing
             show(self.console)
         if page is not None and not self.quiet:
             say(error_console(), f"Report: {page}")
@@ -104,12 +101,15 @@ class Outputs:
 
     def deliver_as_table(self, results: Results) -> int:
         """Deliver results, shown as the table case x backend with the text of each run that is not right."""
-        from lockstep.harness.output.terminal import show_results
 
-        return self.deliver(results, lambda console: show_results(console, results.runs, quiet=self.quiet))
+        def show(console: Console) -> None:
+            from lockstep.harness.output.terminal import show_results
+
+            show_results(console, results.runs, quiet=self.quiet)
+
+        return self.deliver(results, show)
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class DetailedOutputs(Outputs):
     """The same, with pages of single cases beside the report."""

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
-from lockstep.harness.cases.find import find_cases
+from lockstep.harness.cases.find import FoundCase, find_cases
 from lockstep.harness.comparison.precision import allows_float32, as_float32, computed_in_float32, in_dtype
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.behaviour import overwritten
@@ -271,27 +271,34 @@ def strength(cases: Sequence[Case], runs: Sequence[RunResult], layout: str) -> A
     return adequacy(plain, layout=layout)
 
 
-def float32_will_do(cases: Sequence[Case], names: Sequence[str], *, strict: bool = False) -> frozenset[str]:
+def float32_will_do(
+    cases: Sequence[Case], names: Sequence[str], *, strict: bool = False, found: Sequence[FoundCase] | None = None
+) -> frozenset[str]:
     """The cases in which a port may compute in float32 though they are in float64: those that nobody named.
 
     ``names`` are those that a check was asked for. A folder names none of the cases in it. ``strict``: there are none.
+    ``found``: what the names were found to be, if that is known.
     """
     if strict:
         return frozenset()
-    asked = find_cases(names) if names else []
+    asked = (find_cases(names) if found is None else found) if names else []
     named = {found_case.case.name for found_case in asked if found_case.argument in names}
     return frozenset(case.name for case in cases if case.name not in named and allows_float32(case))
 
 
-def cases_of(names: Sequence[str], *, decoder: bool = False, seed: int = 0) -> list[Case]:
+def cases_of(
+    names: Sequence[str], *, decoder: bool = False, seed: int = 0, found: Sequence[FoundCase] | None = None
+) -> list[Case]:
     """The cases of a check, the smallest first: those named, or the suite; ``seed`` is added to that of each.
+
+    ``found``: what the names were found to be, if that is known.
 
     The suite is all shipped cases that a port is told of by its arguments: one plain layer, with gradients and without,
     and stacks and directions of it; for a port of an attention decoder, all attention decoders.
     """
     cases = [
         reseeded(found_case.case, seed)
-        for found_case in find_cases(names)
+        for found_case in (find_cases(names) if found is None else found)
         if names or ((kind := _kind(found_case.case)) is not None and decoder == kind.startswith("decoder"))
     ]
     if not cases:

@@ -18,7 +18,6 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from lockstep.harness.adapters.backend import BackendInfo, by_worker, pairs
 from lockstep.harness.adapters.backend_process import THREADS
@@ -116,6 +115,8 @@ def run_cases(
     ``details``: as of ``Judge``. ``cache``: where to look for traces first. ``source``: where
     runs are made if not by processes here.
     """
+    from threadpoolctl import threadpool_limits
+
     problems = Problems()
     for case in cases:
         problems.check(case)
@@ -158,11 +159,16 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "reference": {dtype: description(dtype) for dtype in ("float32", "float64")},
-        "platform": platform.platform(),
+        "platform": _platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "threads": THREADS,
     }
+
+
+def _platform() -> str:
+    """The system, its release, the machine and the C library; ``platform.platform`` would start a program for them."""
+    return "-".join(filter(None, [platform.system(), platform.release(), platform.machine(), *platform.libc_ver()]))
 
 
 def command() -> str | None:

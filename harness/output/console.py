@@ -9,11 +9,13 @@ import os
 import sys
 import textwrap
 from pathlib import Path
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from lockstep.harness.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 PIPED_WIDTH = 80
 INTERRUPTED = 130  # the exit status that a shell gives what Ctrl-C ended
@@ -30,6 +32,8 @@ def error_console() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
+    from rich.console import Console  # not before something is printed
+
     stream = sys.stderr if stderr else sys.stdout
     if stream is not None and stream.isatty():
         return Console(stderr=stderr)
@@ -54,6 +58,8 @@ def say(console: Console, text: str, style: str = "") -> None:
 
 def plain(text: str, style: str = "") -> Text:
     """Text as it is: no markup, no control characters."""
+    from rich.text import Text
+
     return Text(printable(text), style)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +65,8 @@ def renderer(name: str) -> Callable[..., Path]:
     Raises:
         LockstepError: If none is installed.
     """
+    from importlib.metadata import entry_points
+
     renderers = list(entry_points(group=RENDERERS, name=name))
     if not renderers:
         raise LockstepError(f"no HTML renderer is installed: the entry point {RENDERERS}, {name} is missing.")

@@ -18,8 +18,7 @@ BOUNDS = {
     "--help": 1.2,
     "cases": 3.0,
     "run ones --backend numpy_loop": 5.0,
-    # A third of it is the library that reads its words, a fifth the one that prints: 3 was asked.
-    f"check {PORT} --case ones --quiet": 4.5,
+    f"check {PORT} --case ones --quiet": 3.0,
 }
 IMPORT_REPETITIONS = 21  # milliseconds each, so noise is larger
 IMPORT_BOUND = 2.0

@@ -58,7 +58,8 @@ def process(command: Sequence[str], environment: Mapping[str, str] | None = None
     return lambda: subprocess.run(
         command,
         check=True,
-        env={**os.environ, **(environment or {})},
+        # As users have it: what Python compiled once it reads from then on.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

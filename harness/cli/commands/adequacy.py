@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.options import case_names, complete_case
 from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import LockstepError
@@ -16,13 +15,13 @@ from lockstep.harness.output.write_results import check_writable, write_json
 def adequacy(
     *case: Annotated[
         str,
-        Parameter(
+        Argument(
             completer=complete_case,
             help="Names of shipped cases, case files, or folders. Default: all shipped cases of a plain layer.",
         ),
     ],
     json: JsonOption = None,
-    full: Annotated[bool, Parameter(help="Show every fault, not only those that a case does not detect.")] = False,
+    full: Annotated[bool, Argument(help="Show every fault, not only those that a case does not detect.")] = False,
 ) -> int:
     """Compute which known mistakes a case can detect. No framework is needed."""
     from lockstep.harness.cases.find import find_cases

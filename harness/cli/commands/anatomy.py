@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.options import ArraysOption, LayoutOption, complete_backend, complete_case
 from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import check_positive
@@ -16,21 +15,21 @@ from lockstep.harness.output.write_results import check_writable, write_json
 
 def anatomy(
     target: Annotated[
-        str, Parameter(completer=complete_backend, help="A port, FILE.py:FUNCTION, or the name of a backend.")
+        str, Argument(completer=complete_backend, help="A port, FILE.py:FUNCTION, or the name of a backend.")
     ],
     *,
     layout: LayoutOption = None,
     arrays: ArraysOption = None,
     case: Annotated[
         str | None,
-        Parameter(
+        Argument(
             completer=complete_case,
             help="Measure a port of a network lane by lane, as it is asked by this case. Default: one plain layer, or "
             "the first form that it answers.",
         ),
     ] = None,
     json: JsonOption = None,
-    timeout: Annotated[float, Parameter(help="Seconds allowed for one call.")] = TIMEOUT,
+    timeout: Annotated[float, Argument(help="Seconds allowed for one call.")] = TIMEOUT,
 ) -> int:
     """Measure the conventions of an implementation, and show them beside the intended ones."""
     from lockstep.harness.jobs.measure import anatomy_of

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.options import complete_backend
 from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.output.console import console_beside
@@ -16,13 +15,13 @@ def backends(
     *,
     backend: Annotated[
         list[str] | None,
-        Parameter(completer=complete_backend, help="A backend to show; may be repeated. Default: all."),
+        Argument(completer=complete_backend, help="A backend to show; may be repeated. Default: all."),
     ] = None,
     matrix: Annotated[
-        bool, Parameter(help="Show a table of features and backends instead; one for each framework if there are many.")
+        bool, Argument(help="Show a table of features and backends instead; one for each framework if there are many.")
     ] = False,
     json: JsonOption = None,
-    markdown: Annotated[bool, Parameter(help="Print the page of the documentation, in Markdown.")] = False,
+    markdown: Annotated[bool, Argument(help="Print the page of the documentation, in Markdown.")] = False,
 ) -> int:
     """Show backends by framework: versions, what importing them costs here, what each supports, and why not the rest.
 

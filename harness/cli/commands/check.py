@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.options import (
     ArraysOption,
     CaseArguments,
@@ -24,7 +23,10 @@ from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import error_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from lockstep.harness.adapters.user_code import Target
+    from lockstep.harness.cases.find import FoundCase
     from lockstep.harness.comparison.results import Results, RunResult, Source
     from lockstep.harness.ports.objects.taken import Taken
     from lockstep.harness.ports.port import AnyPort
@@ -34,27 +36,27 @@ if TYPE_CHECKING:
 def check(
     target: Annotated[
         str | None,
-        Parameter(help="Your port, FILE.py:FUNCTION. It runs in a separate process. Not given beside --command."),
+        Argument(help="Your port, FILE.py:FUNCTION. It runs in a separate process. Not given beside --command."),
     ] = None,
     *cases: CaseArguments,
     case: CaseOption = None,
     command: Annotated[
         str | None,
-        Parameter(
+        Argument(
             help="A program in any language in the place of the port, for example './my_lstm {problem} {answer}': it "
             "reads the one file and writes the other (docs/how-to/program.md). It is started for each problem."
         ),
     ] = None,
     command_serve: Annotated[
         str | None,
-        Parameter(
+        Argument(
             help="The same for a program that is started once: it reads lines with the two paths from standard input, "
             'and answers each with a line "ok" or "error TEXT".'
         ),
     ] = None,
     init: Annotated[
         str | None,
-        Parameter(
+        Argument(
             help="Of a class, or a function, that makes an object with weights: what it is made with, such as "
             '"input_size, hidden_size, batch_first=True". Default: by the names of its parameters.'
         ),
@@ -63,13 +65,13 @@ def check(
     arrays: ArraysOption = None,
     timeout: Annotated[
         float | None,
-        Parameter(help="Seconds allowed for one call. Default: [tool.lockstep] in pyproject.toml, else 120."),
+        Argument(help="Seconds allowed for one call. Default: [tool.lockstep] in pyproject.toml, else 120."),
     ] = None,
     limit: LimitOption = None,
-    seed: Annotated[int, Parameter(help="Added to the seed of every case: the same check with different numbers.")] = 0,
+    seed: Annotated[int, Argument(help="Added to the seed of every case: the same check with different numbers.")] = 0,
     chunks: Annotated[
         str | None,
-        Parameter(
+        Argument(
             help="Call the port piece by piece, with pieces of so many timesteps, such as 4,1,7: each starts from the "
             "final states of the one before, and all together must give what the whole gives. Of the cases that you do "
             "not name, those of as many timesteps are checked."
@@ -77,7 +79,7 @@ def check(
     ] = None,
     strict_dtype: Annotated[
         bool,
-        Parameter(
+        Argument(
             help="Count it as a divergence if the port computes in float32 where a case is float64. Without it that "
             "is one only in cases that you name."
         ),
@@ -104,12 +106,12 @@ def check(
     module, a Keras layer, a Flax or Equinox module, a plain object). Its arrays are found by their names and shapes.
     """
     from lockstep.harness.adapters.user_code import Target
+    from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, in_pieces, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
     from lockstep.harness.output.messages import headline
     from lockstep.harness.output.progress import advance, look_for, progress, search
-    from lockstep.harness.output.terminal import show_check
     from lockstep.harness.ports.port import is_decoder_port
 
     if seed < 0:
@@ -118,13 +120,14 @@ def check(
     parsed = _parsed(target, command, command_serve)
     is_function = isinstance(parsed, Target)
     names = case_names(cases if is_function or target is None else (target, *cases), case)
-    chosen = cases_of(names, decoder=is_function and is_decoder_port(parsed), seed=seed)
+    found = find_cases(names)
+    chosen = cases_of(names, decoder=is_function and is_decoder_port(parsed), seed=seed, found=found)
     if chunks is not None:
         chosen = in_pieces(chosen, timesteps_of_pieces(chunks), named=bool(names))
     outputs.check()  # before a check that may take minutes
     with (
         _port(parsed, layout, arrays, init, seconds) as port,
-        progress(error_console(), len(chosen), quiet=outputs.quiet) as bar,
+        progress(error_console, len(chosen), quiet=outputs.quiet) as bar,
     ):
         taken = port.taken()
         chosen = [port.fitted(case) for case in chosen]
@@ -132,20 +135,21 @@ def check(
             port, chosen, limit=asked, suite=not names, details=outputs.numbers,
             on_result=lambda result: advance(bar, result),
             on_search=lambda result: search(bar, headline(result)), on_part=lambda words: look_for(bar, words),
-            float32_will_do=float32_will_do(chosen, names, strict=strict_dtype),
+            float32_will_do=float32_will_do(chosen, names, strict=strict_dtype, found=found),
         )  # fmt: skip
-    options = {"init": init, "layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit}
-    options |= {"seed": seed or None, "chunks": chunks}
+    again = {"init": init, "layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
     words = [target] if is_function else ["--command", command] if command else ["--command-serve", command_serve]
-    runs = _with_reruns(runs, [word for word in words if word], names, options)
-    ran = {run.case for run in runs}
-    results = results_of([case for case in chosen if case.name in ran], runs)
+    runs = _with_reruns(runs, [word for word in words if word], found, {**again, "chunks": chunks})
+    results = results_of([case for case in chosen if case.name in {run.case for run in runs}], runs)
     results = _with_origins(results, source_of_function(parsed.file, parsed.function if is_function else ""), taken)
-    strong = partial(strength, chosen, runs, port.layout)
-    return outputs.deliver(
-        results,
-        lambda console: show_check(console, runs, strong, taken, named=bool(names), quiet=outputs.quiet),
-    )
+
+    def show(console: Console) -> None:
+        from lockstep.harness.output.terminal import show_check
+
+        strong = partial(strength, chosen, runs, port.layout)
+        show_check(console, runs, strong, taken, named=bool(names), quiet=outputs.quiet)
+
+    return outputs.deliver(results, show)
 
 
 def _with_origins(results: Results, source: Source | None, taken: Taken | None) -> Results:
@@ -161,14 +165,12 @@ def _with_origins(results: Results, source: Source | None, taken: Taken | None) 
 
 
 def _with_reruns(
-    runs: Sequence[RunResult], words: Sequence[str], names: Sequence[str], options: dict[str, Any]
+    runs: Sequence[RunResult], words: Sequence[str], found: Sequence[FoundCase], options: dict[str, Any]
 ) -> list[RunResult]:
-    """The results, each with the command that runs it again; ``words``: what is checked, ``names``: in which cases."""
+    """The results, each with the command that runs it again; ``words``: what is checked, ``found``: in which cases."""
     from msgspec.structs import replace
 
-    from lockstep.harness.cases.find import find_cases
-
-    arguments = {found_case.case.name: found_case.argument for found_case in find_cases(names)}
+    arguments = {found_case.case.name: found_case.argument for found_case in found}
 
     def rerun(run: RunResult) -> str:
         # To name a case in float64 would ask for its precision.

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.options import LimitOption, bounds
 from lockstep.harness.cli.outputs import NO_OUTPUTS, Outputs
 from lockstep.harness.errors import LockstepError
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def compare(
-    *file: Annotated[Path, Parameter(help="Recorded traces, folders of them, or saved results (JSON).")],
+    *file: Annotated[Path, Argument(help="Recorded traces, folders of them, or saved results (JSON).")],
     case: Annotated[
-        str | None, Parameter(help="The case that the traces must come from. Default: the one that each trace names.")
+        str | None, Argument(help="The case that the traces must come from. Default: the one that each trace names.")
     ] = None,
     against: Annotated[
         Path | None,
-        Parameter(help="Another recording to compare with, version against version, instead of the reference."),
+        Argument(help="Another recording to compare with, version against version, instead of the reference."),
     ] = None,
     limit: LimitOption = None,
     outputs: Outputs = NO_OUTPUTS,

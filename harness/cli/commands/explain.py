@@ -5,32 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.options import LAYOUT_NAMES, LimitOption, bounds, command_line
 from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
 
 
 def explain(
-    dump: Annotated[Path, Parameter(help="A .npz, .safetensors or .json file of named arrays.")],
+    dump: Annotated[Path, Argument(help="A .npz, .safetensors or .json file of named arrays.")],
     *,
     against: Annotated[
         Path | None,
-        Parameter(
+        Argument(
             help="Another dump of the same runs: which of the two is right, and where they part. It may hold outputs "
             "alone."
         ),
     ] = None,
     layout: Annotated[
         str | None,
-        Parameter(
+        Argument(
             completer=lambda context: dict.fromkeys(LAYOUT_NAMES, ""),
             help=f"The layout in which the weights are: {', '.join(LAYOUT_NAMES)}. Default: found out.",
         ),
     ] = None,
     names: Annotated[
         str | None,
-        Parameter(
+        Argument(
             help="What arrays are that are called otherwise: x=inputs,h_seq=result. Roles: x, h0, c0, lengths, h_seq, "
             "c_seq, h_n, c_n, dh, dc, dx, dh0, dc0, the names of weights in a layout, and weights=PREFIX."
         ),

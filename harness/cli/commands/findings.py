@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.options import complete_finding
 from lockstep.harness.cli.outputs import JsonOption, Outputs
 from lockstep.harness.output.write_results import write_json
@@ -14,12 +13,12 @@ from lockstep.harness.output.write_results import write_json
 
 def findings(
     *name: Annotated[
-        str, Parameter(completer=complete_finding, help="Names of findings to show in full. Default: a table of all.")
+        str, Argument(completer=complete_finding, help="Names of findings to show in full. Default: a table of all.")
     ],
     json: JsonOption = None,
-    markdown: Annotated[bool, Parameter(help="Print the page of the documentation, in Markdown.")] = False,
+    markdown: Annotated[bool, Argument(help="Print the page of the documentation, in Markdown.")] = False,
     sarif: Annotated[
-        Path | None, Parameter(allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout.")
+        Path | None, Argument(allow_leading_hyphen=True, help="Write them as SARIF 2.1.0, or - for stdout.")
     ] = None,
 ) -> int:
     """List known findings: implementations that differ from their specification, fail or crash."""

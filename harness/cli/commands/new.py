@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
+from lockstep.harness.cli.argument import Argument, for_cyclopts
 from lockstep.harness.errors import LockstepError, unknown
 from lockstep.harness.output.console import console_beside, say
 
@@ -37,7 +38,7 @@ def _templates(kind: str) -> dict[str, Path]:
 
 FormOption = Annotated[
     str,
-    Parameter(
+    Argument(
         completer=lambda context: dict.fromkeys(_templates("case"), ""),
         help="What is asked of it: plain (one layer, one direction), network (layers and directions), gradients or "
         "decoder (with attention).",
@@ -46,12 +47,13 @@ FormOption = Annotated[
 
 
 @new.command
+@for_cyclopts
 def port(
-    file: Annotated[Path, Parameter(help="The file to write, for example my_lstm.py.")],
+    file: Annotated[Path, Argument(help="The file to write, for example my_lstm.py.")],
     *,
     source: Annotated[
         str,
-        Parameter(
+        Argument(
             name="--from",
             help="What your code is written in: torch, keras, tf1, jax or numpy; c, rust or js for a program.",
         ),
@@ -67,8 +69,9 @@ def port(
 
 
 @new.command
+@for_cyclopts
 def case(
-    file: Annotated[Path, Parameter(help="The file to write, for example my-sizes.toml.")],
+    file: Annotated[Path, Argument(help="The file to write, for example my-sizes.toml.")],
     *,
     form: FormOption = "plain",
 ) -> int:
@@ -82,8 +85,9 @@ def case(
 
 
 @new.command
+@for_cyclopts
 def backend(
-    folder: Annotated[Path, Parameter(help="The folder to write; its name is the backend's, for example my_lstm.")],
+    folder: Annotated[Path, Argument(help="The folder to write; its name is the backend's, for example my_lstm.")],
 ) -> int:
     """Write a package that offers a backend, ready to be installed."""
     from lockstep.harness.adapters.backend import find_backends
@@ -108,12 +112,13 @@ def backend(
 
 
 @new.command
+@for_cyclopts
 def example(
     name: Annotated[
         str | None,
-        Parameter(completer=lambda context: dict.fromkeys(_examples(), ""), help="The example. Default: list all."),
+        Argument(completer=lambda context: dict.fromkeys(_examples(), ""), help="The example. Default: list all."),
     ] = None,
-    folder: Annotated[Path, Parameter(help="The folder to write it into.")] = Path(),
+    folder: Annotated[Path, Argument(help="The folder to write it into.")] = Path(),
 ) -> int:
     """Write a shipped example, a port that is wrong or one that is right, with the files that it needs."""
     examples = _examples()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from lockstep.harness.cli import options
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.outputs import QuietOption
 from lockstep.harness.jobs.settings import JOBS
 from lockstep.harness.output.console import console_beside, error_console, say
@@ -19,10 +18,10 @@ def record(
     case: options.CaseOption = None,
     backend: options.BackendOption = None,
     everything: options.AllOption = False,
-    out: Annotated[Path, Parameter(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
+    out: Annotated[Path, Argument(help="Folder for the traces, CASE.BACKEND.safetensors.")] = Path("traces"),
     json: Annotated[
         Path | None,
-        Parameter(allow_leading_hyphen=True, help="Write the runs that gave no trace as results into this file."),
+        Argument(allow_leading_hyphen=True, help="Write the runs that gave no trace as results into this file."),
     ] = None,
     timeout: options.TimeoutOption = None,
     quiet: QuietOption = False,
@@ -42,7 +41,7 @@ def record(
         options.announce(selection, JOBS)
     check_writable(json, out)
     console = console_beside(json)
-    with progress(error_console(), selection.count, quiet=quiet) as bar:
+    with progress(error_console, selection.count, quiet=quiet) as bar:
         recorded, runs = record_cases(
             [found_case.case for found_case in selection.cases],
             selection.backends,

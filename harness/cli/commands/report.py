@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.outputs import DetailedOutputs, DetailsOption, GitHubOption, SarifOption
 
 
 def report(
-    results: Annotated[Path, Parameter(help="Results that --json wrote.")],
+    results: Annotated[Path, Argument(help="Results that --json wrote.")],
     *,
     html: Annotated[
-        Path | None, Parameter(help="Folder for the report. Default: lockstep-report, if no other output is asked for.")
+        Path | None, Argument(help="Folder for the report. Default: lockstep-report, if no other output is asked for.")
     ] = None,
     sarif: SarifOption = None,
     github: GitHubOption = False,

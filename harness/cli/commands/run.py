@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
 from lockstep.harness.cli import options
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs, Outputs, QuietOption
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.jobs.settings import JOBS
@@ -82,7 +81,7 @@ def _on_cluster(bounds: dict[str, Any], address: str, *, allow_mixed: bool, mode
 
 
 def cache(
-    *, clear: Annotated[bool, Parameter(help="Remove all traces from the cache.")] = False, quiet: QuietOption = False
+    *, clear: Annotated[bool, Argument(help="Remove all traces from the cache.")] = False, quiet: QuietOption = False
 ) -> int:
     """Tell how large the cache of lockstep run --cached is, or empty it."""
     from lockstep.harness.jobs.cache.store import TraceCache, folder_of_traces
@@ -178,7 +177,7 @@ def _watched(selection: Selection, outputs: Outputs, bounds: dict[str, Any]) -> 
         options.announce(selection, bounds["jobs"])
     each, estimate = weights(cases, backends), seconds_of(cases, backends, bounds["jobs"])
     weight = sum(each[backend.name] for _, backend in pairs(cases, backends))
-    with progress(error_console(), selection.count, weight=weight, estimate=estimate, quiet=outputs.quiet) as bar:
+    with progress(error_console, selection.count, weight=weight, estimate=estimate, quiet=outputs.quiet) as bar:
         return run_cases(
             cases,
             backends,

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
 from lockstep.harness.cli import options
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.outputs import JsonOption, QuietOption
 from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.output.console import INTERRUPTED, console_beside, error_console, say, tell
@@ -28,45 +27,45 @@ ANNOUNCED = 6  # backends in the line that announces a campaign
 def search(
     *,
     out: Annotated[
-        Path | None, Parameter(help="Folder of the campaign: its journal, its page, a folder for each finding.")
+        Path | None, Argument(help="Folder of the campaign: its journal, its page, a folder for each finding.")
     ] = None,
     plan: Annotated[
-        bool, Parameter(negative="", help="Tell how many units meet every pair of features once, and run none.")
+        bool, Argument(negative="", help="Tell how many units meet every pair of features once, and run none.")
     ] = False,
     backend: options.BackendOption = None,
     everything: options.AllOption = False,
     port: Annotated[
-        str | None, Parameter(help="Search your own function or object in place of backends: FILE.py:NAME.")
+        str | None, Argument(help="Search your own function or object in place of backends: FILE.py:NAME.")
     ] = None,
-    command: Annotated[str | None, Parameter(help="A program in its place, as of lockstep check.")] = None,
-    command_serve: Annotated[str | None, Parameter(help="The same for one that is started once.")] = None,
-    init: Annotated[str | None, Parameter(help="Of an object: what it is made with, as of lockstep check.")] = None,
+    command: Annotated[str | None, Argument(help="A program in its place, as of lockstep check.")] = None,
+    command_serve: Annotated[str | None, Argument(help="The same for one that is started once.")] = None,
+    init: Annotated[str | None, Argument(help="Of an object: what it is made with, as of lockstep check.")] = None,
     layout: options.LayoutOption = None,
     arrays: options.ArraysOption = None,
     minutes: Annotated[
-        float | None, Parameter(help="End after so many minutes of running, those before a --resume included.")
+        float | None, Argument(help="End after so many minutes of running, those before a --resume included.")
     ] = None,
     runs: Annotated[
-        int | None, Parameter(help="End after so many runs: a run is one problem through one backend.")
+        int | None, Argument(help="End after so many runs: a run is one problem through one backend.")
     ] = None,
     features: Annotated[
         list[str] | None,
-        Parameter(
+        Argument(
             name=("--features", "--feature"),
             help="Search networks of this feature alone, such as lengths; may be repeated. Default: all.",
         ),
     ] = None,
     problems: Annotated[
         int | None,
-        Parameter(
+        Argument(
             help="Problems of each network: all but the first are cheap where it is compiled. Default: 40; fewer where "
             "few --runs are to meet several networks."
         ),
     ] = None,
-    seed: Annotated[int | None, Parameter(help="Of the choice of configurations. Default: 0.")] = None,
-    resume: Annotated[bool, Parameter(help="Go on with the campaign that is in the folder.")] = False,
-    jobs: Annotated[int, Parameter(help="How many units run at the same time.")] = SEARCH_JOBS,
-    shrink_seconds: Annotated[float, Parameter(help="The most that making one finding small may take.")] = 120.0,
+    seed: Annotated[int | None, Argument(help="Of the choice of configurations. Default: 0.")] = None,
+    resume: Annotated[bool, Argument(help="Go on with the campaign that is in the folder.")] = False,
+    jobs: Annotated[int, Argument(help="How many units run at the same time.")] = SEARCH_JOBS,
+    shrink_seconds: Annotated[float, Argument(help="The most that making one finding small may take.")] = 120.0,
     timeout: options.TimeoutOption = None,
     limit: options.LimitOption = None,
     scheduler: options.SchedulerOption = None,
@@ -138,7 +137,7 @@ def _run(
     from lockstep.harness.output.search_text import CampaignPage, campaign_text, campaign_values, found_text
     from lockstep.harness.output.write_results import write_json
 
-    console, errors = console_beside(json), error_console()
+    console = console_beside(json)
     if not quiet:
         tell(_announced(journal, campaign, bounds))
 
@@ -147,7 +146,7 @@ def _run(
 
     interrupted = False
     page = CampaignPage(journal, bounds)
-    with executor, campaign_progress(errors, quiet=quiet) as on_state:
+    with executor, campaign_progress(error_console, quiet=quiet) as on_state:
         campaign_run = CampaignRun(journal, campaign, executor, bounds, text_of, on_state, on_finding, page.on_tick)
         try:
             campaign_run.run()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.outputs import JsonOption
 from lockstep.harness.errors import check_positive
 from lockstep.harness.jobs.settings import TIMEOUT
@@ -15,11 +14,11 @@ from lockstep.harness.output.write_results import check_writable, write_json
 
 def variables(
     target: Annotated[
-        str, Parameter(help="The model, FILE.py:BUILD. It is built in a separate process. Default of BUILD: build.")
+        str, Argument(help="The model, FILE.py:BUILD. It is built in a separate process. Default of BUILD: build.")
     ],
     *,
     json: JsonOption = None,
-    timeout: Annotated[float, Parameter(help="Seconds allowed for building it.")] = TIMEOUT,
+    timeout: Annotated[float, Argument(help="Seconds allowed for building it.")] = TIMEOUT,
 ) -> int:
     """List all variables of a model, what reads each one, and which are shared between its timesteps.
 

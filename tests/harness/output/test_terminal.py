@@ -178,7 +178,7 @@ def test_progress_tells_the_time_left_and_cuts_long_names(monkeypatch):
     out = SimpleNamespace(text="", isatty=lambda: True, flush=lambda: None, encoding="utf-8")
     out.write = lambda text: setattr(out, "text", out.text + text)
     console = Console(file=out, width=80, force_terminal=True, color_system=None)
-    with progress(console, 3, weight=30.0, estimate=100.0) as bar:
+    with progress(lambda: console, 3, weight=30.0, estimate=100.0) as bar:
         bar.refresh()
         assert "0/3, 2 min left: starting frameworks" in out.text
         advance(bar, made("case", HOSTILE))
@@ -197,7 +197,7 @@ def test_progress_tells_the_time_left_and_cuts_long_names(monkeypatch):
 
 def test_progress_is_shown_on_a_terminal_only():
     for console in (Console(file=io.StringIO()), Console(file=io.StringIO(), force_terminal=True)):
-        with progress(console, 3) as bar:
+        with progress(lambda console=console: console, 3) as bar:
             advance(bar, made("a", "b"))
         assert console.file.getvalue() == ""
 

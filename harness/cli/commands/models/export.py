@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from lockstep.harness.cli import options
+from lockstep.harness.cli.argument import Argument
 from lockstep.harness.cli.outputs import NO_OUTPUTS, Outputs
 from lockstep.harness.errors import check_positive
 from lockstep.harness.output.console import error_console, say
@@ -18,7 +17,7 @@ CONVERTING = 600.0  # seconds for one route where nobody says: some compile
 def export(
     source: Annotated[
         str,
-        Parameter(
+        Argument(
             name="SOURCE",
             help="The model: FILE.py:FUNCTION that returns an nn.Module or a Keras model, a .keras file, or .onnx.",
         ),
@@ -27,13 +26,13 @@ def export(
     *cases: options.CaseArguments,
     to: Annotated[
         list[str] | None,
-        Parameter(
+        Argument(
             help='A route, such as "torch.onnx>onnxruntime", or a pattern, such as "*>onnxruntime"; may be repeated. '
             "Default: all that are installed."
         ),
     ] = None,
     given: options.InputOption = None,
-    keep: Annotated[Path | None, Parameter(help="A folder that keeps the exported files, by case and route.")] = None,
+    keep: Annotated[Path | None, Argument(help="A folder that keeps the exported files, by case and route.")] = None,
     timeout: options.TimeoutOption = None,
     limit: options.LimitOption = None,
     jobs: options.JobsOption = 1,
@@ -70,7 +69,7 @@ def export(
         infos[found_case.case.name] = info_of(observation)
         if not outputs.quiet:
             say(outputs.console, f"{file.name}, {observation.reference.what}: {observation.shapes}.")
-        with progress(error_console(), len(routes), quiet=outputs.quiet) as bar:
+        with progress(error_console, len(routes), quiet=outputs.quiet) as bar:
             runs += export_case(observation, routes, bounds, lambda run, bar=bar: advance(bar, run))
     again = {"to": None, "input": given, "limit": limit, "timeout": timeout}
     runs = [
