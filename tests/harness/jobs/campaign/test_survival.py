@@ -124,20 +124,34 @@ def port(x, weights, h0, c0):
 """
 
 
-@pytest.mark.parametrize("killed", [(kill_client,), (kill_worker, kill_client)], ids=["client", "client and worker"])
-def test_all_that_a_killed_client_had_started_ends_with_it_also_in_the_middle_of_a_long_compile(tmp_path, killed):
-    (tmp_path / "busy.py").write_text(BUSY)
-    process = start(tmp_path / "campaign", "--port", f"{tmp_path / 'busy.py'}:port", "--runs", "9")
+def check_that_all_ends(tmp_path, words, accidents):
+    """Search what never answers, kill, and see that nothing is left that was started."""
+    process = start(tmp_path / "campaign", *words, "--runs", "9")
     until((tmp_path / "called").exists, process)
     below = descendants(process.pid)
     assert len(below) >= 2  # a worker, and what calls the port
-    for accident in killed:
+    for accident in accidents:
         accident(process, tmp_path, None)
     process.communicate()
     end = time.monotonic() + 10  # on a busy machine; by itself it would take 300 s
     while not gone(below) and time.monotonic() < end:
         time.sleep(0.05)
     assert gone(below)
+
+
+@pytest.mark.parametrize("accidents", [
+    pytest.param([kill_client], marks=pytest.mark.slow, id="client"),
+    pytest.param([kill_worker, kill_client], id="client and worker"),
+])  # fmt: skip
+def test_all_that_a_killed_client_had_started_ends_with_it_also_in_the_middle_of_a_long_compile(tmp_path, accidents):
+    (tmp_path / "busy.py").write_text(BUSY)
+    check_that_all_ends(tmp_path, ["--port", f"{tmp_path / 'busy.py'}:port"], accidents)
+
+
+@pytest.mark.slow
+def test_a_program_that_a_killed_client_searched_ends_with_it(tmp_path):
+    (tmp_path / "busy.sh").write_text(f"touch {tmp_path / 'called'}; sleep 300\n")
+    check_that_all_ends(tmp_path, ["--command", f"sh {tmp_path / 'busy.sh'} {{problem}} {{answer}}"], [kill_client])
 
 
 @pytest.mark.slow
