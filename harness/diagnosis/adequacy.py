@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,10 +13,12 @@ from msgspec import Struct
 from lockstep.harness.arrays import Array
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
-from lockstep.harness.causes.edits import NoPlaceError
+from lockstep.harness.causes.edits import Edits, NoPlaceError
 from lockstep.harness.causes.interpret import values_with
+from lockstep.harness.causes.many import Many
 from lockstep.harness.diagnosis.explain_causes import OF_TWO_BIASES
-from lockstep.harness.faults.deviation import Deviation, edits_of
+from lockstep.harness.diagnosis.screen import alike, by_candidate, in_runs, joins
+from lockstep.harness.faults.deviation import edits_of
 from lockstep.harness.faults.table import named
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.expected import Expected, ExpectedTensor
@@ -57,17 +60,34 @@ def adequacy(cases: Sequence[Case], limit: float = LIMIT_SIGMA, *, layout: str =
     Raises:
         CaseError: If a case cannot be made concrete.
     """
-    columns: list[dict[str, float]] = []
-    for problem in map(problem_of, cases):
-        expected, column = expect(problem), {}
-        for name, deviation in named(problem).items():
-            if not deviation.scope.suffix and (deviation.site not in OF_TWO_BIASES or layout in TWO_BIASES):
-                with suppress(NoPlaceError):
-                    column[name] = _apart(problem, expected, deviation)
-        columns.append(column)
+    columns = [_column(problem, layout) for problem in map(problem_of, cases)]
     names = dict.fromkeys(name for column in columns for name in column)
     rows = {name: [column.get(name, 0.0) for column in columns] for name in names}
     return Adequacy([case.name for case in cases], limit, rows)
+
+
+def _column(problem: AnyProblem, layout: str) -> dict[str, float]:
+    """The largest sigma of each deviation in a case, by name; many run as one."""
+    expected = expect(problem)
+    wanted = {"h", "c"} if problem.case.plain else set(expected)
+    names: dict[str, float | None] = {}
+    groups: defaultdict[Any, list[tuple[str, Edits]]] = defaultdict(list)
+    for name, deviation in named(problem).items():
+        if deviation.scope.suffix or (deviation.site in OF_TWO_BIASES and layout not in TWO_BIASES):
+            continue
+        with suppress(NoPlaceError):
+            edits = edits_of([deviation], problem)
+            goes_back = any(name.startswith("d") for name in wanted)
+            joined = joins((deviation,), edits, goes_back=goes_back)
+            groups[alike(edits) if joined else name].append((name, edits))
+            names[name] = None  # in the order of the catalogue
+    size = sum(expected[name].value.size for name in wanted)
+    for group in groups.values():
+        for part in in_runs(group, size):
+            names |= zip(
+                [name for name, _ in part], _apart(problem, expected, wanted, [e for _, e in part]), strict=True
+            )
+    return {name: sigma for name, sigma in names.items() if sigma is not None}
 
 
 class _PlainError(Exception):
@@ -75,10 +95,11 @@ class _PlainError(Exception):
 
 
 class _Farthest:
-    """Watches a run for the largest sigma, and ends it beyond ``PLAIN``."""
+    """Watches a run of many for the largest sigma of each, and ends it when all are beyond ``PLAIN``."""
 
-    def __init__(self, expected: Expected) -> None:
-        self.expected, self.sigma = expected, 0.0
+    def __init__(self, expected: Expected, alive: Array) -> None:
+        self.expected, self.alive = expected, alive
+        self.sigma = np.zeros(len(alive))
 
     def tensor(self, name: str, value: Array) -> None:
         """Look at a whole tensor."""
@@ -86,26 +107,41 @@ class _Farthest:
 
     def step(self, name: str, t: Any, value: Array) -> None:
         """Look at one timestep."""
-        self.sigma = max(self.sigma, _largest_sigma(self.expected[name], value, t))
-        if not self.sigma <= PLAIN:
+        tensor = self.expected[name].at(t)
+        sigma = _largest_sigma(tensor, by_candidate(name, value, tensor.value.ndim))
+        self.sigma = np.maximum(self.sigma, np.where(self.alive, sigma, 0))
+        self.alive &= ~self.plain  # nobody looks at it any more
+        if not self.alive.any():
             raise _PlainError
 
-
-def _apart(problem: AnyProblem, expected: Expected, deviation: Deviation) -> float:
-    """The largest sigma between what a deviation gives and what is expected; beyond ``PLAIN`` any that was met."""
-    farthest = _Farthest(expected)
-    with suppress(_PlainError), np.errstate(all="ignore"):
-        wanted = {"h", "c"} if problem.case.plain else None
-        values_with(problem, edits_of([deviation], problem), wanted, farthest)
-    return farthest.sigma
+    @property
+    def plain(self) -> Array:
+        """Those that are beyond ``PLAIN``, whatever comes later."""
+        return ~(self.sigma <= PLAIN)
 
 
-def _largest_sigma(expected: ExpectedTensor, values: Array, rows: Any) -> float:
+def _apart(problem: AnyProblem, expected: Expected, wanted: set[str], each: list[Edits]) -> list[float | None]:
+    """The largest sigma of what each gives; beyond ``PLAIN`` any that was met, None of what has no place."""
+    # What cannot be joined, such as parts of batches, is run as it is.
+    edits = Many.of(each) if len(each) > 1 else each[0]
+    farthest = _Farthest(expected, edits.alive if isinstance(edits, Many) else np.ones(1, bool))
+    try:
+        with suppress(_PlainError), np.errstate(all="ignore"):
+            values_with(problem, edits, wanted, farthest)
+    except NoPlaceError:  # of one alone, or of what all of them do
+        return [None] if len(each) == 1 else [_apart(problem, expected, wanted, [edits])[0] for edits in each]
+    counts = farthest.alive | farthest.plain
+    return [float(sigma) if told else None for sigma, told in zip(farthest.sigma, counts, strict=True)]
+
+
+def _largest_sigma(expected: ExpectedTensor, values: Array) -> Array:
+    """The largest sigma of each candidate."""
     with np.errstate(all="ignore"):
-        difference = (values - expected.value[rows]) - expected.rest[rows]
-        sigma = np.abs(difference / expected.noise[rows])
-        same = (values == expected.value[rows]) | (np.isnan(values) & np.isnan(expected.value[rows]))
-        return float(np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma)).max(initial=0))
+        difference = (values - expected.value) - expected.rest
+        sigma = np.abs(difference / expected.noise)
+        same = (values == expected.value) | (np.isnan(values) & np.isnan(expected.value))
+        sigma = np.where(same, 0, np.where(np.isnan(sigma), np.inf, sigma))
+        return sigma.reshape(len(values), -1).max(axis=1, initial=0)
 
 
 def detected(sigma: float, limit: float) -> bool:

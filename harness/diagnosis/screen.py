@@ -65,10 +65,7 @@ class Tally:
         actual, near = actual[rows], self.observation.near[name][rows]
         if self.flip:
             near = np.maximum(near, self.flip * np.maximum(np.abs(actual), 1))
-        if value.ndim > actual.ndim:
-            value = np.moveaxis(value, 1 if kind_of(name).endswith("_t") else max(value.ndim - 3, 0), 0)
-        else:
-            value = value[None]
+        value = by_candidate(name, value, actual.ndim)
         within = np.abs(actual - value) <= near
         if not within.all():
             within |= (actual == value) | (np.isnan(actual) & np.isnan(value))
@@ -87,6 +84,13 @@ class Tally:
             self.many.alive &= self.right
             if not self.many.alive.any():
                 raise MissError
+
+
+def by_candidate(name: str, value: Array, ndim: int) -> Array:
+    """The values of a tensor with the axis of candidates in front, of one entry where they are alike."""
+    if value.ndim == ndim:
+        return value[None]
+    return np.moveaxis(value, 1 if kind_of(name).endswith("_t") else max(value.ndim - 3, 0), 0)
 
 
 def outcomes(
@@ -116,23 +120,32 @@ def _groups(
             if comparisons is not None:
                 comparisons[k] = NO_PLACE
             continue
-        # Gradients do not go back through what each candidate does otherwise going forward.
-        forward = any(deviation.way == FORWARD for deviation in cause)
-        if can_join(edits) and not (forward and wanted - seen.forward_names):
-            groups[form_of(cause), _alike(edits)].append((k, edits))
+        if joins(cause, edits, goes_back=bool(wanted - seen.forward_names)):
+            groups[form_of(cause), alike(edits)].append((k, edits))
     size = sum(seen.observation.tensors[name].size for name in wanted)
-    most = max(1, min(MOST_AT_ONCE, MOST_VALUES // max(size, 1)))
     for (form, _), group in groups.items():
-        for start in range(0, len(group), most):
-            part = group[start : start + most]
+        for part in in_runs(group, size):
             yield [k for k, _ in part], [edits for _, edits in part], form
+
+
+def joins(cause: Cause, edits: Edits, *, goes_back: bool) -> bool:
+    """Whether a cause can be run with others; ``goes_back``: whether gradients are asked for."""
+    # Gradients do not go back through what each candidate does otherwise going forward.
+    return can_join(edits) and not (goes_back and any(deviation.way == FORWARD for deviation in cause))
+
+
+def in_runs(group: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """A group in parts that run at once; ``size``: of how many values each candidate is asked."""
+    most = max(1, min(MOST_AT_ONCE, MOST_VALUES // max(size, 1)))
+    yield from (group[start : start + most] for start in range(0, len(group), most))
 
 
 # Edges behind which what is compared at each timestep, or what a step starts from, is not what was returned.
 _APART = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "h.out", "c.out", "returned"})
 
 
-def _alike(edits: Edits) -> Any:
+def alike(edits: Edits) -> Any:
+    """What has to be the same of edits that are run as one."""
     sites = {site for _, site in (*edits.changes, *edits.rules)} & _APART
     return rules_of(edits), frozenset(sites), edits.touch("")
 

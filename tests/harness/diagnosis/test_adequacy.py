@@ -6,7 +6,8 @@ import pytest
 from lstm_cases import make_case
 
 from lockstep.harness.cases.find import find_cases
-from lockstep.harness.diagnosis.adequacy import adequacy
+from lockstep.harness.diagnosis import screen
+from lockstep.harness.diagnosis.adequacy import PLAIN, adequacy
 
 # The matrix takes seconds: one process computes it for all tests of it.
 pytestmark = pytest.mark.xdist_group("adequacy")
@@ -54,3 +55,16 @@ def test_a_deviation_that_changes_nothing_is_not_seen():
     strength = adequacy([case])
     assert {"h_in-and-c_in:initial", "h0-and-c0:zero"} <= set(strength.unseen)
     assert strength.sigma["b:zero"][0] > strength.limit
+
+
+def test_deviations_run_as_one_are_told_as_each_alone(monkeypatch):
+    cases = [found.case for found in find_cases(["ones"])]
+    together = adequacy(cases)
+    monkeypatch.setattr(screen, "MOST_AT_ONCE", 1)
+    alone = adequacy(cases)
+    assert list(together.sigma) == list(alone.sigma)
+    assert together.unseen == alone.unseen
+    # Beyond that nobody asks how far, and what is met first counts.
+    exact = {name: row for name, row in alone.sigma.items() if row[0] <= PLAIN}
+    assert len(exact) > 700
+    assert {name: together.sigma[name] for name in exact} == pytest.approx(exact)
