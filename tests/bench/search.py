@@ -2,8 +2,9 @@
 
 A configuration is one problem through all four backends, judged. The campaign runs as its workers do, two units at a
 time, with as many problems a network as campaigns have; the naive loop builds graph and compiles for each
-configuration, in one process for each backend that has imported its framework before. Whether memory stays over an
-hour is told by the journal of a campaign, in its table ``memory``.
+configuration, in one process for each backend that has imported its framework before. Whether memory stays is told for
+a worker that goes through the same networks again and again, more than it keeps; over an hour, by the journal of a
+campaign, in its table ``memory``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import NamedTuple
 from figures import Figure
 from threadpoolctl import threadpool_limits
 
-from lockstep.harness.jobs.campaign.hands import Hands
+from lockstep.harness.adapters.backend_process import resident_megabytes
+from lockstep.harness.jobs.campaign.hands import NETWORKS_KEPT, Hands
 from lockstep.harness.jobs.campaign.run_unit import run_unit
 from lockstep.harness.jobs.campaign.unit import PROBLEMS, Campaign, UnitResult
 from lockstep.harness.jobs.campaign.work import unit_of
@@ -31,6 +33,7 @@ BACKENDS = ("numpy_loop", "torch_lstm", "jax_scan", "tf_dynamic_rnn")
 FEATURES = ("float32", "layers", "lengths", "gradients", "initial state", "no bias", "bidirectional")
 NETWORKS, NAIVE_NETWORKS = 6, 6
 SHARE, TIMES = 0.4, 30  # of processor time that is the harness', at most; times as fast as the naive loop, at least
+GROWTH = 1.1  # of a worker that has done the same three times
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -38,7 +41,7 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 def search() -> list[Figure]:
     """Measure; on Linux, where the processor time of other processes can be read."""
     naive = sum(_naive(backend) for backend in BACKENDS)
-    costs = _campaign()
+    costs, kept = _campaign(), _again_and_again()
     both = costs.ours + costs.theirs
     return [
         Figure("naive: processor seconds of a configuration", naive),
@@ -47,8 +50,10 @@ def search() -> list[Figure]:
         Figure("cost as a share of the naive loop's, on two cores", both / 2 / naive, 1 / TIMES,
                note=f"{naive / (both / 2):.0f} times as fast, at least {TIMES} are asked"),
         Figure("the harness' share of time", costs.ours / both, SHARE),
-        Figure("memory after / before", costs.last / costs.first,
+        Figure("memory of all after / before", costs.last / costs.first,
                note=f"{costs.first:.0f} MB, {costs.last - costs.first:+.0f} MB in {costs.span:.0f} s"),
+        Figure("memory of a worker after / before", kept.last / kept.first, GROWTH,
+               note=f"{kept.first:.0f} MB, {kept.last - kept.first:+.1f} MB in {kept.span:.0f} s, {kept.runs} runs"),
     ]  # fmt: skip
 
 
@@ -61,6 +66,25 @@ class Costs(NamedTuple):
     span: float  # seconds in all
     first: float  # megabytes before
     last: float  # and after
+
+
+class Growth(NamedTuple):
+    """What a worker has in memory."""
+
+    first: float  # megabytes, once it keeps as many networks as it ever does
+    last: float  # later
+    span: float  # seconds between
+    runs: int
+
+
+def _again_and_again() -> Growth:
+    campaign = Campaign(seed=1, backends=BACKENDS[:1], models=("lstm",), problems=8)
+    networks = range(NETWORKS_KEPT + 1)  # each is gone when it comes again
+    with Hands(campaign) as hands, threadpool_limits(1):
+        _through(hands, networks)
+        first, start = resident_megabytes() or 0.0, time.perf_counter()
+        runs = sum(len(result.runs) for _ in range(3) for result in _through(hands, networks))
+        return Growth(first, resident_megabytes() or 0.0, time.perf_counter() - start, runs)
 
 
 def _campaign() -> Costs:
@@ -79,7 +103,7 @@ def _campaign() -> Costs:
 def _through(hands: Hands, ks: range) -> list[UnitResult]:
     units: SimpleQueue = SimpleQueue()
     for k in ks:
-        for backend in BACKENDS:
+        for backend in hands.campaign.backends:
             units.put(unit_of(hands.campaign, k, backend))
     results: list[UnitResult] = []
 
