@@ -21,7 +21,7 @@ from lockstep.harness.comparison.precision import allows_float32, as_float32, co
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.behaviour import overwritten
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.checks.forms import Checking, Networks, form_of
+from lockstep.harness.jobs.checks.forms import MOST_SLOW_FRESH, REPEATED, Checking, Networks, form_of
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.ports.port import AnyPort
@@ -65,9 +65,12 @@ def check(port: AnyPort, cases: Sequence[Case], **options: Any) -> list[RunResul
     cases = [port.fitted(case) for case in cases]
     by_case: dict[str, RunResult] = {}
     unanswered: list[tuple[Checking, Networks]] = []
+    left, forms = len(cases), len(grouped(cases, _kind if request.suite else form_of))
     for of_form in _of_suite(port, cases) if request.suite else _by_form(port, cases):
         form = form_of(of_form[0])
+        left, forms = left - len(of_form), forms - 1
         checking = _asked(request, [form.problem(case) for case in of_form], form)
+        checking = with_changes(checking, later=left + forms * (REPEATED + MOST_SLOW_FRESH))
         statuses = {outcome.status for outcome in checking.outcomes}
         if request.suite and "ran" not in statuses:
             unanswered.append((checking, form))

@@ -75,6 +75,7 @@ class AnyPort(Closing):
 
     name: str
     layout: str  # in which it gets its weights
+    calls = 0  # how many problems it was asked
 
     @property
     def forward_only(self) -> bool:
@@ -95,6 +96,7 @@ class AnyPort(Closing):
         A call that ends its process, or takes too long, is answered as such, and a fresh process goes on
         with the next; after the third such call the rest are answered alike.
         """
+        self.calls += len(problems)
         replies: list[Outcome] = []
         deaths = 0
         while len(replies) < len(problems):
@@ -213,6 +215,7 @@ class LocalPort(AnyPort):
 
     def call(self, problems: Sequence[AnyProblem]) -> list[Outcome]:
         """Call the function for each of several problems, in order."""
+        self.calls += len(problems)
         return [self._calls(problem) for problem in problems]
 
 

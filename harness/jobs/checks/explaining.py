@@ -58,6 +58,7 @@ def _explain_network(form: Networks, checking: Checking) -> Causes:
     problems = [
         form.fresh(observation.problem) for observation in observations if observation.problem.case.name in doubtful
     ]
+    problems = checking.fresh(problems)
     again = observed(problems, checking.port.call(problems)) if problems else []
     if again:
         held = holding({match.fault for case in doubtful for match in causes[case]}, again)
@@ -121,7 +122,7 @@ def _explain_plain(form: Networks, checking: Checking) -> list[Diagnosis]:
 def _confirmed(form: Networks, checking: Checking, causes: list[Diagnosis]) -> list[Diagnosis]:
     """Those causes that also reproduce fresh numbers."""
     named = [problem for problem in checking.problems if problem.case.name in HELD_AGAINST]
-    fresh = [form.fresh(problem) for problem in named or checking.problems[:1]]
+    fresh = checking.fresh([form.fresh(problem) for problem in named or checking.problems[:1]])
     held = holding({cause.fault for cause in causes}, observed(fresh, checking.port.call(fresh)))
     return [cause for cause in causes if cause.fault in held]
 

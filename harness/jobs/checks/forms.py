@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
 MOST_SECONDS_A_QUESTION = 0.5  # that a call may take, for a port to be asked where several mistakes are looked for
 LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
+MOST_SLOW_CALLS = 60  # of a port whose calls take longer than a question may, in a whole check
+REPEATED = 3  # calls of a form beside one for each case: the first problem twice more, and a stranger
+MOST_SLOW_FRESH = 2  # fresh problems of a form that such a port's explanation is held against
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Checking:
     again: list[RunResult]  # one for each repeated call
     measure: bool  # whether a port that no named fault explains is measured
     on_part: Callable[[str], None] = lambda words: None  # told what is looked for as a cause
+    later: int = 0  # calls that other forms have yet to take
 
     def with_runs(self, runs: list[RunResult]) -> Checking:
         """The same with other results."""
@@ -60,7 +64,7 @@ class Checking:
     @property
     def ask(self) -> Ask | None:
         """What the port returns for further problems; None where it takes long, or is not to be asked."""
-        if not self.measure or self.seconds > MOST_SECONDS_A_QUESTION:
+        if not self.measure or self.is_slow:
             return None
         return lambda problems: observed(problems, self.port.call(problems))
 
@@ -77,9 +81,20 @@ class Checking:
         return float(np.median([outcome.seconds.get("run", 0.0) for outcome in self.outcomes]))
 
     @property
+    def is_slow(self) -> bool:
+        """Whether each call is waited for."""
+        return self.seconds > MOST_SECONDS_A_QUESTION
+
+    @property
     def most_calls(self) -> int:
         """How many calls of a measurement are waited for."""
-        return max(LEAST_CALLS, int(MEASURING_SECONDS / max(self.seconds, 1e-6)))
+        calls = max(LEAST_CALLS, int(MEASURING_SECONDS / max(self.seconds, 1e-6)))
+        left = MOST_SLOW_CALLS - self.port.calls - self.later - MOST_SLOW_FRESH
+        return max(0, min(calls, left)) if self.is_slow else calls
+
+    def fresh(self, problems: list[AnyProblem]) -> list[AnyProblem]:
+        """Those of fresh problems that an explanation is held against: few of a port that is slow."""
+        return problems[:MOST_SLOW_FRESH] if self.is_slow else problems
 
 
 def _tensors(outcome: Outcome, problem: AnyProblem) -> Arrays | None:

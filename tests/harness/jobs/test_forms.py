@@ -76,6 +76,17 @@ def test_questions_that_had_no_room_are_counted():
     assert any("were made at most: 181 questions (where each weight goes" in fact for fact in cause.facts)
 
 
+@pytest.mark.usefixtures("short_search")
+def test_a_slow_port_is_called_sixty_times_at_most(monkeypatch):
+    monkeypatch.setattr(forms, "MOST_SECONDS_A_QUESTION", 0.0)
+    port, calls = port_with(f=lambda z: sigmoid(z + 0.3), g=lambda z: np.tanh(1.37 * z))
+    cases = [make_case(f"case {seed}", timesteps=3, batch=3, initial_state="probe", seed=seed) for seed in range(42)]
+    opened = LocalPort(port)
+    assert causes_of(check(opened, cases))
+    assert len(calls) == opened.calls <= forms.MOST_SLOW_CALLS
+    assert len(calls) > len(cases) + forms.REPEATED  # it was measured as well
+
+
 def test_nothing_is_asked_twice_and_more_than_there_is_room_for_not_at_all():
     port, calls = port_with()
     black_box = PortBlackBox(LocalPort(port), calls=2)
