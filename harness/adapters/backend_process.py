@@ -25,7 +25,7 @@ import numpy as np
 
 from lockstep.harness.adapters.backend import Backend
 from lockstep.harness.adapters.outcome import Later, Outcome, run_in_pieces
-from lockstep.harness.adapters.parcel import Exchange, Parcel
+from lockstep.harness.adapters.processes.parcel import Exchange, Parcel
 from lockstep.harness.adapters.trace import Trace, check_trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lockstep.harness.adapters.child import START_TIMEOUT
 from lockstep.harness.adapters.outcome import TAIL, Outcome
+from lockstep.harness.adapters.processes.child import START_TIMEOUT
 from lockstep.harness.adapters.user_code import cut_stack
 from lockstep.harness.adapters.user_process import read_header, read_outcomes, stack_of
 from lockstep.harness.adapters.worker import GRACE, IMPORT_TIMEOUT, Process

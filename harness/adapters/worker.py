@@ -15,9 +15,9 @@ from typing import Any, Self
 
 from lockstep.harness.adapters import backend_process as serve
 from lockstep.harness.adapters.backend import BackendInfo, by_worker
-from lockstep.harness.adapters.child import POLL, Child, ChildDiedError
 from lockstep.harness.adapters.outcome import Outcome, end_of
-from lockstep.harness.adapters.parcel import Exchange, Parcel
+from lockstep.harness.adapters.processes.child import POLL, Child, ChildDiedError
+from lockstep.harness.adapters.processes.parcel import Exchange, Parcel
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 

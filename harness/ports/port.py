@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.parcel import Parcel
+from lockstep.harness.adapters.processes.parcel import Parcel
 from lockstep.harness.adapters.user_calls import ask, ask_once
 from lockstep.harness.adapters.user_code import FUNCTIONS, Target, defined_in, parsed_file
 from lockstep.harness.adapters.worker import Closing, Process, quiet_environment

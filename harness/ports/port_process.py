@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from lockstep.harness.adapters.outcome import Outcome, run_in_pieces
-from lockstep.harness.adapters.parcel import Parcel
+from lockstep.harness.adapters.processes.parcel import Parcel
 from lockstep.harness.adapters.trace import Trace, close
 from lockstep.harness.adapters.user_code import Target, UserCodeError, import_file, mistake_of, raised
 from lockstep.harness.adapters.user_process import serve_once, serve_questions

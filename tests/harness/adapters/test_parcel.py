@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from lstm_cases import cases, make_case
 
-from lockstep.harness.adapters import parcel
 from lockstep.harness.adapters.outcome import Outcome
-from lockstep.harness.adapters.parcel import Exchange, Parcel
+from lockstep.harness.adapters.processes import parcel
+from lockstep.harness.adapters.processes.parcel import Exchange, Parcel
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.problem import Problem
 

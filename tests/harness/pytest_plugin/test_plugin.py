@@ -403,7 +403,7 @@ def test_a_session_without_cases_is_left_alone(pytester):
         "import sys\n"
         "HEAVY = {'numpy', 'msgspec', 'rich.console', 'cyclopts',\n"
         "         'lockstep.harness.comparison.results', 'lockstep.harness.adapters.backend',\n"
-        "         'lockstep.harness.adapters.child'}\n"
+        "         'lockstep.harness.adapters.processes.child'}\n"
         "def test_it(): assert not HEAVY & set(sys.modules)"
     )
     pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n", "1").assert_outcomes(passed=1)
