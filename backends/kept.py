@@ -9,23 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from lockstep.harness.cases.problem import Problem, digest_of
 
 Model = TypeVar("Model")
 MOST = 4  # models that are kept of each kind
 
 
-def kept(build: Callable[[Problem], Model]) -> Callable[[Problem], Model]:
-    """Make ``build`` give the model that it made before of the same weights, for the same shapes and dtype."""
-    models: dict[Any, Model] = {}
+def kept(
+    build: Callable[[Problem], Model], load: Callable[[Model, Problem], None] | None = None, most: int = MOST
+) -> Callable[[Problem], Model]:
+    """Make ``build`` give the model that it made before of the same weights, for the same shapes and dtype.
+
+    With ``load``, which sets a model's weights to those of another problem, the same shapes and dtype are enough. Of
+    more than ``most`` models the one that was not asked for longest is made anew.
+    """
+    models: dict[Any, tuple[Model, str]] = {}
 
     def built(problem: Problem) -> Model:
-        case = problem.case
-        key = (case.shape, case.lstm, case.run.dtype, problem.lengths is None, digest_of(problem.named_weights()))
-        if key not in models:
-            while len(models) >= MOST:
-                del models[next(iter(models))]
-            models[key] = build(problem)
-        return models[key]
+        weights = digest_of(problem.named_weights())
+        key = _graph(problem) if load else (_graph(problem), weights)
+        model, held = models.pop(key, None) or (build(problem), weights)
+        if load and held != weights:
+            load(model, problem)
+        models[key] = model, weights
+        if len(models) > most:
+            del models[next(iter(models))]
+        return model
 
     return built
+
+
+def _graph(problem: Problem) -> Any:
+    """What a model is compiled for, beside weights: a forget bias is a number among these."""
+    case = problem.case
+    return case.shape, replace(case.lstm, forget_bias=0.0), case.run.dtype, problem.lengths is None

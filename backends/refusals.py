@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from lockstep.harness.cases.case import LSTM
 
 
@@ -34,3 +36,9 @@ def side_by_side(lstm: LSTM, name: str) -> dict[str, bool]:
 def standard_activations(lstm: LSTM) -> bool:
     """Whether gates are sigmoids, candidate and cell state tanh."""
     return (lstm.recurrent_activation, lstm.activation, lstm.cell_activation) == ("sigmoid", "tanh", "tanh")
+
+
+def no_compiler(name: str) -> dict[str, bool]:
+    """What is missing where what compiles by itself finds no compiler."""
+    missing = not any(map(shutil.which, ("g++", "clang++", "c++")))
+    return {f"{name} needs a C++ compiler, and neither g++ nor clang++ is on the PATH": missing}

@@ -23,10 +23,10 @@ def convert(subject: Subject, folder: Path) -> Path:
 
 def load(path: Path, subject: Subject) -> RunArrays:
     """What runs a file."""
-    call = torch_aoti.loaded(path)
+    model = torch_aoti.loaded(path)
 
     def run(inputs: Arrays) -> Arrays:
-        outputs = call(*(inputs[name] for name in subject.input_names))
+        outputs = torch_aoti.call(model, *(inputs[name] for name in subject.input_names))
         return subject.named([output.copy() for output in outputs])
 
     return run

@@ -8,13 +8,11 @@ Canonical equations, gate order and weight layout: nothing is permuted here. Sou
 
 from __future__ import annotations
 
-import shutil
-
 import torch
 from torch._dynamo import config as dynamo_config
 from torch._inductor import config as inductor_config
 
-from lockstep.backends import lanes, torch_step
+from lockstep.backends import lanes, refusals, torch_step
 from lockstep.harness.adapters.trace import Trace
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
@@ -36,9 +34,7 @@ _step = torch.compile(torch_step.step, fullgraph=True, dynamic=False)
 
 def unsupported(case: Case) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
-    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
-        return "torch.compile needs a C++ compiler, and neither g++ nor clang++ is on the PATH"
-    return None
+    return refusals.of(refusals.no_compiler("torch.compile"))
 
 
 def run(problem: Problem) -> Trace:

@@ -166,7 +166,9 @@ def _name(name: str, lane: Lane, network: LSTM) -> str:
 
 def tensor_of(array: Array) -> torch.Tensor:
     """A copy; torch does not know NumPy's bfloat16, which is ml_dtypes': it goes over as bits."""
-    return torch.tensor(array.view(np.int16)).view(torch.bfloat16) if array.dtype == BFLOAT16 else torch.tensor(array)
+    bare = torch.tensor(array.view(np.int16)).view(torch.bfloat16) if array.dtype == BFLOAT16 else torch.tensor(array)
+    # Of an empty array it takes over NumPy's strides of 0, which no tensor of its own has, and ExecuTorch refuses.
+    return bare if array.size else torch.empty(array.shape, dtype=bare.dtype)
 
 
 def array_of(tensor: torch.Tensor) -> Array:

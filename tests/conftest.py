@@ -19,6 +19,8 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 
 pytest_plugins = ["pytester"]
 
+MOST_SECONDS = 300  # for one run: what compiles for seconds takes minutes where many processes share a core
+
 register_profiles()
 
 # In the background of a shell Ctrl-C is ignored, and by all that is started there: tests interrupt what they start.
@@ -46,7 +48,7 @@ class Workers:
     def problem(self, backend: BackendInfo, problem: AnyProblem) -> Outcome:
         """Run a problem through a backend."""
         if backend.worker not in self.workers:
-            self.workers[backend.worker] = Worker(backend.environment, timeout=120)
+            self.workers[backend.worker] = Worker(backend.environment, timeout=MOST_SECONDS)
         return self.workers[backend.worker].run(backend, problem)
 
 

@@ -86,10 +86,15 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 SATURATING = 3.0  # weights or inputs that are scaled so shut and open gates
+OVERFLOWING = 1e20  # and these are beyond what an exponential's range reduction can hold in float32
 
 
 def _scale(values: Values | str) -> float:
     return values.scale if isinstance(values, Values) else 1.0
+
+
+def _largest_scale(case: Case) -> float:
+    return max(map(_scale, (case.run.weights, case.run.inputs)))
 
 
 # What is not a setting itself.
@@ -98,7 +103,8 @@ DERIVED = {
     "single": lambda case: case.lstm.single,
     "projection": lambda case: bool(case.lstm.proj_size),
     "clip": lambda case: case.lstm.cell_clip is not None,
-    "saturating": lambda case: max(map(_scale, (case.run.weights, case.run.inputs))) >= SATURATING,
+    "saturating": lambda case: _largest_scale(case) >= SATURATING,
+    "huge": lambda case: _largest_scale(case) >= OVERFLOWING,
 }
 SETTINGS = {*LSTM.__struct_fields__, *Run.__struct_fields__, *DERIVED}
 

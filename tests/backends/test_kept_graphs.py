@@ -6,6 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from lstm_cases import make_case
+
+from lockstep.backends.kept import kept
+from lockstep.harness.cases.problem import Problem
 
 # What each framework's module tells of what it has built.
 COUNTS = {
@@ -42,3 +46,34 @@ def test_a_graph_is_kept_for_its_shape(framework, pytestconfig):
     )  # fmt: skip
     lines = [line.split()[1:] for line in found.stdout.splitlines() if line.startswith("COUNT")]
     assert lines == [[name, "0", "0", "1"] for name in counts]
+
+
+def problem(**settings):
+    return Problem.from_case(make_case(**settings))
+
+
+def test_a_model_is_kept_for_its_weights_and_shapes():
+    built = []
+    model_of = kept(lambda asked: built.append(asked.case) or len(built))
+    first = problem(seed=1, weights="ones")
+    assert model_of(first) == model_of(problem(seed=2, weights="ones")) == 1
+    assert [model_of(problem(seed=1)), model_of(problem(seed=1, timesteps=4)), model_of(first)] == [2, 3, 1]
+    assert len(built) == 3
+
+
+def test_where_weights_can_be_loaded_a_graph_is_enough_and_they_are_those_of_the_problem():
+    model_of = kept(lambda asked: [asked.W[0, 0]], lambda model, asked: model.__setitem__(0, asked.W[0, 0]))
+    first, second, wider = problem(seed=1), problem(seed=2, forget_bias=0.0), problem(hidden_size=5)
+    model = model_of(first)
+    for asked in (second, second, first, second):
+        assert model_of(asked) is model
+        assert model == [asked.W[0, 0]]
+    assert model_of(wider) is not model
+
+
+def test_the_model_that_was_not_asked_for_longest_is_made_anew():
+    built = []
+    model_of = kept(lambda asked: built.append(asked.case.run.timesteps), most=2)
+    for timesteps in (1, 2, 1, 3, 1, 2):
+        model_of(problem(timesteps=timesteps))
+    assert built == [1, 2, 3, 2]

@@ -75,6 +75,9 @@ def test_weights_and_inputs_that_are_scaled_up_saturate(tmp_path):
     assert found.applies("numpy_loop", make_case(weights=large))
     assert found.applies("numpy_loop", make_case(inputs=large, weights=small))
     assert not found.applies("numpy_loop", make_case(weights=small, inputs="ones"))
+    huge = load(tmp_path, text.replace("saturating", "huge"))
+    assert huge.applies("numpy_loop", make_case(inputs=Values(kind="probe", scale=1e30)))
+    assert not huge.applies("numpy_loop", make_case(inputs=large, weights=large))
 
 
 @pytest.mark.parametrize(
