@@ -21,7 +21,7 @@ PARTS = ("startup", "cold", "memory", "warm", "growth", "reference", "comparison
 # Takes minutes, is measured only where it is named, and shows a table of its own.
 APART = ("fleet",)
 # Takes minutes too; shown with the others.
-NAMED = ("search",)
+NAMED = ("search", "causes")
 
 
 def main() -> int:

@@ -1,0 +1,69 @@
+"""How soon the cause of a wrong port is told: 60 ports with planted slips, and the question's own broken loop.
+
+Seconds of the processor, which a busy machine does not change: a quiet one has them as seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from figures import Figure
+from timing import HERE, LOCKSTEP, processor_seconds
+
+PLANTED = 60
+MEDIAN, NINETY, LARGEST = 2.0, 5.0, 12.0  # seconds of a search
+LEAST_EXPLAINED = 0.85  # singles, pairs and triples together; tests/proof/causes.py bounds singles
+EXPLAINED = {"right", "among several", "in part"}
+ROOT = HERE.parents[1]
+BROKEN = f"{ROOT / 'cases' / 'ports' / 'broken_loop.py'}:port"
+CHECKS = {(): 6.0, ("--case", "ones"): 3.0}
+
+
+def causes() -> list[Figure]:
+    """Measure what people wait for once something diverges."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "planted.json"
+        command = [
+            sys.executable,
+            str(HERE.parent / "proof" / "causes.py"),
+            "--runs",
+            str(PLANTED),
+            "--json",
+            str(file),
+        ]
+        # It exits with 1 where something is named wrong: a figure of its own here.
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        planted = json.loads(file.read_text())
+    seconds = [port["seconds"] for port in planted]
+    verdicts = [port["verdict"] for port in planted]
+    unexplained = sum(verdict not in EXPLAINED for verdict in verdicts) / len(verdicts)
+    return [
+        Figure("planted ports: seconds to the cause, median", float(np.median(seconds)), MEDIAN),
+        Figure("the same, of 90 %", float(np.quantile(seconds, 0.9)), NINETY),
+        Figure("the same, of all", max(seconds), LARGEST),
+        Figure("planted ports whose cause is not named", unexplained, 1 - LEAST_EXPLAINED,
+               note=f"of {len(planted)}: {', '.join(sorted(set(verdicts) - EXPLAINED))}"),
+        Figure("planted ports of which a wrong cause is named", float(verdicts.count("wrong")), 0.0),
+        *(_broken(words, bound) for words, bound in CHECKS.items()),
+    ]  # fmt: skip
+
+
+def _broken(words: tuple[str, ...], bound: float) -> Figure:
+    """The whole command over the broken loop."""
+
+    def check() -> None:
+        subprocess.run(
+            [LOCKSTEP, "check", BROKEN, *words], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        )  # fmt: skip
+
+    check()  # the first one finds caches cold
+    return Figure(
+        f"seconds of lockstep check broken_loop.py:port {' '.join(words)}".strip(), processor_seconds(check), bound
+    )
