@@ -15,6 +15,8 @@ from lockstep.harness.reference.expected import Expected
 
 JudgedCase = tuple[Case, str | None]  # a case, and how its numbers are stored
 
+# Bytes of expected values that are kept whatever cases they are of; beyond it those of the last two cases are.
+MOST_EXPECTED_BYTES = 2**26
 FRESH_SEED = 1_000_003  # added to a case's seed for numbers that no search has seen
 
 
@@ -48,11 +50,25 @@ class Problems:
     def expected(self, case: Case, quantised: str | None = None) -> Expected:
         """What the reference expects of the problem of a case; ``quantised``: as of ``expect``."""
         key = case, quantised
-        if key not in self._expected:
+        expected = self._expected.pop(key, None)
+        if expected is None:
+            self._make_room(case)
             expected = expect(self.problem(case), quantised)
             check_golden(expected, case)
-            self._expected[key] = expected
-        return self._expected[key]
+        self._expected[key] = expected  # the last one asked for is the last one dropped
+        return expected
+
+    def _make_room(self, case: Case) -> None:
+        """Forget what is expected of large cases, but for this one and that asked for last: it is computed again."""
+        kept = sum(tensor.nbytes for expected in self._expected.values() for tensor in expected.values())
+        others = list(dict.fromkeys(known for known, _ in self._expected if known != case))
+        for old_case in others[:-1] if kept > MOST_EXPECTED_BYTES else ():
+            self._forget(old_case)
+
+    def _forget(self, case: Case) -> None:
+        for kept in (self._expected, self._widened):
+            for key in [key for key in kept if key[0] == case]:
+                del kept[key]
 
     def widened(self, case: Case, quantised: str | None = None) -> Expected:
         """The same with noise that covers what the network amplifies: for what lies beyond the limit.
@@ -99,6 +115,4 @@ class Problems:
         """Forget a case."""
         with self._lock:
             self._problems.pop(case, None)
-        for kept in (self._expected, self._widened):
-            for key in [key for key in kept if key[0] == case]:
-                del kept[key]
+        self._forget(case)

@@ -36,6 +36,9 @@ from lockstep.harness.text import counted
 if TYPE_CHECKING:
     from lockstep.harness.jobs.cache.store import TraceCache
 
+MOST_WAITING = 2  # traces that wait to be judged
+LARGE_TRACE = 2**24  # bytes, of those that are counted there
+_Done = tuple[Case, BackendInfo, Outcome]
 # Gives what came of runs, as they come: ``outcomes``, or a cluster.
 OutcomeSource = Callable[[list[Case], list[BackendInfo], Problems, float], Iterator[tuple[Case, BackendInfo, Outcome]]]
 
@@ -48,7 +51,7 @@ def outcomes(
     jobs: int = JOBS,
     cache: TraceCache | None = None,
     workers: WorkerGroup | None = None,
-) -> Iterator[tuple[Case, BackendInfo, Outcome]]:
+) -> Iterator[_Done]:
     """Run every case through every backend of its model, the frameworks side by side; outcomes as they come.
 
     ``jobs``: how many frameworks at once; a framework's process ends with its last case. ``cache``: where to look
@@ -57,7 +60,7 @@ def outcomes(
     groups, workers = by_worker(backends), workers or WorkerGroup(timeout, jobs)
     if cache is None:
         workers.begin(backends)
-    queue: SimpleQueue[tuple[Case, BackendInfo, Outcome] | BaseException] = SimpleQueue()
+    done = _Queue()
     waiting = deque((workers.of(group[0]), group) for group in groups)
 
     def serve_groups() -> None:
@@ -66,9 +69,9 @@ def outcomes(
                 worker, group = waiting.popleft()  # the largest group first: it takes longest
                 with worker:
                     for case, backend in pairs(cases, group):
-                        queue.put((case, backend, _outcome(worker, backend, case, problems, cache)))
+                        done.put((case, backend, _outcome(worker, backend, case, problems, cache)))
         except BaseException as error:  # noqa: BLE001 (a fault of ours: whoever waits for the queue must hear of it)
-            queue.put(error)
+            done.put(error)
 
     # Daemons: whoever presses Ctrl-C does not wait for a framework that hangs.
     threads = [threading.Thread(target=serve_groups, daemon=True) for _ in groups[: workers.jobs]]
@@ -76,12 +79,37 @@ def outcomes(
         thread.start()
     try:
         for _ in pairs(cases, backends):
-            done = queue.get()
-            if isinstance(done, BaseException):
-                raise done
-            yield done
+            yield from done.next()
     finally:
         workers.close()  # a generator that nobody reads to its end still ends its processes
+        done.room.release(len(threads))  # and nobody waits for it
+
+
+class _Queue:
+    """What came of runs and waits to be judged. Of large traces few do: the others wait where they were made."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[_Done | BaseException] = SimpleQueue()
+        self.room = threading.Semaphore(MOST_WAITING)
+
+    def put(self, done: _Done | BaseException) -> None:
+        """Put in what is done, as soon as there is room."""
+        if self._is_large(done):
+            self.room.acquire()
+        self._queue.put(done)
+
+    def next(self) -> Iterator[_Done]:
+        """The next, which is there until the iterator goes on; an exception is raised."""
+        done = self._queue.get()
+        if isinstance(done, BaseException):
+            raise done
+        yield done
+        if self._is_large(done):
+            self.room.release()
+
+    def _is_large(self, done: _Done | BaseException) -> bool:
+        trace = None if isinstance(done, BaseException) else done[2].trace
+        return trace is not None and sum(array.nbytes for array in trace.arrays.values()) > LARGE_TRACE
 
 
 def _outcome(worker: Worker, backend: BackendInfo, case: Case, problems: Problems, cache: TraceCache | None) -> Outcome:

@@ -25,6 +25,11 @@ class Quantity:
         parts = zip(*((known.value, known.rest, known.noise) for known in (self, *others)), strict=True)
         return type(self)(*(None if arrays[0] is None else function(*arrays) for arrays in parts))  # type: ignore[arg-type]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all its arrays."""
+        return sum(array.nbytes for array in (self.value, self.rest, self.noise) if array is not None)
+
     def at(self, rows: Any) -> Self:
         """Some of the rows."""
         return self.each(lambda array: array[rows])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from datetime import datetime
+from time import sleep
 
 import pytest
 from lstm_cases import make_case
@@ -87,3 +89,50 @@ def test_results_say_by_which_command_and_when_they_came_about(words, given, mon
     facts = environment()
     assert facts.get("command") == given
     assert datetime.fromisoformat(facts["time"]).tzinfo is not None
+
+
+def test_expected_values_of_two_large_cases_are_kept_at_most_and_made_again(monkeypatch):
+    monkeypatch.setattr(problems_of_run, "MOST_EXPECTED_BYTES", 0)
+    made, most = [], []
+
+    def expect(problem, quantised):
+        expected = real(problem, quantised)
+        made.append((problem.case.name, weakref.ref(expected["h"])))
+        return expected
+
+    def on_result(run):
+        assert run.status == "agree"
+        most.append(len({name for name, expected in made if expected() is not None}))
+
+    real = problems_of_run.expect
+    monkeypatch.setattr(problems_of_run, "expect", expect)
+    cases = [make_case(name, seed=seed) for seed, name in enumerate("abcde")]
+    # One framework is through with all cases before the other begins.
+    backends = [
+        BackendInfo("healthy", "planted.healthy"),
+        BackendInfo("healthy", "planted.healthy", requires=("numpy",)),
+    ]
+    run_cases(cases, backends, jobs=1, on_result=on_result)
+    assert (len(most), max(most)) == (10, 2)
+    assert len(made) > len(cases)
+    monkeypatch.setattr(problems_of_run, "MOST_EXPECTED_BYTES", 2**26)
+    made.clear()
+    run_cases(cases, backends, jobs=1)
+    assert len(made) == len(cases)
+
+
+def test_large_traces_wait_where_they_were_made(monkeypatch):
+    monkeypatch.setattr(running, "LARGE_TRACE", 0)
+    answered = []
+    real = running._outcome
+    monkeypatch.setattr(running, "_outcome", lambda *words: answered.append(words) or real(*words))
+    judged = []
+
+    def on_result(run):
+        judged.append(run)
+        sleep(0.1)  # longer than an answer takes
+        assert len(answered) <= len(judged) + running.MOST_WAITING + 1
+
+    cases = [make_case(name, seed=seed) for seed, name in enumerate("abcdef")]
+    run_cases(cases, [planted("healthy")], on_result=on_result)
+    assert len(judged) == len(answered) == len(cases)
