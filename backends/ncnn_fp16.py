@@ -15,7 +15,7 @@ REQUIRES = ("ncnn", "pnnx", "torch")
 MAIN = False
 INSTALL = "lockstep-rnn[ncnn]"
 DIALECT = "torch"
-QUANTISED = "kernels in float16"
+QUANTISED = "weights in float16"
 
 _converted = kept(lambda problem: ncnn_network.converted(problem, fp16=True))
 

@@ -136,7 +136,9 @@ class Cell:
         of_x = self.growth * (x * x)
         z_var = (of_x if x_var is None else of_x + x_var) @ self.Wt2 + self.growth * (self.b * self.b)
         quantisation = self.noise.quantisation
-        return z_var if quantisation is None else z_var + quantisation.of_products(x, self.Wt, extent)
+        if quantisation is None:
+            return z_var
+        return z_var + quantisation.of_products(x, self.Wt, extent) + quantisation.of_bias(self.b)
 
     def pre_activation(self, zx: Array, h: Array, c: Array) -> Array:
         """The pre-activations z (B, 4H); the output gate's peephole comes with the new cell state."""

@@ -60,16 +60,25 @@ class Quantisation:
 
     kernel_steps: int = 0  # into which -max|w| to max|w| of a lane's kernel is divided
     input_steps: int = 0  # into which min(v, 0) to max(v, 0) of what comes in is divided at each call
-    kernel_dtype: str | None = None  # or the dtype in which its entries are kept
+    weight_dtype: str | None = None  # or the dtype in which its entries are kept, and biases too
 
     def of_products(self, v: Array, kernel: Array, extent: Any) -> Array:
         """The variance that this alone adds to v @ kernel; ``extent``: of all that is divided into steps with v."""
         return (v * v) @ self._of_kernel(kernel) + _of_step(extent, self.input_steps) * np.square(kernel).sum(axis=0)
 
+    def of_bias(self, bias: Array) -> Any:
+        """The variance that storing a bias adds to it."""
+        return 0 if self.weight_dtype is None else _of_dtype(bias, self.weight_dtype)
+
     def _of_kernel(self, kernel: Array) -> Array:
-        if self.kernel_dtype is not None:
-            return (roundoff(self.kernel_dtype) * kernel) ** 2
+        if self.weight_dtype is not None:
+            return _of_dtype(kernel, self.weight_dtype)
         return np.full_like(kernel, _of_step(2 * _largest(np.abs(kernel)), self.kernel_steps))
+
+
+def _of_dtype(array: Array, dtype: str) -> Array:
+    """The squares of what numbers may be off by when they are rounded to a dtype, also below its normal numbers."""
+    return np.square(np.maximum(roundoff(dtype) * np.abs(array), float(ml_dtypes.finfo(dtype).smallest_subnormal) / 2))
 
 
 def extent_of(v: Array) -> Any:
@@ -90,7 +99,7 @@ def _of_step(extent: Any, steps: int) -> Any:
 QUANTISATIONS = {
     "int8": Quantisation(kernel_steps=254, input_steps=255),
     "int8, inputs of 7 bits": Quantisation(kernel_steps=255, input_steps=127),
-    "kernels in float16": Quantisation(kernel_dtype="float16"),
+    "weights in float16": Quantisation(weight_dtype="float16"),
 }
 
 
