@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -92,7 +92,7 @@ def _explain_plain(form: Networks, checking: Checking) -> list[Diagnosis]:
     others = _shipped_problems()
     search = Search.of(observations, LIMIT_SIGMA, layout=checking.port.layout)
     if search is not None:
-        search.ask = checking.ask
+        search.ask, search.on_part = checking.ask, checking.on_part
     causes = diagnose_found(search, observations, checking.runs, others=others, pairs=not measure)
     if not causes:  # all is within rounding: the limit that it is beyond is somebody's own
         return []
@@ -102,14 +102,15 @@ def _explain_plain(form: Networks, checking: Checking) -> list[Diagnosis]:
         calls = checking.most_calls
         port = PortBlackBox(checking.port, calls=calls)
         # From what proves most with the fewest calls to what only measures: each where those before find nothing.
-        causes = (
-            _beside_the_algebra(port, observations, known)
-            or _several(search, "pairs", others)
-            or explain_measured(port, observations, others)
-            or _several(search, "triples", others)
-            or _measured(port, observations)
-            or [_with_facts(unknown, curve_facts(port))]
-        )
+        stages: dict[str, Callable[[], list[Diagnosis]]] = {
+            "what is no part of an LSTM, such as dropout": lambda: _beside_the_algebra(port, observations, known),
+            "two mistakes at once": lambda: _several(search, "pairs", others),
+            "conventions, by measuring them": lambda: explain_measured(port, observations, others),
+            "three mistakes at once": lambda: _several(search, "triples", others),
+            "what a change of an argument changes": lambda: _measured(port, observations),
+            "which curves are as intended": lambda: [_with_facts(unknown, curve_facts(port))],
+        }
+        causes = _first(stages, checking.on_part)
         if port.refused and causes[0].fault == UNEXPLAINED:
             causes = [_with_facts(causes[0], [_refused(port, calls, checking.seconds)])]
     provable = causes[0].proof and not causes[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
@@ -117,6 +118,16 @@ def _explain_plain(form: Networks, checking: Checking) -> list[Diagnosis]:
         return causes
     # What many candidates were tried for may fit by chance: it must fit numbers that none was tried on.
     return _confirmed(form, checking, causes) or [unexplained(observations, checking.runs)]
+
+
+def _first(stages: Mapping[str, Callable[[], list[Diagnosis]]], on_part: Callable[[str], None]) -> list[Diagnosis]:
+    """What the first stage that finds anything finds; ``on_part`` is told of each in words."""
+    for words, look in stages.items():
+        on_part(words)
+        causes = look()
+        if causes:
+            return causes
+    return []
 
 
 def _confirmed(form: Networks, checking: Checking, causes: list[Diagnosis]) -> list[Diagnosis]:

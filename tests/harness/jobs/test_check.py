@@ -254,6 +254,28 @@ def test_what_is_wrong_in_a_port_that_goes_forward_only_is_explained_where_gradi
     assert "gradients are not compared: it takes no dh, dc" in run.notes
 
 
+@pytest.mark.usefixtures("short_search")
+@pytest.mark.parametrize("gradients", [False, True])
+def test_the_verdict_is_told_before_causes_are_looked_for_and_then_what_is_looked_for(gradients):
+    told = []
+    case = make_case("a", gradients=gradients, initial_state="probe")
+    check(
+        LocalPort(read_as_ifog), [case],
+        on_result=lambda run: told.append(("result", run.status, run.diagnosis)),
+        on_search=lambda run: told.append(("search", run.status, run.diagnosis)),
+        on_part=lambda words: told.append(("part", words, [])),
+    )  # fmt: skip
+    assert told[:3] == [("result", "diverge", []), ("search", "diverge", []), ("part", "one mistake", [])]
+
+
+@pytest.mark.usefixtures("short_search")
+def test_all_that_is_looked_for_is_told_where_nothing_explains():
+    told = []
+    check(LocalPort(zeros), [make_case("a", initial_state="probe")], on_part=told.append)
+    assert told[0] == "one mistake"
+    assert len(told) == len(dict.fromkeys(told))
+
+
 def read_as_ifog(x, weights, h0, c0):
     """One layer that takes the third block for o and the fourth for g."""
     return network(x, [[weights]], [h0], [c0], "ifog")[0], None

@@ -24,7 +24,7 @@ from lockstep.harness.jobs.findings import findings
 from lockstep.harness.output.columns import Column, broken, fitting, widths
 from lockstep.harness.output.console import console_beside
 from lockstep.harness.output.overview import TABLE_TITLE
-from lockstep.harness.output.progress import advance, progress
+from lockstep.harness.output.progress import advance, look_for, progress, search
 from lockstep.harness.output.terminal import show_adequacy, show_findings, show_results
 
 ESCAPE = "\x1b"
@@ -193,6 +193,23 @@ def test_progress_tells_the_time_left_and_cuts_long_names(monkeypatch):
     # A third of the work in a minute or two: two more for each are left, though two of three runs are done.
     assert any(re.search(r"2/3, [2-4] min left: a-case x a_backend", line) for line in last)
     assert max(map(cell_len, last)) <= 81
+
+
+def test_a_terminal_shows_the_verdict_and_what_is_looked_for_while_it_is_looked_for():
+    out = SimpleNamespace(text="", isatty=lambda: True, flush=lambda: None, encoding="utf-8")
+    out.write = lambda text: setattr(out, "text", out.text + text)
+    console = Console(file=out, width=100, force_terminal=True, color_system=None)
+    with progress(lambda: console, 1) as bar:
+        search(bar, "port diverges from the reference in case [a] at timestep 1, c.")
+        look_for(bar, "two mistakes at once")
+        bar.refresh()
+        assert "port diverges from the reference in case [a] at timestep 1, c." in out.text
+        assert "looking for the cause: two mistakes at once" in out.text
+    with progress(lambda: console, 1, quiet=True) as bar:
+        before = out.text
+        search(bar, "port diverges.")
+        look_for(bar, "one mistake")
+        assert out.text == before
 
 
 def test_progress_is_shown_on_a_terminal_only():
