@@ -174,6 +174,14 @@ def versions(session: nox.Session) -> None:
 
 
 @shared
+def onnx2tf(session: nox.Session) -> None:
+    """The environment .venvs/onnx2tf for `lockstep export --onnx2tf .venvs/onnx2tf`: that program pins old packages."""
+    house = ROOT / ".venvs" / "onnx2tf"
+    session.run(sys.executable, "-m", "venv", str(house), external=True)
+    session.run(str(house / PROGRAMS / "python"), "-m", "pip", "install", "--quiet", "onnx2tf==1.29.24", external=True)
+
+
+@shared
 def docs(session: nox.Session) -> None:
     """The site in build/site, after running what its pages show; --quick after -- only builds, without pictures."""
     if "--quick" not in session.posargs:

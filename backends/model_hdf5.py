@@ -93,7 +93,12 @@ def run(problem: Problem) -> Trace:
     return run_by_runner(given_model(read), problem)
 
 
-def _read(stored: h5py.File, prefix: str) -> StoredModel:
+def read_config(stored: h5py.File) -> tuple[str, Any]:
+    """The major version of the Keras that wrote a file, and its model's configuration.
+
+    Raises:
+        ModelError: If it has none, or was written by another.
+    """
     if "model_config" not in stored.attrs:
         raise ModelError(
             "it holds weights without the settings of their layers: build the model, load them into it, and save it "
@@ -103,7 +108,13 @@ def _read(stored: h5py.File, prefix: str) -> StoredModel:
     major = version.partition(".")[0]
     if major not in RUNNERS:
         raise ModelError(f"it was written by Keras {version}: files of {' and '.join(RUNNERS)} are taken.")
-    layers = _stack(list(_layers(json.loads(_text(stored.attrs["model_config"])))), prefix)
+    return major, json.loads(_text(stored.attrs["model_config"]))
+
+
+def _read(stored: h5py.File, prefix: str) -> StoredModel:
+    major, config = read_config(stored)
+    version = _text(stored.attrs.get("keras_version", "2"))
+    layers = _stack(list(_layers(config)), prefix)
     settings = [settings_of(layer, major) for layer in layers]
     check_alike([layer.name for layer in layers], settings)
     arrays = _datasets(stored["model_weights"])

@@ -111,15 +111,6 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     )  # fmt: skip
 
 
-def stored_layer(layer: Any) -> StoredModel | None:
-    """One layer of a model by itself; None if it is no LSTM, or one for which a case has no settings."""
-    try:
-        of_layer = _layer(layer)
-        return None if of_layer is None else StoredModel(*_network([of_layer]), _what([of_layer]), gates=GATE_ORDER)
-    except ModelError:
-        return None
-
-
 def _network(layers: list[Layer]) -> tuple[LSTM, Stack]:
     settings, names = [_settings(layer) for layer in layers], [layer.name for layer in layers]
     check_alike(names, settings)

@@ -14,8 +14,9 @@ import json
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -34,8 +35,12 @@ REQUIRES = ("torch",)
 INSTALL = "lockstep-rnn[torch]"
 DIALECT = "torch"
 
-_WEIGHTS = "data/weights/"
-_DTYPES = {6: torch.float16, 7: torch.float32, 8: torch.float64, 13: torch.bfloat16, 2: torch.int8}  # of .pt2's schema
+_WEIGHTS, _CONSTANTS = "data/weights/", "data/constants/"
+# Of .pt2's schema.
+_DTYPES = {
+    1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32,
+    8: torch.float64, 12: torch.bool, 13: torch.bfloat16,
+}  # fmt: skip
 
 
 def read(file: ModelFile, value: Any) -> StoredModel:
@@ -44,18 +49,32 @@ def read(file: ModelFile, value: Any) -> StoredModel:
     Raises:
         ModelError: If there is none, there are several, or only unpickling would read it.
     """
-    names = zipfile.ZipFile(file.path).namelist() if zipfile.is_zipfile(file.path) else []
+    kind = kind_of(file.path)
+    if kind == "script":
+        return _script(file)
+    if kind == "program":
+        return _program(file)
+    return read_state_dict(_checkpoint(file.path), file.prefix, kind="a checkpoint's weights")
+
+
+def kind_of(path: str) -> Literal["script", "program", "checkpoint"]:
+    """What a file holds, by the names of its parts.
+
+    Raises:
+        ModelError: If it is a program that only unpickling would read.
+    """
+    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     inside = {"/".join(PurePosixPath(name).parts[1:]) for name in names}
     if "constants.pkl" in inside:
-        return _script(file)
+        return "script"
     if any(name.startswith((_WEIGHTS, "models/")) for name in inside):
-        return _program(file)
+        return "program"
     if "serialized_exported_program.json" in {*names, *inside}:
         raise ModelError(
             "it is an exported program in the format of PyTorch before 2.8: load it with torch.export.load, and save "
             "it with torch.export.save of a newer one."
         )
-    return read_state_dict(_checkpoint(file.path), file.prefix, kind="a checkpoint's weights")
+    return "checkpoint"
 
 
 def unsupported(case: Case) -> str | None:
@@ -99,12 +118,21 @@ def _array(tensor: torch.Tensor) -> Array:
     return torch_lstm.array_of(tensor.contiguous())
 
 
-def _script(file: ModelFile) -> StoredModel:
-    """Read a TorchScript file by the ``aten::lstm`` in its methods, those of submodules inlined."""
+def load_script(path: str) -> Any:
+    """A TorchScript file's module; its own reader makes no Python objects.
+
+    Raises:
+        ModelError: If it cannot be read.
+    """
     try:
-        module = torch.jit.load(file.path, map_location="cpu")
+        return torch.jit.load(path, map_location="cpu")
     except Exception as error:  # the reader's own exceptions have no common home
         raise ModelError(f"torch {torch.__version__} cannot read it as TorchScript: {first_line(error)}.") from error
+
+
+def _script(file: ModelFile) -> StoredModel:
+    """Read a TorchScript file by the ``aten::lstm`` in its methods, those of submodules inlined."""
+    module = load_script(file.path)
     found = {}
     for method in module._c._method_names():  # noqa: SLF001 (a script of nn.LSTM alone has no method forward)
         graph = module._c._get_method(method).graph.copy()  # noqa: SLF001
@@ -151,26 +179,46 @@ def _value(value: Any, module: Any) -> tuple[str, Any]:
     return "", value.toIValue()
 
 
-def _program(file: ModelFile) -> StoredModel:
-    """Read an exported program: its graph is JSON, its weights are raw numbers."""
-    with zipfile.ZipFile(file.path) as archive:
+@dataclass(frozen=True)
+class Archive:
+    """What is read of an exported program: its graph, which is JSON, and its tensors, which are raw numbers."""
+
+    graph: Mapping[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+
+def read_archive(path: str) -> Archive:
+    """Read an exported program.
+
+    Raises:
+        ModelError: If there is none in the file, or no weights.
+    """
+    with zipfile.ZipFile(path) as archive:
         parts = {"/".join(PurePosixPath(name).parts[1:]): name for name in archive.namelist()}
         models = [name for name in parts if name.startswith("models/") and name.endswith(".json")]
         if not models:
             raise ModelError(
                 "it holds no program, only what is compiled of one (AOTInductor): take the file of torch.export.save."
             )
-        model = models[0]
-        config = f"{_WEIGHTS}{Path(model).stem}_weights_config.json"
+        stem = Path(models[0]).stem
+        config = f"{_WEIGHTS}{stem}_weights_config.json"
         if config not in parts:
             raise ModelError(f"it has no {config}, and so no weights: it was saved without them.")
-        graph = json.loads(archive.read(parts[model]))["graph_module"]
-        entries = json.loads(archive.read(parts[config]))["config"]
-        arrays = {
-            name: _array(_weight(entry, archive.read(parts[_WEIGHTS + entry["path_name"]])))
-            for name, entry in entries.items()
-        }
-    found = list(_lstms(graph, arrays))
+        graph = json.loads(archive.read(parts[models[0]]))["graph_module"]
+        tensors = {}
+        for folder, listed in ((_WEIGHTS, config), (_CONSTANTS, f"{_CONSTANTS}{stem}_constants_config.json")):
+            entries = json.loads(archive.read(parts[listed]))["config"] if listed in parts else {}
+            for name, entry in entries.items():
+                if entry.get("tensor_meta") is not None:  # what is none is an object of a class
+                    tensors[name] = _weight(entry, archive.read(parts[folder + entry["path_name"]]))
+    return Archive(graph, tensors)
+
+
+def _program(file: ModelFile) -> StoredModel:
+    """Read the LSTM of an exported program."""
+    archive = read_archive(file.path)
+    arrays = {name: _array(tensor) for name, tensor in archive.tensors.items()}
+    found = list(_lstms(archive.graph, arrays))
     kind = "an exported program"
     if not found:
         return read_state_dict(arrays, file.prefix, kind=f"the weights of {kind}")
@@ -189,7 +237,7 @@ def _weight(entry: dict[str, Any], raw: bytes) -> torch.Tensor:
     return torch.as_strided(flat, sizes, strides, meta["storage_offset"]["as_int"])
 
 
-def _lstms(graph: dict[str, Any], arrays: Arrays) -> Iterator[FlatLSTM]:
+def _lstms(graph: Mapping[str, Any], arrays: Arrays) -> Iterator[FlatLSTM]:
     names = {}
     for spec in graph["signature"]["input_specs"]:
         for kind in ("parameter", "buffer"):

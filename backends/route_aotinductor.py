@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep.backends import torch_aoti
-from lockstep.backends.torch_tensors import example_of
+from lockstep.backends.torch_tensors import example_of, exportable
 from lockstep.harness.adapters.routes.whole import RunArrays, Subject
 from lockstep.harness.arrays import Arrays
 
@@ -18,7 +18,7 @@ RUNS = ("package of AOTInductor",)
 
 def convert(subject: Subject, folder: Path) -> Path:
     """Compile a module into a file."""
-    return torch_aoti.packaged(subject.value, example_of(subject), folder / "model.pt2")
+    return torch_aoti.packaged(exportable(subject), example_of(subject), folder / "model.pt2")
 
 
 def load(path: Path, subject: Subject) -> RunArrays:

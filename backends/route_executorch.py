@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep.backends import executorch_program
-from lockstep.backends.torch_tensors import example_of
+from lockstep.backends.torch_tensors import example_of, exportable
 from lockstep.harness.adapters.routes.whole import RunArrays, Subject
 from lockstep.harness.arrays import Arrays
 
@@ -24,7 +24,7 @@ RUNS = ("pte",)
 def convert(subject: Subject, folder: Path) -> Path:
     """Export and lower a module into a file."""
     path = folder / "model.pte"
-    path.write_bytes(executorch_program.lowered(subject.value, example_of(subject), None))
+    path.write_bytes(executorch_program.lowered(exportable(subject), example_of(subject), None))
     return path
 
 

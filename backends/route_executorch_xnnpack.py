@@ -12,7 +12,7 @@ from pathlib import Path
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
 from lockstep.backends import executorch_program
-from lockstep.backends.torch_tensors import example_of
+from lockstep.backends.torch_tensors import example_of, exportable
 from lockstep.harness.adapters.routes.whole import RunArrays, Subject
 from lockstep.harness.arrays import Arrays
 
@@ -26,7 +26,7 @@ RUNS = ("pte of XNNPACK",)
 def convert(subject: Subject, folder: Path) -> Path:
     """Export and lower a module into a file."""
     path = folder / "model.pte"
-    path.write_bytes(executorch_program.lowered(subject.value, example_of(subject), [XnnpackPartitioner()]))
+    path.write_bytes(executorch_program.lowered(exportable(subject), example_of(subject), [XnnpackPartitioner()]))
     return path
 
 

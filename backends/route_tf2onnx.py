@@ -13,7 +13,7 @@ from lockstep.harness.adapters.routes.whole import Subject
 REQUIRES = ("tf2onnx", "tensorflow", "keras")
 INSTALL = "lockstep-rnn[tf2onnx]"
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
-SOURCES = ("keras",)
+SOURCES = ("keras", "tf_keras")
 FORMAT = "onnx"
 
 

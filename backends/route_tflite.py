@@ -19,7 +19,7 @@ from lockstep.harness.arrays import Arrays
 REQUIRES = ("tensorflow", "keras")
 INSTALL = "lockstep-rnn[tf]"
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
-SOURCES = ("keras",)
+SOURCES = ("keras", "tf_keras")
 FORMAT = "tflite"
 RUNS = ("tflite",)
 

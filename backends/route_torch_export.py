@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lockstep.backends.torch_tensors import example_of, runner_of
+from lockstep.backends.torch_tensors import example_of, exportable, runner_of
 from lockstep.harness.adapters.routes.whole import RunArrays, Subject
 
 REQUIRES = ("torch",)
@@ -31,4 +31,4 @@ def load(path: Path, subject: Subject) -> RunArrays:
 def exported(subject: Subject) -> torch.export.ExportedProgram:
     """The program of a module, as other runtimes take it."""
     with torch.no_grad():
-        return torch.export.export(subject.value, example_of(subject))
+        return torch.export.export(exportable(subject), example_of(subject))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from lockstep.backends.torch_tensors import example_of, runner_of
+from lockstep.backends.torch_tensors import runner_of, traced
 from lockstep.harness.adapters.routes.whole import RunArrays, Subject
 
 REQUIRES = ("torch",)
@@ -20,10 +19,7 @@ RUNS = ("torchscript",)
 def convert(subject: Subject, folder: Path) -> Path:
     """Trace a module into a file."""
     path = folder / "model.pt"
-    with torch.no_grad():
-        # What its own check would only warn of is compared here.
-        traced: Any = torch.jit.trace(subject.value, example_of(subject), check_trace=False)
-        traced.save(str(path))
+    traced(subject).save(str(path))
     return path
 
 

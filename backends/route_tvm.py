@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep.backends import tvm_relax
-from lockstep.backends.torch_tensors import example_of
+from lockstep.backends.torch_tensors import example_of, exportable
 from lockstep.harness.adapters.routes.whole import RunArrays, Subject
 from lockstep.harness.arrays import Arrays
 
@@ -18,7 +18,7 @@ SOURCES = ("torch",)
 
 def convert(subject: Subject, folder: Path) -> RunArrays:
     """What runs a compiled module."""
-    call = tvm_relax.compiled(subject.value, example_of(subject))
+    call = tvm_relax.compiled(exportable(subject), example_of(subject))
 
     def run(inputs: Arrays) -> Arrays:
         return subject.named(call(*(inputs[name] for name in subject.input_names)))

@@ -18,6 +18,7 @@ import torch
 from torch.utils import _pytree as trees
 
 from lockstep.backends import model_torch, torch_lstm
+from lockstep.backends.torch_program import Program
 from lockstep.harness.adapters.routes.whole import InputSpec, LayerLSTM, Observed, Subject, rounding_error
 from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.arrays import Arrays
@@ -55,6 +56,7 @@ class WholeModule:
         self._example = _by_argument(module, example) if example is not None else None
         self._tree: trees.TreeSpec | None = None  # of the arguments by name, of which inputs are the leaves
         self._wide: torch.nn.Module | None = None
+        self._shaped = module  # whose layers' sizes tell what it takes
 
     def specs(self, timesteps: int, batch: int) -> list[InputSpec]:
         """The inputs: those of an example that comes with it, or the first that it can be called with.
@@ -65,7 +67,7 @@ class WholeModule:
         if self._example is not None:
             return self._take(self._example)
         failures = []
-        for arguments in _candidates(self.module, timesteps, batch, getattr(torch, self.dtype)):
+        for arguments in self._candidates(timesteps, batch):
             try:
                 with torch.no_grad():
                     self.module(**arguments)
@@ -76,14 +78,18 @@ class WholeModule:
         why = f" The last try said: {failures[-1]}." if failures else ""
         raise ModelError(f"what its inputs are cannot be seen from its layers.{why} {INPUT_HINT}.")
 
+    def _candidates(self, timesteps: int, batch: int) -> Iterator[dict[str, Any]]:
+        parameters = list(inspect.signature(self.module.forward).parameters.values())
+        return candidates(parameters, self._shaped, timesteps, batch, getattr(torch, self.dtype))
+
     def _take(self, arguments: dict[str, Any]) -> list[InputSpec]:
         leaves, self._tree = trees.tree_flatten(arguments)
         names = _leaf_names(arguments)
-        below = _embedding_sizes(self.module, arguments)
+        below = _embedding_sizes(self._shaped, arguments)
         return [
             InputSpec(
                 name, tuple(leaf.shape), str(leaf.dtype).removeprefix("torch."),
-                below.get(id(leaf)) if not leaf.is_floating_point() else None, _role(name),
+                below.get(id(leaf)) if not leaf.is_floating_point() else None, role_of(name),
             )
             for name, leaf in zip(names, leaves, strict=True)
         ]  # fmt: skip
@@ -215,6 +221,10 @@ def _outputs(result: Any, taken: Arrays) -> Arrays:
 
 def _layers(module: torch.nn.Module) -> dict[str, torch.nn.Module]:
     """The modules that compute something themselves, by name."""
+    if isinstance(module, Program):
+        return module.layers()
+    if isinstance(module, torch.jit.ScriptModule):
+        return {}  # hooks on its parts are not called
     layers: dict[str, torch.nn.Module] = {}
 
     def walk(name: str, part: torch.nn.Module) -> None:
@@ -249,20 +259,22 @@ def _stored(lstm: torch.nn.LSTM) -> StoredModel:
     return StoredModel(stored.lstm, stored.weights, stored.what, gates=stored.gates, halves=stored.halves)
 
 
-def _candidates(module: torch.nn.Module, T: int, B: int, dtype: torch.dtype) -> Iterator[dict[str, Any]]:
-    """Arguments that a module may take, those that its first layers ask for before others."""
+def candidates(
+    parameters: Sequence[inspect.Parameter], module: torch.nn.Module, T: int, B: int, dtype: torch.dtype
+) -> Iterator[dict[str, Any]]:
+    """Arguments that a module may take, by its parameters: those that its first layers ask for before others."""
     variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    named = [p for p in inspect.signature(module.forward).parameters.values() if p.kind not in variadic]
+    named = [p for p in parameters if p.kind not in variadic]
     if not named:
         return
     first, *others = named
     for x in _data(module, T, B, dtype):
         for with_optional in (True, False):
-            wanted = [p for p in others if p.default is p.empty or (with_optional and _role(p.name) == "state")]
+            wanted = [p for p in others if p.default is p.empty or (with_optional and role_of(p.name) == "state")]
             for packed in (True, False):  # a state is a pair, or an array
                 arguments = {p.name: _further(p.name, x, module, T, B, packed=packed) for p in wanted}
                 yield {first.name: x, **arguments}
-                if all(_role(p.name) != "state" for p in wanted):
+                if all(role_of(p.name) != "state" for p in wanted):
                     break
 
 
@@ -292,10 +304,10 @@ def _data(module: torch.nn.Module, T: int, B: int, dtype: torch.dtype) -> Iterat
 
 
 def _further(name: str, x: torch.Tensor, module: torch.nn.Module, T: int, B: int, *, packed: bool) -> Any:
-    if _role(name) == "lengths":
+    if role_of(name) == "lengths":
         return torch.full((B,), T, dtype=torch.int64)
     recurrent = next((m for m in module.modules() if isinstance(m, torch.nn.RNNBase)), None)
-    if _role(name) == "state" and recurrent is not None:
+    if role_of(name) == "state" and recurrent is not None:
         rows = recurrent.num_layers * (2 if recurrent.bidirectional else 1)
         dtype = next(recurrent.parameters()).dtype
         h = torch.zeros(rows, B, recurrent.proj_size or recurrent.hidden_size, dtype=dtype)
@@ -305,7 +317,7 @@ def _further(name: str, x: torch.Tensor, module: torch.nn.Module, T: int, B: int
     return torch.zeros_like(x)
 
 
-def _role(name: str) -> Any:
+def role_of(name: str) -> Any:
     """What an argument is by its name."""
     stem = name.partition(".")[0].lower().strip("_0")
     if "len" in stem:

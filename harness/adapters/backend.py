@@ -48,6 +48,7 @@ _CONSTANTS = frozenset(
         "SOURCES",
         "FORMAT",
         "RUNS",
+        "ELSEWHERE",
     }
 )
 MODELS = {"lstm": "LSTM", "attention_decoder": "attention decoder"}
@@ -82,6 +83,7 @@ class BackendInfo(Struct, frozen=True):
     sources: tuple[str, ...] = ()  # of a route (``harness.adapters.routes.whole``): whose models it converts
     format: str = ""  # and into what
     runs: tuple[str, ...] = ()  # what files it runs
+    elsewhere: str = ""  # the program that it starts in an environment of its own
     listed: bool = True  # whether its name can be given to commands; a model file's cannot
 
     @property

@@ -4,6 +4,7 @@
     limit = 20      # sigma beyond which a number diverges
     timeout = 60    # seconds for one run of a backend, or one call of a port
     cache = true    # lockstep run takes traces from the cache, as with --cached
+    onnx2tf = ".venvs/onnx2tf"    # the environment of that program, for lockstep export
 
 It is looked for from a folder upward; the first ``pyproject.toml`` that has the table counts. What is asked for by
 option or argument comes before it, and so does a case's own tolerance; what it does not set is as ever.
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lockstep.harness.comparison.results import Limit
 
 FILE, TABLE = "pyproject.toml", "[tool.lockstep]"
-KEYS = ("limit", "timeout", "cache")
+KEYS = ("limit", "timeout", "cache", "onnx2tf")
 
 TIMEOUT = 120.0  # seconds for one run; a static graph of 500 steps takes some 10 on a slow machine
 JOBS = 4  # frameworks that run at once: those of the main job
@@ -36,6 +37,7 @@ class Settings:
     limit: float | None = None  # sigma
     timeout: float | None = None  # seconds
     cache: bool = False  # whether runs take traces from the cache
+    onnx2tf: Path | None = None  # the environment of that program
     file: Path | None = None
 
     def limit_or(self, option: float | None) -> Limit | None:
@@ -102,6 +104,10 @@ def _value(key: str, value: Any, file: Path) -> Any:
         if not isinstance(value, bool):
             raise LockstepError(f"{file}, {TABLE} cache = {value!r}: must be true or false.")
         return value
+    if key == "onnx2tf":
+        if not isinstance(value, str) or not value:
+            raise LockstepError(f"{file}, {TABLE} onnx2tf = {value!r}: must be the folder of an environment, as text.")
+        return file.parent / value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
         raise LockstepError(f"{file}, {TABLE} {key} = {value!r}: must be a number above 0.")
     return float(value)

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from msgspec import Struct
 
 from lockstep.harness.adapters.backend import BackendInfo, read_info
+from lockstep.harness.adapters.routes.elsewhere import missing_environment
 from lockstep.harness.errors import LockstepError, unknown
 
 ROUTE_GROUP = "lockstep.routes"
@@ -28,14 +29,16 @@ class Route(Struct, frozen=True):
         """Its modules."""
         return [part for part in (self.converter, self.runtime) if part is not None]
 
-    @property
-    def environment(self) -> tuple[tuple[str, str], ...]:
-        """What stands in the environment of its process."""
-        return tuple(sorted({pair for part in self.parts for pair in part.environment}))
+    def environment_for(self, form: str) -> tuple[tuple[str, str], ...]:
+        """What stands in the environment of its process, where it takes models of a framework."""
+        source = [find_sources()[form]] if form in find_sources() else []
+        return tuple(sorted({pair for part in (*self.parts, *source) for pair in part.environment}))
 
     def missing(self) -> str | None:
         """What is not installed here that it needs, and how to get it; None if all is there."""
-        return "; ".join(dict.fromkeys(filter(None, (part.missing() for part in self.parts)))) or None
+        absent = [part.missing() for part in self.parts]
+        absent += [missing_environment(part.elsewhere) for part in self.parts if part.elsewhere]
+        return "; ".join(dict.fromkeys(filter(None, absent))) or None
 
 
 @cache

@@ -23,6 +23,8 @@ from lockstep.harness.adapters.user_process import outcome_of, serve_once
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
+# Which source opens files of a kind; what a function returns is opened by that of its framework.
+SOURCES_OF_FILES = {"onnx": "onnx", "keras": "keras", "hdf5": "hdf5", "torch": "torch_file"}
 SHAKEN_COPIES = 6  # of a model with shaken weights and inputs, by which its noise is measured
 
 
@@ -135,11 +137,9 @@ def opened(file: ModelFile) -> WholeModel:
     """
     value = value_of(file)
     sources = find_sources()
-    framework = {"hdf5": "keras"}.get(file.kind, file.kind)
-    framework = framework if framework in sources else _framework_of(value)
+    framework = _framework_of(value) if file.function else SOURCES_OF_FILES[file.kind]
     if framework not in sources:
-        given = f"it gives a {type(value).__name__}" if file.function else f"a {file.kind} file has only weights"
-        raise ModelError(f"{given}: whole models are taken of {', '.join(sources)}.")
+        raise ModelError(f"it gives a {type(value).__name__}: whole models are taken of torch, keras and tf_keras.")
     missing = sources[framework].missing()
     if missing is not None:
         raise ModelError(f"{missing}.")

@@ -11,6 +11,7 @@ module may be both. Beside the constants of backends (``harness.adapters.backend
     SOURCES = ("torch",)    whose models it converts
     FORMAT = "onnx"         what it makes of them; "" where it makes no file
     RUNS = ("onnx",)        the formats that it runs
+    ELSEWHERE = "onnx2tf"   a program that has to be in an environment of its own (``elsewhere``)
 
     convert(subject, folder) -> Path | RunArrays    of a ``Subject``: a file or folder, or what runs it
     load(path, subject) -> RunArrays                a function: arrays by inputs' names -> arrays by outputs' names

@@ -32,7 +32,7 @@ def cause_of(reference: Reference, case: Case, result: RunResult, layers: Arrays
     first = result.first_divergence
     name = "" if first is None else first.tensor.removesuffix(".h_n").removesuffix(".c_n")
     lstm = reference.lstms.get(name)
-    if lstm is None or name not in layers:
+    if lstm is None or name not in layers or layers[name].shape != reference.narrow[name].shape:
         return []
     with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
         alone = _case_of(case, lstm, Path(folder))

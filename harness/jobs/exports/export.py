@@ -28,6 +28,8 @@ from lockstep.harness.text import counted
 
 AGAIN, CHUNKS = ", called again", ", in chunks"  # end the names of what a route gives in further calls
 
+REMEMBERS = "the first call is right: the runtime keeps something from one call to the next"
+
 
 class RouteBounds(Struct, frozen=True):
     """What holds for all routes of a request."""
@@ -70,12 +72,20 @@ def _through(source: SourceRun, route: Route, bounds: RouteBounds) -> RunResult:
         if not isinstance(outcome.value, Exported):
             return without_outputs(source, route.name, outcome)
         result = judged(source, route.name, outcome, bounds.limit)
+        if only_again(result):
+            return replace(result, notes=[*result.notes, REMEMBERS])
         return located(source, result, asked(layers=True)) if result.status == "diverge" else result
+
+
+def only_again(result: RunResult) -> bool:
+    """Whether it is right when it is called first, and wrong when it is called again."""
+    wrong = [name for name, tensor in result.tensors.items() if tensor.verdict != "agree"]
+    return bool(wrong) and all(name.endswith(AGAIN) for name in wrong)
 
 
 def _asked(source: SourceRun, route: Route, folder: Path, timeout: float, *, layers: bool) -> Outcome:
     question, reference = source.question, source.reference
-    with Process(quiet_environment(*route.environment)) as process:
+    with Process(quiet_environment(*route.environment_for(reference.form))) as process:
         return ask_once(
             process, serve_route, (question, reference, route, folder, layers), timeout, Path(question.file.path),
             importing="while its framework was imported: ",

@@ -20,7 +20,7 @@ from lockstep.harness.comparison.results import Limit, RunResult
 from lockstep.harness.comparison.whole import WholeTensor, compare_whole
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.exports.export import judged, without_outputs
-from lockstep.harness.jobs.exports.observe import WEIGHTS_ONLY, SourceRun, observe
+from lockstep.harness.jobs.exports.observe import SourceRun, observe, weights_alone
 from lockstep.harness.weights.model_file import ModelFile
 
 AS_A_WHOLE = ", whole"  # ends the name of a file that is run as a whole
@@ -35,7 +35,7 @@ def run_whole(
     Why the first cannot be run whole is the result of the first.
     """
     first, *others = files
-    if first.kind in WEIGHTS_ONLY:
+    if weights_alone(first):
         return []
     try:
         source = observe(first, case, timeout, given)
@@ -46,7 +46,7 @@ def run_whole(
         return []
     own = {name: source.reference.narrow[name] for name in source.reference.outputs}
     results = [judged(source, first.name + AS_A_WHOLE, Outcome("ran", Exported(own)), limit)]
-    results += [_against(source, file, timeout, limit) for file in others if file.kind not in WEIGHTS_ONLY]
+    results += [_against(source, file, timeout, limit) for file in others if not weights_alone(file)]
     return [replace(result, size=None) for result in results]
 
 

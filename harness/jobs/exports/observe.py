@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,8 +18,6 @@ from lockstep.harness.comparison.whole import WholeTensor
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.text import shape_text
 from lockstep.harness.weights.model_file import ModelFile
-
-WEIGHTS_ONLY = frozenset({"tf1", "safetensors", "torch"})  # kinds of files without a model
 
 
 class SourceRun(Struct, frozen=True):
@@ -44,16 +43,35 @@ def observe(file: ModelFile, case: Case, timeout: float, given: Path | None = No
         LockstepError: If it is none that can be run whole, or there are no inputs for it.
         UserFileError: If reading or running it fails.
     """
-    if file.kind in WEIGHTS_ONLY:
+    weights = weights_alone(file)
+    if weights:
         raise LockstepError(
-            f"{file.name}: of this kind of file only the weights of its LSTM are read. Whole models are "
-            "FILE.py:FUNCTION that returns one, .keras and .onnx."
+            f"{file.name}: {weights}, of which only its LSTM's weights are read. Write a function that builds the "
+            "model and loads the weights into it, and name that: FILE.py:FUNCTION."
         )
     arrays = None if given is None else load_arrays(given)
     question = Question(file, case.run.timesteps, case.run.batch, case.run.seed, case.run.lengths, arrays)
     with Process(quiet_environment()) as process:
         outcome = ask_once(process, serve_reference, (question,), timeout, Path(file.path))
     return source_run(case, question, outcome.value_read_of(file.name))
+
+
+def weights_alone(file: ModelFile) -> str:
+    """What a file is that holds no model which could be run whole; nothing of one that does."""
+    if file.kind == "tf1":
+        saved = Path(file.path).parts[-2:] == ("variables", "variables")
+        return (
+            "a SavedModel, whose layers TensorFlow has dissolved" if saved else "a checkpoint, weights without a model"
+        )
+    if file.kind == "safetensors":
+        return "a file of weights without a model"
+    if file.kind != "torch":
+        return ""
+    names = zipfile.ZipFile(file.path).namelist() if zipfile.is_zipfile(file.path) else []
+    # TorchScript, and both formats of exported programs: the source tells what it does not read.
+    programs = ("constants.pkl", "serialized_exported_program.json")
+    program = any(name.endswith(programs) or "models" in PurePosixPath(name).parts for name in names)
+    return "" if program else "a checkpoint, weights without a model"
 
 
 def source_run(case: Case, question: Question, reference: Reference) -> SourceRun:

@@ -55,14 +55,21 @@ def test_where_there_is_none_nothing_is_set(tmp_path):
             "[tool.lockstep]\nlimt = 3",
             ", [tool.lockstep]: unknown key 'limt'. Did you mean 'limit'? Allowed: limit, time",
         ),
-        ("[tool.lockstep]\nhtml = 3", ", [tool.lockstep]: unknown key 'html'. Allowed: limit, timeout, cache."),
+        (
+            "[tool.lockstep]\nhtml = 3",
+            ", [tool.lockstep]: unknown key 'html'. Allowed: limit, timeout, cache, onnx2tf.",
+        ),
         ("[tool.lockstep]\ncache = 1", ", [tool.lockstep] cache = 1: must be true or false."),
         ("[tool.lockstep]\nlimit = 0", ", [tool.lockstep] limit = 0: must be a number above 0."),
         ("[tool.lockstep]\nlimit = true", ", [tool.lockstep] limit = True: must be a number above 0."),
         ('[tool.lockstep]\ntimeout = "9"', ", [tool.lockstep] timeout = '9': must be a number above 0."),
         ("[tool.lockstep]\nlimit = inf", ", [tool.lockstep] limit = inf: must be a number above 0."),
-        ("[tool]\nlockstep = 3", ": tool.lockstep = 3: must be a table. Allowed in it: limit, timeout, cache."),
+        (
+            "[tool]\nlockstep = 3",
+            ": tool.lockstep = 3: must be a table. Allowed in it: limit, timeout, cache, onnx2tf.",
+        ),
         ("[tool.lockstep", ": not valid TOML: "),
+        ("[tool.lockstep]\nonnx2tf = 3", ", [tool.lockstep] onnx2tf = 3: must be the folder of an environment"),
     ],
 )
 def test_what_is_wrong_is_one_message_that_names_file_and_key(project, text, message):

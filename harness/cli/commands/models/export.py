@@ -19,7 +19,8 @@ def export(
         str,
         Argument(
             name="SOURCE",
-            help="The model: FILE.py:FUNCTION that returns an nn.Module or a Keras model, a .keras file, or .onnx.",
+            help="The model: FILE.py:FUNCTION that returns an nn.Module or a Keras model, a .keras or .h5 file, .onnx, "
+            "TorchScript or an exported program (.pt, .pt2).",
         ),
     ],
     /,
@@ -33,6 +34,9 @@ def export(
     ] = None,
     given: options.InputOption = None,
     keep: Annotated[Path | None, Argument(help="A folder that keeps the exported files, by case and route.")] = None,
+    onnx2tf: Annotated[
+        Path | None, Argument(help="The environment that has onnx2tf, which pins old packages: for routes to it.")
+    ] = None,
     timeout: options.TimeoutOption = None,
     limit: options.LimitOption = None,
     jobs: options.JobsOption = 1,
@@ -50,17 +54,22 @@ def export(
     from msgspec.structs import replace
 
     from lockstep.harness.adapters.model_reader import parse_model
+    from lockstep.harness.adapters.routes.elsewhere import name_environment
     from lockstep.harness.adapters.routes.find import find_routes
     from lockstep.harness.cases.find import find_cases
     from lockstep.harness.jobs.exports.export import RouteBounds, export_case
     from lockstep.harness.jobs.exports.observe import info_of, observe
     from lockstep.harness.jobs.run import results_of
+    from lockstep.harness.jobs.settings import find_settings
     from lockstep.harness.output.progress import advance, progress
     from lockstep.harness.output.tables.routes_table import show_routes
     from lockstep.harness.output.write_results import check_writable
 
     if keep is not None:
         check_writable(None, keep)
+    place = onnx2tf or find_settings(Path.cwd()).onnx2tf
+    if place is not None:
+        name_environment("onnx2tf", place)
     file, bounds = parse_model(source, ""), RouteBounds(seconds, asked, jobs, keep)
     runs, infos = [], {}
     for found_case in find_cases(cases or ["probe"]):
@@ -71,7 +80,7 @@ def export(
             say(outputs.console, f"{file.name}, {observation.reference.what}: {observation.shapes}.")
         with progress(error_console, len(routes), quiet=outputs.quiet) as bar:
             runs += export_case(observation, routes, bounds, lambda run, bar=bar: advance(bar, run))
-    again = {"to": None, "input": given, "limit": limit, "timeout": timeout}
+    again = {"to": None, "input": given, "onnx2tf": onnx2tf, "limit": limit, "timeout": timeout}
     runs = [
         replace(run, rerun=options.command_line("export", source, run.case, **{**again, "to": run.backend}))
         for run in runs
