@@ -197,8 +197,9 @@ def read_info(name: str, module: str) -> BackendInfo:
     """Read a backend's constants and the first line of its docstring from its source."""
     try:
         spec = importlib.util.find_spec(module)
-        source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
-        tree = parsed_source(source or "")
+        # Of a package in a wheel pytest's own loader has taken over, which has data, and no source.
+        source = spec.loader.get_data(spec.origin) if spec and spec.loader else b""  # type: ignore[attr-defined]
+        tree = parsed_source(source)
         assigned = ((node.targets[0], node.value) for node in tree.body if isinstance(node, ast.Assign))
         constants: dict[str, Any] = {
             target.id.lower(): ast.literal_eval(value)

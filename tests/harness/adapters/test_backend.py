@@ -122,6 +122,16 @@ def test_constants_that_are_no_literals_are_not_evaluated(offer, tmp_path, monke
     assert find_backends()[0].requires == ()
 
 
+def test_a_module_that_pytest_rewrites_is_read_as_any_other(offer, tmp_path, monkeypatch):
+    """As it does with all modules of a package that brings a plugin: ours, where it was installed from a wheel."""
+    pytest.register_assert_rewrite("rewritten_backend")
+    (tmp_path / "rewritten_backend.py").write_text('REQUIRES = ("numpy",)\nENVIRONMENT = {"NAME": "1"}\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(entry("a", "rewritten_backend"))
+    assert find_backends()[0].requires == ("numpy",)
+    assert dict(find_backends()[0].environment) == {"NAME": "1"}
+
+
 def test_every_shipped_backend_claims_a_dialect_that_there_is():
     from lockstep.harness.weights.dialects import DIALECTS
 
