@@ -5,6 +5,8 @@ The suite runs them for the main job's; for the others `nox -s contract` does, w
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from lockstep.harness.adapters.backend import BackendInfo
@@ -12,10 +14,13 @@ from lockstep.harness.adapters.backend import BackendInfo
 # Some seconds for each shape, or to import what another framework's backend has not imported.
 COMPILED = {
     "torch_compile", "torch_onnx", "torch_aoti", "tf_function_xla",
-    "keras_jax", "keras_torch", "keras_tf", "tf_block_cell",
+    "keras_jax", "keras_torch", "keras_tf", "tf_block_cell", "tf_block_fused", "jax_eager",
 }  # fmt: skip
 COMPILING = {"tensorflow", "jax"}
 MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
+
+
+_missing = cache(BackendInfo.missing)  # files ask of each backend at each of their cases
 
 
 def marks_of(backend: BackendInfo, *, everywhere: bool = False, compiling: bool = True) -> list[pytest.MarkDecorator]:
@@ -27,7 +32,7 @@ def marks_of(backend: BackendInfo, *, everywhere: bool = False, compiling: bool 
         compiling: Whether it runs it for those that compile every network anew; `nox -s diff` runs the shipped cases.
     """
     marks = [pytest.mark.xdist_group("+".join(map(str, backend.worker)))]
-    missing = backend.missing()
+    missing = _missing(backend)
     if missing:
         marks.append(pytest.mark.skip(reason=missing))
     of_others = backend.model == "lstm" and backend.name not in MAIN

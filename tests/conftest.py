@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from examples import register_profiles
 from kept_processes import STARTED_IN, KeptProcesses
+from model_reading import make
 
 from lockstep.harness.adapters.backend import BackendInfo
+from lockstep.harness.adapters.model_reader import find_readers
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
@@ -59,6 +62,15 @@ def run_backend() -> Iterator[Workers]:
     yield workers
     for worker in workers.workers.values():
         worker.close()
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that PyTorch writes, in a process that is started once."""
+    folder = tmp_path_factory.mktemp("torch")
+    onnx = find_readers()["onnx"].missing() is None
+    make("export_torch.py", folder, "programs", *(["onnx"] if onnx else []))
+    return folder
 
 
 @pytest.fixture(scope="session")

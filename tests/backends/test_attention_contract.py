@@ -97,7 +97,7 @@ def test_a_feature_is_supported_and_right_or_refused_with_a_reason(run_backend, 
         assert judged(case, problem, answer.trace).status == "agree"
 
 
-@every_backend
+@every_backend_but_compiled
 def test_padding_of_a_source_is_never_seen(run_backend, backend):
     case = make_decoder(lengths=(5, 2, 1), gradients=True)
     problem, answer = run_backend(backend, case)
@@ -117,7 +117,7 @@ def test_sources_of_extreme_size_give_what_the_reference_gives(run_backend, back
     assert judged(case, problem, answer.trace).status == "agree"
 
 
-@every_backend
+@every_backend_but_compiled
 def test_a_problem_in_between_leaves_no_mark(run_backend, backend):
     case = make_decoder(gradients=True)
     first = run_backend(backend, case)[1].trace

@@ -37,7 +37,8 @@ for name, count in {counts!r}.items():
 """
 
 
-@pytest.mark.parametrize("framework", [pytest.param("tf", marks=pytest.mark.slow), "torch", "jax"])
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["tf", "torch", "jax"])
 def test_a_graph_is_kept_for_its_shape(framework, pytestconfig):
     counts = {name: count for name, count in COUNTS.items() if name.startswith(framework)}
     found = subprocess.run(

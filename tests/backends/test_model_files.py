@@ -96,15 +96,6 @@ def test_a_module_of_several_lstms_names_them(reading):
     assert said(wrong) == 'no LSTM in it begins with "attention". There are: encoder, decoder.'
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Files that PyTorch writes."""
-    folder = tmp_path_factory.mktemp("torch")
-    onnx = all(reader.missing() is None for kind, reader in find_readers().items() if kind == "onnx")
-    make("export_torch.py", folder, "programs", *(["onnx"] if onnx else []))
-    return folder
-
-
 @pytest.mark.xdist_group("torch")
 @needs("torch")
 def test_state_dicts_are_read_without_their_framework(reading, exported):

@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from collections import Counter, defaultdict
+from functools import cache
 
 import pytest
 from running import ROOT
@@ -17,10 +18,15 @@ PACKAGES = [
     *sorted((ROOT / "harness").glob("*/__init__.py")),
     *(ROOT / part / "__init__.py" for part in ("backends", "cases", "reports")),
 ]
-MODULES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted((ROOT / "harness").rglob("*.py"))
-}
+
+
+@cache
+def modules():
+    """The syntax trees of all modules of the harness by their paths: read once, and only where tests of them run."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "harness").rglob("*.py"))
+    }
 
 
 def test_the_rows_are_those_that_are_checked():
@@ -33,7 +39,7 @@ def test_the_rows_are_those_that_are_checked():
 
 def test_a_public_class_or_constant_has_one_home():
     homes = defaultdict(set)
-    for path, tree in MODULES.items():
+    for path, tree in modules().items():
         for node in tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             names = (
@@ -47,12 +53,12 @@ def test_a_public_class_or_constant_has_one_home():
 
 
 def test_packages_files_and_functions_stay_small():
-    packages = Counter(path.rpartition("/")[0] for path in MODULES if not path.endswith("/__init__.py"))
+    packages = Counter(path.rpartition("/")[0] for path in modules() if not path.endswith("/__init__.py"))
     assert {package: count for package, count in packages.items() if count > 14} == {}
-    assert {path: lines for path, tree in MODULES.items() if (lines := _code_lines(path, tree)) > 420} == {}
+    assert {path: lines for path, tree in modules().items() if (lines := _code_lines(path, tree)) > 420} == {}
     functions = {
         f"{path} {node.name}": node.body[-1].end_lineno - body[0].lineno + 1
-        for path, tree in MODULES.items()
+        for path, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and (body := node.body[_has_docstring(node) :])
     }

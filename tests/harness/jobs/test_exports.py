@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from lockstep.harness.jobs.exports.export import CHUNKS, judged, located
 from lockstep.harness.jobs.exports.observe import SourceRun, source_run
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
-pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.xdist_group("torch"),
+    pytest.mark.skipif(find_spec("torch") is None, reason="install the extra torch: the models are PyTorch's"),
+]
 
 MODELS = Path(__file__).parents[2] / "planted_models" / "whole.py"
 (PROBE,) = find_cases(["probe"])

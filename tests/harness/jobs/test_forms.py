@@ -47,6 +47,7 @@ def slow(monkeypatch):
 
 
 @pytest.mark.usefixtures("slow")
+@pytest.mark.slow
 def test_numbers_in_two_curves_are_measured_with_few_calls():
     port, calls = port_with(f=lambda z: sigmoid(z + 0.3), g=lambda z: np.tanh(1.37 * z))
     (cause,) = causes_of(check(LocalPort(port), CASES))

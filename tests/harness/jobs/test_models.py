@@ -14,7 +14,7 @@ from examples import mostly_slow
 from model_reading import PLANTED, line_of, make, needs
 from safetensors.numpy import load_file, save_file
 
-from lockstep.harness.adapters.model_reader import find_readers, parse_model
+from lockstep.harness.adapters.model_reader import parse_model
 
 TORCH = PLANTED / "torch_modules.py"
 
@@ -22,15 +22,6 @@ TORCH = PLANTED / "torch_modules.py"
 def torch(test):
     """What starts PyTorch does so in one worker of the suite, and in one process."""
     return pytest.mark.xdist_group("torch")(pytest.mark.usefixtures("kept_processes")(test))
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Files that PyTorch writes."""
-    folder = tmp_path_factory.mktemp("torch")
-    onnx = find_readers()["onnx"].missing() is None
-    make("export_torch.py", folder, *(["onnx"] if onnx else []))
-    return folder
 
 
 @torch

@@ -6,6 +6,7 @@ import dumped
 import numpy as np
 import pytest
 from dumped import batch_first, blocks, keras_names, lstm, torch_names
+from examples import mostly_slow
 
 from lockstep.harness.jobs.dumps.explain_dump import DumpRequest, explain_dump
 
@@ -60,7 +61,7 @@ DUMPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DUMPS)
+@pytest.mark.parametrize("name", mostly_slow(DUMPS, every=3))
 def test_a_wrong_dump_is_explained_as_a_port_is(name, tmp_path):
     arrays, fault = DUMPS[name]
     np.savez(tmp_path / "dump.npz", **arrays)

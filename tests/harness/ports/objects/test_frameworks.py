@@ -39,6 +39,7 @@ def test_layers_and_models_of_keras(name):
     assert "as keras has them" in " ".join(taken.notes)
 
 
+@pytest.mark.slow
 def test_a_layer_of_keras_is_told_what_it_is_made_with():
     pytest.importorskip("keras", reason="install the extra keras")
     run, taken = checked("keras_objects", "LSTM", init="hidden_size, return_sequences=True, return_state=True")
