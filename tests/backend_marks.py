@@ -1,6 +1,6 @@
 """How tests that run every backend are grouped, and which of them the suite runs.
 
-The suite runs them for the main job's; for the others `nox -s contract` does, where all are installed.
+The suite and `nox -s slow` run them for the main job's; for the others `nox -s contract` does, where all are installed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def marks_of(backend: BackendInfo, *, everywhere: bool = False, compiling: bool 
     if missing:
         marks.append(pytest.mark.skip(reason=missing))
     of_others = backend.model == "lstm" and backend.name not in MAIN
+    if of_others:
+        marks.append(pytest.mark.contract)
     left_out = of_others and (not everywhere or backend.name in COMPILED)
     if left_out or (not compiling and COMPILING & set(backend.requires)):
         marks.append(pytest.mark.slow)

@@ -40,7 +40,8 @@ def test_the_smallest_case_still_shows_it(run_backend, finding, backend):
     )
 
 
-@pytest.mark.slow  # each imports a framework of its own; `nox -s contract` runs them
+@pytest.mark.contract  # each imports a framework of its own
+@pytest.mark.slow
 @pytest.mark.parametrize("finding", findings(), ids=lambda finding: finding.name)
 def test_its_script_shows_it_without_lockstep(finding):
     missing = INFOS[finding.backends[0]].missing()

@@ -108,7 +108,8 @@ def told(cell):
     return re.sub(r" \[\d+\]$", "", cell.strip().strip("*"))
 
 
-@pytest.mark.slow  # `nox -s contract` runs it: each is a framework of its own
+@pytest.mark.contract  # each is a framework of its own
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_runtime_does_what_the_page_says(name):
     missing = INFOS[name].missing()

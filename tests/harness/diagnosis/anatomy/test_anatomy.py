@@ -45,10 +45,11 @@ def port_of(step, *, before=lambda weights: weights):
     return port
 
 
-# The others' conventions are looked at where all are installed, by `nox -s contract`.
+# The others' conventions are looked at where all are installed.
+OF_OTHERS = (pytest.mark.slow, pytest.mark.contract)
 QUICK = {"numpy_loop", "torch_lstm"}
 BACKENDS = [
-    pytest.param(backend, id=backend.name, marks=[] if backend.name in QUICK else pytest.mark.slow)
+    pytest.param(backend, id=backend.name, marks=[] if backend.name in QUICK else OF_OTHERS)
     for backend in find_backends()
     if backend.model == "lstm"
 ]
