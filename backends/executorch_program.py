@@ -17,10 +17,10 @@ from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 
-def unsupported(case: Case) -> str | None:
+def unsupported(case: Case, most_steps: int) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
     lengths = "torch.export does not get through nn.LSTM with pack_padded_sequence: what it does depends on the lengths"
-    return torch_runtime.unsupported(case, lengths=lengths)
+    return torch_runtime.unsupported(case, lengths=lengths, most_steps=most_steps)
 
 
 def converted(problem: Problem, partitioner: Any) -> torch_runtime.Call:

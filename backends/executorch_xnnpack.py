@@ -10,15 +10,23 @@ from __future__ import annotations
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
 from lockstep.backends import executorch_program, torch_runtime
-from lockstep.backends.executorch_program import unsupported as unsupported  # noqa: PLC0414 (both ways refuse alike)
 from lockstep.backends.kept import kept
 from lockstep.harness.adapters.trace import Trace
+from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.problem import Problem
 
 REQUIRES = ("executorch", "torch")
 MAIN = False
 INSTALL = "lockstep-rnn[executorch]"
 DIALECT = "torch"
+
+MOST_STEPS = 60  # a second each
+
+
+def unsupported(case: Case) -> str | None:
+    """Why ``case`` cannot be run faithfully; None if it can."""
+    return executorch_program.unsupported(case, MOST_STEPS)
+
 
 _converted = kept(lambda problem: executorch_program.converted(problem, [XnnpackPartitioner()]))
 

@@ -34,7 +34,9 @@ class Network(torch.nn.Module):
         return torch_lstm.run_lstm(self.lstm, x, h0, c0, lengths)
 
 
-def unsupported(case: Case, *, dtypes: str = "", projection: bool = True, lengths: str = "") -> str | None:
+def unsupported(
+    case: Case, *, dtypes: str = "", projection: bool = True, lengths: str = "", most_steps: int | None = None
+) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can.
 
     Args:
@@ -42,9 +44,13 @@ def unsupported(case: Case, *, dtypes: str = "", projection: bool = True, length
         dtypes: Why it takes nothing but float32, if it does not.
         projection: Whether it takes one.
         lengths: Why it takes no ``pack_padded_sequence``, if it does not.
+        most_steps: How many timesteps, of all layers and directions together, are compiled within a minute.
     """
     lstm, run = case.lstm, case.run
+    steps = run.timesteps * lstm.num_layers * len(lstm.directions)
     reasons = {
+        f"torch.export unrolls nn.LSTM, and {steps} steps of its layers and directions are compiled for a minute or "
+        f"more: here at most {most_steps} are tried": most_steps is not None and steps > most_steps,
         **refusals.plain_cell(lstm, "nn.LSTM", projection=projection),
         **refusals.side_by_side(lstm, "nn.LSTM"),
         "nn.LSTM has no direction that is the reverse one alone": lstm.direction == "reverse",
