@@ -171,10 +171,12 @@ def reference_of(question: Question) -> Reference:
         for name, array in shaken.tensors.items():
             # Where what is expected is rounded itself, two numbers that are both off stand against each other.
             spread[name] += doubled * _squared(array, exact.tensors[name]) / SHAKEN_COPIES
+    stream, unstreamed = stream_of(specs, inputs, exact, lambda arrays: model.observe(arrays, wide=wide))
+    notes += [unstreamed] if unstreamed else []
     return Reference(
         what=model.what, form=model.form, dtype=model.dtype, specs=specs, inputs=inputs, expected=dict(exact.tensors),
         narrow=dict(narrow.tensors), spread=spread, parts=exact.parts, lstms=narrow.lstms, outputs=exact.outputs,
-        stream=stream_of(specs, inputs, exact, lambda arrays: model.observe(arrays, wide=wide)), notes=notes,
+        stream=stream, notes=notes,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from lockstep.harness.adapters.routes.whole import InputSpec, Observed, RunArrays
+from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.arrays import Arrays
 
 _CLOSE = 1e-3  # of the largest number: a wrong axis or state is off by far more
@@ -45,12 +46,13 @@ def streamed(stream: Stream, chunks: tuple[Arrays, Arrays], run: RunArrays) -> A
 
 def stream_of(
     specs: list[InputSpec], inputs: Arrays, whole: Observed, run: Callable[[Arrays], Observed]
-) -> Stream | None:
-    """How a model with states among its inputs is run in chunks such that the whole comes out; None if it cannot."""
+) -> tuple[Stream | None, str]:
+    """How a model with states among its inputs is run in chunks such that the whole comes out; else why it is not."""
     states = _handed_over(specs, inputs, whole)
     timed = [spec.name for spec in specs if spec.role == "data"]
     if not states or not timed or any(spec.role == "lengths" for spec in specs):
-        return None
+        return None, ""
+    why = "it has no axis of an even number of timesteps"
     for axis in (1, 0):
         stream = _along(axis, timed, states, inputs, whole)
         if stream is None:
@@ -58,11 +60,13 @@ def stream_of(
         try:
             chunks = stream.chunks(inputs)
             result = streamed(stream, chunks, lambda arrays: _outputs(run(arrays)))
-        except Exception:  # noqa: BLE001, S112 (along an axis that is not time it may fail in any way)
+        except Exception as error:  # noqa: BLE001 (along an axis that is not time it may fail in any way)
+            why = f"half as many timesteps it does not take ({first_line(error)})"
             continue
         if all(_close(array, whole.tensors[name]) for name, array in result.items()):
-            return stream
-    return None
+            return stream, ""
+        why = "it gives other numbers so, as where something goes back in time"
+    return None, f"it has states, and is not run in chunks: {why}"
 
 
 def _handed_over(specs: list[InputSpec], inputs: Arrays, whole: Observed) -> dict[str, str]:

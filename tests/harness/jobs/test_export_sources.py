@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lockstep.harness.adapters.routes import find
+from lockstep.harness.adapters.routes import elsewhere, find
 from lockstep.harness.adapters.routes.find import find_routes
 from lockstep.harness.adapters.routes.route_process import Question, export, reference_of
 from lockstep.harness.cases.find import find_cases
+from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.exports.export import CHUNKS, REMEMBERS, judged, located, only_again
 from lockstep.harness.jobs.exports.observe import SourceRun, source_run, weights_alone
 from lockstep.harness.weights.model_file import ModelError, ModelFile
@@ -27,14 +30,16 @@ MODELS = Path(__file__).parents[2] / "planted_models"
 @pytest.fixture(autouse=True)
 def _from_this_folder(monkeypatch):
     """Sources and routes by their modules, whatever is installed."""
-    infos = {name: find.read_info(name, f"lockstep.backends.{module}") for name, module in ROUTES.items()}
+    infos = {name: find.read_info(name, module) for name, module in sorted(ROUTES.items())}
     monkeypatch.setattr(find, "_parts", lambda: infos)
-    sources = {name: find.read_info(name, f"lockstep.backends.source_{name}") for name in ("torch", "torch_file")}
+    modules = PROJECT["entry-points"]["lockstep.sources"]
+    sources = {name: find.read_info(name, module) for name, module in modules.items()}
     for module in (find, __import__("lockstep.harness.adapters.routes.route_process", fromlist=["_"])):
         monkeypatch.setattr(module, "find_sources", lambda: sources)
 
 
-ROUTES = {"torchscript": "route_torchscript", "torch.export": "route_torch_export"}
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+ROUTES = PROJECT["entry-points"]["lockstep.routes"]
 
 
 @pytest.fixture
@@ -50,13 +55,15 @@ def streamed_example():
     return x, (h, c)
 
 
-def observed(file: Path) -> SourceRun:
-    question = Question(ModelFile(file.name, "torch", str(file)), 12, 3, 1)
+def observed(file: Path, kind: str = "torch", function: str = "") -> SourceRun:
+    question = Question(ModelFile(file.name, kind, str(file), function), 12, 3, 1)
     return source_run(PROBE.case, question, reference_of(question))
 
 
 def through(source: SourceRun, name: str, folder: Path):
-    (route,) = find_routes("torch", [name])
+    (route,) = find_routes(source.reference.form, [name])
+    if route.missing():
+        pytest.skip(str(route.missing()))
     outcome = export(source.question, source.reference, route, folder, layers=True)
     assert outcome.status == "ran", outcome.message
     return judged(source, route.name, outcome, None), outcome
@@ -98,6 +105,7 @@ def test_what_an_exported_program_gives_is_what_torch_gives(models, tmp_path):
     np.testing.assert_array_equal(source.reference.narrow["output.0"], expected.numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_traced_module_is_a_whole_model_with_layers(models, tmp_path):
     torch.manual_seed(3)
@@ -205,3 +213,90 @@ def test_a_runtime_that_remembers_is_told_from_one_that_is_wrong(models, tmp_pat
     assert result.status == "diverge"
     assert only_again(result)
     assert "keeps something" in REMEMBERS
+
+
+STREAMED = (
+    "torchscript", "torch.export", "torch.compile", "pnnx>ncnn", "openvino", "executorch", "tvm", "aotinductor",
+    *(f"torch.onnx-legacy>{name}" for name in ("onnxruntime", "opencv", "tract", "mnn", "iree", "openvino")),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("route", STREAMED)
+def test_each_route_is_run_in_chunks_or_says_why_not(route, tmp_path):
+    source = observed(MODELS / "whole.py", "python", "streamed")
+    result, outcome = through(source, route, tmp_path)
+    assert (f"output.0{CHUNKS}" in result.tensors) != bool(outcome.value.unchunked)
+    if not outcome.value.unchunked:
+        assert result.tensors[f"output.0{CHUNKS}"].verdict == result.tensors["output.0"].verdict == "agree"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("axes", "told"), [({1: "time"}, ""), ({}, "half as many timesteps it does not take")])
+def test_an_onnx_file_is_run_in_chunks_where_its_time_is_open(models, tmp_path, axes, told):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    x, (h, c) = streamed_example()
+    file, names = tmp_path / "model.onnx", ["x", "state.0", "state.1"]
+    torch.onnx.export(
+        models.streamed().eval(), (x, (h, c)), file, dynamo=False, input_names=names,
+        output_names=["output.0", "output.1", "output.2"], dynamic_axes={"x": axes} if axes else None,
+    )  # fmt: skip
+    source = observed(file, "onnx")
+    assert (source.reference.stream is None) == bool(told)
+    assert told in " ".join(source.reference.notes)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ncnn_keeps_the_numbers_of_embedding_layers_and_dense(tmp_path):
+    source = observed(MODELS / "whole.py", "python", "speech")
+    result, _ = through(source, "pnnx>ncnn", tmp_path)
+    assert result.status == "agree"
+    assert {file.name for file in (tmp_path / "model").iterdir()} == {
+        "model.ncnn.param", "model.ncnn.bin", "model_ncnn.py",
+    }  # fmt: skip
+
+
+def hdf5(path: Path, version: str, layers: list[str]) -> Path:
+    h5py = pytest.importorskip("h5py")
+    config = {"class_name": "Sequential", "config": {"layers": [{"class_name": kind, "config": {}} for kind in layers]}}
+    with h5py.File(path, "w") as stored:
+        stored.attrs["keras_version"], stored.attrs["model_config"] = version, json.dumps(config)
+    return path
+
+
+@pytest.mark.parametrize("version", ["2.13.1", "3.4.0"])
+def test_python_code_in_a_keras_file_is_not_run(tmp_path, version):
+    with pytest.raises(ModelError, match="Lambda layer, which in such a file is compiled Python code") as refusal:
+        observed(hdf5(tmp_path / "model.h5", version, ["LSTM", "Lambda"]), "hdf5")
+    assert "FILE.py:FUNCTION" in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_a_file_of_keras_2_is_opened_by_tf_keras(tmp_path):
+    tf_keras = pytest.importorskip("tf_keras")
+    tokens = tf_keras.Input((12,), dtype="int32", name="tokens")
+    x = tf_keras.layers.Embedding(40, 4, name="embedding")(tokens)
+    x = tf_keras.layers.Bidirectional(tf_keras.layers.LSTM(3, return_sequences=True), name="encoder")(x)
+    model = tf_keras.Model(tokens, tf_keras.layers.Dense(2, name="classes")(x))
+    model.save(tmp_path / "model.h5")
+    source = observed(tmp_path / "model.h5", "hdf5")
+    assert source.reference.form == "tf_keras"
+    assert list(source.reference.lstms) == ["encoder"]
+    expected = model(source.reference.inputs["tokens"]).numpy()
+    np.testing.assert_allclose(source.reference.narrow["output"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_program_that_needs_an_environment_tells_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("LOCKSTEP_ONNX2TF", raising=False)
+    monkeypatch.setattr(elsewhere.os, "environ", dict(os.environ))
+    (route,) = find_routes("onnx", ["onnx>onnx2tf"])
+    assert 'onnx2tf==1.29.24, then --onnx2tf DIR, or onnx2tf = "DIR" in [tool.lockstep]' in str(route.missing())
+    with pytest.raises(LockstepError, match=r"there is no \w+/onnx2tf in it. Name a virtual environment that has it"):
+        elsewhere.name_environment("onnx2tf", tmp_path)
+    program = tmp_path / ("Scripts/onnx2tf.exe" if os.name == "nt" else "bin/onnx2tf")
+    program.parent.mkdir()
+    program.touch()
+    elsewhere.name_environment("onnx2tf", tmp_path)
+    assert elsewhere.missing_environment("onnx2tf") is None
