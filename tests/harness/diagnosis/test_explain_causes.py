@@ -79,6 +79,7 @@ def test_a_slip_of_a_decoder_is_named(name, slip):
     assert found[0].fault == name
 
 
+@pytest.mark.slow
 def test_slips_of_two_lanes_are_found_together():
     slip = {
         "w": {

@@ -168,7 +168,7 @@ FORWARD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", mostly_slow(FORWARD, every=4))
+@pytest.mark.parametrize("name", mostly_slow(FORWARD, every=8))
 def test_a_fault_of_a_network_is_named(name):
     settings, fault = FORWARD[name]
     found = explain([seen("one", settings, fault, timesteps=5)])

@@ -71,7 +71,7 @@ def assert_named(slip, seed=0):
     assert first.sigma <= LIMIT_SIGMA
 
 
-@pytest.mark.parametrize("fault", some(8))
+@pytest.mark.parametrize("fault", some(4))
 def test_a_planted_fault_is_named(fault):
     assert_named(fault)
 

@@ -135,12 +135,17 @@ def skip_without(framework):
         pytest.skip(f"{framework} is not installed: pip install lockstep-rnn[all]")
 
 
-def grouped(name, framework):
+def grouped(name, framework, slow=()):
     """Let a framework's styles run in one worker: it is imported once, and compiles once."""
-    return pytest.param(name, marks=pytest.mark.xdist_group(f"healthy-{framework}"), id=name)
+    marks = [pytest.mark.xdist_group(f"healthy-{framework}"), *([pytest.mark.slow] if name in slow else [])]
+    return pytest.param(name, marks=marks, id=name)
 
 
-@pytest.mark.parametrize("name", [grouped(style.name, style.framework) for style in STYLES])
+# Each compiles anew: the suite has one of JAX.
+SLOW_STYLES = {"jax eager", "jax fori_loop", "jax vmap of scan"}
+
+
+@pytest.mark.parametrize("name", [grouped(style.name, style.framework, SLOW_STYLES) for style in STYLES])
 def test_a_healthy_style_stays_within_the_limit(name):
     skip_without(NAMED[name].framework)
     shapes = SHAPES if NAMED[name].framework == "numpy" else FAST_SHAPES

@@ -219,7 +219,7 @@ def test_a_port_that_reads_a_layout_agrees(layout):
             ("onnx", "ifgo", ["i, f, g, o", "(i, o, f, g"]),
             ("tf1", "ifgo", ["W (`kernel`)", "read as i, f, g, o, and stored as i, g, f, o (tf1)"]),
         ],
-        every=2,
+        every=4,
         names=3,
     ),
 )

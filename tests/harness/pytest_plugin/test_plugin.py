@@ -151,7 +151,11 @@ def test_a_file_that_is_named_is_a_case_whatever_it_holds(project):
     result.stdout.fnmatch_lines(["*named.toml: not valid TOML*"])
 
 
-@pytest.mark.parametrize("workers", [["-p", "no:xdist"], ["-n", "2", "--dist", "loadgroup"]], ids=["alone", "group"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param(["-p", "no:xdist"], marks=pytest.mark.slow), ["-n", "2", "--dist", "loadgroup"]],
+    ids=["alone", "group"],
+)
 def test_results_of_all_workers_end_in_one_file(project, workers):
     made = project(["healthy", "resets_state", "dies", "refuses"])
     outputs = ["--lockstep-json", "out/r.json", "--lockstep-html", "out", "--junit-xml", "junit.xml"]

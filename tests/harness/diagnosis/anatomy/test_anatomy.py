@@ -170,7 +170,7 @@ def test_a_curve_of_its_own_is_described():
     assert "curve of its own" in row.evidence
 
 
-@pytest.mark.parametrize(("to", "bits"), [("float16", 11), (None, 24)])
+@pytest.mark.parametrize(("to", "bits"), [pytest.param("float16", 11, marks=pytest.mark.slow), (None, 24)])
 def test_bits_are_counted(to, bits):
     def port(x, weights, h0, c0, lengths=None):
         if to:

@@ -117,7 +117,7 @@ def test_a_healthy_lane_is_canonical(form, lane):
     assert proof.sigma < 5
 
 
-@pytest.mark.parametrize(("form", "lane"), mostly_slow(LANES, every=3, names=2))
+@pytest.mark.parametrize(("form", "lane"), mostly_slow(LANES, every=6, names=2))
 def test_three_conventions_of_a_lane_are_measured_at_once(form, lane):
     port = network_port(cell=hard_cell, weights_of=reshaped)
     proof = prove(box_of(port, lane, **form))

@@ -59,7 +59,7 @@ def test_healthy_objects_agree_without_an_option(name):
     assert port.taken().calls <= 60
 
 
-@pytest.mark.parametrize("name", mostly_slow(WRONG, every=3))
+@pytest.mark.parametrize("name", mostly_slow(WRONG, every=6))
 def test_wrong_objects_are_explained_as_ports_are(name):
     fault, words, told = WRONG[name]
     port = LocalPort(getattr(wrong_objects, name))
