@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -18,13 +19,14 @@ from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.routes.find import Route, find_sources
 from lockstep.harness.adapters.routes.streaming import Stream, stream_of, streamed
 from lockstep.harness.adapters.routes.whole import InputSpec, LayerLSTM, Observed, RunArrays, WholeModel
-from lockstep.harness.adapters.user_code import first_line
+from lockstep.harness.adapters.user_code import first_line, text_of
 from lockstep.harness.adapters.user_process import outcome_of, serve_once
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
 # Which source opens files of a kind; what a function returns is opened by that of its framework.
 SOURCES_OF_FILES = {"onnx": "onnx", "keras": "keras", "hdf5": "hdf5", "torch": "torch_file"}
+_PREAMBLE = re.compile(r"Check '.*' failed at .*|FrontEnd API failed with .*|.*detailed log:")
 SHAKEN_COPIES = 6  # of a model with shaken weights and inputs, by which its noise is measured
 
 
@@ -287,7 +289,10 @@ def _module(name: str) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+    """Why something failed, in one line; where OpenVINO's source has a check is none."""
+    lines = [line.strip() for line in text_of(error).splitlines()]
+    told = next((line for line in lines if line and not _PREAMBLE.fullmatch(line)), first_line(error))
+    return f"{type(error).__name__}: {told.rstrip('.')}"
 
 
 def _size(made: Path | None) -> int | None:
