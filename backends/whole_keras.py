@@ -80,8 +80,7 @@ class WholeKeras:
         layers, named = self._named(model)
         watched = self.keras.Model(model.inputs, [*named.values(), *model.outputs])
         to_numpy = self.keras.ops.convert_to_numpy if hasattr(self.keras, "ops") else np.asarray
-        # Of a single input Keras takes no list of one.
-        results = _tensors(watched(fed if len(fed) > 1 else fed[0], training=False))
+        results = _tensors(watched(fed, training=False))
         arrays = [to_numpy(tensor) for tensor in results]
         model.set_weights(before)
         count = len(model.outputs)
