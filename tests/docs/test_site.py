@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -26,6 +27,7 @@ from lockstep.harness.faults.table import named
 from lockstep.harness.faults.wording.families import FAMILIES
 
 CONFIGURATION = ROOT / "mkdocs.yml"
+catalogue = cache(catalogue_page)  # every fault of many cases: made once
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_every_field_of_results_is_explained():
 
 
 def test_every_site_and_edit_is_in_the_catalogue():
-    parts = catalogue_page().split("\n\n| Edit |")
+    parts = catalogue().split("\n\n| Edit |")
     # Each table belongs to the list of sites right above it.
     tables = [(above.rpartition("\n\n")[2], table.partition("\n\n")[0]) for above, table in pairwise(parts)]
     missing = set()
@@ -148,13 +150,13 @@ def test_every_site_and_edit_is_in_the_catalogue():
 
 
 def test_no_table_of_the_catalogue_has_an_empty_cell():
-    cells = [cell for line in catalogue_page().splitlines() if line.startswith("| ") for cell in line.split(" | ")]
+    cells = [cell for line in catalogue().splitlines() if line.startswith("| ") for cell in line.split(" | ")]
     assert len(cells) > 500
     assert [cell for cell in cells if not cell.strip("| ")] == []
 
 
 def test_the_catalogue_tells_faults_by_family_in_words():
-    sections = dict(section.split("\n", 1) for section in catalogue_page().split("\n## ")[1:])
+    sections = dict(section.split("\n", 1) for section in catalogue().split("\n## ")[1:])
     gates = sections[FAMILIES["gate order"].title]
     assert gates.startswith(f"\n{FAMILIES['gate order'].fix} Seen in: ")
     assert "\n- `WRb`: W, R and b\n" in gates
@@ -201,7 +203,7 @@ def edits_with(words, section):
 def test_the_catalogue_is_filtered_by_words_and_family(site, browser_page):
     page, _ = browser_page
     page.goto((site / "catalogue.html").as_uri())
-    sections = dict(section.split("\n", 1) for section in catalogue_page().split("\n## ")[1:])
+    sections = dict(section.split("\n", 1) for section in catalogue().split("\n## ")[1:])
     shown, rows = page.locator("output[name=shown]"), page.locator("article tbody tr:visible")
     everything = sum(edits_with([], section) for section in sections.values())
     assert shown.inner_text() == f"{everything} of {everything} edits"
