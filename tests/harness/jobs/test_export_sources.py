@@ -274,6 +274,7 @@ def test_python_code_in_a_keras_file_is_not_run(tmp_path, version):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_a_file_of_keras_2_is_opened_by_tf_keras(tmp_path):
     tf_keras = pytest.importorskip("tf_keras")
     tokens = tf_keras.Input((12,), dtype="int32", name="tokens")
