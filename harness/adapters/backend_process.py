@@ -50,8 +50,8 @@ def start(environment: tuple[tuple[str, str], ...], log: str) -> None:
     # Descriptors, not sys.stdout: what frameworks print from C++ goes to the log too.
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    # A segmentation fault leaves its stack in the log.
-    faulthandler.enable()
+    # A segmentation fault leaves the stack of its thread in the log.
+    faulthandler.enable(all_threads=False)
     # Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()

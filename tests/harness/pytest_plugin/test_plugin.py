@@ -395,7 +395,7 @@ def test_a_wrong_setting_is_one_message(project):
     result = run(made)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([
-        "ERROR: *pyproject.toml, [[]tool.lockstep[]]: unknown key 'limt'. Did you mean 'limit'? Allowed: *cache."
+        "ERROR: *pyproject.toml, [[]tool.lockstep[]]: unknown key 'limt'. Did you mean 'limit'? Allowed: *, onnx2tf."
     ])  # fmt: skip
 
 
