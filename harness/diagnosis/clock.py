@@ -6,7 +6,7 @@ import math
 import time
 
 SECONDS = {
-    "all": 9.5,  # nobody waits more than 12 s for an explanation: cases are run before it, and what is tried ends after it
+    "all": 9.5,  # of the 12 s that anybody waits: cases are run before, and what is being tried ends after
     "singles": 8.0,
     "numbers": 3.0,
     "in part": 3.0,

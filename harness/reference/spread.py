@@ -17,6 +17,7 @@ far a healthy implementation may be, and nothing that comes after is determined.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -24,7 +25,16 @@ from msgspec.structs import replace
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
-from lockstep.harness.cases.tensors import Lane, has_weight_steps, lanes, name_of, tensors_of, turned, weight_count
+from lockstep.harness.cases.tensors import (
+    BACKWARD,
+    Lane,
+    has_weight_steps,
+    lanes,
+    name_of,
+    tensors_of,
+    turned,
+    weight_count,
+)
 from lockstep.harness.reference.attention import decoder_values
 from lockstep.harness.reference.cell import Operands
 from lockstep.harness.reference.expected import Expected, ExpectedTensor, LaneResults
@@ -44,15 +54,17 @@ APART = 0.1
 def widened(problem: AnyProblem, expected: Expected, *, lost: bool = False, quantised: str | None = None) -> Expected:
     """Expected values with noise that covers the spread of perturbed copies.
 
-    Where even a few copies would not fit into memory the noise stays as it is. If ``lost``, noise is infinite where
-    rounding alone decides: not for what is to be proved, since it fits anything. ``quantised``: as of ``expect``.
+    Where not even a copy of one sequence would fit into memory the noise stays as it is. If ``lost``, noise is infinite
+    where rounding alone decides: not for what is to be proved, since it fits anything. ``quantised``: as of ``expect``.
     """
     copies = copies_of(problem)
-    if not copies:
-        return expected
     with np.errstate(all="ignore"):
-        decoder = isinstance(problem, DecoderProblem)
-        spreads = _decoder_spreads(problem, copies) if decoder else _spreads(problem, copies, quantised, lost=lost)
+        if isinstance(problem, DecoderProblem):
+            spreads = _decoder_spreads(problem, copies) if copies else {}
+        elif copies:
+            spreads = _spreads(problem, Kicks(copies + 1), quantised, lost=lost)
+        else:
+            spreads = _spreads_in_parts(problem, quantised, lost=lost)
         return expected | {name: covering(expected[name], spread) for name, spread in spreads.items()}
 
 
@@ -62,7 +74,7 @@ def covering(tensor: ExpectedTensor, spread: Array) -> ExpectedTensor:
 
 
 def copies_of(problem: AnyProblem) -> int:
-    """How many copies are run of a problem; none where even a few would not fit into memory."""
+    """How many copies of a problem are run side by side; none where even a few would not fit into memory."""
     # One more is run than is counted: the exact one, from which distances are taken.
     copies = min(COPIES, MOST_COPIED_NUMBERS // _numbers(problem) - 1)
     return copies if copies >= FEWEST else 0
@@ -81,10 +93,50 @@ def _numbers(problem: AnyProblem) -> int:
     return max(1, T * B * each * len(lanes(problem.case.lstm)))
 
 
-def _spreads(problem: Problem, copies: int, quantised: str | None, *, lost: bool) -> Arrays:
+def _spreads_in_parts(problem: Problem, quantised: str | None, *, lost: bool) -> Arrays:
+    """The same of a long problem: few copies, of some of its sequences at a time."""
+    batch = problem.case.run.batch
+    of_sequence = _numbers(problem) // max(batch, 1)
+    size = max(1, MOST_COPIED_NUMBERS // (of_sequence * (FEWEST + 1)))
+    at_once = min(FEWEST, MOST_COPIED_NUMBERS // (of_sequence * min(size, batch)) - 1)
+    if at_once < 1:
+        return {}
+    turns = -(-FEWEST // at_once)
+    known, parts = tensors_of(problem.case), []
+    for first in range(0, batch, size):
+        part = _sequences(problem, slice(first, first + size))
+        of_turns = [_spreads(part, Kicks(at_once + 1, turn), quantised, lost=lost) for turn in range(turns)]
+        parts.append(
+            {name: np.sqrt(np.mean([np.square(turn[name]) for turn in of_turns], axis=0)) for name in of_turns[0]}
+        )
+
+    def joined(name: str) -> Array:
+        arrays, kind = [part[name] for part in parts], known[name].kind
+        if kind in BACKWARD and kind not in BY_SEQUENCE:
+            return np.sum(arrays, axis=0)  # an implementation's own way of rounding is the same in all sequences
+        return np.concatenate(arrays, axis=-2)
+
+    return {name: joined(name) for name in parts[0]}
+
+
+def _sequences(problem: Problem, wanted: slice) -> Problem:
+    """The problem of some of the sequences."""
+    case = problem.case
+    settings = case.run.lengths and case.run.lengths[wanted], case.run.resets and case.run.resets[wanted]
+    batch = len(range(case.run.batch)[wanted])
+    run = replace(case.run, batch=batch, lengths=settings[0], resets=settings[1])
+    inputs = {name: getattr(problem, name) for name in problem.INPUTS}
+    chosen = {
+        name: array[..., wanted] if name in {"lengths", "resets"} else array[..., wanted, :]
+        for name, array in inputs.items() if array is not None
+    }  # fmt: skip
+    return Problem(replace(case, run=run, expect=None), problem.weights, halves=problem.halves, **chosen)
+
+
+def _spreads(problem: Problem, kicks: Kicks, quantised: str | None, *, lost: bool) -> Arrays:
     """The root mean square distance of copies from the exact one, by tensor."""
-    case, count = problem.case, copies + 1
-    network = Network(_copied(problem, count), Kicks(count), Noise.of(case.run.dtype, quantised))
+    case, count = problem.case, kicks.copies
+    network = Network(_copied(problem, count), kicks, Noise.of(case.run.dtype, quantised))
     known = tensors_of(case)
     results = network.forward(noisy=False)
     apart = _apart(network, results, count) if lost else {}
@@ -142,7 +194,11 @@ def _spread_over_batch(array: Array, copies: int) -> Array:
 
 def _spread(array: Array) -> Array:
     # Around the exact copy, not around their mean: what shifts all copies alike counts.
-    return np.sqrt(np.square(array[1:] - array[0]).mean(axis=0))
+    return _root_mean_square(array[1:] - array[0])
+
+
+def _root_mean_square(arrays: Any) -> Array:
+    return np.sqrt(np.square(arrays).mean(axis=0))
 
 
 def _contributions(network: Network, lane: Lane, chunks: list[Chunk], copies: int) -> Iterator[tuple[str, Array]]:
