@@ -30,7 +30,14 @@ DIALECT = "keras"
 
 def unsupported(case: Case) -> str | None:
     """Why ``case`` cannot be run faithfully; None if it can."""
-    reasons = {"OpenVINO's CPU plugin computes float64 in float32": case.run.dtype == "float64"}
+    lstm, dtype = case.lstm, case.run.dtype
+    hard = "hard_sigmoid" in f"{lstm.recurrent_activation} {lstm.activation} {lstm.cell_activation}"
+    reasons = {
+        "OpenVINO's CPU plugin computes float64 in float32": dtype == "float64",
+        "OpenVINO's frontend for TensorFlow reads no constants of bfloat16, which a hard sigmoid has": (
+            hard and dtype == "bfloat16"
+        ),
+    }
     return refusals.of(reasons, first=keras_model.unsupported(case))
 
 
