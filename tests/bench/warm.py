@@ -92,7 +92,7 @@ def _figure(name: str, pairs: list[Pair], cores: list[float]) -> Figure:
     if name == NUMBERS:
         return figure_of(f"{name} / sum of bare calls", pairs, note=against)
     if name not in {SAME, OTHER}:
-        return figure_of(f"{name} by itself / its bare call", pairs, note=against)
+        return figure_of(f"{name} by itself / its bare call", pairs, ALONE_BOUND, note=against)
     return figure_on_two_cores(f"{name} / sum of bare calls", pairs, cores, BOUND)
 
 
