@@ -18,12 +18,12 @@ MOST = 4  # models that are kept of each kind
 
 
 def kept(
-    build: Callable[[Problem], Model], load: Callable[[Model, Problem], None] | None = None, most: int = MOST
+    build: Callable[[Problem], Model], load: Callable[[Model, Problem], bool] | None = None, most: int = MOST
 ) -> Callable[[Problem], Model]:
     """Make ``build`` give the model that it made before of the same weights, for the same shapes and dtype.
 
-    With ``load``, which sets a model's weights to those of another problem, the same shapes and dtype are enough. Of
-    more than ``most`` models the one that was not asked for longest is made anew.
+    With ``load``, which sets a model's weights to those of another problem and says whether it could, the same shapes
+    and dtype are enough. Of more than ``most`` models the one that was not asked for longest is made anew.
     """
     models: dict[Any, tuple[Model, str]] = {}
 
@@ -31,8 +31,8 @@ def kept(
         weights = digest_of(problem.named_weights())
         key = _graph(problem) if load else (_graph(problem), weights)
         model, held = models.pop(key, None) or (build(problem), weights)
-        if load and held != weights:
-            load(model, problem)
+        if load and held != weights and not load(model, problem):
+            model = build(problem)
         models[key] = model, weights
         if len(models) > most:
             del models[next(iter(models))]

@@ -20,7 +20,7 @@ from lockstep.harness.adapters.worker import Worker
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem, problem_of
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "chromium"]
 
 MOST_SECONDS = 300  # for one run: what compiles for seconds takes minutes where many processes share a core
 

@@ -65,9 +65,12 @@ class Activation(NamedTuple):
             return bend * bend * a_var
         if not self.corners:
             return np.zeros_like(a)
-        within = NEAR_SIGMA * np.sqrt(a_var)
-        near = np.logical_or.reduce([np.abs(a - corner) <= within for _, corner in self.corners])
-        moves = a_var > 1.001 * noise.floor
+        within, hardly = NEAR_SIGMA * np.sqrt(a_var), NEAR_SIGMA * np.sqrt(noise.tiny2)
+        distances = [np.abs(a - corner) for _, corner in self.corners]
+        near = np.logical_or.reduce([distance <= within for distance in distances])
+        # What the dtype's smallest numbers hardly tell from a corner is rounded to it, or beyond it.
+        told = np.logical_or.reduce([(distance > 0) & (distance <= hardly) for distance in distances])
+        moves = (a_var > 1.001 * noise.floor) | told
         return self.jump**2 * (near & moves)
 
 

@@ -63,13 +63,24 @@ def test_a_model_is_kept_for_its_weights_and_shapes():
 
 
 def test_where_weights_can_be_loaded_a_graph_is_enough_and_they_are_those_of_the_problem():
-    model_of = kept(lambda asked: [asked.W[0, 0]], lambda model, asked: model.__setitem__(0, asked.W[0, 0]))
+    def load(model, asked):
+        model[0] = asked.W[0, 0]
+        return True
+
+    model_of = kept(lambda asked: [asked.W[0, 0]], load)
     first, second, wider = problem(seed=1), problem(seed=2, forget_bias=0.0), problem(hidden_size=5)
     model = model_of(first)
     for asked in (second, second, first, second):
         assert model_of(asked) is model
         assert model == [asked.W[0, 0]]
     assert model_of(wider) is not model
+
+
+def test_a_model_whose_weights_cannot_be_those_is_made_anew():
+    model_of = kept(lambda asked: [asked.W[0, 0]], lambda model, asked: False)  # noqa: ARG005
+    first, second = problem(seed=1), problem(seed=2)
+    assert model_of(first) is not model_of(second)
+    assert model_of(second) == [second.W[0, 0]]
 
 
 def test_the_model_that_was_not_asked_for_longest_is_made_anew():

@@ -7,22 +7,19 @@ compute ten times as slowly, to try that.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from big_results import big_results
-from screenshots import BROWSERS
+from chromium import PATIENCE
 
 from lockstep.reports.html import write_html
 
-PATIENCE = 60  # seconds: nothing takes nearly as long, but another program may have the processors meanwhile
 SLOWER = float(os.environ.get("LOCKSTEP_TEST_SLOWER", "1"))
 
 
@@ -57,35 +54,6 @@ class Opened:
     def asked(self) -> list[str]:
         """What was asked for beside pages from disk."""
         return [url for url in self.requests if not url.startswith(("file:", "data:", "about:", "blob:"))]
-
-
-_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium, started once; where that is missing, tests are skipped, but on CI they fail."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        _do_without(f"none of {', '.join(BROWSERS)} is on the PATH: install Chromium to test the page in it")
-    if find_spec("playwright") is None:
-        _do_without("playwright is not installed: pip install playwright, to test the page in a browser")
-    from playwright.sync_api import expect, sync_playwright
-
-    expect.set_options(timeout=1000 * PATIENCE)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-def _do_without(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture

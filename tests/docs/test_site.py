@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from functools import cache
 from itertools import pairwise
 
@@ -16,7 +15,6 @@ from make_site import assemble, leave_out_pictures, render
 from results_page import meaning as meaning_of_field
 from results_page import results_page, structs
 from running import ROOT
-from screenshots import BROWSERS
 
 import lockstep
 from lockstep.harness.cases.case_file import case_schema
@@ -165,20 +163,12 @@ def test_the_catalogue_tells_faults_by_family_in_words():
 
 
 @pytest.fixture
-def browser_page():
+def browser_page(browser):
     """A page of a browser, and the addresses that it asks for."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium on the PATH: install it to try the site in it")
-    from playwright.sync_api import sync_playwright
-
-    asked = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        yield page, asked
-        browser.close()
+    asked, page = [], browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    yield page, asked
+    page.close()
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ FORWARD = {
         {"direction": "bidirectional", "lengths": (5, 5, 4)}, returned(last_output_as_final),
     ),
     "clip:none": (CELL, setting(cell_clip=None)),
-    "p:zero": (CELL, each("p", lambda p: 0 * p)),
+    "p:left-out": (CELL, each("p", lambda p: 0 * p)),
     "p:read-as-iof": (CELL, each("p", lambda p: p[[0, 2, 1]])),
     "coupling-of-f:not-coupled": ({"input_forget": True, "forget_bias": 0.0}, setting(input_forget=False)),
     "coupling-of-f:1---i": ({"num_layers": 2}, setting(input_forget=True, forget_bias=0.0)),

@@ -17,6 +17,7 @@ from lockstep.harness.cases.case import Values
 from lockstep.harness.cases.case_file import load_case
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import Lane
+from lockstep.harness.reference.activations import ACTIVATIONS
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.network import expect_steps
 from lockstep.harness.reference.noise import Noise
@@ -56,6 +57,14 @@ def decimal_lstm(problem):
                 for name, value in values.items():
                     found[name][t, n, unit] = value
     return found
+
+
+def test_a_number_that_a_dtype_hardly_tells_from_a_corner_may_lie_on_either_side_of_it():
+    """Found by a campaign: a relu of 1e-8 is one of 0 in float16, with no slope."""
+    relu, a = ACTIVATIONS["relu"], np.array([0.0, 1e-8, 1.7e-7, 3e-7, 1.0])
+    for dtype, doubtful in (("float16", [0, 1, 1, 0, 0]), ("float32", [0, 0, 0, 0, 0])):
+        noise = Noise.of(dtype)
+        assert relu.slope_variance(a, np.full(5, noise.floor), noise).tolist() == doubtful, dtype
 
 
 @pytest.mark.parametrize(
