@@ -77,7 +77,7 @@ def test_where_weights_can_be_loaded_a_graph_is_enough_and_they_are_those_of_the
 
 
 def test_a_model_whose_weights_cannot_be_those_is_made_anew():
-    model_of = kept(lambda asked: [asked.W[0, 0]], lambda model, asked: False)  # noqa: ARG005
+    model_of = kept(lambda asked: [asked.W[0, 0]], lambda model, asked: False)
     first, second = problem(seed=1), problem(seed=2)
     assert model_of(first) is not model_of(second)
     assert model_of(second) == [second.W[0, 0]]
