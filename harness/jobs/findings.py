@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 
 from lockstep.harness.cases.case import LSTM, AttentionDecoder, Case, Run, Values
 from lockstep.harness.cases.find import installed
+from lockstep.harness.cases.streaming import piece_cases
 from lockstep.harness.errors import LockstepError, unknown
 
 FINDING_KINDS = {
@@ -116,7 +117,8 @@ def _options(allowed: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
 def _values(key: str, case: Case) -> set[Any]:
     """What a case has under a key: one value of a setting, all that is true of lengths."""
     if key == "lengths":
-        return {name for name, holds in LENGTH_CONDITIONS.items() if holds(case)}
+        # In pieces, of each piece: a sequence that is over has a length of 0 in those that follow.
+        return {name for piece in piece_cases(case) for name, holds in LENGTH_CONDITIONS.items() if holds(piece)}
     if key in DERIVED:
         return {DERIVED[key](case)}
     return {getattr(case.lstm if key in LSTM.__struct_fields__ else case.run, key)}

@@ -170,3 +170,11 @@ def test_the_command_lists_and_tells(capfd, tmp_path):
     code, printed = run(capfd, "findings", "no-such-thing")
     assert code == 2
     assert "no finding is called" in printed.err
+
+
+def test_a_sequence_that_is_over_has_a_length_of_0_in_the_pieces_that_follow():
+    case = make_case(timesteps=6, batch=2, lengths=(6, 2), initial_state="probe")
+    assert expected_of("onnxruntime_lstm", case) is None
+    known = expected_of("onnxruntime_lstm", replace(case, run=replace(case.run, chunks=(3, 3))))
+    assert known is not None
+    assert known.name == "onnx-length-0"
