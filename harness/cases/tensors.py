@@ -258,10 +258,13 @@ def last_timestep(kind: str, lane: Lane, timesteps: int) -> int:
     return 0 if lane.reverse != backward else timesteps - 1
 
 
-def turned(array: Array, lengths: Array | None) -> Array:
-    """Turn (T, B, n) round, each sequence within its own length; what lies past it stays where it is."""
+def turned(array: Array, lengths: Array | None, rows: slice = slice(None)) -> Array:
+    """Turn (T, B, n) round, each sequence within its own length; what lies past it stays where it is.
+
+    ``rows``: which of the result are wanted.
+    """
     if lengths is None:
-        return array[::-1]
+        return array[::-1][rows]
     # A flip of the whole would put padding first.
-    t, n = np.arange(len(array))[:, None], lengths[None, :]
+    t, n = np.arange(len(array))[rows, None], lengths[None, :]
     return array[np.where(t < n, n - 1 - t, t), np.arange(len(lengths))]

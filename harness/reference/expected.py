@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lockstep.harness.arrays import Array
+from lockstep.harness.arrays import Array, let_go, room
 from lockstep.harness.reference.noise import Noise
 
 
@@ -29,6 +29,10 @@ class Quantity:
     def nbytes(self) -> int:
         """The bytes of all its arrays."""
         return sum(array.nbytes for array in (self.value, self.rest, self.noise) if array is not None)
+
+    def let_go(self) -> None:
+        """Take what lies in files out of the memory."""
+        let_go(self.value, self.rest, self.noise)
 
     def at(self, rows: Any) -> Self:
         """Some of the rows."""
@@ -59,7 +63,8 @@ class ExpectedTensor(Quantity):
     @classmethod
     def empty(cls, shape: tuple[int, ...], noise: Noise) -> ExpectedTensor:
         """Make room for values of that shape."""
-        return cls(*(np.empty(shape, noise.dtype) for _ in range(3)))
+        whole = room((3, *shape), noise.dtype)
+        return cls(whole[0, ...], whole[1, ...], whole[2, ...])
 
     @classmethod
     def of(cls, exact: Array, variance: Array, noise: Noise) -> ExpectedTensor:

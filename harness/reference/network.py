@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.arrays import Array, Arrays, by_rows
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import TIMED, Lane, has_weight_steps, name_of, output_of, tensors_of, turned
 from lockstep.harness.reference import exact
@@ -99,7 +99,12 @@ class Network:
 
     def in_time(self, result: Quantity, lane: Lane) -> Quantity:
         """Bring what a lane takes or gives per timestep from its own order into that of time, or back."""
-        return result.each(lambda array: np.ascontiguousarray(self.turn(array))) if lane.reverse else result
+        if not lane.reverse:
+            return result
+        lengths = self.problem.lengths
+        return result.each(
+            lambda array: by_rows(lambda rows: np.ascontiguousarray(turned(array, lengths, rows)), array)
+        )
 
     def named(self, results: dict[Lane, LaneResults]) -> LaneResults:
         """What lanes gave, by the names of tensors, in the order of time."""
@@ -122,7 +127,7 @@ class Network:
                 inputs = self._merged(results, layer)
             elif layer[0].layer < self.lstm.num_layers - 1:
                 h, *others = self._outputs(results, layer)
-                inputs = h.each(lambda *arrays: np.concatenate(arrays, axis=-1), *others)
+                inputs = h.each(_side_by_side, *others)
         if self.lstm.merged:
             results[output_of(self.lstm)] = {"h": inputs}
         return results
@@ -218,3 +223,7 @@ class Network:
             return Quantity(total)
         # Two sums that were rounded each, and their sum once more.
         return ExpectedTensor.of(total, variances[0] + variances[1] + noise.u2 * (total * total), noise)
+
+
+def _side_by_side(*arrays: Array) -> Array:
+    return by_rows(lambda rows: np.concatenate([array[rows] for array in arrays], axis=-1), *arrays)

@@ -16,13 +16,15 @@ far a healthy implementation may be, and nothing that comes after is determined.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.arrays import Array, Arrays, by_rows
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import (
@@ -70,7 +72,9 @@ def widened(problem: AnyProblem, expected: Expected, *, lost: bool = False, quan
 
 def covering(tensor: ExpectedTensor, spread: Array) -> ExpectedTensor:
     """A tensor whose noise is at least the spread of its copies."""
-    return ExpectedTensor(tensor.value, tensor.rest, np.fmax(tensor.noise, spread.astype(tensor.noise.dtype)))
+    noise = tensor.noise
+    wider = by_rows(lambda rows: np.fmax(noise[rows], spread[rows].astype(noise.dtype)), noise, spread)
+    return ExpectedTensor(tensor.value, tensor.rest, wider)
 
 
 def copies_of(problem: AnyProblem) -> int:
@@ -105,18 +109,39 @@ def _spreads_in_parts(problem: Problem, quantised: str | None, *, lost: bool) ->
     known, parts = tensors_of(problem.case), []
     for first in range(0, batch, size):
         part = _sequences(problem, slice(first, first + size))
-        of_turns = [_spreads(part, Kicks(at_once + 1, turn), quantised, lost=lost) for turn in range(turns)]
-        parts.append(
-            {name: np.sqrt(np.mean([np.square(turn[name]) for turn in of_turns], axis=0)) for name in of_turns[0]}
-        )
+        kicks = (Kicks(at_once + 1, turn) for turn in range(turns))
+        parts.append(_over_turns(_spreads(part, kicks_of_turn, quantised, lost=lost) for kicks_of_turn in kicks))
 
     def joined(name: str) -> Array:
-        arrays, kind = [part[name] for part in parts], known[name].kind
+        arrays, kind = [part.pop(name) for part in parts], known[name].kind
         if kind in BACKWARD and kind not in BY_SEQUENCE:
             return np.sum(arrays, axis=0)  # an implementation's own way of rounding is the same in all sequences
-        return np.concatenate(arrays, axis=-2)
+        if not known[name].timed:
+            return np.concatenate(arrays, axis=-2)
+        return by_rows(lambda rows: np.concatenate([array[rows] for array in arrays], axis=-2), *arrays)
 
-    return {name: joined(name) for name in parts[0]}
+    return {name: joined(name) for name in list(parts[0])}
+
+
+def _over_turns(turns: Iterable[Arrays]) -> Arrays:
+    """The root mean square of what several turns gave, of which there is one at a time."""
+    sums: Arrays = {}
+    counted: Counter[str] = Counter()
+    for spreads in turns:
+        for name, spread in spreads.items():
+            sums[name] = _plus_square(sums.get(name), spread)
+            counted[name] += 1
+    return {name: _root(total, counted[name]) for name, total in sums.items()}
+
+
+def _plus_square(total: Array | None, spread: Array) -> Array:
+    if total is None:
+        return by_rows(lambda rows: np.square(spread[rows]), spread)
+    return by_rows(lambda rows: total[rows] + np.square(spread[rows]), spread, total)
+
+
+def _root(total: Array, count: int) -> Array:
+    return by_rows(lambda rows: np.sqrt(total[rows] / count), total)
 
 
 def _sequences(problem: Problem, wanted: slice) -> Problem:
@@ -165,14 +190,19 @@ def _apart(network: Network, results: dict[Lane, LaneResults], copies: int) -> M
     for lane, by_kind in results.items():
         far = np.zeros((len(by_kind["h"].value), batch), bool)
         for array in (by_kind[kind].value for kind in ("h", "c") if kind in by_kind):
-            value = array.reshape(len(array), copies, -1, array.shape[-1])
-            size = np.sqrt(np.square(value).mean(axis=(1, 3)))  # (T, B)
-            distance = np.sqrt(np.square(value[:, 1:] - value[:, :1]).mean(axis=(1, 3)))
+            size, distance = np.moveaxis(by_rows(partial(_sizes, array, copies), array), 1, 0)
             # Not `>`: where copies overflow nothing is known either.
             # Of the largest size so far: a state that passes through 0 is not chaotic for that.
             far |= ~(distance <= APART * np.maximum.accumulate(size, axis=0))
         apart[lane] = turned(far, lengths) if lane.reverse else far
     return onward(apart, lengths)
+
+
+def _sizes(array: Array, copies: int, rows: slice) -> Array:
+    """How large a state is, and how far its copies are from the exact one, (T, 2, B)."""
+    value = array[rows].reshape(-1, copies, array.shape[1] // copies, array.shape[-1])
+    squares = np.square(value), np.square(value[:, 1:] - value[:, :1])
+    return np.stack([np.sqrt(each.mean(axis=(1, 3))) for each in squares], axis=1)
 
 
 def _decoder_spreads(problem: DecoderProblem, copies: int) -> Arrays:
@@ -189,7 +219,11 @@ def _decoder_spreads(problem: DecoderProblem, copies: int) -> Arrays:
 def _spread_over_batch(array: Array, copies: int) -> Array:
     """The spread of (..., copies B, n)."""
     *lead, batch, n = array.shape
-    return _spread(np.moveaxis(array.reshape(*lead, copies, batch // copies, n), -3, 0))
+
+    def spread(rows: slice) -> Array:
+        return _spread(np.moveaxis(array.reshape(*lead, copies, batch // copies, n)[rows], -3, 0))
+
+    return by_rows(spread, array) if lead else _spread(array.reshape(copies, batch // copies, n))
 
 
 def _spread(array: Array) -> Array:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 import ml_dtypes
 import numpy as np
 
-from lockstep.harness.arrays import Array
+from lockstep.harness.arrays import Array, by_rows
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.tensors import BACKWARD, WEIGHT_STEPS, Lane, Tensor, tensors_of, turned
@@ -76,9 +76,7 @@ def without_room(problem: AnyProblem, wider: Expected, first_order: Expected) ->
     case = problem.case
     largest = _largest(case)
     with np.errstate(all="ignore"):
-        noises = {name: np.where(np.isinf(t.noise), first_order[name].noise, t.noise) for name, t in wider.items()}
-        # Not `>`: NaN is beyond too.
-        beyond = {name: ~(np.abs(t.value) + LIMIT_SIGMA * noises[name] <= largest) for name, t in wider.items()}
+        beyond = {name: _beyond(tensor, first_order[name].noise, largest) for name, tensor in wider.items()}
     if not any(mask.any() for mask in beyond.values()):
         return wider
     known = tensors_of(case)
@@ -86,6 +84,19 @@ def without_room(problem: AnyProblem, wider: Expected, first_order: Expected) ->
     masks = onward(_forward(beyond, known), problem.lengths)
     mark(noise, masks, _backward(beyond, known, case.run.batch), case, np.nan)
     return {name: ExpectedTensor(tensor.value, tensor.rest, noise[name]) for name, tensor in wider.items()}
+
+
+def _beyond(tensor: ExpectedTensor, first_order: Array, largest: float) -> Array:
+    """Where a number, or what rounding may make of it, is beyond the largest."""
+    value, noise = tensor.value, tensor.noise
+
+    def beyond(rows: slice) -> Array:
+        counted = np.where(np.isinf(noise[rows]), first_order[rows], noise[rows])
+        # Not `>`: NaN is beyond too.
+        return ~(np.abs(value[rows]) + LIMIT_SIGMA * counted <= largest)
+
+    mask = by_rows(beyond, value, noise, first_order)
+    return mask if mask.any() else np.broadcast_to(np.False_, mask.shape)  # which takes no room
 
 
 def notes_of(expected: Expected, case: Case) -> list[str]:
@@ -96,12 +107,16 @@ def notes_of(expected: Expected, case: Case) -> list[str]:
     if chaotic is not None:
         what = f"this network is chaotic: at timestep {chaotic} rounding has grown to the size of its values"
         notes.append(f"{what}, so what follows from there is not determined, and not judged")
-    if any(np.isnan(tensor.noise).any() for tensor in expected.values()):
+    if any(_has_nan(tensor.noise) for tensor in expected.values()):
         full = _first(np.isnan(noise) for noise in hidden)
         where = "in the gradients" if full is None else f"from timestep {full} on"
         what = f"{where} numbers, or their rounding, are beyond the largest of {case.run.dtype}, {_largest(case):.6g}"
         notes.append(f"{what}: what becomes of them and of all that depends on them is not determined, and not judged")
     return notes
+
+
+def _has_nan(noise: Array) -> bool:
+    return bool(by_rows(lambda rows: np.isnan(noise[rows]), noise).any())
 
 
 def _largest(case: Case) -> float:

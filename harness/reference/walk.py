@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.arrays import Array, Arrays, let_go, room
 from lockstep.harness.cases.gates import split_gates
 from lockstep.harness.cases.tensors import PER_TIMESTEP
 from lockstep.harness.reference.cell import Back, Cell, CellStep, Operands
@@ -74,7 +74,7 @@ class Walk:
     def values(self) -> LaneResults:
         """Compute i, f, g, o, c (T, B, H), h (T, B, P), then c_n, h_n, without noise."""
         cell = self.cell
-        values = {name: np.empty(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
+        values = {name: room(self.shape(name), self.noise.precision) for name in PER_TIMESTEP}
         h, c = self.h0, self.c0
         for rows in self.chunks():
             x = self.inputs.precise(rows, self.noise)[0]
@@ -88,6 +88,7 @@ class Walk:
                 valid = self.valid(t)
                 h, c = keep(valid, (h, c), (step.h, step.c))
                 store(values, t, step.a, step.h, c, valid)
+            let_go(*values.values())
         return {name: Quantity(array) for name, array in (values | {"c_n": c, "h_n": h}).items()}
 
     def _kicked(self, kicks: Kicks, zx_var: Array, z: Array, h: Array, c: Array, step: CellStep) -> CellStep:
@@ -127,6 +128,8 @@ class Walk:
             count = rows.stop - rows.start
             for name, tensor in expected.items():
                 tensor.put(rows, values[name][:count], variances[name][:count], noise)
+                tensor.let_go()
+            self.inputs.let_go()
         expected["c_n"] = ExpectedTensor.of(c, c_var, noise)
         expected["h_n"] = ExpectedTensor.of(h, h_var, noise)
         return expected
@@ -166,7 +169,7 @@ class Walk:
         """
         noise, shape = self.noise, self.inputs.value.shape
         sums = Sums(self.cell, copies=1 if self.kicks is None else self.kicks.copies)
-        dx = ExpectedTensor.empty(shape, noise) if noisy else Quantity(np.empty(shape, noise.precision))
+        dx = ExpectedTensor.empty(shape, noise) if noisy else Quantity(room(shape, noise.precision))
         # The cotangent of c_n goes back unchanged through the steps past a sequence's end, to its last valid one.
         dc = noise.taken(dc_n)
         carried = Carried(np.zeros_like(self.h0), dc, np.zeros_like(self.h0), np.zeros_like(dc))
@@ -182,6 +185,8 @@ class Walk:
             sums.add(operands, variances)
             if chunks is not None:
                 chunks.append((operands, variances))
+            for quantity in (*forward.values(), self.inputs, dh, dx):
+                quantity.let_go()
         made = {"dh0": (carried.dh, carried.dh_var), "dc0": (carried.dc, carried.dc_var)}
         for name, value in sums.values.items():
             # Without kicks the axis of copies has one entry, and is taken off.

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.harness.arrays import FileMemory
+
 # What is larger would reach the disk, and copying it takes its time anyway: it goes through the pipe.
 MOST_SHARED_BYTES = 2**30
 MOST_KEPT_BYTES = 2**24  # a larger file is mapped anew each time: what is mapped counts as this process's memory
@@ -32,7 +34,7 @@ def _mapped(path: str, size: int) -> mmap:
         missing = size - file.seek(0, os.SEEK_END)
         while missing > 0:  # the system may take a part at a time
             missing -= file.write(bytes(missing))
-        return mmap(file.fileno(), size)
+        return FileMemory(file.fileno(), size)
 
 
 @dataclass(frozen=True)
