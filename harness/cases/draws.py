@@ -13,6 +13,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.harness.arrays import PIECE, by_rows
+
 F64 = NDArray[np.float64]
 
 
@@ -28,9 +30,14 @@ def raw_bits(seed: int, stream: str, count: int) -> NDArray[np.uint64]:
 
 def uniform(seed: int, stream: str, count: int, bound: float) -> F64:
     """Draw independent values, uniform in [-bound, bound)."""
-    # 53 bits, as many as a float64 below 1 has: the division is exact.
-    unit = (raw_bits(seed, stream, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return (2 * unit - 1) * bound
+    bits = raw_bits(seed, stream, count)
+
+    def values(rows: slice) -> F64:
+        # 53 bits, as many as a float64 below 1 has: the division is exact.
+        unit = (bits[rows] >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return (2 * unit - 1) * bound
+
+    return by_rows(values, bits)
 
 
 def probe(seed: int, stream: str, count: int, bound: float) -> F64:
@@ -41,10 +48,22 @@ def probe(seed: int, stream: str, count: int, bound: float) -> F64:
     magnitudes stay distinct up to 2^22 values.
     """
     bits = raw_bits(seed, stream, count)
-    rank = np.empty(count, np.int64)
-    rank[np.argsort(bits, kind="stable")] = np.arange(count)
-    # The low bits do not decide the rank: half a stratum of jitter, and the sign.
-    jitter = ((bits >> np.uint64(1)) & np.uint64(0xFFFF)).astype(np.float64) * 2.0**-17
-    sign = 1.0 - 2.0 * (bits & np.uint64(1)).astype(np.float64)
-    magnitude = 0.25 + 0.75 * ((rank + 0.25 + jitter) / max(count, 1))
-    return sign * magnitude * bound
+    ranks = _ranks(bits)
+
+    def values(rows: slice) -> F64:
+        # The low bits do not decide the rank: half a stratum of jitter, and the sign.
+        jitter = ((bits[rows] >> np.uint64(1)) & np.uint64(0xFFFF)).astype(np.float64) * 2.0**-17
+        sign = 1.0 - 2.0 * (bits[rows] & np.uint64(1)).astype(np.float64)
+        magnitude = 0.25 + 0.75 * ((ranks[rows] + 0.25 + jitter) / max(count, 1))
+        return sign * magnitude * bound
+
+    return by_rows(values, bits)
+
+
+def _ranks(bits: NDArray[np.uint64]) -> NDArray[np.integer]:
+    """The place of each among all of them, by size."""
+    order, count = np.argsort(bits, kind="stable"), len(bits)
+    ranks = np.empty(count, np.int32 if count < 2**31 else np.int64)
+    for start in range(0, count, PIECE):
+        ranks[order[start : start + PIECE]] = np.arange(start, min(start + PIECE, count))
+    return ranks

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import ml_dtypes
 import numpy as np
 
-from lockstep.harness.arrays import Array, Arrays
+from lockstep.harness.arrays import Array, Arrays, by_rows
 from lockstep.harness.cases import draws
 from lockstep.harness.cases.array_file import load_arrays
 from lockstep.harness.cases.case import LSTM, Case, ValuesKey
@@ -193,8 +193,9 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 def quantised(name: str, array: Array, case: Case) -> Array:
     """Bring an array to the case's dtype."""
+    dtype = dtype_of(case.run.dtype)
     with np.errstate(over="ignore"):
-        quantised = array.astype(dtype_of(case.run.dtype))
+        quantised = by_rows(lambda rows: array[rows].astype(dtype), array)
     if case.run.dtype == "float16" and np.isinf(quantised).sum() > np.isinf(array).sum():
         largest = float(np.abs(array[np.isfinite(array)]).max())
         raise CaseError(
@@ -267,7 +268,7 @@ def values_of(
             flat = draws.probe(seed, key, ends[-1], probe_bound)
         case kind:
             flat = np.full(ends[-1], 1.0 if kind == "ones" else 0.0)
-    parts = np.split(flat * values.scale, ends[:-1])
+    parts = np.split(by_rows(lambda rows: flat[rows] * values.scale, flat), ends[:-1])
     arrays = {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
     for array in (arrays[name] for name in ("x", "enc") if name in arrays):
         for t in values.zero_timesteps:
