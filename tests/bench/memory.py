@@ -1,4 +1,7 @@
-"""How much memory the command itself needs: over all shipped cases, and over one that is long."""
+"""How much memory the command itself needs: over all shipped cases, and over one that is long.
+
+Files that it has mapped count as far as they are in memory.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,9 @@ def memory() -> list[Figure]:
         long.write_text(LONG)
         at_rest = _megabytes("run", "ones", "--backend", "numpy_loop")
         everything = _megabytes("run", "--backend", "numpy_loop", "--backend", "numpy_attention")
-        # Of ten million roundings the farthest lies some ten sigma off: a search for its cause is another figure.
-        of_long = _megabytes("run", str(long), "--backend", "numpy_loop", "--limit", "1000")
+        # The farthest of ten million roundings lies some ten sigma off, by which variances leave open whether it is
+        # healthy: it takes copies to tell, which are part of this figure.
+        of_long = _megabytes("run", str(long), "--backend", "numpy_loop")
     trace = PER_TIMESTEP * 10_000 * 8 * 128 * 4 / 1e6
     note = f"{of_long - at_rest:.0f} MB beyond the {at_rest:.0f} of a small run, a trace is {trace:.0f} MB"
     return [
