@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 
-from lockstep.harness.arrays import Array
+from lockstep.harness.arrays import Array, let_go
 from lockstep.harness.cases.tensors import TIMED, WEIGHT_STEPS, kind_of
 from lockstep.harness.comparison.results import Detail, TensorResult
 
@@ -58,6 +58,8 @@ def detail_of(name: str, actual: Array, expected: ExpectedTensor, result: Tensor
     t = _kept(error, [] if first is None else [first.timestep])
     columns = _at_places(expected, t, places)
     starts, heat = _heat(kind_of(name), actual, expected)
+    let_go(actual)
+    expected.let_go()
     return Detail(
         t=t.tolist(),
         at=places,
