@@ -77,8 +77,13 @@ class Edits:
 
     def touch(self, label: str) -> bool:
         """Whether anything in a lane is edited."""
+        return label in self._touched
+
+    @cached_property
+    def _touched(self) -> set[str]:
+        """The lanes in which anything is edited, once all edits are put."""
         tables = (self.changes, self.readings, self.rules, self.curves, {} if self.back is None else self.back.readings)
-        return any(key[0] == label for table in tables for key in table)
+        return {key[0] for table in tables for key in table}
 
     def whole(self, name: str, node: Node, lane: Any = None) -> Node:
         """What arrives over an edge that belongs to no lane."""

@@ -8,7 +8,7 @@ that they are written for.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,19 +32,13 @@ def rules_of(edits: Edits) -> frozenset[Any]:
 def can_join(edits: Edits) -> bool:
     """Whether edits can be run with others: parts of batches, and what an encoder gives, cannot."""
     # Parts of a batch are put together of two runs, one with the edits and one without.
-    if edits.alone or edits.first_sequence or any(label == "encoder" for label, _ in _keys(edits)):
+    if edits.alone or edits.first_sequence or edits.touch("encoder"):
         return False
     if any(site in {"enc", "keys", "values"} for _, site in edits.changes) or any(
         rule == "sequences" for _, rule in edits.rules
     ):
         return False
     return all(reading.adds for of_key in edits.readings.values() for _, _, reading in of_key)
-
-
-def _keys(edits: Edits) -> Iterator[tuple[str, str]]:
-    back = {} if edits.back is None else edits.back.readings
-    for table in (edits.changes, edits.readings, edits.rules, back):
-        yield from table
 
 
 def _of_curve(rule: str) -> bool:

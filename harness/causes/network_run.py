@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -228,6 +229,7 @@ class NetworkRun(WantedTensors):
 
     starts: dict[str, Node] | None = None  # h and c of all lanes, where they are not the problem's
     output: Node | None = None  # of both directions, where they are merged
+    finals: Mapping[str, Node] = MappingProxyType({})  # of all lanes, before they are edited
     observed: Arrays | None = None  # of a single lane: what each step starts from
     watch_step: Callable[[str, Any, Array], None] | None = None
 
@@ -246,22 +248,28 @@ class NetworkRun(WantedTensors):
         return self.tape.steps(joined)
 
     def _give_lane(self, place: Lane, results: dict[str, Node]) -> None:
-        finals = self.edits.rule("", "finals", None)
         outputs = self.edits.rule("", "joined", "right")
         top = place.layer == self.lstm.num_layers - 1
         for kind, node in results.items():
             other_output = not self.lstm.merged and (outputs != "right" or self._output_is_edited)
-            moved = (finals is not None and kind in {"h_n", "c_n"}) or (other_output and kind == "h" and top)
+            moved = kind in self._edited_finals or (other_output and kind == "h" and top)
             if kind != "up" and not moved:
                 self.give(name_of(kind, place, self.lstm), node.value, node.variance)
+
+    @property
+    def _edited_finals(self) -> list[str]:
+        """The final states that are edited as an array of all lanes, and returned when all are through."""
+        return [kind for kind in ("c_n", "h_n") if ("", f"all {kind}") in self.edits.changes]
 
     def _give_whole(self) -> None:
         """What is returned of lanes in another order, where that is edited."""
         places = lanes(self.lstm)
-        order = self.edits.rule("", "finals", None)
-        if order is not None:
-            for kind in ("c_n", "h_n"):
-                for place, node in zip(places, order(self, kind), strict=True):
+        if self._edited_finals:
+            of_kinds = {kind: [self.results[place][kind] for place in places] for kind in ("c_n", "h_n")}
+            self.finals = {kind: self.tape.stack(with_candidates(nodes)) for kind, nodes in of_kinds.items()}
+            for kind in self._edited_finals:
+                rows = self.tape.steps(self.edits.whole(f"all {kind}", self.finals[kind], self))
+                for place, node in zip(places, rows, strict=True):
                     self.give(name_of(kind, place, self.lstm), node.value, node.variance)
         if self.lstm.merged:
             self.output = self._merged_output()

@@ -418,8 +418,8 @@ class Search:
                 left = next((s for s in (self.first, *self.others) if not s.agrees_with(half.cause)), None)
                 if left is not None:
                     yield half.cause[0], left
-        yield from ((half, self.first) for half in self._repairing_outputs((), clock))
         yield from self._shown_alone(clock)
+        yield from ((half, self.first) for half in self._repairing_outputs((), clock))
         yield from self._going_further(clock)
 
     def _shown_alone(self, clock: Clock) -> Iterator[tuple[Deviation, Seen]]:

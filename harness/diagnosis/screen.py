@@ -141,13 +141,13 @@ def in_runs(group: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 # Edges behind which what is compared at each timestep, or what a step starts from, is not what was returned.
-_APART = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "h.out", "c.out", "returned"})
+_APART = frozenset({"x.seq", "x.turned.seq", "h.seq", "c.seq", "h.out", "c.out", "returned", "all h_n", "all c_n"})
 
 
 def alike(edits: Edits) -> Any:
     """What has to be the same of edits that are run as one."""
-    sites = {site for _, site in (*edits.changes, *edits.rules)} & _APART
-    return rules_of(edits), frozenset(sites), edits.touch("")
+    sites = frozenset(site for table in (edits.changes, edits.rules) for _, site in table if site in _APART)
+    return rules_of(edits), sites, edits.touch("")
 
 
 def _compared(seen: Seen, each: list[Edits], wanted: set[str], flip: float, *, counts: bool) -> list[Comparison]:

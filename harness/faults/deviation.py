@@ -125,20 +125,16 @@ def architecture_of(problem: AnyProblem) -> tuple[Any, ...]:
 
 def steps_of(name: str, timesteps: int) -> Steps:
     """At which timesteps an edit holds, by name: one of ``STEPS``, or "from 3", "at 3", "every 3"."""
+    if name in _STEPS:
+        return _STEPS[name]
+    if name in {"last", "earlier"}:
+        return AtEnd(timesteps, is_last=name == "last")
     kind, _, number = name.partition(" ")
-    if number:
-        n = int(number)
-        return {"from": lambda t: t >= n, "at": lambda t: t == n, "every": lambda t: t > 0 and t % n == 0}[kind]
-    rules: dict[str, Steps] = {
-        "": every,
-        "first": lambda t: t == 0,
-        "later": lambda t: t > 0,
-        "last": AtEnd(timesteps, is_last=True),
-        "earlier": AtEnd(timesteps, is_last=False),
-    }
-    return rules[name]
+    n = int(number)
+    return {"from": lambda t: t >= n, "at": lambda t: t == n, "every": lambda t: t > 0 and t % n == 0}[kind]
 
 
+_STEPS: dict[str, Steps] = {"": every, "first": lambda t: t == 0, "later": lambda t: t > 0}
 STEPS = ("first", "later", "last", "earlier")
 
 

@@ -18,7 +18,7 @@ from lockstep.harness.causes.edits import Edits, NoPlaceError, every
 from lockstep.harness.causes.lane import LaneRun
 from lockstep.harness.causes.network_run import OUTPUT, label_of
 from lockstep.harness.causes.noisy_curves import curve_of
-from lockstep.harness.causes.tape import Node
+from lockstep.harness.causes.tape import Node, with_candidates
 from lockstep.harness.faults.deviation import Deviation, Put, Scope, put_rules, spread_over
 from lockstep.harness.faults.value_edits import put_group
 from lockstep.harness.reference.curves import CURVES
@@ -85,13 +85,16 @@ def _all_states(problem: AnyProblem) -> Iterator[Deviation]:
         for site, names in (("all h0 and c0", ("all h0", "all c0")), ("all h0", ("all h0",)), ("all c0", ("all c0",))):
             yield Deviation(site, edit, _EVERYWHERE, whole(names, _reordered(order)))
         for site, names in _FINALS.items():
-            yield Deviation(site, edit, _EVERYWHERE, put_rules({"finals": partial(_finals, order=order, names=names)}))
+            yield Deviation(site, edit, _EVERYWHERE, whole(names, _reordered(order)))
     for (site, names), (edit, change) in product(_FINALS.items(), (ARRAY_CHANGES | _RESHAPED_BACK).items()):
-        put = put_rules({"finals": partial(_finals_changed, names=names, change=change)})
-        yield Deviation(site, edit, _EVERYWHERE, put)
+        yield Deviation(site, edit, _EVERYWHERE, whole(names, change))
     if not problem.case.lstm.proj_size:
         yield from _in_pairs()
-        yield Deviation("finals", "h_n and c_n exchanged", _EVERYWHERE, put_rules({"finals": _finals_exchanged}))
+        yield Deviation(
+            "finals", "h_n and c_n exchanged", _EVERYWHERE, partial(_put_finals, of={"h_n": "c_n", "c_n": "h_n"})
+        )
+        yield Deviation("finals of h", "those of c", _EVERYWHERE, partial(_put_finals, of={"h_n": "c_n"}))
+        yield Deviation("finals of c", "those of h", _EVERYWHERE, partial(_put_finals, of={"c_n": "h_n"}))
     yield Deviation("all h0 and c0", "exchanged", _EVERYWHERE, _exchanged)
     for edit, change in (ARRAY_CHANGES | _RESHAPED_BACK).items():
         yield Deviation("all h0 and c0", edit, _EVERYWHERE, whole(("all h0", "all c0"), change))
@@ -291,32 +294,14 @@ def _reordered(order: list[int]) -> Callable[[Any, Node], Node]:
     return lambda run, node: run.tape.moved(node, lambda a: a[order], back)
 
 
-def _finals(run: Any, kind: str, order: list[int], names: str) -> list[Node]:
-    """The final states of all lanes in another order."""
-    nodes = [results[kind] for results in run.results.values()]
-    return [nodes[k] for k in order] if kind[0] in names else nodes
-
-
-_FINALS = {"finals": "hc", "finals of h": "h", "finals of c": "c"}
-
-
-def _finals_changed(run: Any, kind: str, names: str, change: Callable[[Any, Node], Node]) -> list[Node]:
-    """The final states of all lanes as one array, with something done to it."""
-    nodes = [results[kind] for results in run.results.values()]
-    if kind[0] not in names:
-        return nodes
-    whole = run.tape.stack(nodes)
-    if whole.value.ndim == 3:
-        return run.tape.steps(change(run, whole))
-    parts = [change(run, Node(whole.value[:, n])).value for n in range(whole.value.shape[1])]  # of each candidate
-    return run.tape.steps(Node(np.stack(parts, axis=1)))
+_FINALS = {"finals": ("all h_n", "all c_n"), "finals of h": ("all h_n",), "finals of c": ("all c_n",)}
 
 
 def _in_pairs() -> Iterator[Deviation]:
     """States in one list, h and c of each lane beside each other or all h before all c, read as the other."""
     for edit, pairs in (("pairs of h and c read as h before c", True), ("h before c read as pairs of h and c", False)):
         yield Deviation("all h0 and c0", edit, _EVERYWHERE, partial(_put_listed, pairs=pairs))
-        yield Deviation("finals", edit, _EVERYWHERE, put_rules({"finals": partial(_finals_listed, pairs=pairs)}))
+        yield Deviation("finals", edit, _EVERYWHERE, partial(_put_finals_listed, pairs=pairs))
 
 
 def _put_listed(edits: Edits, problem: AnyProblem, scope: Scope, *, pairs: bool) -> None:
@@ -328,9 +313,14 @@ def _put_listed(edits: Edits, problem: AnyProblem, scope: Scope, *, pairs: bool)
         edits.changes.setdefault(("", name), []).append((every, change))
 
 
-def _finals_listed(run: Any, kind: str, *, pairs: bool) -> list[Node]:
-    states = ([results[name] for results in run.results.values()] for name in ("h_n", "c_n"))
-    return _listed(*states, pairs=pairs)["hc".index(kind[0])]
+def _put_finals_listed(edits: Edits, problem: AnyProblem, scope: Scope, *, pairs: bool) -> None:
+    for k, name in enumerate(("h_n", "c_n")):
+
+        def change(run: Any, node: Node, t: int, k: int = k) -> Node:
+            listed = _listed(*(run.tape.steps(run.finals[state]) for state in ("h_n", "c_n")), pairs=pairs)
+            return run.tape.stack(with_candidates(listed[k]))
+
+        edits.changes.setdefault(("", f"all {name}"), []).append((every, change))
 
 
 def _listed(h: list[Node], c: list[Node], *, pairs: bool) -> tuple[list[Node], list[Node]]:
@@ -341,8 +331,11 @@ def _listed(h: list[Node], c: list[Node], *, pairs: bool) -> tuple[list[Node], l
     return [*h, *c][0::2], [*h, *c][1::2]
 
 
-def _finals_exchanged(run: Any, kind: str) -> list[Node]:
-    return [results["c_n" if kind == "h_n" else "h_n"] for results in run.results.values()]
+def _put_finals(edits: Edits, problem: AnyProblem, scope: Scope, *, of: dict[str, str]) -> None:
+    """The final states of all lanes in the place of others: h_n of c_n."""
+    for name, source in of.items():
+        changes = edits.changes.setdefault(("", f"all {name}"), [])
+        changes.append((every, lambda run, node, t, source=source: run.finals[source]))
 
 
 def whole(names: tuple[str, ...], change: Callable[[Any, Node], Node]) -> Put:

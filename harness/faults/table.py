@@ -44,6 +44,7 @@ class _Table(NamedTuple):
     forward: list[Deviation]
     backward: list[Deviation]
     by_name: dict[str, Deviation]
+    by_timestep: dict[int, bool]  # by the identity of those of the table, once it is known
 
 
 _TABLES: dict[tuple[Any, ...], _Table] = {}  # by architecture
@@ -56,7 +57,7 @@ def _table(problem: AnyProblem) -> _Table:
         by_name: dict[str, Deviation] = {}
         for deviation in (*forward, *backward):
             by_name.setdefault(deviation.name, deviation)
-        _TABLES[key] = _Table(forward, backward, by_name)
+        _TABLES[key] = _Table(forward, backward, by_name, {})
     return _TABLES[key]
 
 
@@ -127,13 +128,17 @@ RESET = frozenset({"h_in", "c_in", "h_in and c_in", "h.carry", "c.carry", "h.car
 
 def _by_timestep(deviation: Deviation, problem: AnyProblem) -> bool:
     """Whether an edit is asked for at each timestep: rules, and edits of whole sequences, hold at all or none."""
-    if deviation.site in STATES_BETWEEN_PIECES:
-        return False
-    try:
-        edits = edits_of([deviation.in_scope(steps="later")], problem)
-    except NoPlaceError:
-        return False
-    return not edits.rules and not any(site.endswith(".seq") or label == "" for label, site in edits.changes)
+    known = _table(problem).by_timestep
+    if id(deviation) not in known:
+        if deviation.site in STATES_BETWEEN_PIECES:
+            return False
+        try:
+            edits = edits_of([deviation.in_scope(steps="later")], problem)
+        except NoPlaceError:  # other sizes may have a place
+            return False
+        whole = any(site.endswith(".seq") or label == "" for label, site in edits.changes)
+        known[id(deviation)] = not edits.rules and not whole
+    return known[id(deviation)]
 
 
 def find(name: str, problem: AnyProblem) -> Deviation | None:

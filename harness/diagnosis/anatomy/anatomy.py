@@ -373,12 +373,13 @@ def _seen_in_a_step(kernel_map: KernelMap | None, reading: Changes | None) -> Ca
         return None
 
 
-def prove(black_box: BlackBox, until: float = math.inf) -> Proof:
+def prove(black_box: BlackBox, until: float = math.inf, *, pairs: bool = True) -> Proof:
     """Find what explains fresh problems, and hold it against other fresh problems.
 
     Args:
         black_box: What is measured.
         until: When to end, on the clock of ``time.process_time``.
+        pairs: Whether two deviations at once are looked for, by no measurement.
     """
     observations, held = observe(black_box, seed=100), observe(black_box, seed=900)
     # What explains the first is held against the second, which no search has seen.
@@ -395,7 +396,7 @@ def prove(black_box: BlackBox, until: float = math.inf) -> Proof:
         if misplaced is not None:
             explanation, cause, kernel_map = misplaced
             return Proof(cause, explanation, explanation.sigma, kernel_map)
-        causes = search.confirmed(search.pairs())
+        causes = search.confirmed(search.pairs()) if pairs else []
     for (cause, *_), explanation in zip(causes, search.told(causes), strict=True):
         sigma = max(Seen.of(observation).sigma(cause) for observation in held)
         if sigma <= LIMIT_SIGMA:

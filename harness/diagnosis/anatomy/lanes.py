@@ -208,7 +208,8 @@ def measured_causes(ask: AskTensors, search: Search, *, name: str) -> list[Found
         if label in names:
             break
         box = network.box(label)
-        readings = [] if box.refusal else list(_readings(box, clock))
+        # Of a single lane the search itself looks for pairs.
+        readings = [] if box.refusal else list(_readings(box, clock, pairs=len(network.places) > 1))
         for reading in readings:
             causes = _explaining(search, {**names, label: reading})
             if causes:
@@ -225,9 +226,9 @@ def _first_wrong(search: Search, names: Measured, only: str) -> str:
     return wrong[0] if wrong else only
 
 
-def _readings(box: LaneBlackBox | CellBlackBox, clock: Clock) -> Iterator[list[str]]:
+def _readings(box: LaneBlackBox | CellBlackBox, clock: Clock, *, pairs: bool) -> Iterator[list[str]]:
     """The deviations of a lane: those that are proved for it alone, else each way to read its first timestep."""
-    proof = prove(box, clock.end)
+    proof = prove(box, clock.end, pairs=pairs)
     if proof.cause is not None:
         yield [deviation.name for deviation in proof.cause]
         return

@@ -190,6 +190,7 @@ OF_ALL_STATES: dict[str, str] = {
     "pairs of h and c read as h before c": "is listed with h and c of each layer and direction beside each other (h, c, h, c, ...), and read as all h before all c",
     "h before c read as pairs of h and c": "is listed with all h before all c, and read as h and c of each layer and direction beside each other (h, c, h, c, ...)",
     "h_n and c_n exchanged": "is returned with h_n and c_n in each other's place",
+    "those of c": "is replaced by the final c", "those of h": "is replaced by the final h",
     "the first for all": "is that of the first of them (of the first layer its forward direction) for all", "the last for all": "is that of the last of them (of the last layer its last direction) for all",
     "time or lanes flipped": "is in reverse order of layers and directions", "batch and time reshaped": "is reshaped where layers and batch must be transposed",
 }  # fmt: skip
