@@ -122,15 +122,15 @@ _problem: AnyProblem | None = None  # of the run before
 _exchange: Exchange | None = None  # with the parent
 
 
-def run(module: str, requires: tuple[str, ...], sent: Parcel) -> Parcel:
-    """Run a problem through a backend, or where it is None that of the run before."""
+def run(module: str, requires: tuple[str, ...], sent: Parcel | str) -> Parcel:
+    """Run a problem through a backend; of that of the run before only the file to answer in is sent."""
     global _problem, _exchange  # noqa: PLW0603 (a process has one parent)
-    _exchange = _exchange or Exchange(str(Path(sent.reply).with_name("problem")))
-    problem = _exchange.unpack(sent)
-    if problem is not None:
-        _problem = problem
+    reply = sent if isinstance(sent, str) else sent.reply
+    _exchange = _exchange or Exchange(str(Path(reply).with_name("problem")))
+    if not isinstance(sent, str):
+        _problem = _exchange.unpack(sent)
     assert _problem is not None
-    return _exchange.pack(_outcome(module, requires, _problem), sent.reply)
+    return _exchange.pack(_outcome(module, requires, _problem), reply)
 
 
 def _outcome(module: str, requires: tuple[str, ...], problem: AnyProblem) -> Outcome:
@@ -143,12 +143,15 @@ def _outcome_at_once(module: str, requires: tuple[str, ...], problem: AnyProblem
 
     Seconds are those of the first call, and of a steady one.
     """
-    backend = _backend(module)
+    backend, new = _backend(module), False
+    quantised = getattr(backend, "QUANTISED", None)
     try:
-        reason = _refusal(backend, problem.case)
-        if reason is not None:
-            return Outcome("unsupported", message=reason, versions=versions_of(requires))
-        new, quantised = _is_new(module, problem.case), getattr(backend, "QUANTISED", None)
+        if _last_case.get(module) is not problem.case:
+            reason = _refusal(backend, problem.case)
+            if reason is not None:
+                return Outcome("unsupported", message=reason, versions=versions_of(requires))
+            new = _is_new(module, problem.case)
+            _last_case[module] = problem.case
         # Once for each graph: a backend that writes into its inputs does so every time.
         before = problem.digest if new else None
         trace = _checked(backend.run(problem), problem)
@@ -211,6 +214,7 @@ def _distributed(name: str) -> str:
 
 
 _seen: set[Any] = set()
+_last_case: dict[str, Case] = {}  # of each backend's module: asked for again it is neither refused nor new
 
 
 def _is_new(module: str, case: Case) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.cases.array_file import load_safetensors, save_safetensors
 from lockstep.harness.cases.case import Case
 from lockstep.harness.cases.decoder_problem import AnyProblem
-from lockstep.harness.cases.problem import dtype_of
+from lockstep.harness.cases.problem import Shapes, dtype_of
 from lockstep.harness.cases.tensors import KINDS, kind_of, natural_shapes, split, tensors_of
 from lockstep.harness.errors import TraceError
 
@@ -107,8 +108,8 @@ def check_trace(trace: Trace, case: Case) -> None:
     """
     if not trace.arrays:
         raise TraceError("the trace contains no tensor: nothing could be compared")
-    allowed = {name: tensor.shape for name, tensor in tensors_of(case).items()}
-    natural = natural_shapes(case)
+    natural, allowed = _shapes_of(case)
+    dtype = dtype_of(case.run.dtype)
     for name, array in trace.arrays.items():
         shape = natural.get(name) or allowed.get(name)
         if shape is None:
@@ -120,11 +121,17 @@ def check_trace(trace: Trace, case: Case) -> None:
             if len(shape) == 3 and array.shape == (shape[1], shape[0], shape[2]):  # noqa: PLR2004
                 hint = ": batch-major? expected time first"
             raise TraceError(f"{name} has shape {array.shape}, expected {shape}{hint}")
-        if array.dtype != dtype_of(case.run.dtype):
+        if array.dtype != dtype:
             raise TraceError(f"{name} is {array.dtype}, expected {case.run.dtype}")
     for name in natural:
         if name in trace.arrays and split({name: trace.arrays[name]}, case).keys() & trace.arrays.keys():
             raise TraceError(f"{name} is given for all lanes at once and for one of them")
+
+
+@lru_cache(maxsize=16)
+def _shapes_of(case: Case) -> tuple[Shapes, Shapes]:
+    """Those of tensors of all lanes at once, and of each that the case can be asked for."""
+    return natural_shapes(case), {name: tensor.shape for name, tensor in tensors_of(case).items()}
 
 
 class Recorded(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""A child process and the pipe to it: one message there and one back, and what it dies of is known at once.
+"""A child process and the pipes to it: one message there and one back, and what it dies of is known at once.
 
 The command ``lockstep`` forks, as long as nothing else runs in it: its child has NumPy and what is ours already. A
 user's process may hold a framework, or threads with locks, that would not outlive a fork: there a child starts afresh.
@@ -26,6 +26,7 @@ from typing import Any
 COMMAND = "lockstep.harness.cli.main"
 # Has a child write down its stacks; None where the system has no such signal.
 ASKS_WHERE = getattr(signal, "SIGUSR1", None)
+ONE_READ = 2**16  # bytes: what a pipe holds
 START_TIMEOUT = 60.0  # for a process to run, on a busy machine
 END_SECONDS = 5.0  # for it to be gone, once the system has been told to end it
 POLL = 0.1  # seconds between two looks whether it still lives
@@ -34,6 +35,8 @@ POLL = 0.1  # seconds between two looks whether it still lives
 _SPAWNING = threading.Lock()
 # Our ends of the pipes to all children: a child that held one would keep another alive when this process dies.
 _pipes: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+_HEADER = 8  # bytes that tell how long a message is
 
 
 class ChildDiedError(Exception):
@@ -54,12 +57,15 @@ class Child:
 
     def __init__(self, prepare: Callable[..., None], *arguments: Any) -> None:
         """Start it; it calls ``prepare`` first."""
-        self._pipe, theirs = Pipe()
-        _pipes.add(self._pipe)
-        self._arrived = _waiting_for(self._pipe)
-        self._process = _started(theirs, prepare, arguments)
+        requested, self._requests = Pipe(duplex=False)
+        self._answers, answered = Pipe(duplex=False)
+        _pipes.update((self._requests, self._answers))
+        self._arrived = _waiting_for(self._answers)
+        self._process = _started(requested, answered, prepare, arguments)
         self._ready = False  # whether it has said that it runs
-        theirs.close()
+        self._request: tuple[Callable[..., Any], tuple[Any, ...]] | None = None  # the last one
+        requested.close()
+        answered.close()
 
     @property
     def alive(self) -> bool:
@@ -67,9 +73,17 @@ class Child:
         return self._process.is_alive()
 
     def send(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Have it call a function; what that gives is received next."""
+        """Have it call a function; what that gives is received next.
+
+        The same tuple of arguments once more, which nobody has changed, does not go over again.
+        """
+        last, message = self._request, b""
+        if last is None or last[0] is not function or last[1] is not arguments:
+            message = pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL)
+            # What is large is not held here as long as this lives.
+            self._request = (function, arguments) if len(message) <= ONE_READ else None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever receives is told what it died of
-            self._pipe.send_bytes(pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL))
+            _send(self._requests, message)
 
     def receive(self, timeout: float) -> Any:
         """What the function gave.
@@ -80,14 +94,14 @@ class Child:
             NotSentError: If it could not be sent.
         """
         if not self._ready:  # its own start is no part of a call
-            self._message(max(timeout, START_TIMEOUT))
+            self._message(max(timeout, START_TIMEOUT), _HEADER)
             self._ready = True
-        answer, failure = self._message(timeout)
+        answer, failure = pickle.loads(self._message(timeout, ONE_READ))  # noqa: S301 (from this run's own process)
         if failure is not None:
             raise NotSentError(failure)
         return answer
 
-    def _message(self, timeout: float) -> Any:
+    def _message(self, timeout: float, most: int) -> bytes | memoryview:
         until = time.monotonic() + timeout
         while not self._arrived(min(POLL, timeout)):
             # A child of its own may hold all that tells of its end.
@@ -96,11 +110,10 @@ class Child:
             if time.monotonic() > until:
                 raise TimeoutError
         try:
-            message = self._pipe.recv_bytes()
+            return _receive(self._answers, most)
         except (EOFError, OSError):
             self._process.join(END_SECONDS)  # its end of the pipe closes a moment before
             raise ChildDiedError(self._process.exitcode) from None
-        return pickle.loads(message)  # noqa: S301 (from this run's own process)
 
     def ask_where(self) -> bool:
         """Have it write down where it is, soon; whether it can be asked."""
@@ -113,7 +126,45 @@ class Child:
         """End the process, whatever it is at; whoever waits for it is told that it died."""
         self._process.kill()
         self._process.join(END_SECONDS)
-        self._pipe.close()
+        self._requests.close()
+        self._answers.close()
+
+
+def _send(pipe: Connection, message: bytes) -> None:
+    """One system call for what is short, on a system of POSIX, where ``Connection`` makes more objects than that."""
+    if os.name != "posix":
+        pipe.send_bytes(message)
+        return
+    descriptor, unsent = pipe.fileno(), memoryview(len(message).to_bytes(_HEADER, "little") + message)
+    while unsent:
+        unsent = unsent[os.write(descriptor, unsent) :]
+
+
+def _receive(pipe: Connection, most: int = ONE_READ) -> bytes | memoryview:
+    """The next message, read at once where it is short; an EOFError if the other side is gone.
+
+    No other may follow it yet, or it is no longer than ``most``.
+    """
+    if os.name != "posix":
+        return pipe.recv_bytes()
+    descriptor = pipe.fileno()
+    message = _read(descriptor, most)
+    while len(message) < _HEADER:
+        message += _read(descriptor, most)
+    size = int.from_bytes(message[:_HEADER], "little") + _HEADER
+    if len(message) < size:
+        whole = bytearray(message)
+        while len(whole) < size:
+            whole += _read(descriptor, ONE_READ)
+        return memoryview(whole)[_HEADER:]
+    return memoryview(message)[_HEADER:]
+
+
+def _read(descriptor: int, most: int) -> bytes:
+    part = os.read(descriptor, most)
+    if not part:
+        raise EOFError
+    return part
 
 
 def _waiting_for(pipe: Connection) -> Callable[[float], bool]:
@@ -125,26 +176,30 @@ def _waiting_for(pipe: Connection) -> Callable[[float], bool]:
     return lambda seconds: bool(poller.poll(seconds * 1000))
 
 
-def _serve(pipe: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """What runs in the child, until the pipe closes."""
+def _serve(requests: Connection, answers: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """What runs in the child, until the pipe of requests closes."""
     for parents_end in list(_pipes):
         parents_end.close()
     prepare(*arguments)
     if ASKS_WHERE is not None:
         faulthandler.register(ASKS_WHERE)
-    pipe.send_bytes(pickle.dumps(None))
+    _send(answers, b"")  # the first answer may follow before this is read
+    function: Callable[..., Any] = tuple
+    given: tuple[Any, ...] = ()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            function, given = pickle.loads(pipe.recv_bytes())  # noqa: S301 (from the parent)
-            _answer(pipe, function, given)
+            message = _receive(requests)
+            if message:  # else it is the request before
+                function, given = pickle.loads(message)  # noqa: S301 (from the parent)
+            _answer(answers, function, given)
 
 
-def _answer(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _answer(answers: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
         message = pickle.dumps((function(*arguments), None), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 (an object of somebody else's may raise anything while it is pickled)
         message = pickle.dumps((None, f"{type(error).__name__}: {error}"))
-    pipe.send_bytes(message)
+    _send(answers, message)
 
 
 def _started(*arguments: Any) -> BaseProcess:

@@ -10,11 +10,10 @@ import os
 import pickle
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, count
+from itertools import count
 from mmap import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,8 +36,7 @@ def _mapped(path: str, size: int) -> mmap:
         return FileMemory(file.fileno(), size)
 
 
-@dataclass(frozen=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A pickled value whose arrays lie in a file, one after the other."""
 
     pickled: bytes
@@ -56,25 +54,27 @@ class Parcel:
         if not 0 < sum(sizes) <= MOST_SHARED_BYTES:
             return cls(pickle.dumps(value, protocol=5), path, (), reply)
         whole = memoryview(mapping(path, _end(sizes)))
-        for place, array in zip(_places(sizes), arrays, strict=True):
+        for place, array in zip(_places(sizes), arrays, strict=False):
             whole[place : place + array.nbytes] = array
         return cls(pickled, path, sizes, reply)
 
     def unpack(self) -> Any:
         """The value, with arrays of its own."""
-        return self.unpack_with([bytearray(part) for part in self.parts()])
+        return self.unpack_with([bytearray(part) for part in self.parts(self.whole())])
 
     def unpack_with(self, arrays: Sequence[Any]) -> Any:
         """The value, with these arrays."""
         return pickle.loads(self.pickled, buffers=arrays)  # noqa: S301 (from this run's own processes)
 
-    def parts(self, mapping: Mapping = _mapped) -> list[np.ndarray]:
+    def whole(self, mapping: Mapping = _mapped) -> np.ndarray:
+        """The bytes of its file: what lies there is there as long as this array is."""
+        size = _end(self.sizes)
+        return np.ndarray((size,), np.uint8, mapping(self.path, size) if size else None)
+
+    def parts(self, whole: np.ndarray) -> list[memoryview]:
         """Its arrays' bytes as they lie in the file."""
-        if not self.sizes:
-            return []
-        whole = mapping(self.path, _end(self.sizes))
-        places = zip(_places(self.sizes), self.sizes, strict=True)
-        return [np.ndarray((size,), np.uint8, whole, place) for place, size in places]
+        view = whole.data  # not the array itself: NumPy would look through it
+        return [view[place : place + size] for place, size in zip(_places(self.sizes), self.sizes, strict=False)]
 
 
 class Exchange:
@@ -84,8 +84,8 @@ class Exchange:
         """Have files that others write into begin with ``stem``, a path."""
         self._stem = stem
         self._mapped: dict[str, mmap] = {}
-        # Of each file the arrays that were given out: it is free when nobody has them any more.
-        self._given: dict[str, list[weakref.ref[np.ndarray]]] = {}
+        # Of each file what its arrays lie in: it is free when nobody has one of them any more.
+        self._given: dict[str, weakref.ref[np.ndarray]] = {}
 
     def pack(self, value: Any, path: str) -> Parcel:
         """Pack a value into a file of the other side's; an OSError if there is no place for its arrays."""
@@ -93,15 +93,17 @@ class Exchange:
 
     def unpack(self, parcel: Parcel) -> Any:
         """The value, with arrays that lie in the file."""
-        parts = parcel.parts(self._mapping)
-        self._given[parcel.path] = [weakref.ref(part) for part in parts]
-        return parcel.unpack_with([part.data for part in parts])  # NumPy would look through an array
+        whole = parcel.whole(self._mapping)
+        self._given[parcel.path] = weakref.ref(whole)
+        return parcel.unpack_with(parcel.parts(whole))
 
     def free(self) -> str:
         """A file for the next parcel to this side."""
-        free = (path for path, given in self._given.items() if all(part() is None for part in given))
+        for path, given in self._given.items():
+            if given() is None:
+                return path
         names = (f"{self._stem}{k}" for k in count())
-        return next(free, None) or next(name for name in names if name not in self._given)
+        return next(name for name in names if name not in self._given)
 
     def _mapping(self, path: str, size: int) -> mmap:
         mapped = self._mapped.get(path)
@@ -113,10 +115,12 @@ class Exchange:
 
 
 def _places(sizes: Sequence[int]) -> list[int]:
-    """Where arrays begin in a file."""
-    ends = accumulate(-(-size // ALIGNED) * ALIGNED for size in sizes)
-    return [0, *ends][:-1]
+    """Where arrays begin in a file, and where the next one would."""
+    places = [0]
+    for size in sizes:
+        places.append(places[-1] + -(-size // ALIGNED) * ALIGNED)
+    return places
 
 
 def _end(sizes: Sequence[int]) -> int:
-    return _places(sizes)[-1] + sizes[-1]
+    return _places(sizes)[-1]

@@ -11,7 +11,7 @@ import pytest
 from lstm_cases import make_case
 
 from lockstep.harness.adapters.backend import BackendInfo
-from lockstep.harness.adapters.worker import Worker
+from lockstep.harness.adapters.worker import Process, Worker
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
@@ -71,6 +71,28 @@ def test_a_backend_that_hangs_is_ended_and_says_where_it_hung(problem):
         assert "3 s" in answer.message
         assert "time.sleep" in answer.stderr or "hangs.py" in answer.stderr
         assert worker.run(planted("healthy"), problem).status == "ran"
+
+
+def test_a_run_once_more_is_of_the_same_problem_and_shows_what_it_gives_now(worker, problem):
+    """What did not change is not sent again, also while an answer is kept, and after something else was asked."""
+    other = Problem.from_case(make_case(seed=7))
+    first = [worker.run(planted("healthy"), problem).trace.h for _ in range(3)]
+    assert all((h == first[0]).all() for h in first)
+    assert worker.megabytes() is not None
+    assert (worker.run(planted("healthy"), problem).trace.h == first[0]).all()
+    of_other = worker.run(planted("healthy"), other).trace.h
+    assert (of_other != first[0]).any()
+    assert worker.run(planted("refuses"), other).status == "unsupported"
+    assert (worker.run(planted("healthy"), other).trace.h == of_other).all()
+
+
+def test_messages_are_of_any_length_and_the_first_answer_may_be_there_before_it_is_waited_for():
+    with Process(()) as process:
+        process.begin(len, ("early",))
+        time.sleep(1)
+        assert process.finish(20) == 5
+        for size in (0, 7, 2**16 - 8, 2**16, 5_000_000):
+            assert process.call(bytes.upper, (b"x" * size,), 20) == b"X" * size
 
 
 def test_what_a_backend_prints_stays_out_of_the_way(worker, problem, capfd):
