@@ -10,9 +10,11 @@ MNN documentation, ``nn.load_module_from_file``.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import MNN
@@ -59,13 +61,35 @@ def load(model: onnx.ModelProto) -> onnx_model.Loaded:
         module = MNN.nn.load_module_from_file(converted, inputs, outputs)
 
     def run_model(fed: Arrays) -> list[Array]:
-        given = [MNN.expr.const(fed[name].ravel().tolist(), list(fed[name].shape), MNN.expr.NCHW) for name in inputs]
+        given = [_constant(fed[name]) for name in inputs]
         answers = module.forward(given)
         if len(answers) < len(outputs):
-            raise RuntimeError("MNN's forward gives no output, and raises nothing")
+            told = "; ".join(dict.fromkeys(_printed(lambda: module.forward(given)))) or "nothing"
+            raise RuntimeError(f"MNN's forward gives no output, and raises nothing; it prints: {told}")
         return [answer.read().copy() for answer in answers]
 
     return run_model
+
+
+def _constant(array: Array) -> MNN.expr.Var:
+    # What it is not told the type of it takes for float32, indices too.
+    dtype = MNN.expr.int if array.dtype.kind in "biu" else MNN.expr.float
+    return MNN.expr.const(array.ravel().tolist(), list(array.shape), MNN.expr.NCHW, dtype)
+
+
+def _printed(call: Callable[[], object]) -> list[str]:
+    """The lines that a call prints past Python: MNN's only message."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            call()
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+        file.seek(0)
+        return [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _convert(source: str, converted: str) -> None:

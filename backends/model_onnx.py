@@ -284,7 +284,7 @@ def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
     computed = [name for name in names if name not in held]
     if not computed:
         return arrays
-    part = _cut(model, computed)
+    part = cut_to(model, computed)
     for node in part.graph.node:
         if node.op_type in QUANTISED_OPERATORS:
             raise ModelError(
@@ -300,7 +300,7 @@ def _constants(model: onnx.ModelProto, names: Iterable[str]) -> Arrays:
     return arrays | dict(zip(computed, values, strict=True))
 
 
-def _cut(model: onnx.ModelProto, outputs: list[str], entries: Sequence[onnx.ValueInfoProto] = ()) -> onnx.ModelProto:
+def cut_to(model: onnx.ModelProto, outputs: list[str], entries: Sequence[onnx.ValueInfoProto] = ()) -> onnx.ModelProto:
     """A model of the nodes alone that given tensors need.
 
     Args:
@@ -353,7 +353,7 @@ def _graph(model: onnx.ModelProto, stack: list[onnx.NodeProto], weights: Weights
             model, [*given[0], *given[1]], (D, weights.R.shape[1]), weights.W.dtype, entries[0], turned=turned
         )
         entries += feeds.inputs
-    cut = _cut(model, [*outputs, *own_states], entries)
+    cut = cut_to(model, [*outputs, *own_states], entries)
     return Graph(cut, entry, turned, feeds, next(iter(lengths), ""), tuple(own_states))
 
 
@@ -372,7 +372,7 @@ def _feeds(
         probed.graph.node.extend(
             helper.make_node("Identity", [name], [output]) for name, output in zip(at_nodes, outputs, strict=True)
         )
-        part = _cut(probed, outputs, inputs)
+        part = cut_to(probed, outputs, inputs)
     feeds = StateFeeds(inputs, tuple(at_nodes), tuple(roots), part, lane_shape)
     sizes = [dim.dim_value for dim in entry.type.tensor_type.shape.dim][:2]
     try:
@@ -473,7 +473,7 @@ def _notes(
 
 def _unrunnable(model: onnx.ModelProto, graph: Graph) -> str:
     """Why the nodes cannot be run as they stand; nothing if they can."""
-    if graph.feeds is not None and graph.feeds.shared():
+    if graph.feeds is not None and graph.feeds.shared(_fixed(graph)[1] or 2):
         return "several of its states are the same numbers of one input, and a case has each apart"
     for name in graph.own_states:
         try:

@@ -44,6 +44,34 @@ def scopes_of(model: onnx.ModelProto) -> list[Scope]:
     return [Scope("", model, _lstms(model.graph.node)), *_inside(model, model.graph, "")]
 
 
+def time_major(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+    """A copy without functions whose LSTMs of layout 1 are time-major; whether it has any."""
+    copied = onnx.ModelProto.FromString(model.SerializeToString())
+    return copied, _turn_inside(copied.graph)
+
+
+def _turn_inside(graph: onnx.GraphProto) -> bool:
+    _prepare(graph)
+    turned = [node.doc_string == TURNED for node in graph.node]
+    return any([*turned, *(_turn_inside(subgraph) for node in graph.node for _, subgraph in _subgraphs(node))])
+
+
+def without_layout(graph: onnx.GraphProto) -> None:
+    """Have the LSTMs of a graph forget their layout."""
+    for node in graph.node:
+        if node.op_type == "LSTM":
+            kept = [attribute for attribute in node.attribute if attribute.name != "layout"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """The graphs that a node holds, each with the name of its attribute."""
+    for attribute in node.attribute:
+        graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
+        yield from ((attribute.name, graph) for graph in graphs)
+
+
 def _lstms(nodes: Iterable[onnx.NodeProto]) -> tuple[onnx.NodeProto, ...]:
     return tuple(node for node in nodes if node.op_type == "LSTM" and node.domain in {"", "ai.onnx"})
 
@@ -86,16 +114,14 @@ def _transpose(source: str, target: str, perm: list[int]) -> onnx.NodeProto:
 
 def _inside(model: onnx.ModelProto, graph: onnx.GraphProto, path: str) -> Iterator[Scope]:
     for node in graph.node:
-        for attribute in node.attribute:
-            subgraphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
-            for subgraph in subgraphs:
-                _prepare(subgraph)
-                inside = f"{path}{node.name}.{attribute.name}."
-                flat = _flat(model, subgraph)
-                lstms = _lstms(flat.graph.node[len(model.graph.node) :])
-                if lstms:
-                    yield Scope(inside, flat, lstms)
-                yield from _inside(flat, subgraph, inside)
+        for attribute, subgraph in _subgraphs(node):
+            _prepare(subgraph)
+            inside = f"{path}{node.name}.{attribute}."
+            flat = _flat(model, subgraph)
+            lstms = _lstms(flat.graph.node[len(model.graph.node) :])
+            if lstms:
+                yield Scope(inside, flat, lstms)
+            yield from _inside(flat, subgraph, inside)
 
 
 def _flat(model: onnx.ModelProto, subgraph: onnx.GraphProto) -> onnx.ModelProto:

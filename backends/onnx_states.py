@@ -67,9 +67,9 @@ class StateFeeds:
             raise ValueError("nodes get states of other shapes than they have")
         return shapes, places
 
-    def shared(self) -> bool:
+    def shared(self, batch: int) -> bool:
         """Whether two nodes, or h and c of one, start from the same numbers."""
-        _, places = self.places(2)
+        _, places = self.places(batch)
         together = np.concatenate([place.ravel() for place in places])
         return len(np.unique(together)) < len(together)
 

@@ -23,8 +23,8 @@ def narrow_dtypes(case: Case) -> dict[str, bool]:
     }
 
 
-def session_of(model: bytes, *, silent: bool = False) -> onnxruntime.InferenceSession:
-    """A session that runs a serialised model, perhaps without its warnings."""
+def session_of(model: bytes | str, *, silent: bool = False) -> onnxruntime.InferenceSession:
+    """A session that runs a model, serialised or in the file named, perhaps without its warnings."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = THREADS
     if silent:

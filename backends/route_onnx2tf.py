@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import onnx
@@ -25,22 +27,23 @@ INSTALL = "lockstep-rnn[tflite,onnx]"
 ELSEWHERE = "onnx2tf"
 RUNS = ("onnx",)
 
+_ARRAY = re.compile(r"[. ]*(?:Found|Received)?: \[.*$")
+
 
 def load(path: Path, subject: Subject) -> RunArrays:
     """What runs a file."""
-    interpreter = Interpreter(str(_converted(path)), num_threads=THREADS)
-    interpreter.allocate_tensors()
-    names = _names(path)
-    details = {_plain(detail["name"]): detail for detail in interpreter.get_input_details()}
-    outputs = {_plain(detail["name"]): detail for detail in interpreter.get_output_details()}
+    # By its signature: tensors have names of TensorFlow's, and come in another order.
+    call = Interpreter(model_content=_content(path, subject), num_threads=THREADS).get_signature_runner()
+    given, wanted = _names(path)
+    types = {_plain(name): (name, detail["dtype"]) for name, detail in call.get_input_details().items()}
 
     def run(inputs: Arrays) -> Arrays:
-        given = dict(zip(names[0], (inputs[name] for name in subject.input_names), strict=True))
-        for name, array in given.items():
-            detail = details[_plain(name)]
-            interpreter.set_tensor(detail["index"], array.astype(detail["dtype"]))
-        interpreter.invoke()
-        return subject.named([interpreter.get_tensor(outputs[_plain(name)]["index"]).copy() for name in names[1]])
+        fed = {}
+        for name, own in zip(given, subject.input_names, strict=True):
+            argument, dtype = types[_plain(name)]
+            fed[argument] = inputs[own].astype(dtype)
+        outputs = {_plain(name): array for name, array in call(**fed).items()}
+        return subject.named([outputs[_plain(name)].copy() for name in wanted])
 
     return run
 
@@ -53,12 +56,20 @@ def _names(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _plain(name: str) -> str:
-    return name.removesuffix(":0")
+    """A name as TensorFlow's signatures may have it."""
+    return re.sub(r"\W+", "_", name).strip("_").lower()
 
 
-def _converted(path: Path) -> Path:
-    """What onnx2tf makes of a file, in a folder beside it."""
-    program, made = program_in_environment("onnx2tf"), path.parent / "onnx2tf"
+def _content(path: Path, subject: Subject) -> bytes:
+    """What onnx2tf makes of a file, kept in a folder beside it unless it is the user's own."""
+    if str(path) != str(subject.value):
+        return _converted(path, path.parent / "onnx2tf")
+    with tempfile.TemporaryDirectory() as folder:
+        return _converted(path, Path(folder))
+
+
+def _converted(path: Path, made: Path) -> bytes:
+    program = program_in_environment("onnx2tf")
     assert program is not None
     made.mkdir(exist_ok=True)
     # Names are kept, by which inputs and outputs are told apart: they come in another order.
@@ -68,14 +79,14 @@ def _converted(path: Path) -> Path:
     done = subprocess.run(  # noqa: S603 (the program that the user named)
         command, cwd=made, check=False, capture_output=True, text=True, env=environment
     )
-    files = sorted(made.glob("*_float32.tflite"))
-    if done.returncode or not files:
+    file = made / f"{path.stem}_float32.tflite"
+    if done.returncode or not file.is_file():
         raise RuntimeError(f"onnx2tf ended with status {done.returncode}: {_message(done.stdout + done.stderr)}")
-    return files[0]
+    return file.read_bytes()
 
 
 def _message(text: str) -> str:
-    """The last line that says what went wrong."""
+    """The last line that says what went wrong, without the array that it ends in."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     wrong = [line for line in lines if "Error" in line or "ERROR" in line]
-    return (wrong or lines or ["no message"])[-1]
+    return _ARRAY.sub("", (wrong or lines or ["no message"])[-1])

@@ -17,7 +17,8 @@ RUNS = ("onnx",)
 
 def load(path: Path, subject: Subject) -> RunArrays:
     """What runs a file."""
-    session = session_of(path.read_bytes(), silent=True)
+    # By its path: weights may lie in files beside it.
+    session = session_of(str(path), silent=True)
     taken = [wanted.name for wanted in session.get_inputs()]
     names = [given.name for given in session.get_outputs()]
 

@@ -36,13 +36,13 @@ class UserCodeError(Exception):
 MOST_TEXT = 500  # characters of an exception
 
 
-def text_of(error: BaseException) -> str:
+def text_of(error: BaseException, most: int = MOST_TEXT) -> str:
     """The text of an exception of the user's own, at most its beginning: TensorFlow's fill pages."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 (making it is the user's code too)
         return "(its text cannot be made)"
-    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}..."
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def first_line(error: BaseException) -> str:

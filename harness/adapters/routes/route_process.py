@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -17,16 +16,16 @@ from lockstep.harness.adapters.backend_process import versions_of
 from lockstep.harness.adapters.model_process import seed, value_of
 from lockstep.harness.adapters.outcome import Outcome
 from lockstep.harness.adapters.routes.find import Route, find_sources
+from lockstep.harness.adapters.routes.reasons import reason_of
 from lockstep.harness.adapters.routes.streaming import Stream, stream_of, streamed
 from lockstep.harness.adapters.routes.whole import InputSpec, LayerLSTM, Observed, RunArrays, WholeModel
-from lockstep.harness.adapters.user_code import first_line, text_of
+from lockstep.harness.adapters.user_code import first_line
 from lockstep.harness.adapters.user_process import outcome_of, serve_once
 from lockstep.harness.arrays import Array, Arrays
 from lockstep.harness.weights.model_file import ModelError, ModelFile
 
 # Which source opens files of a kind; what a function returns is opened by that of its framework.
 SOURCES_OF_FILES = {"onnx": "onnx", "keras": "keras", "hdf5": "hdf5", "torch": "torch_file"}
-_PREAMBLE = re.compile(r"Check '.*' failed at .*|FrontEnd API failed with .*|.*detailed log:")
 SHAKEN_COPIES = 6  # of a model with shaken weights and inputs, by which its noise is measured
 
 
@@ -57,6 +56,7 @@ class Reference(Struct, frozen=True):
     outputs: list[str]
     stream: Stream | None
     notes: list[str]
+    without: dict[str, Arrays] = {}  # as of ``Observed``
 
     @property
     def is_lstm(self) -> bool:
@@ -178,7 +178,7 @@ def reference_of(question: Question) -> Reference:
     return Reference(
         what=model.what, form=model.form, dtype=model.dtype, specs=specs, inputs=inputs, expected=dict(exact.tensors),
         narrow=dict(narrow.tensors), spread=spread, parts=exact.parts, lstms=narrow.lstms, outputs=exact.outputs,
-        stream=stream, notes=notes,
+        stream=stream, notes=notes, without=narrow.without,
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def export(question: Question, reference: Reference, route: Route, folder: Path,
         with _quiet():
             made, run = _converted(model, observed, reference.inputs, route, folder)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a converter raises is why it does not convert)
-        return Outcome("unsupported", message=f"it does not convert: {_reason(error)}")
+        return Outcome("unsupported", message=f"it does not convert: {reason_of(error)}")
     try:
         with _quiet():
             outputs = run(reference.inputs)
@@ -226,7 +226,7 @@ def export(question: Question, reference: Reference, route: Route, folder: Path,
             chunked, unchunked = _in_chunks(model, observed, reference, route, folder)
             of_layers, without = _with_layers(model, observed, reference, route, folder) if layers else (None, "")
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a runtime raises costs only its own result)
-        return Outcome("failed", message=f"running it raised {type(error).__name__}: {first_line(error)}")
+        return Outcome("failed", message=f"running it raised {reason_of(error)}")
     same = all(array.tobytes() == again[name].tobytes() for name, array in outputs.items())
     exported = Exported(outputs, _size(made), None if same else again, chunked, unchunked, of_layers, without)
     requires = tuple(dict.fromkeys(name for part in route.parts for name in part.requires))
@@ -253,11 +253,22 @@ def _converted(
     seed()
     folder.mkdir(parents=True, exist_ok=True)
     made: Any = (
-        Path(subject.value) if route.converter is None else _module(route.converter.module).convert(subject, folder)
+        _file(subject.value, folder)
+        if route.converter is None
+        else _module(route.converter.module).convert(subject, folder)
     )
     if not isinstance(made, Path):
         return None, made
     return made, _module(route.runtime.module).load(made, subject)
+
+
+def _file(value: Any, folder: Path) -> Path:
+    """A file as it is, or its bytes where it was changed."""
+    if not isinstance(value, bytes):
+        return Path(value)
+    path = folder / "model"
+    path.write_bytes(value)
+    return path
 
 
 def _in_chunks(
@@ -271,7 +282,7 @@ def _in_chunks(
         _, run = _converted(model, observed, chunks[0], route, folder / "chunk")
         return streamed(stream, chunks, run), ""
     except (Exception, SystemExit) as error:  # noqa: BLE001 (likewise)
-        return None, f"in chunks of {stream.length} timesteps: {_reason(error)}"
+        return None, f"in chunks of {stream.length} timesteps: {reason_of(error)}"
 
 
 def _with_layers(
@@ -281,18 +292,11 @@ def _with_layers(
         _, run = _converted(model, observed, reference.inputs, route, folder / "layers", layers=True)
         return run(reference.inputs), ""
     except (Exception, SystemExit) as error:  # noqa: BLE001 (likewise)
-        return None, _reason(error)
+        return None, reason_of(error)
 
 
 def _module(name: str) -> Any:
     return importlib.import_module(name)
-
-
-def _reason(error: BaseException) -> str:
-    """Why something failed, in one line; where OpenVINO's source has a check is none."""
-    lines = [line.strip() for line in text_of(error).splitlines()]
-    told = next((line for line in lines if line and not _PREAMBLE.fullmatch(line)), first_line(error))
-    return f"{type(error).__name__}: {told.rstrip('.')}"
 
 
 def _size(made: Path | None) -> int | None:

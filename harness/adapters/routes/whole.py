@@ -52,6 +52,7 @@ class LayerLSTM(Struct, frozen=True):
     model: StoredModel
     batch_major: bool  # whether its x and h are (B, T, ·)
     inputs: Arrays  # x, and h0 and c0 where it was handed some, as they were observed
+    directions: int | None = None  # the axis of its h that they have, where they do not lie side by side
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Observed:
     tensors: Arrays
     parts: dict[str, str]  # by tensor the layer that gave it, "encoder (LSTM)"; its own outputs are not in it
     lstms: dict[str, LayerLSTM] = field(default_factory=dict)  # by the tensor that holds h
+    without: dict[str, Arrays] = field(default_factory=dict)  # by a feature what it gives that leaves this out
 
     @property
     def outputs(self) -> list[str]:

@@ -22,7 +22,9 @@ from lockstep.harness.cases.case import Case, Run, Values
 from lockstep.harness.cases.decoder_problem import AnyProblem
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.cases.tensors import lanes, name_of
-from lockstep.harness.comparison.results import Diagnosis, RunResult
+from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
+from lockstep.harness.comparison.whole import WholeTensor, compare_whole
+from lockstep.harness.jobs.exports.observe import SourceRun
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems
 
@@ -41,6 +43,30 @@ def cause_of(reference: Reference, case: Case, result: RunResult, layers: Arrays
         judge = Judge(problems, result.limit)
         run = judge.judge(alone, result.backend, Outcome("ran", _trace(lstm, name, layers)))
         return judge.explain([run])[0].diagnosis
+
+
+def left_out(source: SourceRun, outputs: Arrays, limit: Limit) -> list[Diagnosis]:
+    """The feature of a file that explains its outputs, where what leaves it out gives the same."""
+    for feature, arrays in source.reference.without.items():
+        expected = {name: _like(array, source.expected[name]) for name, array in arrays.items() if name in outputs}
+        tensors = compare_whole(outputs, expected, limit)
+        if tensors and all(tensor.verdict == "agree" for tensor in tensors.values()):
+            return [
+                Diagnosis(
+                    fault=f"ignores-{feature.partition(' ')[0]}", family="file", left_out=feature,
+                    message=f"It ignores {feature}, without a message.",
+                    fix="Export the file without it, or run it by a runtime that has it.",
+                    sigma=max(tensor.worst.sigma for tensor in tensors.values()),
+                    evidence=f"It computes as if {feature} had not been asked for: without it these numbers come out.",
+                )
+            ]  # fmt: skip
+    return []
+
+
+def _like(array: Array, tensor: WholeTensor) -> WholeTensor:
+    """Another value of a tensor, as noisy as its own on the whole."""
+    noise = np.sqrt(np.mean(np.square(tensor.noise)))
+    return WholeTensor(array.astype(np.float64), np.full(array.shape, noise), None)
 
 
 def _case_of(case: Case, lstm: LayerLSTM, folder: Path) -> Case:
@@ -72,7 +98,11 @@ def _with_halves(problem: AnyProblem, lstm: LayerLSTM) -> AnyProblem:
 
 def _trace(lstm: LayerLSTM, name: str, layers: Arrays) -> Trace:
     finals = {key: _state(lstm, layers[f"{name}.{key}"]) for key in ("h_n", "c_n") if f"{name}.{key}" in layers}
-    arrays = {"h": _time_first(layers[name], lstm), **finals}
+    h = layers[name]
+    if lstm.directions is not None:
+        h = np.moveaxis(h, lstm.directions, -2)
+        h = h.reshape(*h.shape[:2], -1)
+    arrays = {"h": _time_first(h, lstm), **finals}
     dtype = lstm.inputs["x"].dtype
     return Trace().replaced(**{key: np.ascontiguousarray(array).astype(dtype) for key, array in arrays.items()})
 

@@ -22,7 +22,7 @@ from lockstep.harness.arrays import Arrays
 from lockstep.harness.comparison.compare import limit_for
 from lockstep.harness.comparison.results import First, Limit, RunResult, TensorResult
 from lockstep.harness.comparison.whole import WholeTensor, compare_whole, first_wrong
-from lockstep.harness.jobs.exports.causes import cause_of
+from lockstep.harness.jobs.exports.causes import cause_of, left_out
 from lockstep.harness.jobs.exports.observe import SourceRun
 from lockstep.harness.text import counted
 
@@ -95,8 +95,10 @@ def _asked(source: SourceRun, route: Route, folder: Path, timeout: float, *, lay
 def without_outputs(source: SourceRun, name: str, outcome: Outcome) -> RunResult:
     """The result of a route that gave nothing."""
     status: Any = "failed" if outcome.status in {"wrong", "ran"} else outcome.status
+    # What a runtime prints beside what it raised repeats it; of one that died it is all that there is.
+    printed = outcome.stderr if outcome.raised or status in {"crashed", "timeout"} else None
     return RunResult(
-        case=source.case.name, backend=name, status=status, message=outcome.message, stderr=outcome.stderr,
+        case=source.case.name, backend=name, status=status, message=outcome.message, stderr=printed,
         timesteps=source.case.run.timesteps, versions=outcome.versions,
     )  # fmt: skip
 
@@ -144,8 +146,9 @@ def located(source: SourceRun, result: RunResult, outcome: Outcome) -> RunResult
     if not isinstance(exported, Exported) or exported.layers is None:
         why = exported.without_layers if isinstance(exported, Exported) else outcome.message
         return replace(result, notes=[*result.notes, f"which layer it is cannot be seen: {why}"])
-    assert result.limit is not None
-    seen = compare_whole(exported.layers, source.expected, result.limit)
+    limit = result.limit
+    assert limit is not None
+    seen = compare_whole(exported.layers, source.expected, limit)
     result = _with_verdict(replace(result, tensors={**seen, **result.tensors}), [*seen, *result.tensors])
     wrong = first_wrong(seen, seen)
     if wrong is None:
@@ -153,6 +156,8 @@ def located(source: SourceRun, result: RunResult, outcome: Outcome) -> RunResult
         return replace(result, notes=[*result.notes, note])
     part, right = seen[wrong].part, {tensor.part for tensor in seen.values() if tensor.verdict == "agree"} - {""}
     told = f"the first layer whose output differs is {part}" if part else "what is computed after its layers differs"
-    told += f"; {counted(len(right - {part}), 'layer')} of {len({t.part for t in seen.values()} - {''})} right"
-    diagnosis = cause_of(source.reference, source.case, result, exported.layers)
+    layers = {tensor.part for tensor in seen.values()} - {""}
+    told += f"; {counted(len(right - {part}), 'layer')} of {len(layers)} right" if layers else ""
+    diagnosis = left_out(source, exported.layers, limit)
+    diagnosis = diagnosis or cause_of(source.reference, source.case, result, exported.layers)
     return replace(result, notes=[*result.notes, told], diagnosis=diagnosis)
