@@ -64,7 +64,7 @@ def test_a_runtime_that_ignores_layout_is_told_so(tmp_path, monkeypatch):
     path = onnx_file(tmp_path / "it.onnx", [node], lstm_weights(), x=[3, 12, 4], Y=[3, 12, 1, 6], Y_h=[3, 1, 6])
     source = observed(path)
     assert "its LSTM of layout 1, which that does not run, made time-major" in source.reference.what
-    _, refusal = through_file(source, tmp_path)
+    refusal = outcome_of(source, tmp_path)
     assert refusal.status == "unsupported"
     assert "Batchwise recurrent operations (layout == 1) are not supported" in refusal.message
     load = route_onnxruntime.load
@@ -84,10 +84,15 @@ def test_a_runtime_that_ignores_layout_is_told_so(tmp_path, monkeypatch):
     assert "It ignores layout = 1, without a message" in result.diagnosis[0].message
 
 
-def through_file(source, folder):
+def outcome_of(source, folder):
     (route,) = find_routes("onnx", ["onnx>onnxruntime"])
-    outcome = export(source.question, source.reference, route, folder / "to", layers=True)
-    return (judged(source, route.name, outcome, None) if outcome.status == "ran" else None), outcome
+    return export(source.question, source.reference, route, folder / "to", layers=True)
+
+
+def through_file(source, folder):
+    outcome = outcome_of(source, folder)
+    assert outcome.status == "ran", outcome.message
+    return judged(source, "onnx>onnxruntime", outcome, None), outcome
 
 
 def test_weights_beside_a_file_and_packed_states_are_read(tmp_path):
