@@ -72,8 +72,11 @@ def _converted(path: Path, made: Path) -> bytes:
     program = program_in_environment("onnx2tf")
     assert program is not None
     made.mkdir(exist_ok=True)
+    # It writes its simplified model over the file that it is given.
+    copied = made / path.name
+    onnx.save(onnx.load(path), copied)
     # Names are kept, by which inputs and outputs are told apart: they come in another order.
-    command = [str(program), "-i", str(path), "-o", ".", "-kat", *_names(path)[0], "-coion", "-n"]
+    command = [str(program), "-i", str(copied), "-o", ".", "-kat", *_names(path)[0], "-coion", "-n"]
     # What is set for this environment is not for its own.
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done = subprocess.run(  # noqa: S603 (the program that the user named)

@@ -22,6 +22,7 @@ from lockstep.backends.source_torch import WholeModule, candidates, role_of
 from lockstep.backends.torch_program import Program, held_at
 from lockstep.backends.torch_pt2 import Taken, read_graph
 from lockstep.backends.torch_tensors import program_of_script
+from lockstep.harness.adapters.routes.reasons import reason_of
 from lockstep.harness.adapters.routes.whole import InputSpec, Observed, Subject
 from lockstep.harness.arrays import Arrays
 from lockstep.harness.weights.model_file import ModelError
@@ -108,8 +109,10 @@ class WholeScript(WholeModule):
         if sizes not in self._programs:
             try:
                 self._programs[sizes] = self._converted(inputs)
-            except Exception:  # noqa: BLE001 (whatever its converter raises: it only adds what layers give)
+            except Exception as error:  # noqa: BLE001 (whatever its converter raises: it only adds what layers give)
                 self._programs[sizes] = None
+                told = f", its layers not told apart, since TS2EPConverter raised {reason_of(error)}"
+                self.what += told if told not in self.what else ""
         return self._programs[sizes] or self.script
 
     def _converted(self, inputs: Arrays) -> Program:

@@ -66,7 +66,7 @@ def test_a_runtime_that_ignores_layout_is_told_so(tmp_path, monkeypatch):
     assert "its LSTM of layout 1, which that does not run, made time-major" in source.reference.what
     refusal = outcome_of(source, tmp_path)
     assert refusal.status == "unsupported"
-    assert "Batchwise recurrent operations (layout == 1) are not supported" in refusal.message
+    assert "Batchwise recurrent operations (layout == 1) are not supported" in str(refusal.message)
     load = route_onnxruntime.load
 
     def that_ignores_it(file, subject):

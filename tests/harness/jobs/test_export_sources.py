@@ -318,3 +318,17 @@ def test_why_it_does_not_convert_is_told_without_where_the_check_stands(models, 
     outcome = export(source.question, source.reference, route, tmp_path / "to", layers=False)
     assert outcome.status == "unsupported"
     assert outcome.message == "it does not convert: RuntimeError: -- prim::If: no"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_script_whose_layers_cannot_be_told_says_why(models, tmp_path, monkeypatch):
+    from lockstep.backends import source_torch_file
+
+    def refuses(*_):
+        raise RuntimeError("no graph of prim::If")
+
+    monkeypatch.setattr(source_torch_file, "program_of_script", refuses)
+    source = observed(script(models.speech(), torch.zeros((3, 12), dtype=torch.int64), tmp_path / "model.pt"))
+    told = "its layers not told apart, since TS2EPConverter raised RuntimeError: no graph of prim::If"
+    assert source.reference.what.count(told) == 1
+    assert source.reference.lstms == {}
