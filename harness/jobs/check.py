@@ -21,7 +21,16 @@ from lockstep.harness.comparison.precision import allows_float32, as_float32, co
 from lockstep.harness.comparison.results import Diagnosis, Limit, RunResult
 from lockstep.harness.diagnosis.behaviour import overwritten
 from lockstep.harness.errors import LockstepError
-from lockstep.harness.jobs.checks.forms import MOST_SLOW_FRESH, REPEATED, Checking, Networks, form_of
+from lockstep.harness.jobs.checks.forms import (
+    LONG,
+    MOST_SECONDS_TO_CONFIRM,
+    MOST_SLOW_FRESH,
+    REPEATED,
+    Checking,
+    Networks,
+    form_of,
+    seconds_at,
+)
 from lockstep.harness.jobs.judge_run import Judge
 from lockstep.harness.jobs.problems import Problems, reseeded
 from lockstep.harness.ports.port import AnyPort
@@ -172,14 +181,28 @@ def _asked(request: Request, asked: list[AnyProblem], form: Networks) -> Checkin
     stranger = form.stranger(asked[0])
     fitted = port.fitted(stranger.case)
     stranger = stranger if fitted == stranger.case else problem_of(fitted)
-    outcomes = port.call([asked[0], stranger, *asked, asked[0]])
-    repeated = [outcomes[0], outcomes[2], outcomes[-1]]
-    of_stranger, outcomes = outcomes[1], _with_refusals(port, asked, [outcomes[0], *outcomes[3:-1]])
-    judged = _judging(request)
-    answers = [
-        _Answer.of(problem, outcome, judged, float32_will_do=problem.case.name in request.float32_will_do)
-        for problem, outcome in zip(asked, outcomes, strict=True)
+    # What tells most for least comes first.
+    long = [
+        problem for problem in asked if request.suite and problem.case.run.timesteps > LONG and problem is not asked[0]
     ]
+    short = [problem for problem in asked if problem not in long]
+    outcomes = port.call([asked[0], stranger, *short, asked[0]])
+    repeated = [outcomes[0], outcomes[2], outcomes[-1]]
+    of_stranger, outcomes = outcomes[1], _with_refusals(port, short, [outcomes[0], *outcomes[3:-1]])
+    judged = _judging(request)
+
+    def answers_of(problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]) -> list[_Answer]:
+        return [
+            _Answer.of(problem, outcome, judged, float32_will_do=problem.case.name in request.float32_will_do)
+            for problem, outcome in zip(problems, outcomes, strict=True)
+        ]
+
+    answers = answers_of(short, outcomes)
+    if long:
+        diverges = any(answer.run.status == "diverge" for answer in answers)
+        answers += answers_of(long, _confirming(port, long, short, outcomes, diverges=diverges))
+        order = [problem.case.name for problem in asked]
+        answers.sort(key=lambda answer: order.index(answer.problem.case.name))
     if answers[0].narrow:
         repeated = [as_float32(outcome) for outcome in repeated]
         stranger, of_stranger = in_dtype(stranger, "float32"), as_float32(of_stranger)
@@ -190,6 +213,29 @@ def _asked(request: Request, asked: list[AnyProblem], form: Networks) -> Checkin
     return Checking(
         port, problems, outcomes, repeated, (stranger, of_stranger), runs, again, request.measure, request.on_part
     )
+
+
+def _confirming(
+    port: AnyPort,
+    long: Sequence[AnyProblem],
+    short: Sequence[AnyProblem],
+    outcomes: Sequence[Outcome],
+    *,
+    diverges: bool,
+) -> list[Outcome]:
+    """What long problems give; those that would take long are not asked where short ones diverge already."""
+    answered = []
+    for problem in long:
+        seconds = seconds_at(problem.case.run.timesteps, short, outcomes)
+        if diverges and seconds > MOST_SECONDS_TO_CONFIRM:
+            message = (
+                f"not asked, as shorter cases diverge and its {problem.case.run.timesteps} timesteps would take "
+                f"{seconds:.0f} s: add --case {problem.case.name} to ask it"
+            )
+            answered.append(Outcome("unsupported", message=message))
+        else:
+            answered += port.call([problem])
+    return answered
 
 
 @dataclass(frozen=True)

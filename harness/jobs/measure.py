@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import product
 from typing import get_args
@@ -117,10 +118,16 @@ def _measured(black_box: PortBlackBox | BackendBlackBox) -> Anatomy:
 class PortBlackBox:
     """A user's port."""
 
-    def __init__(self, port: AnyPort, *, calls: int | None = None) -> None:
-        """Ask this port: ``calls`` times at most, and none twice for one question; None is once for each question."""
+    def __init__(self, port: AnyPort, *, calls: int | None = None, until: int = sys.maxsize) -> None:
+        """Ask this port, and none twice for one question.
+
+        Args:
+            port: What is called.
+            calls: How often at most; None: once for each question.
+            until: How often in all, whoever else calls it.
+        """
         self.name, self.layout, self.reach = port.name, port.layout, Reach()
-        self._port, self._left = port, calls
+        self._port, self._left, self._until = port, calls, until
         self._known: dict[str, Arrays | None] = {}
         self.refused: set[str] = set()  # questions, by digest, that were more than the calls that were left
         self.last: list[Outcome] = []
@@ -131,7 +138,8 @@ class PortBlackBox:
             return self._called(problems)
         # Measurements ask some questions again; a call of a port may take a second.
         new = {problem.digest: problem for problem in problems if problem.digest not in self._known}
-        if len(new) > self._left:  # half of a question's calls would measure nothing
+        # Half of a question's calls would measure nothing.
+        if len(new) > min(self._left, self._until - self._port.calls):
             self.refused |= new.keys()
             return [None] * len(problems)
         self._left -= len(new)
@@ -169,13 +177,14 @@ def _h_and_c(tensors: Arrays) -> Arrays:
 class LimitedCalls:
     """A port of any form that is called so often at most; questions that are too many together have no answer."""
 
-    def __init__(self, port: AnyPort, calls: int) -> None:
-        """Take a port, and how often it is called."""
-        self._port, self._left = port, calls
+    def __init__(self, port: AnyPort, calls: int, until: int = sys.maxsize) -> None:
+        """Take a port, how often it is called, and how often in all, whoever else calls it."""
+        self._port, self._left, self._until = port, calls, until
 
     def __call__(self, problems: Sequence[AnyProblem]) -> list[Arrays | None]:
         """What it returns for problems, by lane."""
-        if len(problems) > self._left:  # half of a question's calls would measure nothing
+        # Half of a question's calls would measure nothing.
+        if len(problems) > min(self._left, self._until - self._port.calls):
             return [None] * len(problems)
         self._left -= len(problems)
         return tensors_of_calls(self._port, problems)

@@ -73,7 +73,9 @@ def _measuring(checking: Checking) -> Measuring | None:
     port = checking.port
     if checking.ask is None:
         return None
-    return lambda search: measured_causes(LimitedCalls(port, checking.most_calls), search, name=port.name)
+    return lambda search: measured_causes(
+        LimitedCalls(port, checking.most_calls, checking.calls_until), search, name=port.name
+    )
 
 
 def _causes_of_unshared(checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
@@ -100,7 +102,7 @@ def _explain_plain(form: Networks, checking: Checking) -> list[Diagnosis]:
     known = known_of(observations, checking.runs)
     if measure and unknown.fault == UNEXPLAINED and known.finite_steps is None:
         calls = checking.most_calls
-        port = PortBlackBox(checking.port, calls=calls)
+        port = PortBlackBox(checking.port, calls=calls, until=checking.calls_until)
         # From what proves most with the fewest calls to what only measures: each where those before find nothing.
         stages: dict[str, Callable[[], list[Diagnosis]]] = {
             "what is no part of an LSTM, such as dropout": lambda: _beside_the_algebra(port, observations, known),

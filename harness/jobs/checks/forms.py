@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from lockstep.harness.diagnosis.isolate import Ask
     from lockstep.harness.diagnosis.sharing import Unshared
 
-MEASURING_SECONDS = 60.0  # of calls, that a measurement is waited for
+MEASURING_SECONDS = 6.0  # of calls, that a measurement is waited for
+SLOW_SECONDS = 0.1  # that a call may take, for a port to be called as often as it tells something
 MOST_SECONDS_A_QUESTION = 0.5  # that a call may take, for a port to be asked where several mistakes are looked for
 LEAST_CALLS = 24  # that are made however long each takes: enough for curves and for the use of each array
-MOST_SLOW_CALLS = 60  # of a port whose calls take longer than a question may, in a whole check
+MOST_SLOW_CALLS = 60  # of a slow port, in a whole check
+LONG = 100  # timesteps above which a case only confirms what smaller ones show
+MOST_SECONDS_TO_CONFIRM = 1.0  # that such a case may take where smaller ones diverge
 REPEATED = 3  # calls of a form beside one for each case: the first problem twice more, and a stranger
 MOST_SLOW_FRESH = 2  # fresh problems of a form that such a port's explanation is held against
 
@@ -64,9 +68,14 @@ class Checking:
     @property
     def ask(self) -> Ask | None:
         """What the port returns for further problems; None where it takes long, or is not to be asked."""
-        if not self.measure or self.is_slow:
+        if not self.measure or self.seconds > MOST_SECONDS_A_QUESTION:
             return None
-        return lambda problems: observed(problems, self.port.call(problems))
+
+        def ask(problems: list[AnyProblem]) -> list[Observation]:
+            there_is_room_for = problems[: self._slow_calls_left] if self.is_slow else problems
+            return observed(there_is_room_for, self.port.call(there_is_room_for))
+
+        return ask
 
     @property
     def repeats(self) -> Repeats:
@@ -83,18 +92,38 @@ class Checking:
     @property
     def is_slow(self) -> bool:
         """Whether each call is waited for."""
-        return self.seconds > MOST_SECONDS_A_QUESTION
+        return self.seconds > SLOW_SECONDS
 
     @property
     def most_calls(self) -> int:
         """How many calls of a measurement are waited for."""
         calls = max(LEAST_CALLS, int(MEASURING_SECONDS / max(self.seconds, 1e-6)))
-        left = MOST_SLOW_CALLS - self.port.calls - self.later - MOST_SLOW_FRESH
-        return max(0, min(calls, left)) if self.is_slow else calls
+        return min(calls, self._slow_calls_left) if self.is_slow else calls
+
+    @property
+    def calls_until(self) -> int:
+        """How many calls there are in all, before those that hold an explanation against fresh problems."""
+        return MOST_SLOW_CALLS - self.later - MOST_SLOW_FRESH if self.is_slow else sys.maxsize
+
+    @property
+    def _slow_calls_left(self) -> int:
+        return max(0, self.calls_until - self.port.calls)
 
     def fresh(self, problems: list[AnyProblem]) -> list[AnyProblem]:
         """Those of fresh problems that an explanation is held against: few of a port that is slow."""
         return problems[:MOST_SLOW_FRESH] if self.is_slow else problems
+
+
+def seconds_at(timesteps: int, problems: Sequence[AnyProblem], outcomes: Sequence[Outcome]) -> float:
+    """What a call of so many timesteps would take, by how calls of other lengths grew; 0 where nothing ran."""
+    taken = [
+        (problem.case.run.timesteps, outcome.seconds["run"])
+        for problem, outcome in zip(problems, outcomes, strict=True)
+        if outcome.trace is not None and "run" in outcome.seconds
+    ]
+    # The median of all slopes: a first call that compiles, or one that was interrupted, does not count.
+    slopes = [(b - a) / (long - short) for short, a in taken for long, b in taken if long > short]
+    return timesteps * max(float(np.median(slopes)), 0.0) if slopes else 0.0
 
 
 def _tensors(outcome: Outcome, problem: AnyProblem) -> Arrays | None:

@@ -78,8 +78,10 @@ def test_questions_that_had_no_room_are_counted():
 
 
 @pytest.mark.usefixtures("short_search")
-def test_a_slow_port_is_called_sixty_times_at_most(monkeypatch):
-    monkeypatch.setattr(forms, "MOST_SECONDS_A_QUESTION", 0.0)
+@pytest.mark.parametrize("question", [0.0, 0.5], ids=["slower than a question may be", "slow"])
+def test_a_slow_port_is_called_sixty_times_at_most(monkeypatch, question):
+    monkeypatch.setattr(forms, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(forms, "MOST_SECONDS_A_QUESTION", question)
     port, calls = port_with(f=lambda z: sigmoid(z + 0.3), g=lambda z: np.tanh(1.37 * z))
     cases = [make_case(f"case {seed}", timesteps=3, batch=3, initial_state="probe", seed=seed) for seed in range(42)]
     opened = LocalPort(port)
