@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from judge import causes_of
@@ -101,3 +103,54 @@ def test_nothing_is_asked_twice_and_more_than_there_is_room_for_not_at_all():
     assert black_box.ask([first, third]) == [None, None]
     assert (len(calls), len(black_box.refused)) == (2, 1)
     assert black_box.ask([second])[0] is not None
+
+
+def forgets_its_state(calls, *, healthy):
+    """A port over one layer that says how many timesteps it was asked for."""
+
+    def port(x, weights, h0, c0):
+        calls.append(len(x))
+        h, c, hs, cs = h0, c0, [], []
+        for x_t in x:
+            if not healthy:
+                h, c = h0, c0
+            i, f, g, o = np.split(x_t @ weights["W"].T + h @ weights["R"].T + weights["b"], 4, axis=1)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            hs.append(h)
+            cs.append(c)
+        return np.stack(hs), np.stack(cs)
+
+    return port
+
+
+LONG = make_case("long", timesteps=forms.LONG + 20, batch=1, initial_state="probe")
+
+
+@pytest.mark.parametrize(("suite", "healthy"), [(True, False), (True, True), (False, False)])
+def test_a_long_case_that_would_take_long_is_not_asked_where_shorter_ones_of_a_suite_diverge(
+    monkeypatch, suite, healthy
+):
+    monkeypatch.setattr("lockstep.harness.jobs.check.MOST_SECONDS_TO_CONFIRM", -1.0)
+    calls = []
+    *short, long = check(LocalPort(forgets_its_state(calls, healthy=healthy)), [*CASES, LONG], suite=suite)
+    assert {run.status for run in short} == {"agree" if healthy else "diverge"}
+    if suite and not healthy:
+        assert (long.case, long.status) == ("long", "unsupported")
+        assert (
+            "not asked, as shorter cases diverge and its 120 timesteps would take 0 s: add --case long" in long.message
+        )
+        assert max(calls) == 6
+    else:
+        assert (long.case, long.status) == ("long", short[0].status)
+        assert calls.count(LONG.run.timesteps) == 1
+
+
+@pytest.mark.parametrize(("seconds", "predicted"), [((1.0, 2.0, 9.0, 4.0), 100.0), ((2.0, 2.0, 2.0, 2.0), 0.0)])
+def test_what_a_long_call_would_take_is_read_of_how_short_ones_grow(seconds, predicted):
+    cases = [make_case(f"case {T}", timesteps=T) for T in (1, 2, 3, 4)]
+    problems = [Problem.from_case(case) for case in cases]
+    outcomes = LocalPort(forgets_its_state([], healthy=True)).call(problems)
+    timed = [replace(outcome, seconds={"run": taken}) for outcome, taken in zip(outcomes, seconds, strict=True)]
+    assert forms.seconds_at(100, problems, timed) == pytest.approx(predicted)
+    assert forms.seconds_at(100, [], []) == 0.0
