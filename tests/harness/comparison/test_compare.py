@@ -253,6 +253,14 @@ def test_golden_values_are_held_against_each_backend():
     assert run.tensors["h"].golden.abs == pytest.approx(1e-6, rel=0.2)
 
 
+def test_golden_values_are_not_held_against_what_stores_eight_bits():
+    case = golden_case(0.9631945)
+    expected = expect(Problem.from_case(case))
+    h = expected["h"].value + np.float32(1e-4)
+    assert compare(Trace(h=h), expected, case, limit_for(case))["h"].golden.verdict == "diverge"
+    assert compare(Trace(h=h, quantised="int8"), expected, case, limit_for(case))["h"].golden is None
+
+
 def test_golden_values_that_contradict_their_case_are_an_error():
     case = golden_case(0.7536526)
     with pytest.raises(CaseError, match=r"golden h \(the question\) is 0.2095"):
