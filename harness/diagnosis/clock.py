@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 SECONDS = {
     "all": 4.0,  # of the 5 s within which nearly all is to be told: cases are run before, what is tried then ends after
@@ -17,12 +20,30 @@ SECONDS = {
 }
 
 
+_FACTOR = ContextVar("factor", default=1.0)  # of all times of this search
+
+
+@contextmanager
+def searching_for(seconds: float | None) -> Iterator[None]:
+    """Have searches for causes take so many seconds at most, and each part of them its share; None: as usual."""
+    token = _FACTOR.set(1.0 if seconds is None else seconds / SECONDS["all"])
+    try:
+        yield
+    finally:
+        _FACTOR.reset(token)
+
+
+def seconds_of_search() -> float:
+    """How long a search may take now."""
+    return SECONDS["all"] * _FACTOR.get()
+
+
 class Clock:
     """The time that one part of a search may take."""
 
     def __init__(self, part: str, until: float = math.inf) -> None:
         """Start; ``until`` is on the clock of ``time.process_time``."""
-        self.end = min(time.process_time() + SECONDS[part], until)
+        self.end = min(time.process_time() + SECONDS[part] * _FACTOR.get(), until)
 
     @property
     def is_over(self) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.comparison.results import Diagnosis, RunResult
 from lockstep.harness.diagnosis.explain_causes import Search
@@ -74,7 +76,8 @@ def diagnose_found(
         return search.told(causes, others)
     most = search.explaining_most()
     if most is None:
-        return [unexplained(observations, runs)]
+        nothing = unexplained(observations, runs)
+        return [replace(nothing, facts=[*nothing.facts, *search.ended_facts])]
     explained, left = most
     what = f"every case but {names_text([observation.problem.case.name for observation in left], 6)}"
     part = search.told([explained])[0]

@@ -8,6 +8,7 @@ against every observation, with noise. Several at once are found by those that r
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -20,7 +21,7 @@ from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.causes.edits import NoPlaceError
 from lockstep.harness.comparison.results import Diagnosis
 from lockstep.harness.diagnosis import named_causes
-from lockstep.harness.diagnosis.clock import Clock
+from lockstep.harness.diagnosis.clock import Clock, seconds_of_search
 from lockstep.harness.diagnosis.fit import plain_values, solve_many
 from lockstep.harness.diagnosis.isolate import Ask, isolating
 from lockstep.harness.diagnosis.named_causes import MOST_FOUND, Found, apart
@@ -91,6 +92,15 @@ class Search:
         right = [seen for seen in all_seen if seen not in wrong]
         alike = [s for s in (*wrong[1:], *right) if isinstance(s.problem, DecoderProblem) == decoder]
         return cls(wrong[0], alike, limit, layout=layout)
+
+    @property
+    def ended_facts(self) -> list[str]:
+        """That time was up before all was tried, where it was."""
+        if time.process_time() <= self.until:
+            return []
+        seconds = seconds_of_search()
+        longer = f"lockstep check --search-seconds {10 * seconds:g} looks longer"
+        return [f"the search for a cause was ended after {seconds:g} s of computing: {longer}"]
 
     @property
     def every(self) -> list[Seen]:

@@ -9,7 +9,7 @@ import pytest
 from lockstep.harness.adapters import backend as registry
 from lockstep.harness.cli.main import main
 from lockstep.harness.diagnosis.adequacy import adequacy
-from lockstep.harness.diagnosis.clock import SECONDS
+from lockstep.harness.diagnosis.clock import SECONDS, searching_for
 from lockstep.harness.jobs import check
 
 
@@ -67,6 +67,7 @@ def short_search(monkeypatch):
 
 
 @pytest.fixture
-def long_search(monkeypatch):
+def long_search():
     """Leave the search for causes all the time that it takes: a busy machine computes slower."""
-    monkeypatch.setitem(SECONDS, "all", 90.0)
+    with searching_for(90.0):
+        yield

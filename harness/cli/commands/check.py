@@ -19,7 +19,7 @@ from lockstep.harness.cli.options import (
     timesteps_of_pieces,
 )
 from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
-from lockstep.harness.errors import LockstepError
+from lockstep.harness.errors import LockstepError, check_positive
 from lockstep.harness.output.console import error_console
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ def check(
             "is one only in cases that you name."
         ),
     ] = False,
+    search_seconds: Annotated[
+        float | None,
+        Argument(help="Seconds of computing that the search for a cause may take over each form of case. Default: 4."),
+    ] = None,
     outputs: DetailedOutputs = NO_OUTPUTS,
 ) -> int:
     """Check your own implementation: does it agree, where does it first diverge, and why?
@@ -107,6 +111,7 @@ def check(
     """
     from lockstep.harness.adapters.user_code import Target
     from lockstep.harness.cases.find import find_cases
+    from lockstep.harness.diagnosis.clock import searching_for
     from lockstep.harness.jobs.check import cases_of, check, float32_will_do, in_pieces, strength
     from lockstep.harness.jobs.run import results_of
     from lockstep.harness.output.location import source_of_function
@@ -116,6 +121,7 @@ def check(
 
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
+    check_positive("--{} ", **{"search-seconds": search_seconds})
     asked, seconds = bounds(limit, timeout, quiet=outputs.quiet)
     parsed = _parsed(target, command, command_serve)
     is_function = isinstance(parsed, Target)
@@ -128,6 +134,7 @@ def check(
     with (
         _port(parsed, layout, arrays, init, seconds) as port,
         progress(error_console, len(chosen), quiet=outputs.quiet) as bar,
+        searching_for(search_seconds),
     ):
         taken = port.taken()
         chosen = [port.fitted(case) for case in chosen]
@@ -137,7 +144,8 @@ def check(
             on_search=lambda result: search(bar, headline(result)), on_part=lambda words: look_for(bar, words),
             float32_will_do=float32_will_do(chosen, names, strict=strict_dtype, found=found),
         )  # fmt: skip
-    again = {"init": init, "layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None}
+    again = {"init": init, "layout": layout, "arrays": arrays, "timeout": timeout, "limit": limit, "seed": seed or None,
+             "search-seconds": search_seconds}  # fmt: skip
     words = [target] if is_function else ["--command", command] if command else ["--command-serve", command_serve]
     runs = _with_reruns(runs, [word for word in words if word], found, {**again, "chunks": chunks})
     results = results_of([case for case in chosen if case.name in {run.case for run in runs}], runs)

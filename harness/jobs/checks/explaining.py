@@ -113,8 +113,9 @@ def _explain_plain(form: Networks, checking: Checking) -> list[Diagnosis]:
             "which curves are as intended": lambda: [_with_facts(unknown, curve_facts(port))],
         }
         causes = _first(stages, checking.on_part)
-        if port.refused and causes[0].fault == UNEXPLAINED:
-            causes = [_with_facts(causes[0], [_refused(port, calls, checking.seconds)])]
+        if causes[0].fault == UNEXPLAINED:
+            refused = [_refused(port, calls, checking.seconds)] if port.refused else []
+            causes = [_with_facts(causes[0], [*refused, *(search.ended_facts if search else [])])]
     provable = causes[0].proof and not causes[0].proof.keys() & {MEASURED_MAP, ONLY_IN}
     if not provable:
         return causes

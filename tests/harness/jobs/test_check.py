@@ -12,6 +12,7 @@ from port_answers import answers
 from lockstep.harness.cases.find import shipped
 from lockstep.harness.cases.problem import Problem
 from lockstep.harness.comparison.results import Diagnosis
+from lockstep.harness.diagnosis.clock import searching_for
 from lockstep.harness.diagnosis.unexplained import UNEXPLAINED
 from lockstep.harness.errors import LockstepError
 from lockstep.harness.jobs.check import cases_of, check, float32_will_do, left_out, strength
@@ -157,12 +158,34 @@ def test_faults_of_one_layer_are_looked_for_in_cases_of_one_layer_alone(monkeypa
     assert runs["plain"].diagnosis[0].fault != "of-networks"
 
 
+def waves(x, weights, h0, c0):
+    """A network that computes something else altogether."""
+    del weights
+    return np.cos(np.arange(x.shape[0] * x.shape[1] * 8)).reshape(*x.shape[:2], 8).astype(x.dtype), h0, c0
+
+
+@pytest.mark.parametrize("case", [make_case("network", **NETWORK), make_case("plain")], ids=lambda case: case.name)
+def test_a_search_that_time_ended_says_so_and_how_to_look_longer(case):
+    def one_layer(x, weights, h, c):
+        steps = []
+        for x_t in x:
+            i, f, g, o = np.split(x_t @ weights["W"].T + h @ weights["R"].T + weights["b"], 4, axis=-1)
+            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i)) ** 1.3
+            h = np.tanh(c) / (1 + np.exp(-o))
+            steps.append((h, c))
+        return tuple(map(np.stack, zip(*steps, strict=True)))
+
+    with searching_for(0.02):
+        run = checked(waves if case.name == "network" else one_layer, case)[case.name]
+    (found,) = run.diagnosis
+    assert found.fault == UNEXPLAINED
+    assert found.facts[-1] == (
+        "the search for a cause was ended after 0.02 s of computing: lockstep check --search-seconds 0.2 looks longer"
+    )
+
+
 @pytest.mark.slow  # nothing explains it: the search goes to its limits
 def test_a_network_that_nothing_explains_says_what_is_known():
-    def waves(x, weights, h0, c0):
-        del weights
-        return np.cos(np.arange(x.shape[0] * x.shape[1] * 8)).reshape(*x.shape[:2], 8).astype(x.dtype), h0, c0
-
     runs = checked(waves, make_case("network", **NETWORK))
     (found,) = runs["network"].diagnosis
     assert found.fault == UNEXPLAINED

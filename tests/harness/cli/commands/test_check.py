@@ -468,6 +468,14 @@ def test_a_port_that_computes_in_float32_is_healthy_unless_more_is_asked_for(che
         assert [name for name, run in runs.items() if run["status"] == "diverge"] == ["float64"]
 
 
+def test_the_seconds_of_a_search_are_above_0_and_part_of_what_runs_it_again(check, lockstep, ports):
+    status, _, error = lockstep("check", f"{ports}:port", "--search-seconds", "0")
+    assert status == 2
+    assert "--search-seconds 0: must be a number above 0." in error
+    _, _, runs = check("gates_ifog", "--search-seconds", "30", cases=("tiny",))
+    assert runs["tiny"]["rerun"].endswith(" --search-seconds 30")
+
+
 def test_agreement_in_named_cases_ends_with_what_they_could_not_have_seen(check, lockstep, ports):
     _, out, _ = check("port", cases=("ones",))
     assert out.splitlines()[-1].startswith('Case "ones" cannot detect ')
