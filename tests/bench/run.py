@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from figures import Figure
 
 # Each is a file with a function of that name. Processes are measured before this one has grown.
-PARTS = ("startup", "cold", "memory", "warm", "growth", "reference", "comparison", "objects", "report")
+PARTS = ("startup", "cold", "memory", "warm", "growth", "reference", "comparison", "objects", "report", "causes")
 # Takes minutes, is measured only where it is named, and shows a table of its own.
 APART = ("fleet",)
 # Takes minutes too; shown with the others.
-NAMED = ("search", "causes")
+NAMED = ("search",)
 
 
 def main() -> int:
