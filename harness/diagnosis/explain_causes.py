@@ -247,7 +247,10 @@ class Search:
         return [
             deviation
             for deviation in (*of_layout, *forward_deviations(problem))
-            if deviation.site not in beside and self._fits(deviation) and (deviation.site, deviation.scope) not in taken
+            # A format that h is rounded to, h0 is rounded to as well: of that the first c is wrong.
+            if (deviation.form or deviation.site not in beside)
+            and self._fits(deviation)
+            and (deviation.site, deviation.scope) not in taken
         ]
 
     def _fits(self, deviation: Deviation | Numbered) -> bool:

@@ -41,7 +41,9 @@ def test_the_broken_loop_diverges_at_timestep_1_since_its_state_is_reset(check):
     assert found["one-timestep"]["status"] == "agree"
     assert found["lengths"]["status"] == "unsupported"
     diverging = [run for run in runs if run["status"] == "diverge"]
-    assert {"ones", "probe", "long", "float64", "square"} <= {run["case"] for run in diverging}
+    assert {"ones", "probe", "float64", "square"} <= {run["case"] for run in diverging}
+    # Its 500 timesteps are not asked where they would take long.
+    assert found["long"]["status"] == "diverge" or "not asked" in found["long"]["message"]
     for run in diverging:
         assert run["first_divergence"]["timestep"] == 1
         assert [one["fault"] for one in run["diagnosis"]] == ["h_in-and-c_in:initial"]

@@ -22,7 +22,6 @@ from lockstep.harness.ports.port import LocalPort
 from lockstep.harness.reference.expect import expect
 from lockstep.harness.reference.noise import LIMIT_SIGMA
 
-FEW_BITS = ("-in-bfloat16", "-in-float16")
 SEEDS = 20
 FRESH = [
     make_case(
@@ -69,7 +68,7 @@ def assert_named(slip, seed=0):
     assert first.message
     assert first.fix
     assert first.sigma is not None or first.fault == "computed-in-float32"  # which is told by the numbers' own bits
-    assert first.sigma <= LIMIT_SIGMA
+    assert first.sigma is None or first.sigma <= LIMIT_SIGMA
 
 
 @pytest.mark.parametrize("fault", some(4))
@@ -86,14 +85,9 @@ def test_every_planted_fault_is_named(fault):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 def test_naming_does_not_depend_on_luck(seed):
-    """Each fault once more, under one of twenty seeds: that says more than some of them under all.
-
-    But for what is rounded to few bits: near a tie an expected number is rounded to another one than the port's.
-    """
+    """Each fault once more, under one of twenty seeds: that says more than some of them under all."""
     missed = []
     for fault in some(len(SLIPS))[seed - 1 :: SEEDS]:
-        if fault.endswith(FEW_BITS):
-            continue
         try:
             assert_named(fault, seed)
         except AssertionError as error:
