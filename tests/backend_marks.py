@@ -5,6 +5,7 @@ The suite and `nox -s slow` run them for the main job's; for the others `nox -s 
 
 from __future__ import annotations
 
+import shutil
 from functools import cache
 
 import pytest
@@ -20,7 +21,12 @@ COMPILING = {"tensorflow", "jax"}
 MAIN = {"numpy_loop", "tf_loop", "tf_static_rnn", "tf_dynamic_rnn", "torch_lstm", "jax_scan"}
 
 
-_missing = cache(BackendInfo.missing)  # files ask of each backend at each of their cases
+@cache  # files ask of each backend at each of their cases
+def cannot_run(backend: BackendInfo) -> str | None:
+    """What a backend needs and this machine has not."""
+    if "tinygrad" in backend.requires and shutil.which("clang") is None:
+        return "tinygrad's CPU device needs clang, which is not on the PATH"
+    return backend.missing()
 
 
 def marks_of(backend: BackendInfo, *, everywhere: bool = False, compiling: bool = True) -> list[pytest.MarkDecorator]:
@@ -32,7 +38,7 @@ def marks_of(backend: BackendInfo, *, everywhere: bool = False, compiling: bool 
         compiling: Whether it runs it for those that compile every network anew; `nox -s diff` runs the shipped cases.
     """
     marks = [pytest.mark.xdist_group("+".join(map(str, backend.worker)))]
-    missing = _missing(backend)
+    missing = cannot_run(backend)
     if missing:
         marks.append(pytest.mark.skip(reason=missing))
     of_others = backend.model == "lstm" and backend.name not in MAIN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Iterator
@@ -31,6 +32,17 @@ def searching_for(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         _FACTOR.reset(token)
+
+
+@contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """Have Python seldom look for cycles: among all deviations that takes a seventh of a search."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def seconds_of_search() -> float:

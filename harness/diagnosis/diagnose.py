@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from lockstep.harness.cases.decoder_problem import AnyProblem, DecoderProblem
 from lockstep.harness.comparison.results import Diagnosis, RunResult
+from lockstep.harness.diagnosis.clock import seldom_collecting
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.isolate import Ask
 from lockstep.harness.diagnosis.named_causes import Found, expected_named
@@ -87,6 +88,7 @@ def diagnose_found(
     return [explained_in_part(unexplained(left, runs), part, what, still_wrong)]
 
 
+@seldom_collecting()
 def diagnose_runs(
     observations: Sequence[Observation],
     runs: Sequence[RunResult],

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from backend_marks import cannot_run
 from judge import judged
 
 from lockstep.harness.adapters.backend import find_backends
@@ -26,7 +27,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("finding", "backend"), PAIRS)
 def test_the_smallest_case_still_shows_it(run_backend, finding, backend):
-    missing = backend.missing()
+    missing = cannot_run(backend)
     if missing:
         pytest.skip(missing)
     case = finding.smallest()
@@ -44,7 +45,7 @@ def test_the_smallest_case_still_shows_it(run_backend, finding, backend):
 @pytest.mark.slow
 @pytest.mark.parametrize("finding", findings(), ids=lambda finding: finding.name)
 def test_its_script_shows_it_without_lockstep(finding):
-    missing = INFOS[finding.backends[0]].missing()
+    missing = cannot_run(INFOS[finding.backends[0]])
     if missing:
         pytest.skip(missing)
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -129,8 +129,9 @@ def check_drawn(form: Form, kind: str, slips: list[Slip]) -> Planted:
 def judge(form: Form, slips: list[Slip], runs: Sequence[RunResult]) -> tuple[str, list[str], bool]:
     """The verdict, what was named, and whether there were several explanations."""
     made = outputs(form, slips, form.fresh)
+    fresh = [Observation(problem_of(case), tensors) for case, tensors in zip(form.fresh, made, strict=True)]
     verdicts, named, alternatives = [], [], False
-    for run, case, tensors in zip(runs, form.fresh, made, strict=True):
+    for run, seen in zip(runs, fresh, strict=True):
         if run.status != "diverge":
             continue
         if not run.diagnosis:
@@ -140,34 +141,34 @@ def judge(form: Form, slips: list[Slip], runs: Sequence[RunResult]) -> tuple[str
         named.append(first.fault)
         alternatives |= bool(first.indistinguishable_from) and first.sigma is not None
         with np.errstate(all="ignore"):
-            verdicts.append(_verdict(run.diagnosis, Observation(problem_of(case), tensors)))
+            verdicts.append(_verdict(run.diagnosis, seen, fresh))
     return _of_all(verdicts), named, alternatives
 
 
-def _verdict(diagnosis: Sequence[Diagnosis], seen: Observation) -> str:
+def _verdict(diagnosis: Sequence[Diagnosis], seen: Observation, fresh: Sequence[Observation]) -> str:
     first = diagnosis[0]
     if first.sigma is None:
         return "unexplained" if first.fault == "unexplained" else "measured"
-    if predicts(first, seen):
+    if predicts(first, seen, fresh):
         return "right"
-    return "among several" if any(predicts(other, seen) for other in diagnosis[1:]) else "wrong"
+    return "among several" if any(predicts(other, seen, fresh) for other in diagnosis[1:]) else "wrong"
 
 
-def predicts(cause: Diagnosis, seen: Observation) -> bool:
+def predicts(cause: Diagnosis, seen: Observation, fresh: Sequence[Observation]) -> bool:
     """Whether the reference with a cause gives what the port gave for numbers and sizes that no search has seen."""
-    if cause.fault not in holding([cause.fault], [seen]):
-        return False
-    return not _says_too_much(cause.fault, seen)
+    return cause.fault in holding([cause.fault], [seen]) and not _says_too_much(cause.fault, fresh)
 
 
-def _says_too_much(fault: str, seen: Observation) -> bool:
-    """Whether what is named together gives the same without one of its parts: that one accuses what is right."""
+def _says_too_much(fault: str, fresh: Sequence[Observation]) -> bool:
+    """Whether what is named together gives the same everywhere without one of its parts: that accuses what is right."""
     parts = fault.split(JOIN)
-    # A part that has no place in a problem, as of lengths where there are none, is no accusation there.
-    there = [k for k, part in enumerate(parts) if expected_named(part, seen.problem) is not None]
-    fewer = [JOIN.join(parts[:k] + parts[k + 1 :]) for k in there] if len(parts) > 1 else []
-    predicted = [expected_named(left, seen.problem) for left in fewer]
-    return any(expected is not None and seen.distance(expected, None) <= LIMIT_SIGMA for expected in predicted)
+    fewer = [JOIN.join(parts[:k] + parts[k + 1 :]) for k in range(len(parts))] if len(parts) > 1 else []
+    return any(all(_gives(left, seen) for seen in fresh) for left in fewer)
+
+
+def _gives(fault: str, seen: Observation) -> bool:
+    expected = expected_named(fault, seen.problem)
+    return expected is not None and seen.distance(expected, None) <= LIMIT_SIGMA
 
 
 def _of_all(verdicts: list[str]) -> str:

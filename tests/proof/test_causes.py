@@ -32,13 +32,26 @@ def seen(slip):
     [("b:zero@0", True), ("b:zero@0r", False), ("b:zero@0 + b:zero@0r", False), ("no-such-name", False)],
 )
 def test_a_name_is_right_where_its_numbers_are_those_of_the_port(fault, right):
-    assert causes.predicts(Diagnosis(fault=fault, message="", sigma=1.0), seen(B_ZERO)) is right
+    observed = seen(B_ZERO)
+    assert causes.predicts(Diagnosis(fault=fault, message="", sigma=1.0), observed, [observed]) is right
 
 
 def test_a_name_that_says_more_than_is_needed_is_wrong():
     fault = "b:zero@0 + b:zero@0"
-    assert expected_named(fault, seen(B_ZERO).problem) is not None
-    assert not causes.predicts(Diagnosis(fault=fault, message="", sigma=1.0), seen(B_ZERO))
+    observed = seen(B_ZERO)
+    assert expected_named(fault, observed.problem) is not None
+    assert not causes.predicts(Diagnosis(fault=fault, message="", sigma=1.0), observed, [observed])
+
+
+def test_a_part_that_shows_in_some_problems_alone_does_not_say_too_much():
+    slips = [next(slip for slip in TWO.slips if slip.name == name)
+             for name in ("lengths those of the shortest", "x first for all in lane 0")]  # fmt: skip
+    tensors = causes.outputs(TWO, slips, TWO.fresh)
+    fresh = [Observation(problem_of(case), of_case) for case, of_case in zip(TWO.fresh, tensors, strict=True)]
+    # The shortest of the last has one timestep: which x comes first shows in the others.
+    named = Diagnosis(fault="x:first-held@0 + lengths:the-shortest", message="", sigma=1.0)
+    assert not causes.predicts(named, fresh[-1], fresh[-1:])
+    assert causes.predicts(named, fresh[-1], fresh)
 
 
 @pytest.mark.parametrize(

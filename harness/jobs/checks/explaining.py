@@ -15,6 +15,7 @@ from lockstep.harness.diagnosis.anatomy.kernel_use import T, scales, unused
 from lockstep.harness.diagnosis.anatomy.lanes import measured_causes
 from lockstep.harness.diagnosis.anatomy.precision import measure_precision, narrow
 from lockstep.harness.diagnosis.behaviour import differs_by_step, dropped, made_anew, over_the_batch
+from lockstep.harness.diagnosis.clock import seldom_collecting
 from lockstep.harness.diagnosis.diagnose import MEASURED_MAP, Measuring, diagnose_found, diagnose_runs
 from lockstep.harness.diagnosis.explain_causes import Search
 from lockstep.harness.diagnosis.named_causes import ONLY_IN, holding
@@ -39,6 +40,7 @@ HELD_AGAINST = (
 Causes = dict[str, list[Diagnosis]]  # by the name of the case
 
 
+@seldom_collecting()
 def explain(form: Networks, checking: Checking, not_shared: Sequence[Unshared]) -> Causes:
     """The causes of what diverges, by case: those of a plain layer, and weights that are not shared, of all cases."""
     if isinstance(form, PlainLayers):
