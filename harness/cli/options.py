@@ -103,6 +103,10 @@ LimitOption = Annotated[
         "[tool.lockstep] in pyproject.toml, else 10."
     ),
 ]
+SearchSecondsOption = Annotated[
+    float | None,
+    Argument(help="Seconds of computing that the search for a cause may take over each form of case. Default: 4."),
+]
 CachedOption = Annotated[
     bool | None,
     Argument(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from lockstep.harness.errors import check_positive
+
 SECONDS = {
     "all": 4.0,  # of the 5 s within which nearly all is to be told: cases are run before, what is tried then ends after
     "singles": 3.5,
@@ -26,7 +28,12 @@ _FACTOR = ContextVar("factor", default=1.0)  # of all times of this search
 
 @contextmanager
 def searching_for(seconds: float | None) -> Iterator[None]:
-    """Have searches for causes take so many seconds at most, and each part of them its share; None: as usual."""
+    """Have searches for causes take so many seconds at most, and each part of them its share; None: as usual.
+
+    Raises:
+        LockstepError: If they are not above 0.
+    """
+    check_positive("--{} ", **{"search-seconds": seconds})
     token = _FACTOR.set(1.0 if seconds is None else seconds / SECONDS["all"])
     try:
         yield

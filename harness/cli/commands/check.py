@@ -13,13 +13,14 @@ from lockstep.harness.cli.options import (
     CaseOption,
     LayoutOption,
     LimitOption,
+    SearchSecondsOption,
     bounds,
     case_names,
     command_line,
     timesteps_of_pieces,
 )
 from lockstep.harness.cli.outputs import NO_OUTPUTS, DetailedOutputs
-from lockstep.harness.errors import LockstepError, check_positive
+from lockstep.harness.errors import LockstepError
 from lockstep.harness.output.console import error_console
 
 if TYPE_CHECKING:
@@ -84,10 +85,7 @@ def check(
             "is one only in cases that you name."
         ),
     ] = False,
-    search_seconds: Annotated[
-        float | None,
-        Argument(help="Seconds of computing that the search for a cause may take over each form of case. Default: 4."),
-    ] = None,
+    search_seconds: SearchSecondsOption = None,
     outputs: DetailedOutputs = NO_OUTPUTS,
 ) -> int:
     """Check your own implementation: does it agree, where does it first diverge, and why?
@@ -121,7 +119,6 @@ def check(
 
     if seed < 0:
         raise LockstepError(f"--seed {seed}: must be 0 or above.")
-    check_positive("--{} ", **{"search-seconds": search_seconds})
     asked, seconds = bounds(limit, timeout, quiet=outputs.quiet)
     parsed = _parsed(target, command, command_serve)
     is_function = isinstance(parsed, Target)
@@ -132,9 +129,9 @@ def check(
         chosen = in_pieces(chosen, timesteps_of_pieces(chunks), named=bool(names))
     outputs.check()  # before a check that may take minutes
     with (
+        searching_for(search_seconds),
         _port(parsed, layout, arrays, init, seconds) as port,
         progress(error_console, len(chosen), quiet=outputs.quiet) as bar,
-        searching_for(search_seconds),
     ):
         taken = port.taken()
         chosen = [port.fitted(case) for case in chosen]
@@ -150,14 +147,16 @@ def check(
     runs = _with_reruns(runs, [word for word in words if word], found, {**again, "chunks": chunks})
     results = results_of([case for case in chosen if case.name in {run.case for run in runs}], runs)
     results = _with_origins(results, source_of_function(parsed.file, parsed.function if is_function else ""), taken)
-
-    def show(console: Console) -> None:
-        from lockstep.harness.output.terminal import show_check
-
-        strong = partial(strength, chosen, runs, port.layout)
-        show_check(console, runs, strong, taken, named=bool(names), quiet=outputs.quiet)
-
+    strong = partial(strength, chosen, runs, port.layout)
+    show = partial(_show, runs=runs, strength=strong, taken=taken, named=bool(names), quiet=outputs.quiet)
     return outputs.deliver(results, show)
+
+
+def _show(console: Console, **what: Any) -> None:
+    """Print what a check came to."""
+    from lockstep.harness.output.terminal import show_check
+
+    show_check(console, **what)
 
 
 def _with_origins(results: Results, source: Source | None, taken: Taken | None) -> Results:
