@@ -24,14 +24,15 @@ def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
 
-def port_with(i=sigmoid, f=sigmoid, g=np.tanh, W=lambda W: W):
-    """A port with curves of its own, and the list of its calls."""
+def port_with(i=sigmoid, f=sigmoid, g=np.tanh, W=lambda W: W, *, carries=True):
+    """A port with curves of its own, or one that drops its state at every step, and the shapes it was called with."""
     calls = []
 
     def port(x, weights, h0, c0):
         calls.append(x.shape)
         h, c, hs, cs = h0, c0, [], []
         for x_t in x:
+            h, c = (h, c) if carries else (h0, c0)
             z_i, z_f, z_g, z_o = np.split(x_t @ W(weights["W"]).T + h @ weights["R"].T + weights["b"], 4, axis=1)
             c = f(z_f) * c + i(z_i) * g(z_g)
             h = sigmoid(z_o) * np.tanh(c)
@@ -105,25 +106,6 @@ def test_nothing_is_asked_twice_and_more_than_there_is_room_for_not_at_all():
     assert black_box.ask([second])[0] is not None
 
 
-def forgets_its_state(calls, *, healthy):
-    """A port over one layer that says how many timesteps it was asked for."""
-
-    def port(x, weights, h0, c0):
-        calls.append(len(x))
-        h, c, hs, cs = h0, c0, [], []
-        for x_t in x:
-            if not healthy:
-                h, c = h0, c0
-            i, f, g, o = np.split(x_t @ weights["W"].T + h @ weights["R"].T + weights["b"], 4, axis=1)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
-            hs.append(h)
-            cs.append(c)
-        return np.stack(hs), np.stack(cs)
-
-    return port
-
-
 LONG = make_case("long", timesteps=forms.LONG + 20, batch=1, initial_state="probe")
 
 
@@ -132,25 +114,27 @@ def test_a_long_case_that_would_take_long_is_not_asked_where_shorter_ones_of_a_s
     monkeypatch, suite, healthy
 ):
     monkeypatch.setattr("lockstep.harness.jobs.check.MOST_SECONDS_TO_CONFIRM", -1.0)
-    calls = []
-    *short, long = check(LocalPort(forgets_its_state(calls, healthy=healthy)), [*CASES, LONG], suite=suite)
+    port, calls = port_with(carries=healthy)
+    *short, long = check(LocalPort(port), [*CASES, LONG], suite=suite)
+    timesteps = [shape[0] for shape in calls]
     assert {run.status for run in short} == {"agree" if healthy else "diverge"}
     if suite and not healthy:
         assert (long.case, long.status) == ("long", "unsupported")
         assert (
             "not asked, as shorter cases diverge and its 120 timesteps would take 0 s: add --case long" in long.message
         )
-        assert max(calls) == 6
+        assert max(timesteps) == 6
     else:
         assert (long.case, long.status) == ("long", short[0].status)
-        assert calls.count(LONG.run.timesteps) == 1
+        assert timesteps.count(LONG.run.timesteps) == 1
 
 
 @pytest.mark.parametrize(("seconds", "predicted"), [((1.0, 2.0, 9.0, 4.0), 100.0), ((2.0, 2.0, 2.0, 2.0), 0.0)])
 def test_what_a_long_call_would_take_is_read_of_how_short_ones_grow(seconds, predicted):
     cases = [make_case(f"case {T}", timesteps=T) for T in (1, 2, 3, 4)]
     problems = [Problem.from_case(case) for case in cases]
-    outcomes = LocalPort(forgets_its_state([], healthy=True)).call(problems)
+    port, _ = port_with()
+    outcomes = LocalPort(port).call(problems)
     timed = [replace(outcome, seconds={"run": taken}) for outcome, taken in zip(outcomes, seconds, strict=True)]
     assert forms.seconds_at(100, problems, timed) == pytest.approx(predicted)
     assert forms.seconds_at(100, [], []) == 0.0
