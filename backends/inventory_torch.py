@@ -160,14 +160,18 @@ class _Watch(TorchFunctionMode):
         self._calls.pop()
 
 
+_RUN = _Watch._run.__code__  # noqa: SLF001 (of this file)
+
+
 def _name(func: Any) -> str:
     """A function's name; of a property, the property's."""
     return (resolve_name(func) or getattr(func, "__name__", "?")).removesuffix(".__get__").rpartition(".")[2]
 
 
 def _frames() -> Iterator[Any]:
+    """What is at work in a run, innermost first; a forked process has frames of its parent beyond that."""
     frame = sys._getframe(1)  # noqa: SLF001 (as the traceback module does)
-    while frame is not None:
+    while frame is not None and frame.f_code is not _RUN:
         yield frame
         frame = frame.f_back
 

@@ -54,7 +54,8 @@ def _material(module: ModuleType, target: Target) -> Material:
             raise InventoryError(f"it is {_article(_kind(value))}. {BUILDS_TAKEN}")
         check_no_arguments(value, target.function, InventoryError, "build")
         material = _built(value, target)
-    if not material.made and not material.judged:
+    # A note says what is unknown: then there may be something.
+    if not material.made and not material.judged and not material.notes:
         raise InventoryError(f"it is {_article(material.kind)} without parameters: there is nothing to share.")
     return material
 

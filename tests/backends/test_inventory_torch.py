@@ -125,6 +125,32 @@ def test_what_a_second_run_does_not_show_is_said_to_be_unknown(ask):
     assert group.place == line_of(FILE, "return self.b(nn.Linear(3, 3)(self.a(x)))")
 
 
+def test_a_layer_made_in_forward_is_found_wherever_the_run_begins():
+    """A command's process is forked where one is started: the caller's frames are below those of the run."""
+    torch = pytest.importorskip("torch")
+    from lockstep.backends import inventory_torch
+
+    class InForward(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.LSTM(3, 4)(x)[0]
+
+    class Starts:
+        def __init__(self):
+            self.material = inventory_torch.material((InForward(), (torch.ones(2, 1, 3),)), None)
+
+    (group,) = Starts().material.judged
+    assert group.verdict == "not shared"
+    assert "`LSTM.bias_hh_l0`, made at " in group.message
+    assert "are new at every call of forward" in group.message
+
+
+def test_of_a_module_that_holds_nothing_and_was_not_run_it_is_unknown_what_it_makes(ask):
+    found = ask("empty")
+    assert (found.variables, found.groups) == ((), ())
+    (note,) = found.notes
+    assert note == "Whether forward makes layers of its own is unknown without a run: return (module, inputs)."
+
+
 def test_layers_that_follow_each_other_are_no_repeats(ask):
     assert ask("layers").groups == ()
 
@@ -136,7 +162,7 @@ def test_a_lazy_module_is_listed_once_it_has_run(ask):
 @pytest.mark.parametrize(
     ("name", "status", "message"),
     [
-        ("empty", "wrong", "it is a torch module without parameters: there is nothing to share."),
+        ("empty_run", "wrong", "it is a torch module without parameters: there is nothing to share."),
         ("lazy", "wrong", "weight has no shape yet: run the lazy module once, or return (module, inputs)."),
         ("wrong_inputs", "failed", "reading it raised RuntimeError in torch_modules.py, line "),
     ],
